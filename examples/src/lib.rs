@@ -1,0 +1,1 @@
+//! Runnable stories told with xmem.

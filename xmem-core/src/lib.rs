@@ -1,0 +1,1 @@
+//! Zero-copy frames between processes.
