@@ -1,1 +1,1 @@
-//! Runnable stories told with xmem.
+//! Runnable stories told with xmem; see the binaries.

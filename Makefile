@@ -1,0 +1,64 @@
+# Everything that is done to this tree is a target here: people, hooks, CI and the README call nothing else.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo build test check bench doc loom install-deps deps-build deps-check deps-demo deps-test deps-bench
+
+# "make INSTALL_DEPS=true ..." leaves the machine's packages alone.
+INSTALL_DEPS ?= scripts/install-deps.sh
+
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# CI builds what Cargo.lock says or nothing.
+LOCKED := $(if $(CI),--locked)
+
+# Where rustup puts cargo: a shell that was open before Rust came does not have it.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+# The plugin of this tree, and a registry of its own, so that the user's own neither helps nor suffers.
+export GST_PLUGIN_PATH := $(TARGET_DIR)/release$(if $(GST_PLUGIN_PATH),:$(GST_PLUGIN_PATH))
+export GST_REGISTRY := $(TARGET_DIR)/gst-registry.bin
+
+help: ## say what there is (the default)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+
+demo: deps-demo build ## show it at work, in about 20 seconds
+	$(TARGET_DIR)/release/demo
+
+build: deps-build ## build all; leaves target/release/libgstxmem.so, for GST_PLUGIN_PATH=target/release
+	cargo build $(LOCKED) --workspace --release
+
+# The plugin is built before the tests that load it. gst-inspect shows that it loads, and fills the registry once, not
+# in each of many tests that start at the same time. cargo test runs the doc tests too.
+test: deps-test check build ## all that must hold before a commit is pushed: checks, tests, loom, documentation
+	gst-inspect-1.0 $(TARGET_DIR)/release/libgstxmem.so
+	cargo test $(LOCKED) --workspace --release --no-fail-fast
+	$(MAKE) loom
+	RUSTDOCFLAGS="$(RUSTDOCFLAGS) -D warnings" cargo doc $(LOCKED) --workspace --no-deps
+
+check: deps-check ## formatting and clippy: quick enough for a pre-commit hook
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+loom: deps-build ## the lease protocol under loom, in all the orders that threads and memory allow
+	RUSTFLAGS="$(RUSTFLAGS) --cfg loom" CARGO_TARGET_DIR=$(TARGET_DIR)/loom \
+	    cargo test $(LOCKED) -p xmem-core --release --lib
+
+bench: deps-bench build ## measure the core, then the elements beside shmsink and shmsrc
+	cargo bench $(LOCKED) -p xmem-core
+	cargo bench $(LOCKED) -p xmem-tests --bench elements
+
+doc: deps-build ## the API documentation, in target/doc
+	cargo doc $(LOCKED) --workspace --no-deps
+
+install-deps: ## install what any of these needs (each also does so by itself)
+	@$(INSTALL_DEPS)
+
+deps-build:
+	@$(INSTALL_DEPS) build
+deps-check:
+	@$(INSTALL_DEPS) build lint
+deps-demo:
+	@$(INSTALL_DEPS) build run
+deps-test:
+	@$(INSTALL_DEPS) build lint run test
+deps-bench:
+	@$(INSTALL_DEPS) build run bench

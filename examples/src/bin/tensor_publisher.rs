@@ -1,0 +1,38 @@
+//! Publishes a batch of images, a float32 tensor [4, 3, 224, 224], ten times a second.
+//!
+//!     cargo run --release --bin tensor_publisher -- batches
+//!     cargo run --release --bin tensor_subscriber -- batches    # in another terminal, any number
+
+use std::time::{Duration, Instant};
+
+use xmem_core::{BufferMeta, Channel, DType, Overflow, Publisher};
+
+const SHAPE: [u64; 4] = [4, 3, 224, 224];
+const PERIOD: Duration = Duration::from_millis(100);
+
+fn main() -> xmem_core::Result<()> {
+    let channel = std::env::args().nth(1).unwrap_or("batches".into());
+    let meta = BufferMeta::tensor(DType::Float32, &SHAPE)?;
+    let publisher = Publisher::builder(Channel::name(channel))
+        .producer_name("tensor_publisher")
+        .slot_size(meta.size as usize)
+        .overflow(Overflow::DropOldest)
+        .on_event(|event| println!("{event:?}"))
+        .open()?;
+    println!("publishing at {}", publisher.socket_path().display());
+    publisher.set_format("application/x-tensor, layout=NCHW")?;
+
+    let mut batch = vec![0.0f32; SHAPE.iter().product::<u64>() as usize];
+    let mut due = Instant::now();
+    for number in 0.. {
+        // Something to see: every element of the batch is the batch's number.
+        batch.fill(number as f32);
+        let mut frame = publisher.acquire(meta.size as usize)?;
+        frame.payload().write_elements(&batch);
+        *frame.meta_mut() = meta;
+        frame.publish()?;
+        due += PERIOD;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    Ok(())
+}

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Called by meson.build alone: runs cargo, then hands ninja the plugin and the list of the files it was made from.
+#
+#     build-plugin-for-meson.sh SOURCE OUTPUT DEPFILE CARGO_OUTPUT_DIR cargo build ...
+set -eu
+
+output=$PWD/$2
+depfile=$PWD/$3
+target=$2
+built=$4
+
+cd "$1"
+shift 4
+"$@"
+
+cp "$built/libgstxmem.so" "$output"
+# cargo names its own output before the first colon; ninja knows the file by another name.
+sed -n "1s|^[^:]*:|$target:|p" "$built/libgstxmem.d" >"$depfile"

@@ -1,0 +1,137 @@
+#!/bin/sh
+# Makes sure that what xmem needs to build, run, test or be measured is there.
+#
+#     scripts/install-deps.sh [build] [lint] [run] [test] [bench]      (all, if none is named)
+#
+# On Debian and Ubuntu it installs what is missing by apt: as root, else by sudo, else it prints the line to run and
+# fails. Elsewhere it prints what pkg-config lacks. Where nothing is missing it says nothing and takes no time.
+set -eu
+
+cd "$(dirname "$0")/.."
+
+say() {
+    printf 'xmem: %s\n' "$*" >&2
+}
+
+fail() {
+    say "$@"
+    exit 1
+}
+
+# --- What each group needs -------------------------------------------------------------------------------------------
+
+packages='' # Debian packages
+modules=''  # pkg-config modules, for systems that are not Debian
+lint=no     # cargo fmt and cargo clippy?
+
+add_group() {
+    case $1 in
+    build)
+        packages="$packages gcc libc6-dev pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev"
+        modules="gstreamer-1.0 gstreamer-base-1.0 gstreamer-video-1.0 gstreamer-allocators-1.0 gstreamer-check-1.0"
+        ;;
+    lint)
+        lint=yes
+        ;;
+    run)
+        # bad: shmsink and h264parse; ugly: x264enc; libav: avdec_h264
+        packages="$packages gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+            gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
+        ;;
+    test)
+        packages="$packages strace valgrind"
+        ;;
+    bench)
+        packages="$packages strace"
+        ;;
+    *)
+        fail "no such group of dependencies: $1 (build, lint, run, test, bench)"
+        ;;
+    esac
+}
+
+# --- Rust ------------------------------------------------------------------------------------------------------------
+
+check_rust() {
+    needed=$(sed -n 's/^rust-version *= *"\(.*\)".*/\1/p' Cargo.toml)
+    { command -v cargo && command -v rustc; } >/dev/null ||
+        fail "Rust is missing: install version $needed or newer, see https://rustup.rs"
+
+    found=$(rustc --version | cut -d ' ' -f 2)
+    oldest=$(printf '%s\n%s\n' "$needed" "$found" | sort -V | head -n 1)
+    [ "$oldest" = "$needed" ] ||
+        fail "Rust $needed or newer is needed, here is $found: 'rustup update stable', or see https://rustup.rs"
+
+    [ "$lint" = no ] || { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1 ||
+        fail "cargo fmt or cargo clippy is missing: 'rustup component add rustfmt clippy'"
+}
+
+# --- Debian and Ubuntu -----------------------------------------------------------------------------------------------
+
+missing_packages() {
+    # shellcheck disable=SC2086,SC2016 # $packages is words; ${...} is for dpkg-query
+    installed=$(dpkg-query -W -f '${db:Status-Status} ${Package} ' $packages 2>/dev/null || true)
+    for package in $packages; do
+        case " $installed" in
+        *" installed $package "*) ;;
+        *) printf '%s\n' "$package" ;;
+        esac
+    done | sort -u
+}
+
+# Runs apt-get with the words in $1 (may be empty) before it.
+apt() {
+    before=$1
+    shift
+    # shellcheck disable=SC2086 # $before is words
+    $before env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@" </dev/null >&2
+}
+
+install_packages() {
+    missing=$(missing_packages | tr '\n' ' ')
+    missing=${missing% }
+    [ -n "$missing" ] || return 0
+
+    by_hand="sudo apt-get update && sudo apt-get install -y --no-install-recommends $missing"
+    if [ "$(id -u)" -eq 0 ]; then
+        root=''
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        root='sudo -n'
+    elif command -v sudo >/dev/null && [ -t 0 ] && [ -t 2 ]; then
+        root='sudo' # may ask for the password
+    else
+        fail "packages are missing, run: $by_hand"
+    fi
+
+    say "installing $missing"
+    # A broken third-party source fails the update, but need not be in our way.
+    apt "$root" update || say "apt-get update failed, trying to install all the same"
+    # shellcheck disable=SC2086 # $missing is words
+    apt "$root" install -y --no-install-recommends $missing ||
+        fail "packages could not be installed, run: $by_hand"
+}
+
+# --- Other systems ---------------------------------------------------------------------------------------------------
+
+check_modules() {
+    command -v pkg-config >/dev/null || fail "needed: pkg-config and a C compiler"
+    lacking=''
+    for module in $modules; do
+        pkg-config --exists "$module >= 1.22" || lacking="$lacking $module"
+    done
+    [ -z "$lacking" ] || fail "pkg-config does not find, in version 1.22 or newer:$lacking"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+[ $# -gt 0 ] || set -- build lint run test bench
+for group in "$@"; do
+    add_group "$group"
+done
+
+check_rust
+if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
+    install_packages
+elif [ -n "$modules" ]; then
+    check_modules
+fi

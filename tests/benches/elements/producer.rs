@@ -1,0 +1,107 @@
+//! The producer's process: a test source into the sink under test, and a stamp in each frame between the two.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gst::prelude::*;
+
+use crate::frame::{CAPS, Header, Phase};
+use crate::parent::{tell, tell_error};
+use crate::pipeline;
+use crate::usage::{Bill, Usage};
+use crate::{Error, Result};
+
+/// Runs the producer until its standard input ends. The sink must be named `sink`.
+///
+/// The order `measure` opens the window after `warmup` frames; when it closes, `bill` is reported.
+///
+/// The pattern matters: most are drawn once and then copied or shared, so that a frame isn't written by the source.
+/// `blink` is drawn anew each time, and is the cheapest of those.
+pub fn main(sink: &str, warmup: &str, frames: &str) -> Result<()> {
+    let (warmup, frames): (u64, u64) = (warmup.parse()?, frames.parse()?);
+    let pipeline = pipeline::launch(&format!(
+        "videotestsrc is-live=true pattern=blink ! {CAPS} ! {sink}"
+    ))?;
+    let sent = Arc::new(AtomicU64::new(0));
+    let opens_at = Arc::new(AtomicU64::new(u64::MAX));
+
+    let window = Mutex::new(Window {
+        frames,
+        opens_at: opens_at.clone(),
+        opened: None,
+        bill: None,
+    });
+    let counter = sent.clone();
+    pipeline::pad(&pipeline, "sink", "sink")?.add_probe(
+        gst::PadProbeType::BUFFER,
+        move |_, info| {
+            let phase = window
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .phase(counter.fetch_add(1, Ordering::Relaxed));
+            match info
+                .buffer_mut()
+                .ok_or_else(|| "no buffer in a buffer probe".into())
+                .and_then(|b| stamp(b, phase))
+            {
+                Ok(()) => gst::PadProbeReturn::Ok,
+                Err(error) => {
+                    tell_error(error);
+                    gst::PadProbeReturn::Remove
+                }
+            }
+        },
+    );
+    pipeline::play(pipeline, |order| {
+        if order == "measure" {
+            opens_at.store(sent.load(Ordering::Relaxed) + warmup, Ordering::Relaxed);
+        }
+    })
+}
+
+/// The measured stretch of the stream, seen from the producer.
+struct Window {
+    frames: u64,
+    opens_at: Arc<AtomicU64>,
+    opened: Option<Usage>,
+    bill: Option<Bill>,
+}
+
+impl Window {
+    /// The phase of frame number `number`; opens the window, and closes it with a report, as that frame says.
+    ///
+    /// At both ends a frame has just been written and not been sent: between them are `frames` whole ones.
+    fn phase(&mut self, number: u64) -> Phase {
+        let opens_at = self.opens_at.load(Ordering::Relaxed);
+        if number < opens_at {
+            return Phase::Warmup;
+        }
+        let opened = *self.opened.get_or_insert_with(Usage::now);
+        if number - opens_at < self.frames {
+            return Phase::Measured;
+        }
+        if self.bill.is_none() {
+            let bill = opened.bill(self.frames);
+            tell("bill", bill);
+            self.bill = Some(bill);
+        }
+        Phase::Done
+    }
+}
+
+/// Stamps a frame where it lies. A frame that could only be stamped by copying it is an error: the copy would be
+/// measured as the sink's.
+fn stamp(buffer: &mut gst::Buffer, phase: Phase) -> Result<()> {
+    let shared =
+        || Error::from("a frame reaches the sink shared: it cannot be stamped without a copy");
+    let buffer = buffer.get_mut().ok_or_else(shared)?;
+    let written = buffer.peek_memory(0).as_ptr();
+    {
+        let mut map = buffer.map_writable()?;
+        Header::stamp(&mut map, phase);
+    }
+    match buffer.peek_memory(0).as_ptr() == written {
+        true => Ok(()),
+        false => Err(shared()),
+    }
+}

@@ -1,0 +1,215 @@
+//! One run: a producer, its clients, and the order of what they do.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::Result;
+use crate::child::{Child, PATIENCE};
+use crate::environment::Environment;
+use crate::figures::{Figures, Row, mean, percentile_us};
+use crate::frame::{self, INTERVAL_NS};
+use crate::plan::{Kind, clients_in_words};
+use crate::usage::{Bill, numbers};
+
+/// What runs: a pair of elements, or the test source alone, and how many clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// `None`: the source into a `fakesink`.
+    pub kind: Option<Kind>,
+    /// Client processes.
+    pub clients: usize,
+}
+
+impl Setting {
+    /// A pair of elements with that many clients.
+    pub fn of(kind: Kind, clients: usize) -> Setting {
+        Setting {
+            kind: Some(kind),
+            clients,
+        }
+    }
+
+    /// No transport and no client: what the producer costs by itself.
+    pub fn source_alone() -> Setting {
+        Setting {
+            kind: None,
+            clients: 0,
+        }
+    }
+
+    /// The producer's sink, as a part of a pipeline.
+    fn sink(self, socket: &Path) -> String {
+        let socket = socket.display();
+        match self.kind {
+            None => "fakesink name=sink sync=false".into(),
+            // Room for some twenty frames: never too little.
+            Some(Kind::Shm) => format!(
+                "shmsink name=sink socket-path=\"{socket}\" wait-for-connection=true sync=false shm-size={}",
+                128 << 20
+            ),
+            Some(Kind::Xmem) => {
+                format!(
+                    "xmemsink name=sink socket-path=\"{socket}\" wait-for-connection=true sync=false"
+                )
+            }
+        }
+    }
+
+    /// The clients' source, as a part of a pipeline.
+    fn source(self, socket: &Path) -> String {
+        let socket = socket.display();
+        match self.kind {
+            None => "fakesrc name=source".into(),
+            Some(Kind::Shm) => format!(
+                "shmsrc name=source socket-path=\"{socket}\" is-live=true ! {}",
+                frame::CAPS
+            ),
+            Some(Kind::Xmem) => format!("xmemsrc name=source socket-path=\"{socket}\""),
+        }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            None => f.write_str("videotestsrc alone"),
+            Some(kind) => write!(f, "{kind}, {}", clients_in_words(self.clients)),
+        }
+    }
+}
+
+/// What a run found.
+pub struct Outcome {
+    /// The producer's bill.
+    pub producer: Bill,
+    /// The clients' bills, in their order.
+    pub clients: Vec<Bill>,
+    /// ns, of all clients' frames, ascending.
+    latencies: Vec<u64>,
+}
+
+/// Runs it as it is.
+pub fn run(
+    setting: &Setting,
+    warmup: u64,
+    frames: u64,
+    environment: &Environment,
+) -> Result<Outcome> {
+    run_as(setting, warmup, frames, environment, |_, command| command)
+}
+
+/// Runs it, with each process started by the command that `wrap` makes of its name and its own command.
+pub fn run_as(
+    setting: &Setting,
+    warmup: u64,
+    frames: u64,
+    environment: &Environment,
+    wrap: impl Fn(&str, Command) -> Command,
+) -> Result<Outcome> {
+    let socket = Socket::new(environment);
+    let spawn = |name: String, role: &[&str]| {
+        let command = wrap(&name, environment.role(role));
+        Child::spawn(name, command)
+    };
+    let (warmup_text, frames_text) = (warmup.to_string(), frames.to_string());
+
+    // Clients stop before the producer does, whatever happens: they are declared after it.
+    let mut producer = spawn(
+        "the producer".into(),
+        &[
+            "producer",
+            &setting.sink(&socket.0),
+            &warmup_text,
+            &frames_text,
+        ],
+    )?;
+    producer.report("ready", PATIENCE)?;
+    let clients = (1..=setting.clients)
+        .map(|number| {
+            spawn(
+                client_name(number),
+                &["client", &setting.source(&socket.0), &frames_text],
+            )
+        })
+        .collect::<Result<Vec<Child>>>()?;
+    for client in &clients {
+        client.report("receiving", PATIENCE)?;
+    }
+
+    producer.order("measure")?;
+    let within = PATIENCE + Duration::from_nanos(INTERVAL_NS) * (warmup + frames) as u32;
+    let mut outcome = Outcome {
+        producer: producer.report("bill", within)?.parse()?,
+        clients: Vec::new(),
+        latencies: Vec::new(),
+    };
+    for client in &clients {
+        outcome
+            .latencies
+            .extend(numbers(&client.report("latencies", PATIENCE)?)?);
+        outcome
+            .clients
+            .push(client.report("bill", PATIENCE)?.parse()?);
+    }
+    outcome.latencies.sort_unstable();
+    clients.into_iter().try_for_each(Child::end)?;
+    producer.end()?;
+    Ok(outcome)
+}
+
+/// What a client is called in messages and files.
+pub fn client_name(number: usize) -> String {
+    format!("client {number}")
+}
+
+impl Outcome {
+    /// Adds it to the figures and says it in a few words.
+    pub fn record(&self, setting: &Setting, figures: &mut Figures) -> String {
+        let mut add = |row, value| figures.add(setting.column(), setting.clients, row, value);
+        add(Row::ProducerCpu, self.producer.cpu_a_frame());
+        add(Row::ProducerFaults, self.producer.faults_a_frame());
+        let producer = format!("producer {:.0} µs CPU a frame", self.producer.cpu_a_frame());
+        if self.clients.is_empty() {
+            return producer;
+        }
+        let [p50, p99] = [0.50, 0.99].map(|share| percentile_us(&self.latencies, share));
+        let client_cpu = mean(self.clients.iter().map(Bill::cpu_a_frame));
+        add(Row::LatencyP50, p50);
+        add(Row::LatencyP99, p99);
+        add(Row::ClientCpu, client_cpu);
+        add(
+            Row::ClientFaults,
+            mean(self.clients.iter().map(Bill::faults_a_frame)),
+        );
+        add(
+            Row::Sent,
+            (self.producer.frames * self.clients.len() as u64) as f64,
+        );
+        add(
+            Row::Received,
+            self.clients.iter().map(|client| client.frames).sum::<u64>() as f64,
+        );
+        format!("latency p50 {p50:.0}, p99 {p99:.0} µs; {producer}, client {client_cpu:.0}")
+    }
+}
+
+/// A socket path that is free, and is again at the end.
+struct Socket(PathBuf);
+
+impl Socket {
+    fn new(environment: &Environment) -> Socket {
+        let path = environment.directory().join("socket");
+        // A run that failed may have left its own.
+        let _ = std::fs::remove_file(&path);
+        Socket(path)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Gone already when its owner stopped as it should.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

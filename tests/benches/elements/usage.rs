@@ -1,0 +1,118 @@
+//! Clocks and resource usage of this process.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::str::FromStr;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{Error, Result};
+
+/// `CLOCK_MONOTONIC` in ns: one clock for all processes of the machine. No system call where the kernel has a vDSO.
+pub fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// What this process has used since it started.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// User and system time of all threads, in µs.
+    cpu_us: u64,
+    /// Minor and major page faults of all threads.
+    faults: u64,
+}
+
+impl Usage {
+    /// Asks the kernel. Called exactly twice in a child, where its window opens and where it closes: the calls are also
+    /// the marks by which a trace of the child's system calls finds the window.
+    pub fn now() -> Usage {
+        let mut raw = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: `raw` is a writable rusage, the only thing that the call writes to.
+        let rc = unsafe { libc::getrusage(libc::RUSAGE_SELF, raw.as_mut_ptr()) };
+        assert_eq!(
+            rc, 0,
+            "getrusage(RUSAGE_SELF) cannot fail with a valid pointer"
+        );
+        // SAFETY: rusage is integers only, for which the zeroes it started with are valid, and the call filled it in.
+        let raw = unsafe { raw.assume_init() };
+        let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+        Usage {
+            cpu_us: micros(raw.ru_utime) + micros(raw.ru_stime),
+            faults: (raw.ru_minflt + raw.ru_majflt) as u64,
+        }
+    }
+
+    /// The bill for `frames` frames since this moment.
+    pub fn bill(self, frames: u64) -> Bill {
+        let now = Usage::now();
+        Bill {
+            frames,
+            cpu_us: now.cpu_us - self.cpu_us,
+            faults: now.faults - self.faults,
+        }
+    }
+}
+
+/// What the frames of a window cost one process; written as text between the processes.
+#[derive(Clone, Copy, Debug)]
+pub struct Bill {
+    /// Frames sent or received in the window.
+    pub frames: u64,
+    /// CPU time, µs.
+    pub cpu_us: u64,
+    /// Page faults.
+    pub faults: u64,
+}
+
+impl Bill {
+    /// CPU time a frame, in µs.
+    pub fn cpu_a_frame(&self) -> f64 {
+        self.cpu_us as f64 / self.frames as f64
+    }
+
+    /// Page faults a frame.
+    pub fn faults_a_frame(&self) -> f64 {
+        self.faults as f64 / self.frames as f64
+    }
+}
+
+impl fmt::Display for Bill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.frames, self.cpu_us, self.faults)
+    }
+}
+
+impl FromStr for Bill {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Bill> {
+        let numbers: Vec<u64> = numbers(text)?;
+        match numbers[..] {
+            [0, ..] => Err("not one frame passed in the window".into()),
+            [frames, cpu_us, faults] => Ok(Bill {
+                frames,
+                cpu_us,
+                faults,
+            }),
+            _ => Err(format!("{text:?} is no bill").into()),
+        }
+    }
+}
+
+/// The numbers in a line of text.
+pub fn numbers(text: &str) -> Result<Vec<u64>> {
+    Ok(text
+        .split_whitespace()
+        .map(str::parse)
+        .collect::<std::result::Result<_, _>>()?)
+}
+
+/// A line of text with numbers.
+pub fn to_line(numbers: &[u64]) -> String {
+    numbers
+        .iter()
+        .map(u64::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

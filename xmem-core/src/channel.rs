@@ -1,0 +1,514 @@
+//! Where a channel is found: names, directories, and the socket file's life.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use crate::cancel::Canceller;
+use crate::error::{Error, Result};
+use crate::sys::clock::Deadline;
+use crate::sys::poll::{PollFd, PollFlags, poll};
+use crate::sys::watch::Watch;
+use crate::sys::{pidfd, socket};
+
+/// How long one `connect` waits in the kernel for room in the backlog before it looks whether it
+/// was cancelled. The kernel ends the wait as soon as there is room.
+const CONNECT_SLICE: Duration = Duration::from_millis(50);
+
+/// How long a producer waits for another one that replaces a dead socket beside it.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How a channel is named: a name that producer and clients agree on, or the socket's path.
+///
+/// The socket of the channel `cam0` is `$XMEM_RUNTIME_DIR/cam0.sock`, else
+/// `$XDG_RUNTIME_DIR/xmem/cam0.sock`, else `/tmp/xmem-UID/cam0.sock`. The directory must belong to
+/// the user and be closed to others; it is made when it is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Found by a name.
+    Name(String),
+    /// Found by the path of its socket.
+    Path(PathBuf),
+}
+
+impl Channel {
+    /// The channel of this name.
+    pub fn name(name: impl Into<String>) -> Channel {
+        Channel::Name(name.into())
+    }
+
+    /// The channel whose socket is at this path.
+    pub fn path(path: impl Into<PathBuf>) -> Channel {
+        Channel::Path(path.into())
+    }
+
+    /// The path of the channel's socket.
+    ///
+    /// # Errors
+    /// [`Error::BadPath`] for a name that is empty, starts with a dot or has a slash, and for a
+    /// path longer than a socket address holds (107 bytes).
+    pub fn socket_path(&self) -> Result<PathBuf> {
+        let path = match self {
+            Channel::Path(path) => path.clone(),
+            Channel::Name(name) => {
+                if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
+                    return Err(bad_path(
+                        Path::new(name),
+                        "a channel's name can't be empty, start with a dot or have a slash",
+                    ));
+                }
+                runtime_directory().join(format!("{name}.sock"))
+            }
+        };
+        // The file's temporary name, while it is set up, is longer than its final one.
+        if path.as_os_str().len() + TEMPORARY_EXTRA > 107 {
+            return Err(bad_path(
+                &path,
+                format!(
+                    "the path is too long for a socket, {} bytes are possible",
+                    107 - TEMPORARY_EXTRA
+                ),
+            ));
+        }
+        if path.file_name().is_none() {
+            return Err(bad_path(&path, "not the path of a file"));
+        }
+        Ok(path)
+    }
+
+    /// The socket's path, its directory made and checked where xmem owns it.
+    fn prepare(&self) -> Result<PathBuf> {
+        let path = self.socket_path()?;
+        if let Channel::Name(_) = self {
+            let directory = directory(&path);
+            match fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)
+            {
+                Ok(()) => {}
+                Err(error) => {
+                    return Err(bad_path(directory, format!("can't be made: {error}")));
+                }
+            }
+            check_directory(directory)?;
+        }
+        Ok(path)
+    }
+}
+
+impl std::fmt::Display for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Channel::Name(name) => f.write_str(name),
+            Channel::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+fn bad_path(path: &Path, reason: impl Into<String>) -> Error {
+    Error::BadPath {
+        path: path.into(),
+        reason: reason.into(),
+    }
+}
+
+fn runtime_directory() -> PathBuf {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(directory) = set("XMEM_RUNTIME_DIR") {
+        PathBuf::from(directory)
+    } else if let Some(directory) = set("XDG_RUNTIME_DIR") {
+        PathBuf::from(directory).join("xmem")
+    } else {
+        let uid = rustix::process::geteuid().as_raw();
+        PathBuf::from(format!("/tmp/xmem-{uid}"))
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Others must not be able to put a socket of theirs where clients look for ours.
+fn check_directory(path: &Path) -> Result<()> {
+    let found = fs::symlink_metadata(path).map_err(|error| bad_path(path, error.to_string()))?;
+    let uid = rustix::process::geteuid().as_raw();
+    if !found.is_dir() {
+        return Err(bad_path(path, "not a directory"));
+    }
+    if found.uid() != uid {
+        return Err(bad_path(
+            path,
+            format!(
+                "belongs to user {}, not to user {uid}: set XMEM_RUNTIME_DIR to a directory of your own",
+                found.uid()
+            ),
+        ));
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err(bad_path(
+            path,
+            format!(
+                "is open to other users (mode {:o}): chmod 700 it",
+                found.mode() & 0o777
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// A listening socket and its file, which goes with it.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    fd: OwnedFd,
+    path: PathBuf,
+    file: FileId,
+}
+
+/// What tells one file from another of the same name.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> std::io::Result<FileId> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// `.` + name + `.` + eight hexadecimal digits of a process id + `.` + eight of a count.
+const TEMPORARY_EXTRA: usize = 1 + 1 + 8 + 1 + 8;
+
+fn temporary_name(path: &Path) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{:08x}.{count:08x}", std::process::id()))
+}
+
+impl Listener {
+    /// Listens at the channel's socket path.
+    ///
+    /// The socket is bound and listens under a temporary name before it gets its own, so whoever
+    /// sees the name can connect. A file whose owner is dead is replaced.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when a live producer has the path, [`Error::BadPath`] when it can't be
+    /// used.
+    pub(crate) fn new(channel: &Channel, perms: u32) -> Result<Listener> {
+        let path = channel.prepare()?;
+        let temporary = temporary_name(&path);
+        let fd = socket::bind(&temporary).map_err(|errno| {
+            bad_path(&path, format!("can't make a socket here: {}", errno.kind()))
+        })?;
+        let prepared = (|| {
+            fs::set_permissions(&temporary, fs::Permissions::from_mode(perms))?;
+            socket::listen(&fd)?;
+            file_id(&temporary)
+        })();
+        let result = match prepared {
+            Ok(file) => claim(&path, &temporary).map(|()| file),
+            Err(error) => Err(bad_path(&path, error.to_string())),
+        };
+        // Gone already where it was renamed.
+        let _ = fs::remove_file(&temporary);
+        let file = result?;
+        remove_leftovers(&path);
+        Ok(Listener { fd, path, file })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Not if somebody else's socket has taken the name.
+        if file_id(&self.path).is_ok_and(|file| file == self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Gives the listening socket at `temporary` its final name.
+///
+/// A name that is free is taken with `link`, which only one can do. A socket whose owner is dead
+/// is replaced under a lock on the directory: without it, two that found the same dead socket
+/// could each replace it, and the second would replace the first.
+fn claim(path: &Path, temporary: &Path) -> Result<()> {
+    let deadline = Deadline::after(Some(CLAIM_PATIENCE));
+    let watch = Watch::new(directory(path))?;
+    loop {
+        watch.clear();
+        match fs::hard_link(temporary, path) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(bad_path(path, error.to_string())),
+        }
+        let lock = fs::File::open(directory(path))
+            .map_err(|error| bad_path(directory(path), error.to_string()))?;
+        let locked = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if let Some(pid) = owner(path)? {
+            return Err(Error::InUse {
+                path: path.into(),
+                pid,
+            });
+        }
+        if locked {
+            return fs::rename(temporary, path).map_err(|error| bad_path(path, error.to_string()));
+        }
+        // Somebody else is replacing a dead socket in this directory: we'll see a new name.
+        poll(&mut [PollFd::new(&watch, PollFlags::IN)], deadline)?;
+        if deadline.has_passed() {
+            return Err(bad_path(
+                directory(path),
+                "another process holds a lock on the directory",
+            ));
+        }
+    }
+}
+
+/// The pid of the process that listens at `path`; `None` when nobody does.
+fn owner(path: &Path) -> Result<Option<u32>> {
+    match socket::connect(path, CONNECT_SLICE) {
+        Ok(fd) => Ok(Some(pidfd::peer_credentials(&fd).pid)),
+        // Somebody listens, and does not accept.
+        Err(Errno::AGAIN) => Ok(Some(0)),
+        Err(Errno::CONNREFUSED | Errno::NOENT) => {
+            let is_socket = fs::symlink_metadata(path)
+                .is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()));
+            if is_socket || !path.exists() {
+                Ok(None)
+            } else {
+                Err(bad_path(path, "exists and is not a socket"))
+            }
+        }
+        Err(Errno::PROTOTYPE) => Err(bad_path(path, "is the socket of another program")),
+        Err(errno) => Err(bad_path(path, errno.kind().to_string())),
+    }
+}
+
+/// Removes what a producer that was killed while it started has left beside the socket.
+fn remove_leftovers(path: &Path) {
+    let prefix = format!(
+        ".{}.",
+        path.file_name().unwrap_or_default().to_string_lossy()
+    );
+    let Ok(entries) = fs::read_dir(directory(path)) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(&prefix)) else {
+            continue;
+        };
+        let Some(pid) = rest
+            .split('.')
+            .next()
+            .and_then(|pid| i32::from_str_radix(pid, 16).ok())
+        else {
+            continue;
+        };
+        let alive = rustix::process::Pid::from_raw(pid)
+            .is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(Errno::SRCH));
+        if !alive {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Connects to the channel's producer, waiting for one to appear until the deadline.
+///
+/// # Errors
+/// [`Error::NoProducer`] at the deadline, [`Error::Cancelled`] when cancelled.
+pub(crate) fn connect(
+    channel: &Channel,
+    patience: Option<Duration>,
+    cancel: &Canceller,
+) -> Result<OwnedFd> {
+    let path = channel.prepare()?;
+    let deadline = Deadline::after(patience);
+    loop {
+        // The watch comes before the look, so a socket that appears between them is noticed.
+        let (watch, complete) = watch_for(&path)?;
+        loop {
+            watch.clear();
+            match socket::connect(&path, CONNECT_SLICE) {
+                Ok(fd) => return Ok(fd),
+                Err(Errno::AGAIN) => {
+                    cancel.check()?;
+                    if deadline.has_passed() {
+                        return Err(no_producer(&path, patience));
+                    }
+                    continue;
+                }
+                Err(Errno::NOENT | Errno::CONNREFUSED) => {}
+                Err(Errno::ACCESS) => {
+                    return Err(bad_path(
+                        &path,
+                        "permission denied: the producer's perms decide who may connect",
+                    ));
+                }
+                Err(Errno::PROTOTYPE) => {
+                    return Err(bad_path(&path, "is the socket of another program"));
+                }
+                Err(errno) => {
+                    return Err(Error::socket(format!("connecting to {}", path.display()))(
+                        errno,
+                    ));
+                }
+            }
+            let mut fds = [
+                PollFd::new(&watch, PollFlags::IN),
+                PollFd::new(cancel, PollFlags::IN),
+            ];
+            poll(&mut fds, deadline)?;
+            if !fds[1].revents().is_empty() {
+                return Err(Error::Cancelled);
+            }
+            if fds[0].revents().is_empty() {
+                return Err(no_producer(&path, patience));
+            }
+            if !complete {
+                // The directory may have appeared: watch that one.
+                break;
+            }
+            if !directory(&path).is_dir() {
+                break;
+            }
+        }
+    }
+}
+
+fn no_producer(path: &Path, patience: Option<Duration>) -> Error {
+    Error::NoProducer {
+        path: path.into(),
+        waited: patience.unwrap_or(Duration::MAX),
+    }
+}
+
+/// Watches the socket's directory, or the nearest one above it that exists (`false` then).
+fn watch_for(path: &Path) -> Result<(Watch, bool)> {
+    let wanted = directory(path);
+    for candidate in wanted.ancestors() {
+        let candidate = if candidate.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            candidate
+        };
+        if candidate.is_dir() {
+            return Ok((Watch::new(candidate)?, candidate == wanted));
+        }
+    }
+    Err(bad_path(wanted, "no such directory"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(path: &Path) -> Result<Listener> {
+        Listener::new(&Channel::path(path), 0o600)
+    }
+
+    #[test]
+    fn a_live_owner_is_named_and_a_dead_one_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        let first = listen(&path).unwrap();
+        match listen(&path) {
+            Err(Error::InUse { pid, .. }) => assert_eq!(pid, std::process::id()),
+            other => panic!("{other:?}"),
+        }
+        drop(first);
+        // Dead: nobody listens, and the file is still there.
+        let dead = socket::bind(&path).unwrap();
+        socket::listen(&dead).unwrap();
+        drop(dead);
+        let second = listen(&path).unwrap();
+        assert!(socket::connect(&path, CONNECT_SLICE).is_ok());
+        drop(second);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn of_many_that_start_at_once_one_wins() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        // A socket whose owner is dead.
+        drop(socket::bind(&path).unwrap());
+        let barrier = std::sync::Barrier::new(8);
+        let winners: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        listen(&path)
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        assert_eq!(winners.iter().filter(|result| result.is_ok()).count(), 1);
+        assert!(socket::connect(&path, CONNECT_SLICE).is_ok());
+        drop(winners);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notes.txt");
+        std::fs::write(&path, "mine").unwrap();
+        assert!(matches!(listen(&path), Err(Error::BadPath { .. })));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_that_leave_the_directory_are_refused() {
+        for name in ["", ".", "..", "a/b", ".hidden", "a\0b"] {
+            assert!(Channel::name(name).socket_path().is_err(), "{name:?}");
+        }
+        assert!(Channel::path("/tmp/".repeat(40)).socket_path().is_err());
+    }
+
+    #[test]
+    fn a_client_waits_for_a_producer_and_can_be_cancelled() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("later/a.sock");
+        let channel = Channel::path(&path);
+        let canceller = Canceller::new().unwrap();
+        assert!(matches!(
+            connect(&channel, Some(Duration::from_millis(5)), &canceller),
+            Err(Error::NoProducer { .. })
+        ));
+        std::thread::scope(|scope| {
+            let client = scope.spawn(|| connect(&channel, None, &canceller));
+            std::fs::create_dir(path.parent().unwrap()).unwrap();
+            let _listener = listen(&path).unwrap();
+            client.join().unwrap().unwrap();
+        });
+        canceller.cancel();
+        assert!(matches!(
+            connect(&channel, None, &canceller),
+            Err(Error::Cancelled)
+        ));
+    }
+}

@@ -1,0 +1,312 @@
+//! Floor 3: frames in hand. [`FrameMut`] is written and published, [`Frame`] was received; their
+//! drop gives the slot or the lease back.
+
+use std::sync::Arc;
+
+use crate::cancel::Canceller;
+use crate::dtype::Element;
+use crate::error::{Error, Result};
+use crate::lease::{FrameId, SlotIndex};
+use crate::link::Link;
+use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED};
+use crate::payload::{Payload, PayloadMut, View};
+use crate::pool::Place;
+use crate::segment::{INLINE_EXTRA, PayloadSegment};
+use crate::writer::Writer;
+
+/// The producer's hold on a slot: nobody else writes it, and it is not taken back for another
+/// frame.
+struct Hold {
+    writer: Arc<Writer>,
+    index: SlotIndex,
+    /// The pool gives the slot back itself, together with the frame that it belongs to.
+    ceded: bool,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if !self.ceded {
+            self.writer.let_go(self.index);
+        }
+    }
+}
+
+/// A slot in the producer's hands: write the payload, then [`publish`](FrameMut::publish).
+///
+/// Dropped without publishing, the slot is free again and nobody knows of it.
+pub struct FrameMut {
+    hold: Hold,
+    place: Place,
+    len: usize,
+    meta: BufferMeta,
+    extra: Option<FrameMutExtra>,
+}
+
+/// The slot that holds many extra bytes.
+struct FrameMutExtra {
+    spill: Option<Box<FrameMut>>,
+    len: u32,
+}
+
+impl FrameMut {
+    pub(crate) fn new(writer: Arc<Writer>, index: SlotIndex, place: Place, len: usize) -> FrameMut {
+        FrameMut {
+            hold: Hold {
+                writer,
+                index,
+                ceded: false,
+            },
+            place,
+            len,
+            meta: BufferMeta::bytes(len),
+            extra: None,
+        }
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The slot's number.
+    pub fn slot(&self) -> u32 {
+        u32::from(self.hold.index.0)
+    }
+
+    /// Bytes that the slot has room for, at least as many as were asked for.
+    pub fn capacity(&self) -> usize {
+        self.place.size
+    }
+
+    /// The payload: as many bytes as were asked for.
+    pub fn payload(&self) -> PayloadMut<'_> {
+        PayloadMut::new(
+            self.place.segment.mapping.address(self.place.offset),
+            self.len,
+        )
+    }
+
+    /// The address of the slot's first byte; [`capacity`](FrameMut::capacity) bytes can be
+    /// written from there until the frame is published or dropped.
+    pub fn as_mut_ptr(&self) -> *mut u8 {
+        self.place.segment.mapping.address(self.place.offset)
+    }
+
+    /// What the frame is. At first it is plain bytes; what only xmem knows (`id`, `seq`,
+    /// `segment`, `payload_offset`, `timestamp`, `format`, ...) is filled in by `publish`.
+    pub fn meta_mut(&mut self) -> &mut BufferMeta {
+        &mut self.meta
+    }
+
+    /// Sets variable data that goes with the frame, serialized metas for example.
+    ///
+    /// # Errors
+    /// What [`Publisher::acquire`](crate::Publisher::acquire) can fail with, since many bytes
+    /// take a slot of their own.
+    pub fn set_extra(&mut self, extra: &[u8]) -> Result<()> {
+        self.set_extra_cancellable(extra, &Canceller::new()?)
+    }
+
+    /// As [`set_extra`](FrameMut::set_extra), with waits that can be cancelled.
+    ///
+    /// # Errors
+    /// As `set_extra`, and [`Error::Cancelled`].
+    pub fn set_extra_cancellable(&mut self, extra: &[u8], cancel: &Canceller) -> Result<()> {
+        let spill = self
+            .hold
+            .writer
+            .write_extra(self.hold.index, extra, cancel)?
+            .map(Box::new);
+        let len = extra.len() as u32;
+        self.extra = Some(FrameMutExtra { spill, len });
+        Ok(())
+    }
+
+    /// Publishes the whole payload.
+    ///
+    /// # Errors
+    /// As [`publish_range`](FrameMut::publish_range).
+    pub fn publish(self) -> Result<Published> {
+        let len = self.len;
+        self.publish_range(0, len)
+    }
+
+    /// Publishes `len` bytes from `offset` of the slot as the frame. Its clients can receive it
+    /// before this returns; the caller must not write it any more.
+    ///
+    /// # Errors
+    /// [`Error::InvalidShape`] where the range is outside of the slot or does not hold the shape,
+    /// [`Error::Stopped`] when the publisher was closed.
+    pub fn publish_range(mut self, offset: usize, len: usize) -> Result<Published> {
+        if offset
+            .checked_add(len)
+            .is_none_or(|end| end > self.place.size)
+        {
+            return Err(Error::InvalidShape(format!(
+                "{len} bytes at {offset} of a slot of {}",
+                self.place.size
+            )));
+        }
+        let meta = &mut self.meta;
+        meta.size = len as u64;
+        meta.segment = self.place.segment.id.0;
+        meta.payload_offset = (self.place.offset + offset) as u64;
+        let extra = self.extra.take();
+        meta.extra_len = extra.as_ref().map_or(0, |extra| extra.len);
+        meta.check()
+            .map_err(|error| Error::InvalidShape(error.to_string()))?;
+        let mut spill = extra.and_then(|extra| extra.spill);
+        let index = spill.as_ref().map(|spill| spill.hold.index);
+        let position = self.hold.writer.publish(self.hold.index, index, meta)?;
+        if let Some(spill) = &mut spill {
+            spill.hold.ceded = true;
+        }
+        Ok(Published {
+            hold: self.hold,
+            position,
+        })
+    }
+}
+
+/// A published frame that the producer still reads: as long as this lives, the slot is not taken
+/// back for another frame. A decoder's reference frame, for example.
+///
+/// Who does not read what it has published just drops it.
+pub struct Published {
+    hold: Hold,
+    position: u64,
+}
+
+impl Published {
+    /// The frame's place in the stream.
+    pub fn seq(&self) -> u64 {
+        self.position
+    }
+
+    /// The slot's number.
+    pub fn slot(&self) -> u32 {
+        u32::from(self.hold.index.0)
+    }
+}
+
+/// A received frame: read it for as long as you like, it does not change. Its drop gives the
+/// lease back.
+///
+/// Frames can be sent to other threads and outlive the [`Subscriber`](crate::Subscriber).
+pub struct Frame {
+    link: Arc<Link>,
+    lease: u16,
+    id: FrameId,
+    segment: Arc<PayloadSegment>,
+    meta: BufferMeta,
+    format: Option<Arc<str>>,
+    missed: u64,
+}
+
+impl Frame {
+    /// Takes over the lease. `meta` was checked, its range against `segment` too.
+    pub(crate) fn new(
+        link: Arc<Link>,
+        (lease, id): (u16, FrameId),
+        segment: Arc<PayloadSegment>,
+        meta: BufferMeta,
+        format: Option<Arc<str>>,
+        missed: u64,
+    ) -> Frame {
+        Frame {
+            link,
+            lease,
+            id,
+            segment,
+            meta,
+            format,
+            missed,
+        }
+    }
+
+    /// What the frame is: a checked copy of the record in shared memory.
+    pub fn meta(&self) -> &BufferMeta {
+        &self.meta
+    }
+
+    /// The frame's place in the stream.
+    pub fn seq(&self) -> u64 {
+        self.meta.seq
+    }
+
+    /// The slot's number.
+    pub fn slot(&self) -> u32 {
+        u32::from(self.id.slot.0)
+    }
+
+    /// How many frames were missed between the one received before and this one.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// The stream's format (for GStreamer its caps) at this frame, where the producer set one.
+    pub fn format(&self) -> Option<&Arc<str>> {
+        self.format.as_ref()
+    }
+
+    /// The frame's bytes.
+    pub fn payload(&self) -> Payload<'_> {
+        // Checked when the frame was received: the range is inside the segment.
+        let start = self
+            .segment
+            .mapping
+            .address(self.meta.payload_offset as usize);
+        Payload::new(start, self.meta.size as usize)
+    }
+
+    /// The frame's elements, as its shape and strides say.
+    ///
+    /// # Errors
+    /// [`Error::TypeMismatch`] where the frame holds other elements.
+    pub fn view<T: Element>(&self) -> Result<View<'_, T>> {
+        if self.meta.dtype() != T::DTYPE {
+            return Err(Error::TypeMismatch {
+                expected: T::DTYPE,
+                got: self.meta.dtype(),
+            });
+        }
+        self.payload()
+            .view(0, self.meta.shape(), self.meta.strides())
+    }
+
+    /// A copy of the variable data that came with the frame; empty where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] where the producer lies about where it is.
+    pub fn extra(&self) -> Result<Vec<u8>> {
+        let len = self.meta.extra_len as usize;
+        let mut extra = vec![0; len.min(INLINE_EXTRA as usize)];
+        self.link.metadata.read_extra(self.id.slot, &mut extra);
+        if self.meta.flags & FLAG_EXTRA_SPILLED == 0 {
+            return Ok(extra);
+        }
+        self.link.read_spilled(&extra, len)
+    }
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frame")
+            .field("meta", &self.meta)
+            .field("format", &self.format)
+            .field("missed", &self.missed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        self.link.release(self.lease);
+    }
+}
+
+const _: () = {
+    const fn send_and_sync<T: Send + Sync>() {}
+    send_and_sync::<FrameMut>();
+    send_and_sync::<Published>();
+    send_and_sync::<Frame>();
+};

@@ -1,0 +1,330 @@
+//! Floor 2: the lease protocol. Every memory ordering that two processes rely on stands here.
+//!
+//! The producer writes the [`Board`], which clients only read; each client writes its own
+//! [`Page`], which the producer also reads and never trusts. Nobody ever waits for a lock.
+//!
+//! A frame is a slot under one generation ([`FrameId`]). The writer makes it known in two places:
+//! the slot's state says `(generation, READY)`, and the ring's entry of its position names it. A
+//! client claims it by writing its name into a lease word *and then looking again* whether the
+//! state still says so. The writer takes a slot back by changing the state *and then looking*
+//! whether a lease names it. Each side writes first and looks second, with a full fence between,
+//! so of two that meet at least one sees the other (Dekker's argument):
+//!
+//! - The client sees the state changed: it gives up the claim, and has not read a byte.
+//! - The writer sees the lease: it leaves the slot alone ("parks" it) until the lease is gone.
+//!
+//! `std` on atomics in read-only memory allows relaxed loads only, so the client's acquire loads of
+//! the board are relaxed loads followed by an acquire fence.
+//!
+//! Sleeping works the same way twice more: the client raises `waiting`, then looks at the head
+//! once more; the writer moves the head, then looks at `waiting`. And where the writer waits for
+//! clients (`overflow=block`), with `writer_waiting` and the cursors.
+//!
+//! `lease/model.rs` runs all of it under loom, with each fence and without it.
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+#[cfg(all(test, loom))]
+mod model;
+
+/// The number of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SlotIndex(pub(crate) u16);
+
+/// How often a slot's content has changed: even while it holds a frame, odd in between.
+///
+/// 48 bits are used; at 1,000 frames a second in one slot they last 4,000 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation(u64);
+
+impl Generation {
+    /// The generation of a slot that never held a frame: the first frame has 2.
+    pub(crate) const UNUSED: Generation = Generation(1);
+
+    pub(crate) fn next(self) -> Generation {
+        Generation((self.0 + 1) & (u64::MAX >> SLOT_BITS))
+    }
+}
+
+const SLOT_BITS: u32 = 16;
+const READY: u64 = 1;
+const RETIRED: u64 = 0;
+
+/// One frame: a slot under one generation. As a word: the generation above 16 bits of slot.
+/// The word 0 is no frame, because a frame's generation is at least 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FrameId {
+    pub(crate) slot: SlotIndex,
+    pub(crate) generation: Generation,
+}
+
+impl FrameId {
+    fn word(self) -> u64 {
+        self.generation.0 << SLOT_BITS | u64::from(self.slot.0)
+    }
+
+    fn from_word(word: u64) -> Option<FrameId> {
+        (word != 0).then_some(FrameId {
+            slot: SlotIndex(word as u16),
+            generation: Generation(word >> SLOT_BITS),
+        })
+    }
+}
+
+fn state_word(generation: Generation, status: u64) -> u64 {
+    generation.0 << SLOT_BITS | status
+}
+
+/// The full fences, by name, so that the model can leave one out and show what breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FullFence {
+    /// Writer: state retired, then leases read. Pairs with `Claim`.
+    Recycle,
+    /// Client: lease written, then state read. Pairs with `Recycle`.
+    Claim,
+    /// Writer: head moved, then `waiting` read. Pairs with `Sleep`.
+    Publish,
+    /// Client: `waiting` written, then head read. Pairs with `Publish`.
+    Sleep,
+    /// Client: cursor or lease written, then `writer_waiting` read. Pairs with `Block`.
+    Progress,
+    /// Writer: `writer_waiting` written, then cursors and leases read. Pairs with `Progress`.
+    Block,
+}
+
+#[inline]
+fn full_fence(which: FullFence) {
+    #[cfg(all(test, loom))]
+    if model::omitted() == Some(which) {
+        return;
+    }
+    let _ = which;
+    fence(Ordering::SeqCst);
+}
+
+/// An acquire load that is allowed on memory mapped read-only.
+#[inline]
+fn load_acquire_64(word: &AtomicU64) -> u64 {
+    let value = word.load(Ordering::Relaxed);
+    fence(Ordering::Acquire);
+    value
+}
+
+#[inline]
+fn load_acquire_32(word: &AtomicU32) -> u32 {
+    let value = word.load(Ordering::Relaxed);
+    fence(Ordering::Acquire);
+    value
+}
+
+/// The words of the metadata segment that the protocol runs on: the producer writes, all read.
+#[derive(Clone, Copy)]
+pub(crate) struct Board<'a> {
+    /// For each slot its generation and whether it holds a frame.
+    pub(crate) states: &'a [AtomicU64],
+    /// The frames published last, by position modulo the length.
+    pub(crate) ring: &'a [AtomicU64],
+    /// How many frames were published: the position of the next.
+    pub(crate) head: &'a AtomicU64,
+    /// The futex word that clients sleep on: the head's lower half, stored after it.
+    pub(crate) sequence: &'a AtomicU32,
+    /// 1 while the writer sleeps until clients have made progress.
+    pub(crate) writer_waiting: &'a AtomicU32,
+}
+
+/// The words of one client's lease page: the client writes, the producer reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Page<'a> {
+    /// 1 while the client sleeps, or is about to.
+    pub(crate) waiting: &'a AtomicU32,
+    /// The futex word that a blocked writer sleeps on.
+    pub(crate) progress: &'a AtomicU32,
+    /// The position of the frame that the client will receive next.
+    pub(crate) cursor: &'a AtomicU64,
+    /// How many frames the client has missed. A figure.
+    pub(crate) missed: &'a AtomicU64,
+    /// The frames that the client holds; 0 is none.
+    pub(crate) leases: &'a [AtomicU64],
+}
+
+/// The writer's side. One thread at a time calls these.
+impl Board<'_> {
+    /// Takes the READY mark from a frame. Afterwards no client gets a new lease on it, and
+    /// [`Page::holds`] tells of every one that there is.
+    pub(crate) fn retire(&self, frame: FrameId) {
+        let state = &self.states[usize::from(frame.slot.0)];
+        // Relaxed: the fence below orders it before the scan, and nobody reads data because of it.
+        state.store(
+            state_word(frame.generation.next(), RETIRED),
+            Ordering::Relaxed,
+        );
+        // SYNC POINT with `try_claim`: either its fence came first, then the scan after this
+        // fence sees its lease; or this one did, then it sees the state stored above.
+        full_fence(FullFence::Recycle);
+    }
+
+    /// Makes the frame that was written into a slot known as number `position`, and tells whether
+    /// a client has to be woken: then wake all who sleep on `sequence`.
+    pub(crate) fn publish<'p>(
+        &self,
+        frame: FrameId,
+        position: u64,
+        pages: impl Iterator<Item = Page<'p>>,
+    ) -> bool {
+        // SYNC POINT with `try_claim`: Release, so that who sees READY under this generation, or
+        // the ring's entry, sees the payload and the BufferMeta written before.
+        self.states[usize::from(frame.slot.0)]
+            .store(state_word(frame.generation, READY), Ordering::Release);
+        self.ring[position as usize & (self.ring.len() - 1)].store(frame.word(), Ordering::Release);
+        // SYNC POINT with `head`: who sees the new head sees the ring's entry below it.
+        self.head.store(position + 1, Ordering::Release);
+        self.sequence
+            .store((position + 1) as u32, Ordering::Release);
+        // SYNC POINT with `prepare_sleep`: either the client's fence came first, then this scan
+        // sees `waiting`; or this one did, then the client sees the new head and does not sleep.
+        full_fence(FullFence::Publish);
+        let mut wake = false;
+        for page in pages {
+            if page.waiting.load(Ordering::Relaxed) != 0 {
+                // Lowered here, so that a client which needs long to wake up costs one system
+                // call and not one a frame. It raises the flag again before it sleeps again.
+                page.waiting.store(0, Ordering::Relaxed);
+                wake = true;
+            }
+        }
+        wake
+    }
+
+    /// Announces that the writer is about to sleep. Look at cursors and leases once more after
+    /// this, and at `progress` before that; then sleep on `progress`.
+    pub(crate) fn prepare_block(&self) {
+        self.writer_waiting.store(1, Ordering::Relaxed);
+        // SYNC POINT with `wake_writer`: either the client's fence came first, then the look after
+        // this fence sees its progress; or this one did, then the client sees the flag and wakes.
+        full_fence(FullFence::Block);
+    }
+
+    pub(crate) fn finish_block(&self) {
+        self.writer_waiting.store(0, Ordering::Relaxed);
+    }
+}
+
+/// What a client finds at a position of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// The frame is ours until the lease is released. It may be a later one than asked for: its
+    /// `BufferMeta.seq` tells.
+    Leased(FrameId),
+    /// The frame is gone; the next may be there.
+    Lost,
+    /// Nothing was published here yet.
+    Empty,
+}
+
+/// The client's side: these only load from the board.
+impl Board<'_> {
+    /// How many frames were published.
+    pub(crate) fn head(&self) -> u64 {
+        load_acquire_64(self.head)
+    }
+
+    /// Claims the frame at `position` with the client's lease number `lease`, which is free.
+    pub(crate) fn try_claim(&self, page: &Page<'_>, lease: usize, position: u64) -> Claim {
+        if position >= self.head() {
+            return Claim::Empty;
+        }
+        let word = load_acquire_64(&self.ring[position as usize & (self.ring.len() - 1)]);
+        let Some(frame) = FrameId::from_word(word) else {
+            return Claim::Lost;
+        };
+        // The ring is another process's memory: its slot may be any number.
+        let Some(state) = self.states.get(usize::from(frame.slot.0)) else {
+            return Claim::Lost;
+        };
+        // SYNC POINT with `holds` and `collect`: Release, so that a writer which finds this name
+        // where it looked for the one before knows that we have read that frame to the end.
+        page.leases[lease].store(frame.word(), Ordering::Release);
+        // SYNC POINT with `retire`.
+        full_fence(FullFence::Claim);
+        // SYNC POINT with `publish`: what stands READY under this generation is written.
+        if load_acquire_64(state) == state_word(frame.generation, READY) {
+            Claim::Leased(frame)
+        } else {
+            page.leases[lease].store(0, Ordering::Release);
+            Claim::Lost
+        }
+    }
+
+    /// Announces that the client is about to sleep until something is published at `position`.
+    ///
+    /// Returns the value of `sequence` to sleep with, or `None` when there is something already.
+    pub(crate) fn prepare_sleep(&self, page: &Page<'_>, position: u64) -> Option<u32> {
+        page.waiting.store(1, Ordering::Relaxed);
+        // SYNC POINT with `publish`.
+        full_fence(FullFence::Sleep);
+        // Before the head: if the head is old, so is this value, and the kernel compares it again.
+        let sequence = load_acquire_32(self.sequence);
+        if self.head() > position {
+            page.waiting.store(0, Ordering::Relaxed);
+            return None;
+        }
+        Some(sequence)
+    }
+
+    /// Whether the writer waits for progress and must be woken through `page.progress`. Called
+    /// after a cursor moved or a lease was released, where the writer may block at all.
+    pub(crate) fn wake_writer(&self, page: &Page<'_>) -> bool {
+        // SYNC POINT with `prepare_block`.
+        full_fence(FullFence::Progress);
+        if self.writer_waiting.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        page.progress.fetch_add(1, Ordering::Release);
+        true
+    }
+}
+
+impl Page<'_> {
+    /// Writer: whether a lease of this client names the frame.
+    pub(crate) fn holds(&self, frame: FrameId) -> bool {
+        // SYNC POINT with `release`: Acquire, so that all the client read under a lease that is
+        // seen gone happened before what the writer does next to the slot.
+        self.leases
+            .iter()
+            .any(|lease| lease.load(Ordering::Acquire) == frame.word())
+    }
+
+    /// Writer: adds the frames that this client says it holds; whether they exist is not checked.
+    pub(crate) fn collect(&self, frames: &mut Vec<FrameId>) {
+        let words = self
+            .leases
+            .iter()
+            .map(|lease| lease.load(Ordering::Acquire));
+        frames.extend(words.filter_map(FrameId::from_word));
+    }
+
+    /// Client: gives a frame back, after the last read of it.
+    pub(crate) fn release(&self, lease: usize) {
+        // SYNC POINT with `holds` and `collect`.
+        self.leases[lease].store(0, Ordering::Release);
+    }
+
+    /// Client: moves on; what is below `position` is received or given up.
+    pub(crate) fn pass(&self, position: u64) {
+        // SYNC POINT with `position`: a lease written before is seen by who sees the cursor.
+        self.cursor.store(position, Ordering::Release);
+    }
+
+    /// Writer: the client's cursor, as the client says.
+    pub(crate) fn position(&self) -> u64 {
+        self.cursor.load(Ordering::Acquire)
+    }
+
+    /// Client: awake again.
+    pub(crate) fn finish_sleep(&self) {
+        self.waiting.store(0, Ordering::Relaxed);
+    }
+}

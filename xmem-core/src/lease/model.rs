@@ -1,0 +1,297 @@
+//! The protocol under loom: every interleaving, with weak memory, of one writer and two clients.
+//!
+//! A slot's payload is a loom cell, which fails the run when a write is concurrent with a read,
+//! and the clients check that they read what the frame's generation says. Each full fence is also
+//! left out once: then a run must fail, or the model would prove nothing.
+
+use std::cell::Cell;
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+
+use super::*;
+
+thread_local! {
+    static OMITTED: Cell<Option<FullFence>> = const { Cell::new(None) };
+}
+
+/// The fence that the test on this thread leaves out.
+pub(super) fn omitted() -> Option<FullFence> {
+    OMITTED.get()
+}
+
+fn model(omit: Option<FullFence>, run: impl Fn() + Send + Sync + 'static) {
+    OMITTED.set(omit);
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(run);
+}
+
+struct Words {
+    waiting: AtomicU32,
+    progress: AtomicU32,
+    cursor: AtomicU64,
+    missed: AtomicU64,
+    leases: Vec<AtomicU64>,
+}
+
+struct World {
+    states: Vec<AtomicU64>,
+    ring: Vec<AtomicU64>,
+    head: AtomicU64,
+    sequence: AtomicU32,
+    writer_waiting: AtomicU32,
+    payload: Vec<UnsafeCell<u64>>,
+    clients: Vec<Words>,
+}
+
+impl World {
+    fn new(slots: usize, clients: usize) -> Arc<World> {
+        let words = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
+        Arc::new(World {
+            states: words(slots),
+            ring: words((2 * slots).next_power_of_two()),
+            head: AtomicU64::new(0),
+            sequence: AtomicU32::new(0),
+            writer_waiting: AtomicU32::new(0),
+            payload: (0..slots).map(|_| UnsafeCell::new(0)).collect(),
+            clients: (0..clients)
+                .map(|_| Words {
+                    waiting: AtomicU32::new(0),
+                    progress: AtomicU32::new(0),
+                    cursor: AtomicU64::new(0),
+                    missed: AtomicU64::new(0),
+                    leases: words(1),
+                })
+                .collect(),
+        })
+    }
+
+    fn board(&self) -> Board<'_> {
+        Board {
+            states: &self.states,
+            ring: &self.ring,
+            head: &self.head,
+            sequence: &self.sequence,
+            writer_waiting: &self.writer_waiting,
+        }
+    }
+
+    fn page(&self, client: usize) -> Page<'_> {
+        let words = &self.clients[client];
+        Page {
+            waiting: &words.waiting,
+            progress: &words.progress,
+            cursor: &words.cursor,
+            missed: &words.missed,
+            leases: &words.leases,
+        }
+    }
+
+    fn pages(&self) -> impl Iterator<Item = Page<'_>> {
+        (0..self.clients.len()).map(|client| self.page(client))
+    }
+
+    /// Writes the frame's own name into its payload.
+    #[allow(unsafe_code)]
+    fn write(&self, frame: FrameId) {
+        // SAFETY: loom's cell checks what is to be proved here, that no read is concurrent.
+        self.payload[usize::from(frame.slot.0)].with_mut(|payload| unsafe {
+            *payload = frame.word();
+        });
+    }
+
+    /// Checks that the payload is the frame's.
+    #[allow(unsafe_code)]
+    fn read(&self, frame: FrameId) {
+        // SAFETY: loom's cell checks what is to be proved here, that no write is concurrent.
+        let found = self.payload[usize::from(frame.slot.0)].with(|payload| unsafe { *payload });
+        assert_eq!(found, frame.word(), "torn frame");
+    }
+
+    /// Publishes at most `turns` frames through the one slot, in each turn looking whether it is
+    /// free, as the pool does: a slot that was retired under a lease is parked until the lease
+    /// is gone.
+    fn publish(&self, turns: u64) {
+        let slot = SlotIndex(0);
+        let mut generation = Generation::UNUSED;
+        let mut published: Option<FrameId> = None;
+        let mut position = 0;
+        for _ in 0..turns {
+            if let Some(frame) = published {
+                if frame.generation == generation {
+                    self.board().retire(frame);
+                    generation = generation.next();
+                }
+                if self.pages().any(|page| page.holds(frame)) {
+                    continue;
+                }
+            }
+            generation = generation.next();
+            let frame = FrameId { slot, generation };
+            self.write(frame);
+            self.board().publish(frame, position, self.pages());
+            published = Some(frame);
+            position += 1;
+        }
+    }
+
+    /// Looks at `positions` positions, reads what can be leased, twice, and releases it.
+    fn receive(&self, client: usize, positions: u64) {
+        let page = self.page(client);
+        for position in 0..positions {
+            if let Claim::Leased(frame) = self.board().try_claim(&page, 0, position) {
+                self.read(frame);
+                thread::yield_now();
+                self.read(frame);
+                page.release(0);
+            }
+        }
+    }
+}
+
+fn frames_are_whole(clients: usize, omit: Option<FullFence>) {
+    model(omit, move || {
+        let world = World::new(1, clients);
+        let threads: Vec<_> = (0..clients)
+            .map(|client| {
+                let world = world.clone();
+                thread::spawn(move || world.receive(client, 2))
+            })
+            .collect();
+        world.publish(3);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn two_clients_never_read_a_torn_frame() {
+    frames_are_whole(2, None);
+}
+
+#[test]
+#[should_panic]
+fn without_the_writers_fence_a_frame_is_torn() {
+    frames_are_whole(1, Some(FullFence::Recycle));
+}
+
+#[test]
+#[should_panic]
+fn without_the_clients_fence_a_frame_is_torn() {
+    frames_are_whole(1, Some(FullFence::Claim));
+}
+
+/// A client sleeps only when the writer, who has published meanwhile, knows that it has to wake it.
+fn nobody_sleeps_through_a_frame(omit: Option<FullFence>) {
+    model(omit, move || {
+        let world = World::new(1, 1);
+        let client = {
+            let world = world.clone();
+            thread::spawn(move || world.board().prepare_sleep(&world.page(0), 0))
+        };
+        let frame = FrameId {
+            slot: SlotIndex(0),
+            generation: Generation::UNUSED.next(),
+        };
+        world.write(frame);
+        let woken = world.board().publish(frame, 0, world.pages());
+        // The kernel would compare `sequence` with the value returned: only an equal one sleeps.
+        let sleeps = client.join().unwrap() == Some(0);
+        assert!(!sleeps || woken, "a client sleeps and nobody wakes it");
+    });
+}
+
+#[test]
+fn a_client_that_sleeps_is_woken() {
+    nobody_sleeps_through_a_frame(None);
+}
+
+#[test]
+#[should_panic(expected = "nobody wakes it")]
+fn without_the_publishers_fence_a_client_sleeps_on() {
+    nobody_sleeps_through_a_frame(Some(FullFence::Publish));
+}
+
+#[test]
+#[should_panic(expected = "nobody wakes it")]
+fn without_the_sleepers_fence_a_client_sleeps_on() {
+    nobody_sleeps_through_a_frame(Some(FullFence::Sleep));
+}
+
+/// A writer that blocks until the client has passed a frame is woken when it does.
+fn no_writer_blocks_for_ever(omit: Option<FullFence>) {
+    model(omit, move || {
+        let world = World::new(1, 1);
+        let client = {
+            let world = world.clone();
+            thread::spawn(move || {
+                world.page(0).pass(1);
+                world.board().wake_writer(&world.page(0))
+            })
+        };
+        let page = world.page(0);
+        let progress = page.progress.load(Ordering::Acquire);
+        world.board().prepare_block();
+        let blocked = page.position() == 0;
+        let woken = client.join().unwrap();
+        // The kernel would compare `progress`: a wake before the sleep is not lost.
+        let sleeps = blocked && (!woken || page.progress.load(Ordering::Acquire) == progress);
+        assert!(!sleeps, "the writer sleeps and nobody wakes it");
+    });
+}
+
+#[test]
+fn a_writer_that_blocks_is_woken() {
+    no_writer_blocks_for_ever(None);
+}
+
+#[test]
+#[should_panic(expected = "nobody wakes it")]
+fn without_the_writers_fence_it_blocks_on() {
+    no_writer_blocks_for_ever(Some(FullFence::Block));
+}
+
+#[test]
+#[should_panic(expected = "nobody wakes it")]
+fn without_the_clients_progress_fence_the_writer_blocks_on() {
+    no_writer_blocks_for_ever(Some(FullFence::Progress));
+}
+
+/// A client whose cursor the writer sees is seen holding what it leased before.
+#[test]
+fn a_frame_that_was_passed_is_released_or_seen_leased() {
+    model(None, || {
+        let world = World::new(1, 1);
+        let frame = FrameId {
+            slot: SlotIndex(0),
+            generation: Generation::UNUSED.next(),
+        };
+        world.write(frame);
+        world.board().publish(frame, 0, world.pages());
+        let client = {
+            let world = world.clone();
+            thread::spawn(move || {
+                let page = world.page(0);
+                let claim = world.board().try_claim(&page, 0, 0);
+                page.pass(1);
+                assert_eq!(claim, Claim::Leased(frame), "a frame was lost");
+                world.read(frame);
+                page.release(0);
+            })
+        };
+        // overflow=block: only what was passed is taken back.
+        if world.page(0).position() == 1 {
+            world.board().retire(frame);
+            if !world.page(0).holds(frame) {
+                world.write(FrameId {
+                    generation: frame.generation.next().next(),
+                    ..frame
+                });
+            }
+        }
+        client.join().unwrap();
+    });
+}

@@ -1,0 +1,478 @@
+//! Floor 2: the messages of the control connection, to bytes and back. No I/O.
+//!
+//! One message is one datagram of a SEQPACKET socket: a head of 8 bytes (kind, a zero, length of
+//! the body), then the body; all numbers are little-endian. `docs/protocol.md` is the norm.
+
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+use crate::error::{Error, Result};
+use crate::meta::{fixed, fixed_text};
+use crate::segment::{MAX_LEASES, MAX_SLOTS, SegmentId, VERSION};
+
+/// Longest message, head included. A longer text goes in a memfd.
+pub(crate) const MAX_MESSAGE: usize = 32 * 1024;
+/// Longest text of a format.
+pub(crate) const MAX_FORMAT: usize = 16 << 20;
+/// Longest text of a format that goes inside its message.
+pub(crate) const MAX_INLINE_FORMAT: usize = MAX_MESSAGE - HEAD - size_of::<FormatBody>();
+const MAX_REASON: usize = 1024;
+const HEAD: usize = 8;
+const MAGIC: u64 = u64::from_le_bytes(*b"xmem/hey");
+
+/// Which frames a client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(u32)]
+pub enum Delivery {
+    /// Every frame, in order, as far as the producer's pool reaches back.
+    #[default]
+    InOrder = 0,
+    /// Always the newest frame; those before it are skipped. Never makes a producer wait.
+    Latest = 1,
+}
+
+/// Why the producer says goodbye.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum ByeReason {
+    /// It stops in good order.
+    Stopped = 0,
+    /// It does not take this client, and never will.
+    Refused = 1,
+    /// It can't take this client now.
+    Full = 2,
+}
+
+/// What goes over the control connection. A client sends `Hello`, the producer all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    Hello(Hello),
+    /// With two descriptors: the metadata segment (read-only) and the lease page.
+    Welcome(Welcome),
+    /// A segment exists; with its descriptor (read-only).
+    Segment {
+        id: SegmentId,
+        kind: u32,
+        size: u64,
+    },
+    /// A segment is no longer used by any frame to come.
+    SegmentGone {
+        id: SegmentId,
+    },
+    /// Frames with this format number have this format (caps). With a descriptor where the text
+    /// is `None`: a memfd of `length` bytes that holds it.
+    Format {
+        id: u32,
+        length: u32,
+        text: Option<String>,
+    },
+    /// The stream ends before the frame at this position.
+    Eos {
+        position: u64,
+    },
+    /// Nothing follows, and no frame at or after this position.
+    Bye {
+        reason: ByeReason,
+        position: u64,
+        text: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hello {
+    pub(crate) leases: u32,
+    pub(crate) delivery: Delivery,
+    /// At most 32 bytes arrive.
+    pub(crate) name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Welcome {
+    pub(crate) client: u32,
+    pub(crate) leases: u32,
+    pub(crate) slots: u32,
+    /// The position of the first frame for this client.
+    pub(crate) position: u64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct Head {
+    kind: u16,
+    zero: u16,
+    length: u32,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct HelloBody {
+    magic: u64,
+    version: u32,
+    leases: u32,
+    delivery: u32,
+    zero: u32,
+    name: [u8; 32],
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct WelcomeBody {
+    version: u32,
+    client: u32,
+    leases: u32,
+    slots: u32,
+    position: u64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct SegmentBody {
+    id: u32,
+    kind: u32,
+    size: u64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct FormatBody {
+    id: u32,
+    length: u32,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct ByeBody {
+    position: u64,
+    reason: u32,
+    zero: u32,
+}
+
+const HELLO: u16 = 1;
+const WELCOME: u16 = 2;
+const SEGMENT: u16 = 3;
+const SEGMENT_GONE: u16 = 4;
+const FORMAT: u16 = 5;
+const EOS: u16 = 6;
+const BYE: u16 = 7;
+
+impl Message {
+    /// How many descriptors come with the message.
+    pub(crate) fn fds(&self) -> usize {
+        match self {
+            Message::Welcome(_) => 2,
+            Message::Segment { .. } | Message::Format { text: None, .. } => 1,
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        let kind = match self {
+            Message::Hello(hello) => {
+                let part = HelloBody {
+                    magic: MAGIC,
+                    version: VERSION,
+                    leases: hello.leases,
+                    delivery: hello.delivery as u32,
+                    zero: 0,
+                    name: fixed(&hello.name),
+                };
+                body.extend_from_slice(part.as_bytes());
+                HELLO
+            }
+            Message::Welcome(welcome) => {
+                let part = WelcomeBody {
+                    version: VERSION,
+                    client: welcome.client,
+                    leases: welcome.leases,
+                    slots: welcome.slots,
+                    position: welcome.position,
+                };
+                body.extend_from_slice(part.as_bytes());
+                WELCOME
+            }
+            Message::Segment { id, kind, size } => {
+                let part = SegmentBody {
+                    id: id.0,
+                    kind: *kind,
+                    size: *size,
+                };
+                body.extend_from_slice(part.as_bytes());
+                SEGMENT
+            }
+            Message::SegmentGone { id } => {
+                body.extend_from_slice(&id.0.to_le_bytes());
+                SEGMENT_GONE
+            }
+            Message::Format { id, length, text } => {
+                let part = FormatBody {
+                    id: *id,
+                    length: *length,
+                };
+                body.extend_from_slice(part.as_bytes());
+                body.extend_from_slice(text.as_deref().unwrap_or_default().as_bytes());
+                FORMAT
+            }
+            Message::Eos { position } => {
+                body.extend_from_slice(&position.to_le_bytes());
+                EOS
+            }
+            Message::Bye {
+                reason,
+                position,
+                text,
+            } => {
+                let part = ByeBody {
+                    position: *position,
+                    reason: *reason as u32,
+                    zero: 0,
+                };
+                body.extend_from_slice(part.as_bytes());
+                let end = text.floor_char_boundary(MAX_REASON);
+                body.extend_from_slice(&text.as_bytes()[..end]);
+                BYE
+            }
+        };
+        let head = Head {
+            kind,
+            zero: 0,
+            length: body.len() as u32,
+        };
+        let mut bytes = head.as_bytes().to_vec();
+        bytes.append(&mut body);
+        bytes
+    }
+
+    /// Takes a datagram apart.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] for anything that [`encode`](Message::encode) would not have made.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Message> {
+        let bad = |what: String| Error::Protocol(what);
+        let (head, body) = Head::read_from_prefix(bytes)
+            .map_err(|_| bad(format!("a message of {} bytes", bytes.len())))?;
+        if head.length as usize != body.len() || head.zero != 0 || bytes.len() > MAX_MESSAGE {
+            return Err(bad(format!(
+                "a message of kind {} says {} bytes and has {}",
+                head.kind,
+                head.length,
+                body.len()
+            )));
+        }
+        match head.kind {
+            HELLO => {
+                // The version comes first: everything else may differ in another one.
+                let mut prefix = [0; 12];
+                let length = body.len().min(prefix.len());
+                prefix[..length].copy_from_slice(&body[..length]);
+                let magic = u64::from_le_bytes(prefix[..8].try_into().expect("8 bytes"));
+                let version = u32::from_le_bytes(prefix[8..].try_into().expect("4 bytes"));
+                if magic != MAGIC {
+                    return Err(bad("the hello is not one of xmem".into()));
+                }
+                check_version(version)?;
+                let body: HelloBody = exact(body, "hello")?;
+                let delivery = match body.delivery {
+                    0 => Delivery::InOrder,
+                    1 => Delivery::Latest,
+                    other => return Err(bad(format!("unknown delivery {other}"))),
+                };
+                if !(1..=MAX_LEASES).contains(&body.leases) {
+                    return Err(bad(format!(
+                        "{} leases wanted, 1 to {MAX_LEASES} are possible",
+                        body.leases
+                    )));
+                }
+                Ok(Message::Hello(Hello {
+                    leases: body.leases,
+                    delivery,
+                    name: fixed_text(&body.name).to_owned(),
+                }))
+            }
+            WELCOME => {
+                let body: WelcomeBody = exact(body, "welcome")?;
+                check_version(body.version)?;
+                if !(1..=MAX_LEASES).contains(&body.leases)
+                    || !(1..=MAX_SLOTS).contains(&body.slots)
+                {
+                    return Err(bad(format!(
+                        "a welcome with {} leases and {} slots",
+                        body.leases, body.slots
+                    )));
+                }
+                Ok(Message::Welcome(Welcome {
+                    client: body.client,
+                    leases: body.leases,
+                    slots: body.slots,
+                    position: body.position,
+                }))
+            }
+            SEGMENT => {
+                let body: SegmentBody = exact(body, "segment")?;
+                Ok(Message::Segment {
+                    id: SegmentId(body.id),
+                    kind: body.kind,
+                    size: body.size,
+                })
+            }
+            SEGMENT_GONE => Ok(Message::SegmentGone {
+                id: SegmentId(exact(body, "segment-gone")?),
+            }),
+            FORMAT => {
+                let (body, text) = FormatBody::read_from_prefix(body)
+                    .map_err(|_| bad("a format that is too short".into()))?;
+                if body.length as usize > MAX_FORMAT {
+                    return Err(bad(format!("a format of {} bytes", body.length)));
+                }
+                let text = if text.is_empty() && body.length > 0 {
+                    None
+                } else if text.len() == body.length as usize {
+                    Some(utf8(text)?)
+                } else {
+                    return Err(bad("a format whose length is wrong".into()));
+                };
+                Ok(Message::Format {
+                    id: body.id,
+                    length: body.length,
+                    text,
+                })
+            }
+            EOS => Ok(Message::Eos {
+                position: exact(body, "eos")?,
+            }),
+            BYE => {
+                let (body, text) = ByeBody::read_from_prefix(body)
+                    .map_err(|_| bad("a bye that is too short".into()))?;
+                if text.len() > MAX_REASON {
+                    return Err(bad("a bye that is too long".into()));
+                }
+                let reason = match body.reason {
+                    0 => ByeReason::Stopped,
+                    1 => ByeReason::Refused,
+                    2 => ByeReason::Full,
+                    other => return Err(bad(format!("unknown reason {other} for a bye"))),
+                };
+                Ok(Message::Bye {
+                    reason,
+                    position: body.position,
+                    text: utf8(text)?,
+                })
+            }
+            other => Err(bad(format!("unknown kind of message {other}"))),
+        }
+    }
+}
+
+fn check_version(version: u32) -> Result<()> {
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(Error::Protocol(format!(
+        "the peer speaks version {version} of the protocol, this side version {VERSION}: \
+         use the same xmem on both"
+    )))
+}
+
+fn exact<T: FromBytes + FromZeros>(bytes: &[u8], name: &str) -> Result<T> {
+    T::read_from_bytes(bytes)
+        .map_err(|_| Error::Protocol(format!("a {name} of {} bytes", bytes.len())))
+}
+
+/// The text of a message or of a format.
+pub(crate) fn utf8(bytes: &[u8]) -> Result<String> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(Error::Protocol("text that is not UTF-8".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn messages() -> Vec<Message> {
+        vec![
+            Message::Hello(Hello {
+                leases: 4,
+                delivery: Delivery::Latest,
+                name: "viewer".into(),
+            }),
+            Message::Welcome(Welcome {
+                client: 7,
+                leases: 4,
+                slots: 64,
+                position: 12,
+            }),
+            Message::Segment {
+                id: SegmentId(3),
+                kind: 0,
+                size: 1 << 40,
+            },
+            Message::SegmentGone { id: SegmentId(3) },
+            Message::Format {
+                id: 1,
+                length: 11,
+                text: Some("video/x-raw".into()),
+            },
+            Message::Format {
+                id: 2,
+                length: 100_000,
+                text: None,
+            },
+            Message::Format {
+                id: 3,
+                length: 0,
+                text: Some(String::new()),
+            },
+            Message::Eos { position: 99 },
+            Message::Bye {
+                reason: ByeReason::Full,
+                position: 100,
+                text: "no room: raise max-clients".into(),
+            },
+        ]
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for message in messages() {
+            assert_eq!(Message::decode(&message.encode()).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn a_message_cut_or_grown_is_refused() {
+        for message in messages() {
+            let bytes = message.encode();
+            for end in 0..bytes.len() {
+                assert!(Message::decode(&bytes[..end]).is_err());
+            }
+            assert!(Message::decode(&[&bytes[..], &[0]].concat()).is_err());
+        }
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let mut bytes = messages()[0].encode();
+        bytes[16] = 9;
+        let error = Message::decode(&bytes).unwrap_err().to_string();
+        assert!(error.contains("version 9"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Message::decode(&bytes);
+        }
+
+        #[test]
+        fn a_changed_byte_makes_it_err_or_another_message(which in 0usize..9, at in 0usize..100, to: u8) {
+            let mut bytes = messages()[which].encode();
+            let at = at % bytes.len();
+            bytes[at] = to;
+            if let Ok(message) = Message::decode(&bytes) {
+                prop_assert_eq!(message.encode().len(), bytes.len());
+            }
+        }
+    }
+}

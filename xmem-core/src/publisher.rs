@@ -1,0 +1,387 @@
+//! Floor 4: the producer's end of a channel.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::cancel::Canceller;
+use crate::channel::{Channel, Listener};
+use crate::error::{Error, Result};
+use crate::frame::FrameMut;
+use crate::message::Delivery;
+use crate::pool::ClientId;
+use crate::segment::{MAX_SLOTS, MetadataSegment};
+use crate::writer::{MAX_CLIENTS, Observer, Overflow, PublisherEvent, Writer};
+
+mod control;
+mod peer;
+
+/// Room for slots where no limit is set: at most half of it is used at once, the other half is for
+/// the slots that go while larger ones come.
+const DEFAULT_ROOM: u32 = 1024;
+
+/// Settings of a [`Publisher`] to be.
+pub struct PublisherBuilder {
+    channel: Channel,
+    name: String,
+    slots: u32,
+    slot_size: usize,
+    perms: u32,
+    max_clients: u32,
+    max_slots: u32,
+    overflow: Overflow,
+    canceller: Option<Canceller>,
+    observer: Option<Observer>,
+}
+
+impl PublisherBuilder {
+    /// Who the frames' metadata says has made them; the process's name by default.
+    pub fn producer_name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Slots that the producer itself needs: those it writes at once, and one more that is
+    /// published. 2 by default. Every client adds as many as it has leases.
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// Bytes of a slot. 0, the default: known only with the first frame, or with
+    /// [`Publisher::configure`]. A larger frame makes larger slots.
+    pub fn slot_size(mut self, bytes: usize) -> Self {
+        self.slot_size = bytes;
+        self
+    }
+
+    /// Permissions of the socket's file, which decide who may connect; 0o600 by default.
+    pub fn perms(mut self, perms: u32) -> Self {
+        self.perms = perms;
+        self
+    }
+
+    /// Most clients at once, 16 by default.
+    pub fn max_clients(mut self, clients: u32) -> Self {
+        self.max_clients = clients;
+        self
+    }
+
+    /// Most slots at once; 0, the default, for as many as producer and clients need. A client
+    /// whose leases don't fit is refused.
+    pub fn max_slots(mut self, slots: u32) -> Self {
+        self.max_slots = slots;
+        self
+    }
+
+    /// What happens when a client does not keep up.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// Ends the publisher's waits.
+    pub fn canceller(mut self, canceller: Canceller) -> Self {
+        self.canceller = Some(canceller);
+        self
+    }
+
+    /// Is told what happens, from whatever thread it happens on and with no lock held. It must
+    /// not block.
+    pub fn on_event(mut self, observer: impl Fn(PublisherEvent) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Opens the channel: makes its memory and its socket, and starts to take clients.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when another live producer has the channel, [`Error::BadPath`] where its
+    /// socket can't be, [`Error::SharedMemory`] without memory, [`Error::InvalidSetting`].
+    pub fn open(self) -> Result<Publisher> {
+        if !(1..=MAX_CLIENTS).contains(&self.max_clients) {
+            return Err(Error::InvalidSetting(format!(
+                "max-clients is {}, 1 to {MAX_CLIENTS} are possible",
+                self.max_clients
+            )));
+        }
+        if self.slots == 0 || self.max_slots > MAX_SLOTS / 2 {
+            return Err(Error::InvalidSetting(format!(
+                "{} slots of at most {}, 1 to {} are possible",
+                self.slots,
+                self.max_slots,
+                MAX_SLOTS / 2
+            )));
+        }
+        let room = match self.max_slots {
+            0 => DEFAULT_ROOM,
+            max => 2 * max,
+        };
+        let canceller = match self.canceller {
+            Some(canceller) => canceller,
+            None => Canceller::new()?,
+        };
+        let listener = Listener::new(&self.channel, self.perms)?;
+        let path = listener.path().to_owned();
+        let blocking = self.overflow != Overflow::DropOldest;
+        let (metadata, metadata_fd) = MetadataSegment::create(room, blocking)?;
+        let writer = Writer::new(
+            metadata,
+            (self.slots, self.max_slots),
+            self.overflow,
+            self.name,
+            self.observer,
+        )?;
+        if self.slot_size > 0 {
+            writer.configure(self.slot_size, 0)?;
+        }
+        let control =
+            control::Control::new(writer.clone(), listener, metadata_fd, self.max_clients);
+        let thread = std::thread::Builder::new()
+            .name("xmem-control".into())
+            .spawn(move || control.run())
+            .map_err(|source| Error::Socket {
+                what: "starting the control thread".into(),
+                source,
+            })?;
+        Ok(Publisher {
+            writer,
+            canceller,
+            path,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+}
+
+/// The producer's end of a channel: slots to write, and clients that receive them.
+///
+/// One thread at a time should publish, since their order is the stream's; every method can be
+/// called from any thread. Dropped, it closes the channel; frames in hand stay valid.
+pub struct Publisher {
+    writer: Arc<Writer>,
+    canceller: Canceller,
+    path: PathBuf,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+const _: () = {
+    const fn send_and_sync<T: Send + Sync>() {}
+    send_and_sync::<Publisher>();
+    send_and_sync::<PublisherBuilder>();
+};
+
+impl Publisher {
+    /// Settings for a publisher on a channel.
+    pub fn builder(channel: Channel) -> PublisherBuilder {
+        PublisherBuilder {
+            channel,
+            name: process_name(),
+            slots: 2,
+            slot_size: 0,
+            perms: 0o600,
+            max_clients: 16,
+            max_slots: 0,
+            overflow: Overflow::default(),
+            canceller: None,
+            observer: None,
+        }
+    }
+
+    /// The path of the channel's socket.
+    pub fn socket_path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// Makes room: slots have at least `slot_size` bytes from now on, and there are at least
+    /// `slots` for the producer itself. Where slots become larger, the old ones go with the
+    /// last lease on them.
+    ///
+    /// # Errors
+    /// [`Error::SharedMemory`] where there is not enough memory.
+    pub fn configure(&self, slot_size: usize, slots: u32) -> Result<()> {
+        self.writer.configure(slot_size, slots)
+    }
+
+    /// A slot of at least `len` bytes to write the next frame into.
+    ///
+    /// With [`Overflow::Block`] it may wait for clients. When the producer itself holds every slot
+    /// there may be, it fails at once.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`], [`Error::Cancelled`], [`Error::Stopped`] after `close`,
+    /// [`Error::SharedMemory`] where there is no memory for larger or more slots.
+    pub fn acquire(&self, len: usize) -> Result<FrameMut> {
+        self.writer
+            .acquire(len, Some(Duration::ZERO), &self.canceller)
+    }
+
+    /// As [`acquire`](Publisher::acquire), but waits for the producer's own slots to come back:
+    /// at most `patience`, for ever with `None`. `cancel` ends the wait.
+    ///
+    /// # Errors
+    /// As `acquire`.
+    pub fn acquire_cancellable(
+        &self,
+        len: usize,
+        patience: Option<Duration>,
+        cancel: &Canceller,
+    ) -> Result<FrameMut> {
+        self.writer.acquire(len, patience, cancel)
+    }
+
+    /// Sets the format (for GStreamer the caps) of the frames published from now on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] where the text is longer than 16 MiB.
+    pub fn set_format(&self, text: &str) -> Result<()> {
+        self.writer.set_format(text)
+    }
+
+    /// Ends the stream: clients receive what was published, then
+    /// [`Error::EndOfStream`]. Publishing more starts it again.
+    pub fn end_stream(&self) {
+        self.writer.eos();
+    }
+
+    /// Waits until at least `count` clients are connected.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`], [`Error::Cancelled`], [`Error::Stopped`] after `close`.
+    pub fn wait_for_clients(&self, count: usize, timeout: Option<Duration>) -> Result<()> {
+        self.wait_for_clients_cancellable(count, timeout, &self.canceller)
+    }
+
+    /// As [`wait_for_clients`](Publisher::wait_for_clients); `cancel` ends the wait.
+    ///
+    /// # Errors
+    /// As `wait_for_clients`.
+    pub fn wait_for_clients_cancellable(
+        &self,
+        count: usize,
+        timeout: Option<Duration>,
+        cancel: &Canceller,
+    ) -> Result<()> {
+        self.writer.wait_for_clients(count, timeout, cancel)
+    }
+
+    /// Clients connected now.
+    pub fn num_clients(&self) -> usize {
+        self.writer.pool().clients.len()
+    }
+
+    /// Figures of this moment.
+    pub fn stats(&self) -> PublisherStats {
+        let pool = self.writer.pool();
+        let head = pool.head();
+        PublisherStats {
+            published: head,
+            slots: pool.count(),
+            slot_size: pool.slot_size(),
+            segments: pool.segments.len(),
+            bytes: pool.bytes(),
+            clients: pool
+                .clients
+                .iter()
+                .map(|client| {
+                    let page = client.page.page();
+                    let mut held = Vec::new();
+                    page.collect(&mut held);
+                    ClientStats {
+                        id: client.id,
+                        name: client.name.clone(),
+                        pid: client.pid,
+                        uid: client.uid,
+                        delivery: client.delivery,
+                        leases: client.page.leases(),
+                        held: held.len() as u32,
+                        lag: head.saturating_sub(page.position()),
+                        missed: page.missed.load(std::sync::atomic::Ordering::Relaxed),
+                        lapsed: client.lapsed,
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    /// Says goodbye to the clients, who can still receive what was published, and removes the
+    /// socket. Waits end with [`Error::Stopped`].
+    pub fn close(&self) {
+        self.writer.close();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // It never waits for a peer, so this is short. Should it have panicked, it has
+            // closed everything as well.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publisher")
+            .field("path", &self.path)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Figures of a publisher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PublisherStats {
+    /// Frames published.
+    pub published: u64,
+    /// Slots that frames to come can use.
+    pub slots: u32,
+    /// Bytes of such a slot.
+    pub slot_size: usize,
+    /// Blocks of memory that the slots are in.
+    pub segments: usize,
+    /// Bytes of all segments.
+    pub bytes: u64,
+    /// The clients there are.
+    pub clients: Vec<ClientStats>,
+}
+
+/// Figures of one client. `held`, `lag` and `missed` are what the client itself says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientStats {
+    /// Its number.
+    pub id: ClientId,
+    /// The name that it gave itself.
+    pub name: String,
+    /// Its process; 0 where that can't be seen from here.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// Which frames it wants.
+    pub delivery: Delivery,
+    /// Frames that it can hold at once.
+    pub leases: u32,
+    /// Frames that it holds.
+    pub held: u32,
+    /// Frames published that it has not received yet.
+    pub lag: u64,
+    /// Frames that were gone before it received them.
+    pub missed: u64,
+    /// Whether the writer has given up waiting for it.
+    pub lapsed: bool,
+}
+
+fn process_name() -> String {
+    std::fs::read_to_string("/proc/self/comm")
+        .map(|name| name.trim_end().to_owned())
+        .unwrap_or_default()
+}

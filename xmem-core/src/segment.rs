@@ -1,0 +1,342 @@
+//! Floor 1: the layout of the shared areas; from numbers to `&Atomic` and bytes.
+//!
+//! Three kinds of area are shared (see `docs/architecture.md`): one metadata segment a channel,
+//! payload segments, and one lease page a client. What stands where is a function of a few
+//! numbers that both sides compute, so there is no offset that a peer could lie about.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+use crate::dtype::AccessMode;
+use crate::error::{Error, Result};
+use crate::lease::{Board, Page, SlotIndex};
+use crate::meta::BufferMeta;
+use crate::sys::mapping::Mapping;
+use crate::sys::memfd;
+
+/// The version of everything that two processes share: areas and messages.
+pub(crate) const VERSION: u32 = 1;
+
+/// Most slots of a channel.
+pub(crate) const MAX_SLOTS: u32 = 4096;
+/// Most leases of one client: a lease page has no more room.
+pub const MAX_LEASES: u32 = 256;
+/// Bytes beside each `BufferMeta` for serialized metas; longer ones take a slot of their own.
+pub(crate) const INLINE_EXTRA: u32 = 640;
+/// Most bytes of serialized metas that a client accepts.
+pub(crate) const MAX_EXTRA: u32 = 1 << 26;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"xmem/mta");
+const LINE: usize = 64;
+const HEAD: usize = 2 * LINE;
+const HEADER_SIZE: usize = 4 * LINE;
+const PAGE: usize = 4096;
+
+/// The start of the metadata segment, written once before any client sees it.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct Header {
+    magic: u64,
+    version: u32,
+    slots: u32,
+    ring: u32,
+    extra: u32,
+    /// 1 when the producer may wait for clients, which then have to wake it.
+    blocking: u32,
+    pid: u32,
+}
+
+/// The numbers that decide where everything stands in a metadata segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MetadataLayout {
+    pub(crate) slots: u32,
+    pub(crate) ring: u32,
+    states_at: usize,
+    ring_at: usize,
+    metas_at: usize,
+    extras_at: usize,
+    pub(crate) size: usize,
+}
+
+impl MetadataLayout {
+    /// Room for `slots` slots. The ring has twice as many entries, so that it never forgets a
+    /// frame that is still there.
+    pub(crate) fn new(slots: u32) -> MetadataLayout {
+        assert!((1..=MAX_SLOTS).contains(&slots));
+        let ring = (2 * slots).next_power_of_two();
+        let count = slots as usize;
+        let states_at = HEADER_SIZE;
+        let ring_at = (states_at + 8 * count).next_multiple_of(LINE);
+        let metas_at = (ring_at + 8 * ring as usize).next_multiple_of(LINE);
+        let extras_at = metas_at + size_of::<BufferMeta>() * count;
+        let size = (extras_at + INLINE_EXTRA as usize * count).next_multiple_of(PAGE);
+        MetadataLayout {
+            slots,
+            ring,
+            states_at,
+            ring_at,
+            metas_at,
+            extras_at,
+            size,
+        }
+    }
+}
+
+/// The metadata segment, as the producer or a client maps it.
+#[derive(Debug)]
+pub(crate) struct MetadataSegment {
+    mapping: Mapping,
+    layout: MetadataLayout,
+    pub(crate) blocking: bool,
+}
+
+impl MetadataSegment {
+    /// Makes the segment. The descriptor can only read and is for the clients.
+    pub(crate) fn create(slots: u32, blocking: bool) -> Result<(MetadataSegment, OwnedFd)> {
+        let layout = MetadataLayout::new(slots);
+        let (fd, mapping) = memfd::create("xmem-metadata", layout.size, memfd::producer_seals())?;
+        let header = Header {
+            magic: MAGIC,
+            version: VERSION,
+            slots: layout.slots,
+            ring: layout.ring,
+            extra: INLINE_EXTRA,
+            blocking: blocking.into(),
+            pid: std::process::id(),
+        };
+        mapping.write(0, header.as_bytes());
+        let segment = MetadataSegment {
+            mapping,
+            layout,
+            blocking,
+        };
+        Ok((segment, memfd::reopen_read_only(fd)?))
+    }
+
+    /// Maps a segment that a producer made, read-only.
+    pub(crate) fn open(fd: impl AsFd, slots: u32) -> Result<MetadataSegment> {
+        if !(1..=MAX_SLOTS).contains(&slots) {
+            return Err(Error::Protocol(format!("{slots} slots announced")));
+        }
+        let layout = MetadataLayout::new(slots);
+        let mapping = memfd::open(
+            fd,
+            layout.size,
+            memfd::producer_seals(),
+            AccessMode::ReadOnly,
+        )?;
+        let mut header = Header::new_zeroed();
+        mapping.read(0, header.as_mut_bytes());
+        let expected = (MAGIC, VERSION, slots, layout.ring, INLINE_EXTRA);
+        let found = (
+            header.magic,
+            header.version,
+            header.slots,
+            header.ring,
+            header.extra,
+        );
+        if found != expected {
+            return Err(Error::Protocol(format!(
+                "the metadata segment's header is {found:?}, {expected:?} was expected"
+            )));
+        }
+        Ok(MetadataSegment {
+            mapping,
+            layout,
+            blocking: header.blocking != 0,
+        })
+    }
+
+    pub(crate) fn layout(&self) -> &MetadataLayout {
+        &self.layout
+    }
+
+    /// The words that the lease protocol runs on.
+    pub(crate) fn board(&self) -> Board<'_> {
+        let layout = &self.layout;
+        Board {
+            states: self
+                .mapping
+                .atomics(layout.states_at, layout.slots as usize),
+            ring: self.mapping.atomics(layout.ring_at, layout.ring as usize),
+            head: &self.mapping.atomics::<AtomicU64>(HEAD, 1)[0],
+            sequence: &self.mapping.atomics::<AtomicU32>(HEAD + 8, 1)[0],
+            writer_waiting: &self.mapping.atomics::<AtomicU32>(HEAD + 12, 1)[0],
+        }
+    }
+
+    fn meta_at(&self, slot: SlotIndex) -> usize {
+        assert!(u32::from(slot.0) < self.layout.slots);
+        self.layout.metas_at + size_of::<BufferMeta>() * usize::from(slot.0)
+    }
+
+    fn extra_at(&self, slot: SlotIndex) -> usize {
+        assert!(u32::from(slot.0) < self.layout.slots);
+        self.layout.extras_at + INLINE_EXTRA as usize * usize::from(slot.0)
+    }
+
+    /// A copy of the slot's record, as it is: unchecked, and whole only under a lease.
+    pub(crate) fn read_meta(&self, slot: SlotIndex) -> BufferMeta {
+        let mut meta = BufferMeta::new_zeroed();
+        self.mapping.read(self.meta_at(slot), meta.as_mut_bytes());
+        meta
+    }
+
+    pub(crate) fn write_meta(&self, slot: SlotIndex, meta: &BufferMeta) {
+        self.mapping.write(self.meta_at(slot), meta.as_bytes());
+    }
+
+    /// Notes how many clients were seen holding the slot's frame.
+    pub(crate) fn set_ref_count(&self, slot: SlotIndex, count: i32) {
+        let at = self.meta_at(slot) + std::mem::offset_of!(BufferMeta, ref_count);
+        // Relaxed: a figure to look at, nothing hangs on it.
+        self.mapping.atomics::<AtomicI32>(at, 1)[0].store(count, Ordering::Relaxed);
+    }
+
+    /// Copies out the first bytes of the slot's inline extra space.
+    ///
+    /// # Panics
+    /// For more than `INLINE_EXTRA` bytes.
+    pub(crate) fn read_extra(&self, slot: SlotIndex, into: &mut [u8]) {
+        assert!(into.len() <= INLINE_EXTRA as usize);
+        self.mapping.read(self.extra_at(slot), into);
+    }
+
+    /// # Panics
+    /// For more than `INLINE_EXTRA` bytes.
+    pub(crate) fn write_extra(&self, slot: SlotIndex, from: &[u8]) {
+        assert!(from.len() <= INLINE_EXTRA as usize);
+        self.mapping.write(self.extra_at(slot), from);
+    }
+}
+
+/// What a segment is made of. The one place where the kinds of memory meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum SegmentKind {
+    /// Sealed shared memory of the machine.
+    Memfd = 0,
+}
+
+impl SegmentKind {
+    pub(crate) fn from_u32(number: u32) -> Option<SegmentKind> {
+        (number == SegmentKind::Memfd as u32).then_some(SegmentKind::Memfd)
+    }
+}
+
+/// The number of a payload segment; never used twice in a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SegmentId(pub(crate) u32);
+
+/// A block of memory in which frames live.
+#[derive(Debug)]
+pub(crate) struct PayloadSegment {
+    pub(crate) id: SegmentId,
+    pub(crate) kind: SegmentKind,
+    pub(crate) mapping: Mapping,
+    /// The producer's, to pass to clients: it can only read.
+    pub(crate) fd: Option<OwnedFd>,
+}
+
+impl PayloadSegment {
+    /// Makes a segment of `count` slots of at least `slot_size` bytes each, and returns how far
+    /// they are apart: each starts at a page, which suits every video alignment.
+    ///
+    /// # Errors
+    /// [`Error::SharedMemory`] where there is not enough memory.
+    pub(crate) fn create(
+        id: SegmentId,
+        slot_size: usize,
+        count: usize,
+    ) -> Result<(Arc<PayloadSegment>, usize)> {
+        let too_large = || Error::SharedMemory {
+            what: "the size of a segment",
+            source: std::io::ErrorKind::OutOfMemory.into(),
+        };
+        let stride = slot_size
+            .max(1)
+            .checked_next_multiple_of(PAGE)
+            .ok_or_else(too_large)?;
+        let len = stride
+            .checked_mul(count)
+            .filter(|&len| len <= isize::MAX as usize)
+            .ok_or_else(too_large)?;
+        let (fd, mapping) = memfd::create("xmem-payload", len, memfd::producer_seals())?;
+        let segment = PayloadSegment {
+            id,
+            kind: SegmentKind::Memfd,
+            mapping,
+            fd: Some(memfd::reopen_read_only(fd)?),
+        };
+        Ok((Arc::new(segment), stride))
+    }
+
+    /// Maps a segment that a producer made, read-only.
+    pub(crate) fn open(id: SegmentId, fd: OwnedFd, size: u64) -> Result<Arc<PayloadSegment>> {
+        let len = usize::try_from(size)
+            .ok()
+            .filter(|&len| len > 0 && len <= isize::MAX as usize)
+            .ok_or_else(|| Error::Protocol(format!("a segment of {size} bytes")))?;
+        let mapping = memfd::open(fd, len, memfd::producer_seals(), AccessMode::ReadOnly)?;
+        Ok(Arc::new(PayloadSegment {
+            id,
+            kind: SegmentKind::Memfd,
+            mapping,
+            fd: None,
+        }))
+    }
+}
+
+/// One client's page: its leases, its cursor, and whether it sleeps.
+#[derive(Debug)]
+pub(crate) struct LeasePage {
+    mapping: Mapping,
+    leases: u32,
+}
+
+/// The size of every lease page, in bytes.
+pub(crate) const LEASE_PAGE_SIZE: usize = PAGE;
+const LEASES_AT: usize = LINE;
+const _: () = assert!(LEASES_AT + 8 * MAX_LEASES as usize <= LEASE_PAGE_SIZE);
+
+impl LeasePage {
+    /// Makes the page for a client with `leases` leases (at most [`MAX_LEASES`]).
+    pub(crate) fn create(leases: u32) -> Result<(LeasePage, OwnedFd)> {
+        assert!((1..=MAX_LEASES).contains(&leases));
+        let (fd, mapping) =
+            memfd::create("xmem-leases", LEASE_PAGE_SIZE, memfd::lease_page_seals())?;
+        Ok((LeasePage { mapping, leases }, fd))
+    }
+
+    /// Maps the page that the producer made for us.
+    pub(crate) fn open(fd: impl AsFd, leases: u32) -> Result<LeasePage> {
+        if !(1..=MAX_LEASES).contains(&leases) {
+            return Err(Error::Protocol(format!("{leases} leases granted")));
+        }
+        let mapping = memfd::open(
+            fd,
+            LEASE_PAGE_SIZE,
+            memfd::lease_page_seals(),
+            AccessMode::ReadWrite,
+        )?;
+        Ok(LeasePage { mapping, leases })
+    }
+
+    pub(crate) fn leases(&self) -> u32 {
+        self.leases
+    }
+
+    /// The words that the lease protocol runs on.
+    pub(crate) fn page(&self) -> Page<'_> {
+        Page {
+            waiting: &self.mapping.atomics::<AtomicU32>(0, 1)[0],
+            progress: &self.mapping.atomics::<AtomicU32>(4, 1)[0],
+            cursor: &self.mapping.atomics::<AtomicU64>(8, 1)[0],
+            missed: &self.mapping.atomics::<AtomicU64>(16, 1)[0],
+            leases: self.mapping.atomics(LEASES_AT, self.leases as usize),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The control connection of a subscriber: the handshake, then a thread that reads what the
+//! producer tells and notices when it is gone.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::cancel::Canceller;
+use crate::channel::{self, Channel};
+use crate::dtype::AccessMode;
+use crate::error::{Error, Result};
+use crate::link::{End, Link};
+use crate::message::{ByeReason, Delivery, Hello, MAX_MESSAGE, Message, Welcome, utf8};
+use crate::segment::{LeasePage, MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentKind};
+use crate::sys::clock::Deadline;
+use crate::sys::poll::{Bell, PollFd, PollFlags, poll};
+use crate::sys::{memfd, pidfd, socket};
+
+/// Most formats that frames not yet received can have.
+const MAX_FORMATS: usize = 1024;
+
+/// What reads the connection.
+pub(super) struct Control {
+    /// Readable when the producer has exited.
+    pidfd: Option<OwnedFd>,
+    /// Rings when the subscriber is dropped.
+    bell: Arc<Bell>,
+    buffer: Vec<u8>,
+}
+
+/// Connects and shakes hands. Returns the link, the position of the first frame, and what reads
+/// the connection from then on.
+pub(super) fn connect(
+    channel: &Channel,
+    (leases, delivery, name): (u32, Delivery, String),
+    timeout: Option<Duration>,
+    cancel: &Canceller,
+) -> Result<(Link, u64, Control)> {
+    let deadline = Deadline::after(timeout);
+    let socket = channel::connect(channel, timeout, cancel)?;
+    let pidfd = pidfd::peer_pidfd(&socket);
+    let hello = Message::Hello(Hello {
+        leases,
+        delivery,
+        name,
+    });
+    let gone = |what: &str| Error::Disconnected(format!("{what} during the handshake"));
+    socket::send(&socket, &hello.encode(), &[]).map_err(|_| gone("it hung up"))?;
+    let mut buffer = vec![0; MAX_MESSAGE];
+    let received = loop {
+        let mut fds = [
+            PollFd::new(&socket, PollFlags::IN),
+            PollFd::new(cancel, PollFlags::IN),
+            PollFd::new(pidfd.as_ref().unwrap_or(&socket), PollFlags::IN),
+        ];
+        poll(&mut fds, deadline)?;
+        cancel.check()?;
+        if fds[0].revents().is_empty() && fds[2].revents().is_empty() {
+            return Err(Error::NoProducer {
+                path: channel.socket_path()?,
+                waited: timeout.unwrap_or(Duration::MAX),
+            });
+        }
+        match socket::receive(&socket, &mut buffer) {
+            Ok(received) => break received,
+            Err(Errno::AGAIN | Errno::INTR) if fds[2].revents().is_empty() => {}
+            Err(Errno::AGAIN) => return Err(gone("its process exited")),
+            Err(_) => return Err(gone("it hung up")),
+        }
+    };
+    if received.len == 0 {
+        return Err(gone("it hung up"));
+    }
+    let message = decode(&buffer, &received)?;
+    match message {
+        Message::Welcome(welcome) => {
+            let Welcome {
+                leases: granted,
+                slots,
+                position,
+                ..
+            } = welcome;
+            if granted != leases {
+                return Err(Error::Protocol(format!(
+                    "{granted} leases were granted, {leases} wanted"
+                )));
+            }
+            let [metadata, page] = &received.fds[..] else {
+                return Err(Error::Protocol("a welcome without its descriptors".into()));
+            };
+            let metadata = MetadataSegment::open(metadata, slots)?;
+            let page = LeasePage::open(page, leases)?;
+            let link = Link::new(metadata, page, socket);
+            let control = Control {
+                pidfd,
+                bell: Arc::new(Bell::new()?),
+                buffer,
+            };
+            Ok((link, position, control))
+        }
+        Message::Bye {
+            reason: ByeReason::Stopped,
+            ..
+        } => Err(Error::Stopped),
+        Message::Bye { reason, text, .. } => Err(Error::Refused {
+            reason: text,
+            retryable: reason == ByeReason::Full,
+        }),
+        other => Err(Error::Protocol(format!("{other:?} instead of a welcome"))),
+    }
+}
+
+fn decode(buffer: &[u8], received: &socket::Received) -> Result<Message> {
+    if received.truncated {
+        return Err(Error::Protocol("a message that is too long".into()));
+    }
+    let message = Message::decode(&buffer[..received.len])?;
+    if message.fds() != received.fds.len() {
+        return Err(Error::Protocol(format!(
+            "a message with {} descriptors: {message:?}",
+            received.fds.len()
+        )));
+    }
+    Ok(message)
+}
+
+impl Control {
+    pub(super) fn bell(&self) -> Arc<Bell> {
+        self.bell.clone()
+    }
+
+    /// Reads until the connection ends or the subscriber is dropped.
+    pub(super) fn run(mut self, link: &Link) {
+        let end = loop {
+            match self.turn(link) {
+                Ok(Turn::More) => {}
+                Ok(Turn::Dropped) => return,
+                Ok(Turn::End(end)) => break end,
+                Err(error) => break End::Broken(error.to_string()),
+            }
+        };
+        link.told().end = Some(end);
+        link.event.signal();
+    }
+
+    fn turn(&mut self, link: &Link) -> Result<Turn> {
+        let pidfd = self.pidfd.as_ref().unwrap_or(&link.socket);
+        let mut fds = [
+            PollFd::new(&*self.bell, PollFlags::IN),
+            PollFd::new(&link.socket, PollFlags::IN),
+            PollFd::new(pidfd, PollFlags::IN),
+        ];
+        poll(&mut fds, Deadline::after(None))?;
+        if !fds[0].revents().is_empty() {
+            return Ok(Turn::Dropped);
+        }
+        let exited = !fds[2].revents().is_empty();
+        let received = match socket::receive(&link.socket, &mut self.buffer) {
+            Ok(received) => received,
+            // Everything that it had sent was read.
+            Err(Errno::AGAIN) if exited => {
+                return Ok(Turn::End(End::Gone("its process has exited".into())));
+            }
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(Turn::More),
+            Err(errno) => return Ok(Turn::End(End::Gone(errno.kind().to_string()))),
+        };
+        if received.len == 0 {
+            return Ok(Turn::End(End::Gone("it has closed the connection".into())));
+        }
+        let message = decode(&self.buffer, &received)?;
+        let fd = received.fds.into_iter().next();
+        let turn = take_in(link, message, fd)?;
+        link.event.signal();
+        Ok(turn)
+    }
+}
+
+enum Turn {
+    More,
+    Dropped,
+    End(End),
+}
+
+fn take_in(link: &Link, message: Message, fd: Option<OwnedFd>) -> Result<Turn> {
+    match message {
+        Message::Segment { id, kind, size } => {
+            if SegmentKind::from_u32(kind).is_none() {
+                return Err(Error::Protocol(format!("a segment of unknown kind {kind}")));
+            }
+            if link.told().segments.len() >= MAX_SLOTS as usize {
+                return Err(Error::Protocol("more segments than slots".into()));
+            }
+            let fd = fd.ok_or(Error::BufferNotFound(id.0))?;
+            // Mapped and prefaulted here, off the thread that receives.
+            let segment = PayloadSegment::open(id, fd, size)?;
+            if link.told().segments.insert(id, segment).is_some() {
+                return Err(Error::Protocol(format!("segment {} twice", id.0)));
+            }
+        }
+        Message::SegmentGone { id } => {
+            // Frames in hand keep it mapped.
+            let gone = link.told().segments.remove(&id);
+            drop(gone);
+        }
+        Message::Format { id, length, text } => {
+            let text = match (text, fd) {
+                (Some(text), _) => text,
+                (None, Some(fd)) => read_text(fd, length as usize)?,
+                (None, None) => return Err(Error::BufferNotFound(id)),
+            };
+            let mut told = link.told();
+            told.formats.insert(id, text.into());
+            if told.formats.len() > MAX_FORMATS {
+                return Err(Error::Protocol("too many formats".into()));
+            }
+        }
+        Message::Eos { position } => link.told().eos = Some(position),
+        Message::Bye { reason, text, .. } => {
+            return Ok(Turn::End(match reason {
+                ByeReason::Stopped => End::Stopped,
+                ByeReason::Refused | ByeReason::Full => End::Broken(text),
+            }));
+        }
+        Message::Hello(_) | Message::Welcome(_) => {
+            return Err(Error::Protocol(format!("{message:?} after the welcome")));
+        }
+    }
+    Ok(Turn::More)
+}
+
+fn read_text(fd: OwnedFd, length: usize) -> Result<String> {
+    let seals = memfd::producer_seals();
+    let mapping = memfd::open(fd, length, seals, AccessMode::ReadOnly)?;
+    let mut text = vec![0; length];
+    mapping.read(0, &mut text);
+    utf8(&text)
+}

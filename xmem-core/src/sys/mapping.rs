@@ -1,0 +1,150 @@
+//! Mapped memory that another process sees too.
+#![allow(unsafe_code)]
+
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+
+use crate::dtype::AccessMode;
+use crate::error::{Error, Result};
+
+/// A shared mapping of a whole sealed memfd.
+///
+/// Another process may write the bytes at any time, so this type never makes a reference to them:
+/// bytes go in and out by copy, and words through `&Atomic`.
+///
+/// Invariants, set up by the constructor and kept because all fields are private:
+/// 1. `raw` maps exactly `len` bytes, until drop.
+/// 2. The file can't shrink (the caller sealed it or checked its seals), so no access below `len`
+///    faults.
+/// 3. With `AccessMode::ReadWrite` the mapping is writable.
+pub(crate) struct Mapping {
+    raw: MmapRaw,
+    access: AccessMode,
+}
+
+impl Mapping {
+    /// Maps the first `len` bytes of a file that can't shrink below that.
+    pub(crate) fn new(fd: impl AsFd, len: usize, access: AccessMode) -> Result<Mapping> {
+        let fd = fd.as_fd().as_raw_fd();
+        let mut options = MmapOptions::new();
+        options.len(len);
+        let raw = match access {
+            AccessMode::ReadOnly => options.map_raw_read_only(fd),
+            AccessMode::ReadWrite => options.map_raw(fd),
+        };
+        let raw = raw.map_err(|source| Error::SharedMemory {
+            what: "mmap",
+            source,
+        })?;
+        Ok(Mapping { raw, access })
+    }
+
+    /// Takes every page fault now, so that no frame pays for one.
+    ///
+    /// `MADV_POPULATE_*` is from Linux 5.14. Running out of memory is an error here, where it can
+    /// be reported, and not a SIGBUS later.
+    pub(crate) fn prefault(&self) -> Result<()> {
+        let advice = match self.access {
+            AccessMode::ReadOnly => Advice::PopulateRead,
+            AccessMode::ReadWrite => Advice::PopulateWrite,
+        };
+        self.raw
+            .advise(advice)
+            .map_err(|source| Error::SharedMemory {
+                what: "prefaulting the mapping",
+                source,
+            })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// The address of the byte at `offset`, for those who hand it on to code that is not Rust.
+    ///
+    /// # Panics
+    /// Where `offset` is beyond the end.
+    pub(crate) fn address(&self, offset: usize) -> *mut u8 {
+        assert!(offset <= self.len());
+        self.raw.as_mut_ptr().wrapping_add(offset)
+    }
+
+    /// Copies bytes out.
+    ///
+    /// # Panics
+    /// Where the range is not inside the mapping: callers check what they got from elsewhere.
+    pub(crate) fn read(&self, offset: usize, into: &mut [u8]) {
+        self.check(offset, into.len());
+        // SAFETY: the range is inside the mapping (checked above, invariant 1) and reading it
+        // can't fault (invariant 2). `into` is an exclusive borrow, so it does not overlap
+        // mapped memory, to which no Rust reference exists. Another process may write
+        // meanwhile: then the copy mixes old and new bytes, which are all valid `u8`, and who
+        // needs it whole holds a lease or checks the copy.
+        unsafe {
+            ptr::copy_nonoverlapping(self.raw.as_ptr().add(offset), into.as_mut_ptr(), into.len());
+        }
+    }
+
+    /// Copies bytes in.
+    ///
+    /// # Panics
+    /// Where the range is not inside the mapping, or the mapping is read-only.
+    pub(crate) fn write(&self, offset: usize, from: &[u8]) {
+        assert_eq!(self.access, AccessMode::ReadWrite);
+        self.check(offset, from.len());
+        // SAFETY: the range is inside a writable mapping (checked above, invariants 1 and 3)
+        // and writing it can't fault (invariant 2). `from` is a borrow, so it is not mapped
+        // memory, to which no Rust reference exists but to atomics, which stand elsewhere.
+        unsafe {
+            ptr::copy_nonoverlapping(from.as_ptr(), self.raw.as_mut_ptr().add(offset), from.len());
+        }
+    }
+
+    /// Borrows `count` atomics at `offset`.
+    ///
+    /// On a read-only mapping only relaxed loads are allowed (see `std::sync::atomic`, "Atomic
+    /// accesses to read-only memory"): the callers in `lease.rs` keep to it.
+    ///
+    /// # Panics
+    /// Where the range is not inside the mapping or not aligned.
+    pub(crate) fn atomics<T: Atomic>(&self, offset: usize, count: usize) -> &[T] {
+        let size = size_of::<T>();
+        self.check(offset, count.checked_mul(size).expect("count of atomics"));
+        assert_eq!(offset % size, 0);
+        // SAFETY: the range is inside the mapping and stays mapped as long as `self` is borrowed
+        // (invariant 1), it is aligned (mappings start at a page), any bit pattern is a value of
+        // an atomic integer (`Atomic` is sealed to those), and shared mutation by this process
+        // or another is what atomics are for; nothing here ever makes an exclusive reference.
+        unsafe { std::slice::from_raw_parts(self.raw.as_ptr().add(offset).cast::<T>(), count) }
+    }
+
+    fn check(&self, offset: usize, len: usize) {
+        assert!(
+            offset.checked_add(len).is_some_and(|end| end <= self.len()),
+            "{len} bytes at {offset} are not inside a mapping of {}",
+            self.len()
+        );
+    }
+}
+
+impl std::fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mapping({} bytes, {:?})", self.len(), self.access)
+    }
+}
+
+/// An atomic integer of 32 or 64 bits.
+pub(crate) trait Atomic: sealed::Sealed {}
+impl Atomic for std::sync::atomic::AtomicU32 {}
+impl Atomic for std::sync::atomic::AtomicI32 {}
+impl Atomic for std::sync::atomic::AtomicU64 {}
+
+mod sealed {
+    pub(crate) trait Sealed {}
+    impl Sealed for std::sync::atomic::AtomicU32 {}
+    impl Sealed for std::sync::atomic::AtomicI32 {}
+    impl Sealed for std::sync::atomic::AtomicU64 {}
+}

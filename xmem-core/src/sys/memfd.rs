@@ -1,0 +1,112 @@
+//! Memory with a descriptor and no name: made, sealed and checked.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::fs::{self, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::Errno;
+
+use super::mapping::Mapping;
+use crate::dtype::AccessMode;
+use crate::error::{Error, Result};
+
+/// What both sides may write: its size is fixed, and its seals.
+pub(crate) fn lease_page_seals() -> SealFlags {
+    SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL
+}
+
+/// What only the maker may write: besides, no new writable mapping and no `write` (Linux 5.1).
+pub(crate) fn producer_seals() -> SealFlags {
+    lease_page_seals() | SealFlags::FUTURE_WRITE
+}
+
+/// Makes, maps, prefaults and seals `len` bytes of zeroed memory.
+pub(crate) fn create(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedFd, Mapping)> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = match fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        // Before Linux 6.3 the flag is unknown.
+        Err(Errno::INVAL) => fs::memfd_create(name, flags),
+        other => other,
+    }
+    .map_err(Error::memory("memfd_create"))?;
+    fs::ftruncate(&fd, len as u64).map_err(Error::memory("ftruncate"))?;
+    // From here on it can't shrink, which `Mapping` relies on. The other seals come after the
+    // writable mapping, which FUTURE_WRITE would refuse.
+    fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW)
+        .map_err(Error::memory("sealing"))?;
+    let mapping = Mapping::new(&fd, len, AccessMode::ReadWrite)?;
+    mapping.prefault()?;
+    fs::fcntl_add_seals(&fd, seals).map_err(Error::memory("sealing"))?;
+    Ok((fd, mapping))
+}
+
+/// Opens the memory again, so that the new descriptor can only read.
+pub(crate) fn reopen_read_only(fd: impl AsFd) -> Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Error::memory("reopening a memfd read-only through /proc"))
+}
+
+/// Maps memory that another process made, after checking its size and seals: a file that could
+/// shrink would be a SIGBUS in waiting.
+pub(crate) fn open(
+    fd: impl AsFd,
+    len: usize,
+    seals: SealFlags,
+    access: AccessMode,
+) -> Result<Mapping> {
+    let found = fs::fcntl_get_seals(&fd)
+        .map_err(|_| Error::Protocol("the peer passed something that is not a memfd".into()))?;
+    if !found.contains(seals) {
+        return Err(Error::Protocol(format!(
+            "a memfd has the seals {found:?}, {seals:?} are needed"
+        )));
+    }
+    let size = fs::fstat(&fd).map_err(Error::memory("fstat"))?.st_size;
+    if u64::try_from(size) != Ok(len as u64) {
+        return Err(Error::Protocol(format!(
+            "a memfd has {size} bytes, {len} were announced"
+        )));
+    }
+    let mapping = Mapping::new(fd, len, access)?;
+    mapping.prefault()?;
+    Ok(mapping)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_can_neither_write_nor_shrink() {
+        let (fd, mapping) = create("xmem-test", 8192, producer_seals()).unwrap();
+        mapping.write(4000, b"frame");
+        let reader = reopen_read_only(&fd).unwrap();
+        let map = open(&reader, 8192, producer_seals(), AccessMode::ReadOnly).unwrap();
+        let mut bytes = [0; 5];
+        map.read(4000, &mut bytes);
+        assert_eq!(&bytes, b"frame");
+        assert!(Mapping::new(&reader, 8192, AccessMode::ReadWrite).is_err());
+        // Not even who holds the first descriptor gets another writable mapping.
+        assert!(Mapping::new(&fd, 8192, AccessMode::ReadWrite).is_err());
+        assert_eq!(fs::ftruncate(&fd, 0), Err(Errno::PERM));
+    }
+
+    #[test]
+    fn an_unsealed_or_short_file_is_refused() {
+        let fd = fs::memfd_create("xmem-test", MemfdFlags::ALLOW_SEALING).unwrap();
+        fs::ftruncate(&fd, 4096).unwrap();
+        let open = |len, seals| open(&fd, len, seals, AccessMode::ReadOnly);
+        assert!(matches!(
+            open(4096, producer_seals()),
+            Err(Error::Protocol(_))
+        ));
+        fs::fcntl_add_seals(&fd, producer_seals()).unwrap();
+        assert!(matches!(
+            open(8192, producer_seals()),
+            Err(Error::Protocol(_))
+        ));
+        assert!(open(4096, producer_seals()).is_ok());
+        let not_memory = fs::open("/dev/null", OFlags::RDONLY, Mode::empty()).unwrap();
+        assert!(super::open(not_memory, 0, producer_seals(), AccessMode::ReadOnly).is_err());
+    }
+}

@@ -1,0 +1,12 @@
+//! Floor 0: what the kernel gives, one thin, typed function a call.
+//!
+//! Nothing here knows a frame. This is the only user of `rustix`, `libc` and `memmap2`.
+
+pub(crate) mod clock;
+pub(crate) mod futex;
+pub(crate) mod mapping;
+pub(crate) mod memfd;
+pub(crate) mod pidfd;
+pub(crate) mod poll;
+pub(crate) mod socket;
+pub(crate) mod watch;

@@ -1,0 +1,72 @@
+//! A descriptor for the process at the other end of a socket: readable once it has exited.
+#![allow(unsafe_code)]
+
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// `SO_PEERPIDFD`, Linux 6.5.
+const SO_PEERPIDFD: libc::c_int = 77;
+
+/// Who is at the other end of a unix socket, as the kernel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    /// 0 where the process is in a PID namespace that can't be seen from here.
+    pub(crate) pid: u32,
+    pub(crate) uid: u32,
+}
+
+pub(crate) fn peer_credentials(socket: impl AsFd) -> Credentials {
+    let fd = socket.as_fd().as_raw_fd();
+    // rustix's `UCred` can't hold pid 0, which another PID namespace gives.
+    let mut cred = libc::ucred {
+        pid: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: `cred` is an exclusive borrow of `len` writable bytes, any bit pattern is a value
+    // of its three integers, and `fd` is open as long as `socket` is borrowed.
+    unsafe {
+        libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut cred).cast(),
+            &mut len,
+        );
+    }
+    Credentials {
+        pid: cred.pid.max(0) as u32,
+        uid: cred.uid,
+    }
+}
+
+/// The pidfd of the process that connected (or listened, seen from a client).
+///
+/// `None` where there is none to be had: then only the socket's hang-up tells of its end.
+pub(crate) fn peer_pidfd(socket: impl AsFd) -> Option<OwnedFd> {
+    let mut fd: RawFd = -1;
+    let mut len = size_of::<RawFd>() as libc::socklen_t;
+    // SAFETY: `fd` is an exclusive borrow of `len` writable bytes and any bit pattern is an
+    // integer; the socket is open as long as it is borrowed.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PEERPIDFD,
+            (&raw mut fd).cast(),
+            &mut len,
+        )
+    };
+    if result == 0 && fd >= 0 {
+        // SAFETY: the kernel just made this descriptor for us and nobody else knows it; it is
+        // close-on-exec, as every pidfd.
+        return Some(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+    // Older kernels: by number. Should the peer have exited and its number been given away since
+    // it connected, its socket has hung up as well.
+    let pid = Pid::from_raw(peer_credentials(&socket).pid as i32)?;
+    pidfd_open(pid, PidfdFlags::NONBLOCK).ok()
+}
