@@ -124,10 +124,15 @@ impl FrameMut {
     /// Publishes the whole payload.
     ///
     /// # Errors
-    /// As [`publish_range`](FrameMut::publish_range).
+    /// As [`publish_range`](FrameMut::publish_range), but the slot is given up.
     pub fn publish(self) -> Result<Published> {
         let len = self.len;
         self.publish_range(0, len)
+            .map_err(|unpublished| unpublished.error)
+    }
+
+    pub(crate) fn writer(&self) -> &Arc<Writer> {
+        &self.hold.writer
     }
 
     /// Publishes `len` bytes from `offset` of the slot as the frame. Its clients can receive it
@@ -135,8 +140,23 @@ impl FrameMut {
     ///
     /// # Errors
     /// [`Error::InvalidShape`] where the range is outside of the slot or does not hold the shape,
-    /// [`Error::Stopped`] when the publisher was closed.
-    pub fn publish_range(mut self, offset: usize, len: usize) -> Result<Published> {
+    /// [`Error::Stopped`] when the publisher was closed. The slot comes back with the error.
+    pub fn publish_range(
+        mut self,
+        offset: usize,
+        len: usize,
+    ) -> std::result::Result<Published, Unpublished> {
+        match self.try_publish(offset, len) {
+            Ok(position) => Ok(Published {
+                hold: self.hold,
+                place: self.place,
+                position,
+            }),
+            Err(error) => Err(Unpublished { frame: self, error }),
+        }
+    }
+
+    fn try_publish(&mut self, offset: usize, len: usize) -> Result<u64> {
         if offset
             .checked_add(len)
             .is_none_or(|end| end > self.place.size)
@@ -150,20 +170,36 @@ impl FrameMut {
         meta.size = len as u64;
         meta.segment = self.place.segment.id.0;
         meta.payload_offset = (self.place.offset + offset) as u64;
-        let extra = self.extra.take();
-        meta.extra_len = extra.as_ref().map_or(0, |extra| extra.len);
+        meta.extra_len = self.extra.as_ref().map_or(0, |extra| extra.len);
         meta.check()
             .map_err(|error| Error::InvalidShape(error.to_string()))?;
-        let mut spill = extra.and_then(|extra| extra.spill);
+        let mut spill = self.extra.as_mut().and_then(|extra| extra.spill.as_mut());
         let index = spill.as_ref().map(|spill| spill.hold.index);
         let position = self.hold.writer.publish(self.hold.index, index, meta)?;
         if let Some(spill) = &mut spill {
             spill.hold.ceded = true;
         }
-        Ok(Published {
-            hold: self.hold,
-            position,
-        })
+        Ok(position)
+    }
+}
+
+/// A frame that could not be published, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Unpublished {
+    /// The slot, still the producer's to write.
+    pub frame: FrameMut,
+    /// What went wrong.
+    #[source]
+    pub error: Error,
+}
+
+impl std::fmt::Debug for FrameMut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrameMut")
+            .field("slot", &self.slot())
+            .field("meta", &self.meta)
+            .finish_non_exhaustive()
     }
 }
 
@@ -173,10 +209,16 @@ impl FrameMut {
 /// Who does not read what it has published just drops it.
 pub struct Published {
     hold: Hold,
+    place: Place,
     position: u64,
 }
 
 impl Published {
+    /// The address of the slot's first byte, to read from.
+    pub fn as_ptr(&self) -> *const u8 {
+        self.place.segment.mapping.address(self.place.offset)
+    }
+
     /// The frame's place in the stream.
     pub fn seq(&self) -> u64 {
         self.position

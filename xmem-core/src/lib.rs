@@ -98,7 +98,7 @@ pub use self::{
     channel::Channel,
     dtype::{AccessMode, DType, Element, MAX_NDIM, StorageType},
     error::{Error, Result},
-    frame::{Frame, FrameMut, Published},
+    frame::{Frame, FrameMut, Published, Unpublished},
     message::Delivery,
     meta::{BufferMeta, NONE},
     payload::{Payload, PayloadMut, View},
@@ -106,5 +106,6 @@ pub use self::{
     publisher::{ClientStats, Publisher, PublisherBuilder, PublisherStats},
     segment::MAX_LEASES,
     subscriber::{Subscriber, SubscriberBuilder},
+    sys::clock::monotonic as monotonic_time,
     writer::{Overflow, PublisherEvent},
 };

@@ -203,6 +203,11 @@ impl Publisher {
         self.writer.configure(slot_size, slots)
     }
 
+    /// Bytes of a slot, 0 until they are known.
+    pub fn slot_size(&self) -> usize {
+        self.writer.pool().slot_size()
+    }
+
     /// A slot of at least `len` bytes to write the next frame into.
     ///
     /// With [`Overflow::Block`] it may wait for clients. When the producer itself holds every slot
@@ -228,6 +233,11 @@ impl Publisher {
         cancel: &Canceller,
     ) -> Result<FrameMut> {
         self.writer.acquire(len, patience, cancel)
+    }
+
+    /// Whether the slot is one of this publisher's.
+    pub fn owns(&self, frame: &FrameMut) -> bool {
+        Arc::ptr_eq(frame.writer(), &self.writer)
     }
 
     /// Sets the format (for GStreamer the caps) of the frames published from now on.

@@ -204,9 +204,11 @@ impl Writer {
         patience: Option<Duration>,
         cancel: &Canceller,
     ) -> Result<FrameMut> {
-        if len > self.pool().slot_size() {
+        // Also for a frame without bytes: a slot needs memory to exist.
+        let least = len.max(1);
+        if least > self.pool().slot_size() {
             // A stream whose frames vary: leave room, so that not every frame is the largest yet.
-            let size = len.checked_next_power_of_two().unwrap_or(len);
+            let size = least.checked_next_power_of_two().unwrap_or(least);
             self.configure(size, 0)?;
         }
         let index = self.acquire_slot(patience, cancel)?;

@@ -1,1 +1,54 @@
-//! The elements.
+//! GStreamer elements that pass frames between processes without copying them.
+//!
+//! `xmemsink` publishes what it gets on a channel, any number of `xmemsrc` receive it where it is.
+//! Everything about memory, leases and connections is in `xmem-core`; here is what GStreamer
+//! wants of it:
+//!
+//! - [`xmemsink`](mod@xmemsink), [`xmemsrc`](mod@xmemsrc): the elements;
+//! - `bufferpool`: lets upstream write straight into slots;
+//! - `allocator`: the `GstMemory` of a slot and of a received frame;
+//! - `caps`, `metas`, `timestamps`: from GStreamer's words to the record of a frame and back.
+
+// `plugin_define!` makes public items without docs.
+#![allow(missing_docs)]
+
+use std::sync::LazyLock;
+
+use gst::glib;
+
+mod allocator;
+mod bufferpool;
+mod caps;
+mod channel;
+mod metas;
+mod timestamps;
+pub mod xmemsink;
+pub mod xmemsrc;
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "xmem",
+        gst::DebugColorFlags::empty(),
+        Some("Frames in memory shared between processes"),
+    )
+});
+
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    metas::register();
+    xmemsink::register(plugin)?;
+    xmemsrc::register(plugin)?;
+    Ok(())
+}
+
+gst::plugin_define!(
+    xmem,
+    env!("CARGO_PKG_DESCRIPTION"),
+    plugin_init,
+    concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
+    // GStreamer knows no name for a choice of two licences; these terms are those of the first.
+    "MIT/X11",
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    "https://crates.io/crates/gst-plugin-xmem",
+    env!("BUILD_REL_DATE")
+);

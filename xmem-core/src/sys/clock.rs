@@ -37,8 +37,8 @@ impl Deadline {
     }
 }
 
-/// Time since an arbitrary start that all processes share.
-pub(crate) fn monotonic() -> Duration {
+/// The machine's `CLOCK_MONOTONIC`: time since an arbitrary start that all processes share.
+pub fn monotonic() -> Duration {
     let now = clock_gettime(ClockId::Monotonic);
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }

@@ -1,0 +1,13 @@
+//! The `GstMemory` of a slot that upstream writes, and of a frame that was received.
+
+use gst::glib;
+
+mod imp;
+
+pub(crate) use imp::{Content, content_of, frame_memory, slot_memory};
+
+glib::wrapper! {
+    /// Allocates slots of a publisher for upstream elements that use no buffer pool.
+    pub struct XmemAllocator(ObjectSubclass<imp::XmemAllocator>)
+        @extends gst::Allocator, gst::Object;
+}

@@ -1,0 +1,11 @@
+//! The buffer pool that lets upstream write straight into slots.
+
+use gst::glib;
+
+mod imp;
+
+glib::wrapper! {
+    /// Buffers whose memory is slots of a publisher.
+    pub struct XmemBufferPool(ObjectSubclass<imp::XmemBufferPool>)
+        @extends gst::BufferPool, gst::Object;
+}

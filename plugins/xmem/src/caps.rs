@@ -1,0 +1,156 @@
+//! From caps to the record of a frame: shape, strides and type of elements. Pure.
+
+use xmem_core::{BufferMeta, DType};
+
+/// What is known of a stream from its caps alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Format {
+    media_type: String,
+    /// For raw video in system memory.
+    pub(crate) video: Option<gst_video::VideoInfo>,
+}
+
+impl Format {
+    /// Reads fixed caps.
+    ///
+    /// # Errors
+    /// A sentence for the user where frames of these caps can't be shared as they are.
+    pub(crate) fn from_caps(caps: &gst::CapsRef) -> Result<Format, String> {
+        let structure = caps.structure(0).ok_or_else(|| "empty caps".to_string())?;
+        if let Some(features) = caps.features(0)
+            && let Some(feature) = foreign_memory(features)
+        {
+            return Err(format!(
+                "{feature} can't be passed to another process: convert to system memory first \
+                 (gldownload, cudadownload, vapostproc, ...)"
+            ));
+        }
+        let media_type = structure.name().to_string();
+        let video = (media_type == "video/x-raw")
+            .then(|| gst_video::VideoInfo::from_caps(caps).ok())
+            .flatten();
+        Ok(Format { media_type, video })
+    }
+
+    /// The record of a frame of `size` bytes with this format.
+    ///
+    /// Packed video with 8 or 16 bits a component is `[height, width, components]` (`[height,
+    /// width]` for grey) with its strides, as `offset` and `stride` of its one plane say. All
+    /// else is bytes: planar and other video is described by its caps and its `GstVideoMeta`.
+    pub(crate) fn record(&self, size: usize, plane: Option<(usize, i32)>) -> BufferMeta {
+        let mut meta = plane
+            .and_then(|(offset, stride)| self.packed(size, offset, stride))
+            .unwrap_or_else(|| BufferMeta::bytes(size));
+        meta.set_content_type(&self.media_type);
+        meta
+    }
+
+    fn packed(&self, size: usize, offset: usize, stride: i32) -> Option<BufferMeta> {
+        let info = self.video.as_ref()?;
+        let components = packed_components(info.format())?;
+        let dtype = match info.format_info().depth() {
+            depths if depths.iter().all(|&depth| depth == 8) => DType::UInt8,
+            depths if depths.iter().all(|&depth| depth == 16) => DType::UInt16,
+            _ => return None,
+        };
+        // A shape counts from the frame's first byte.
+        if offset != 0 || stride <= 0 {
+            return None;
+        }
+        let element = dtype.size() as u64;
+        let (height, width) = (u64::from(info.height()), u64::from(info.width()));
+        let (shape, strides): (&[u64], &[u64]) = if components == 1 {
+            (&[height, width], &[stride as u64, element])
+        } else {
+            (
+                &[height, width, components],
+                &[stride as u64, components * element, element],
+            )
+        };
+        BufferMeta::strided(dtype, shape, strides, size as u64).ok()
+    }
+}
+
+/// The feature that says the memory is not the system's, if there is one.
+fn foreign_memory(features: &gst::CapsFeaturesRef) -> Option<String> {
+    features
+        .iter()
+        .find(|feature| feature.starts_with("memory:") && *feature != "memory:SystemMemory")
+        .map(|feature| feature.to_string())
+}
+
+/// The caps without the structures whose memory is not the system's.
+pub(crate) fn without_foreign_memory(caps: &gst::Caps) -> gst::Caps {
+    caps.iter_with_features()
+        .filter(|(_, features)| foreign_memory(features).is_none())
+        .map(|(structure, features)| (structure.to_owned(), features.to_owned()))
+        .collect()
+}
+
+/// Components of a pixel, for formats whose pixels lie one after another, whole.
+fn packed_components(format: gst_video::VideoFormat) -> Option<u64> {
+    use gst_video::VideoFormat as F;
+    Some(match format {
+        F::Gray8 | F::Gray16Le => 1,
+        F::Rgb | F::Bgr | F::V308 | F::Iyu2 => 3,
+        F::Rgba | F::Bgra | F::Argb | F::Abgr | F::Rgbx | F::Bgrx | F::Xrgb | F::Xbgr => 4,
+        F::Ayuv | F::Vuya | F::Argb64 | F::Ayuv64 => 4,
+        F::Argb64Le | F::Rgba64Le | F::Bgra64Le | F::Abgr64Le => 4,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(caps: &str) -> Format {
+        gst::init().unwrap();
+        Format::from_caps(&caps.parse::<gst::Caps>().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn packed_video_has_a_shape() {
+        let rgb = format("video/x-raw,format=RGB,width=1919,height=1080,framerate=60/1");
+        let meta = rgb.record(5760 * 1080, Some((0, 5760)));
+        assert_eq!(meta.shape(), &[1080, 1919, 3]);
+        assert_eq!(meta.strides(), &[5760, 3, 1]);
+        assert_eq!(meta.content_type(), "video/x-raw");
+        let grey = format("video/x-raw,format=GRAY16_LE,width=64,height=48");
+        let meta = grey.record(128 * 48, Some((0, 128)));
+        assert_eq!((meta.dtype(), meta.shape()), (DType::UInt16, &[48, 64][..]));
+        assert_eq!(meta.strides(), &[128, 2]);
+    }
+
+    #[test]
+    fn all_else_is_bytes() {
+        for caps in [
+            "video/x-raw,format=NV12,width=1918,height=1078",
+            "video/x-h264,stream-format=byte-stream",
+            "audio/x-raw,format=S16LE,rate=48000,channels=2",
+            "application/x-anything",
+        ] {
+            let meta = format(caps).record(1000, Some((0, 100)));
+            assert_eq!((meta.dtype(), meta.shape()), (DType::UInt8, &[1000][..]));
+        }
+    }
+
+    #[test]
+    fn a_picture_that_does_not_fit_its_buffer_is_bytes() {
+        let rgb = format("video/x-raw,format=RGB,width=64,height=48");
+        assert_eq!(rgb.record(100, Some((0, 192))).shape(), &[100]);
+        assert_eq!(rgb.record(192 * 48, Some((7, 192))).ndim, 1);
+        assert_eq!(rgb.record(192 * 48, Some((0, -192))).ndim, 1);
+    }
+
+    #[test]
+    fn memory_of_a_device_is_refused() {
+        gst::init().unwrap();
+        let caps: gst::Caps = "video/x-raw(memory:GLMemory),format=RGBA; video/x-raw,format=RGB"
+            .parse()
+            .unwrap();
+        assert!(Format::from_caps(&caps).unwrap_err().contains("GLMemory"));
+        let left = without_foreign_memory(&caps);
+        assert_eq!(left.to_string(), "video/x-raw, format=(string)RGB");
+    }
+}

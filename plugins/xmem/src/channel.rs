@@ -1,0 +1,93 @@
+//! The `channel` and `socket-path` properties, which both elements have.
+
+use std::path::PathBuf;
+
+use gst::glib;
+use gst::prelude::*;
+use xmem_core::Channel;
+
+/// Where the user wants the channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChannelSettings {
+    pub(crate) channel: Option<String>,
+    pub(crate) socket_path: Option<PathBuf>,
+}
+
+impl ChannelSettings {
+    /// The channel meant, checked as far as it can be without trying.
+    ///
+    /// # Errors
+    /// A message for the bus that says which property to set.
+    pub(crate) fn channel(&self) -> Result<Channel, gst::ErrorMessage> {
+        let channel = match (&self.channel, &self.socket_path) {
+            (Some(name), None) => Channel::name(name),
+            (None, Some(path)) => Channel::path(path),
+            (None, None) => {
+                return Err(gst::error_msg!(
+                    gst::ResourceError::Settings,
+                    ["No channel: set the property channel (a name) or socket-path (a path)"]
+                ));
+            }
+            (Some(_), Some(_)) => {
+                return Err(gst::error_msg!(
+                    gst::ResourceError::Settings,
+                    ["Two channels: set either channel or socket-path, not both"]
+                ));
+            }
+        };
+        match channel.socket_path() {
+            Ok(_) => Ok(channel),
+            Err(error) => Err(gst::error_msg!(gst::ResourceError::Settings, ["{error}"])),
+        }
+    }
+
+    /// The two properties.
+    pub(crate) fn properties() -> [glib::ParamSpec; 2] {
+        [
+            glib::ParamSpecString::builder("channel")
+                .nick("Channel")
+                .blurb(
+                    "Name of the channel, the same for xmemsink and xmemsrc: the socket is NAME.sock \
+                     in $XMEM_RUNTIME_DIR, else in $XDG_RUNTIME_DIR/xmem, else in /tmp/xmem-UID",
+                )
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecString::builder("socket-path")
+                .nick("Socket path")
+                .blurb("Path of the channel's socket, instead of a channel's name")
+                .mutable_ready()
+                .build(),
+        ]
+    }
+
+    /// Sets one of the two properties. False for any other.
+    pub(crate) fn set(&mut self, name: &str, value: &glib::Value) -> bool {
+        let text = || {
+            value
+                .get::<Option<String>>()
+                .ok()
+                .flatten()
+                .filter(|text| !text.is_empty())
+        };
+        match name {
+            "channel" => self.channel = text(),
+            "socket-path" => self.socket_path = text().map(PathBuf::from),
+            _ => return false,
+        }
+        true
+    }
+
+    /// One of the two properties, `None` for any other.
+    pub(crate) fn get(&self, name: &str) -> Option<glib::Value> {
+        match name {
+            "channel" => Some(self.channel.to_value()),
+            "socket-path" => Some(
+                self.socket_path
+                    .as_ref()
+                    .map(|path| path.to_string_lossy().into_owned())
+                    .to_value(),
+            ),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,382 @@
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use gst::glib;
+use gst::glib::subclass::Signal;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+use gst_base::subclass::prelude::*;
+use xmem_core::{Canceller, Error, Publisher, PublisherEvent};
+
+use super::settings::{PROPERTIES, Settings};
+use super::stream::{Stream, Times};
+use crate::CAT;
+use crate::caps::{Format, without_foreign_memory};
+use crate::timestamps::MonotonicOffset;
+
+#[derive(Default)]
+pub struct XmemSink {
+    settings: Mutex<Settings>,
+    /// There from start to stop.
+    stream: Mutex<Option<Arc<Stream>>>,
+}
+
+impl XmemSink {
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stream(&self) -> Option<Arc<Stream>> {
+        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        stream.clone()
+    }
+
+    /// Passes on what happens on the channel. Called from the control thread or the streaming
+    /// thread, with no lock held.
+    fn on_event(&self, event: PublisherEvent) {
+        let obj = self.obj();
+        match event {
+            PublisherEvent::ClientConnected(id) => {
+                gst::info!(CAT, imp = self, "Client {id} has connected");
+                obj.emit_by_name::<()>("client-connected", &[&(id.get() as i32)]);
+                obj.notify("num-clients");
+            }
+            PublisherEvent::ClientDisconnected(id) => {
+                gst::info!(CAT, imp = self, "Client {id} is gone");
+                obj.emit_by_name::<()>("client-disconnected", &[&(id.get() as i32)]);
+                obj.notify("num-clients");
+            }
+            PublisherEvent::ClientRefused { pid, reason } => {
+                gst::warning!(CAT, imp = self, "Refused process {pid}: {reason}");
+            }
+            PublisherEvent::ClientLapsed(id) => {
+                let timeout = self.settings().block_timeout;
+                gst::element_imp_warning!(
+                    self,
+                    gst::ResourceError::Busy,
+                    ("Client {id} did not take a frame for {timeout:?}: it may miss frames \
+                         until it has caught up. Raise block-timeout, or make the client faster.")
+                );
+            }
+            PublisherEvent::ClientCaughtUp(id) => {
+                gst::info!(CAT, imp = self, "Client {id} has caught up");
+            }
+            _ => {}
+        }
+    }
+
+    /// When the buffer is shown, by the pipeline's clock, on `CLOCK_MONOTONIC`.
+    fn times(&self, buffer: &gst::BufferRef) -> Times {
+        let obj = self.obj();
+        let segment = obj.segment();
+        let none = Times {
+            pts: xmem_core::NONE,
+            dts: xmem_core::NONE,
+        };
+        let Some(segment) = segment.downcast_ref::<gst::ClockTime>() else {
+            return none;
+        };
+        if buffer.pts().is_none() && buffer.dts().is_none() {
+            return none;
+        }
+        let offset = MonotonicOffset::of(&*obj);
+        let latency = obj.latency();
+        let point = |time: Option<gst::ClockTime>| {
+            let running_time = segment.to_running_time(time?)?;
+            Some(offset.to_monotonic(running_time + latency))
+        };
+        Times {
+            pts: point(buffer.pts()).unwrap_or(xmem_core::NONE),
+            dts: point(buffer.dts()).unwrap_or(xmem_core::NONE),
+        }
+    }
+
+    /// Waits for a client where that is wanted, then publishes.
+    fn publish(&self, stream: &Stream, buffer: &gst::BufferRef) -> xmem_core::Result<()> {
+        if self.settings().wait_for_connection {
+            stream.wait_for_client()?;
+        }
+        stream.publish(buffer, self.times(buffer))
+    }
+
+    fn stats(&self) -> gst::Structure {
+        let mut stats = self.obj().stats();
+        stats.set_name("application/x-xmemsink-stats");
+        let Some(stream) = self.stream() else {
+            return stats;
+        };
+        let figures = stream.publisher.stats();
+        let counters = &stream.counters;
+        let late = stats.get::<u64>("dropped").unwrap_or(0);
+        let clients = figures.clients.iter().map(|client| {
+            gst::Structure::builder("client")
+                .field("id", client.id.get())
+                .field("name", &client.name)
+                .field("pid", client.pid)
+                .field("uid", client.uid)
+                .field(
+                    "delivery",
+                    match client.delivery {
+                        xmem_core::Delivery::InOrder => "in-order",
+                        xmem_core::Delivery::Latest => "latest",
+                    },
+                )
+                .field("leases", client.leases)
+                .field("held", client.held)
+                .field("lag", client.lag)
+                .field("missed", client.missed)
+                .field("lapsed", client.lapsed)
+                .build()
+        });
+        stats.set("published", figures.published);
+        stats.set("zero-copy", counters.zero_copy.load(Ordering::Relaxed));
+        stats.set("copied", counters.copied.load(Ordering::Relaxed));
+        stats.set(
+            "copied-bytes",
+            counters.copied_bytes.load(Ordering::Relaxed),
+        );
+        stats.set("dropped", late + counters.dropped.load(Ordering::Relaxed));
+        stats.set("slots", figures.slots);
+        stats.set("slot-size", figures.slot_size as u64);
+        stats.set("memory", figures.bytes);
+        stats.set("clients", gst::Array::new(clients));
+        stats
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for XmemSink {
+    const NAME: &'static str = "GstXmemSink";
+    type Type = super::XmemSink;
+    type ParentType = gst_base::BaseSink;
+}
+
+impl ObjectImpl for XmemSink {
+    fn properties() -> &'static [glib::ParamSpec] {
+        &PROPERTIES
+    }
+
+    fn signals() -> &'static [Signal] {
+        static SIGNALS: LazyLock<Vec<Signal>> = LazyLock::new(|| {
+            let signal = |name| {
+                Signal::builder(name)
+                    .param_types([i32::static_type()])
+                    .build()
+            };
+            vec![signal("client-connected"), signal("client-disconnected")]
+        });
+        &SIGNALS
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        self.settings().set(pspec.name(), value);
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "num-clients" => {
+                let stream = self.stream();
+                let clients = stream.map_or(0, |stream| stream.publisher.num_clients());
+                (clients as u32).to_value()
+            }
+            "stats" => self.stats().to_value(),
+            setting => {
+                let value = self.settings().get(setting);
+                value.unwrap_or_else(|| pspec.default_value().clone())
+            }
+        }
+    }
+}
+
+impl GstObjectImpl for XmemSink {}
+
+impl ElementImpl for XmemSink {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Shared memory frame sink",
+                "Sink",
+                "Passes frames to any number of xmemsrc in other processes, without copying them",
+                "The xmem developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let template = gst::PadTemplate::new(
+                "sink",
+                gst::PadDirection::Sink,
+                gst::PadPresence::Always,
+                &gst::Caps::new_any(),
+            );
+            vec![template.expect("a template of ANY caps")]
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::NullToReady {
+            let channel = self.settings().channel.channel();
+            if let Err(message) = channel {
+                self.post_error_message(message);
+                return Err(gst::StateChangeError);
+            }
+        }
+        self.parent_change_state(transition)
+    }
+}
+
+impl BaseSinkImpl for XmemSink {
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = self.settings().clone();
+        let channel = settings.channel.channel()?;
+        let weak = self.obj().downgrade();
+        let canceller = Canceller::new().map_err(open_error)?;
+        let publisher = Publisher::builder(channel)
+            .producer_name(self.obj().name())
+            .perms(settings.perms)
+            .max_clients(settings.max_clients)
+            .max_slots(settings.max_buffers)
+            .overflow(settings.overflow())
+            .canceller(canceller.clone())
+            .on_event(move |event| {
+                if let Some(obj) = weak.upgrade() {
+                    obj.imp().on_event(event);
+                }
+            })
+            .open()
+            .map_err(open_error)?;
+        gst::info!(
+            CAT,
+            imp = self,
+            "Listening at {}",
+            publisher.socket_path().display()
+        );
+        let stream = Arc::new(Stream::new(publisher, canceller));
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        gst::info!(CAT, imp = self, "Stopping: {}", self.stats());
+        let stream = self
+            .stream
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(stream) = stream {
+            stream.publisher.close();
+        }
+        Ok(())
+    }
+
+    fn unlock(&self) -> Result<(), gst::ErrorMessage> {
+        if let Some(stream) = self.stream() {
+            stream.set_flushing(true);
+        }
+        Ok(())
+    }
+
+    fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
+        if let Some(stream) = self.stream() {
+            stream.set_flushing(false);
+        }
+        Ok(())
+    }
+
+    fn caps(&self, filter: Option<&gst::Caps>) -> Option<gst::Caps> {
+        // Anything, but not the memory of a device, which another process can't map.
+        Some(match filter {
+            Some(filter) if !filter.is_any() => without_foreign_memory(filter),
+            _ => gst::Caps::new_any(),
+        })
+    }
+
+    fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
+        let result = match Format::from_caps(caps) {
+            Ok(format) => {
+                let stream = self
+                    .stream()
+                    .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
+                let result = stream.set_caps(caps, format);
+                result.map_err(|error| error.to_string())
+            }
+            Err(reason) => Err(reason),
+        };
+        result.map_err(|reason| {
+            gst::element_imp_error!(self, gst::CoreError::Negotiation, ("{reason}"));
+            gst::loggable_error!(CAT, "{reason}")
+        })
+    }
+
+    fn propose_allocation(
+        &self,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        let max_buffers = self.settings().max_buffers;
+        match self.stream() {
+            Some(stream) => stream.propose_allocation(query, max_buffers),
+            None => Err(gst::loggable_error!(CAT, "Not started")),
+        }
+    }
+
+    fn event(&self, event: gst::Event) -> bool {
+        let is_eos = event.type_() == gst::EventType::Eos;
+        let handled = self.parent_event(event);
+        if is_eos
+            && handled
+            && let Some(stream) = self.stream()
+        {
+            gst::debug!(CAT, imp = self, "The stream ends");
+            stream.end();
+        }
+        handled
+    }
+
+    fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let stream = self.stream().ok_or(gst::FlowError::Flushing)?;
+        loop {
+            match self.publish(&stream, buffer) {
+                Ok(()) => return Ok(gst::FlowSuccess::Ok),
+                Err(Error::Cancelled) => {
+                    gst::debug!(CAT, imp = self, "Interrupted");
+                    // Flushing ends it here; after a pause the frame goes out when playing again.
+                    self.obj().wait_preroll()?;
+                }
+                Err(Error::Stopped) => return Err(gst::FlowError::Flushing),
+                Err(error @ Error::Exhausted { .. }) => {
+                    let dropped = stream.counters.dropped.fetch_add(1, Ordering::Relaxed);
+                    if dropped == 0 {
+                        gst::element_imp_warning!(
+                            self,
+                            gst::ResourceError::NoSpaceLeft,
+                            ("Dropped a frame: {error}")
+                        );
+                    }
+                    return Ok(gst::FlowSuccess::Ok);
+                }
+                Err(error) => {
+                    gst::element_imp_error!(self, gst::ResourceError::Write, ("{error}"));
+                    return Err(gst::FlowError::Error);
+                }
+            }
+        }
+    }
+}
+
+/// The message for the bus when the channel can't be opened.
+fn open_error(error: Error) -> gst::ErrorMessage {
+    match error {
+        Error::InUse { .. } => gst::error_msg!(gst::ResourceError::Busy, ["{error}"]),
+        Error::BadPath { .. } | Error::InvalidSetting(_) => {
+            gst::error_msg!(gst::ResourceError::Settings, ["{error}"])
+        }
+        _ => gst::error_msg!(gst::ResourceError::OpenReadWrite, ["{error}"]),
+    }
+}

@@ -1,0 +1,151 @@
+//! The properties of `xmemsink`: their texts, defaults and values.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use gst::glib;
+use gst::prelude::*;
+
+use super::Overflow;
+use crate::channel::ChannelSettings;
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) channel: ChannelSettings,
+    pub(super) perms: u32,
+    pub(super) max_buffers: u32,
+    pub(super) max_clients: u32,
+    pub(super) overflow: Overflow,
+    pub(super) block_timeout: Duration,
+    pub(super) wait_for_connection: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            channel: ChannelSettings::default(),
+            perms: 0o600,
+            max_buffers: 0,
+            max_clients: 16,
+            overflow: Overflow::default(),
+            block_timeout: Duration::from_secs(1),
+            wait_for_connection: false,
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn overflow(&self) -> xmem_core::Overflow {
+        match self.overflow {
+            Overflow::DropOldest => xmem_core::Overflow::DropOldest,
+            Overflow::Block => xmem_core::Overflow::Block {
+                timeout: self.block_timeout,
+            },
+        }
+    }
+
+    /// Sets a property. False for one that is not a setting.
+    pub(super) fn set(&mut self, name: &str, value: &glib::Value) -> bool {
+        // GObject has checked the types and ranges against the properties below.
+        match name {
+            "perms" => self.perms = value.get().expect("type checked upstream"),
+            "max-buffers" => self.max_buffers = value.get().expect("type checked upstream"),
+            "max-clients" => self.max_clients = value.get().expect("type checked upstream"),
+            "overflow" => self.overflow = value.get().expect("type checked upstream"),
+            "block-timeout" => {
+                let timeout: u64 = value.get().expect("type checked upstream");
+                self.block_timeout = Duration::from_nanos(timeout);
+            }
+            "wait-for-connection" => {
+                self.wait_for_connection = value.get().expect("type checked upstream");
+            }
+            _ => return self.channel.set(name, value),
+        }
+        true
+    }
+
+    /// The value of a property, `None` for one that is not a setting.
+    pub(super) fn get(&self, name: &str) -> Option<glib::Value> {
+        Some(match name {
+            "perms" => self.perms.to_value(),
+            "max-buffers" => self.max_buffers.to_value(),
+            "max-clients" => self.max_clients.to_value(),
+            "overflow" => self.overflow.to_value(),
+            "block-timeout" => u64::try_from(self.block_timeout.as_nanos())
+                .unwrap_or(u64::MAX)
+                .to_value(),
+            "wait-for-connection" => self.wait_for_connection.to_value(),
+            _ => return self.channel.get(name),
+        })
+    }
+}
+
+pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+    let defaults = Settings::default();
+    let mut properties = Vec::from(ChannelSettings::properties());
+    properties.extend([
+        glib::ParamSpecUInt::builder("perms")
+            .nick("Permissions")
+            .blurb(
+                "Permissions of the socket's file, which decide who may connect: \
+                 384 (octal 600) only this user, 432 (octal 660) the group too",
+            )
+            .maximum(0o777)
+            .default_value(defaults.perms)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("max-buffers")
+            .nick("Max buffers")
+            .blurb(
+                "Slots in shared memory at most; a client whose leases do not fit is refused \
+                 (0 = as many as upstream and the clients need)",
+            )
+            .maximum(2048)
+            .default_value(defaults.max_buffers)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("max-clients")
+            .nick("Max clients")
+            .blurb("Clients at most; one more is refused")
+            .minimum(1)
+            .maximum(126)
+            .default_value(defaults.max_clients)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("overflow", defaults.overflow)
+            .nick("Overflow")
+            .blurb("What to do when a client has yet to receive the frame whose slot is needed")
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt64::builder("block-timeout")
+            .nick("Block timeout")
+            .blurb(
+                "With overflow=block, the longest wait for a client in nanoseconds; then it is \
+                 treated as with drop-oldest until it has caught up, and a warning is posted",
+            )
+            .default_value(defaults.block_timeout.as_nanos() as u64)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecBoolean::builder("wait-for-connection")
+            .nick("Wait for a connection")
+            .blurb("Hold the stream while no client is connected")
+            .default_value(defaults.wait_for_connection)
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecUInt::builder("num-clients")
+            .nick("Number of clients")
+            .blurb("Clients connected now; notifies")
+            .read_only()
+            .build(),
+        glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+            .nick("Statistics")
+            .blurb(
+                "What GstBaseSink counts, and: published, zero-copy, copied, copied-bytes, dropped, \
+                 slots, slot-size, memory, and clients (id, name, pid, uid, delivery, leases, held, \
+                 lag, missed, lapsed of each)",
+            )
+            .read_only()
+            .build(),
+    ]);
+    properties
+});

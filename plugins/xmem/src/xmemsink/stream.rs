@@ -1,0 +1,237 @@
+//! One run of the sink, from start to stop: its publisher, and how a buffer becomes a frame.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gst::glib;
+use gst::prelude::*;
+use gst_video::VideoMeta;
+use xmem_core::{BufferMeta, Canceller, Error, FrameMut, Publisher, Result, Unpublished};
+
+use crate::allocator::{Content, XmemAllocator, content_of};
+use crate::bufferpool::XmemBufferPool;
+use crate::caps::Format;
+use crate::metas;
+
+/// Buffer flags that mean something to another process: all but what tells of this one's memory.
+/// The four lowest bits are `GstMiniObject`'s own.
+const FLAGS: u32 = !(0xf | gst::BufferFlags::TAG_MEMORY.bits());
+
+pub(super) struct Stream {
+    pub(super) publisher: Arc<Publisher>,
+    /// Ends the waits of the streaming thread.
+    canceller: Canceller,
+    allocator: XmemAllocator,
+    /// Those given to upstream, whose waits end with ours.
+    pools: Mutex<Vec<glib::WeakRef<XmemBufferPool>>>,
+    format: Mutex<Option<Format>>,
+    /// Reused for every frame's metas.
+    extra: Mutex<Vec<u8>>,
+    pub(super) counters: Counters,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) zero_copy: AtomicU64,
+    pub(super) copied: AtomicU64,
+    pub(super) copied_bytes: AtomicU64,
+    pub(super) dropped: AtomicU64,
+}
+
+/// When a buffer is to be shown, as points on `CLOCK_MONOTONIC` in nanoseconds.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub(super) pts: u64,
+    pub(super) dts: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Stream {
+    pub(super) fn new(publisher: Publisher, canceller: Canceller) -> Stream {
+        let publisher = Arc::new(publisher);
+        Stream {
+            allocator: XmemAllocator::new(&publisher, &canceller),
+            publisher,
+            canceller,
+            pools: Mutex::default(),
+            format: Mutex::default(),
+            extra: Mutex::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Ends the waits of the streaming thread, here and in upstream's pools, or lets them be.
+    pub(super) fn set_flushing(&self, flushing: bool) {
+        match flushing {
+            true => self.canceller.cancel(),
+            false => self.canceller.reset(),
+        }
+        let mut pools = lock(&self.pools);
+        pools.retain(|pool| pool.upgrade().is_some());
+        let pools: Vec<_> = pools.iter().filter_map(glib::WeakRef::upgrade).collect();
+        for pool in pools {
+            pool.set_sink_flushing(flushing);
+        }
+    }
+
+    /// The format of the buffers to come.
+    pub(super) fn set_caps(&self, caps: &gst::Caps, format: Format) -> Result<()> {
+        self.publisher.set_format(&caps.to_string())?;
+        *lock(&self.format) = Some(format);
+        Ok(())
+    }
+
+    /// Offers upstream slots to write into.
+    pub(super) fn propose_allocation(
+        &self,
+        query: &mut gst::query::Allocation,
+        max_buffers: u32,
+    ) -> std::result::Result<(), gst::LoggableError> {
+        let (caps, need_pool) = query.get_owned();
+        let format = caps.as_ref().and_then(|caps| Format::from_caps(caps).ok());
+        if let (Some(caps), Some(info)) = (&caps, format.and_then(|format| format.video)) {
+            let size = u32::try_from(info.size())
+                .map_err(|_| gst::loggable_error!(crate::CAT, "Frames of {} bytes", info.size()))?;
+            let pool = match need_pool {
+                true => Some(self.new_pool(caps, size)?),
+                false => None,
+            };
+            query.add_allocation_pool(pool.as_ref(), size, 2, max_buffers);
+        }
+        query.add_allocation_param(Some(&self.allocator), gst::AllocationParams::default());
+        query.add_allocation_meta::<VideoMeta>(None);
+        query.add_allocation_meta::<gst_video::VideoCropMeta>(None);
+        Ok(())
+    }
+
+    fn new_pool(
+        &self,
+        caps: &gst::Caps,
+        size: u32,
+    ) -> std::result::Result<XmemBufferPool, gst::LoggableError> {
+        let canceller = Canceller::new()
+            .map_err(|error| gst::loggable_error!(crate::CAT, "No pool: {error}"))?;
+        let pool = XmemBufferPool::new(&self.publisher, canceller);
+        let mut config = pool.config();
+        config.set_params(Some(caps), size, 2, 0);
+        pool.set_config(config)
+            .map_err(|error| gst::loggable_error!(crate::CAT, "No pool: {error}"))?;
+        lock(&self.pools).push(pool.downgrade());
+        Ok(pool)
+    }
+
+    /// Waits until there is a client.
+    pub(super) fn wait_for_client(&self) -> Result<()> {
+        if self.publisher.num_clients() > 0 {
+            return Ok(());
+        }
+        self.publisher
+            .wait_for_clients_cancellable(1, None, &self.canceller)
+    }
+
+    /// Publishes a buffer: as it is where its memory is a slot, else as a copy.
+    pub(super) fn publish(&self, buffer: &gst::BufferRef, times: Times) -> Result<()> {
+        if let [memory] = &buffer.iter_memories().take(2).collect::<Vec<_>>()[..]
+            && let Some(Content::Slot(slot)) = content_of(memory)
+        {
+            let (offset, len) = (memory.offset(), memory.size());
+            let published = slot.publish(|mut frame| {
+                if !self.publisher.owns(&frame) {
+                    return Err((frame, None));
+                }
+                if let Err(error) = self.describe(buffer, times, &mut frame) {
+                    return Err((frame, Some(error)));
+                }
+                frame
+                    .publish_range(offset, len)
+                    .map_err(|Unpublished { frame, error }| (frame, Some(error)))
+            });
+            match published {
+                Some(Ok(())) => {
+                    self.counters.zero_copy.fetch_add(1, Ordering::Relaxed);
+                    return Ok(());
+                }
+                Some(Err(Some(error))) => return Err(error),
+                // Another sink's slot, or one that was published before.
+                Some(Err(None)) | None => {}
+            }
+        }
+        self.copy(buffer, times)
+    }
+
+    /// One copy: the bytes as they lie, one memory after another, which is how the offsets of
+    /// the video meta count too.
+    fn copy(&self, buffer: &gst::BufferRef, times: Times) -> Result<()> {
+        let size = buffer.size();
+        let is_video = lock(&self.format)
+            .as_ref()
+            .is_some_and(|format| format.video.is_some());
+        if is_video && size > self.publisher.slot_size() {
+            // Frames of raw video are all alike: slots of just this size.
+            self.publisher.configure(size, 2)?;
+        }
+        let mut frame =
+            self.publisher
+                .acquire_cancellable(size, Some(Duration::ZERO), &self.canceller)?;
+        let mut at = 0;
+        for memory in buffer.iter_memories() {
+            let map = memory.map_readable().map_err(|_| {
+                Error::InvalidSetting("a buffer's memory can't be mapped to read".into())
+            })?;
+            frame.payload().write(at, &map);
+            at += map.len();
+        }
+        self.describe(buffer, times, &mut frame)?;
+        frame.publish()?;
+        self.counters.copied.fetch_add(1, Ordering::Relaxed);
+        self.counters
+            .copied_bytes
+            .fetch_add(size as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Fills in the frame's record and its metas.
+    fn describe(&self, buffer: &gst::BufferRef, times: Times, frame: &mut FrameMut) -> Result<()> {
+        let size = buffer.size();
+        let mut meta = match &*lock(&self.format) {
+            Some(format) => {
+                let plane = match buffer.meta::<VideoMeta>() {
+                    Some(meta) => meta
+                        .offset()
+                        .first()
+                        .copied()
+                        .zip(meta.stride().first().copied()),
+                    None => format
+                        .video
+                        .as_ref()
+                        .map(|info| (info.offset()[0], info.stride()[0])),
+                };
+                format.record(size, plane)
+            }
+            None => BufferMeta::bytes(size),
+        };
+        meta.pts = times.pts;
+        meta.dts = times.dts;
+        meta.duration = buffer
+            .duration()
+            .map_or(xmem_core::NONE, gst::ClockTime::nseconds);
+        meta.offset = buffer.offset();
+        meta.offset_end = buffer.offset_end();
+        meta.flags = buffer.flags().bits() & FLAGS;
+        *frame.meta_mut() = meta;
+        let mut extra = std::mem::take(&mut *lock(&self.extra));
+        metas::serialize(buffer, &mut extra);
+        let result = frame.set_extra_cancellable(&extra, &self.canceller);
+        *lock(&self.extra) = extra;
+        result
+    }
+
+    /// The stream ends: clients get what was published, then EOS.
+    pub(super) fn end(&self) {
+        self.publisher.end_stream();
+    }
+}

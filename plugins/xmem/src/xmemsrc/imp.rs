@@ -1,0 +1,267 @@
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+use gst_base::subclass::base_src::CreateSuccess;
+use gst_base::subclass::prelude::*;
+use xmem_core::{Canceller, Error};
+
+use super::receiver::{Figures, Received, Receiver};
+use super::settings::{PROPERTIES, Settings};
+use crate::CAT;
+use crate::timestamps::MonotonicOffset;
+
+#[derive(Default)]
+pub struct XmemSrc {
+    settings: Mutex<Settings>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Ends the waits of the streaming thread; there from start to stop.
+    canceller: Option<Canceller>,
+    /// There from start to stop, but while the streaming thread has it.
+    receiver: Option<Box<Receiver>>,
+    /// As of the last frame.
+    figures: Figures,
+}
+
+impl XmemSrc {
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next buffer, its caps negotiated.
+    fn next(&self, receiver: &mut Receiver) -> Result<gst::Buffer, gst::FlowError> {
+        let (timeout, on_disconnect) = {
+            let settings = self.settings();
+            (settings.connection_timeout(), settings.on_disconnect)
+        };
+        let before = receiver.figures();
+        let received = receiver.receive(timeout, on_disconnect);
+        let after = receiver.figures();
+        self.state().figures = after;
+        if after.starved > 0 && before.starved == 0 {
+            let leases = self.settings().max_leases;
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Busy,
+                ("Downstream holds all {leases} frames that this source may have at once, so \
+                     it waits and may miss some: raise max-leases, or hold fewer buffers")
+            );
+        }
+        let (frame, caps) = match received.map_err(|error| self.failed(error))? {
+            Received::Frame(frame, caps) => (frame, caps),
+            Received::Eos => return Err(gst::FlowError::Eos),
+        };
+        if let Some(caps) = caps {
+            gst::info!(CAT, imp = self, "Caps are {caps}");
+            self.obj().set_caps(&caps).map_err(|error| {
+                gst::warning!(CAT, imp = self, "Downstream refused {caps}: {error}");
+                gst::FlowError::NotNegotiated
+            })?;
+        }
+        let offset = MonotonicOffset::of(&*self.obj());
+        let buffer = receiver.buffer(frame, offset);
+        buffer.map_err(|error| self.failed(error))
+    }
+
+    /// Tells the bus what went wrong and what can be done.
+    fn failed(&self, error: Error) -> gst::FlowError {
+        match error {
+            Error::Cancelled => return gst::FlowError::Flushing,
+            Error::NoProducer { .. } => {
+                gst::element_imp_error!(self, gst::ResourceError::NotFound, ("{error}"));
+            }
+            Error::Stopped | Error::Disconnected(_) => {
+                gst::element_imp_error!(
+                    self,
+                    gst::ResourceError::Read,
+                    ("{error}. Set on-disconnect=reconnect to wait for the next one, or =eos")
+                );
+            }
+            Error::Refused { .. } => {
+                gst::element_imp_error!(self, gst::ResourceError::Busy, ("{error}"));
+            }
+            Error::BadPath { .. } | Error::InvalidSetting(_) => {
+                gst::element_imp_error!(self, gst::ResourceError::Settings, ("{error}"));
+            }
+            error => {
+                gst::element_imp_error!(self, gst::ResourceError::Read, ("{error}"));
+            }
+        }
+        gst::FlowError::Error
+    }
+
+    fn stats(&self) -> gst::Structure {
+        let figures = self.state().figures;
+        gst::Structure::builder("application/x-xmemsrc-stats")
+            .field("received", figures.received)
+            .field("missed", figures.missed)
+            .field("starved", figures.starved)
+            .field("connections", figures.connections)
+            .field("connected", figures.connected)
+            .build()
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for XmemSrc {
+    const NAME: &'static str = "GstXmemSrc";
+    type Type = super::XmemSrc;
+    type ParentType = gst_base::PushSrc;
+}
+
+impl ObjectImpl for XmemSrc {
+    fn properties() -> &'static [glib::ParamSpec] {
+        &PROPERTIES
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        let obj = self.obj();
+        obj.set_live(true);
+        obj.set_format(gst::Format::Time);
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        self.settings().set(pspec.name(), value);
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "stats" => self.stats().to_value(),
+            setting => {
+                let value = self.settings().get(setting);
+                value.unwrap_or_else(|| pspec.default_value().clone())
+            }
+        }
+    }
+}
+
+impl GstObjectImpl for XmemSrc {}
+
+impl ElementImpl for XmemSrc {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Shared memory frame source",
+                "Source",
+                "Receives the frames of an xmemsink in another process, without copying them",
+                "The xmem developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let template = gst::PadTemplate::new(
+                "src",
+                gst::PadDirection::Src,
+                gst::PadPresence::Always,
+                &gst::Caps::new_any(),
+            );
+            vec![template.expect("a template of ANY caps")]
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::NullToReady {
+            let channel = self.settings().channel.channel();
+            if let Err(message) = channel {
+                self.post_error_message(message);
+                return Err(gst::StateChangeError);
+            }
+        }
+        self.parent_change_state(transition)
+    }
+}
+
+impl BaseSrcImpl for XmemSrc {
+    /// Connecting is left to the streaming thread: it may take as long as a producer does.
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = self.settings().clone();
+        let channel = settings.channel.channel()?;
+        let canceller = Canceller::new()
+            .map_err(|error| gst::error_msg!(gst::ResourceError::OpenRead, ["{error}"]))?;
+        let receiver = Receiver::new(
+            channel,
+            self.obj().name().to_string(),
+            (settings.delivery, settings.max_leases),
+            canceller.clone(),
+        );
+        *self.state() = State {
+            canceller: Some(canceller),
+            receiver: Some(Box::new(receiver)),
+            figures: Figures::default(),
+        };
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        let state = std::mem::take(&mut *self.state());
+        // Not under the lock: it ends the connection.
+        drop(state);
+        Ok(())
+    }
+
+    fn is_seekable(&self) -> bool {
+        false
+    }
+
+    fn unlock(&self) -> Result<(), gst::ErrorMessage> {
+        if let Some(canceller) = &self.state().canceller {
+            canceller.cancel();
+        }
+        Ok(())
+    }
+
+    fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
+        if let Some(canceller) = &self.state().canceller {
+            canceller.reset();
+        }
+        Ok(())
+    }
+
+    fn query(&self, query: &mut gst::QueryRef) -> bool {
+        if let gst::QueryViewMut::Latency(latency) = query.view_mut() {
+            // A frame is handed over as soon as it is there. Its time says when it is shown, the
+            // producer's own latency included, so nothing is added here; and it can be kept for
+            // as long as there are leases, which no time limits.
+            latency.set(true, gst::ClockTime::ZERO, gst::ClockTime::NONE);
+            return true;
+        }
+        BaseSrcImplExt::parent_query(self, query)
+    }
+}
+
+impl PushSrcImpl for XmemSrc {
+    fn create(
+        &self,
+        _buffer: Option<&mut gst::BufferRef>,
+    ) -> Result<CreateSuccess, gst::FlowError> {
+        // Taken out while it waits, so that no lock is held meanwhile.
+        let Some(mut receiver) = self.state().receiver.take() else {
+            return Err(gst::FlowError::Flushing);
+        };
+        let result = self.next(&mut receiver);
+        let mut state = self.state();
+        // Stopped meanwhile? It can't be: stopping waits for the streaming thread.
+        if state.canceller.is_some() {
+            state.receiver = Some(receiver);
+        }
+        result.map(CreateSuccess::NewBuffer)
+    }
+}

@@ -1,0 +1,216 @@
+//! One run of the source, from start to stop: its connection, and how a frame becomes a buffer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use xmem_core::{Canceller, Channel, Error, Frame, Result, Subscriber};
+
+use super::{Delivery, OnDisconnect};
+use crate::allocator::frame_memory;
+use crate::caps::Format;
+use crate::metas;
+use crate::timestamps::MonotonicOffset;
+
+/// Receives frames. Used by the streaming thread alone.
+pub(super) struct Receiver {
+    channel: Channel,
+    name: String,
+    delivery: Delivery,
+    leases: u32,
+    canceller: Canceller,
+    subscriber: Option<Subscriber>,
+    format: Option<Current>,
+    /// The next buffer does not follow the one before it.
+    discontinuous: bool,
+    figures: Figures,
+}
+
+/// The format of the last frame.
+struct Current {
+    text: Arc<str>,
+    format: Option<Format>,
+}
+
+/// What the source counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Figures {
+    pub(super) received: u64,
+    pub(super) missed: u64,
+    pub(super) starved: u64,
+    pub(super) connections: u64,
+    pub(super) connected: bool,
+}
+
+/// What the receiver has for the element.
+pub(super) enum Received {
+    /// A frame, with the caps it has from now on where they have changed.
+    Frame(Frame, Option<gst::Caps>),
+    /// The stream is over.
+    Eos,
+}
+
+impl Receiver {
+    pub(super) fn new(
+        channel: Channel,
+        name: String,
+        (delivery, leases): (Delivery, u32),
+        canceller: Canceller,
+    ) -> Receiver {
+        Receiver {
+            channel,
+            name,
+            delivery,
+            leases,
+            canceller,
+            subscriber: None,
+            format: None,
+            discontinuous: true,
+            figures: Figures::default(),
+        }
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        let mut figures = self.figures;
+        if let Some(subscriber) = &self.subscriber {
+            figures.connected = true;
+            figures.missed += subscriber.missed();
+            figures.starved += subscriber.starved();
+        }
+        figures
+    }
+
+    /// The next frame; connects first where there is no connection.
+    ///
+    /// The one place that decides about connecting again.
+    pub(super) fn receive(
+        &mut self,
+        timeout: Option<Duration>,
+        on_disconnect: OnDisconnect,
+    ) -> Result<Received> {
+        loop {
+            let subscriber = match &mut self.subscriber {
+                Some(subscriber) => subscriber,
+                None => {
+                    let subscriber = self.connect(timeout)?;
+                    self.figures.connections += 1;
+                    self.discontinuous = true;
+                    self.subscriber.insert(subscriber)
+                }
+            };
+            match subscriber.receive(None) {
+                Ok(frame) => {
+                    self.figures.received += 1;
+                    let caps = self.new_caps(&frame)?;
+                    return Ok(Received::Frame(frame, caps));
+                }
+                Err(Error::EndOfStream) => return Ok(Received::Eos),
+                Err(error) if error.is_retryable() => {
+                    self.disconnect();
+                    match on_disconnect {
+                        OnDisconnect::Error => return Err(error),
+                        OnDisconnect::Eos => return Ok(Received::Eos),
+                        OnDisconnect::Reconnect => {}
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Connects, once more where the producer went away meanwhile.
+    fn connect(&self, timeout: Option<Duration>) -> Result<Subscriber> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let connected = Subscriber::builder(self.channel.clone())
+                .name(&self.name)
+                .leases(self.leases)
+                .delivery(match self.delivery {
+                    Delivery::InOrder => xmem_core::Delivery::InOrder,
+                    Delivery::Latest => xmem_core::Delivery::Latest,
+                })
+                .connect_timeout(left)
+                .canceller(self.canceller.clone())
+                .connect();
+            match connected {
+                Err(Error::Disconnected(_) | Error::Stopped)
+                    if left.is_none_or(|left| !left.is_zero()) => {}
+                Err(Error::NoProducer { path, .. }) => {
+                    let waited = timeout.unwrap_or(Duration::MAX);
+                    return Err(Error::NoProducer { path, waited });
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.figures = Figures {
+            connected: false,
+            ..self.figures()
+        };
+        self.subscriber = None;
+    }
+
+    /// The frame's caps, where they are not those of the frame before.
+    fn new_caps(&mut self, frame: &Frame) -> Result<Option<gst::Caps>> {
+        let Some(text) = frame.format() else {
+            return Ok(None);
+        };
+        if self
+            .format
+            .as_ref()
+            .is_some_and(|format| format.text == *text)
+        {
+            return Ok(None);
+        }
+        let caps: gst::Caps = text
+            .parse()
+            .map_err(|_| Error::Protocol("caps that do not parse".into()))?;
+        if !caps.is_fixed() {
+            return Err(Error::Protocol(format!("caps that are not fixed: {caps}")));
+        }
+        self.format = Some(Current {
+            text: text.clone(),
+            format: Format::from_caps(&caps).ok(),
+        });
+        Ok(Some(caps))
+    }
+
+    /// A buffer on the frame, which it gives back in the end.
+    pub(super) fn buffer(&mut self, frame: Frame, offset: MonotonicOffset) -> Result<gst::Buffer> {
+        let record = *frame.meta();
+        let extra = frame.extra()?;
+        let mut buffer = gst::Buffer::new();
+        let content = buffer.make_mut();
+        content.set_pts(offset.to_running_time(record.pts));
+        content.set_dts(offset.to_running_time(record.dts));
+        let duration = (record.duration != xmem_core::NONE)
+            .then(|| gst::ClockTime::from_nseconds(record.duration));
+        content.set_duration(duration);
+        content.set_offset(record.offset);
+        content.set_offset_end(record.offset_end);
+        // The four lowest bits are not the producer's to set.
+        let mut flags = gst::BufferFlags::from_bits_retain(record.flags & !0xf);
+        if frame.missed() > 0 || std::mem::take(&mut self.discontinuous) {
+            flags |= gst::BufferFlags::DISCONT;
+        }
+        content.set_flags(flags);
+        metas::attach_record(content, &frame);
+        if record.size > 0 {
+            content.append_memory(frame_memory(frame));
+        }
+        let info = self
+            .format
+            .as_ref()
+            .and_then(|current| current.format.as_ref())
+            .and_then(|format| format.video.as_ref());
+        if !metas::attach(content, &extra, info) {
+            return Err(Error::Protocol(format!(
+                "the metas of frame {} do not fit it",
+                record.seq
+            )));
+        }
+        Ok(buffer)
+    }
+}

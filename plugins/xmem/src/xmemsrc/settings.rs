@@ -1,0 +1,114 @@
+//! The properties of `xmemsrc`: their texts, defaults and values.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use gst::glib;
+use gst::prelude::*;
+
+use super::{Delivery, OnDisconnect};
+use crate::channel::ChannelSettings;
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) channel: ChannelSettings,
+    /// Nanoseconds; the greatest number is for ever.
+    connection_timeout: u64,
+    pub(super) on_disconnect: OnDisconnect,
+    pub(super) delivery: Delivery,
+    pub(super) max_leases: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            channel: ChannelSettings::default(),
+            connection_timeout: 5_000_000_000,
+            on_disconnect: OnDisconnect::default(),
+            delivery: Delivery::default(),
+            max_leases: 4,
+        }
+    }
+}
+
+impl Settings {
+    /// `None` is for ever.
+    pub(super) fn connection_timeout(&self) -> Option<Duration> {
+        (self.connection_timeout != u64::MAX).then(|| Duration::from_nanos(self.connection_timeout))
+    }
+
+    /// Sets a property. False for one that is not a setting.
+    pub(super) fn set(&mut self, name: &str, value: &glib::Value) -> bool {
+        // GObject has checked the types and ranges against the properties below.
+        match name {
+            "connection-timeout" => {
+                self.connection_timeout = value.get().expect("type checked upstream");
+            }
+            "on-disconnect" => self.on_disconnect = value.get().expect("type checked upstream"),
+            "delivery" => self.delivery = value.get().expect("type checked upstream"),
+            "max-leases" => self.max_leases = value.get().expect("type checked upstream"),
+            _ => return self.channel.set(name, value),
+        }
+        true
+    }
+
+    /// The value of a property, `None` for one that is not a setting.
+    pub(super) fn get(&self, name: &str) -> Option<glib::Value> {
+        Some(match name {
+            "connection-timeout" => self.connection_timeout.to_value(),
+            "on-disconnect" => self.on_disconnect.to_value(),
+            "delivery" => self.delivery.to_value(),
+            "max-leases" => self.max_leases.to_value(),
+            _ => return self.channel.get(name),
+        })
+    }
+}
+
+pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+    let defaults = Settings::default();
+    let mut properties = Vec::from(ChannelSettings::properties());
+    properties.extend([
+        glib::ParamSpecUInt64::builder("connection-timeout")
+            .nick("Connection timeout")
+            .blurb(
+                "How long to wait for a producer, in nanoseconds \
+                 (18446744073709551615 = for ever)",
+            )
+            .default_value(defaults.connection_timeout)
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("on-disconnect", defaults.on_disconnect)
+            .nick("On disconnect")
+            .blurb(
+                "What to do when the producer stops or crashes without ending the stream, after \
+                 the frames that it had published",
+            )
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("delivery", defaults.delivery)
+            .nick("Delivery")
+            .blurb("Which frames to receive")
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("max-leases")
+            .nick("Max leases")
+            .blurb(
+                "Frames that downstream can hold at once; while it holds as many, no other is \
+                 received. The producer keeps as many slots for this client",
+            )
+            .minimum(1)
+            .maximum(xmem_core::MAX_LEASES)
+            .default_value(defaults.max_leases)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+            .nick("Statistics")
+            .blurb(
+                "received, missed (gone before they could be received), starved (how often all \
+                 leases were out), connections, connected",
+            )
+            .read_only()
+            .build(),
+    ]);
+    properties
+});
