@@ -66,15 +66,13 @@ impl SlotCell {
 ///
 /// Invariants, set up by `new_memory` and `mem_share`:
 /// 1. Every memory whose allocator is an `XmemAllocator` is one of these, made by `Box`.
-/// 2. `data` points to `mem.maxsize` bytes that stay mapped as long as the memory (or its
-///    parent) lives: `content` holds the slot or the frame, whose mapping that is.
-/// 3. `content` is `None` exactly where `mem.parent` is not null; the parent is one of ours and
-///    has content.
+/// 2. `data` points to `mem.maxsize` bytes that stay mapped as long as the memory lives:
+///    `content` holds the slot or the frame, whose mapping that is.
 #[repr(C)]
 struct XmemMemory {
     mem: ffi::GstMemory,
     data: *mut u8,
-    content: Option<Content>,
+    content: Arc<Content>,
 }
 
 /// Allocates memory in slots; holds no state but where to get them.
@@ -95,77 +93,158 @@ static PLAIN: LazyLock<super::XmemAllocator> = LazyLock::new(|| {
     allocator
 });
 
-/// Wraps a slot, whose first `size` bytes are upstream's to write.
-pub(crate) fn slot_memory(frame: FrameMut, size: usize) -> gst::Memory {
+/// A buffer on a slot, whose first `size` bytes are upstream's to write.
+pub(crate) fn slot_buffer(frame: FrameMut, size: usize) -> gst::Buffer {
     let (data, capacity) = (frame.as_mut_ptr(), frame.capacity());
     let content = Content::Slot(SlotCell(Mutex::new(SlotState::Writable(frame))));
-    new_memory(PLAIN.upcast_ref(), content, data, capacity, 0, size, false)
+    let layout = Layout {
+        flags: 0,
+        maxsize: capacity,
+        offset: 0,
+        size,
+    };
+    let memory = new_memory(PLAIN.upcast_ref(), Arc::new(content), data, layout);
+    let mut buffer = gst::Buffer::new();
+    let content = buffer.make_mut();
+    content.append_memory(memory);
+    // SAFETY: the buffer is ours alone, and the function is one that copies a buffer.
+    unsafe { (*content.as_mut_ptr()).mini_object.copy = Some(copy_buffer) };
+    buffer
 }
 
 /// Wraps a received frame. The memory's end gives the frame back.
 pub(crate) fn frame_memory(frame: Frame) -> gst::Memory {
     let (data, size) = (frame.payload().as_ptr().cast_mut(), frame.payload().len());
-    let content = Content::Frame(frame);
-    new_memory(PLAIN.upcast_ref(), content, data, size, 0, size, true)
+    let layout = Layout {
+        flags: ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY,
+        maxsize: size,
+        offset: 0,
+        size,
+    };
+    let content = Arc::new(Content::Frame(frame));
+    new_memory(PLAIN.upcast_ref(), content, data, layout)
 }
 
-/// `data` must be the address of `maxsize` bytes of `content`'s own mapping.
-fn new_memory(
-    allocator: &gst::Allocator,
-    content: Content,
-    data: *mut u8,
+/// The numbers of a `GstMemory`.
+#[derive(Clone, Copy)]
+struct Layout {
+    flags: ffi::GstMemoryFlags,
     maxsize: usize,
     offset: usize,
     size: usize,
-    read_only: bool,
+}
+
+/// Makes a memory. `data` must be the address of `layout.maxsize` bytes of `content`'s mapping.
+fn new_memory(
+    allocator: &gst::Allocator,
+    content: Arc<Content>,
+    data: *mut u8,
+    layout: Layout,
 ) -> gst::Memory {
-    let flags = match read_only {
-        true => ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY,
-        false => 0,
-    };
+    let memory = raw_memory(allocator.as_ptr(), ptr::null_mut(), content, data, layout);
+    // SAFETY: the memory is new, and its one reference is ours to give.
+    unsafe { from_glib_full(memory) }
+}
+
+fn raw_memory(
+    allocator: *mut ffi::GstAllocator,
+    parent: *mut ffi::GstMemory,
+    content: Arc<Content>,
+    data: *mut u8,
+    layout: Layout,
+) -> *mut ffi::GstMemory {
     let memory = Box::into_raw(Box::new(XmemMemory {
         // SAFETY: `GstMemory` is plain C data, for which zeros are a value; `gst_memory_init`
         // below fills it in before anybody sees it.
         mem: unsafe { std::mem::zeroed() },
         data,
-        content: Some(content),
-    }));
-    // SAFETY: `memory` is ours alone and is a `GstMemory` at its start (`repr(C)`); the
-    // allocator outlives the memory, since `gst_memory_init` takes a reference. From here on
-    // GStreamer counts references, and calls `free` below with the last.
+        content,
+    }))
+    .cast::<ffi::GstMemory>();
+    // SAFETY: `memory` is ours alone and is a `GstMemory` at its start (`repr(C)`). It takes
+    // references to the allocator and to the parent, which are alive as the callers hold them.
+    // From here on GStreamer counts references, and calls `free` below with the last.
     unsafe {
         ffi::gst_memory_init(
-            memory.cast(),
-            flags,
-            allocator.to_glib_none().0,
-            ptr::null_mut(),
-            maxsize,
+            memory,
+            layout.flags,
+            allocator,
+            parent,
+            layout.maxsize,
             0,
-            offset,
-            size,
+            layout.offset,
+            layout.size,
         );
-        from_glib_full(memory.cast::<ffi::GstMemory>())
+    }
+    memory
+}
+
+/// Copies a buffer on a slot as GStreamer does, with one difference: memory that somebody has
+/// mapped to write is shared too, read-only, instead of being copied.
+///
+/// A decoder that writes straight into our slots keeps its frames mapped for as long as it refers
+/// to them, and hands on a shallow copy (libav's does so in `gst_video_decoder_finish_frame`).
+/// GStreamer can't know that the frame is finished, and copies its bytes.
+unsafe extern "C" fn copy_buffer(buffer: *const ffi::GstMiniObject) -> *mut ffi::GstMiniObject {
+    // SAFETY: GStreamer calls this for buffers made by `slot_buffer`, alive during the call.
+    let buffer = unsafe { gst::BufferRef::from_ptr(buffer.cast::<ffi::GstBuffer>()) };
+    let mut copy = gst::Buffer::new();
+    let target = copy.make_mut();
+    // What can't be copied is left out, as GStreamer does.
+    let _ = buffer.copy_into(target, gst::BUFFER_COPY_METADATA, ..);
+    for memory in buffer.iter_memories_owned() {
+        let shared = match ours(&memory) {
+            Some(slot) if is_mapped_to_write(&memory) => alias(slot),
+            _ => memory.clone(),
+        };
+        target.append_memory(shared);
+    }
+    copy.into_glib_ptr().cast()
+}
+
+/// Whether somebody has the memory mapped to write, so that GStreamer would not share it.
+fn is_mapped_to_write(memory: &gst::MemoryRef) -> bool {
+    let object = memory.as_ptr().cast_mut().cast::<ffi::GstMiniObject>();
+    // SAFETY: the memory is alive, as it is borrowed; its lock state may be changed by any thread
+    // at any time, and is here: taken where that is possible, and given back.
+    unsafe {
+        let lockable = ffi::gst_mini_object_lock(object, ffi::GST_LOCK_FLAG_EXCLUSIVE) != 0;
+        if lockable {
+            ffi::gst_mini_object_unlock(object, ffi::GST_LOCK_FLAG_EXCLUSIVE);
+        }
+        !lockable
     }
 }
 
-/// What is behind a memory of ours, its own or its parent's; `None` for others' memory.
-pub(crate) fn content_of(memory: &gst::MemoryRef) -> Option<&Content> {
+/// One of our memories, for as long as GStreamer's reference to it is borrowed.
+fn ours(memory: &gst::MemoryRef) -> Option<&XmemMemory> {
     if !memory.allocator()?.is::<super::XmemAllocator>() {
         return None;
     }
-    let memory = memory.as_ptr().cast::<XmemMemory>();
-    // SAFETY: the allocator is ours, so the memory is an `XmemMemory` (invariant 1) that lives as
-    // long as the borrow; where it has no content, its parent has (invariant 3), and a memory
-    // keeps its parent alive.
-    unsafe {
-        match &(*memory).content {
-            Some(content) => Some(content),
-            None => {
-                let parent = (*memory).mem.parent.cast::<XmemMemory>();
-                (*parent).content.as_ref()
-            }
-        }
-    }
+    // SAFETY: the allocator is ours, so this is an `XmemMemory` (invariant 1), alive as long as
+    // the borrow. Only `data` and `content` are used through the reference, which never change.
+    Some(unsafe { &*memory.as_ptr().cast::<XmemMemory>() })
+}
+
+/// What is behind a memory of ours; `None` for others' memory.
+pub(crate) fn content_of(memory: &gst::MemoryRef) -> Option<&Content> {
+    ours(memory).map(|memory| &*memory.content)
+}
+
+/// Another memory on the same bytes, read-only, and independent of who has mapped the first.
+fn alias(memory: &XmemMemory) -> gst::Memory {
+    let layout = Layout {
+        flags: ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY,
+        maxsize: memory.mem.maxsize,
+        offset: memory.mem.offset,
+        size: memory.mem.size,
+    };
+    new_memory(
+        PLAIN.upcast_ref(),
+        memory.content.clone(),
+        memory.data,
+        layout,
+    )
 }
 
 impl super::XmemAllocator {
@@ -255,18 +334,14 @@ unsafe impl AllocatorImpl for XmemAllocator {
             frame.payload().write(end, &vec![0; params.padding()]);
         }
         let content = Content::Slot(SlotCell(Mutex::new(SlotState::Writable(frame))));
-        let obj = self.obj();
-        let allocator = obj.upcast_ref();
-        new_memory(
-            allocator,
-            content,
-            data,
-            capacity,
-            params.prefix(),
+        let layout = Layout {
+            flags: 0,
+            maxsize: capacity,
+            offset: params.prefix(),
             size,
-            false,
-        )
-        .into_glib_ptr()
+        };
+        let allocator = self.obj();
+        new_memory(allocator.upcast_ref(), Arc::new(content), data, layout).into_glib_ptr()
     }
 
     unsafe fn free(&self, memory: *mut ffi::GstMemory) {
@@ -282,19 +357,17 @@ unsafe extern "C" fn mem_map(
     _maxsize: usize,
     flags: ffi::GstMapFlags,
 ) -> glib::ffi::gpointer {
-    let memory = memory.cast::<XmemMemory>();
     // SAFETY: GStreamer calls this for memories of our allocator (invariant 1), alive during the
     // call; the borrow ends with it.
-    let (reference, data) = unsafe { (gst::MemoryRef::from_ptr(memory.cast()), (*memory).data) };
+    let memory = unsafe { &*memory.cast::<XmemMemory>() };
     let write = flags & ffi::GST_MAP_WRITE != 0;
-    let allowed = match content_of(reference) {
+    let allowed = match &*memory.content {
         // A published frame never changes. GStreamer then writes to a copy.
-        Some(Content::Slot(slot)) => !write || slot.is_writable(),
-        Some(Content::Frame(_)) => !write,
-        None => false,
+        Content::Slot(slot) => !write || slot.is_writable(),
+        Content::Frame(_) => !write,
     };
     match allowed {
-        true => data.cast(),
+        true => memory.data.cast(),
         false => ptr::null_mut(),
     }
 }
@@ -307,37 +380,33 @@ unsafe extern "C" fn mem_share(
     size: isize,
 ) -> *mut ffi::GstMemory {
     // SAFETY: GStreamer calls this for memories of our allocator (invariant 1), alive during the
-    // call, and with a range that lies inside (it checks that before). The new memory refers to
-    // the one with content as its parent, which `gst_memory_init` references (invariant 3).
-    unsafe {
-        let mem = &*memory;
-        let parent = if mem.parent.is_null() {
-            memory
-        } else {
-            mem.parent
-        };
-        let size = match size {
-            -1 => (mem.size as isize - offset) as usize,
-            size => size as usize,
-        };
-        let shared = Box::into_raw(Box::new(XmemMemory {
-            mem: std::mem::zeroed(),
-            data: (*memory.cast::<XmemMemory>()).data,
-            content: None,
-        }));
+    // call; the borrow ends with it.
+    let whole = unsafe { &*memory.cast::<XmemMemory>() };
+    let mem = &whole.mem;
+    let parent = if mem.parent.is_null() {
+        memory
+    } else {
+        mem.parent
+    };
+    // GStreamer has checked that the range lies inside; -1 is all that follows.
+    let size = match size {
+        -1 => (mem.size as isize - offset) as usize,
+        size => size as usize,
+    };
+    let layout = Layout {
         // Shared memory is read-only, as GStreamer's own.
-        ffi::gst_memory_init(
-            shared.cast(),
-            (*parent).mini_object.flags | ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY,
-            mem.allocator,
-            parent,
-            mem.maxsize,
-            mem.align,
-            (mem.offset as isize + offset) as usize,
-            size,
-        );
-        shared.cast()
-    }
+        flags: mem.mini_object.flags | ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY,
+        maxsize: mem.maxsize,
+        offset: (mem.offset as isize + offset) as usize,
+        size,
+    };
+    raw_memory(
+        mem.allocator,
+        parent,
+        whole.content.clone(),
+        whole.data,
+        layout,
+    )
 }
 
 unsafe extern "C" fn mem_is_span(

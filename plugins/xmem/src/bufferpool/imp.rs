@@ -8,7 +8,7 @@ use gst_video::{VideoAlignment, VideoFrameFlags, VideoInfo, VideoMeta};
 use xmem_core::{Canceller, Error, Publisher};
 
 use crate::CAT;
-use crate::allocator::slot_memory;
+use crate::allocator::slot_buffer;
 
 /// Hands out slots as buffers. It keeps none itself: what upstream has dropped goes back to the
 /// publisher, which knows when a slot can be written again.
@@ -201,11 +201,9 @@ impl BufferPoolImpl for XmemBufferPool {
                     gst::FlowError::Error
                 }
             })?;
-        let mut buffer = gst::Buffer::new();
-        let content = buffer.make_mut();
-        content.append_memory(slot_memory(frame, config.size));
+        let mut buffer = slot_buffer(frame, config.size);
         if let Some(video) = &config.video {
-            add_video_meta(content, video).map_err(|error| {
+            add_video_meta(buffer.make_mut(), video).map_err(|error| {
                 gst::error!(CAT, imp = self, "No video meta: {error}");
                 gst::FlowError::Error
             })?;
