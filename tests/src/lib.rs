@@ -1,1 +1,24 @@
-//! Test support.
+//! Support for tests in which several processes take part.
+//!
+//! A test has a [`Place`] of its own, a runtime directory where its channels are. The other
+//! processes are [`Peer`]s: `xmem-test-peer`, which plays a producer or a client as its orders
+//! say, or any other program. What they do is agreed on in [`Line`]s of text. Frames carry a
+//! [`pattern`] that tells what each of them must hold. [`process`] looks at a process from
+//! outside, [`wire`] speaks the protocol without the core, and [`wait`] is how to wait: for a
+//! condition, with a deadline, never for a time.
+
+pub mod events;
+pub mod line;
+pub mod pattern;
+pub mod peer;
+pub mod place;
+pub mod process;
+pub mod random;
+pub mod wait;
+pub mod wire;
+
+pub use events::Events;
+pub use line::Line;
+pub use peer::Peer;
+pub use place::Place;
+pub use wait::{PATIENCE, until, until_some};

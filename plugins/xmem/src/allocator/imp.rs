@@ -1,5 +1,6 @@
 #![allow(unsafe_code)]
 
+use std::ops::ControlFlow;
 use std::ptr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -190,8 +191,15 @@ unsafe extern "C" fn copy_buffer(buffer: *const ffi::GstMiniObject) -> *mut ffi:
     let buffer = unsafe { gst::BufferRef::from_ptr(buffer.cast::<ffi::GstBuffer>()) };
     let mut copy = gst::Buffer::new();
     let target = copy.make_mut();
-    // What can't be copied is left out, as GStreamer does.
+    // What can't be copied is left out, as GStreamer does. It leaves out as well what describes
+    // the memory (the video meta), since it does not know that the memory stays the same.
     let _ = buffer.copy_into(target, gst::BUFFER_COPY_METADATA, ..);
+    buffer.foreach_meta(|meta| {
+        if meta.has_tag::<gst::meta::tags::Memory>() {
+            let _ = meta.transform(target, &gst::meta::MetaTransformCopy::new(..));
+        }
+        ControlFlow::Continue(())
+    });
     for memory in buffer.iter_memories_owned() {
         let shared = match ours(&memory) {
             Some(slot) if is_mapped_to_write(&memory) => alias(slot),
