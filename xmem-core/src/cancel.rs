@@ -1,8 +1,8 @@
 //! Ending a wait from another thread.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::sys::futex::{Event, Wait};
@@ -28,6 +28,8 @@ pub struct Canceller(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// Held while the state changes, so that flag and bell agree.
+    changing: Mutex<()>,
     cancelled: AtomicBool,
     event: Event,
     bell: Bell,
@@ -40,6 +42,7 @@ impl Canceller {
     /// [`Error::Socket`] when the process has no descriptor left.
     pub fn new() -> Result<Canceller> {
         Ok(Canceller(Arc::new(Inner {
+            changing: Mutex::new(()),
             cancelled: AtomicBool::new(false),
             event: Event::default(),
             bell: Bell::new()?,
@@ -48,6 +51,11 @@ impl Canceller {
 
     /// Ends the waits under way, and those to come.
     pub fn cancel(&self) {
+        let _changing = self
+            .0
+            .changing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         // Seen by who takes a snapshot of the event after the signal.
         self.0.cancelled.store(true, Ordering::Release);
         self.0.event.signal();
@@ -56,6 +64,11 @@ impl Canceller {
 
     /// Lets waits be waits again.
     pub fn reset(&self) {
+        let _changing = self
+            .0
+            .changing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.0.cancelled.store(false, Ordering::Release);
         self.0.bell.silence();
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -67,14 +67,10 @@ impl Channel {
                 runtime_directory().join(format!("{name}.sock"))
             }
         };
-        // The file's temporary name, while it is set up, is longer than its final one.
-        if path.as_os_str().len() + TEMPORARY_EXTRA > 107 {
+        if path.as_os_str().len() > MAX_PATH {
             return Err(bad_path(
                 &path,
-                format!(
-                    "the path is too long for a socket, {} bytes are possible",
-                    107 - TEMPORARY_EXTRA
-                ),
+                format!("the path is too long for a socket: {MAX_PATH} bytes are possible"),
             ));
         }
         if path.file_name().is_none() {
@@ -182,14 +178,18 @@ fn file_id(path: &Path) -> std::io::Result<FileId> {
     fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// `.` + name + `.` + eight hexadecimal digits of a process id + `.` + eight of a count.
-const TEMPORARY_EXTRA: usize = 1 + 1 + 8 + 1 + 8;
+/// Bytes of a socket address's path, less the zero at its end.
+const MAX_PATH: usize = 107;
 
+/// The start of the name that a socket has while it is set up, before the process id.
+const TEMPORARY: &str = ".xmem-";
+
+/// A name beside `path` that nobody else uses: the prefix, this process's id and a count. Short, so
+/// that it fits where the socket's own name does.
 fn temporary_name(path: &Path) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{:08x}.{count:08x}", std::process::id()))
+    path.with_file_name(format!("{TEMPORARY}{:x}.{count:x}", std::process::id()))
 }
 
 impl Listener {
@@ -250,9 +250,7 @@ impl Drop for Listener {
 /// could each replace it, and the second would replace the first.
 fn claim(path: &Path, temporary: &Path) -> Result<()> {
     let deadline = Deadline::after(Some(CLAIM_PATIENCE));
-    let watch = Watch::new(directory(path))?;
     loop {
-        watch.clear();
         match fs::hard_link(temporary, path) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -260,17 +258,20 @@ fn claim(path: &Path, temporary: &Path) -> Result<()> {
         }
         let lock = fs::File::open(directory(path))
             .map_err(|error| bad_path(directory(path), error.to_string()))?;
-        let locked = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
-        if let Some(pid) = owner(path)? {
-            return Err(Error::InUse {
-                path: path.into(),
-                pid,
-            });
-        }
-        if locked {
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            match owner(path)? {
+                Owner::Alive(pid) => return Err(in_use(path, pid)),
+                // It went away by itself; the name may be anybody's by now.
+                Owner::Missing => continue,
+                Owner::Dead => {}
+            }
             return fs::rename(temporary, path).map_err(|error| bad_path(path, error.to_string()));
         }
         // Somebody else is replacing a dead socket in this directory: we'll see a new name.
+        let watch = Watch::new(directory(path))?;
+        if let Owner::Alive(pid) = owner(path)? {
+            return Err(in_use(path, pid));
+        }
         poll(&mut [PollFd::new(&watch, PollFlags::IN)], deadline)?;
         if deadline.has_passed() {
             return Err(bad_path(
@@ -281,19 +282,35 @@ fn claim(path: &Path, temporary: &Path) -> Result<()> {
     }
 }
 
-/// The pid of the process that listens at `path`; `None` when nobody does.
-fn owner(path: &Path) -> Result<Option<u32>> {
+fn in_use(path: &Path, pid: u32) -> Error {
+    let path = path.into();
+    Error::InUse { path, pid }
+}
+
+/// Who listens at a path.
+enum Owner {
+    /// A process that lives; 0 where its pid can't be seen from here.
+    Alive(u32),
+    /// Nobody, though there is a socket.
+    Dead,
+    /// There is no file.
+    Missing,
+}
+
+fn owner(path: &Path) -> Result<Owner> {
     match socket::connect(path, CONNECT_SLICE) {
-        Ok(fd) => Ok(Some(pidfd::peer_credentials(&fd).pid)),
+        // A child that the owner forked may have kept its socket open.
+        Ok(fd) if pidfd::peer_has_exited(&fd) => Ok(Owner::Dead),
+        Ok(fd) => Ok(Owner::Alive(pidfd::peer_credentials(&fd).pid)),
         // Somebody listens, and does not accept.
-        Err(Errno::AGAIN) => Ok(Some(0)),
-        Err(Errno::CONNREFUSED | Errno::NOENT) => {
-            let is_socket = fs::symlink_metadata(path)
-                .is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()));
-            if is_socket || !path.exists() {
-                Ok(None)
-            } else {
-                Err(bad_path(path, "exists and is not a socket"))
+        Err(Errno::AGAIN) => Ok(Owner::Alive(0)),
+        Err(Errno::NOENT) => Ok(Owner::Missing),
+        Err(Errno::CONNREFUSED) => {
+            let found = fs::symlink_metadata(path);
+            match found.map(|found| found.file_type().is_socket()) {
+                Ok(true) => Ok(Owner::Dead),
+                Ok(false) => Err(bad_path(path, "exists and is not a socket")),
+                Err(_) => Ok(Owner::Missing),
             }
         }
         Err(Errno::PROTOTYPE) => Err(bad_path(path, "is the socket of another program")),
@@ -301,27 +318,22 @@ fn owner(path: &Path) -> Result<Option<u32>> {
     }
 }
 
-/// Removes what a producer that was killed while it started has left beside the socket.
+/// Removes what producers that were killed while they started have left in the directory.
 fn remove_leftovers(path: &Path) {
-    let prefix = format!(
-        ".{}.",
-        path.file_name().unwrap_or_default().to_string_lossy()
-    );
     let Ok(entries) = fs::read_dir(directory(path)) else {
         return;
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(&prefix)) else {
+        let pid = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(TEMPORARY))
+            .and_then(|rest| rest.split('.').next())
+            .and_then(|pid| i32::from_str_radix(pid, 16).ok());
+        let Some(pid) = pid else { continue };
+        if !entry.file_type().is_ok_and(|kind| kind.is_socket()) {
             continue;
-        };
-        let Some(pid) = rest
-            .split('.')
-            .next()
-            .and_then(|pid| i32::from_str_radix(pid, 16).ok())
-        else {
-            continue;
-        };
+        }
         let alive = rustix::process::Pid::from_raw(pid)
             .is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(Errno::SRCH));
         if !alive {
@@ -342,53 +354,45 @@ pub(crate) fn connect(
     let path = channel.prepare()?;
     let deadline = Deadline::after(patience);
     loop {
-        // The watch comes before the look, so a socket that appears between them is noticed.
-        let (watch, complete) = watch_for(&path)?;
-        loop {
-            watch.clear();
-            match socket::connect(&path, CONNECT_SLICE) {
-                Ok(fd) => return Ok(fd),
-                Err(Errno::AGAIN) => {
-                    cancel.check()?;
-                    if deadline.has_passed() {
-                        return Err(no_producer(&path, patience));
-                    }
-                    continue;
+        // The watch comes before the look, so a socket that appears between them is noticed. It
+        // is made anew each time: the directory may be another one by now.
+        let watch = watch_for(&path)?;
+        match socket::connect(&path, CONNECT_SLICE) {
+            Ok(fd) if !pidfd::peer_has_exited(&fd) => return Ok(fd),
+            // The backlog is full: the wait has ended, or is over.
+            Err(Errno::AGAIN) => {
+                cancel.check()?;
+                if deadline.has_passed() {
+                    return Err(no_producer(&path, patience));
                 }
-                Err(Errno::NOENT | Errno::CONNREFUSED) => {}
-                Err(Errno::ACCESS) => {
-                    return Err(bad_path(
-                        &path,
-                        "permission denied: the producer's perms decide who may connect",
-                    ));
-                }
-                Err(Errno::PROTOTYPE) => {
-                    return Err(bad_path(&path, "is the socket of another program"));
-                }
-                Err(errno) => {
-                    return Err(Error::socket(format!("connecting to {}", path.display()))(
-                        errno,
-                    ));
-                }
+                continue;
             }
-            let mut fds = [
-                PollFd::new(&watch, PollFlags::IN),
-                PollFd::new(cancel, PollFlags::IN),
-            ];
-            poll(&mut fds, deadline)?;
-            if !fds[1].revents().is_empty() {
-                return Err(Error::Cancelled);
+            // The owner is dead, though a child of its listens.
+            Ok(_) | Err(Errno::NOENT | Errno::CONNREFUSED) => {}
+            Err(Errno::ACCESS) => {
+                return Err(bad_path(
+                    &path,
+                    "permission denied: the producer's perms decide who may connect",
+                ));
             }
-            if fds[0].revents().is_empty() {
-                return Err(no_producer(&path, patience));
+            Err(Errno::PROTOTYPE) => {
+                return Err(bad_path(&path, "is the socket of another program"));
             }
-            if !complete {
-                // The directory may have appeared: watch that one.
-                break;
+            Err(errno) => {
+                let what = format!("connecting to {}", path.display());
+                return Err(Error::socket(what)(errno));
             }
-            if !directory(&path).is_dir() {
-                break;
-            }
+        }
+        let mut fds = [
+            PollFd::new(&watch, PollFlags::IN),
+            PollFd::new(cancel, PollFlags::IN),
+        ];
+        poll(&mut fds, deadline)?;
+        if !fds[1].revents().is_empty() {
+            return Err(Error::Cancelled);
+        }
+        if fds[0].revents().is_empty() {
+            return Err(no_producer(&path, patience));
         }
     }
 }
@@ -400,20 +404,29 @@ fn no_producer(path: &Path, patience: Option<Duration>) -> Error {
     }
 }
 
-/// Watches the socket's directory, or the nearest one above it that exists (`false` then).
-fn watch_for(path: &Path) -> Result<(Watch, bool)> {
+/// Watches the socket's directory, or the nearest one above it that exists.
+fn watch_for(path: &Path) -> Result<Watch> {
     let wanted = directory(path);
-    for candidate in wanted.ancestors() {
-        let candidate = if candidate.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            candidate
+    let nearest = || {
+        let mut candidates = wanted
+            .ancestors()
+            .map(|path| match path.as_os_str().is_empty() {
+                true => Path::new("."),
+                false => path,
+            });
+        candidates.find(|path| path.is_dir())
+    };
+    loop {
+        let Some(found) = nearest() else {
+            return Err(bad_path(wanted, "no such directory"));
         };
-        if candidate.is_dir() {
-            return Ok((Watch::new(candidate)?, candidate == wanted));
+        match Watch::new(found) {
+            // A nearer one may have appeared before the watch.
+            Ok(watch) if nearest() == Some(found) => return Ok(watch),
+            Err(error) if found.is_dir() => return Err(error),
+            _ => {}
         }
     }
-    Err(bad_path(wanted, "no such directory"))
 }
 
 #[cfg(test)]

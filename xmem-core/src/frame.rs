@@ -3,15 +3,14 @@
 
 use std::sync::Arc;
 
-use crate::cancel::Canceller;
 use crate::dtype::Element;
 use crate::error::{Error, Result};
 use crate::lease::{FrameId, SlotIndex};
 use crate::link::Link;
-use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED};
+use crate::meta::BufferMeta;
 use crate::payload::{Payload, PayloadMut, View};
 use crate::pool::Place;
-use crate::segment::{INLINE_EXTRA, PayloadSegment};
+use crate::segment::PayloadSegment;
 use crate::writer::Writer;
 
 /// The producer's hold on a slot: nobody else writes it, and it is not taken back for another
@@ -19,15 +18,11 @@ use crate::writer::Writer;
 struct Hold {
     writer: Arc<Writer>,
     index: SlotIndex,
-    /// The pool gives the slot back itself, together with the frame that it belongs to.
-    ceded: bool,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if !self.ceded {
-            self.writer.let_go(self.index);
-        }
+        self.writer.let_go(self.index);
     }
 }
 
@@ -39,32 +34,21 @@ pub struct FrameMut {
     place: Place,
     len: usize,
     meta: BufferMeta,
-    extra: Option<FrameMutExtra>,
-}
-
-/// The slot that holds many extra bytes.
-struct FrameMutExtra {
-    spill: Option<Box<FrameMut>>,
-    len: u32,
+    extra_len: u32,
+    /// Where the extra bytes are, when they are many.
+    spill: Option<Place>,
 }
 
 impl FrameMut {
     pub(crate) fn new(writer: Arc<Writer>, index: SlotIndex, place: Place, len: usize) -> FrameMut {
         FrameMut {
-            hold: Hold {
-                writer,
-                index,
-                ceded: false,
-            },
+            hold: Hold { writer, index },
             place,
             len,
             meta: BufferMeta::bytes(len),
-            extra: None,
+            extra_len: 0,
+            spill: None,
         }
-    }
-
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
     }
 
     /// The slot's number.
@@ -78,7 +62,7 @@ impl FrameMut {
     }
 
     /// The payload: as many bytes as were asked for.
-    pub fn payload(&self) -> PayloadMut<'_> {
+    pub fn payload(&mut self) -> PayloadMut<'_> {
         PayloadMut::new(
             self.place.segment.mapping.address(self.place.offset),
             self.len,
@@ -87,7 +71,11 @@ impl FrameMut {
 
     /// The address of the slot's first byte; [`capacity`](FrameMut::capacity) bytes can be
     /// written from there until the frame is published or dropped.
-    pub fn as_mut_ptr(&self) -> *mut u8 {
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.place.segment.mapping.address(self.place.offset)
+    }
+
+    fn as_ptr(&self) -> *const u8 {
         self.place.segment.mapping.address(self.place.offset)
     }
 
@@ -100,25 +88,20 @@ impl FrameMut {
     /// Sets variable data that goes with the frame, serialized metas for example.
     ///
     /// # Errors
-    /// What [`Publisher::acquire`](crate::Publisher::acquire) can fail with, since many bytes
-    /// take a slot of their own.
+    /// [`Error::SharedMemory`] where there is no memory for it, [`Error::InvalidSetting`] for more
+    /// than 64 MiB.
     pub fn set_extra(&mut self, extra: &[u8]) -> Result<()> {
-        self.set_extra_cancellable(extra, &Canceller::new()?)
+        self.return_spill();
+        self.spill = self.hold.writer.write_extra(self.hold.index, extra)?;
+        self.extra_len = extra.len() as u32;
+        Ok(())
     }
 
-    /// As [`set_extra`](FrameMut::set_extra), with waits that can be cancelled.
-    ///
-    /// # Errors
-    /// As `set_extra`, and [`Error::Cancelled`].
-    pub fn set_extra_cancellable(&mut self, extra: &[u8], cancel: &Canceller) -> Result<()> {
-        let spill = self
-            .hold
-            .writer
-            .write_extra(self.hold.index, extra, cancel)?
-            .map(Box::new);
-        let len = extra.len() as u32;
-        self.extra = Some(FrameMutExtra { spill, len });
-        Ok(())
+    fn return_spill(&mut self) {
+        self.extra_len = 0;
+        if let Some(place) = self.spill.take() {
+            self.hold.writer.return_spare(place);
+        }
     }
 
     /// Publishes the whole payload.
@@ -148,11 +131,13 @@ impl FrameMut {
     ) -> std::result::Result<Published, Unpublished> {
         match self.try_publish(offset, len) {
             Ok(position) => Ok(Published {
-                hold: self.hold,
-                place: self.place,
                 position,
+                slot: self,
             }),
-            Err(error) => Err(Unpublished { frame: self, error }),
+            Err(error) => Err(Unpublished {
+                frame: Box::new(self),
+                error,
+            }),
         }
     }
 
@@ -170,16 +155,18 @@ impl FrameMut {
         meta.size = len as u64;
         meta.segment = self.place.segment.id.0;
         meta.payload_offset = (self.place.offset + offset) as u64;
-        meta.extra_len = self.extra.as_ref().map_or(0, |extra| extra.len);
+        meta.extra_len = self.extra_len;
         meta.check()
             .map_err(|error| Error::InvalidShape(error.to_string()))?;
-        let mut spill = self.extra.as_mut().and_then(|extra| extra.spill.as_mut());
-        let index = spill.as_ref().map(|spill| spill.hold.index);
-        let position = self.hold.writer.publish(self.hold.index, index, meta)?;
-        if let Some(spill) = &mut spill {
-            spill.hold.ceded = true;
-        }
-        Ok(position)
+        let hold = &self.hold;
+        hold.writer.publish(hold.index, &mut self.spill, meta)
+    }
+}
+
+impl Drop for FrameMut {
+    fn drop(&mut self) {
+        // A published frame has taken it along.
+        self.return_spill();
     }
 }
 
@@ -188,7 +175,7 @@ impl FrameMut {
 #[error("{error}")]
 pub struct Unpublished {
     /// The slot, still the producer's to write.
-    pub frame: FrameMut,
+    pub frame: Box<FrameMut>,
     /// What went wrong.
     #[source]
     pub error: Error,
@@ -208,15 +195,14 @@ impl std::fmt::Debug for FrameMut {
 ///
 /// Who does not read what it has published just drops it.
 pub struct Published {
-    hold: Hold,
-    place: Place,
     position: u64,
+    slot: FrameMut,
 }
 
 impl Published {
     /// The address of the slot's first byte, to read from.
     pub fn as_ptr(&self) -> *const u8 {
-        self.place.segment.mapping.address(self.place.offset)
+        self.slot.as_ptr()
     }
 
     /// The frame's place in the stream.
@@ -226,7 +212,7 @@ impl Published {
 
     /// The slot's number.
     pub fn slot(&self) -> u32 {
-        u32::from(self.hold.index.0)
+        self.slot.slot()
     }
 }
 
@@ -240,16 +226,24 @@ pub struct Frame {
     id: FrameId,
     segment: Arc<PayloadSegment>,
     meta: BufferMeta,
+    extra: Option<Spilled>,
     format: Option<Arc<str>>,
     missed: u64,
 }
 
+/// Where a frame's extra bytes are when they stand in a slot of their own.
+pub(crate) struct Spilled {
+    pub(crate) segment: Arc<PayloadSegment>,
+    /// Checked: the frame's `extra_len` bytes from here are inside the segment.
+    pub(crate) offset: usize,
+}
+
 impl Frame {
-    /// Takes over the lease. `meta` was checked, its range against `segment` too.
+    /// Takes over the lease. `meta` was checked, its ranges against the segments too.
     pub(crate) fn new(
         link: Arc<Link>,
         (lease, id): (u16, FrameId),
-        segment: Arc<PayloadSegment>,
+        (segment, extra): (Arc<PayloadSegment>, Option<Spilled>),
         meta: BufferMeta,
         format: Option<Arc<str>>,
         missed: u64,
@@ -260,6 +254,7 @@ impl Frame {
             id,
             segment,
             meta,
+            extra,
             format,
             missed,
         }
@@ -316,17 +311,13 @@ impl Frame {
     }
 
     /// A copy of the variable data that came with the frame; empty where there is none.
-    ///
-    /// # Errors
-    /// [`Error::Protocol`] where the producer lies about where it is.
-    pub fn extra(&self) -> Result<Vec<u8>> {
-        let len = self.meta.extra_len as usize;
-        let mut extra = vec![0; len.min(INLINE_EXTRA as usize)];
-        self.link.metadata.read_extra(self.id.slot, &mut extra);
-        if self.meta.flags & FLAG_EXTRA_SPILLED == 0 {
-            return Ok(extra);
+    pub fn extra(&self) -> Vec<u8> {
+        let mut extra = vec![0; self.meta.extra_len as usize];
+        match &self.extra {
+            Some(spilled) => spilled.segment.mapping.read(spilled.offset, &mut extra),
+            None => self.link.metadata.read_extra(self.id.slot, &mut extra),
         }
-        self.link.read_spilled(&extra, len)
+        extra
     }
 }
 

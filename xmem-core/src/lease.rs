@@ -18,7 +18,7 @@
 //!
 //! Sleeping works the same way twice more: the client raises `waiting`, then looks at the head
 //! once more; the writer moves the head, then looks at `waiting`. And where the writer waits for
-//! clients (`overflow=block`), with `writer_waiting` and the cursors.
+//! clients (mostly with `overflow=block`), with `writer_waiting`, and the cursors and leases.
 //!
 //! `lease/model.rs` runs all of it under loom, with each fence and without it.
 
@@ -133,6 +133,8 @@ pub(crate) struct Board<'a> {
     pub(crate) sequence: &'a AtomicU32,
     /// 1 while the writer sleeps until clients have made progress.
     pub(crate) writer_waiting: &'a AtomicU32,
+    /// 1 more than the position before which the stream ended last; 0 when it never did.
+    pub(crate) end: &'a AtomicU64,
 }
 
 /// The words of one client's lease page: the client writes, the producer reads.
@@ -172,7 +174,7 @@ impl Board<'_> {
         &self,
         frame: FrameId,
         position: u64,
-        pages: impl Iterator<Item = Page<'p>>,
+        pages: impl IntoIterator<Item = Page<'p>>,
     ) -> bool {
         // SYNC POINT with `try_claim`: Release, so that who sees READY under this generation, or
         // the ring's entry, sees the payload and the BufferMeta written before.
@@ -186,16 +188,18 @@ impl Board<'_> {
         // SYNC POINT with `prepare_sleep`: either the client's fence came first, then this scan
         // sees `waiting`; or this one did, then the client sees the new head and does not sleep.
         full_fence(FullFence::Publish);
-        let mut wake = false;
-        for page in pages {
-            if page.waiting.load(Ordering::Relaxed) != 0 {
-                // Lowered here, so that a client which needs long to wake up costs one system
-                // call and not one a frame. It raises the flag again before it sleeps again.
-                page.waiting.store(0, Ordering::Relaxed);
-                wake = true;
-            }
-        }
-        wake
+        // The flag is the client's alone: were it lowered here, that could undo its announcement
+        // of the next sleep. So a client that is slow to wake up costs one system call a frame.
+        pages
+            .into_iter()
+            .any(|page| page.waiting.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Ends the stream before the frame at `position`, which is published later, if ever.
+    pub(crate) fn end_stream(&self, position: u64) {
+        // SYNC POINT with `head`: the next frame's head is stored after this, so who sees that
+        // frame sees the end before it.
+        self.end.store(position + 1, Ordering::Relaxed);
     }
 
     /// Announces that the writer is about to sleep. Look at cursors and leases once more after
@@ -229,6 +233,12 @@ impl Board<'_> {
     /// How many frames were published.
     pub(crate) fn head(&self) -> u64 {
         load_acquire_64(self.head)
+    }
+
+    /// The position before which the stream ended last, if it did. Complete for frames below a
+    /// head that was read before.
+    pub(crate) fn end(&self) -> Option<u64> {
+        load_acquire_64(self.end).checked_sub(1)
     }
 
     /// Claims the frame at `position` with the client's lease number `lease`, which is free.
@@ -275,7 +285,7 @@ impl Board<'_> {
     }
 
     /// Whether the writer waits for progress and must be woken through `page.progress`. Called
-    /// after a cursor moved or a lease was released, where the writer may block at all.
+    /// after a cursor moved or a lease was released.
     pub(crate) fn wake_writer(&self, page: &Page<'_>) -> bool {
         // SYNC POINT with `prepare_block`.
         full_fence(FullFence::Progress);

@@ -65,6 +65,8 @@ mod cancel;
 #[cfg(not(loom))]
 mod channel;
 #[cfg(not(loom))]
+mod clients;
+#[cfg(not(loom))]
 mod dtype;
 #[cfg(not(loom))]
 mod error;
@@ -96,13 +98,13 @@ mod writer;
 pub use self::{
     cancel::Canceller,
     channel::Channel,
+    clients::ClientId,
     dtype::{AccessMode, DType, Element, MAX_NDIM, StorageType},
     error::{Error, Result},
     frame::{Frame, FrameMut, Published, Unpublished},
     message::Delivery,
     meta::{BufferMeta, NONE},
     payload::{Payload, PayloadMut, View},
-    pool::ClientId,
     publisher::{ClientStats, Publisher, PublisherBuilder, PublisherStats},
     segment::MAX_LEASES,
     subscriber::{Subscriber, SubscriberBuilder},

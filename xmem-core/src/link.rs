@@ -2,20 +2,23 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
 use crate::sys::futex::{self, Event};
-use crate::writer::SPILL_SIZE;
+use crate::sys::poll::Bell;
 
 /// How the stream has come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// The producer stopped in good order.
     Stopped,
-    /// The producer is gone without a word.
+    /// The producer is gone without a word. What it has published stays as it is.
     Gone(String),
+    /// The producer lives and has hung up: nothing protects the frames from now on.
+    Dropped(String),
     /// The producer broke the protocol.
     Broken(String),
 }
@@ -24,19 +27,20 @@ impl End {
     pub(crate) fn error(&self) -> Error {
         match self {
             End::Stopped => Error::Stopped,
-            End::Gone(what) => Error::Disconnected(what.clone()),
+            End::Gone(what) | End::Dropped(what) => Error::Disconnected(what.clone()),
             End::Broken(what) => Error::Protocol(what.clone()),
         }
     }
 }
 
+/// The texts of formats by their numbers.
+pub(crate) type Formats = BTreeMap<u32, Arc<str>>;
+
 /// What the control connection has told so far.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) segments: HashMap<SegmentId, Arc<PayloadSegment>>,
-    pub(crate) formats: BTreeMap<u32, Arc<str>>,
-    /// The position before which the stream ends.
-    pub(crate) eos: Option<u64>,
+    pub(crate) formats: Formats,
     pub(crate) end: Option<End>,
 }
 
@@ -45,6 +49,8 @@ struct Leases {
     free: Vec<u16>,
     /// The receiving thread waits for one.
     starved: bool,
+    /// There is no subscriber any more, only frames.
+    abandoned: bool,
 }
 
 /// A client's side of a channel. Lives until the last frame is dropped: the lease page and the
@@ -56,24 +62,31 @@ pub(crate) struct Link {
     pub(crate) socket: OwnedFd,
     /// Signalled when something was told, or a lease came back that was waited for.
     pub(crate) event: Event,
+    /// Rings when nobody needs the connection any more.
+    pub(crate) bell: Bell,
+    /// Set when nothing protects frames from being overwritten any more.
+    broken: AtomicBool,
     told: Mutex<Told>,
     leases: Mutex<Leases>,
 }
 
 impl Link {
-    pub(crate) fn new(metadata: MetadataSegment, page: LeasePage, socket: OwnedFd) -> Link {
+    pub(crate) fn new(metadata: MetadataSegment, page: LeasePage, socket: OwnedFd) -> Result<Link> {
         let free = (0..page.leases() as u16).rev().collect();
-        Link {
+        Ok(Link {
             metadata,
             page,
             socket,
             event: Event::default(),
+            bell: Bell::new()?,
+            broken: AtomicBool::new(false),
             told: Mutex::default(),
             leases: Mutex::new(Leases {
                 free,
                 starved: false,
+                abandoned: false,
             }),
-        }
+        })
     }
 
     pub(crate) fn told(&self) -> MutexGuard<'_, Told> {
@@ -97,9 +110,42 @@ impl Link {
         let mut leases = self.leases();
         leases.free.push(lease);
         let starved = std::mem::take(&mut leases.starved);
+        let unused = leases.abandoned && leases.free.len() == self.page.leases() as usize;
         drop(leases);
         if starved {
             self.event.signal();
+        }
+        if unused {
+            self.bell.ring();
+        }
+    }
+
+    /// There is no subscriber any more. Says whether there are frames, which need the connection
+    /// until the last is dropped: then the bell rings.
+    pub(crate) fn abandon(&self) -> bool {
+        let mut leases = self.leases();
+        leases.abandoned = true;
+        let unused = leases.free.len() == self.page.leases() as usize;
+        drop(leases);
+        if unused {
+            self.bell.ring();
+        }
+        !unused
+    }
+
+    /// The connection has ended: says how, and wakes who waits.
+    pub(crate) fn finish(&self, end: End) {
+        let broken = matches!(end, End::Dropped(_) | End::Broken(_));
+        self.told().end = Some(end);
+        self.broken.store(broken, Ordering::Release);
+        self.event.signal();
+    }
+
+    /// An error when no frame may be leased any more.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.broken.load(Ordering::Acquire) {
+            true => Err(self.told().end.as_ref().map_or(Error::Stopped, End::error)),
+            false => Ok(()),
         }
     }
 
@@ -116,28 +162,11 @@ impl Link {
         self.made_progress();
     }
 
-    /// Wakes a writer that waits for us, where writers may wait.
+    /// Wakes a writer that waits for us.
     fn made_progress(&self) {
         let page = self.page.page();
-        if self.metadata.blocking && self.metadata.board().wake_writer(&page) {
+        if self.metadata.board().wake_writer(&page) {
             futex::wake_all(page.progress);
         }
-    }
-
-    /// The extra bytes that stand in a slot of their own, at the place that `location` names.
-    pub(crate) fn read_spilled(&self, location: &[u8], len: usize) -> Result<Vec<u8>> {
-        let lie = || Error::Protocol("extra bytes of a frame are outside of their segment".into());
-        let location: &[u8; SPILL_SIZE] = location.first_chunk().ok_or_else(lie)?;
-        let offset = u64::from_le_bytes(*location.first_chunk().expect("8 of 16 bytes"));
-        let id = u32::from_le_bytes(*location[8..].first_chunk().expect("4 of 8 bytes"));
-        let segment = self.told().segments.get(&SegmentId(id)).cloned();
-        let segment = segment.ok_or(Error::BufferNotFound(id))?;
-        let end = offset.checked_add(len as u64).ok_or_else(lie)?;
-        if end > segment.mapping.len() as u64 {
-            return Err(lie());
-        }
-        let mut extra = vec![0; len];
-        segment.mapping.read(offset as usize, &mut extra);
-        Ok(extra)
     }
 }

@@ -121,9 +121,14 @@ impl<'a> Payload<'a> {
             strides: [0; MAX_NDIM],
             element: PhantomData,
         };
+        // Without elements no stride means anything, and it was not checked.
+        let is_empty = shape.contains(&0);
         for (dimension, (&length, &stride)) in shape.iter().zip(strides).enumerate() {
             view.shape[dimension] = usize::try_from(length).unwrap_or(usize::MAX);
-            view.strides[dimension] = usize::try_from(stride).unwrap_or(usize::MAX);
+            view.strides[dimension] = match is_empty {
+                true => 0,
+                false => usize::try_from(stride).unwrap_or(usize::MAX),
+            };
         }
         Ok(view)
     }

@@ -1,34 +1,16 @@
-//! Floor 3: the producer's set of slots. Which slot is next, who is in the scan, what to grow.
+//! Floor 3: the producer's set of slots. Which is next, what to grow, what to give up.
 //!
-//! Bookkeeping of one process, behind one lock in `writer.rs`; it does no I/O and never waits.
+//! Bookkeeping of one process, behind one lock in `writer.rs`; it makes no memory and never waits.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::clients::{Client, Clients};
 use crate::lease::{FrameId, Generation, SlotIndex};
-use crate::message::Delivery;
 use crate::meta::BufferMeta;
-use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
+use crate::segment::{MetadataSegment, PayloadSegment, SegmentId};
 
-/// The number of a client; never used twice in a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClientId(pub(crate) u32);
-
-impl ClientId {
-    /// The number, counted from 1.
-    pub fn get(self) -> u32 {
-        self.0
-    }
-}
-
-impl std::fmt::Display for ClientId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Where a slot's payload is.
+/// A range of a segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) segment: Arc<PayloadSegment>,
@@ -63,48 +45,25 @@ struct Slot {
     place: Option<Place>,
     /// Its memory goes when it is free: the slots are larger by now.
     outdated: bool,
-    /// The slot that holds this frame's extra bytes, where they are many.
-    spill: Option<SlotIndex>,
+    /// Where the frame's extra bytes are, when they are many.
+    spill: Option<Place>,
 }
 
-/// A client that is in the scan.
-#[derive(Debug)]
-pub(crate) struct Client {
-    pub(crate) id: ClientId,
-    pub(crate) page: Arc<LeasePage>,
-    pub(crate) delivery: Delivery,
-    pub(crate) name: String,
-    pub(crate) pid: u32,
-    pub(crate) uid: u32,
-    /// The furthest that its cursor was seen: what it writes is not believed to go back, or ahead
-    /// of the stream.
-    passed: u64,
-    /// It has made the writer wait too long: until it has caught up, nobody waits for it.
-    pub(crate) lapsed: bool,
-}
+impl Slot {
+    const VACANT: Slot = Slot {
+        generation: Generation::UNUSED,
+        status: Status::Vacant,
+        frame: None,
+        position: 0,
+        format: 0,
+        held: false,
+        place: None,
+        outdated: false,
+        spill: None,
+    };
 
-impl Client {
-    pub(crate) fn new(
-        id: ClientId,
-        page: Arc<LeasePage>,
-        delivery: Delivery,
-        name: String,
-        (pid, uid): (u32, u32),
-    ) -> Client {
-        Client {
-            id,
-            page,
-            delivery,
-            name,
-            pid,
-            uid,
-            passed: 0,
-            lapsed: false,
-        }
-    }
-
-    fn refresh(&mut self, head: u64) {
-        self.passed = self.passed.max(self.page.page().position().min(head));
+    fn is_usable(&self) -> bool {
+        self.place.is_some() && !self.outdated
     }
 }
 
@@ -116,6 +75,8 @@ pub(crate) enum Acquired {
     Blocked,
     /// The producer and the clients hold every slot.
     Short,
+    /// The channel is closed.
+    Closed,
 }
 
 #[derive(Debug)]
@@ -127,16 +88,18 @@ pub(crate) struct Pool {
     parked: Vec<SlotIndex>,
     /// Published, oldest first.
     ready: VecDeque<SlotIndex>,
+    /// Memory for extra bytes that no frame has now, at most one piece a slot.
+    spares: Vec<Place>,
     /// The segments in use, in the order of their numbers.
     pub(crate) segments: Vec<Arc<PayloadSegment>>,
-    /// Segments that no slot uses any more: to be dropped, which unmaps, off the streaming thread.
+    /// Segments that nothing uses any more: to be dropped, which unmaps, off the streaming thread.
     pub(crate) gone: Vec<Arc<PayloadSegment>>,
     next_segment: u32,
-    pub(crate) clients: Vec<Client>,
+    pub(crate) clients: Clients,
     /// The formats of frames that can still be received, and of those to come.
     pub(crate) formats: Vec<(u32, Arc<str>)>,
     next_format: u32,
-    /// Where the stream has ended, if it has.
+    /// Where the stream has ended last, if it has.
     pub(crate) eos: Option<u64>,
     head: u64,
     /// Bytes of a new slot; 0 until they are known.
@@ -145,14 +108,20 @@ pub(crate) struct Pool {
     need: u32,
     /// Most slots, 0 for as many as the metadata segment has room for.
     max: u32,
+    /// A frame that a client has yet to receive is not taken back.
+    blocking: bool,
+    /// Nothing more is acquired or published.
+    pub(crate) closed: bool,
     /// Threads that sleep until a slot comes back.
     pub(crate) waiting_writers: u32,
-    /// Reused by every scan.
-    leased: Vec<FrameId>,
 }
 
 impl Pool {
-    pub(crate) fn new(metadata: Arc<MetadataSegment>, need: u32, max: u32) -> Pool {
+    pub(crate) fn new(
+        metadata: Arc<MetadataSegment>,
+        (need, max): (u32, u32),
+        blocking: bool,
+    ) -> Pool {
         let capacity = metadata.layout().slots;
         Pool {
             slots: Vec::new(),
@@ -160,10 +129,11 @@ impl Pool {
             vacant: (0..capacity as u16).rev().map(SlotIndex).collect(),
             parked: Vec::new(),
             ready: VecDeque::with_capacity(capacity as usize),
+            spares: Vec::new(),
             segments: Vec::new(),
             gone: Vec::new(),
             next_segment: 0,
-            clients: Vec::new(),
+            clients: Clients::default(),
             formats: Vec::new(),
             next_format: 1,
             eos: None,
@@ -171,17 +141,22 @@ impl Pool {
             slot_size: 0,
             need,
             max,
+            blocking,
+            closed: false,
             waiting_writers: 0,
-            leased: Vec::new(),
             metadata,
         }
     }
 
-    fn slot(&mut self, index: SlotIndex) -> &mut Slot {
+    fn slot(&self, index: SlotIndex) -> &Slot {
+        &self.slots[usize::from(index.0)]
+    }
+
+    fn slot_mut(&mut self, index: SlotIndex) -> &mut Slot {
         &mut self.slots[usize::from(index.0)]
     }
 
-    // ---- size
+    // ---- how many slots, and how large
 
     pub(crate) fn head(&self) -> u64 {
         self.head
@@ -193,16 +168,13 @@ impl Pool {
 
     /// Slots with memory that frames to come can use.
     pub(crate) fn count(&self) -> u32 {
-        let usable = |slot: &&Slot| slot.place.is_some() && !slot.outdated;
-        self.slots.iter().filter(usable).count() as u32
+        self.slots.iter().filter(|slot| slot.is_usable()).count() as u32
     }
 
     /// Bytes of all segments.
     pub(crate) fn bytes(&self) -> u64 {
-        self.segments
-            .iter()
-            .map(|segment| segment.mapping.len() as u64)
-            .sum()
+        let len = |segment: &Arc<PayloadSegment>| segment.mapping.len() as u64;
+        self.segments.iter().map(len).sum()
     }
 
     /// Most slots there can be.
@@ -213,29 +185,44 @@ impl Pool {
         }
     }
 
-    /// Slots to add so that the producer, all clients and one more client with `leases` leases
-    /// never run out: what the producer needs and every lease.
-    ///
-    /// # Errors
-    /// The number of slots needed, where that is more than the limit.
-    pub(crate) fn missing(&self, leases: u32) -> std::result::Result<u32, u32> {
-        let clients: u32 = self.clients.iter().map(|client| client.page.leases()).sum();
-        let needed = self.need + clients + leases;
-        if needed > self.limit() {
-            return Err(needed);
-        }
-        Ok(needed.saturating_sub(self.count()))
+    /// Slots there have to be so that the producer, who needs `need`, all clients and one more
+    /// with `leases` leases never run out.
+    pub(crate) fn needed(&self, need: u32, leases: u32) -> u32 {
+        need.max(self.need) + self.clients.leases() + leases
     }
 
-    /// Slots to add when the producer holds more than it said, 0 when there can be no more.
-    pub(crate) fn growth(&mut self) -> u32 {
+    /// Slots to add when there is none left: those that are missing, else more than the producer
+    /// said it needs. 0 when there can be no more.
+    pub(crate) fn growth(&self) -> u32 {
         let count = self.count();
-        let growth = (count / 4)
-            .max(1)
-            .min(self.limit().saturating_sub(count))
-            .min(self.vacant.len() as u32);
-        self.need += growth;
-        growth
+        let left = self.limit().saturating_sub(count);
+        let missing = self.needed(0, 0).saturating_sub(count);
+        match missing {
+            0 => (count / 4).max(1).min(left),
+            missing => missing.min(left),
+        }
+    }
+
+    /// How many of `count` slots more there are numbers for.
+    ///
+    /// Slots that are outdated keep theirs for as long as their frame can be received. Where
+    /// numbers run short, those frames are given up.
+    pub(crate) fn make_room(&mut self, count: u32) -> u32 {
+        if self.vacant.len() < count as usize {
+            self.clients.scan();
+            self.unpark();
+            let mut at = 0;
+            while at < self.ready.len() {
+                let index = self.ready[at];
+                if self.slot(index).outdated && self.is_let_go(index) && !self.is_awaited(index) {
+                    self.ready.remove(at);
+                    self.recycle(index);
+                } else {
+                    at += 1;
+                }
+            }
+        }
+        count.min(self.vacant.len() as u32)
     }
 
     /// The producer needs at least this many slots for itself.
@@ -243,52 +230,44 @@ impl Pool {
         self.need = self.need.max(need);
     }
 
+    /// The producer holds more than it said: from now on that counts as what it needs.
+    pub(crate) fn note_need(&mut self) {
+        let own = self.count().saturating_sub(self.clients.leases());
+        self.need = self.need.max(own);
+    }
+
     pub(crate) fn next_segment_id(&mut self) -> SegmentId {
         self.next_segment += 1;
         SegmentId(self.next_segment)
     }
 
-    /// Takes a new segment's slots in.
-    pub(crate) fn add_segment(
-        &mut self,
-        segment: Arc<PayloadSegment>,
-        stride: usize,
-    ) -> Result<()> {
-        let count = segment.mapping.len() / stride;
-        if count > self.vacant.len() {
-            return Err(Error::Exhausted {
-                slots: self.count(),
-                max: self.limit(),
-            });
-        }
-        for number in 0..count {
-            let index = self.vacant.pop().expect("counted above");
+    /// Takes a new segment's slots in, as far as there are numbers for them.
+    pub(crate) fn add_segment(&mut self, segment: &Arc<PayloadSegment>, stride: usize) {
+        self.add_to_segments(segment.clone());
+        for number in 0..segment.mapping.len() / stride {
+            let Some(index) = self.vacant.pop() else {
+                break;
+            };
             while self.slots.len() <= usize::from(index.0) {
-                self.slots.push(Slot {
-                    generation: Generation::UNUSED,
-                    status: Status::Vacant,
-                    frame: None,
-                    position: 0,
-                    format: 0,
-                    held: false,
-                    place: None,
-                    outdated: false,
-                    spill: None,
-                });
+                self.slots.push(Slot::VACANT);
             }
-            let slot = self.slot(index);
+            // Another thread may have made the slots larger while this segment was made.
+            let outdated = stride < self.slot_size;
+            let slot = self.slot_mut(index);
             slot.place = Some(Place {
                 segment: segment.clone(),
                 offset: number * stride,
                 size: stride,
             });
-            slot.outdated = false;
-            slot.status = Status::Free;
-            self.free.push(index);
+            slot.outdated = outdated;
+            self.make_free(index);
         }
+    }
+
+    /// A segment that holds extra bytes is in use.
+    pub(crate) fn add_to_segments(&mut self, segment: Arc<PayloadSegment>) {
         self.segments.push(segment);
         self.segments.sort_by_key(|segment| segment.id);
-        Ok(())
     }
 
     /// From now on slots have `size` bytes. Where that is more than before, the slots there are
@@ -308,117 +287,56 @@ impl Pool {
 
     // ---- clients
 
-    pub(crate) fn add_client(&mut self, mut client: Client) -> u64 {
-        // The newest frame at once, then the next ones.
-        let newest = match self.ready.back() {
-            Some(&index) => self.slots[usize::from(index.0)].position,
-            None => self.head,
-        };
-        client.page.page().pass(newest);
-        client.passed = newest;
-        self.clients.push(client);
-        newest
+    /// Takes a client in. It gets the newest frame at once, then the next ones.
+    pub(crate) fn add_client(&mut self, client: Client) -> u64 {
+        let newest = self.ready.back();
+        let position = newest.map_or(self.head, |&index| self.slot(index).position);
+        self.clients.add(client, position);
+        position
     }
 
-    pub(crate) fn remove_client(&mut self, id: ClientId) {
-        self.clients.retain(|client| client.id != id);
-    }
-
-    /// Gives up waiting for the clients that have not received the oldest frame, and names them.
-    pub(crate) fn lapse(&mut self) -> Vec<ClientId> {
-        let Some(position) = self.oldest_candidate() else {
-            return Vec::new();
-        };
-        let mut lapsed = Vec::new();
-        for client in &mut self.clients {
-            client.refresh(self.head);
-            if client.delivery == Delivery::InOrder && !client.lapsed && client.passed <= position {
-                client.lapsed = true;
-                lapsed.push(client.id);
-            }
+    /// Gives up waiting for the clients that hold up the oldest frame, and names them.
+    pub(crate) fn lapse(&mut self) -> Vec<crate::clients::ClientId> {
+        let oldest = self.ready.iter().find(|&&index| self.is_let_go(index));
+        match oldest.map(|&index| self.slot(index).position) {
+            Some(position) => self.clients.lapse(position, self.head),
+            None => Vec::new(),
         }
-        lapsed
-    }
-
-    /// Waits again for clients that have caught up, and names them.
-    pub(crate) fn forgive(&mut self) -> Vec<ClientId> {
-        let mut caught_up = Vec::new();
-        for client in self.clients.iter_mut().filter(|client| client.lapsed) {
-            client.refresh(self.head);
-            if client.passed == self.head {
-                client.lapsed = false;
-                caught_up.push(client.id);
-            }
-        }
-        caught_up
-    }
-
-    pub(crate) fn has_lapsed(&self) -> bool {
-        self.clients.iter().any(|client| client.lapsed)
-    }
-
-    /// The position of the oldest frame that could be taken back, were it not for cursors.
-    fn oldest_candidate(&self) -> Option<u64> {
-        self.ready
-            .iter()
-            .map(|index| &self.slots[usize::from(index.0)])
-            .find(|slot| {
-                !slot.held
-                    && slot
-                        .frame
-                        .is_some_and(|frame| !self.leased.contains(&frame))
-            })
-            .map(|slot| slot.position)
-    }
-
-    /// Whether a client that the writer waits for has yet to receive the frame at `position`.
-    fn is_awaited(&mut self, position: u64) -> bool {
-        let head = self.head;
-        self.clients
-            .iter_mut()
-            .filter(|client| client.delivery == Delivery::InOrder && !client.lapsed)
-            .any(|client| {
-                client.refresh(head);
-                client.passed <= position
-            })
     }
 
     // ---- slots
 
     /// Finds a slot to write: a free one, else the oldest published frame that no client holds
-    /// and the producer has let go. With `blocking`, a frame that a client has yet to receive is
-    /// not taken.
-    pub(crate) fn acquire(&mut self, blocking: bool) -> Acquired {
+    /// and the producer has let go. Where the writer blocks, a frame that a client has yet to
+    /// receive is not taken.
+    pub(crate) fn acquire(&mut self) -> Acquired {
+        if self.closed {
+            return Acquired::Closed;
+        }
         if let Some(index) = self.free.pop() {
             return self.take(index);
         }
-        self.scan();
+        self.clients.scan();
         self.unpark();
         let mut blocked = false;
         let mut at = 0;
         while self.free.is_empty() && at < self.ready.len() {
             let index = self.ready[at];
-            let slot = &self.slots[usize::from(index.0)];
-            let (position, held) = (slot.position, slot.held);
-            let frame = slot.frame.expect("a ready slot has a frame");
-            let holders = self
-                .leased
-                .iter()
-                .filter(|&&leased| leased == frame)
-                .count();
-            if holders > 0 {
-                self.metadata.set_ref_count(index, holders as i32);
-            }
-            if held || holders > 0 {
+            if !self.is_let_go(index) {
                 at += 1;
-                continue;
-            }
-            if blocking && self.is_awaited(position) {
+            } else if self.is_awaited(index) {
+                // So are those after it, which came later.
                 blocked = true;
                 break;
+            } else {
+                self.ready.remove(at);
+                self.recycle(index);
             }
-            self.ready.remove(at);
-            self.recycle(index);
+        }
+        if self.free.is_empty() && !self.parked.is_empty() {
+            // A lease that was only tried is gone by now.
+            self.clients.scan();
+            self.unpark();
         }
         match self.free.pop() {
             Some(index) => self.take(index),
@@ -428,18 +346,28 @@ impl Pool {
     }
 
     fn take(&mut self, index: SlotIndex) -> Acquired {
-        let slot = self.slot(index);
+        let slot = self.slot_mut(index);
         slot.status = Status::Writing;
         slot.held = true;
         Acquired::Slot(index)
     }
 
-    /// Reads every client's leases.
-    fn scan(&mut self) {
-        self.leased.clear();
-        for client in &self.clients {
-            client.page.page().collect(&mut self.leased);
+    /// Whether neither the producer nor, at the last scan, a client holds the slot's frame. Notes
+    /// in the record how many clients do.
+    fn is_let_go(&self, index: SlotIndex) -> bool {
+        let slot = self.slot(index);
+        let frame = slot.frame.expect("a ready slot has a frame");
+        let holders = self.clients.holders(frame);
+        if holders > 0 {
+            self.metadata.set_ref_count(index, holders as i32);
         }
+        !slot.held && holders == 0
+    }
+
+    /// Whether the writer has to wait until a client has received the slot's frame.
+    fn is_awaited(&mut self, index: SlotIndex) -> bool {
+        let position = self.slot(index).position;
+        self.blocking && self.clients.await_frame(position, self.head)
     }
 
     /// Frees the parked slots that the last scan did not find leased.
@@ -448,7 +376,7 @@ impl Pool {
         while at < self.parked.len() {
             let index = self.parked[at];
             let frame = self.slot(index).frame.expect("a parked slot had a frame");
-            if self.leased.contains(&frame) {
+            if self.clients.holders(frame) > 0 {
                 at += 1;
             } else {
                 self.parked.swap_remove(at);
@@ -461,14 +389,11 @@ impl Pool {
     fn recycle(&mut self, index: SlotIndex) {
         let frame = self.slot(index).frame.expect("a ready slot has a frame");
         self.metadata.board().retire(frame);
-        let slot = self.slot(index);
+        let held = self.clients.hold(frame);
+        let slot = self.slot_mut(index);
         slot.generation = slot.generation.next();
-        if self
-            .clients
-            .iter()
-            .any(|client| client.page.page().holds(frame))
-        {
-            self.slot(index).status = Status::Parked;
+        if held {
+            slot.status = Status::Parked;
             self.parked.push(index);
         } else {
             self.make_free(index);
@@ -476,10 +401,10 @@ impl Pool {
     }
 
     fn make_free(&mut self, index: SlotIndex) {
-        if let Some(spill) = self.slot(index).spill.take() {
-            self.make_free(spill);
+        if let Some(spill) = self.slot_mut(index).spill.take() {
+            self.spares.push(spill);
         }
-        let slot = self.slot(index);
+        let slot = self.slot_mut(index);
         slot.held = false;
         slot.frame = None;
         if !slot.outdated {
@@ -491,20 +416,40 @@ impl Pool {
         let place = slot.place.take().expect("an outdated slot has memory");
         self.vacant.push(index);
         let id = place.segment.id;
-        let used = |slot: &Slot| {
-            slot.place
-                .as_ref()
-                .is_some_and(|place| place.segment.id == id)
+        let uses = |slot: &Slot| {
+            let place = slot.place.as_ref();
+            place.is_some_and(|place| place.segment.id == id)
         };
-        if !self.slots.iter().any(used) {
-            self.segments.retain(|segment| segment.id != id);
-            self.gone.push(place.segment);
+        if !self.slots.iter().any(uses) {
+            self.remove_segment(place);
         }
     }
 
-    pub(crate) fn place(&mut self, index: SlotIndex) -> Place {
-        let place = &self.slot(index).place;
-        place.clone().expect("an acquired slot has memory")
+    fn remove_segment(&mut self, place: Place) {
+        self.segments
+            .retain(|segment| segment.id != place.segment.id);
+        self.gone.push(place.segment);
+    }
+
+    pub(crate) fn place(&self, index: SlotIndex) -> Place {
+        let place = self.slot(index).place.clone();
+        place.expect("an acquired slot has memory")
+    }
+
+    /// Memory for `len` extra bytes, where there is a spare piece; smaller ones go.
+    pub(crate) fn take_spare(&mut self, len: usize) -> Option<Place> {
+        while let Some(spare) = self.spares.pop() {
+            if spare.size >= len {
+                return Some(spare);
+            }
+            self.remove_segment(spare);
+        }
+        None
+    }
+
+    /// Gives back memory for extra bytes that no frame was published with.
+    pub(crate) fn return_spare(&mut self, spare: Place) {
+        self.spares.push(spare);
     }
 
     /// Makes what was written known as the next frame. Completes `meta`, and tells the frame's
@@ -512,12 +457,13 @@ impl Pool {
     pub(crate) fn publish(
         &mut self,
         index: SlotIndex,
-        spill: Option<SlotIndex>,
+        spill: Option<Place>,
         meta: &mut BufferMeta,
     ) -> (u64, bool) {
         let position = self.head;
         self.head += 1;
-        let slot = self.slot(index);
+        meta.format = self.format();
+        let slot = self.slot_mut(index);
         assert_eq!(slot.status, Status::Writing);
         slot.generation = slot.generation.next();
         let frame = FrameId {
@@ -533,8 +479,8 @@ impl Pool {
         meta.ref_count = 0;
         meta.seq = position;
         self.metadata.write_meta(index, meta);
-        let pages = self.clients.iter().map(|client| client.page.page());
-        let wake = self.metadata.board().publish(frame, position, pages);
+        let board = self.metadata.board();
+        let wake = board.publish(frame, position, self.clients.pages());
         self.ready.push_back(index);
         (position, wake)
     }
@@ -544,32 +490,27 @@ impl Pool {
     pub(crate) fn let_go(&mut self, index: SlotIndex) {
         match self.slot(index).status {
             Status::Writing => self.make_free(index),
-            _ => self.slot(index).held = false,
+            _ => self.slot_mut(index).held = false,
         }
     }
 
     // ---- formats
 
-    /// The number of the frames' format from now on.
-    pub(crate) fn set_format(&mut self, text: &str) -> u32 {
-        if let Some((id, last)) = self.formats.last()
-            && &**last == text
-        {
-            return *id;
+    /// The frames' format from now on.
+    pub(crate) fn set_format(&mut self, text: &str) {
+        if self.formats.last().is_some_and(|(_, last)| **last == *text) {
+            return;
         }
-        let in_use = self
-            .ready
-            .iter()
-            .map(|index| self.slots[usize::from(index.0)].format);
-        let oldest = in_use.min().unwrap_or(u32::MAX);
+        // Frames that a client holds may still be on their way through it: theirs too.
+        let in_use = self.ready.iter().chain(&self.parked);
+        let oldest = in_use.map(|&index| self.slot(index).format).min();
+        let oldest = oldest.unwrap_or(u32::MAX);
         self.formats.retain(|(id, _)| *id >= oldest);
-        let id = self.next_format;
+        self.formats.push((self.next_format, text.into()));
         self.next_format += 1;
-        self.formats.push((id, text.into()));
-        id
     }
 
-    pub(crate) fn format(&self) -> u32 {
+    fn format(&self) -> u32 {
         self.formats.last().map_or(0, |(id, _)| *id)
     }
 }

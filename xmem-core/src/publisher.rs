@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::cancel::Canceller;
 use crate::channel::{Channel, Listener};
+use crate::clients::ClientId;
 use crate::error::{Error, Result};
 use crate::frame::FrameMut;
 use crate::message::Delivery;
-use crate::pool::ClientId;
 use crate::segment::{MAX_SLOTS, MetadataSegment};
 use crate::writer::{MAX_CLIENTS, Observer, Overflow, PublisherEvent, Writer};
 
@@ -116,7 +116,7 @@ impl PublisherBuilder {
         }
         let room = match self.max_slots {
             0 => DEFAULT_ROOM,
-            max => 2 * max,
+            max => (4 * max).min(MAX_SLOTS),
         };
         let canceller = match self.canceller {
             Some(canceller) => canceller,
@@ -124,8 +124,7 @@ impl PublisherBuilder {
         };
         let listener = Listener::new(&self.channel, self.perms)?;
         let path = listener.path().to_owned();
-        let blocking = self.overflow != Overflow::DropOldest;
-        let (metadata, metadata_fd) = MetadataSegment::create(room, blocking)?;
+        let (metadata, metadata_fd) = MetadataSegment::create(room)?;
         let writer = Writer::new(
             metadata,
             (self.slots, self.max_slots),
@@ -323,7 +322,10 @@ impl Publisher {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(thread) = thread {
+        // Called by the control thread itself, from `on_event`, it must not wait for itself.
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
             // It never waits for a peer, so this is short. Should it have panicked, it has
             // closed everything as well.
             let _ = thread.join();

@@ -44,9 +44,8 @@ struct Header {
     slots: u32,
     ring: u32,
     extra: u32,
-    /// 1 when the producer may wait for clients, which then have to wake it.
-    blocking: u32,
     pid: u32,
+    zero: u32,
 }
 
 /// The numbers that decide where everything stands in a metadata segment.
@@ -90,12 +89,11 @@ impl MetadataLayout {
 pub(crate) struct MetadataSegment {
     mapping: Mapping,
     layout: MetadataLayout,
-    pub(crate) blocking: bool,
 }
 
 impl MetadataSegment {
     /// Makes the segment. The descriptor can only read and is for the clients.
-    pub(crate) fn create(slots: u32, blocking: bool) -> Result<(MetadataSegment, OwnedFd)> {
+    pub(crate) fn create(slots: u32) -> Result<(MetadataSegment, OwnedFd)> {
         let layout = MetadataLayout::new(slots);
         let (fd, mapping) = memfd::create("xmem-metadata", layout.size, memfd::producer_seals())?;
         let header = Header {
@@ -104,15 +102,11 @@ impl MetadataSegment {
             slots: layout.slots,
             ring: layout.ring,
             extra: INLINE_EXTRA,
-            blocking: blocking.into(),
             pid: std::process::id(),
+            zero: 0,
         };
         mapping.write(0, header.as_bytes());
-        let segment = MetadataSegment {
-            mapping,
-            layout,
-            blocking,
-        };
+        let segment = MetadataSegment { mapping, layout };
         Ok((segment, memfd::reopen_read_only(fd)?))
     }
 
@@ -143,11 +137,7 @@ impl MetadataSegment {
                 "the metadata segment's header is {found:?}, {expected:?} was expected"
             )));
         }
-        Ok(MetadataSegment {
-            mapping,
-            layout,
-            blocking: header.blocking != 0,
-        })
+        Ok(MetadataSegment { mapping, layout })
     }
 
     pub(crate) fn layout(&self) -> &MetadataLayout {
@@ -165,6 +155,7 @@ impl MetadataSegment {
             head: &self.mapping.atomics::<AtomicU64>(HEAD, 1)[0],
             sequence: &self.mapping.atomics::<AtomicU32>(HEAD + 8, 1)[0],
             writer_waiting: &self.mapping.atomics::<AtomicU32>(HEAD + 12, 1)[0],
+            end: &self.mapping.atomics::<AtomicU64>(HEAD + 16, 1)[0],
         }
     }
 
@@ -211,6 +202,23 @@ impl MetadataSegment {
         assert!(from.len() <= INLINE_EXTRA as usize);
         self.mapping.write(self.extra_at(slot), from);
     }
+}
+
+/// Bytes of the location that stands in a slot's extra space when the extra bytes are elsewhere.
+pub(crate) const SPILL_SIZE: usize = 16;
+
+/// A location: offset `u64`, segment `u32`, zero `u32`.
+pub(crate) fn write_location(segment: SegmentId, offset: u64) -> [u8; SPILL_SIZE] {
+    let mut bytes = [0; SPILL_SIZE];
+    bytes[..8].copy_from_slice(&offset.to_le_bytes());
+    bytes[8..12].copy_from_slice(&segment.0.to_le_bytes());
+    bytes
+}
+
+/// What [`write_location`] wrote, unchecked.
+pub(crate) fn read_location(bytes: &[u8; SPILL_SIZE]) -> (SegmentId, u64) {
+    let word = u128::from_le_bytes(*bytes);
+    (SegmentId((word >> 64) as u32), word as u64)
 }
 
 /// What a segment is made of. The one place where the kinds of memory meet.

@@ -7,15 +7,16 @@ use std::time::Duration;
 use crate::cancel::Canceller;
 use crate::channel::Channel;
 use crate::error::{Error, Result};
-use crate::frame::Frame;
+use crate::frame::{Frame, Spilled};
 use crate::lease::{Claim, FrameId};
-use crate::link::Link;
+use crate::link::{End, Link};
 use crate::message::Delivery;
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED};
-use crate::segment::{INLINE_EXTRA, MAX_EXTRA, MAX_LEASES, PayloadSegment, SegmentId};
+use crate::segment::{
+    INLINE_EXTRA, MAX_EXTRA, MAX_LEASES, PayloadSegment, SPILL_SIZE, SegmentId, read_location,
+};
 use crate::sys::clock::Deadline;
 use crate::sys::futex;
-use crate::sys::poll::Bell;
 
 mod control;
 
@@ -91,7 +92,6 @@ impl SubscriberBuilder {
             &canceller,
         )?;
         let link = Arc::new(link);
-        let bell = control.bell();
         let thread = std::thread::Builder::new()
             .name("xmem-control".into())
             .spawn({
@@ -102,6 +102,11 @@ impl SubscriberBuilder {
                 what: "starting the control thread".into(),
                 source,
             })?;
+        // An end of stream from before our first frame is none of ours.
+        let board = link.metadata.board();
+        let eos_told = board
+            .end()
+            .filter(|&end| end <= position && end < board.head());
         Ok(Subscriber {
             link,
             delivery: self.delivery,
@@ -109,11 +114,10 @@ impl SubscriberBuilder {
             missed: 0,
             noted: 0,
             pending: None,
-            eos_told: None,
+            eos_told,
             format: None,
             starved: 0,
             canceller,
-            bell,
             thread: Some(thread),
         })
     }
@@ -132,12 +136,12 @@ pub struct Subscriber {
     noted: u64,
     /// A leased frame whose segment or format was not announced yet.
     pending: Option<Pending>,
+    /// The end of stream that was reported last.
     eos_told: Option<u64>,
     /// The format of the last frame.
     format: Option<(u32, Arc<str>)>,
     starved: u64,
     canceller: Canceller,
-    bell: Arc<Bell>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -150,6 +154,24 @@ struct Pending {
     lease: u16,
     id: FrameId,
     meta: BufferMeta,
+    /// Where the extra bytes say they are, when they stand in a slot of their own.
+    spilled: Option<(SegmentId, u64)>,
+}
+
+/// How much the control connection has told about a frame.
+enum Announcement {
+    Complete(Announced),
+    /// Something is still to come.
+    ToCome,
+    /// So many formats came after it that its own is not kept any more.
+    Forgotten,
+}
+
+/// What the control connection has told about a frame.
+struct Announced {
+    segment: Arc<PayloadSegment>,
+    spilled: Option<Spilled>,
+    format: Option<(u32, Arc<str>)>,
 }
 
 /// Why there is no frame now.
@@ -160,6 +182,8 @@ enum Nothing {
     Starved,
     /// The frame's segment or format is not known yet.
     Unannounced,
+    /// The frame was given up; the next may be there.
+    Skipped,
 }
 
 impl Subscriber {
@@ -186,16 +210,22 @@ impl Subscriber {
     /// gone: connect anew; [`Error::Protocol`] when it lies.
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Frame> {
         let deadline = Deadline::after(timeout);
+        let mut again = false;
         loop {
             let cancelled = self.canceller.wait()?;
+            if std::mem::replace(&mut again, true) && deadline.has_passed() {
+                return Err(Error::TimedOut);
+            }
             let event = self.link.event.since(self.link.event.snapshot());
+            self.link.check()?;
             let nothing = match self.attempt()? {
                 Ok(frame) => return Ok(frame),
                 Err(nothing) => nothing,
             };
             match nothing {
                 Nothing::Empty => {
-                    if let Some(error) = self.end() {
+                    let end = self.link.told().end.as_ref().map(End::error);
+                    if let Some(error) = end {
                         // Told after the last frame: look once more, in that order.
                         if self.cursor < self.link.metadata.board().head() {
                             continue;
@@ -219,13 +249,17 @@ impl Subscriber {
                     futex::wait_any(&[event, cancelled], deadline)?;
                 }
                 Nothing::Unannounced => {
-                    if self.link.told().end.is_some() {
-                        // It will never be announced.
-                        self.give_up_pending();
+                    let ended = self.link.told().end.is_some();
+                    if ended {
+                        // What is not announced by now never will be.
+                        if matches!(self.announced(), Ok(Announcement::ToCome)) {
+                            self.give_up_pending();
+                        }
                         continue;
                     }
                     futex::wait_any(&[event, cancelled], deadline)?;
                 }
+                Nothing::Skipped => {}
             }
         }
     }
@@ -248,47 +282,54 @@ impl Subscriber {
         })
     }
 
-    /// What the control connection says comes after the last frame.
-    fn end(&mut self) -> Option<Error> {
-        let told = self.link.told();
-        if told.eos.is_some() && told.eos != self.eos_told && told.eos <= Some(self.cursor) {
-            self.eos_told = told.eos;
-            return Some(Error::EndOfStream);
+    /// Whether the stream has ended before the frame at `position`, and that was not reported yet.
+    fn is_end(&mut self, position: u64) -> bool {
+        match self.link.metadata.board().end() {
+            Some(end) if end <= position && self.eos_told != Some(end) => {
+                self.eos_told = Some(end);
+                true
+            }
+            _ => false,
         }
-        told.end.as_ref().map(|end| end.error())
     }
 
     /// Takes the next frame if it is there.
     fn attempt(&mut self) -> Result<std::result::Result<Frame, Nothing>> {
-        if self.pending.is_none()
-            && let Err(nothing) = self.claim()?
-        {
-            return Ok(Err(nothing));
+        if self.pending.is_none() {
+            if self.is_end(self.cursor) {
+                return Err(Error::EndOfStream);
+            }
+            if let Err(nothing) = self.claim()? {
+                return Ok(Err(nothing));
+            }
         }
-        let Some(pending) = &self.pending else {
+        let Some(position) = self.pending.as_ref().map(|pending| pending.meta.seq) else {
             return Ok(Err(Nothing::Empty));
         };
-        let Some((segment, format)) = self.announced(&pending.meta) else {
-            return Ok(Err(Nothing::Unannounced));
+        if self.is_end(position) {
+            return Err(Error::EndOfStream);
+        }
+        let announced = match self.announced() {
+            Ok(Announcement::Complete(announced)) => announced,
+            Ok(Announcement::ToCome) => return Ok(Err(Nothing::Unannounced)),
+            Ok(Announcement::Forgotten) => {
+                self.give_up_pending();
+                return Ok(Err(Nothing::Skipped));
+            }
+            Err(error) => {
+                self.give_up_pending();
+                return Err(error);
+            }
         };
         let pending = self.pending.take().expect("looked at above");
-        self.format = format;
-        let meta = pending.meta;
-        let end = meta.payload_offset.checked_add(meta.size);
-        if end.is_none_or(|end| end > segment.mapping.len() as u64) {
-            self.link.release(pending.lease);
-            return Err(Error::Protocol(format!(
-                "frame {} is outside of its segment",
-                meta.seq
-            )));
-        }
+        self.format = announced.format;
         let missed = self.missed - self.noted;
         self.noted = self.missed;
         Ok(Ok(Frame::new(
             self.link.clone(),
             (pending.lease, pending.id),
-            segment,
-            meta,
+            (announced.segment, announced.spilled),
+            pending.meta,
             self.format.as_ref().map(|(_, text)| text.clone()),
             missed,
         )))
@@ -305,7 +346,9 @@ impl Subscriber {
         };
         let page = self.link.page.page();
         let started_at = self.cursor;
-        let claimed = loop {
+        let mut claimed = None;
+        // Bounded, lest a producer that lies keeps us here.
+        for _ in 0..board.ring.len() {
             let head = board.head();
             let first = match self.delivery {
                 Delivery::InOrder => head.saturating_sub(board.ring.len() as u64),
@@ -316,14 +359,17 @@ impl Subscriber {
                 self.cursor = first;
             }
             match board.try_claim(&page, usize::from(lease), self.cursor) {
-                Claim::Leased(id) => break Some(id),
-                Claim::Empty => break None,
+                Claim::Leased(id) => {
+                    claimed = Some(id);
+                    break;
+                }
+                Claim::Empty => break,
                 Claim::Lost => {
                     self.missed += 1;
                     self.cursor += 1;
                 }
             }
-        };
+        }
         let Some(id) = claimed else {
             self.link.return_lease(lease);
             if self.cursor != started_at {
@@ -338,7 +384,17 @@ impl Subscriber {
         }
         self.missed += meta.seq - self.cursor;
         self.cursor = meta.seq + 1;
-        self.pending = Some(Pending { lease, id, meta });
+        let spilled = (meta.flags & FLAG_EXTRA_SPILLED != 0).then(|| {
+            let mut location = [0; SPILL_SIZE];
+            self.link.metadata.read_extra(id.slot, &mut location);
+            read_location(&location)
+        });
+        self.pending = Some(Pending {
+            lease,
+            id,
+            meta,
+            spilled,
+        });
         self.moved();
         Ok(Ok(()))
     }
@@ -353,26 +409,59 @@ impl Subscriber {
         self.link.pass(self.cursor);
     }
 
-    /// The frame's segment and format, if they were announced.
-    #[allow(clippy::type_complexity)]
-    fn announced(
-        &self,
-        meta: &BufferMeta,
-    ) -> Option<(Arc<PayloadSegment>, Option<(u32, Arc<str>)>)> {
+    /// What was told about the pending frame.
+    fn announced(&self) -> Result<Announcement> {
+        let Some(Pending { meta, spilled, .. }) = &self.pending else {
+            return Ok(Announcement::ToCome);
+        };
+        let outside = |what: &str| {
+            Error::Protocol(format!(
+                "{what} of frame {} outside of its segment",
+                meta.seq
+            ))
+        };
         let mut told = self.link.told();
-        let segment = told.segments.get(&SegmentId(meta.segment))?.clone();
-        if meta.format == 0 {
-            return Some((segment, None));
+        let Some(segment) = told.segments.get(&SegmentId(meta.segment)).cloned() else {
+            return Ok(Announcement::ToCome);
+        };
+        if !is_inside(&segment, meta.payload_offset, meta.size) {
+            return Err(outside("the payload"));
         }
-        if let Some((id, text)) = &self.format
-            && *id == meta.format
-        {
-            return Some((segment, Some((*id, text.clone()))));
-        }
-        let text = told.formats.get(&meta.format)?.clone();
-        // Formats come in the order of their numbers: those before are not needed any more.
-        told.formats.retain(|id, _| *id >= meta.format);
-        Some((segment, Some((meta.format, text))))
+        let spilled = match spilled {
+            None => None,
+            Some((id, offset)) => {
+                let Some(segment) = told.segments.get(id).cloned() else {
+                    return Ok(Announcement::ToCome);
+                };
+                if !is_inside(&segment, *offset, u64::from(meta.extra_len)) {
+                    return Err(outside("the extra bytes"));
+                }
+                let offset = *offset as usize;
+                Some(Spilled { segment, offset })
+            }
+        };
+        let format = match &self.format {
+            _ if meta.format == 0 => None,
+            Some((id, text)) if *id == meta.format => Some((*id, text.clone())),
+            _ => {
+                let Some(text) = told.formats.get(&meta.format).cloned() else {
+                    let oldest = told.formats.keys().next();
+                    return Ok(match oldest.is_some_and(|&oldest| oldest > meta.format) {
+                        true => Announcement::Forgotten,
+                        false => Announcement::ToCome,
+                    });
+                };
+                // Formats come in the order of their numbers: those before are not needed any
+                // more.
+                told.formats.retain(|id, _| *id >= meta.format);
+                Some((meta.format, text))
+            }
+        };
+        Ok(Announcement::Complete(Announced {
+            segment,
+            spilled,
+            format,
+        }))
     }
 
     fn give_up_pending(&mut self) {
@@ -381,6 +470,12 @@ impl Subscriber {
             self.link.release(pending.lease);
         }
     }
+}
+
+/// Whether a range lies inside a segment.
+fn is_inside(segment: &PayloadSegment, offset: u64, len: u64) -> bool {
+    let end = offset.checked_add(len);
+    end.is_some_and(|end| end <= segment.mapping.len() as u64)
 }
 
 /// Checks what can be checked of a record before its segment is known.
@@ -410,8 +505,10 @@ impl Drop for Subscriber {
         self.give_up_pending();
         // No writer waits for who receives no more, though frames of ours may still be held.
         self.link.pass(u64::MAX);
-        self.bell.ring();
-        if let Some(thread) = self.thread.take() {
+        let has_frames = self.link.abandon();
+        if let Some(thread) = self.thread.take()
+            && !has_frames
+        {
             // It never waits for the peer, so this is short.
             let _ = thread.join();
         }

@@ -3,18 +3,21 @@
 //! The lock is held for bookkeeping only. No memory is made, no wait and no system call happens
 //! under it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::cancel::Canceller;
+use crate::clients::{Client, ClientId};
 use crate::error::{Error, Result};
 use crate::frame::FrameMut;
 use crate::lease::SlotIndex;
 use crate::message::MAX_FORMAT;
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED};
-use crate::pool::{Acquired, Client, ClientId, Pool};
-use crate::segment::{INLINE_EXTRA, LeasePage, MAX_EXTRA, MetadataSegment, PayloadSegment};
+use crate::pool::{Acquired, Place, Pool};
+use crate::segment::{
+    INLINE_EXTRA, LeasePage, MAX_EXTRA, MAX_SLOTS, MetadataSegment, PayloadSegment, write_location,
+};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::futex::{self, Event, Wait};
 use crate::sys::poll::Bell;
@@ -70,7 +73,6 @@ pub(crate) struct Writer {
     event: Event,
     /// Rings when the control thread has something to tell clients or to drop.
     pub(crate) bell: Bell,
-    closed: AtomicBool,
     overflow: Overflow,
     name: String,
     observer: Option<Observer>,
@@ -85,13 +87,13 @@ impl Writer {
         observer: Option<Observer>,
     ) -> Result<Arc<Writer>> {
         let metadata = Arc::new(metadata);
+        let blocking = overflow != Overflow::DropOldest;
         Ok(Arc::new(Writer {
-            pool: Mutex::new(Pool::new(metadata.clone(), need, max)),
+            pool: Mutex::new(Pool::new(metadata.clone(), (need, max), blocking)),
             metadata,
             growing: Mutex::new(()),
             event: Event::default(),
             bell: Bell::new()?,
-            closed: AtomicBool::new(false),
             overflow,
             name,
             observer,
@@ -110,88 +112,123 @@ impl Writer {
         }
     }
 
-    pub(crate) fn close(&self) -> bool {
-        let was_open = !self.closed.swap(true, Ordering::AcqRel);
+    /// From now on nothing is acquired or published, and the control thread says goodbye.
+    pub(crate) fn close(&self) {
+        self.pool().closed = true;
         self.event.signal();
         self.bell.ring();
-        was_open
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
-    fn check_open(&self) -> Result<()> {
-        match self.is_closed() {
-            true => Err(Error::Stopped),
-            false => Ok(()),
-        }
+        self.pool().closed
     }
 
     // ---- size
 
     /// Slots have at least `slot_size` bytes from now on, and there are as many as the producer
-    /// (`need`) and the clients need.
+    /// (`need`) and the clients need. Where there is no memory for that, all stays as it was.
     pub(crate) fn configure(&self, slot_size: usize, need: u32) -> Result<()> {
-        {
-            let mut pool = self.pool();
-            pool.raise_need(need);
-            pool.resize(slot_size);
-        }
-        let result = self.fill(0);
+        let need = need.min(MAX_SLOTS);
+        let growing = self.lock_growing();
+        let (count, size) = {
+            let pool = self.pool();
+            let size = slot_size.max(pool.slot_size());
+            let have = match size > pool.slot_size() {
+                true => 0,
+                false => pool.count(),
+            };
+            // The clients there are were admitted when the producer needed less, perhaps.
+            let needed = pool.needed(need, 0).min(pool.limit());
+            (needed.saturating_sub(have), size)
+        };
+        self.make_slots(&growing, size, count)?;
+        let mut pool = self.pool();
+        pool.raise_need(need);
+        drop(pool);
         // There may be segments to announce, and others to drop.
         self.bell.ring();
-        result
+        Ok(())
     }
 
-    /// Makes the slots that are missing, with a client of `leases` leases to come.
-    pub(crate) fn fill(&self, leases: u32) -> Result<()> {
-        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing = {
-            let pool = self.pool();
-            match pool.missing(leases) {
-                Ok(missing) => missing,
-                // The clients there are were admitted with larger limits in mind: take what can be.
-                Err(_) if leases == 0 => pool.limit().saturating_sub(pool.count()),
-                Err(needed) => {
+    /// Takes a client in, after making the slots for its leases. Returns its first position.
+    pub(crate) fn admit(&self, client: Client) -> Result<u64> {
+        let leases = client.page.leases();
+        let growing = self.lock_growing();
+        loop {
+            let (missing, size) = {
+                let mut pool = self.pool();
+                let needed = pool.needed(0, leases);
+                let limit = pool.limit();
+                if needed > limit {
                     return Err(Error::Refused {
                         reason: format!(
-                            "{leases} leases more need {needed} slots and max-buffers allows {}: \
-                             raise max-buffers of the producer, or lower max-leases of the client",
-                            pool.limit()
+                            "{leases} leases more need {needed} slots and max-buffers allows \
+                             {limit}: raise max-buffers of the producer, or lower max-leases of \
+                             the client"
                         ),
                         retryable: true,
                     });
                 }
+                let missing = needed.saturating_sub(pool.count());
+                if missing == 0 || pool.slot_size() == 0 {
+                    // In the same breath: nobody else takes these slots for granted.
+                    let position = pool.add_client(client);
+                    drop(pool);
+                    self.event.signal();
+                    return Ok(position);
+                }
+                (missing, pool.slot_size())
+            };
+            if self.make_slots(&growing, size, missing)? == 0 {
+                return Err(Error::Refused {
+                    reason: "the producer has no slot numbers left now".into(),
+                    retryable: true,
+                });
             }
-        };
-        self.make_slots(missing)
+        }
     }
 
-    /// Makes slots because the producer holds more than it said. False when there can be no more.
+    /// Makes slots because there is none left. False when there can be no more.
     fn grow(&self) -> Result<bool> {
-        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
-        let growth = self.pool().growth();
-        if growth == 0 {
+        let growing = self.lock_growing();
+        let (growth, size) = {
+            let pool = self.pool();
+            (pool.growth(), pool.slot_size())
+        };
+        if self.make_slots(&growing, size, growth)? == 0 {
             return Ok(false);
         }
-        self.make_slots(growth)?;
+        self.pool().note_need();
         self.bell.ring();
         Ok(true)
     }
 
-    fn make_slots(&self, count: u32) -> Result<()> {
-        let (id, slot_size) = {
+    fn lock_growing(&self) -> MutexGuard<'_, ()> {
+        self.growing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes as many of `count` slots of `size` bytes as there are numbers for. The memory is
+    /// made first and the pool changed afterwards, so a failure changes nothing.
+    fn make_slots(&self, _growing: &MutexGuard<'_, ()>, size: usize, count: u32) -> Result<u32> {
+        let (id, count) = {
             let mut pool = self.pool();
-            if count == 0 || pool.slot_size() == 0 {
-                return Ok(());
+            let count = match size {
+                0 => 0,
+                _ => pool.make_room(count),
+            };
+            if count == 0 {
+                return Ok(0);
             }
-            (pool.next_segment_id(), pool.slot_size())
+            (pool.next_segment_id(), count)
         };
-        let (segment, stride) = PayloadSegment::create(id, slot_size, count as usize)?;
-        self.pool().add_segment(segment, stride)?;
+        let (segment, stride) = PayloadSegment::create(id, size, count as usize)?;
+        {
+            let mut pool = self.pool();
+            pool.resize(size);
+            pool.add_segment(&segment, stride);
+        }
         self.event.signal();
-        Ok(())
+        Ok(count)
     }
 
     // ---- frames
@@ -211,32 +248,36 @@ impl Writer {
             let size = least.checked_next_power_of_two().unwrap_or(least);
             self.configure(size, 0)?;
         }
-        let index = self.acquire_slot(patience, cancel)?;
-        let place = self.pool().place(index);
-        Ok(FrameMut::new(self.clone(), index, place, len))
+        loop {
+            let index = self.acquire_slot(patience, cancel)?;
+            let place = self.pool().place(index);
+            if place.size >= len {
+                return Ok(FrameMut::new(self.clone(), index, place, len));
+            }
+            // Another thread has asked for smaller slots meanwhile, or this one lost a race.
+            self.let_go(index);
+            self.configure(len, 0)?;
+        }
     }
 
     fn acquire_slot(&self, patience: Option<Duration>, cancel: &Canceller) -> Result<SlotIndex> {
-        let blocking = self.overflow != Overflow::DropOldest;
         let own_deadline = Deadline::after(patience);
         let mut client_deadline = None;
         loop {
             let cancelled = cancel.wait()?;
             let event = self.event.since(self.event.snapshot());
-            self.check_open()?;
             let (acquired, forgiven) = {
                 let mut pool = self.pool();
-                let forgiven = match pool.has_lapsed() {
-                    true => pool.forgive(),
-                    false => Vec::new(),
-                };
-                (pool.acquire(blocking), forgiven)
+                let head = pool.head();
+                let forgiven = pool.clients.forgive(head);
+                (pool.acquire(), forgiven)
             };
             for id in forgiven {
                 self.tell(PublisherEvent::ClientCaughtUp(id));
             }
             match acquired {
                 Acquired::Slot(index) => return Ok(index),
+                Acquired::Closed => return Err(Error::Stopped),
                 Acquired::Short => {
                     if self.grow()? {
                         continue;
@@ -271,20 +312,14 @@ impl Writer {
         }
     }
 
-    /// Sleeps until a slot came back: one of the producer's own, or, where clients tell (with
-    /// `Overflow::Block`), one that a client has passed or released. Looks once more before, and
-    /// may find a slot.
+    /// Sleeps until a slot came back: one of the producer's own, or one that a client has passed
+    /// or released. Looks once more before, and may find a slot.
     fn wait(&self, others: &[Wait], deadline: Deadline) -> Result<Option<SlotIndex>> {
-        let blocking = self.metadata.blocking;
         let pages: Vec<Arc<LeasePage>> = {
             let mut pool = self.pool();
             pool.waiting_writers += 1;
             let pages = pool.clients.iter().map(|client| client.page.clone());
-            if blocking {
-                pages.collect()
-            } else {
-                Vec::new()
-            }
+            pages.collect()
         };
         let mut words = others.to_vec();
         for page in &pages {
@@ -292,7 +327,7 @@ impl Writer {
             words.push(futex::shared(progress, progress.load(Ordering::Acquire)));
         }
         self.metadata.board().prepare_block();
-        let acquired = self.pool().acquire(blocking);
+        let acquired = self.pool().acquire();
         let result = match acquired {
             Acquired::Slot(index) => Ok(Some(index)),
             _ => futex::wait_any(&words, deadline).map(|()| None),
@@ -313,14 +348,9 @@ impl Writer {
         }
     }
 
-    /// Writes `extra` where clients will find it: beside the record, or in a slot of its own,
+    /// Writes `extra` where clients will find it: beside the record, or in memory of its own,
     /// which goes with the frame.
-    pub(crate) fn write_extra(
-        self: &Arc<Self>,
-        index: SlotIndex,
-        extra: &[u8],
-        cancel: &Canceller,
-    ) -> Result<Option<FrameMut>> {
+    pub(crate) fn write_extra(&self, index: SlotIndex, extra: &[u8]) -> Result<Option<Place>> {
         if extra.len() <= INLINE_EXTRA as usize {
             self.metadata.write_extra(index, extra);
             return Ok(None);
@@ -331,24 +361,44 @@ impl Writer {
                 extra.len()
             )));
         }
-        let spill = self.acquire(extra.len(), Some(Duration::ZERO), cancel)?;
-        spill.payload().write(0, extra);
-        let mut location = [0; SPILL_SIZE];
-        let place = spill.place();
-        location[..8].copy_from_slice(&(place.offset as u64).to_le_bytes());
-        location[8..12].copy_from_slice(&place.segment.id.0.to_le_bytes());
+        let spare = self.pool().take_spare(extra.len());
+        let place = match spare {
+            Some(place) => place,
+            None => self.make_spare(extra.len())?,
+        };
+        place.segment.mapping.write(place.offset, extra);
+        let location = write_location(place.segment.id, place.offset as u64);
         self.metadata.write_extra(index, &location);
-        Ok(Some(spill))
+        Ok(Some(place))
+    }
+
+    /// Makes memory for the extra bytes of one frame at a time: a frame that has some in the
+    /// steady state finds a spare piece.
+    fn make_spare(&self, len: usize) -> Result<Place> {
+        let id = self.pool().next_segment_id();
+        let size = len.next_power_of_two();
+        let (segment, size) = PayloadSegment::create(id, size, 1)?;
+        self.pool().add_to_segments(segment.clone());
+        self.bell.ring();
+        Ok(Place {
+            segment,
+            offset: 0,
+            size,
+        })
+    }
+
+    /// Gives back memory for extra bytes that no frame was published with.
+    pub(crate) fn return_spare(&self, place: Place) {
+        self.pool().return_spare(place);
     }
 
     /// Publishes a slot whose payload and extra are written. Returns the frame's position.
     pub(crate) fn publish(
         &self,
         index: SlotIndex,
-        spill: Option<SlotIndex>,
+        spill: &mut Option<Place>,
         meta: &mut BufferMeta,
     ) -> Result<u64> {
-        self.check_open()?;
         meta.flags &= !FLAGS_RESERVED;
         if spill.is_some() {
             meta.flags |= FLAG_EXTRA_SPILLED;
@@ -359,8 +409,10 @@ impl Writer {
         }
         let (position, wake) = {
             let mut pool = self.pool();
-            meta.format = pool.format();
-            pool.publish(index, spill, meta)
+            if pool.closed {
+                return Err(Error::Stopped);
+            }
+            pool.publish(index, spill.take(), meta)
         };
         if wake {
             futex::wake_all(self.metadata.board().sequence);
@@ -397,22 +449,25 @@ impl Writer {
     }
 
     pub(crate) fn eos(&self) {
-        let mut pool = self.pool();
-        pool.eos = Some(pool.head());
-        drop(pool);
+        {
+            let mut pool = self.pool();
+            let position = pool.head();
+            pool.eos = Some(position);
+            self.metadata.board().end_stream(position);
+        }
         self.bell.ring();
     }
 
     // ---- clients
 
-    pub(crate) fn add_client(&self, client: Client) -> u64 {
-        let position = self.pool().add_client(client);
+    pub(crate) fn remove_client(&self, id: ClientId) {
+        self.pool().clients.remove(id);
         self.event.signal();
-        position
     }
 
-    pub(crate) fn remove_client(&self, id: ClientId) {
-        self.pool().remove_client(id);
+    /// Nobody waits for this client any more; what it holds stays its own.
+    pub(crate) fn expel_client(&self, id: ClientId) {
+        self.pool().clients.expel(id);
         self.event.signal();
     }
 
@@ -427,15 +482,16 @@ impl Writer {
         loop {
             let cancelled = cancel.wait()?;
             let event = self.event.since(self.event.snapshot());
-            self.check_open()?;
-            if self.pool().clients.len() >= count {
-                return Ok(());
+            {
+                let pool = self.pool();
+                if pool.closed {
+                    return Err(Error::Stopped);
+                }
+                if pool.clients.len() >= count {
+                    return Ok(());
+                }
             }
             futex::wait_any(&[event, cancelled], deadline)?;
         }
     }
 }
-
-/// Bytes of the location that stands in a slot's extra space when the extra is elsewhere:
-/// offset `u64`, segment `u32`, zero `u32`.
-pub(crate) const SPILL_SIZE: usize = 16;

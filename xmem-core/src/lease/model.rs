@@ -42,6 +42,7 @@ struct World {
     head: AtomicU64,
     sequence: AtomicU32,
     writer_waiting: AtomicU32,
+    end: AtomicU64,
     payload: Vec<UnsafeCell<u64>>,
     clients: Vec<Words>,
 }
@@ -55,6 +56,7 @@ impl World {
             head: AtomicU64::new(0),
             sequence: AtomicU32::new(0),
             writer_waiting: AtomicU32::new(0),
+            end: AtomicU64::new(0),
             payload: (0..slots).map(|_| UnsafeCell::new(0)).collect(),
             clients: (0..clients)
                 .map(|_| Words {
@@ -75,6 +77,7 @@ impl World {
             head: &self.head,
             sequence: &self.sequence,
             writer_waiting: &self.writer_waiting,
+            end: &self.end,
         }
     }
 
@@ -219,6 +222,66 @@ fn without_the_publishers_fence_a_client_sleeps_on() {
 #[should_panic(expected = "nobody wakes it")]
 fn without_the_sleepers_fence_a_client_sleeps_on() {
     nobody_sleeps_through_a_frame(Some(FullFence::Sleep));
+}
+
+/// A client that was woken and sleeps again is woken again.
+#[test]
+fn a_client_that_sleeps_a_second_time_is_woken() {
+    model(None, || {
+        let world = World::new(2, 1);
+        let client = {
+            let world = world.clone();
+            thread::spawn(move || {
+                let (board, page) = (world.board(), world.page(0));
+                // Sleeping is left out: it may end for no reason at all.
+                let first = board.prepare_sleep(&page, 0);
+                page.finish_sleep();
+                if first.is_some() && board.head() == 0 {
+                    return None;
+                }
+                board.prepare_sleep(&page, 1)
+            })
+        };
+        let mut woken = false;
+        for position in 0..2 {
+            let frame = FrameId {
+                slot: SlotIndex(position as u16),
+                generation: Generation::UNUSED.next(),
+            };
+            world.write(frame);
+            woken = world.board().publish(frame, position, world.pages());
+        }
+        // Asleep on the value that `sequence` had before the second frame.
+        let sleeps = client.join().unwrap() == Some(1);
+        assert!(!sleeps || woken, "a client sleeps and nobody wakes it");
+    });
+}
+
+/// Who sees a frame sees the end of stream before it.
+#[test]
+fn an_end_of_stream_is_not_overtaken_by_the_next_frame() {
+    model(None, || {
+        let world = World::new(2, 1);
+        let client = {
+            let world = world.clone();
+            thread::spawn(move || {
+                let head = world.board().head();
+                (head, world.board().end())
+            })
+        };
+        let frame = FrameId {
+            slot: SlotIndex(0),
+            generation: Generation::UNUSED.next(),
+        };
+        world.board().end_stream(0);
+        world.write(frame);
+        world.board().publish(frame, 0, world.pages());
+        let (head, end) = client.join().unwrap();
+        assert!(
+            head == 0 || end == Some(0),
+            "a frame was seen before the end"
+        );
+    });
 }
 
 /// A writer that blocks until the client has passed a frame is woken when it does.

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::peer::{Peer, Stage};
+use super::peer::{News, Peer, Stage};
 use crate::channel::Listener;
+use crate::clients::{Client, ClientId};
 use crate::error::{Error, Result};
 use crate::message::{ByeReason, Hello, MAX_MESSAGE, Message, Welcome};
-use crate::pool::{Client, ClientId};
 use crate::segment::LeasePage;
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{PollFd, PollFlags, poll};
@@ -26,6 +26,9 @@ const LEAVING: Duration = Duration::from_secs(1);
 const MAX_GREETING: usize = 64;
 /// How long no connection is accepted after the process had no descriptor left for one.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// Most leases of one client, so that no client makes the producer take memory without measure.
+const MAX_CLIENT_LEASES: u32 = 64;
 
 pub(super) struct Control {
     writer: Arc<Writer>,
@@ -80,11 +83,10 @@ impl Control {
         };
         fds.push(PollFd::new(&self.listener, accepting));
         for peer in &self.peers {
-            let mut events = PollFlags::IN;
-            if peer.has_queue() {
-                events |= PollFlags::OUT;
+            if let Some(until) = peer.stuck() {
+                deadline = deadline.min(until);
             }
-            fds.push(PollFd::new(&peer.socket, events));
+            fds.push(PollFd::new(&peer.socket, peer.awaited_events()));
             // Where there is no pidfd, the socket stands in its place.
             match &peer.pidfd {
                 Some(pidfd) => fds.push(PollFd::new(pidfd, PollFlags::IN)),
@@ -103,14 +105,27 @@ impl Control {
         if events[1].contains(PollFlags::IN) {
             self.accept();
         }
-        // Those whose process has exited leave the scan before anybody new enters it.
-        let mut ended = vec![None; self.peers.len()];
+        let mut ended = vec![false; self.peers.len()];
+        // Those who are gone leave the scan before anybody new enters it: their places and slots
+        // are for the others.
         for number in 0..old {
             let (socket, process) = (events[2 + 2 * number], events[3 + 2 * number]);
-            ended[number] = self.attend(number, socket, process).err();
+            ended[number] = process.contains(PollFlags::IN)
+                || socket.intersects(PollFlags::HUP | PollFlags::ERR)
+                || (self.peers[number].is_overdue() && !socket.contains(PollFlags::IN));
+            if ended[number]
+                && let Some(id) = self.peers[number].client()
+            {
+                self.writer.remove_client(id);
+            }
+        }
+        for number in 0..old {
+            if !ended[number] && events[2 + 2 * number].contains(PollFlags::IN) {
+                ended[number] = !self.attend(number);
+            }
         }
         self.update(&mut ended);
-        self.remove(ended);
+        self.remove(&ended);
         Ok(())
     }
 
@@ -136,41 +151,33 @@ impl Control {
         }
     }
 
-    /// Sees to one connection. An error is the reason to close it.
-    fn attend(&mut self, number: usize, socket: PollFlags, process: PollFlags) -> Ended<()> {
-        if process.contains(PollFlags::IN) {
-            return Err("its process has exited".into());
+    /// Reads a message. False when the connection is to be closed.
+    fn attend(&mut self, number: usize) -> bool {
+        let received = match socket::receive(&self.peers[number].socket, &mut self.buffer) {
+            Ok(received) => received,
+            Err(Errno::AGAIN | Errno::INTR) => return true,
+            Err(_) => return false,
+        };
+        if received.len == 0 {
+            return false;
         }
-        if socket.contains(PollFlags::IN) {
-            let received = match socket::receive(&self.peers[number].socket, &mut self.buffer) {
-                Ok(received) => received,
-                Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
-                Err(errno) => return Err(errno.kind().to_string()),
-            };
-            if received.len == 0 {
-                return Err("it has closed the connection".into());
+        let message = if received.truncated || !received.fds.is_empty() {
+            Err(Error::Protocol(
+                "a message with descriptors, or too long".into(),
+            ))
+        } else {
+            Message::decode(&self.buffer[..received.len])
+        };
+        match (&self.peers[number].stage, message) {
+            (Stage::Greeting(_), Ok(Message::Hello(hello))) => self.greet(number, hello),
+            (Stage::Leaving(_), _) => {}
+            (_, Ok(_)) => {
+                let text = "a message that a client can't send now";
+                self.refuse(number, ByeReason::Refused, text);
             }
-            let message = if received.truncated || !received.fds.is_empty() {
-                Err(Error::Protocol(
-                    "a message with descriptors, or too long".into(),
-                ))
-            } else {
-                Message::decode(&self.buffer[..received.len])
-            };
-            match (&self.peers[number].stage, message) {
-                (Stage::Greeting(_), Ok(Message::Hello(hello))) => self.greet(number, hello),
-                (Stage::Leaving(_), _) => {}
-                (_, Ok(_)) => self.refuse(
-                    number,
-                    ByeReason::Refused,
-                    "a message that a client can't send now",
-                ),
-                (_, Err(error)) => self.refuse(number, ByeReason::Refused, &error.to_string()),
-            }
-        } else if socket.intersects(PollFlags::HUP | PollFlags::ERR) {
-            return Err("it has closed the connection".into());
+            (_, Err(error)) => self.refuse(number, ByeReason::Refused, &error.to_string()),
         }
-        Ok(())
+        true
     }
 
     /// Takes a client in, or tells it why not.
@@ -202,8 +209,16 @@ impl Control {
                 retryable: true,
             });
         }
-        // The client's slots exist before it does.
-        self.writer.fill(hello.leases)?;
+        if hello.leases > MAX_CLIENT_LEASES {
+            return Err(Error::Refused {
+                reason: format!(
+                    "{} leases wanted, the producer gives a client at most {MAX_CLIENT_LEASES}: \
+                     lower max-leases",
+                    hello.leases
+                ),
+                retryable: false,
+            });
+        }
         let (page, page_fd) = LeasePage::create(hello.leases)?;
         let metadata = rustix::io::fcntl_dupfd_cloexec(&self.metadata, 0)
             .map_err(Error::socket("copying a descriptor"))?;
@@ -217,8 +232,9 @@ impl Control {
             hello.name,
             (peer.credentials.pid, peer.credentials.uid),
         );
-        // It enters the scan before the welcome is sent: no lease of its goes unseen.
-        let position = self.writer.add_client(client);
+        // Its slots exist before it does. It enters the scan before the welcome is sent: no lease
+        // of its goes unseen.
+        let position = self.writer.admit(client)?;
         let welcome = Message::Welcome(Welcome {
             client: id.get(),
             leases: hello.leases,
@@ -230,70 +246,63 @@ impl Control {
         Ok(id)
     }
 
+    /// Says no, and why. A peer that is a client already stays in the scan until it hangs up: it
+    /// may still hold frames.
     fn refuse(&mut self, number: usize, reason: ByeReason, text: &str) {
         let peer = &mut self.peers[number];
-        let was = peer.client();
-        let pid = peer.credentials.pid;
-        peer.bye(reason, 0, text, Deadline::after(Some(LEAVING)));
-        if let Some(id) = was {
-            self.writer.remove_client(id);
-            self.writer.tell(PublisherEvent::ClientDisconnected(id));
+        match peer.client() {
+            Some(id) => {
+                peer.expel(text);
+                self.writer.expel_client(id);
+            }
+            None => peer.bye(reason, 0, text, Deadline::after(Some(LEAVING))),
         }
         self.writer.tell(PublisherEvent::ClientRefused {
-            pid,
+            pid: self.peers[number].credentials.pid,
             reason: text.into(),
         });
     }
 
     /// Tells every client what is new, and sends what can be sent.
-    fn update(&mut self, ended: &mut [Option<String>]) {
-        let gone = {
+    fn update(&mut self, ended: &mut [bool]) {
+        let (news, gone) = {
             let mut pool = self.writer.pool();
-            for (peer, ended) in self.peers.iter_mut().zip(ended.iter_mut()) {
-                if peer.client().is_some()
-                    && ended.is_none()
-                    && let Err(error) = peer.update(&pool)
-                {
-                    *ended = Some(error.to_string());
-                }
-            }
-            std::mem::take(&mut pool.gone)
+            (News::of(&pool), std::mem::take(&mut pool.gone))
         };
         // Unmaps what no slot uses any more.
         drop(gone);
-        for (peer, ended) in self.peers.iter_mut().zip(ended.iter_mut()) {
-            if ended.is_some() {
-                continue;
-            }
-            *ended = match (peer.flush(), &peer.stage) {
-                (Err(error), _) => Some(error.to_string()),
-                (Ok(()), Stage::Leaving(_)) if !peer.has_queue() => Some("it was refused".into()),
-                (Ok(()), Stage::Greeting(until) | Stage::Leaving(until)) if until.has_passed() => {
-                    Some("it said nothing".into())
-                }
-                _ => None,
+        for (number, ended) in ended.iter_mut().enumerate().filter(|(_, ended)| !**ended) {
+            let peer = &mut self.peers[number];
+            let told = match peer.stage {
+                Stage::Client(_) => peer.update(&news),
+                _ => Ok(()),
             };
+            *ended = peer.flush().is_err() || peer.is_done();
+            let refusal = match told {
+                Err(error) => Some(error.to_string()),
+                Ok(()) if peer.is_clogged() => Some("it does not read its messages".into()),
+                Ok(()) => None,
+            };
+            if let Some(text) = refusal {
+                self.refuse(number, ByeReason::Refused, &text);
+            }
         }
     }
 
-    fn remove(&mut self, ended: Vec<Option<String>>) {
+    fn remove(&mut self, ended: &[bool]) {
         let greeting = |peer: &Peer| matches!(peer.stage, Stage::Greeting(_));
-        let mut too_many = self
-            .peers
-            .iter()
-            .filter(|peer| greeting(peer))
-            .count()
-            .saturating_sub(MAX_GREETING);
-        let mut ended = ended.into_iter();
+        let greetings = self.peers.iter().filter(|peer| greeting(peer)).count();
+        let mut too_many = greetings.saturating_sub(MAX_GREETING);
+        let mut ended = ended.iter();
         let mut left = Vec::new();
         self.peers.retain_mut(|peer| {
-            let mut close = ended.next().flatten().is_some();
+            let mut close = ended.next() == Some(&true);
             if greeting(peer) && too_many > 0 {
                 too_many -= 1;
                 close = true;
             }
-            if close && let Some(id) = peer.client() {
-                left.push(id);
+            if close {
+                left.extend(peer.client());
             }
             !close
         });
@@ -306,10 +315,13 @@ impl Control {
     /// Says goodbye to everybody. What a socket does not take at once is not sent: then the
     /// hang-up has to do.
     fn farewell(&mut self) {
-        let position = self.writer.pool().head();
+        let (position, news) = {
+            let pool = self.writer.pool();
+            (pool.head(), News::of(&pool))
+        };
         for peer in &mut self.peers {
             if let Some(id) = peer.client() {
-                let _ = peer.update(&self.writer.pool());
+                let _ = peer.update(&news);
                 let text = "the producer stops";
                 peer.bye(ByeReason::Stopped, position, text, Deadline::after(None));
                 self.writer.remove_client(id);
@@ -319,5 +331,3 @@ impl Control {
         }
     }
 }
-
-type Ended<T> = std::result::Result<T, String>;

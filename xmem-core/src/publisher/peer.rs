@@ -3,20 +3,26 @@
 use std::collections::{HashSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::clients::ClientId;
 use crate::error::{Error, Result};
 use crate::message::{ByeReason, MAX_INLINE_FORMAT, Message};
-use crate::pool::{ClientId, Pool};
+use crate::pool::Pool;
 use crate::segment::{PayloadSegment, SegmentId};
 use crate::sys::clock::Deadline;
 use crate::sys::pidfd::{self, Credentials};
+use crate::sys::poll::PollFlags;
 use crate::sys::{memfd, socket};
 
 /// Most messages that wait for a peer that does not read. There are a few for each change of caps
 /// and each new client, so who has so many waiting is stopped or hostile.
 const MAX_QUEUE: usize = 256;
+
+/// How long a peer is left alone after its descriptors could not be sent.
+const STUCK: Duration = Duration::from_millis(20);
 
 /// The descriptors of a message.
 enum Attached {
@@ -31,6 +37,9 @@ pub(super) enum Stage {
     Greeting(Deadline),
     /// A client, in the scan.
     Client(ClientId),
+    /// A client that has broken the protocol: it is told nothing more, and stays in the scan until
+    /// it hangs up or its process exits, because it may still hold frames.
+    Expelled(ClientId),
     /// Was told goodbye; is closed when that is sent, or at the deadline.
     Leaving(Deadline),
 }
@@ -45,6 +54,24 @@ pub(super) struct Peer {
     segments: HashSet<SegmentId>,
     format: u32,
     eos: Option<u64>,
+    stuck: Option<Deadline>,
+}
+
+/// What all clients are told, as of one moment.
+pub(super) struct News {
+    segments: Vec<Arc<PayloadSegment>>,
+    formats: Vec<(u32, Arc<str>)>,
+    eos: Option<u64>,
+}
+
+impl News {
+    pub(super) fn of(pool: &Pool) -> News {
+        News {
+            segments: pool.segments.clone(),
+            formats: pool.formats.clone(),
+            eos: pool.eos,
+        }
+    }
 }
 
 impl Peer {
@@ -58,18 +85,55 @@ impl Peer {
             segments: HashSet::new(),
             format: 0,
             eos: None,
+            stuck: None,
         }
     }
 
     pub(super) fn client(&self) -> Option<ClientId> {
         match self.stage {
-            Stage::Client(id) => Some(id),
+            Stage::Client(id) | Stage::Expelled(id) => Some(id),
             _ => None,
         }
     }
 
-    pub(super) fn has_queue(&self) -> bool {
-        !self.queue.is_empty()
+    /// Whether its time to say hello, or to take our goodbye, is over.
+    pub(super) fn is_overdue(&self) -> bool {
+        match self.stage {
+            Stage::Greeting(until) | Stage::Leaving(until) => until.has_passed(),
+            Stage::Client(_) | Stage::Expelled(_) => false,
+        }
+    }
+
+    /// Whether the goodbye was sent.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.stage, Stage::Leaving(_)) && self.queue.is_empty()
+    }
+
+    /// Whether more messages wait than a peer that reads lets come together.
+    pub(super) fn is_clogged(&self) -> bool {
+        self.queue.len() > MAX_QUEUE
+    }
+
+    /// What `poll` should tell of, besides a hang-up.
+    pub(super) fn awaited_events(&self) -> PollFlags {
+        match self.stage {
+            Stage::Expelled(_) => PollFlags::empty(),
+            _ if self.queue.is_empty() || self.stuck().is_some() => PollFlags::IN,
+            _ => PollFlags::IN | PollFlags::OUT,
+        }
+    }
+
+    /// Says why, and closes this direction of the connection.
+    pub(super) fn expel(&mut self, text: &str) {
+        let Some(id) = self.client() else { return };
+        self.queue.clear();
+        let until = Deadline::after(None);
+        self.bye(ByeReason::Refused, 0, text, until);
+        // Where there is no room for it, the end of the connection says enough.
+        let _ = self.flush();
+        self.queue.clear();
+        let _ = socket::shut_down_sending(&self.socket);
+        self.stage = Stage::Expelled(id);
     }
 
     /// The welcome of a client, with its descriptors.
@@ -85,24 +149,23 @@ impl Peer {
             position,
             text: text.into(),
         };
-        self.queue.push_back((message.encode(), Attached::Nothing));
+        self.tell(&message);
         self.stage = Stage::Leaving(until);
     }
 
-    /// Queues what the pool has and the client was not told yet.
-    pub(super) fn update(&mut self, pool: &Pool) -> Result<()> {
+    /// Queues what the client was not told yet.
+    pub(super) fn update(&mut self, news: &News) -> Result<()> {
         let gone: Vec<_> = self
             .segments
             .iter()
-            .filter(|id| !pool.segments.iter().any(|segment| segment.id == **id))
+            .filter(|id| !news.segments.iter().any(|segment| segment.id == **id))
             .copied()
             .collect();
         for id in gone {
             self.segments.remove(&id);
-            let message = Message::SegmentGone { id };
-            self.queue.push_back((message.encode(), Attached::Nothing));
+            self.tell(&Message::SegmentGone { id });
         }
-        for segment in &pool.segments {
+        for segment in &news.segments {
             if self.segments.insert(segment.id) {
                 let message = Message::Segment {
                     id: segment.id,
@@ -113,23 +176,28 @@ impl Peer {
                     .push_back((message.encode(), Attached::Segment(segment.clone())));
             }
         }
-        for (id, text) in &pool.formats {
+        for (id, text) in &news.formats {
             if *id > self.format {
                 self.format = *id;
                 self.queue.push_back(format_message(*id, text)?);
             }
         }
-        if pool.eos != self.eos
-            && let Some(position) = pool.eos
+        if news.eos != self.eos
+            && let Some(position) = news.eos
         {
-            self.eos = pool.eos;
-            let message = Message::Eos { position };
-            self.queue.push_back((message.encode(), Attached::Nothing));
-        }
-        if self.queue.len() > MAX_QUEUE {
-            return Err(Error::Protocol("it does not read its messages".into()));
+            self.eos = news.eos;
+            self.tell(&Message::Eos { position });
         }
         Ok(())
+    }
+
+    fn tell(&mut self, message: &Message) {
+        self.queue.push_back((message.encode(), Attached::Nothing));
+    }
+
+    /// Until when nothing is sent, because the system had no room for more descriptors.
+    pub(super) fn stuck(&self) -> Option<Deadline> {
+        self.stuck.filter(|until| !until.has_passed())
     }
 
     /// Sends what the socket takes.
@@ -144,8 +212,13 @@ impl Peer {
                 Ok(()) => {
                     self.queue.pop_front();
                 }
-                // Full; or too many descriptors under way in the whole system.
-                Err(Errno::AGAIN | Errno::NOBUFS | Errno::TOOMANYREFS) => return Ok(()),
+                Err(Errno::AGAIN) => return Ok(()),
+                // Too many descriptors of this user are under way. No event tells when there are
+                // fewer.
+                Err(Errno::NOBUFS | Errno::TOOMANYREFS) => {
+                    self.stuck = Some(Deadline::after(Some(STUCK)));
+                    return Ok(());
+                }
                 Err(errno) => return Err(Error::socket("sending to a client")(errno)),
             }
         }

@@ -2,7 +2,6 @@
 //! producer tells and notices when it is gone.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -11,22 +10,24 @@ use crate::cancel::Canceller;
 use crate::channel::{self, Channel};
 use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
-use crate::link::{End, Link};
+use crate::link::{End, Formats, Link};
 use crate::message::{ByeReason, Delivery, Hello, MAX_MESSAGE, Message, Welcome, utf8};
 use crate::segment::{LeasePage, MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentKind};
 use crate::sys::clock::Deadline;
-use crate::sys::poll::{Bell, PollFd, PollFlags, poll};
+use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::{memfd, pidfd, socket};
 
-/// Most formats that frames not yet received can have.
+/// Most formats kept for frames not yet received. A frame of an older one is given up.
 const MAX_FORMATS: usize = 1024;
+/// Most bytes of their texts together.
+const MAX_FORMAT_BYTES: usize = 64 << 20;
+/// How long a process may take to exit after its sockets were closed.
+const EXITING: Duration = Duration::from_secs(1);
 
 /// What reads the connection.
 pub(super) struct Control {
     /// Readable when the producer has exited.
     pidfd: Option<OwnedFd>,
-    /// Rings when the subscriber is dropped.
-    bell: Arc<Bell>,
     buffer: Vec<u8>,
 }
 
@@ -92,12 +93,8 @@ pub(super) fn connect(
             };
             let metadata = MetadataSegment::open(metadata, slots)?;
             let page = LeasePage::open(page, leases)?;
-            let link = Link::new(metadata, page, socket);
-            let control = Control {
-                pidfd,
-                bell: Arc::new(Bell::new()?),
-                buffer,
-            };
+            let link = Link::new(metadata, page, socket)?;
+            let control = Control { pidfd, buffer };
             Ok((link, position, control))
         }
         Message::Bye {
@@ -127,11 +124,7 @@ fn decode(buffer: &[u8], received: &socket::Received) -> Result<Message> {
 }
 
 impl Control {
-    pub(super) fn bell(&self) -> Arc<Bell> {
-        self.bell.clone()
-    }
-
-    /// Reads until the connection ends or the subscriber is dropped.
+    /// Reads until the connection ends or nobody needs it any more.
     pub(super) fn run(mut self, link: &Link) {
         let end = loop {
             match self.turn(link) {
@@ -141,14 +134,13 @@ impl Control {
                 Err(error) => break End::Broken(error.to_string()),
             }
         };
-        link.told().end = Some(end);
-        link.event.signal();
+        link.finish(end);
     }
 
     fn turn(&mut self, link: &Link) -> Result<Turn> {
         let pidfd = self.pidfd.as_ref().unwrap_or(&link.socket);
         let mut fds = [
-            PollFd::new(&*self.bell, PollFlags::IN),
+            PollFd::new(&link.bell, PollFlags::IN),
             PollFd::new(&link.socket, PollFlags::IN),
             PollFd::new(pidfd, PollFlags::IN),
         ];
@@ -164,16 +156,38 @@ impl Control {
                 return Ok(Turn::End(End::Gone("its process has exited".into())));
             }
             Err(Errno::AGAIN | Errno::INTR) => return Ok(Turn::More),
-            Err(errno) => return Ok(Turn::End(End::Gone(errno.kind().to_string()))),
+            Err(errno) => return self.hung_up(link, &errno.kind().to_string()),
         };
         if received.len == 0 {
-            return Ok(Turn::End(End::Gone("it has closed the connection".into())));
+            return self.hung_up(link, "it has closed the connection");
         }
         let message = decode(&self.buffer, &received)?;
         let fd = received.fds.into_iter().next();
         let turn = take_in(link, message, fd)?;
         link.event.signal();
         Ok(turn)
+    }
+}
+
+impl Control {
+    /// The connection has ended without a goodbye. A producer that was killed closes its sockets
+    /// a moment before it has exited; one that lives on has thrown us out.
+    fn hung_up(&self, link: &Link, what: &str) -> Result<Turn> {
+        let Some(pidfd) = &self.pidfd else {
+            return Ok(Turn::End(End::Dropped(what.into())));
+        };
+        let mut fds = [
+            PollFd::new(&link.bell, PollFlags::IN),
+            PollFd::new(pidfd, PollFlags::IN),
+        ];
+        poll(&mut fds, Deadline::after(Some(EXITING)))?;
+        if !fds[0].revents().is_empty() {
+            return Ok(Turn::Dropped);
+        }
+        Ok(Turn::End(match fds[1].revents().is_empty() {
+            true => End::Dropped(what.into()),
+            false => End::Gone("its process has exited".into()),
+        }))
     }
 }
 
@@ -212,11 +226,15 @@ fn take_in(link: &Link, message: Message, fd: Option<OwnedFd>) -> Result<Turn> {
             };
             let mut told = link.told();
             told.formats.insert(id, text.into());
-            if told.formats.len() > MAX_FORMATS {
-                return Err(Error::Protocol("too many formats".into()));
+            let bytes = |formats: &Formats| formats.values().map(|text| text.len()).sum::<usize>();
+            while told.formats.len() > MAX_FORMATS
+                || (told.formats.len() > 1 && bytes(&told.formats) > MAX_FORMAT_BYTES)
+            {
+                told.formats.pop_first();
             }
         }
-        Message::Eos { position } => link.told().eos = Some(position),
+        // Where it is stands in shared memory, in order with the frames. This only wakes us.
+        Message::Eos { .. } => {}
         Message::Bye { reason, text, .. } => {
             return Ok(Turn::End(match reason {
                 ByeReason::Stopped => End::Stopped,

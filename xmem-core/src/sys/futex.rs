@@ -41,7 +41,10 @@ pub(crate) fn wait_any(words: &[Wait], deadline: Deadline) -> Result<()> {
         deadline.timespec().as_ref(),
         ClockId::Monotonic,
     ) {
-        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+        Ok(_) => Ok(()),
+        // Words that change all the time must not put the deadline off.
+        Err(Errno::AGAIN | Errno::INTR) if deadline.has_passed() => Err(Error::TimedOut),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(()),
         Err(Errno::TIMEDOUT) => Err(Error::TimedOut),
         Err(errno) => Err(Error::memory("futex_waitv (needs Linux 5.16)")(errno)),
     }

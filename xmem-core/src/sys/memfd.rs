@@ -61,10 +61,18 @@ pub(crate) fn open(
             "a memfd has the seals {found:?}, {seals:?} are needed"
         )));
     }
-    let size = fs::fstat(&fd).map_err(Error::memory("fstat"))?.st_size;
+    let stat = fs::fstat(&fd).map_err(Error::memory("fstat"))?;
+    let size = stat.st_size;
     if u64::try_from(size) != Ok(len as u64) {
         return Err(Error::Protocol(format!(
             "a memfd has {size} bytes, {len} were announced"
+        )));
+    }
+    // Else reading it would allocate it, at the reader's cost and in any size.
+    if u64::try_from(stat.st_blocks).unwrap_or(0) < (len as u64).div_ceil(512) {
+        return Err(Error::Protocol(format!(
+            "a memfd of {len} bytes has memory for {} only",
+            stat.st_blocks * 512
         )));
     }
     let mapping = Mapping::new(fd, len, access)?;
@@ -101,11 +109,15 @@ mod tests {
             Err(Error::Protocol(_))
         ));
         fs::fcntl_add_seals(&fd, producer_seals()).unwrap();
+        // Sparse.
+        assert!(matches!(
+            open(4096, producer_seals()),
+            Err(Error::Protocol(_))
+        ));
         assert!(matches!(
             open(8192, producer_seals()),
             Err(Error::Protocol(_))
         ));
-        assert!(open(4096, producer_seals()).is_ok());
         let not_memory = fs::open("/dev/null", OFlags::RDONLY, Mode::empty()).unwrap();
         assert!(super::open(not_memory, 0, producer_seals(), AccessMode::ReadOnly).is_err());
     }

@@ -4,7 +4,12 @@
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use std::time::Duration;
+
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::clock::Deadline;
+use super::poll::{PollFd, PollFlags, poll};
 
 /// `SO_PEERPIDFD`, Linux 6.5.
 const SO_PEERPIDFD: libc::c_int = 77;
@@ -40,6 +45,20 @@ pub(crate) fn peer_credentials(socket: impl AsFd) -> Credentials {
     Credentials {
         pid: cred.pid.max(0) as u32,
         uid: cred.uid,
+    }
+}
+
+/// Whether the process at the other end has exited, although its socket is still open: a child that
+/// it forked has it too.
+pub(crate) fn peer_has_exited(socket: impl AsFd) -> bool {
+    match peer_pidfd(&socket) {
+        Some(pidfd) => {
+            let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+            let now = Deadline::after(Some(Duration::ZERO));
+            poll(&mut fds, now).is_ok() && !fds[0].revents().is_empty()
+        }
+        // A process that can be seen from here and can't be opened is no more.
+        None => peer_credentials(socket).pid != 0,
     }
 }
 

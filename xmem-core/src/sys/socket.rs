@@ -49,7 +49,12 @@ pub(crate) fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
 pub(crate) fn connect(path: &Path, patience: Duration) -> Result<OwnedFd, Errno> {
     let fd = socket()?;
     sockopt::set_socket_timeout(&fd, sockopt::Timeout::Send, Some(patience))?;
-    net::connect(&fd, &SocketAddrUnix::new(path)?)?;
+    let address = SocketAddrUnix::new(path)?;
+    while let Err(errno) = net::connect(&fd, &address) {
+        if errno != Errno::INTR {
+            return Err(errno);
+        }
+    }
     rustix::io::ioctl_fionbio(&fd, true)?;
     Ok(fd)
 }
@@ -63,6 +68,11 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> R
     }
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     net::sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, flags).map(drop)
+}
+
+/// Tells the peer that nothing more comes: after what was sent it reads the end.
+pub(crate) fn shut_down_sending(socket: impl AsFd) -> Result<(), Errno> {
+    net::shutdown(socket, net::Shutdown::Write)
 }
 
 /// One received message.

@@ -1,10 +1,9 @@
 //! Waiting for a name to appear in a directory (inotify).
 
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use crate::error::{Error, Result};
 
@@ -24,13 +23,6 @@ impl Watch {
         inotify::add_watch(&fd, directory, events)
             .map_err(Error::socket(format!("watching {}", directory.display())))?;
         Ok(Watch(fd))
-    }
-
-    /// Forgets what has happened so far.
-    pub(crate) fn clear(&self) {
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = Reader::new(&self.0, &mut buffer);
-        while reader.next().is_ok() {}
     }
 }
 

@@ -39,14 +39,14 @@ impl SlotCell {
     /// returned; `None` where the slot was published already.
     pub(crate) fn publish<E>(
         &self,
-        publish: impl FnOnce(FrameMut) -> Result<Published, (FrameMut, E)>,
+        publish: impl FnOnce(FrameMut) -> Result<Published, (Box<FrameMut>, E)>,
     ) -> Option<Result<(), E>> {
         // Not under the lock: publishing may wait. Meanwhile the memory can't be written.
         let taken = std::mem::replace(&mut *self.lock(), SlotState::Publishing);
         let (next, result) = match taken {
             SlotState::Writable(frame) => match publish(frame) {
                 Ok(published) => (SlotState::Published(published), Some(Ok(()))),
-                Err((frame, error)) => (SlotState::Writable(frame), Some(Err(error))),
+                Err((frame, error)) => (SlotState::Writable(*frame), Some(Err(error))),
             },
             other => (other, None),
         };
@@ -95,7 +95,7 @@ static PLAIN: LazyLock<super::XmemAllocator> = LazyLock::new(|| {
 });
 
 /// A buffer on a slot, whose first `size` bytes are upstream's to write.
-pub(crate) fn slot_buffer(frame: FrameMut, size: usize) -> gst::Buffer {
+pub(crate) fn slot_buffer(mut frame: FrameMut, size: usize) -> gst::Buffer {
     let (data, capacity) = (frame.as_mut_ptr(), frame.capacity());
     let content = Content::Slot(SlotCell(Mutex::new(SlotState::Writable(frame))));
     let layout = Layout {
@@ -322,7 +322,7 @@ unsafe impl AllocatorImpl for XmemAllocator {
         };
         // Slots start at a page: larger alignments are for others.
         let aligned = params.align() < 4096;
-        let Some(frame) = aligned.then(|| self.slot(maxsize)).flatten() else {
+        let Some(mut frame) = aligned.then(|| self.slot(maxsize)).flatten() else {
             // SAFETY: null is the default allocator, and the parameters are valid as long as
             // they are borrowed.
             return unsafe {

@@ -141,10 +141,10 @@ impl Stream {
             let (offset, len) = (memory.offset(), memory.size());
             let published = slot.publish(|mut frame| {
                 if !self.publisher.owns(&frame) {
-                    return Err((frame, None));
+                    return Err((Box::new(frame), None));
                 }
                 if let Err(error) = self.describe(buffer, times, &mut frame) {
-                    return Err((frame, Some(error)));
+                    return Err((Box::new(frame), Some(error)));
                 }
                 frame
                     .publish_range(offset, len)
@@ -225,7 +225,7 @@ impl Stream {
         *frame.meta_mut() = meta;
         let mut extra = std::mem::take(&mut *lock(&self.extra));
         metas::serialize(buffer, &mut extra);
-        let result = frame.set_extra_cancellable(&extra, &self.canceller);
+        let result = frame.set_extra(&extra);
         *lock(&self.extra) = extra;
         result
     }

@@ -8,7 +8,7 @@ use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
 use xmem_core::{Canceller, Error};
 
-use super::receiver::{Figures, Received, Receiver};
+use super::receiver::{Figures, Receiver};
 use super::settings::{PROPERTIES, Settings};
 use crate::CAT;
 use crate::timestamps::MonotonicOffset;
@@ -57,10 +57,8 @@ impl XmemSrc {
                      it waits and may miss some: raise max-leases, or hold fewer buffers")
             );
         }
-        let (frame, caps) = match received.map_err(|error| self.failed(error))? {
-            Received::Frame(frame, caps) => (frame, caps),
-            Received::Eos => return Err(gst::FlowError::Eos),
-        };
+        let received = received.map_err(|error| self.failed(error))?;
+        let (frame, caps) = received.ok_or(gst::FlowError::Eos)?;
         if let Some(caps) = caps {
             gst::info!(CAT, imp = self, "Caps are {caps}");
             self.obj().set_caps(&caps).map_err(|error| {
@@ -222,7 +220,9 @@ impl BaseSrcImpl for XmemSrc {
     }
 
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
-        if let Some(canceller) = &self.state().canceller {
+        // Not under the lock: it wakes threads up.
+        let canceller = self.state().canceller.clone();
+        if let Some(canceller) = canceller {
             canceller.cancel();
         }
         Ok(())

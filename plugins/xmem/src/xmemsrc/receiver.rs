@@ -41,13 +41,8 @@ pub(super) struct Figures {
     pub(super) connected: bool,
 }
 
-/// What the receiver has for the element.
-pub(super) enum Received {
-    /// A frame, with the caps it has from now on where they have changed.
-    Frame(Frame, Option<gst::Caps>),
-    /// The stream is over.
-    Eos,
-}
+/// A frame, with the caps it has from now on where they have changed.
+pub(super) type Received = (Frame, Option<gst::Caps>);
 
 impl Receiver {
     pub(super) fn new(
@@ -79,14 +74,14 @@ impl Receiver {
         figures
     }
 
-    /// The next frame; connects first where there is no connection.
+    /// The next frame, `None` at the end of the stream; connects first where there is no connection.
     ///
     /// The one place that decides about connecting again.
     pub(super) fn receive(
         &mut self,
         timeout: Option<Duration>,
         on_disconnect: OnDisconnect,
-    ) -> Result<Received> {
+    ) -> Result<Option<Received>> {
         loop {
             let subscriber = match &mut self.subscriber {
                 Some(subscriber) => subscriber,
@@ -101,14 +96,14 @@ impl Receiver {
                 Ok(frame) => {
                     self.figures.received += 1;
                     let caps = self.new_caps(&frame)?;
-                    return Ok(Received::Frame(frame, caps));
+                    return Ok(Some((frame, caps)));
                 }
-                Err(Error::EndOfStream) => return Ok(Received::Eos),
+                Err(Error::EndOfStream) => return Ok(None),
                 Err(error) if error.is_retryable() => {
                     self.disconnect();
                     match on_disconnect {
                         OnDisconnect::Error => return Err(error),
-                        OnDisconnect::Eos => return Ok(Received::Eos),
+                        OnDisconnect::Eos => return Ok(None),
                         OnDisconnect::Reconnect => {}
                     }
                 }
@@ -180,7 +175,7 @@ impl Receiver {
     /// A buffer on the frame, which it gives back in the end.
     pub(super) fn buffer(&mut self, frame: Frame, offset: MonotonicOffset) -> Result<gst::Buffer> {
         let record = *frame.meta();
-        let extra = frame.extra()?;
+        let extra = frame.extra();
         let mut buffer = gst::Buffer::new();
         let content = buffer.make_mut();
         content.set_pts(offset.to_running_time(record.pts));
