@@ -6,6 +6,7 @@
 //!
 //! - [`xmemsink`](mod@xmemsink), [`xmemsrc`](mod@xmemsrc): the elements;
 //! - `bufferpool`: lets upstream write straight into slots;
+//! - `framepool`: the buffers of received frames;
 //! - `allocator`: the `GstMemory` of a slot and of a received frame;
 //! - `caps`, `metas`, `timestamps`: from GStreamer's words to the record of a frame and back.
 
@@ -20,6 +21,7 @@ mod allocator;
 mod bufferpool;
 mod caps;
 mod channel;
+mod framepool;
 mod metas;
 mod timestamps;
 pub mod xmemsink;

@@ -3,8 +3,16 @@
 //! Each meta in the extra bytes has a head of 8 bytes (kind `u32`, length `u32`), then its body of
 //! little-endian numbers. A kind that is not known here is skipped.
 
+use std::ops::ControlFlow;
+use std::sync::OnceLock;
+
+use gst::glib::{self, gstr};
+use gst::meta::CustomMeta;
+use gst::prelude::*;
 use gst_video::{VideoCropMeta, VideoFormatFlags, VideoFrameFlags, VideoInfo, VideoMeta};
-use xmem_core::{BufferMeta, Frame};
+use xmem_core::BufferMeta;
+
+use crate::framepool::XmemFramePool;
 
 /// The name of the custom meta on `xmemsrc`'s buffers.
 pub(crate) const RECORD: &str = "XmemBufferMeta";
@@ -13,36 +21,90 @@ const PLANES: usize = gst_video::VIDEO_MAX_PLANES;
 const VIDEO: u32 = 1;
 const VIDEO_CROP: u32 = 2;
 
+/// The type that tells the custom meta from others.
+static RECORD_API: OnceLock<glib::Type> = OnceLock::new();
+
 /// Makes the custom meta known. Elements that copy or transform a buffer keep it.
 pub(crate) fn register() {
-    if gst::meta::CustomMeta::is_registered(RECORD) {
-        return;
-    }
-    gst::meta::CustomMeta::register_with_transform(RECORD, &[], |target, meta, _, _| {
-        if let Ok(mut copy) = gst::meta::CustomMeta::add(target, RECORD) {
+    if !CustomMeta::is_registered(RECORD) {
+        CustomMeta::register_with_transform(RECORD, &[], |target, meta, _, _| {
+            let Ok(mut copy) = CustomMeta::add(target, RECORD) else {
+                return false;
+            };
             for (name, value) in meta.structure().iter() {
                 copy.mut_structure().set_value(name, value.clone());
             }
-            return true;
-        }
-        false
-    });
+            true
+        });
+    }
+    let mut buffer = gst::Buffer::new();
+    let buffer = buffer.make_mut();
+    if CustomMeta::add(buffer, RECORD).is_ok() {
+        buffer.foreach_meta(|meta| {
+            RECORD_API.get_or_init(|| meta.api());
+            ControlFlow::Break(())
+        });
+    }
 }
 
-/// Attaches what the frame's record says, for programs that ask for it.
-pub(crate) fn attach_record(buffer: &mut gst::BufferRef, frame: &Frame) {
-    let Ok(mut meta) = gst::meta::CustomMeta::add(buffer, RECORD) else {
-        return;
-    };
-    let record: &BufferMeta = frame.meta();
-    let structure = meta.mut_structure();
-    structure.set("seq", record.seq);
-    structure.set("slot", record.id);
-    structure.set("dtype", record.dtype().name());
-    structure.set("shape", gst::Array::new(record.shape()));
-    structure.set("strides", gst::Array::new(record.strides()));
-    structure.set("producer", record.producer());
-    structure.set("timestamp", record.timestamp);
+/// Whether this is the custom meta that carries a frame's record.
+pub(crate) fn is_record<T>(meta: &gst::MetaRefMut<gst::Meta, T>) -> bool {
+    RECORD_API.get() == Some(&meta.api())
+}
+
+/// Makes buffers that carry their frame's record, for programs that ask for it.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    /// Buffers whose record says the same as `last`, but for what is the frame's own.
+    pool: XmemFramePool,
+    last: Option<BufferMeta>,
+}
+
+impl Recorder {
+    /// An empty buffer with the record.
+    pub(crate) fn buffer(&mut self, record: &BufferMeta) -> gst::Buffer {
+        if !self
+            .last
+            .as_ref()
+            .is_some_and(|last| is_alike(last, record))
+        {
+            self.pool = XmemFramePool::default();
+            self.last = Some(*record);
+        }
+        let mut buffer = self.pool.acquire_buffer(None).unwrap_or_default();
+        let content = buffer.make_mut();
+        match CustomMeta::from_mut_buffer(content, RECORD) {
+            Ok(mut meta) => set_own(meta.mut_structure(), record),
+            Err(_) => {
+                if let Ok(mut meta) = CustomMeta::add(content, RECORD) {
+                    set_all(meta.mut_structure(), record);
+                }
+            }
+        }
+        buffer
+    }
+}
+
+/// Whether two records say the same of all that is not a frame's own.
+fn is_alike(one: &BufferMeta, other: &BufferMeta) -> bool {
+    one.dtype == other.dtype
+        && one.shape() == other.shape()
+        && one.strides() == other.strides()
+        && one.producer == other.producer
+}
+
+fn set_own(structure: &mut gst::StructureRef, record: &BufferMeta) {
+    structure.set_with_static(gstr!("seq"), record.seq);
+    structure.set_with_static(gstr!("slot"), record.id);
+    structure.set_with_static(gstr!("timestamp"), record.timestamp);
+}
+
+fn set_all(structure: &mut gst::StructureRef, record: &BufferMeta) {
+    set_own(structure, record);
+    structure.set_with_static(gstr!("dtype"), record.dtype().name());
+    structure.set_with_static(gstr!("shape"), gst::Array::new(record.shape()));
+    structure.set_with_static(gstr!("strides"), gst::Array::new(record.strides()));
+    structure.set_with_static(gstr!("producer"), record.producer());
 }
 
 /// Writes the buffer's metas. `extra` is cleared first.

@@ -10,16 +10,36 @@ use gst::prelude::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MonotonicOffset(i128);
 
-impl MonotonicOffset {
+/// Tells a pipeline's offset for every frame; looks at the clock closely once only.
+#[derive(Debug, Default)]
+pub(crate) struct Timekeeper {
+    /// The clock seen last, and whether it is the machine's monotonic clock itself.
+    last: Option<(gst::Clock, bool)>,
+}
+
+impl Timekeeper {
     /// The offset of the element's pipeline at this moment; zero without a clock.
-    pub(crate) fn of(element: &impl IsA<gst::Element>) -> MonotonicOffset {
+    pub(crate) fn offset(&mut self, element: &impl IsA<gst::Element>) -> MonotonicOffset {
         let (Some(clock), Some(base_time)) = (element.clock(), element.base_time()) else {
             return MonotonicOffset(0);
         };
-        let base_time = i128::from(base_time.nseconds());
-        MonotonicOffset(base_time + ahead_of(&clock))
+        let is_monotonic = match &self.last {
+            Some((last, is_monotonic)) if *last == clock => *is_monotonic,
+            _ => {
+                let is_monotonic = is_monotonic(&clock);
+                self.last = Some((clock.clone(), is_monotonic));
+                is_monotonic
+            }
+        };
+        let ahead = match is_monotonic {
+            true => 0,
+            false => ahead_of(&clock),
+        };
+        MonotonicOffset(i128::from(base_time.nseconds()) + ahead)
     }
+}
 
+impl MonotonicOffset {
     /// A running time as a point on `CLOCK_MONOTONIC`, in nanoseconds.
     pub(crate) fn to_monotonic(self, running_time: gst::ClockTime) -> u64 {
         clamp(i128::from(running_time.nseconds()) + self.0)
@@ -36,15 +56,16 @@ fn clamp(time: i128) -> u64 {
     time.clamp(0, i128::from(u64::MAX - 1)) as u64
 }
 
-/// How far `CLOCK_MONOTONIC` is ahead of a clock.
-fn ahead_of(clock: &gst::Clock) -> i128 {
-    // The usual clock is that clock; subclasses, audio clocks for example, are not.
-    if clock.type_() == gst::SystemClock::static_type()
+/// Whether a clock tells `CLOCK_MONOTONIC` itself, as the usual one does; its subclasses, audio
+/// clocks for example, do not.
+fn is_monotonic(clock: &gst::Clock) -> bool {
+    clock.type_() == gst::SystemClock::static_type()
         && clock.property::<gst::ClockType>("clock-type") == gst::ClockType::Monotonic
         && clock.master().is_none()
-    {
-        return 0;
-    }
+}
+
+/// How far `CLOCK_MONOTONIC` is ahead of a clock.
+fn ahead_of(clock: &gst::Clock) -> i128 {
     // Read on both sides of the other clock, so that a pause between the reads weighs half.
     let before = monotonic();
     let there = i128::from(clock.time().nseconds());

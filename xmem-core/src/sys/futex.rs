@@ -2,12 +2,14 @@
 //!
 //! A wait names words and the values they had; it ends when one was woken, has another value, or
 //! at the deadline, and also for no reason at all. So every caller loops on its own predicate.
+#![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::thread::futex::{self, Flags, WaitFlags, WaitPtr, WaitvFlags};
-use rustix::time::ClockId;
+use rustix::time::{ClockId, Timespec};
 
 pub(crate) use rustix::thread::futex::Wait;
 
@@ -46,7 +48,34 @@ pub(crate) fn wait_any(words: &[Wait], deadline: Deadline) -> Result<()> {
         Err(Errno::AGAIN | Errno::INTR) if deadline.has_passed() => Err(Error::TimedOut),
         Err(Errno::AGAIN | Errno::INTR) => Ok(()),
         Err(Errno::TIMEDOUT) => Err(Error::TimedOut),
-        Err(errno) => Err(Error::memory("futex_waitv (needs Linux 5.16)")(errno)),
+        Err(Errno::NOSYS) => wait_first(words, deadline),
+        Err(errno) => Err(Error::memory("futex_waitv")(errno)),
+    }
+}
+
+/// What kernels before 5.16, and some tools that stand in for a kernel, can do: wait for the first
+/// word. A change of the others is noticed a little later.
+#[cold]
+fn wait_first(words: &[Wait], deadline: Deadline) -> Result<()> {
+    const SLICE: Duration = Duration::from_millis(2);
+    let slice = Deadline::after(Some(SLICE)).min(deadline);
+    let left = slice.left().unwrap_or(SLICE);
+    let timeout = Timespec::try_from(left).ok();
+    let Some(first) = words.first() else {
+        return Ok(());
+    };
+    let private = first.flags.contains(WaitFlags::PRIVATE);
+    let flags = match private {
+        true => Flags::PRIVATE,
+        false => Flags::empty(),
+    };
+    // SAFETY: `entry` made the pointer from a reference to an atomic that the caller still
+    // borrows or owns: every wait happens while its words are alive.
+    let word = unsafe { AtomicU32::from_ptr(first.uaddr.ptr.cast()) };
+    let _ = futex::wait(word, flags, first.val as u32, timeout.as_ref());
+    match deadline.has_passed() {
+        true => Err(Error::TimedOut),
+        false => Ok(()),
     }
 }
 

@@ -13,13 +13,14 @@ use super::settings::{PROPERTIES, Settings};
 use super::stream::{Stream, Times};
 use crate::CAT;
 use crate::caps::{Format, without_foreign_memory};
-use crate::timestamps::MonotonicOffset;
+use crate::timestamps::Timekeeper;
 
 #[derive(Default)]
 pub struct XmemSink {
     settings: Mutex<Settings>,
     /// There from start to stop.
     stream: Mutex<Option<Arc<Stream>>>,
+    timekeeper: Mutex<Timekeeper>,
 }
 
 impl XmemSink {
@@ -80,7 +81,11 @@ impl XmemSink {
         if buffer.pts().is_none() && buffer.dts().is_none() {
             return none;
         }
-        let offset = MonotonicOffset::of(&*obj);
+        let offset = self
+            .timekeeper
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .offset(&*obj);
         let latency = obj.latency();
         let point = |time: Option<gst::ClockTime>| {
             let running_time = segment.to_running_time(time?)?;

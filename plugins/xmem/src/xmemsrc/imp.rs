@@ -11,7 +11,6 @@ use xmem_core::{Canceller, Error};
 use super::receiver::{Figures, Receiver};
 use super::settings::{PROPERTIES, Settings};
 use crate::CAT;
-use crate::timestamps::MonotonicOffset;
 
 #[derive(Default)]
 pub struct XmemSrc {
@@ -66,8 +65,7 @@ impl XmemSrc {
                 gst::FlowError::NotNegotiated
             })?;
         }
-        let offset = MonotonicOffset::of(&*self.obj());
-        let buffer = receiver.buffer(frame, offset);
+        let buffer = receiver.buffer(frame, &*self.obj());
         buffer.map_err(|error| self.failed(error))
     }
 

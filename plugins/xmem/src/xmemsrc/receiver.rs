@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gst::glib::object::IsA;
 use xmem_core::{Canceller, Channel, Error, Frame, Result, Subscriber};
 
 use super::{Delivery, OnDisconnect};
 use crate::allocator::frame_memory;
 use crate::caps::Format;
 use crate::metas;
-use crate::timestamps::MonotonicOffset;
+use crate::timestamps::Timekeeper;
 
 /// Receives frames. Used by the streaming thread alone.
 pub(super) struct Receiver {
@@ -23,6 +24,8 @@ pub(super) struct Receiver {
     /// The next buffer does not follow the one before it.
     discontinuous: bool,
     figures: Figures,
+    timekeeper: Timekeeper,
+    recorder: metas::Recorder,
 }
 
 /// The format of the last frame.
@@ -61,6 +64,8 @@ impl Receiver {
             format: None,
             discontinuous: true,
             figures: Figures::default(),
+            timekeeper: Timekeeper::default(),
+            recorder: metas::Recorder::default(),
         }
     }
 
@@ -152,11 +157,9 @@ impl Receiver {
         let Some(text) = frame.format() else {
             return Ok(None);
         };
-        if self
-            .format
-            .as_ref()
-            .is_some_and(|format| format.text == *text)
-        {
+        // The core hands out the same text as long as it is the same.
+        let same = |format: &Current| Arc::ptr_eq(&format.text, text) || format.text == *text;
+        if self.format.as_ref().is_some_and(same) {
             return Ok(None);
         }
         let caps: gst::Caps = text
@@ -173,10 +176,15 @@ impl Receiver {
     }
 
     /// A buffer on the frame, which it gives back in the end.
-    pub(super) fn buffer(&mut self, frame: Frame, offset: MonotonicOffset) -> Result<gst::Buffer> {
-        let record = *frame.meta();
+    pub(super) fn buffer(
+        &mut self,
+        frame: Frame,
+        element: &impl IsA<gst::Element>,
+    ) -> Result<gst::Buffer> {
+        let offset = self.timekeeper.offset(element);
+        let record = frame.meta();
         let extra = frame.extra();
-        let mut buffer = gst::Buffer::new();
+        let mut buffer = self.recorder.buffer(record);
         let content = buffer.make_mut();
         content.set_pts(offset.to_running_time(record.pts));
         content.set_dts(offset.to_running_time(record.dts));
@@ -191,8 +199,8 @@ impl Receiver {
             flags |= gst::BufferFlags::DISCONT;
         }
         content.set_flags(flags);
-        metas::attach_record(content, &frame);
-        if record.size > 0 {
+        let (size, seq) = (record.size, record.seq);
+        if size > 0 {
             content.append_memory(frame_memory(frame));
         }
         let info = self
@@ -202,8 +210,7 @@ impl Receiver {
             .and_then(|format| format.video.as_ref());
         if !metas::attach(content, &extra, info) {
             return Err(Error::Protocol(format!(
-                "the metas of frame {} do not fit it",
-                record.seq
+                "the metas of frame {seq} do not fit it"
             )));
         }
         Ok(buffer)

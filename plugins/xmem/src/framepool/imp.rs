@@ -1,0 +1,64 @@
+use std::ops::ControlFlow;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use gst::buffer::BufferMetaForeachAction::{Keep, Remove};
+use gst::glib;
+use gst::subclass::prelude::*;
+
+use crate::metas;
+
+/// Most buffers kept: as many as a source has leases, usually.
+const MAX_IDLE: usize = 16;
+
+#[derive(Default)]
+pub struct XmemFramePool {
+    idle: Mutex<Vec<gst::Buffer>>,
+}
+
+impl XmemFramePool {
+    fn idle(&self) -> MutexGuard<'_, Vec<gst::Buffer>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for XmemFramePool {
+    const NAME: &'static str = "GstXmemFramePool";
+    type Type = super::XmemFramePool;
+    type ParentType = gst::BufferPool;
+}
+
+impl ObjectImpl for XmemFramePool {}
+impl GstObjectImpl for XmemFramePool {}
+
+impl BufferPoolImpl for XmemFramePool {
+    fn acquire_buffer(
+        &self,
+        _params: Option<&gst::BufferPoolAcquireParams>,
+    ) -> Result<gst::Buffer, gst::FlowError> {
+        let idle = self.idle().pop();
+        Ok(idle.unwrap_or_default())
+    }
+
+    /// The base class would reset what `release_buffer` resets.
+    fn reset_buffer(&self, _buffer: &mut gst::BufferRef) {}
+
+    /// Gives the frame back at once; keeps the buffer and its record.
+    fn release_buffer(&self, mut buffer: gst::Buffer) {
+        let Some(content) = buffer.get_mut() else {
+            return;
+        };
+        content.remove_all_memory();
+        content.foreach_meta_mut(|meta| {
+            ControlFlow::Continue(match metas::is_record(&meta) {
+                true => Keep,
+                false => Remove,
+            })
+        });
+        content.unset_flags(gst::BufferFlags::all());
+        let mut idle = self.idle();
+        if idle.len() < MAX_IDLE {
+            idle.push(buffer);
+        }
+    }
+}
