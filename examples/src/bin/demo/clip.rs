@@ -1,0 +1,39 @@
+//! The clip that is shown: made by the demo, with the distribution's encoder.
+
+use std::path::Path;
+
+use gst::prelude::*;
+
+use crate::report::Report;
+use crate::{Result, elements, parent, pipeline};
+
+/// Frames of the clip.
+pub const FRAMES: u64 = 840;
+/// Frames a second.
+pub const RATE: u64 = 60;
+/// Pixels of a row.
+pub const WIDTH: u64 = 1280;
+/// Rows.
+pub const HEIGHT: u64 = 720;
+/// Bytes of a decoded picture: brightness, and two planes of colour at a quarter of the size.
+pub const PICTURE: u64 = WIDTH * HEIGHT * 3 / 2;
+
+/// Writes the clip to a file.
+///
+/// A test card that scrolls, with noise in its corners, so that no two pictures are the same. It
+/// is quick to encode, but refers forth and back, so that the decoder has to keep pictures that it
+/// has handed out already.
+pub fn encode(clip: &Path) -> Result<()> {
+    elements::init()?;
+    let pipeline = pipeline::launch(&format!(
+        "videotestsrc num-buffers={FRAMES} pattern=smpte horizontal-speed=8 \
+         ! video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate={RATE}/1 \
+         ! x264enc speed-preset=ultrafast bframes=2 b-adapt=false ref=3 \
+         ! h264parse ! matroskamux ! filesink name=file"
+    ))?;
+    pipeline::element(&pipeline, "file")?.set_property("location", clip);
+    parent::tell(&Report::Started);
+    pipeline::play(&pipeline, || {})?;
+    parent::tell(&Report::Ended);
+    Ok(())
+}
