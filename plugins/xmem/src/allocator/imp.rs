@@ -1,5 +1,6 @@
 #![allow(unsafe_code)]
 
+use std::cell::UnsafeCell;
 use std::ops::ControlFlow;
 use std::ptr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
@@ -71,7 +72,8 @@ impl SlotCell {
 ///    `content` holds the slot or the frame, whose mapping that is.
 #[repr(C)]
 struct XmemMemory {
-    mem: ffi::GstMemory,
+    /// GStreamer changes it from any thread: reference and lock counts.
+    mem: UnsafeCell<ffi::GstMemory>,
     data: *mut u8,
     content: Arc<Content>,
 }
@@ -157,7 +159,7 @@ fn raw_memory(
     let memory = Box::into_raw(Box::new(XmemMemory {
         // SAFETY: `GstMemory` is plain C data, for which zeros are a value; `gst_memory_init`
         // below fills it in before anybody sees it.
-        mem: unsafe { std::mem::zeroed() },
+        mem: UnsafeCell::new(unsafe { std::mem::zeroed() }),
         data,
         content,
     }))
@@ -230,7 +232,7 @@ fn ours(memory: &gst::MemoryRef) -> Option<&XmemMemory> {
         return None;
     }
     // SAFETY: the allocator is ours, so this is an `XmemMemory` (invariant 1), alive as long as
-    // the borrow. Only `data` and `content` are used through the reference, which never change.
+    // the borrow. `data` and `content` never change, and what does is in a cell.
     Some(unsafe { &*memory.as_ptr().cast::<XmemMemory>() })
 }
 
@@ -241,11 +243,16 @@ pub(crate) fn content_of(memory: &gst::MemoryRef) -> Option<&Content> {
 
 /// Another memory on the same bytes, read-only, and independent of who has mapped the first.
 fn alias(memory: &XmemMemory) -> gst::Memory {
-    let layout = Layout {
-        flags: ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY,
-        maxsize: memory.mem.maxsize,
-        offset: memory.mem.offset,
-        size: memory.mem.size,
+    let mem = memory.mem.get();
+    // SAFETY: the memory is alive, as it is borrowed. Its size and offset change only by who has
+    // it alone, which is not so while somebody has it mapped.
+    let layout = unsafe {
+        Layout {
+            flags: ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY,
+            maxsize: (*mem).maxsize,
+            offset: (*mem).offset,
+            size: (*mem).size,
+        }
     };
     new_memory(
         PLAIN.upcast_ref(),
@@ -390,31 +397,32 @@ unsafe extern "C" fn mem_share(
     // SAFETY: GStreamer calls this for memories of our allocator (invariant 1), alive during the
     // call; the borrow ends with it.
     let whole = unsafe { &*memory.cast::<XmemMemory>() };
-    let mem = &whole.mem;
-    let parent = if mem.parent.is_null() {
-        memory
-    } else {
-        mem.parent
+    // SAFETY: as above; of these fields none changes while a reference is held.
+    let (flags, parent, allocator, maxsize, from, rest) = unsafe {
+        let mem = &raw const *memory;
+        (
+            (*mem).mini_object.flags,
+            (*mem).parent,
+            (*mem).allocator,
+            (*mem).maxsize,
+            (*mem).offset as isize,
+            (*mem).size as isize,
+        )
     };
+    let parent = if parent.is_null() { memory } else { parent };
     // GStreamer has checked that the range lies inside; -1 is all that follows.
     let size = match size {
-        -1 => (mem.size as isize - offset) as usize,
+        -1 => (rest - offset) as usize,
         size => size as usize,
     };
     let layout = Layout {
         // Shared memory is read-only, as GStreamer's own.
-        flags: mem.mini_object.flags | ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY,
-        maxsize: mem.maxsize,
-        offset: (mem.offset as isize + offset) as usize,
+        flags: flags | ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY,
+        maxsize,
+        offset: (from + offset) as usize,
         size,
     };
-    raw_memory(
-        mem.allocator,
-        parent,
-        whole.content.clone(),
-        whole.data,
-        layout,
-    )
+    raw_memory(allocator, parent, whole.content.clone(), whole.data, layout)
 }
 
 unsafe extern "C" fn mem_is_span(
