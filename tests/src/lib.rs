@@ -11,6 +11,7 @@ pub mod events;
 pub mod line;
 pub mod pattern;
 pub mod peer;
+pub mod pipeline;
 pub mod place;
 pub mod process;
 pub mod random;

@@ -1,10 +1,11 @@
 //! What the core costs without anything around it.
 //!
-//! - `one way`: from `acquire` in one process to `receive` in another, as half of a round trip:
-//!   the other process answers each frame with a frame on a channel of its own. `asleep`: both
-//!   sides sleep until they are woken, so a round trip holds two futex wake-ups. `busy`: both look
-//!   again and again with a time-out of zero, which takes two cores. `6 MB, asleep`: the frames
-//!   are large and nobody writes or reads them: what a frame costs does not depend on its size.
+//! - `one way`: from before `acquire` in one process to the return of `receive` in another. The
+//!   other process takes the time (both read the same clock) and answers with it on a channel of
+//!   its own, so that no answer is part of the figure. Frames are published some time after the
+//!   answer. `asleep`: the client sleeps by then, and is woken. `busy`: it looks again and again,
+//!   with a time-out of zero. `6 MB, asleep`: frames that large, which nobody writes or reads: what
+//!   it takes to hand one over does not depend on its size.
 //! - `write 6 MB`: the same frame written whole by a copy, published, and received by nobody.
 //!   For scale: this is what handing over a frame by copy would cost at least.
 //! - `recycle`: `acquire` and `publish` where every slot has to be taken back from a frame, with
@@ -16,10 +17,14 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use rustix::time::{ClockId, clock_gettime};
 use xmem_core::{Channel, Error, Frame, Publisher, Result, Subscriber};
 
 const SMALL: usize = 64;
 const LARGE: usize = 6_000_000;
+
+/// How long after an answer the next frame is published: longer than anybody takes to fall asleep.
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// Set for the other process: the directory of the channels.
 const DIRECTORY: &str = "XMEM_BENCH_DIRECTORY";
@@ -63,27 +68,44 @@ fn receive(subscriber: &mut Subscriber, busy: bool) -> Result<Frame> {
     }
 }
 
-/// The other process: answers each frame with a small one, until there are no more.
+/// Nanoseconds of a clock that both processes read.
+fn now() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The other process: answers each frame with how long it has taken, until there are no more.
 fn answer(directory: &Path, busy: bool) -> Result<()> {
     let mut subscriber = Subscriber::builder(ping(directory)).connect()?;
     let publisher = Publisher::builder(pong(directory)).open()?;
-    publisher.wait_for_clients(1, None)?;
+    publisher.wait_for_clients(1, Some(Duration::from_secs(10)))?;
     loop {
-        match receive(&mut subscriber, busy) {
-            Ok(frame) => drop(frame),
+        let taken = match receive(&mut subscriber, busy) {
+            Ok(frame) => now() - frame.meta().pts,
             Err(error) if error.is_retryable() => return Ok(()),
             Err(error) => return Err(error),
-        }
-        publisher.acquire(SMALL)?.publish()?;
+        };
+        let mut frame = publisher.acquire(SMALL)?;
+        frame.meta_mut().pts = taken;
+        frame.publish()?;
     }
 }
 
-/// Both ends of a round trip that are in this process, and the process in which the others are.
+/// The producer of the frames, and the process that receives them.
 struct Players {
     publisher: Publisher,
-    subscriber: Subscriber,
-    child: Child,
-    busy: bool,
+    answers: Subscriber,
+    /// Dropped after the publisher, whose end it waits for.
+    _other: Other,
+}
+
+/// The other process; it ends when the producer does.
+struct Other(Child);
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.0.wait();
+    }
 }
 
 impl Players {
@@ -95,26 +117,27 @@ impl Players {
         if busy {
             command.env(BUSY, "1");
         }
-        let child = command.spawn().expect("this program starts again");
+        let other = Other(command.spawn().expect("this program starts again"));
+        let answers = Subscriber::builder(pong(directory)).connect()?;
         Ok(Players {
             publisher,
-            subscriber: Subscriber::builder(pong(directory)).connect()?,
-            child,
-            busy,
+            answers,
+            _other: other,
         })
     }
 
-    fn round_trip(&mut self, size: usize) -> Result<()> {
-        self.publisher.acquire(size)?.publish()?;
-        receive(&mut self.subscriber, self.busy).map(drop)
-    }
-}
-
-impl Drop for Players {
-    fn drop(&mut self) {
-        // Then the other process ends, too.
-        self.publisher.close();
-        let _ = self.child.wait();
+    /// How long a frame takes to the other process.
+    fn one_way(&mut self, size: usize) -> Result<Duration> {
+        let start = Instant::now();
+        while start.elapsed() < PAUSE {
+            std::hint::spin_loop();
+        }
+        let sent = now();
+        let mut frame = self.publisher.acquire(size)?;
+        frame.meta_mut().pts = sent;
+        frame.publish()?;
+        let answer = self.answers.receive(None)?;
+        Ok(Duration::from_nanos(answer.meta().pts))
     }
 }
 
@@ -129,11 +152,8 @@ fn one_way(criterion: &mut Criterion) -> Result<()> {
         let mut players = Players::start(directory.path(), size, busy)?;
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|rounds| {
-                let start = Instant::now();
-                for _ in 0..rounds {
-                    players.round_trip(size).expect("a round trip");
-                }
-                start.elapsed() / 2
+                let one_way = |_| players.one_way(size).expect("an answer");
+                (0..rounds).map(one_way).sum()
             });
         });
     }

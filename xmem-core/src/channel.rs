@@ -184,8 +184,8 @@ const MAX_PATH: usize = 107;
 /// The start of the name that a socket has while it is set up, before the process id.
 const TEMPORARY: &str = ".xmem-";
 
-/// A name beside `path` that nobody else uses: the prefix, this process's id and a count. Short, so
-/// that it fits where the socket's own name does.
+/// A name beside `path` that nobody else uses: the prefix, this process's id and a count. Short, since
+/// it has to fit into a socket address as well.
 fn temporary_name(path: &Path) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -258,7 +258,14 @@ fn claim(path: &Path, temporary: &Path) -> Result<()> {
         }
         let lock = fs::File::open(directory(path))
             .map_err(|error| bad_path(directory(path), error.to_string()))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        let mut watch = None;
+        let mut locked = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if !locked {
+            // What happens from here on is noticed; what happened before is looked at again.
+            watch = Some(Watch::new(directory(path))?);
+            locked = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        }
+        if locked {
             match owner(path)? {
                 Owner::Alive(pid) => return Err(in_use(path, pid)),
                 // It went away by itself; the name may be anybody's by now.
@@ -268,11 +275,12 @@ fn claim(path: &Path, temporary: &Path) -> Result<()> {
             return fs::rename(temporary, path).map_err(|error| bad_path(path, error.to_string()));
         }
         // Somebody else is replacing a dead socket in this directory: we'll see a new name.
-        let watch = Watch::new(directory(path))?;
         if let Owner::Alive(pid) = owner(path)? {
             return Err(in_use(path, pid));
         }
-        poll(&mut [PollFd::new(&watch, PollFlags::IN)], deadline)?;
+        if let Some(watch) = &watch {
+            poll(&mut [PollFd::new(watch, PollFlags::IN)], deadline)?;
+        }
         if deadline.has_passed() {
             return Err(bad_path(
                 directory(path),
@@ -348,11 +356,10 @@ fn remove_leftovers(path: &Path) {
 /// [`Error::NoProducer`] at the deadline, [`Error::Cancelled`] when cancelled.
 pub(crate) fn connect(
     channel: &Channel,
-    patience: Option<Duration>,
+    deadline: Deadline,
     cancel: &Canceller,
 ) -> Result<OwnedFd> {
     let path = channel.prepare()?;
-    let deadline = Deadline::after(patience);
     loop {
         // The watch comes before the look, so a socket that appears between them is noticed. It
         // is made anew each time: the directory may be another one by now.
@@ -363,7 +370,7 @@ pub(crate) fn connect(
             Err(Errno::AGAIN) => {
                 cancel.check()?;
                 if deadline.has_passed() {
-                    return Err(no_producer(&path, patience));
+                    return Err(no_producer(&path));
                 }
                 continue;
             }
@@ -392,15 +399,16 @@ pub(crate) fn connect(
             return Err(Error::Cancelled);
         }
         if fds[0].revents().is_empty() {
-            return Err(no_producer(&path, patience));
+            return Err(no_producer(&path));
         }
     }
 }
 
-fn no_producer(path: &Path, patience: Option<Duration>) -> Error {
+/// How long was waited is known to who has set the deadline.
+fn no_producer(path: &Path) -> Error {
     Error::NoProducer {
         path: path.into(),
-        waited: patience.unwrap_or(Duration::MAX),
+        waited: Duration::MAX,
     }
 }
 
@@ -509,18 +517,22 @@ mod tests {
         let channel = Channel::path(&path);
         let canceller = Canceller::new().unwrap();
         assert!(matches!(
-            connect(&channel, Some(Duration::from_millis(5)), &canceller),
+            connect(
+                &channel,
+                Deadline::after(Some(Duration::from_millis(5))),
+                &canceller
+            ),
             Err(Error::NoProducer { .. })
         ));
         std::thread::scope(|scope| {
-            let client = scope.spawn(|| connect(&channel, None, &canceller));
+            let client = scope.spawn(|| connect(&channel, Deadline::after(None), &canceller));
             std::fs::create_dir(path.parent().unwrap()).unwrap();
             let _listener = listen(&path).unwrap();
             client.join().unwrap().unwrap();
         });
         canceller.cancel();
         assert!(matches!(
-            connect(&channel, None, &canceller),
+            connect(&channel, Deadline::after(None), &canceller),
             Err(Error::Cancelled)
         ));
     }

@@ -95,7 +95,7 @@ pub enum Error {
 
     /// No slot is left: every one is held by the producer itself.
     #[error(
-        "all {slots} slots are in the producer's own hands and max-buffers ({max}) allows no more: raise max-buffers (0 = no limit)"
+        "all {slots} slots are in the producer's own hands and max-buffers ({max}) allows no more: raise max-buffers"
     )]
     Exhausted {
         /// How many slots there are.

@@ -1,4 +1,4 @@
-//! Floor 2: the lease protocol. Every memory ordering that two processes rely on stands here.
+//! Floor 1: the lease protocol. Every memory ordering that two processes rely on stands here.
 //!
 //! The producer writes the [`Board`], which clients only read; each client writes its own
 //! [`Page`], which the producer also reads and never trusts. Nobody ever waits for a lock.

@@ -52,9 +52,9 @@
 //!
 //! # How it is built
 //!
-//! From the ground: `sys` (the kernel's calls, thin), `segment` (the layout of shared memory),
-//! `lease` (the lock-free protocol and all its memory orderings, checked with loom) and `message`
-//! (the control connection's bytes), `pool` and `writer` (slots), `frame` (what is in hand), and on
+//! From the ground: `sys` (the kernel's calls, thin), `lease` (the lock-free protocol and all its
+//! memory orderings, checked with loom), `segment` (the layout of shared memory) and `message`
+//! (the control connection's bytes), `clients`, `pool` and `writer` (slots), `frame` (what is in hand), and on
 //! top [`Publisher`] and [`Subscriber`]. Imports point down.
 
 // Under loom only the protocol is built: everything else runs on real memory.

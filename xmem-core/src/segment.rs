@@ -1,4 +1,4 @@
-//! Floor 1: the layout of the shared areas; from numbers to `&Atomic` and bytes.
+//! Floor 2: the layout of the shared areas; from numbers to `&Atomic` and bytes.
 //!
 //! Three kinds of area are shared (see `docs/architecture.md`): one metadata segment a channel,
 //! payload segments, and one lease page a client. What stands where is a function of a few
@@ -22,9 +22,9 @@ pub(crate) const VERSION: u32 = 1;
 
 /// Most slots of a channel.
 pub(crate) const MAX_SLOTS: u32 = 4096;
-/// Most leases of one client: a lease page has no more room.
-pub const MAX_LEASES: u32 = 256;
-/// Bytes beside each `BufferMeta` for serialized metas; longer ones take a slot of their own.
+/// Most leases of one client, so that no client makes the producer take memory without measure.
+pub const MAX_LEASES: u32 = 64;
+/// Bytes beside each `BufferMeta` for serialized metas; longer ones take memory of their own.
 pub(crate) const INLINE_EXTRA: u32 = 640;
 /// Most bytes of serialized metas that a client accepts.
 pub(crate) const MAX_EXTRA: u32 = 1 << 26;

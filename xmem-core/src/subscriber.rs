@@ -42,7 +42,7 @@ impl SubscriberBuilder {
         self
     }
 
-    /// Frames that can be held at once, 4 by default, at most 256. The producer keeps as many
+    /// Frames that can be held at once, 4 by default, at most 64. The producer keeps as many
     /// slots more for this client.
     pub fn leases(mut self, leases: u32) -> Self {
         self.leases = leases;
@@ -71,9 +71,8 @@ impl SubscriberBuilder {
     ///
     /// # Errors
     /// [`Error::NoProducer`] when none did in time, [`Error::Refused`] with its reason,
-    /// [`Error::BadPath`] where there can't be one, [`Error::Cancelled`],
-    /// [`Error::Disconnected`] when it went away meanwhile, [`Error::Protocol`] when it is not
-    /// an xmem of this version.
+    /// [`Error::BadPath`] where there can't be one, [`Error::Cancelled`], [`Error::Protocol`]
+    /// when it is not an xmem of this version.
     pub fn connect(self) -> Result<Subscriber> {
         if !(1..=MAX_LEASES).contains(&self.leases) {
             return Err(Error::InvalidSetting(format!(
@@ -81,16 +80,11 @@ impl SubscriberBuilder {
                 self.leases
             )));
         }
-        let canceller = match self.canceller {
-            Some(canceller) => canceller,
+        let canceller = match &self.canceller {
+            Some(canceller) => canceller.clone(),
             None => Canceller::new()?,
         };
-        let (link, position, control) = control::connect(
-            &self.channel,
-            (self.leases, self.delivery, self.name),
-            self.timeout,
-            &canceller,
-        )?;
+        let (link, position, control) = self.shake_hands(&canceller)?;
         let link = Arc::new(link);
         let thread = std::thread::Builder::new()
             .name("xmem-control".into())
@@ -120,6 +114,24 @@ impl SubscriberBuilder {
             canceller,
             thread: Some(thread),
         })
+    }
+}
+
+impl SubscriberBuilder {
+    /// Connects; once more, within the time there is, where the producer went away meanwhile.
+    fn shake_hands(&self, canceller: &Canceller) -> Result<(Link, u64, control::Control)> {
+        let deadline = Deadline::after(self.timeout);
+        loop {
+            let wanted = (self.leases, self.delivery, self.name.clone());
+            match control::connect(&self.channel, wanted, deadline, canceller) {
+                Err(Error::Disconnected(_) | Error::Stopped) if !deadline.has_passed() => {}
+                Err(Error::NoProducer { path, .. }) => {
+                    let waited = self.timeout.unwrap_or(Duration::MAX);
+                    return Err(Error::NoProducer { path, waited });
+                }
+                other => return other,
+            }
+        }
     }
 }
 
@@ -154,7 +166,7 @@ struct Pending {
     lease: u16,
     id: FrameId,
     meta: BufferMeta,
-    /// Where the extra bytes say they are, when they stand in a slot of their own.
+    /// Where the extra bytes say they are, when they stand in memory of their own.
     spilled: Option<(SegmentId, u64)>,
 }
 
@@ -210,7 +222,7 @@ impl Subscriber {
     /// gone: connect anew; [`Error::Protocol`] when it lies.
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Frame> {
         let deadline = Deadline::after(timeout);
-        let mut again = false;
+        let (mut again, mut starving) = (false, false);
         loop {
             let cancelled = self.canceller.wait()?;
             if std::mem::replace(&mut again, true) && deadline.has_passed() {
@@ -245,7 +257,9 @@ impl Subscriber {
                     }
                 }
                 Nothing::Starved => {
-                    self.starved += 1;
+                    if !std::mem::replace(&mut starving, true) {
+                        self.starved += 1;
+                    }
                     futex::wait_any(&[event, cancelled], deadline)?;
                 }
                 Nothing::Unannounced => {

@@ -27,9 +27,6 @@ const MAX_GREETING: usize = 64;
 /// How long no connection is accepted after the process had no descriptor left for one.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
-/// Most leases of one client, so that no client makes the producer take memory without measure.
-const MAX_CLIENT_LEASES: u32 = 64;
-
 pub(super) struct Control {
     writer: Arc<Writer>,
     listener: Listener,
@@ -111,8 +108,7 @@ impl Control {
         for number in 0..old {
             let (socket, process) = (events[2 + 2 * number], events[3 + 2 * number]);
             ended[number] = process.contains(PollFlags::IN)
-                || socket.intersects(PollFlags::HUP | PollFlags::ERR)
-                || (self.peers[number].is_overdue() && !socket.contains(PollFlags::IN));
+                || socket.intersects(PollFlags::HUP | PollFlags::ERR);
             if ended[number]
                 && let Some(id) = self.peers[number].client()
             {
@@ -120,8 +116,10 @@ impl Control {
             }
         }
         for number in 0..old {
-            if !ended[number] && events[2 + 2 * number].contains(PollFlags::IN) {
-                ended[number] = !self.attend(number);
+            // Who is late may have spoken since we looked.
+            let overdue = self.peers[number].is_overdue();
+            if !ended[number] && (overdue || events[2 + 2 * number].contains(PollFlags::IN)) {
+                ended[number] = !self.attend(number) || self.peers[number].is_overdue();
             }
         }
         self.update(&mut ended);
@@ -207,16 +205,6 @@ impl Control {
                     "there are {clients} clients already: raise max-clients of the producer"
                 ),
                 retryable: true,
-            });
-        }
-        if hello.leases > MAX_CLIENT_LEASES {
-            return Err(Error::Refused {
-                reason: format!(
-                    "{} leases wanted, the producer gives a client at most {MAX_CLIENT_LEASES}: \
-                     lower max-leases",
-                    hello.leases
-                ),
-                retryable: false,
             });
         }
         let (page, page_fd) = LeasePage::create(hello.leases)?;

@@ -36,11 +36,10 @@ pub(super) struct Control {
 pub(super) fn connect(
     channel: &Channel,
     (leases, delivery, name): (u32, Delivery, String),
-    timeout: Option<Duration>,
+    deadline: Deadline,
     cancel: &Canceller,
 ) -> Result<(Link, u64, Control)> {
-    let deadline = Deadline::after(timeout);
-    let socket = channel::connect(channel, timeout, cancel)?;
+    let socket = channel::connect(channel, deadline, cancel)?;
     let pidfd = pidfd::peer_pidfd(&socket);
     let hello = Message::Hello(Hello {
         leases,
@@ -61,7 +60,7 @@ pub(super) fn connect(
         if fds[0].revents().is_empty() && fds[2].revents().is_empty() {
             return Err(Error::NoProducer {
                 path: channel.socket_path()?,
-                waited: timeout.unwrap_or(Duration::MAX),
+                waited: Duration::MAX,
             });
         }
         match socket::receive(&socket, &mut buffer) {
@@ -131,7 +130,9 @@ impl Control {
                 Ok(Turn::More) => {}
                 Ok(Turn::Dropped) => return,
                 Ok(Turn::End(end)) => break end,
-                Err(error) => break End::Broken(error.to_string()),
+                Err(Error::Protocol(what)) => break End::Broken(what),
+                // Our own fault, for want of memory or descriptors.
+                Err(error) => break End::Dropped(error.to_string()),
             }
         };
         link.finish(end);
@@ -238,7 +239,7 @@ fn take_in(link: &Link, message: Message, fd: Option<OwnedFd>) -> Result<Turn> {
         Message::Bye { reason, text, .. } => {
             return Ok(Turn::End(match reason {
                 ByeReason::Stopped => End::Stopped,
-                ByeReason::Refused | ByeReason::Full => End::Broken(text),
+                ByeReason::Refused | ByeReason::Full => End::Dropped(text),
             }));
         }
         Message::Hello(_) | Message::Welcome(_) => {

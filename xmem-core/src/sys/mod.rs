@@ -1,6 +1,7 @@
 //! Floor 0: what the kernel gives, one thin, typed function a call.
 //!
-//! Nothing here knows a frame. This is the only user of `rustix`, `libc` and `memmap2`.
+//! Nothing here knows a frame. This is the only user of `libc` and `memmap2`; of `rustix` the rooms
+//! above use error numbers and calls on files that need no wrapping.
 
 pub(crate) mod clock;
 pub(crate) mod futex;

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::clock::Deadline;
@@ -57,8 +58,10 @@ pub(crate) fn peer_has_exited(socket: impl AsFd) -> bool {
             let now = Deadline::after(Some(Duration::ZERO));
             poll(&mut fds, now).is_ok() && !fds[0].revents().is_empty()
         }
-        // A process that can be seen from here and can't be opened is no more.
-        None => peer_credentials(socket).pid != 0,
+        None => {
+            let pid = Pid::from_raw(peer_credentials(socket).pid as i32);
+            pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(Errno::SRCH))
+        }
     }
 }
 

@@ -11,12 +11,14 @@ use crate::{Result, elements, parent, pipeline};
 pub const FRAMES: u64 = 840;
 /// Frames a second.
 pub const RATE: u64 = 60;
+/// The frame that a picture is made of.
+pub const PICTURED: u64 = FRAMES / 3;
 /// Pixels of a row.
 pub const WIDTH: u64 = 1280;
 /// Rows.
 pub const HEIGHT: u64 = 720;
-/// Bytes of a decoded picture: brightness, and two planes of colour at a quarter of the size.
-pub const PICTURE: u64 = WIDTH * HEIGHT * 3 / 2;
+/// Bytes of a decoded frame: brightness, and two planes of colour at a quarter of the size.
+pub const FRAME_BYTES: u64 = WIDTH * HEIGHT * 3 / 2;
 
 /// Writes the clip to a file.
 ///

@@ -11,10 +11,7 @@ use crate::{Result, parent};
 /// Receives until the stream ends.
 pub fn main() -> Result<()> {
     parent::tell(&Report::Started);
-    let mut subscriber = Subscriber::builder(Channel::name("demo"))
-        .name("meter")
-        .connect_timeout(None)
-        .connect()?;
+    let mut subscriber = connect()?;
     let mut segments = Segments::default();
     // Frames stay as they are for as long as they are held: no need to copy the last one.
     let mut previous: Option<(Frame, Layout)> = None;
@@ -46,6 +43,22 @@ pub fn main() -> Result<()> {
     }
     parent::tell(&Report::Ended);
     Ok(())
+}
+
+/// Connects, for as long as it takes. A producer that has not a moment to shake hands, on a machine
+/// that is more than busy, is asked again.
+fn connect() -> Result<Subscriber> {
+    let builder = Subscriber::builder(Channel::name("demo"))
+        .name("meter")
+        .connect_timeout(None);
+    loop {
+        match builder.clone().connect() {
+            Err(error @ Error::Disconnected(_)) => {
+                parent::tell(&Report::Warned(error.to_string()));
+            }
+            other => return Ok(other?),
+        }
+    }
 }
 
 fn fingerprint(frame: &Frame, layout: &Layout) -> u64 {

@@ -65,7 +65,7 @@ pub struct Figures {
 /// The demo to a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// The viewer: write the next frame to this file, as PNG.
+    /// The viewer: write one of the frames to this file, as PNG.
     Picture(PathBuf),
     /// The producer: the stream may end when the clip does.
     MayEnd,

@@ -24,7 +24,7 @@ struct Act {
 }
 
 /// The acts, one after the other. Nothing here goes by the clock, so a slow machine shows the same.
-const ACTS: [Act; 10] = [
+const ACTS: [Act; 9] = [
     Act {
         cue: "the show to begin",
         is_due: |_| true,
@@ -42,7 +42,10 @@ const ACTS: [Act; 10] = [
     Act {
         cue: "the clip to be encoded",
         is_due: |stage| stage.has_ended(Role::Encoder),
-        perform: |stage| stage.start(Role::Viewer, "starts, and waits for a producer"),
+        perform: |stage| {
+            stage.start(Role::Viewer, "starts, and waits for a producer")?;
+            stage.order(Role::Viewer, &Order::Picture(stage.picture.clone()))
+        },
     },
     Act {
         cue: "the viewer to be up",
@@ -61,11 +64,6 @@ const ACTS: [Act; 10] = [
         cue: "the meter to receive",
         is_due: |stage| has_published(stage, 8) && has_received(stage, Role::Meter),
         perform: |stage| stage.start(Role::Phoenix, "starts"),
-    },
-    Act {
-        cue: "a frame for a picture",
-        is_due: |stage| has_published(stage, 30),
-        perform: |stage| stage.order(Role::Viewer, &Order::Picture(stage.picture.clone())),
     },
     Act {
         cue: "the phoenix to receive",

@@ -92,7 +92,7 @@ fn every_byte(stage: &Stage) -> Check {
         });
     }
     let equal = stage.ledger.equal();
-    let gigabytes = (equal * clip::PICTURE) as f64 / 1e9;
+    let gigabytes = (equal * clip::FRAME_BYTES) as f64 / 1e9;
     let claim = format!("{equal} frames received, {gigabytes:.2} GB, all equal");
     Check::new("every byte compared", claim, objections)
 }
@@ -171,11 +171,11 @@ fn picture(stage: &Stage) -> Check {
         .is_ok_and(|()| signature == *b"\x89PNG\r\n\x1a\n");
     let path = place::from_here(&stage.picture);
     objections.unless(is_png, || format!("there is none in {path}"));
-    Check::new(
-        "picture",
-        format!("a received frame is in {path}"),
-        objections,
-    )
+    let claim = format!(
+        "frame {} is in {path}, as the viewer received it",
+        clip::PICTURED
+    );
+    Check::new("picture", claim, objections)
 }
 
 /// Nothing must be left.

@@ -1,7 +1,7 @@
 //! A client with GStreamer: the viewer, and the phoenix.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::inspector::Inspector;
 use crate::mapping::Access;
 use crate::report::{Order, Report, Sight};
 use crate::role::Role;
-use crate::{Result, elements, parent, pipeline};
+use crate::{Result, clip, elements, parent, pipeline};
 
 /// Waits for its producer for as long as it takes, and receives every frame.
 const PIPELINE: &str = "xmemsrc name=source channel=demo connection-timeout=18446744073709551615 \
@@ -31,7 +31,7 @@ pub fn main(role: Role, orders: Receiver<Order>) -> Result<()> {
         inspector: Inspector::default(),
         orders,
         held: VecDeque::new(),
-        holds: frames_held(role),
+        role,
     });
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let at = parent::now();
@@ -67,25 +67,29 @@ struct Watch {
     orders: Receiver<Order>,
     /// The newest frames, kept from being written again.
     held: VecDeque<gst::Buffer>,
-    holds: usize,
+    role: Role,
 }
 
 impl Watch {
     fn receive(&mut self, at: u64, pad: &gst::Pad, buffer: &gst::Buffer) -> Result<()> {
         let (print, access) = self.inspector.look(pad, buffer)?;
+        let seq = CustomMeta::from_buffer(buffer, "XmemBufferMeta")?
+            .structure()
+            .get("seq")?;
         parent::tell(&Report::Received(Sight {
-            seq: CustomMeta::from_buffer(buffer, "XmemBufferMeta")?
-                .structure()
-                .get("seq")?,
+            seq,
             at,
             print,
             in_place: access == Some(Access::ReadOnly),
         }));
-        if let Ok(Order::Picture(path)) = self.orders.try_recv() {
+        if self.role == Role::Viewer
+            && seq == clip::PICTURED
+            && let Ok(Order::Picture(path)) = self.orders.recv()
+        {
             take_picture(pad, buffer, path);
         }
         self.held.push_back(buffer.clone());
-        while self.held.len() > self.holds {
+        while self.held.len() > frames_held(self.role) {
             self.held.pop_front();
         }
         Ok(())
@@ -94,7 +98,7 @@ impl Watch {
 
 /// Writes the frame to a file, as PNG, on a thread of its own: the frame is not written again as
 /// long as that takes, and the stream goes on.
-fn take_picture(pad: &gst::Pad, buffer: &gst::Buffer, path: std::path::PathBuf) {
+fn take_picture(pad: &gst::Pad, buffer: &gst::Buffer, path: PathBuf) {
     let sample = gst::Sample::builder()
         .buffer(buffer)
         .caps_if_some(pad.current_caps().as_ref())

@@ -98,7 +98,7 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Max buffers")
             .blurb(
                 "Slots in shared memory at most; a client whose leases do not fit is refused \
-                 (0 = as many as upstream and the clients need)",
+                 (0 = as many as upstream and the clients need, up to 512)",
             )
             .maximum(2048)
             .default_value(defaults.max_buffers)
@@ -130,7 +130,7 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Wait for a connection")
             .blurb("Hold the stream while no client is connected")
             .default_value(defaults.wait_for_connection)
-            .mutable_playing()
+            .mutable_ready()
             .build(),
         glib::ParamSpecUInt::builder("num-clients")
             .nick("Number of clients")

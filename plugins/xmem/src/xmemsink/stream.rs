@@ -70,9 +70,11 @@ impl Stream {
             true => self.canceller.cancel(),
             false => self.canceller.reset(),
         }
-        let mut pools = lock(&self.pools);
-        pools.retain(|pool| pool.upgrade().is_some());
-        let pools: Vec<_> = pools.iter().filter_map(glib::WeakRef::upgrade).collect();
+        let pools: Vec<_> = {
+            let mut pools = lock(&self.pools);
+            pools.retain(|pool| pool.upgrade().is_some());
+            pools.iter().filter_map(glib::WeakRef::upgrade).collect()
+        };
         for pool in pools {
             pool.set_sink_flushing(flushing);
         }

@@ -1,7 +1,7 @@
 //! One run of the source, from start to stop: its connection, and how a frame becomes a buffer.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gst::glib::object::IsA;
 use xmem_core::{Canceller, Channel, Error, Frame, Result, Subscriber};
@@ -117,31 +117,17 @@ impl Receiver {
         }
     }
 
-    /// Connects, once more where the producer went away meanwhile.
     fn connect(&self, timeout: Option<Duration>) -> Result<Subscriber> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        loop {
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let connected = Subscriber::builder(self.channel.clone())
-                .name(&self.name)
-                .leases(self.leases)
-                .delivery(match self.delivery {
-                    Delivery::InOrder => xmem_core::Delivery::InOrder,
-                    Delivery::Latest => xmem_core::Delivery::Latest,
-                })
-                .connect_timeout(left)
-                .canceller(self.canceller.clone())
-                .connect();
-            match connected {
-                Err(Error::Disconnected(_) | Error::Stopped)
-                    if left.is_none_or(|left| !left.is_zero()) => {}
-                Err(Error::NoProducer { path, .. }) => {
-                    let waited = timeout.unwrap_or(Duration::MAX);
-                    return Err(Error::NoProducer { path, waited });
-                }
-                other => return other,
-            }
-        }
+        Subscriber::builder(self.channel.clone())
+            .name(&self.name)
+            .leases(self.leases)
+            .delivery(match self.delivery {
+                Delivery::InOrder => xmem_core::Delivery::InOrder,
+                Delivery::Latest => xmem_core::Delivery::Latest,
+            })
+            .connect_timeout(timeout)
+            .canceller(self.canceller.clone())
+            .connect()
     }
 
     fn disconnect(&mut self) {

@@ -1,0 +1,243 @@
+//! The client's role.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use xmem_core::{Canceller, Channel, Delivery, Error, Frame, Result, Subscriber};
+use xmem_tests::{Line, pattern};
+
+use crate::usage::{fork, page_faults};
+use crate::{Herald, Worker};
+
+/// What both threads know.
+struct Shared {
+    canceller: Canceller,
+    halt: AtomicBool,
+    /// Frames that `hold` has received and `release` gives back.
+    held: Mutex<Vec<Frame>>,
+    frames: AtomicU64,
+    next: AtomicU64,
+    missed: AtomicU64,
+    connects: AtomicU64,
+}
+
+/// What the worker has.
+struct Client {
+    settings: Line,
+    shared: Arc<Shared>,
+    subscriber: Option<Subscriber>,
+}
+
+/// `leases`, `delivery=latest`, `name`, `timeout-ms` (of connecting; without it for ever).
+pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
+    let shared = Arc::new(Shared {
+        canceller: Canceller::new()?,
+        halt: AtomicBool::new(false),
+        held: Mutex::default(),
+        frames: AtomicU64::new(0),
+        next: AtomicU64::new(0),
+        missed: AtomicU64::new(0),
+        connects: AtomicU64::new(0),
+    });
+    println!("ready");
+    let herald = shared.clone();
+    let mut client = Client {
+        settings: settings.clone(),
+        shared,
+        subscriber: None,
+    };
+    Ok((
+        Box::new(move |order| client.obey(order)),
+        Box::new(move |order| herald.obey_at_once(order)),
+    ))
+}
+
+impl Shared {
+    fn obey_at_once(&self, order: &Line) -> Option<Line> {
+        match order.word.as_str() {
+            "cancel" => self.canceller.cancel(),
+            "reset" => self.canceller.reset(),
+            "halt" => {
+                self.halt.store(true, Ordering::Relaxed);
+                self.canceller.cancel();
+            }
+            "release" => {
+                let mut held = self.held.lock().expect("no panic holds it");
+                let count = order.number("count") as usize;
+                let released: Vec<_> = held.drain(..count).collect();
+                drop(held);
+                drop(released);
+            }
+            "check-held" => {
+                // They have not changed since they were received.
+                let held = self.held.lock().expect("no panic holds it");
+                held.iter().for_each(check);
+            }
+            "progress" => {
+                return Some(
+                    Line::new("progress")
+                        .with("frames", self.frames.load(Ordering::Relaxed))
+                        .with("next", self.next.load(Ordering::Relaxed))
+                        .with("missed", self.missed.load(Ordering::Relaxed))
+                        .with("connects", self.connects.load(Ordering::Relaxed)),
+                );
+            }
+            "fork" => return Some(fork()),
+            _ => return None,
+        }
+        Some(Line::new("heard"))
+    }
+
+    fn note(&self, frame: &Frame) {
+        check(frame);
+        self.frames.fetch_add(1, Ordering::Relaxed);
+        self.next.store(frame.seq() + 1, Ordering::Relaxed);
+        self.missed.fetch_add(frame.missed(), Ordering::Relaxed);
+    }
+}
+
+/// A frame that is not what it must be ends the process, and so fails the test.
+fn check(frame: &Frame) {
+    if let Err(problem) = pattern::check(frame) {
+        panic!("{problem}");
+    }
+}
+
+impl Client {
+    fn obey(&mut self, order: &Line) -> Result<Line> {
+        match order.word.as_str() {
+            "connect" => {
+                self.connect()?;
+                Ok(Line::new("connected"))
+            }
+            "disconnect" => {
+                self.subscriber = None;
+                Ok(Line::new("disconnected"))
+            }
+            "receive" => self.receive(order),
+            "look" => self.look(order),
+            "hold" => self.hold(order),
+            "run" => self.run(),
+            "cycle" => {
+                for _ in 0..order.number("count") {
+                    self.connect()?;
+                    let frame = self.subscriber().receive(None)?;
+                    check(&frame);
+                    drop(frame);
+                    self.subscriber = None;
+                }
+                Ok(Line::new("cycled"))
+            }
+            other => panic!("{other:?} is not an order for a client"),
+        }
+    }
+
+    fn connect(&mut self) -> Result<()> {
+        let number = |key| self.settings.get_number(key);
+        let timeout = number("timeout-ms").map(Duration::from_millis);
+        let mut builder = Subscriber::builder(Channel::name(self.settings.text("channel")))
+            .canceller(self.shared.canceller.clone())
+            .connect_timeout(timeout);
+        if let Some(leases) = number("leases") {
+            builder = builder.leases(leases as u32);
+        }
+        if self.settings.get("delivery") == Some("latest") {
+            builder = builder.delivery(Delivery::Latest);
+        }
+        if let Some(name) = self.settings.get("name") {
+            builder = builder.name(name);
+        }
+        self.subscriber = None;
+        self.subscriber = Some(builder.connect()?);
+        self.shared.connects.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn subscriber(&mut self) -> &mut Subscriber {
+        self.subscriber.as_mut().expect("connect comes first")
+    }
+
+    /// Receives `count` frames and checks them, each for `work-us` longer.
+    fn receive(&mut self, order: &Line) -> Result<Line> {
+        let timeout = order.get_number("timeout-ms").map(Duration::from_millis);
+        let work = Duration::from_micros(order.get_number("work-us").unwrap_or(0));
+        let warm_up = order.get_number("warm-up").unwrap_or(0);
+        let shared = self.shared.clone();
+        println!("receiving");
+        let mut first = None;
+        let mut missed = 0;
+        let mut faults = page_faults();
+        let count = order.number("count");
+        for done in 0..count {
+            if done == warm_up {
+                faults = page_faults();
+            }
+            let frame = self.subscriber().receive(timeout)?;
+            first.get_or_insert(frame.seq());
+            missed += frame.missed();
+            shared.note(&frame);
+            if !work.is_zero() {
+                std::thread::sleep(work);
+            }
+        }
+        let faults = page_faults() - faults;
+        Ok(Line::new("received")
+            .with("count", count)
+            .with("first", first.unwrap_or(0))
+            .with("next", shared.next.load(Ordering::Relaxed))
+            .with("missed", missed)
+            .with("starved", self.subscriber().starved())
+            .with("faults", faults))
+    }
+
+    /// Receives `count` frames without ever waiting for one.
+    fn look(&mut self, order: &Line) -> Result<Line> {
+        let shared = self.shared.clone();
+        println!("looking");
+        for _ in 0..order.number("count") {
+            let frame = loop {
+                match self.subscriber().receive(Some(Duration::ZERO)) {
+                    Err(Error::TimedOut) => std::hint::spin_loop(),
+                    other => break other?,
+                }
+            };
+            shared.note(&frame);
+        }
+        Ok(Line::new("received"))
+    }
+
+    /// Receives `count` frames and keeps them.
+    fn hold(&mut self, order: &Line) -> Result<Line> {
+        let shared = self.shared.clone();
+        for _ in 0..order.number("count") {
+            let frame = self.subscriber().receive(None)?;
+            shared.note(&frame);
+            shared.held.lock().expect("no panic holds it").push(frame);
+        }
+        Ok(Line::new("holding"))
+    }
+
+    /// Receives until `halt`, connecting again whenever that can help.
+    fn run(&mut self) -> Result<Line> {
+        let shared = self.shared.clone();
+        shared.halt.store(false, Ordering::Relaxed);
+        println!("running");
+        loop {
+            let result = match &mut self.subscriber {
+                Some(subscriber) => subscriber.receive(None).map(|frame| shared.note(&frame)),
+                None => self.connect(),
+            };
+            match result {
+                Ok(()) => {}
+                Err(Error::Cancelled) if shared.halt.load(Ordering::Relaxed) => {
+                    self.subscriber = None;
+                    shared.canceller.reset();
+                    return Ok(Line::new("halted"));
+                }
+                Err(error) if error.is_retryable() => self.subscriber = None,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A producer or a client for tests to order about: `xmem-test-peer producer|client channel=NAME ...`
+//!
+//! Orders come as lines on the standard input, answers go as lines to the standard output. One
+//! thread, `worker`, obeys the orders one after the other; those that must not wait behind a
+//! waiting one (`cancel`, `halt`, ...) are obeyed by the thread that reads them. `failed` tells of
+//! an error of xmem, a line that starts otherwise than expected of a bug. The process ends with
+//! its input.
+
+mod client;
+mod producer;
+mod usage;
+
+use std::io::BufRead;
+use std::sync::mpsc::channel;
+
+use xmem_core::Error;
+use xmem_tests::Line;
+
+/// Obeys orders, one after the other; each returns its answer.
+type Worker = Box<dyn FnMut(&Line) -> xmem_core::Result<Line> + Send>;
+
+/// Obeys orders at once, where it knows them.
+type Herald = Box<dyn Fn(&Line) -> Option<Line>>;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let settings = Line::parse(&arguments.join(" "));
+    let role = match settings.word.as_str() {
+        "producer" => producer::start(&settings),
+        "client" => client::start(&settings),
+        other => panic!("{other:?} is not a role"),
+    };
+    let (worker, herald) = match role {
+        Ok(role) => role,
+        Err(error) => {
+            println!("{}", failed(&error));
+            return;
+        }
+    };
+    let (orders, queue) = channel::<Line>();
+    let worker = std::thread::Builder::new()
+        .name("worker".into())
+        .spawn(move || work(worker, queue))
+        .expect("a thread starts");
+    for line in std::io::stdin().lock().lines() {
+        let Ok(line) = line else { break };
+        let line = Line::parse(&line);
+        match herald(&line) {
+            Some(answer) => println!("{answer}"),
+            None if line.word == "exit" => {
+                // Everything is dropped by the worker, in good order, after what it has to do.
+                drop(orders);
+                worker.join().expect("the worker does not panic");
+                return;
+            }
+            None => orders.send(line).expect("the worker works"),
+        }
+    }
+    // Nobody gives orders any more, whatever the worker does.
+    std::process::exit(1);
+}
+
+fn work(mut worker: Worker, queue: std::sync::mpsc::Receiver<Line>) {
+    // Should it panic, the test must not wait for it.
+    let bomb = Bomb;
+    for order in queue {
+        match worker(&order) {
+            Ok(answer) => println!("{answer}"),
+            Err(error) => println!("{}", failed(&error)),
+        }
+    }
+    drop(worker);
+    std::mem::forget(bomb);
+}
+
+/// Ends the process with the thread.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        std::process::exit(2);
+    }
+}
+
+/// An error as an answer.
+fn failed(error: &Error) -> Line {
+    let debug = format!("{error:?}");
+    let kind = debug.split([' ', '(', '{']).next().unwrap_or_default();
+    Line::new("failed")
+        .with("kind", kind)
+        .with("retryable", error.is_retryable())
+        .with("text", error)
+}

@@ -1,0 +1,151 @@
+//! The producer's role.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use xmem_core::{Canceller, Channel, Overflow, Publisher, Result};
+use xmem_tests::{Line, pattern};
+
+use crate::usage::{fork, page_faults};
+use crate::{Herald, Worker};
+
+/// What both threads know.
+struct Shared {
+    publisher: Publisher,
+    canceller: Canceller,
+    halt: AtomicBool,
+}
+
+/// Opens the channel: `slots`, `slot-size`, `max-slots`, `max-clients`, `block` (ms), `name`.
+pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
+    let canceller = Canceller::new()?;
+    let mut builder =
+        Publisher::builder(Channel::name(settings.text("channel"))).canceller(canceller.clone());
+    if let Some(slots) = settings.get_number("slots") {
+        builder = builder.slots(slots as u32);
+    }
+    if let Some(bytes) = settings.get_number("slot-size") {
+        builder = builder.slot_size(bytes as usize);
+    }
+    if let Some(slots) = settings.get_number("max-slots") {
+        builder = builder.max_slots(slots as u32);
+    }
+    if let Some(clients) = settings.get_number("max-clients") {
+        builder = builder.max_clients(clients as u32);
+    }
+    if let Some(timeout) = settings.get_number("block") {
+        let timeout = Duration::from_millis(timeout);
+        builder = builder.overflow(Overflow::Block { timeout });
+    }
+    if let Some(name) = settings.get("name") {
+        builder = builder.producer_name(name);
+    }
+    let publisher = builder.open()?;
+    println!(
+        "{}",
+        Line::new("opened").with("text", publisher.socket_path().display())
+    );
+    let shared = Arc::new(Shared {
+        publisher,
+        canceller,
+        halt: AtomicBool::new(false),
+    });
+    let herald = shared.clone();
+    let mut next = 0;
+    Ok((
+        Box::new(move |order| shared.obey(order, &mut next)),
+        Box::new(move |order| herald.obey_at_once(order)),
+    ))
+}
+
+impl Shared {
+    fn obey_at_once(&self, order: &Line) -> Option<Line> {
+        match order.word.as_str() {
+            "cancel" => self.canceller.cancel(),
+            "halt" => self.halt.store(true, Ordering::Relaxed),
+            "fork" => return Some(fork()),
+            "stats" => {
+                let stats = self.publisher.stats();
+                let sum = |of: fn(&xmem_core::ClientStats) -> u64| {
+                    stats.clients.iter().map(of).sum::<u64>()
+                };
+                return Some(
+                    Line::new("stats")
+                        .with("published", stats.published)
+                        .with("slots", stats.slots)
+                        .with("segments", stats.segments)
+                        .with("bytes", stats.bytes)
+                        .with("clients", stats.clients.len())
+                        .with("held", sum(|client| u64::from(client.held)))
+                        .with("missed", sum(|client| client.missed)),
+                );
+            }
+            _ => return None,
+        }
+        Some(Line::new("heard"))
+    }
+
+    /// `publish` and `run` (until `halt`): `count`, `size`, `grow` (bytes a frame), `extra`,
+    /// `period-us`, `hold` (how many published frames are kept).
+    fn obey(&self, order: &Line, next: &mut u64) -> Result<Line> {
+        match order.word.as_str() {
+            "publish" => self.publish(order, next, order.number("count")),
+            "run" => {
+                println!("running");
+                self.publish(order, next, u64::MAX)
+            }
+            "format" => {
+                self.publisher.set_format(order.text("text"))?;
+                Ok(Line::new("formatted"))
+            }
+            "wait-for-clients" => {
+                let count = order.number("count") as usize;
+                self.publisher.wait_for_clients(count, None)?;
+                Ok(Line::new("clients"))
+            }
+            "eos" => {
+                self.publisher.end_stream();
+                Ok(Line::new("ended"))
+            }
+            "close" => {
+                self.publisher.close();
+                Ok(Line::new("closed"))
+            }
+            other => panic!("{other:?} is not an order for a producer"),
+        }
+    }
+
+    fn publish(&self, order: &Line, next: &mut u64, count: u64) -> Result<Line> {
+        let number = |key| order.get_number(key).unwrap_or(0);
+        let (mut size, grow) = (number("size") as usize, number("grow") as usize);
+        let extra = number("extra") as usize;
+        let period = Duration::from_micros(number("period-us"));
+        let warm_up = number("warm-up");
+        self.halt.store(false, Ordering::Relaxed);
+        let start = Instant::now();
+        let mut due = start;
+        let mut faults = page_faults();
+        let mut done = 0;
+        while done < count && !self.halt.load(Ordering::Relaxed) {
+            if done == warm_up {
+                faults = page_faults();
+            }
+            let mut frame = self.publisher.acquire(size)?;
+            pattern::fill(&mut frame, *next, extra)?;
+            frame.publish()?;
+            *next += 1;
+            done += 1;
+            size += grow;
+            if !period.is_zero() {
+                due += period;
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+        }
+        Ok(Line::new("published")
+            .with("count", done)
+            .with("next", *next)
+            .with("us", start.elapsed().as_micros())
+            .with("faults", page_faults() - faults))
+    }
+}

@@ -1,0 +1,137 @@
+//! A pipeline for tests to order about:
+//! `xmem-test-pipeline [--report ELEMENT.PAD | --inspect ELEMENT.PAD | --count ELEMENT.PAD]... DESCRIPTION`
+//!
+//! `--report` tells of every buffer that passes the pad, with a digest of what it holds; `--inspect`
+//! of all that the buffer says besides, and tries to write to it; `--count` reads every buffer and
+//! keeps quiet. `--report-bytes` and `--inspect-bytes` take a buffer's bytes one by one, where
+//! the others take the visible picture of raw video.
+//!
+//! Orders come as lines on the standard input; each is answered with a line that has its number.
+//! Lines about buffers, events, messages, signals and notifications come whenever they do. The
+//! process ends with its input.
+
+mod digest;
+mod orders;
+mod push;
+mod watch;
+
+use std::io::BufRead;
+
+use gst::prelude::*;
+use xmem_tests::Line;
+
+fn main() {
+    gst::init().expect("GStreamer starts");
+    let mut arguments = std::env::args().skip(1);
+    let mut watches = Vec::new();
+    let description = loop {
+        match arguments.next().expect("a description of a pipeline") {
+            option if option.starts_with("--") => {
+                let pad = arguments.next().expect("an element and its pad");
+                watches.push((option, pad));
+            }
+            description => break description,
+        }
+    };
+    let pipeline = match gst::parse::launch(&description) {
+        Ok(element) => element
+            .downcast::<gst::Pipeline>()
+            .expect("more than one element"),
+        Err(error) => {
+            println!("{}", Line::new("invalid").with("text", error));
+            return;
+        }
+    };
+    let watches = watches
+        .iter()
+        .map(|(option, pad)| watch::start(&pipeline, option, pad))
+        .collect::<Vec<_>>();
+    report_clients(&pipeline);
+    let bus = pipeline.bus().expect("a pipeline has a bus");
+    std::thread::Builder::new()
+        .name("bus".into())
+        .spawn(move || {
+            let messages = bus.iter_timed(gst::ClockTime::NONE);
+            messages.filter_map(|message| told(&message)).for_each(say);
+        })
+        .expect("a thread starts");
+    say(Line::new("ready"));
+    for (number, line) in std::io::stdin().lock().lines().enumerate() {
+        let Ok(line) = line else { break };
+        let answer = match line.trim() {
+            "exit" => {
+                pipeline
+                    .set_state(gst::State::Null)
+                    .expect("to NULL there is always a way");
+                return;
+            }
+            order => orders::obey(&pipeline, &watches, &Line::parse(order)),
+        };
+        say(answer.with("order", number));
+    }
+    // Nobody gives orders any more, whatever state the pipeline is in.
+    std::process::exit(1);
+}
+
+fn say(line: Line) {
+    println!("{line}");
+}
+
+/// Tells of every client that comes to a sink of the pipeline, or goes.
+fn report_clients(pipeline: &gst::Pipeline) {
+    for sink in pipeline.iterate_all_by_element_factory_name("xmemsink") {
+        let Ok(sink) = sink else { continue };
+        for signal in ["client-connected", "client-disconnected"] {
+            sink.connect(signal, false, move |values| {
+                let from = values[0].get::<gst::Element>().expect("the sink");
+                let client = values[1].get::<i32>().expect("a client's number");
+                let line = Line::new("signal").with("name", signal);
+                say(line.with("from", from.name()).with("client", client));
+                None
+            });
+        }
+        sink.connect_notify(Some("num-clients"), |sink, _| {
+            let clients = sink.property::<u32>("num-clients");
+            let line = Line::new("notify").with("property", "num-clients");
+            say(line.with("from", sink.name()).with("value", clients));
+        });
+    }
+}
+
+/// What a message says, for those that a test may want to know of.
+fn told(message: &gst::Message) -> Option<Line> {
+    let from = message.src().map(|src| src.name());
+    let line = Line::new("message").with("from", from.as_deref().unwrap_or("nobody"));
+    let problem = |line: Line, word: &str, error: gst::glib::Error, debug: Option<&str>| {
+        let debug = debug.unwrap_or_default().replace(char::is_whitespace, "_");
+        line.with("type", word)
+            .with("kind", kind(&error))
+            .with("debug", debug)
+            .with("text", error.message())
+    };
+    match message.view() {
+        gst::MessageView::Eos(_) => Some(line.with("type", "eos")),
+        gst::MessageView::Error(error) => {
+            let debug = error.debug();
+            Some(problem(line, "error", error.error(), debug.as_deref()))
+        }
+        gst::MessageView::Warning(warning) => {
+            let debug = warning.debug();
+            Some(problem(line, "warning", warning.error(), debug.as_deref()))
+        }
+        _ => None,
+    }
+}
+
+/// The name of an error's code: `Resource.Busy`, for example.
+fn kind(error: &gst::glib::Error) -> String {
+    if let Some(kind) = error.kind::<gst::ResourceError>() {
+        format!("Resource.{kind:?}")
+    } else if let Some(kind) = error.kind::<gst::CoreError>() {
+        format!("Core.{kind:?}")
+    } else if let Some(kind) = error.kind::<gst::StreamError>() {
+        format!("Stream.{kind:?}")
+    } else {
+        error.domain().as_str().to_string()
+    }
+}

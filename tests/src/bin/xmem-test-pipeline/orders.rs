@@ -1,0 +1,197 @@
+//! What the pipeline is told to do.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use gst::prelude::*;
+use xmem_tests::Line;
+
+use crate::push::push;
+use crate::watch::Watch;
+
+/// How long `settle` waits for a state.
+const SETTLING: gst::ClockTime = gst::ClockTime::from_seconds(20);
+
+/// Does what an order says, and tells what came of it and how long it took (`ms`).
+pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Line) -> Line {
+    let element = |key: &str| {
+        let name = order.text(key);
+        let element = pipeline.by_name(name);
+        element.unwrap_or_else(|| panic!("no element {name:?}"))
+    };
+    let watch = || {
+        let name = order.text("at");
+        let watch = watches.iter().find(|watch| watch.name == name);
+        watch.unwrap_or_else(|| panic!("{name:?} is not watched"))
+    };
+    let target = || match order.get("of") {
+        Some(_) => element("of"),
+        None => pipeline.clone().upcast(),
+    };
+    let started = Instant::now();
+    let answer = match order.word.as_str() {
+        // state to=playing [of=ELEMENT]
+        "state" => set_state(&target(), state(order.text("to"))),
+        // settle [of=ELEMENT]
+        "settle" => {
+            let (result, current, pending) = target().state(SETTLING);
+            Line::new("settled")
+                .with("result", outcome(result))
+                .with("state", format!("{current:?}"))
+                .with("pending", format!("{pending:?}"))
+        }
+        // cycle count=1000
+        "cycle" => cycle(pipeline, order.number("count")),
+        // stats of=ELEMENT
+        "stats" => stats(&element("of")),
+        // get of=ELEMENT property=NAME
+        "get" => {
+            let value = element("of").property_value(order.text("property"));
+            let text = value.transform::<String>().expect("it can be told");
+            let text = text.get::<Option<String>>().expect("a text");
+            Line::new("value").with("text", text.unwrap_or_default())
+        }
+        // set of=ELEMENT property=NAME text=VALUE
+        "set" => {
+            element("of").set_property_from_str(order.text("property"), order.text("text"));
+            Line::new("set")
+        }
+        // push from=SRC ...
+        "push" => push(&element("from"), order),
+        // end from=SRC
+        "end" => {
+            let flow: gst::FlowReturn = element("from").emit_by_name("end-of-stream", &[]);
+            Line::new("ended").with("flow", format!("{flow:?}"))
+        }
+        // eos
+        "eos" => Line::new("ended").with("sent", pipeline.send_event(gst::event::Eos::new())),
+        // flush of=ELEMENT
+        "flush" => {
+            let started = element("of").send_event(gst::event::FlushStart::new());
+            let stopped = element("of").send_event(gst::event::FlushStop::new(true));
+            Line::new("flushed")
+                .with("start", started)
+                .with("stop", stopped)
+        }
+        // seek
+        "seek" => {
+            let sought = pipeline.seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::ZERO);
+            Line::new("sought").with("done", sought.is_ok())
+        }
+        // base-time
+        "base-time" => {
+            let base_time = pipeline.base_time().map_or(0, gst::ClockTime::nseconds);
+            Line::new("base-time").with("ns", base_time)
+        }
+        // formats
+        "formats" => {
+            let formats = gst_video::VideoFormat::iter_raw().map(|format| format.to_string());
+            Line::new("formats").with("text", formats.collect::<Vec<_>>().join(","))
+        }
+        // videotestsrc-formats
+        "videotestsrc-formats" => {
+            let factory = gst::ElementFactory::find("videotestsrc").expect("videotestsrc");
+            let templates = factory.static_pad_templates();
+            let caps = templates.iter().next().expect("it has a pad").caps();
+            let raw = caps.structure(0).expect("it makes raw video").to_owned();
+            let formats = raw.get::<gst::List>("format").expect("many formats");
+            let formats = formats
+                .iter()
+                .filter_map(|format| format.get::<&str>().ok());
+            Line::new("formats").with("text", formats.collect::<Vec<_>>().join(","))
+        }
+        // latency [of=ELEMENT]
+        "latency" => {
+            let mut query = gst::query::Latency::new();
+            let answered = target().query(&mut query);
+            let (live, least, most) = query.result();
+            Line::new("latency")
+                .with("answered", answered)
+                .with("live", live)
+                .with("min", least.nseconds())
+                .with(
+                    "max",
+                    most.map_or("none".into(), |most| most.nseconds().to_string()),
+                )
+        }
+        // watched at=ELEMENT.PAD
+        "watched" => Line::new("watched")
+            .with("count", watch().count.load(Ordering::Relaxed))
+            .with("digest", watch().digest.load(Ordering::Relaxed)),
+        // hold at=ELEMENT.PAD count=3
+        "hold" => {
+            watch().hold(order.number("count") as usize);
+            Line::new("held")
+        }
+        // scribble at=ELEMENT.PAD
+        "scribble" => {
+            let (refused, allowed) = watch().scribble();
+            Line::new("scribbled")
+                .with("refused", refused)
+                .with("allowed", allowed)
+        }
+        other => panic!("{other:?} is not an order"),
+    };
+    answer.with("ms", started.elapsed().as_millis())
+}
+
+fn state(name: &str) -> gst::State {
+    match name {
+        "null" => gst::State::Null,
+        "ready" => gst::State::Ready,
+        "paused" => gst::State::Paused,
+        "playing" => gst::State::Playing,
+        _ => panic!("{name:?} is not a state"),
+    }
+}
+
+fn outcome(result: Result<gst::StateChangeSuccess, gst::StateChangeError>) -> String {
+    match result {
+        Ok(success) => format!("{success:?}"),
+        Err(_) => "Failure".into(),
+    }
+}
+
+fn set_state(element: &gst::Element, state: gst::State) -> Line {
+    let result = element.set_state(state);
+    Line::new("changed").with("result", outcome(result))
+}
+
+/// Goes up to PLAYING and down to NULL again, without a pause.
+fn cycle(pipeline: &gst::Pipeline, count: u64) -> Line {
+    for _ in 0..count {
+        for name in ["ready", "paused", "playing", "null"] {
+            if pipeline.set_state(state(name)).is_err() {
+                return Line::new("cycled").with("result", format!("failed-at-{name}"));
+            }
+        }
+    }
+    Line::new("cycled").with("result", "Success")
+}
+
+/// The fields of an element's figures; those of client 0 are `client-0-pid` and so on.
+fn stats(element: &gst::Element) -> Line {
+    let figures = element.property::<gst::Structure>("stats");
+    let mut line = Line::new("stats");
+    for (name, value) in figures.iter() {
+        if let Ok(array) = value.get::<gst::Array>() {
+            line = line.with(name, array.len());
+            for (number, entry) in array.iter().enumerate() {
+                let entry = entry.get::<gst::Structure>().expect("a structure");
+                for (field, value) in entry.iter() {
+                    line = line.with(&format!("client-{number}-{field}"), told(value));
+                }
+            }
+        } else {
+            line = line.with(name, told(value));
+        }
+    }
+    line
+}
+
+fn told(value: &gst::glib::SendValue) -> String {
+    let text = value.transform::<String>().expect("it can be told");
+    let text = text.get::<Option<String>>().expect("a text");
+    text.unwrap_or_default().replace(' ', "_")
+}

@@ -1,0 +1,279 @@
+//! Pads that are watched: what passes them is read and, where wanted, told.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use gst::prelude::*;
+use gst_video::{VideoInfo, VideoMeta};
+use xmem_tests::Line;
+
+use crate::digest::digest;
+
+/// One watched pad.
+pub(crate) struct Watch {
+    /// `ELEMENT.PAD`.
+    pub(crate) name: String,
+    /// Buffers that have passed.
+    pub(crate) count: AtomicU64,
+    /// All digests so far, mixed.
+    pub(crate) digest: AtomicU64,
+    detail: Detail,
+    bytes: bool,
+    info: Mutex<Option<VideoInfo>>,
+    /// Buffers that are kept from being freed, the last ones that have passed.
+    held: Mutex<VecDeque<gst::Buffer>>,
+    to_hold: AtomicUsize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Detail {
+    Count,
+    Report,
+    Inspect,
+}
+
+/// Watches `pad`, which is `ELEMENT.PAD`, as the option says.
+pub(crate) fn start(pipeline: &gst::Pipeline, option: &str, name: &str) -> Arc<Watch> {
+    let (element, pad) = name.rsplit_once('.').expect("ELEMENT.PAD");
+    let pad = pipeline
+        .by_name(element)
+        .unwrap_or_else(|| panic!("no element {element}"))
+        .static_pad(pad)
+        .unwrap_or_else(|| panic!("no pad {pad}"));
+    let (detail, bytes) = match option {
+        "--count" => (Detail::Count, false),
+        "--report" => (Detail::Report, false),
+        "--inspect" => (Detail::Inspect, false),
+        "--report-bytes" => (Detail::Report, true),
+        "--inspect-bytes" => (Detail::Inspect, true),
+        _ => panic!("no option {option}"),
+    };
+    let watch = Arc::new(Watch {
+        name: name.to_owned(),
+        count: AtomicU64::new(0),
+        digest: AtomicU64::new(0),
+        detail,
+        bytes,
+        info: Mutex::default(),
+        held: Mutex::default(),
+        to_hold: AtomicUsize::new(0),
+    });
+    let probe = watch.clone();
+    let kinds = gst::PadProbeType::BUFFER
+        | gst::PadProbeType::EVENT_DOWNSTREAM
+        | gst::PadProbeType::EVENT_FLUSH;
+    pad.add_probe(kinds, move |pad, info| {
+        match &info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => probe.buffer(pad, buffer),
+            Some(gst::PadProbeData::Event(event)) => probe.event(event),
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+    watch
+}
+
+impl Watch {
+    /// From now on keeps the last `count` buffers.
+    pub(crate) fn hold(&self, count: usize) {
+        self.to_hold.store(count, Ordering::Relaxed);
+        let mut held = self.held.lock().expect("not poisoned");
+        let surplus = held.len().saturating_sub(count);
+        let let_go = held.drain(..surplus).collect::<Vec<_>>();
+        drop(held);
+        drop(let_go);
+    }
+
+    /// Tries to write into the memory of the buffers that are kept: how often that was refused, and
+    /// how often allowed.
+    pub(crate) fn scribble(&self) -> (usize, usize) {
+        let held = self.held.lock().expect("not poisoned");
+        let memories = held.iter().flat_map(|buffer| buffer.iter_memories_owned());
+        let outcomes = memories.map(|memory| match memory.into_mapped_memory_writable() {
+            Ok(mut map) => {
+                map.fill(0xa5);
+                true
+            }
+            Err(_) => false,
+        });
+        let (allowed, refused): (Vec<_>, Vec<_>) = outcomes.partition(|allowed| *allowed);
+        (refused.len(), allowed.len())
+    }
+
+    fn buffer(&self, pad: &gst::Pad, buffer: &gst::Buffer) {
+        // Looking changes nothing: a buffer in several pieces would become one, were it only ours.
+        let _shared = buffer.clone();
+        let info = self.info.lock().expect("not poisoned").clone();
+        let info = info.filter(|_| !self.bytes);
+        let digest = digest(buffer, info.as_ref());
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let mixed = self.digest.load(Ordering::Relaxed).rotate_left(7) ^ digest;
+        self.digest.store(mixed, Ordering::Relaxed);
+        let to_hold = self.to_hold.load(Ordering::Relaxed);
+        if to_hold > 0 {
+            let mut held = self.held.lock().expect("not poisoned");
+            held.push_back(buffer.clone());
+            while held.len() > to_hold {
+                held.pop_front();
+            }
+        }
+        if self.detail < Detail::Report {
+            return;
+        }
+        let element = pad.parent_element();
+        let base_time = element.and_then(|element| element.base_time());
+        let mut line = Line::new("buffer")
+            .with("at", &self.name)
+            .with("n", number)
+            .with("digest", format!("{digest:016x}"))
+            .with("size", buffer.size())
+            .with("pts", time(buffer.pts()))
+            .with("dts", time(buffer.dts()))
+            .with("duration", time(buffer.duration()))
+            .with("offset", number_or_none(buffer.offset()))
+            .with("offset-end", number_or_none(buffer.offset_end()))
+            .with("flags", flags(buffer.flags()))
+            .with("base-time", time(base_time))
+            .with("now", xmem_core::monotonic_time().as_nanos());
+        if self.detail >= Detail::Inspect {
+            line = inspect(line, buffer, info.as_ref());
+        }
+        println!("{line}");
+    }
+
+    fn event(&self, event: &gst::Event) {
+        let line = Line::new("event").with("at", &self.name);
+        let line = line.with("type", event.type_().name());
+        let line = match event.view() {
+            gst::EventView::Caps(caps) => {
+                let raw = caps.caps().structure(0).is_some_and(|structure| {
+                    structure.name() == "video/x-raw" && structure.has_field("format")
+                });
+                let info = raw.then(|| VideoInfo::from_caps(caps.caps()).ok());
+                *self.info.lock().expect("not poisoned") = info.flatten();
+                line.with("text", caps.caps())
+            }
+            _ => line,
+        };
+        println!("{line}");
+    }
+}
+
+fn time(time: Option<gst::ClockTime>) -> String {
+    time.map_or("none".into(), |time| time.nseconds().to_string())
+}
+
+fn number_or_none(number: u64) -> String {
+    match number {
+        u64::MAX => "none".into(),
+        number => number.to_string(),
+    }
+}
+
+/// The flags' names, but for that of memory's: `DISCONT+DELTA_UNIT`.
+fn flags(flags: gst::BufferFlags) -> String {
+    let flags = flags - gst::BufferFlags::TAG_MEMORY;
+    let names = flags.iter_names().map(|(name, _)| name);
+    let names = names.collect::<Vec<_>>().join("+");
+    match names.is_empty() {
+        true => "none".into(),
+        false => names,
+    }
+}
+
+fn list<T: ToString>(numbers: impl IntoIterator<Item = T>) -> String {
+    let numbers = numbers.into_iter().map(|number| number.to_string());
+    let list = numbers.collect::<Vec<_>>().join(",");
+    match list.is_empty() {
+        true => "empty".into(),
+        false => list,
+    }
+}
+
+/// Adds all that a buffer says about itself, and what comes of writing to it.
+fn inspect(mut line: Line, buffer: &gst::Buffer, info: Option<&VideoInfo>) -> Line {
+    line = line.with("memories", buffer.n_memory());
+    line = line.with("allocator", allocator(buffer));
+    if let Some(meta) = buffer.meta::<VideoMeta>() {
+        let alignment = meta.alignment();
+        let padding = [
+            alignment.padding_top(),
+            alignment.padding_bottom(),
+            alignment.padding_left(),
+            alignment.padding_right(),
+        ];
+        line = line
+            .with("video-format", meta.format())
+            .with("video-size", format!("{}x{}", meta.width(), meta.height()))
+            .with("video-strides", list(meta.stride()))
+            .with("video-offsets", list(meta.offset()))
+            .with("video-padding", list(padding));
+    }
+    if let Some(crop) = buffer.meta::<gst_video::VideoCropMeta>() {
+        let (x, y, width, height) = crop.rect();
+        line = line.with("video-crop", list([x, y, width, height]));
+    }
+    line = record(line, buffer);
+    if buffer.size() > 0 {
+        line = write(line, buffer, info);
+    }
+    line
+}
+
+fn allocator(buffer: &gst::BufferRef) -> String {
+    let memory = buffer.iter_memories().next();
+    let allocator = memory.and_then(|memory| Some(memory.allocator()?.type_().name()));
+    allocator.unwrap_or("none").to_owned()
+}
+
+/// Adds the fields of the record, and of what types they are.
+fn record(mut line: Line, buffer: &gst::BufferRef) -> Line {
+    let Ok(meta) = gst::meta::CustomMeta::from_buffer(buffer, "XmemBufferMeta") else {
+        return line;
+    };
+    for (name, value) in meta.structure().iter() {
+        let text = match value.get::<gst::ArrayRef>() {
+            Ok(array) => list(array.iter().map(|number| {
+                let number = number.get::<u64>().expect("shapes and strides are of u64");
+                number.to_string()
+            })),
+            Err(_) => {
+                let text = value.transform::<String>().expect("it can be told");
+                text.get().expect("it is told")
+            }
+        };
+        line = line.with(&format!("record-{name}"), text);
+        line = line.with(&format!("record-{name}-type"), value.type_());
+    }
+    line
+}
+
+/// Tries to write to the buffer, in all the ways there are.
+fn write(mut line: Line, buffer: &gst::Buffer, info: Option<&VideoInfo>) -> Line {
+    let before = digest(buffer, info);
+    // The memory itself can't be written.
+    let memory = buffer.iter_memories_owned().next();
+    let memory = memory.expect("it holds something");
+    let refused = memory.into_mapped_memory_writable().is_err();
+    line = line.with(
+        "write-to-memory",
+        if refused { "refused" } else { "allowed" },
+    );
+    // Who wants to write gets a copy, and nobody else sees what is written.
+    let mut copy = buffer.copy();
+    let from = buffer.map_readable().expect("it can be read").as_ptr();
+    let copied = match copy.make_mut().map_writable() {
+        Ok(mut map) => {
+            let copied = map.as_ptr() != from;
+            if copied {
+                map.fill(0xa5);
+            }
+            copied
+        }
+        Err(_) => false,
+    };
+    line = line.with("write-to-buffer", if copied { "copies" } else { "shares" });
+    let changed = digest(buffer, info) != before;
+    line.with("changed", changed)
+}

@@ -1,0 +1,156 @@
+//! Frames that say what they must hold: who receives one can check every byte of it.
+//!
+//! A frame's content is a function of its number, its size and the size of its extra data. All
+//! three stand in its record, and the number is also its place in the stream.
+
+use xmem_core::{BufferMeta, DType, Frame, FrameMut, Publisher, Result};
+
+use crate::random::mix;
+
+/// Bytes made or compared at once, on the stack: checking a frame takes no memory.
+const CHUNK: usize = 4096;
+
+/// Calls `with` for each piece of the content of `len` bytes: where it starts, and its bytes.
+fn pieces(seed: u64, len: usize, mut with: impl FnMut(usize, &[u8])) {
+    let mut chunk = [0; CHUNK];
+    for start in (0..len).step_by(CHUNK) {
+        let end = len.min(start + CHUNK);
+        let words = chunk[..end - start].chunks_mut(8).enumerate();
+        for (word, bytes) in words {
+            let value = mix(seed ^ mix((start + 8 * word) as u64)).to_le_bytes();
+            bytes.copy_from_slice(&value[..bytes.len()]);
+        }
+        with(start, &chunk[..end - start]);
+    }
+}
+
+/// Seeds that differ for the payload and the extra data.
+fn payload_seed(number: u64) -> u64 {
+    2 * number
+}
+
+fn extra_seed(number: u64) -> u64 {
+    2 * number + 1
+}
+
+/// The extra data of frame `number`, where there are `len` bytes of it.
+pub fn extra(number: u64, len: usize) -> Vec<u8> {
+    let mut extra = Vec::with_capacity(len);
+    pieces(extra_seed(number), len, |_, bytes| {
+        extra.extend_from_slice(bytes)
+    });
+    extra
+}
+
+/// The record of frame `number`, as its producer writes it.
+pub fn meta(number: u64, len: usize, extra: usize) -> Result<BufferMeta> {
+    let rows = len as u64 / 16;
+    let mut meta = match number % 4 {
+        0 => BufferMeta::bytes(len),
+        1 => BufferMeta::tensor(DType::Int16, &[len as u64 / 2])?,
+        2 => BufferMeta::strided(DType::UInt8, &[rows, 5, 3], &[16, 3, 1], len as u64)?,
+        _ => BufferMeta::tensor(DType::Float64, &[1, 1, 1, 1, 1, 1, 1, rows])?,
+    };
+    meta.set_content_type(&format!("test/{number}"));
+    if number % 2 == 1 {
+        meta.set_producer(&format!("maker {number}"));
+    }
+    meta.device_id = number as u8;
+    meta.flags = (number as u32) << 4;
+    meta.pts = 3 * number;
+    meta.dts = 5 * number;
+    meta.duration = extra as u64;
+    meta.offset = number;
+    meta.offset_end = len as u64;
+    for (at, byte) in meta.cuda_ipc_handle.iter_mut().enumerate() {
+        *byte = (number as u8) ^ (at as u8);
+    }
+    Ok(meta)
+}
+
+/// Writes payload and record of frame `number`, and `extra` bytes of extra data where that is not 0.
+///
+/// # Errors
+/// Those of [`FrameMut::set_extra`].
+pub fn fill(frame: &mut FrameMut, number: u64, extra_len: usize) -> Result<()> {
+    let len = frame.payload().len();
+    let payload = frame.payload();
+    pieces(payload_seed(number), len, |start, bytes| {
+        payload.write(start, bytes)
+    });
+    *frame.meta_mut() = meta(number, len, extra_len)?;
+    if extra_len > 0 {
+        frame.set_extra(&extra(number, extra_len))?;
+    }
+    Ok(())
+}
+
+/// Publishes frame `number`, with `len` bytes and `extra_len` bytes of extra data.
+///
+/// # Errors
+/// Those of [`Publisher::acquire`] and [`FrameMut::publish`].
+pub fn publish(publisher: &Publisher, number: u64, len: usize, extra_len: usize) -> Result<()> {
+    let mut frame = publisher.acquire(len)?;
+    fill(&mut frame, number, extra_len)?;
+    frame.publish().map(drop)
+}
+
+/// Compares a received frame with what it must be: record, payload and extra data.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(frame: &Frame) -> std::result::Result<(), String> {
+    let found = frame.meta();
+    let (number, len, extra_len) = (found.offset, found.offset_end, found.duration);
+    let wrong = |what: String| Err(format!("frame {number}: {what} in {found:?}"));
+    if frame.seq() != number {
+        return wrong(format!("it comes as frame {}", frame.seq()));
+    }
+    let expected = match meta(number, len as usize, extra_len as usize) {
+        Ok(meta) => meta,
+        Err(error) => return wrong(error.to_string()),
+    };
+    if frame.payload().len() as u64 != len || found.size != len {
+        return wrong(format!("{} bytes of {len}", frame.payload().len()));
+    }
+    let fields = |meta: &BufferMeta| {
+        (
+            (meta.storage_type, meta.device_id, meta.dtype, meta.ndim),
+            (meta.shape, meta.strides),
+            (meta.content_type, meta.cuda_ipc_handle),
+            (meta.pts, meta.dts, meta.duration),
+            // The four lowest bits of the flags are xmem's own.
+            (meta.offset, meta.offset_end, meta.flags & !0xf),
+        )
+    };
+    if fields(found) != fields(&expected) {
+        return wrong(format!("another record than {expected:?}"));
+    }
+    // Where the frame names no producer, its process does.
+    let named = expected.producer() == "" || found.producer() == expected.producer();
+    if !named || found.producer() == "" || found.timestamp == 0 {
+        return wrong("producer or timestamp".into());
+    }
+    let mut buffer = [0; CHUNK];
+    let mut differs = None;
+    pieces(payload_seed(number), len as usize, |start, bytes| {
+        let buffer = &mut buffer[..bytes.len()];
+        frame.payload().read(start, buffer);
+        if buffer != bytes {
+            differs.get_or_insert(start);
+        }
+    });
+    if let Some(start) = differs {
+        return wrong(format!("wrong bytes from {start} on"));
+    }
+    let found_extra = match u64::from(found.extra_len) == extra_len {
+        true if extra_len == 0 => return Ok(()),
+        true => Ok(frame.extra()),
+        false => Err(format!("{} extra bytes of {extra_len}", found.extra_len)),
+    };
+    match found_extra {
+        Ok(bytes) if bytes == extra(number, extra_len as usize) => Ok(()),
+        Ok(_) => wrong("wrong extra bytes".into()),
+        Err(error) => wrong(error),
+    }
+}

@@ -1,0 +1,438 @@
+//! Pipelines in processes of their own.
+//!
+//! A [`Pipeline`] is `xmem-test-pipeline`, which does as it is told and tells what passes its pads;
+//! a [`Launched`] is `gst-launch-1.0`, as people use it. Both find the plugin where
+//! `GST_PLUGIN_PATH` says, else beside the test's own program.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::line::Line;
+use crate::peer::Peer;
+use crate::place::Place;
+use crate::random::mix;
+use crate::wait::{PATIENCE, until, until_some};
+use crate::{process, wait};
+
+/// How long a change of state or an end may take that nothing may delay, on a busy machine. Every
+/// wait that must be interrupted here lasts longer, if it is not.
+pub const PROMPT: Duration = Duration::from_secs(2);
+
+/// Where cargo puts programs and libraries: `target/release`, for example.
+fn profile_directory() -> PathBuf {
+    let program = std::env::current_exe().expect("this program has a path");
+    let directory = program.parent().expect("it is in a directory");
+    match directory.file_name() {
+        Some(name) if name == "deps" => directory.parent().expect("deps is in a directory"),
+        _ => directory,
+    }
+    .to_owned()
+}
+
+/// Sets what GStreamer needs to find this tree's plugin, and nobody else's registry.
+fn set_environment(command: &mut Command) {
+    static REGISTRY: OnceLock<PathBuf> = OnceLock::new();
+    let set_paths = |command: &mut Command, registry: &Path| {
+        if std::env::var_os("GST_PLUGIN_PATH").is_none_or(|path| path.is_empty()) {
+            command.env("GST_PLUGIN_PATH", profile_directory());
+        }
+        command.env("GST_REGISTRY", registry);
+    };
+    // Filled once, not by each of many processes that start at the same time.
+    let registry = REGISTRY.get_or_init(|| {
+        let directory = profile_directory().with_file_name("tmp");
+        std::fs::create_dir_all(&directory).expect("a directory beside that of the programs");
+        let profile = profile_directory();
+        let profile = profile.file_name().unwrap_or_default().to_string_lossy();
+        let registry = directory.join(format!("gst-registry-{profile}.bin"));
+        let mut inspect = Command::new("gst-inspect-1.0");
+        set_paths(inspect.arg("xmemsink"), &registry);
+        let output = inspect.output().expect("gst-inspect-1.0 starts");
+        assert!(
+            output.status.success(),
+            "GStreamer does not find xmemsink: build the plugin (cargo build --release -p \
+             gst-plugin-xmem) or set GST_PLUGIN_PATH"
+        );
+        registry
+    });
+    set_paths(command, registry);
+    command
+        .env("GST_REGISTRY_UPDATE", "no")
+        .env("G_DEBUG", "fatal-criticals");
+}
+
+/// A process that runs a pipeline, and all that it has said.
+#[derive(Debug)]
+pub struct Pipeline {
+    peer: Peer,
+    log: Vec<Line>,
+    orders: u64,
+}
+
+impl Pipeline {
+    /// Starts a pipeline, in NULL, whose pads are watched as `watches` say: `report sink.sink`, for
+    /// example.
+    pub fn start(place: &Place, watches: &[&str], description: &str) -> Pipeline {
+        Pipeline::start_with(place, watches, description, &[])
+    }
+
+    /// As [`start`](Pipeline::start), with variables of the environment.
+    pub fn start_with(
+        place: &Place,
+        watches: &[&str],
+        description: &str,
+        environment: &[(&str, &str)],
+    ) -> Pipeline {
+        let mut command = Command::new(profile_directory().join("xmem-test-pipeline"));
+        set_environment(&mut command);
+        command.envs(environment.iter().copied());
+        for watch in watches {
+            let (how, pad) = watch.split_once(' ').expect("how to watch, and a pad");
+            command.arg(format!("--{how}")).arg(pad);
+        }
+        command.arg(description);
+        let mut pipeline = Pipeline {
+            peer: Peer::spawn(command, place, description),
+            log: Vec::new(),
+            orders: 0,
+        };
+        pipeline.until("it is ready", |line| line.word == "ready");
+        pipeline
+    }
+
+    /// As [`start`](Pipeline::start), and plays it.
+    pub fn play(place: &Place, watches: &[&str], description: &str) -> Pipeline {
+        let mut pipeline = Pipeline::start(place, watches, description);
+        pipeline.change("playing");
+        pipeline
+    }
+
+    /// Its process's number.
+    pub fn pid(&self) -> u32 {
+        self.peer.pid()
+    }
+
+    /// Waits until it has said a line that `look` wants; one that it has said before will do.
+    ///
+    /// # Panics
+    /// When it says none.
+    pub fn until(&mut self, what: &str, look: impl FnMut(&Line) -> bool) -> Line {
+        self.until_since(0, what, look)
+    }
+
+    /// As [`until`](Pipeline::until), but what it had said before `mark` does not count.
+    ///
+    /// # Panics
+    /// When it says none.
+    pub fn until_since(
+        &mut self,
+        mark: usize,
+        what: &str,
+        mut look: impl FnMut(&Line) -> bool,
+    ) -> Line {
+        let deadline = Instant::now() + PATIENCE;
+        let mut next = mark;
+        loop {
+            while let Some(line) = self.log.get(next) {
+                if look(line) {
+                    return line.clone();
+                }
+                next += 1;
+            }
+            assert!(Instant::now() < deadline, "within {PATIENCE:?}: {what}");
+            let line = self.peer.next_line();
+            self.log.push(line);
+        }
+    }
+
+    /// Where its talk is now, for [`until_since`](Pipeline::until_since).
+    pub fn mark(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Gives an order and does not wait for the answer; tells the order's number.
+    pub fn send(&mut self, order: &str) -> u64 {
+        self.peer.order(order);
+        self.orders += 1;
+        self.orders - 1
+    }
+
+    /// Waits for the answer to an order.
+    pub fn answer(&mut self, number: u64) -> Line {
+        self.until("the order is answered", |line| {
+            line.get_number("order") == Some(number)
+        })
+    }
+
+    /// Gives an order, and waits for the answer.
+    pub fn order(&mut self, order: &str) -> Line {
+        let number = self.send(order);
+        self.answer(number)
+    }
+
+    /// Changes its state, and tells how long that took.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn change(&mut self, state: &str) -> Duration {
+        let changed = self.order(&format!("state to={state}"));
+        let result = changed.text("result");
+        assert_ne!(result, "Failure", "to {state}: {:#?}", self.messages());
+        Duration::from_millis(changed.number("ms"))
+    }
+
+    /// Changes its state where that must not fail and nothing may delay it.
+    pub fn change_promptly(&mut self, state: &str) {
+        let time = self.change(state);
+        assert!(time < PROMPT, "to {state} took {time:?}");
+    }
+
+    /// Waits until `count` buffers have passed a pad that is reported.
+    pub fn until_buffers(&mut self, at: &str, count: usize) {
+        self.until_buffers_since(0, at, count);
+    }
+
+    /// As [`until_buffers`](Pipeline::until_buffers), counted from `mark`.
+    pub fn until_buffers_since(&mut self, mark: usize, at: &str, count: usize) {
+        let mut seen = 0;
+        self.until_since(mark, &format!("{count} buffers pass {at}"), |line| {
+            seen += usize::from(is_buffer(line, at));
+            seen >= count
+        });
+    }
+
+    /// The buffers that have passed a pad, as far as they were told of.
+    pub fn buffers(&self, at: &str) -> Vec<&Line> {
+        let lines = self.log.iter();
+        lines.filter(|line| is_buffer(line, at)).collect()
+    }
+
+    /// The digests of the buffers that have passed a pad.
+    pub fn digests(&self, at: &str) -> Vec<&str> {
+        let buffers = self.buffers(at);
+        buffers.iter().map(|line| line.text("digest")).collect()
+    }
+
+    /// The caps that have passed a pad.
+    pub fn caps(&self, at: &str) -> Vec<&str> {
+        let caps = |line: &&Line| {
+            line.word == "event" && line.text("at") == at && line.text("type") == "caps"
+        };
+        let lines = self.log.iter().filter(caps);
+        lines.map(|line| line.text("text")).collect()
+    }
+
+    /// What was posted on the bus.
+    pub fn messages(&self) -> Vec<String> {
+        let messages = self.log.iter().filter(|line| line.word == "message");
+        messages.map(Line::to_string).collect()
+    }
+
+    /// Waits for a message of a type: `eos`, `error` or `warning`.
+    pub fn until_message(&mut self, kind: &str) -> Line {
+        self.until(&format!("{kind} is posted"), |line| {
+            line.word == "message" && line.text("type") == kind
+        })
+    }
+
+    /// Waits for the end of the stream.
+    ///
+    /// # Panics
+    /// When there is an error instead.
+    pub fn until_eos(&mut self) {
+        let end = self.until("the stream ends", |line| {
+            line.word == "message" && ["eos", "error"].contains(&line.text("type"))
+        });
+        assert_eq!(end.text("type"), "eos", "{end}");
+    }
+
+    /// Waits until the sink `sink` has told that it has `count` clients.
+    pub fn until_clients(&mut self, sink: &str, count: u64) {
+        self.until_clients_since(0, sink, count);
+    }
+
+    /// As [`until_clients`](Pipeline::until_clients), but it must tell so after `mark`.
+    pub fn until_clients_since(&mut self, mark: usize, sink: &str, count: u64) {
+        self.until_since(mark, &format!("{sink} has {count} clients"), |line| {
+            line.word == "notify"
+                && line.text("from") == sink
+                && line.text("property") == "num-clients"
+                && line.number("value") == count
+        });
+    }
+
+    /// The figures of an element.
+    pub fn stats(&mut self, element: &str) -> Line {
+        self.order(&format!("stats of={element}"))
+    }
+
+    /// Waits for figures of an element that `look` accepts.
+    pub fn until_stats(&mut self, element: &str, what: &str, look: impl Fn(&Line) -> bool) -> Line {
+        until_some(what, || {
+            let stats = self.stats(element);
+            look(&stats).then_some(stats)
+        })
+    }
+
+    /// Stops it as `SIGSTOP` does.
+    pub fn stop(&self) {
+        self.peer.stop();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.peer.resume();
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        self.peer.kill();
+    }
+
+    /// Tells it to go to NULL and end, and waits until it has.
+    pub fn end(&mut self) {
+        self.peer.end();
+    }
+}
+
+fn is_buffer(line: &Line, at: &str) -> bool {
+    line.word == "buffer" && line.text("at") == at
+}
+
+/// A pipeline that `gst-launch-1.0` runs. Dropping it kills it.
+#[derive(Debug)]
+pub struct Launched {
+    process: Child,
+    output: Option<JoinHandle<String>>,
+    description: String,
+}
+
+impl Launched {
+    /// Starts it.
+    pub fn start(place: &Place, description: &str) -> Launched {
+        let mut command = Command::new("gst-launch-1.0");
+        set_environment(&mut command);
+        command
+            .args(description.split_whitespace())
+            .env("XMEM_RUNTIME_DIR", place.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut process = command.spawn().expect("gst-launch-1.0 starts");
+        let (mut output, mut errors) = (
+            process.stdout.take().expect("it is piped"),
+            process.stderr.take().expect("it is piped"),
+        );
+        let errors = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = errors.read_to_string(&mut text);
+            text
+        });
+        let output = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = output.read_to_string(&mut text);
+            text + &errors.join().unwrap_or_default()
+        });
+        Launched {
+            process,
+            output: Some(output),
+            description: description.to_owned(),
+        }
+    }
+
+    /// Its process's number.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid() as i32).expect("a process's number is not 0");
+        kill_process(pid, signal).expect("a child can be signalled");
+    }
+
+    /// Stops it as `SIGSTOP` does, and waits until it stands still.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        until("it is stopped", || process::state(self.pid()) == Some('T'));
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Presses Ctrl-C, and waits for the end.
+    ///
+    /// # Panics
+    /// When that takes long.
+    pub fn interrupt(&mut self) -> Duration {
+        let start = Instant::now();
+        self.signal(Signal::INT);
+        let (status, output) = self.wait();
+        let time = start.elapsed();
+        assert!(
+            time < PROMPT,
+            "\"{}\" took {time:?} to end with {status}: {output}",
+            self.description
+        );
+        time
+    }
+
+    /// Waits for the end, and tells what it has said.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn wait(&mut self) -> (ExitStatus, String) {
+        let mut status = None;
+        let ended = wait::comes_true(|| {
+            status = self.process.try_wait().expect("a child can be waited for");
+            status.is_some()
+        });
+        assert!(ended, "\"{}\" does not end", self.description);
+        let output = self.output.take().map(JoinHandle::join);
+        let output = output.and_then(Result::ok).unwrap_or_default();
+        (status.expect("it has ended"), output)
+    }
+}
+
+impl Drop for Launched {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Fills bytes with what `seed` decides.
+pub fn fill(seed: u64, bytes: &mut [u8]) {
+    for (number, chunk) in bytes.chunks_mut(8).enumerate() {
+        let value = mix(seed ^ mix(number as u64)).to_le_bytes();
+        chunk.copy_from_slice(&value[..chunk.len()]);
+    }
+}
+
+/// Page faults of a process so far.
+pub fn page_faults(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
+    // After the name in parentheses: state, and six numbers before the minor faults.
+    let (_, rest) = stat.rsplit_once(')').expect("a name in parentheses");
+    let fields: Vec<_> = rest.split_whitespace().collect();
+    let number = |at: usize| fields[at].parse::<u64>().expect("a number");
+    number(7) + number(9)
+}
+
+/// The names of a process's threads.
+pub fn threads(pid: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    let names = tasks.flatten().map(|task| {
+        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        name.trim_end().to_owned()
+    });
+    names.collect()
+}

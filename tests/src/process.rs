@@ -1,0 +1,106 @@
+//! Processes seen from outside, through `/proc`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::wait::comes_true;
+
+/// The descriptors that a process has, and what they are.
+pub fn fds(pid: u32) -> Vec<(u32, PathBuf)> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("the process's descriptors");
+    let mut fds: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            // One that was closed meanwhile can't be read.
+            Some((number, fs::read_link(entry.path()).ok()?))
+        })
+        .collect();
+    fds.sort();
+    fds
+}
+
+/// How many descriptors a process has.
+pub fn fd_count(pid: u32) -> usize {
+    fds(pid).len()
+}
+
+/// Waits until a process has exactly so many descriptors.
+///
+/// # Panics
+/// When that does not happen.
+pub fn until_fd_count(pid: u32, count: usize) {
+    let met = comes_true(|| fd_count(pid) == count);
+    assert!(met, "{count} descriptors expected in {:#?}", fds(pid));
+}
+
+/// A mapping of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Map {
+    /// Where it starts.
+    pub start: usize,
+    /// Its bytes.
+    pub len: usize,
+    /// `r--s` for shared memory that can only be read.
+    pub access: String,
+    /// What is mapped.
+    pub name: String,
+}
+
+/// The mappings of a process whose name holds `name`: `xmem-payload`, for example.
+pub fn maps(pid: u32, name: &str) -> Vec<Map> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the process's maps");
+    let parse = |line: &str| {
+        let mut parts = line.split_whitespace();
+        let (start, end) = parts.next()?.split_once('-')?;
+        let start = usize::from_str_radix(start, 16).ok()?;
+        let end = usize::from_str_radix(end, 16).ok()?;
+        Some(Map {
+            start,
+            len: end - start,
+            access: parts.next()?.to_owned(),
+            name: parts.skip(3).collect::<Vec<_>>().join(" "),
+        })
+    };
+    maps.lines()
+        .filter_map(parse)
+        .filter(|map| map.name.contains(name))
+        .collect()
+}
+
+/// The state of a process: `R`unning, `S`leeping, s`T`opped, `Z`ombie; `None` when there is none.
+pub fn state(pid: u32) -> Option<char> {
+    state_in(&format!("/proc/{pid}/stat"))
+}
+
+fn state_in(path: &str) -> Option<char> {
+    let stat = fs::read_to_string(path).ok()?;
+    // After the name in parentheses, which may hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.trim_start().chars().next()
+}
+
+/// Waits until a process's thread of this name sleeps. A thread that has said that it is about to
+/// wait is then waiting. False when that does not happen.
+pub fn falls_asleep(pid: u32, thread: &str) -> bool {
+    comes_true(|| {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process's threads");
+        tasks.flatten().any(|task| {
+            let task = task.path();
+            let name = fs::read_to_string(task.join("comm")).unwrap_or_default();
+            let stat = task.join("stat");
+            name.trim_end() == thread && state_in(&stat.to_string_lossy()) == Some('S')
+        })
+    })
+}
+
+/// Waits until a process's thread of this name sleeps, as [`falls_asleep`] does.
+///
+/// # Panics
+/// When it does not.
+pub fn until_asleep(pid: u32, thread: &str) {
+    assert!(
+        falls_asleep(pid, thread),
+        "thread {thread} of {pid} does not sleep"
+    );
+}

@@ -1,0 +1,178 @@
+//! The control connection without the core: for peers that don't keep to the protocol, and for
+//! those that keep the descriptors which a well-behaved client closes.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::net::{
+    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
+};
+
+use crate::wait::PATIENCE;
+
+/// The version of the protocol that the core speaks.
+pub const VERSION: u32 = 1;
+
+/// Kinds of messages.
+pub const HELLO: u16 = 1;
+/// The producer takes the client in; with the metadata segment and the lease page.
+pub const WELCOME: u16 = 2;
+/// A payload segment; with its descriptor.
+pub const SEGMENT: u16 = 3;
+/// Goodbye, with a reason.
+pub const BYE: u16 = 7;
+
+/// A message, as it came.
+#[derive(Debug)]
+pub struct Message {
+    /// What it is.
+    pub kind: u16,
+    /// What it says.
+    pub body: Vec<u8>,
+    /// What came with it.
+    pub fds: Vec<OwnedFd>,
+}
+
+impl Message {
+    /// The number that stands at `offset` of the body.
+    pub fn u32_at(&self, offset: usize) -> u32 {
+        let bytes = self.body[offset..offset + 4].try_into();
+        u32::from_le_bytes(bytes.expect("four bytes"))
+    }
+
+    /// The reason of a goodbye.
+    ///
+    /// # Panics
+    /// Where it is another message.
+    pub fn reason(&self) -> String {
+        assert_eq!(self.kind, BYE, "{self:?}");
+        String::from_utf8(self.body[16..].to_vec()).expect("a reason is text")
+    }
+}
+
+/// A connection to a producer, or to a client.
+#[derive(Debug)]
+pub struct Connection(OwnedFd);
+
+fn socket() -> OwnedFd {
+    let flags = SocketFlags::CLOEXEC;
+    net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("a socket")
+}
+
+/// A socket that listens at `path`, for who plays the producer.
+pub fn listen(path: &Path) -> OwnedFd {
+    let listener = socket();
+    let address = SocketAddrUnix::new(path).expect("a path that fits");
+    net::bind(&listener, &address).expect("nobody else is there");
+    net::listen(&listener, 8).expect("a bound socket can listen");
+    listener
+}
+
+/// Takes the next client of a producer that a test plays.
+pub fn accept(listener: &OwnedFd) -> Connection {
+    let fd = net::accept_with(listener, SocketFlags::CLOEXEC).expect("a client");
+    Connection::over(fd)
+}
+
+impl Connection {
+    /// Connects to the producer at `path`.
+    pub fn open(path: &Path) -> Connection {
+        let fd = socket();
+        let address = SocketAddrUnix::new(path).expect("a path that fits");
+        net::connect(&fd, &address).expect("a producer");
+        Connection::over(fd)
+    }
+
+    fn over(fd: OwnedFd) -> Connection {
+        sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(PATIENCE))
+            .expect("a socket has timeouts");
+        Connection(fd)
+    }
+
+    /// Says hello and waits for the answer.
+    pub fn greet(&self, version: u32, leases: u32) -> Message {
+        self.send(&hello(version, leases), &[]).expect("it is sent");
+        self.receive().expect("an answer")
+    }
+
+    /// Sends one datagram.
+    ///
+    /// # Errors
+    /// The kernel's, when the peer is gone for example.
+    pub fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() {
+            assert!(ancillary.push(SendAncillaryMessage::ScmRights(fds)));
+        }
+        let bytes = [IoSlice::new(bytes)];
+        net::sendmsg(&self.0, &bytes, &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+    }
+
+    /// The next message; `None` when the peer has hung up.
+    ///
+    /// # Panics
+    /// When nothing comes.
+    pub fn receive(&self) -> Option<Message> {
+        let mut bytes = vec![0; 64 * 1024];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let mut into = [IoSliceMut::new(&mut bytes)];
+        let len = match net::recvmsg(&self.0, &mut into, &mut ancillary, flags) {
+            Ok(received) => received.bytes,
+            Err(Errno::CONNRESET) => 0,
+            Err(error) => panic!("no message: {error}"),
+        };
+        let mut fds = Vec::new();
+        for part in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(passed) = part {
+                fds.extend(passed);
+            }
+        }
+        if len == 0 {
+            return None;
+        }
+        Some(Message {
+            kind: u16::from_le_bytes([bytes[0], bytes[1]]),
+            body: bytes[8..len].to_vec(),
+            fds,
+        })
+    }
+
+    /// The next message of a kind; others are skipped.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn receive_kind(&self, kind: u16) -> Message {
+        loop {
+            let message = self.receive().expect("the peer is there");
+            if message.kind == kind {
+                return message;
+            }
+        }
+    }
+}
+
+/// A message with its head.
+pub fn message(kind: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = kind.to_le_bytes().to_vec();
+    bytes.extend([0, 0]);
+    bytes.extend((body.len() as u32).to_le_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+/// A client's hello, for in-order delivery.
+pub fn hello(version: u32, leases: u32) -> Vec<u8> {
+    let mut body = b"xmem/hey".to_vec();
+    for number in [version, leases, 0, 0] {
+        body.extend(number.to_le_bytes());
+    }
+    body.extend([0; 32]);
+    message(HELLO, &body)
+}

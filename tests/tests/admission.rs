@@ -1,0 +1,251 @@
+//! Who is taken as a client, who is not, and what either costs.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use xmem_core::{Error, Publisher, Subscriber};
+use xmem_tests::wire::{self, Connection};
+use xmem_tests::{Peer, Place, pattern, process, until};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+
+fn client(place: &Place, settings: &str) -> Peer {
+    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
+    client.wait_for("ready");
+    client
+}
+
+#[test]
+fn one_client_too_many_is_refused_until_another_leaves() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 max-clients=2");
+    producer.wait_for("opened");
+    let mut clients: Vec<Peer> = (0..3).map(|_| client(&place, "")).collect();
+    clients[0].ask("connect", "connected");
+    clients[1].ask("connect", "connected");
+    clients[2].order("connect");
+    let refused = clients[2].next_line();
+    assert_eq!(refused.text("kind"), "Refused");
+    assert_eq!(refused.text("retryable"), "true");
+    assert!(refused.text("text").contains("max-clients"), "{refused}");
+    clients[0].kill();
+    until("there is room again", || {
+        clients[2].order("connect");
+        clients[2].next_line().word == "connected"
+    });
+}
+
+#[test]
+fn a_client_whose_leases_do_not_fit_is_told_which_property_to_raise() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=3 max-slots=10");
+    producer.wait_for("opened");
+    let mut fits = client(&place, "leases=5");
+    fits.ask("connect", "connected");
+    let mut wants_more = client(&place, "leases=3");
+    wants_more.order("connect");
+    let refused = wants_more.next_line();
+    assert_eq!(refused.text("kind"), "Refused");
+    assert_eq!(refused.text("retryable"), "true");
+    for word in ["max-buffers", "10", "11"] {
+        assert!(refused.text("text").contains(word), "{refused}");
+    }
+    let mut fits_too = client(&place, "leases=2");
+    fits_too.ask("connect", "connected");
+    producer.ask("publish count=1 size=1000", "published");
+    assert_eq!(producer.ask("stats", "stats").number("slots"), 10);
+}
+
+#[test]
+fn memory_is_there_for_the_clients_there_are_and_not_for_those_there_may_be() {
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0"))
+        .max_clients(16)
+        .slots(3)
+        .slot_size(8192)
+        .open()
+        .unwrap();
+    let figures = || {
+        let stats = publisher.stats();
+        (stats.slots, stats.bytes)
+    };
+    assert_eq!(figures(), (3, 3 * 8192));
+    let mut first = client(&place, "leases=4");
+    first.ask("connect", "connected");
+    assert_eq!(figures(), (7, 7 * 8192));
+    let mut second = client(&place, "leases=6");
+    second.ask("connect", "connected");
+    assert_eq!(figures(), (13, 13 * 8192));
+    // What was made for one serves the next.
+    second.kill();
+    until("it is gone", || publisher.num_clients() == 1);
+    let mut third = client(&place, "leases=5");
+    third.ask("connect", "connected");
+    assert_eq!(figures(), (13, 13 * 8192));
+    // Those connected see all of it, and what is published in it.
+    for number in 0..26 {
+        pattern::publish(&publisher, number, 8000, 0).unwrap();
+        first.ask("receive count=1", "received");
+        third.ask("receive count=1", "received");
+    }
+    assert_eq!(figures(), (13, 13 * 8192));
+}
+
+#[test]
+fn connections_that_say_nothing_disturb_nobody_and_are_closed() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=50");
+    producer.wait_for("opened");
+    let mut receiver = client(&place, "");
+    receiver.ask("connect", "connected");
+    producer.ask("wait-for-clients count=1", "clients");
+    let sockets = |pid| {
+        let fds = process::fds(pid);
+        let is_socket = |name: &PathBuf| name.to_string_lossy().starts_with("socket:");
+        fds.iter().filter(|(_, name)| is_socket(name)).count()
+    };
+    let before = sockets(producer.pid());
+    let silent: Vec<Connection> = (0..100)
+        .map(|_| Connection::open(&place.socket("cam0")))
+        .collect();
+    // Meanwhile the others live on, and new ones are taken in.
+    for _ in 0..10 {
+        producer.ask("publish count=50 size=1000", "published");
+        let received = receiver.ask("receive count=50", "received");
+        assert_eq!(received.number("missed"), 0);
+    }
+    let mut late = client(&place, "");
+    late.ask("connect", "connected");
+    late.ask("receive count=1", "received");
+    // They cost a descriptor or two each, and not for long.
+    for connection in &silent {
+        assert!(connection.receive().is_none());
+    }
+    late.kill();
+    until("the producer has closed what it had for them", || {
+        sockets(producer.pid()) == before
+    });
+}
+
+/// What a producer answers to a first message.
+fn answer_to(message: &[u8]) -> String {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+    producer.wait_for("opened");
+    let connection = Connection::open(&place.socket("cam0"));
+    connection.send(message, &[]).unwrap();
+    let reason = connection.receive().expect("a reason").reason();
+    assert!(connection.receive().is_none(), "it is closed");
+    // The producer is none the worse for it.
+    producer.ask("publish count=1 size=10", "published");
+    let mut client = client(&place, "");
+    client.ask("connect", "connected");
+    client.ask("receive count=1", "received");
+    reason
+}
+
+#[test]
+fn a_hello_that_is_garbage_is_refused_with_a_reason() {
+    let garbage: Vec<u8> = (0..100).collect();
+    assert!(answer_to(&garbage).contains("says"), "lengths differ");
+    let not_ours = wire::message(wire::HELLO, &[7; 56]);
+    assert!(answer_to(&not_ours).contains("not one of xmem"));
+    assert!(answer_to(&wire::message(99, b"?")).contains("99"));
+    assert!(answer_to(&wire::hello(wire::VERSION, 0)).contains("leases"));
+    assert!(answer_to(&wire::hello(wire::VERSION, 100_000)).contains("leases"));
+    assert!(answer_to(&vec![1; 60_000]).contains("too long"));
+    let welcome = wire::message(wire::WELCOME, &[1; 24]);
+    assert!(!answer_to(&welcome).is_empty());
+}
+
+#[test]
+fn another_version_is_refused_and_both_are_named() {
+    let reason = answer_to(&wire::hello(wire::VERSION + 6, 4));
+    for word in ["version 7", "version 1"] {
+        assert!(reason.contains(word), "{reason}");
+    }
+}
+
+#[test]
+fn a_client_names_both_versions_when_the_producer_has_another() {
+    let place = Place::new();
+    let listener = wire::listen(&place.socket("cam0"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let client = wire::accept(&listener);
+            client.receive().expect("a hello");
+            let mut body = 9u32.to_le_bytes().to_vec();
+            body.extend([1; 20]);
+            client
+                .send(&wire::message(wire::WELCOME, &body), &[])
+                .unwrap();
+        });
+        let error = Subscriber::builder(place.channel("cam0"))
+            .connect()
+            .unwrap_err();
+        assert!(matches!(error, Error::Protocol(_)), "{error}");
+        assert!(!error.is_retryable());
+        for word in ["version 9", "version 1"] {
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    });
+}
+
+#[test]
+fn the_socket_of_another_program_is_not_worth_another_try() {
+    let place = Place::new();
+    let listener = std::os::unix::net::UnixListener::bind(place.socket("cam0")).unwrap();
+    let error = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap_err();
+    assert!(matches!(error, Error::BadPath { .. }), "{error}");
+    assert!(!error.is_retryable());
+    let error = Publisher::builder(place.channel("cam0")).open().err();
+    assert!(matches!(error, Some(Error::BadPath { .. })), "{error:?}");
+    drop(listener);
+}
+
+#[test]
+fn a_client_that_breaks_the_protocol_is_thrown_out_and_others_stay() {
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
+    let mut other = client(&place, "");
+    other.ask("connect", "connected");
+    for number in 0..20 {
+        let hostile = Connection::open(&place.socket("cam0"));
+        assert_eq!(hostile.greet(wire::VERSION, 4).kind, wire::WELCOME);
+        assert_eq!(publisher.num_clients(), 2);
+        hostile.send(&wire::hello(wire::VERSION, 4), &[]).unwrap();
+        let reason = hostile.receive_kind(wire::BYE).reason();
+        assert!(reason.contains("can't send"), "{reason}");
+        assert!(hostile.receive().is_none());
+        // What it holds stays its own until it hangs up.
+        assert_eq!(publisher.num_clients(), 2);
+        drop(hostile);
+        until("it is gone", || publisher.num_clients() == 1);
+        pattern::publish(&publisher, number, 1000, 0).unwrap();
+        other.ask("receive count=1", "received");
+    }
+}
+
+#[test]
+fn descriptors_that_a_client_sends_are_closed() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+    producer.wait_for("opened");
+    let before = process::fd_count(producer.pid());
+    for _ in 0..20 {
+        let hostile = Connection::open(&place.socket("cam0"));
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let fds = [file.as_fd(); 4];
+        hostile.send(&wire::hello(wire::VERSION, 4), &fds).unwrap();
+        assert!(
+            hostile
+                .receive()
+                .expect("a reason")
+                .reason()
+                .contains("descriptors")
+        );
+    }
+    process::until_fd_count(producer.pid(), before);
+}

@@ -1,0 +1,219 @@
+//! What a frame costs in the steady state: system calls, as `strace` counts them, and page faults.
+//! And what a connection must not cost.
+//!
+//! A count belongs to the frames alone: it is the difference between a run with many frames and
+//! one with few.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use xmem_tests::{Peer, Place};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+
+/// Frames of the short and of the long run.
+const FEW: u64 = 100;
+const MANY: u64 = 500;
+
+/// System calls by their name.
+type Calls = BTreeMap<String, i64>;
+
+/// Whether `strace` is there and may trace.
+fn can_trace() -> bool {
+    let status = Command::new("strace")
+        .args(["-qq", "-e", "trace=none", "true"])
+        .status();
+    let can = status.is_ok_and(|status| status.success());
+    if !can {
+        eprintln!("skipped: strace is not installed, or not allowed");
+    }
+    can
+}
+
+/// A peer under strace.
+struct Traced {
+    peer: Peer,
+    report: PathBuf,
+}
+
+impl Traced {
+    fn start(place: &Place, arguments: &str) -> Traced {
+        let report = place.path().join(arguments.split(' ').next().unwrap());
+        let mut command = Command::new("strace");
+        command
+            .args(["-f", "-c", "-qq", "-o"])
+            .arg(&report)
+            .arg(PEER);
+        command.args(arguments.split(' '));
+        Traced {
+            peer: Peer::spawn(command, place, arguments),
+            report,
+        }
+    }
+
+    /// Ends it and reads the report: a table whose fourth column is the number of calls and whose
+    /// last one is the name.
+    fn calls(mut self) -> Calls {
+        self.peer.end();
+        let report = std::fs::read_to_string(&self.report).unwrap();
+        let mut calls = Calls::new();
+        for line in report.lines() {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            if let [_, _, _, count, .., name] = columns[..]
+                && let Ok(count) = count.parse::<i64>()
+                && name != "total"
+            {
+                calls.insert(name.into(), count);
+            }
+        }
+        assert!(!calls.is_empty(), "{report}");
+        calls
+    }
+}
+
+/// Producer's and client's system calls for so many frames.
+fn trace(frames: u64, run: &dyn Fn(&mut Peer, &mut Peer, u64)) -> (Calls, Calls) {
+    let place = Place::new();
+    let mut producer = Traced::start(&place, "producer channel=cam0 slots=500 slot-size=4096");
+    producer.peer.wait_for("opened");
+    let mut client = Traced::start(&place, "client channel=cam0");
+    client.peer.wait_for("ready");
+    client.peer.ask("connect", "connected");
+    run(&mut producer.peer, &mut client.peer, frames);
+    let client = client.calls();
+    (producer.calls(), client)
+}
+
+/// Producer's and client's system calls a frame, without those by which the producer keeps time.
+fn system_calls_a_frame(run: &dyn Fn(&mut Peer, &mut Peer, u64)) -> (f64, f64) {
+    let (few, many) = (trace(FEW, run), trace(MANY, run));
+    let a_frame = |few: &Calls, many: &Calls| {
+        let mut more = many.clone();
+        more.retain(|name, count| {
+            *count -= few.get(name).unwrap_or(&0);
+            *count != 0 && name != "clock_nanosleep"
+        });
+        println!("in {} frames more: {more:?}", MANY - FEW);
+        more.values().sum::<i64>() as f64 / (MANY - FEW) as f64
+    };
+    (a_frame(&few.0, &many.0), a_frame(&few.1, &many.1))
+}
+
+/// Some calls happen now and then that are no frame's: memory for the allocator, for example.
+const NOW_AND_THEN: f64 = 0.05;
+
+#[test]
+fn a_frame_costs_at_most_one_system_call_a_side_where_the_client_sleeps() {
+    if !can_trace() {
+        return;
+    }
+    let (producer, client) = system_calls_a_frame(&|producer, client, frames| {
+        client.ask(&format!("receive count={frames}"), "receiving");
+        let order = format!("publish count={frames} size=4000 extra=300 period-us=5000");
+        producer.ask(&order, "published");
+        assert_eq!(client.wait_for("received").number("missed"), 0);
+    });
+    eprintln!("system calls a frame, client asleep: producer {producer:.3}, client {client:.3}");
+    assert!(producer <= 1.0 + NOW_AND_THEN, "{producer}");
+    assert!(client <= 1.0 + NOW_AND_THEN, "{client}");
+}
+
+#[test]
+fn a_frame_costs_no_system_call_where_nobody_sleeps() {
+    if !can_trace() {
+        return;
+    }
+    let (producer, client) = system_calls_a_frame(&|producer, client, frames| {
+        producer.ask(
+            &format!("publish count={frames} size=4000 extra=300"),
+            "published",
+        );
+        // All of them are there already.
+        let received = client.ask(&format!("receive count={frames}"), "received");
+        assert_eq!(received.number("missed"), 0);
+    });
+    eprintln!("system calls a frame, nobody asleep: producer {producer:.3}, client {client:.3}");
+    assert!(producer <= NOW_AND_THEN, "{producer}");
+    assert!(client <= NOW_AND_THEN, "{client}");
+}
+
+#[test]
+fn a_frame_costs_no_system_call_where_the_client_only_looks() {
+    if !can_trace() {
+        return;
+    }
+    let (producer, client) = system_calls_a_frame(&|producer, client, frames| {
+        client.ask(&format!("look count={frames}"), "looking");
+        let order = format!("publish count={frames} size=4000 period-us=1000");
+        producer.ask(&order, "published");
+        client.wait_for("received");
+    });
+    eprintln!("system calls a frame, client looking: producer {producer:.3}, client {client:.3}");
+    assert!(producer <= NOW_AND_THEN, "{producer}");
+    assert!(client <= NOW_AND_THEN, "{client}");
+}
+
+#[test]
+fn a_frame_costs_no_page_fault() {
+    const FRAMES: u64 = 2000;
+    const WARM_UP: u64 = 200;
+    let place = Place::new();
+    // Frames of some size, and extra data beside the record and in memory of its own.
+    for (size, extra) in [(500_000, 0), (20_000, 300), (20_000, 5000)] {
+        let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+        producer.wait_for("opened");
+        let mut client = Peer::start(PEER, &place, "client channel=cam0");
+        client.wait_for("ready");
+        client.ask("connect", "connected");
+        client.order(&format!("receive count={FRAMES} warm-up={WARM_UP}"));
+        let order = format!("run warm-up={WARM_UP} size={size} extra={extra} period-us=300");
+        producer.ask(&order, "running");
+        let received = client.wait_for("received").number("faults");
+        let published = producer.ask("halt", "published");
+        let (count, published) = (published.number("count"), published.number("faults"));
+        eprintln!(
+            "page faults with {size} bytes and {extra} extra: producer {published} in {count} \
+             frames, client {received} in {FRAMES}"
+        );
+        // Code that runs for the first time costs some; they are not the frames'.
+        let allowed = FRAMES / 200;
+        assert!(published < allowed && received < allowed);
+        producer.end();
+    }
+}
+
+/// To close an inotify descriptor takes until every processor has passed through the kernel: many
+/// milliseconds on a busy machine, and seconds now and then, longer than a producer waits for the
+/// hello of a connection.
+#[test]
+fn a_client_says_hello_before_it_closes_what_it_watched_with() {
+    if !can_trace() {
+        return;
+    }
+    let place = Place::new();
+    let report = place.path().join("connect");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-qq", "-e", "trace=connect,sendmsg,close"]);
+    command
+        .arg("-o")
+        .arg(&report)
+        .args([PEER, "client", "channel=cam0"]);
+    let mut client = Peer::spawn(command, &place, "traced client");
+    client.wait_for("ready");
+    client.order("connect");
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+    producer.wait_for("opened");
+    client.wait_for("connected");
+    client.end();
+    let report = std::fs::read_to_string(report).unwrap();
+    let connected = |line: &&str| line.contains("connect(") && line.ends_with("= 0");
+    let calls: Vec<&str> = report
+        .lines()
+        .skip_while(|line| !connected(line))
+        .take_while(|line| !line.contains("sendmsg("))
+        .collect();
+    assert!(!calls.is_empty(), "{report}");
+    let slow = calls.iter().find(|line| line.contains("inotify"));
+    assert_eq!(slow, None, "{calls:#?}");
+}

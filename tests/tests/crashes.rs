@@ -1,0 +1,202 @@
+//! Processes killed at any moment, again and again: the others go on, and nothing is left.
+//!
+//! `XMEM_ROUNDS` says how many rounds there are (60), `XMEM_SEED` repeats the moments of a run as
+//! far as a machine can.
+
+use std::time::Duration;
+
+use xmem_tests::random::Random;
+use xmem_tests::{Peer, Place, process, until};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+
+/// Rounds for each of the two kinds of victim.
+fn rounds() -> u64 {
+    let rounds = std::env::var("XMEM_ROUNDS").ok();
+    let rounds = rounds.map(|rounds| rounds.parse().expect("XMEM_ROUNDS is a number"));
+    rounds.unwrap_or(60) / 2
+}
+
+fn client(place: &Place, settings: &str) -> Peer {
+    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
+    client.wait_for("ready");
+    client
+}
+
+/// Waits until a client that runs has received frames after those it has now, and says how often
+/// it has connected.
+fn until_it_goes_on(client: &mut Peer) -> u64 {
+    let before = client.ask("progress", "progress").number("frames");
+    let mut connects = 0;
+    until("the client goes on", || {
+        let progress = client.ask("progress", "progress");
+        connects = progress.number("connects");
+        progress.number("frames") > before
+    });
+    connects
+}
+
+fn nothing_is_left_of(client: &mut Peer, fds_before: usize) {
+    client.order("halt");
+    client.wait_for("halted");
+    process::until_fd_count(client.pid(), fds_before);
+    assert_eq!(process::maps(client.pid(), "memfd:"), []);
+}
+
+#[test]
+fn nothing_is_left_of_clients_killed_at_random_moments() {
+    let place = Place::new();
+    let mut random = Random::new();
+    // It waits for its clients, so that the survivors miss nothing, and can't wait for long.
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=3 block=10000");
+    producer.wait_for("opened");
+    let mut survivor = client(&place, "name=survivor");
+    let survivor_fds = process::fd_count(survivor.pid());
+    survivor.ask("run", "running");
+    producer.ask("wait-for-clients count=1", "clients");
+    // The first victim makes the slots that its successors use.
+    let mut first = client(&place, "leases=4");
+    first.ask("connect", "connected");
+    producer.ask("run size=20000 extra=100 period-us=200", "running");
+    first.ask("receive count=10", "received");
+    first.kill();
+    let alone = |producer: &mut Peer| {
+        until("the survivor is the only client", || {
+            producer.ask("stats", "stats").number("clients") == 1
+        });
+    };
+    alone(&mut producer);
+    until_it_goes_on(&mut survivor);
+    let producer_fds = process::fd_count(producer.pid());
+    let stats = producer.ask("stats", "stats");
+
+    for round in 0..rounds() {
+        let mut victim = Peer::start(PEER, &place, "client channel=cam0 leases=4");
+        let mut most = Duration::from_millis(20);
+        match round % 4 {
+            // While it starts, connects, receives.
+            0 => victim.order("run"),
+            1 => {
+                victim.order("connect");
+                victim.order("hold count=4");
+                victim.order("receive count=1");
+            }
+            // While it receives.
+            2 => {
+                victim.ask("run", "running");
+                until_it_goes_on(&mut victim);
+                most = Duration::from_millis(2);
+            }
+            // With all its leases out.
+            _ => {
+                victim.ask("connect", "connected");
+                victim.ask("hold count=4", "holding");
+                most = Duration::from_millis(2);
+            }
+        }
+        std::thread::sleep(random.duration(most));
+        victim.kill();
+        until_it_goes_on(&mut survivor);
+    }
+    alone(&mut producer);
+    let after = producer.ask("stats", "stats");
+    for figure in ["slots", "segments", "bytes", "clients"] {
+        assert_eq!(after.number(figure), stats.number(figure), "{figure}");
+    }
+    process::until_fd_count(producer.pid(), producer_fds);
+    let progress = survivor.ask("progress", "progress");
+    assert_eq!(
+        (progress.number("missed"), progress.number("connects")),
+        (0, 1)
+    );
+    nothing_is_left_of(&mut survivor, survivor_fds);
+    producer.ask("halt", "published");
+    producer.end();
+    assert_eq!(place.files(), [""; 0]);
+    assert_eq!(place.new_in_shm(), [""; 0]);
+}
+
+#[test]
+fn nothing_is_left_of_producers_killed_at_random_moments() {
+    let place = Place::new();
+    let mut random = Random::new();
+    let mut survivors = [
+        client(&place, "leases=1"),
+        client(&place, "delivery=latest"),
+    ];
+    let fds: Vec<usize> = survivors
+        .iter()
+        .map(|survivor| process::fd_count(survivor.pid()))
+        .collect();
+    for survivor in &mut survivors {
+        survivor.ask("run", "running");
+    }
+    for round in 0..rounds() {
+        let mut victim = Peer::start(PEER, &place, "producer channel=cam0");
+        // With segments that come and go, now and then.
+        let grow = [0, 0, 64][round as usize % 3];
+        victim.order(&format!(
+            "run size=5000 grow={grow} extra=700 period-us=100"
+        ));
+        let most = match round % 2 {
+            // While it starts.
+            0 => Duration::from_millis(20),
+            // While it publishes.
+            _ => {
+                victim.wait_for("running");
+                for survivor in &mut survivors {
+                    until_it_goes_on(survivor);
+                }
+                Duration::from_millis(3)
+            }
+        };
+        std::thread::sleep(random.duration(most));
+        victim.kill();
+        let files = place.files();
+        assert!(files.len() <= 2, "{files:?}");
+    }
+    let mut last = Peer::start(PEER, &place, "producer channel=cam0");
+    last.wait_for("opened");
+    assert_eq!(place.files(), ["cam0.sock"]);
+    last.order("run size=5000 extra=700 period-us=100");
+    for (survivor, fds) in survivors.iter_mut().zip(fds) {
+        let connects = until_it_goes_on(survivor);
+        assert!(connects > rounds() / 2, "{connects}");
+        nothing_is_left_of(survivor, fds);
+    }
+    last.ask("halt", "published");
+    last.end();
+    assert_eq!(place.files(), [""; 0]);
+    assert_eq!(place.new_in_shm(), [""; 0]);
+}
+
+#[test]
+fn a_hundred_connects_leave_no_descriptor_and_no_mapping() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+    producer.wait_for("opened");
+    producer.ask("publish count=1 size=5000 extra=2000", "published");
+    let pid = producer.pid();
+    let mut client = client(&place, "");
+    let client_fds = process::fd_count(client.pid());
+    let mut cycle = |count: u32| {
+        client.ask(&format!("cycle count={count}"), "cycled");
+        until("the client is gone", || {
+            producer.ask("stats", "stats").number("clients") == 0
+        });
+        process::until_fd_count(client.pid(), client_fds);
+        assert_eq!(process::maps(client.pid(), "memfd:"), []);
+        let figures = producer.ask("stats", "stats");
+        (
+            figures.number("slots"),
+            figures.number("bytes"),
+            process::maps(pid, "memfd:").len(),
+        )
+    };
+    // The first connection makes its slots.
+    let before = cycle(1);
+    let producer_fds = process::fd_count(pid);
+    let after = cycle(100);
+    assert_eq!(after, before);
+    process::until_fd_count(pid, producer_fds);
+}

@@ -1,0 +1,200 @@
+//! A client that dies or stands still harms nobody.
+
+use std::time::{Duration, Instant};
+
+use xmem_core::{Publisher, PublisherEvent};
+use xmem_tests::{Events, Peer, Place, pattern, process, until};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+
+fn client(place: &Place, settings: &str) -> Peer {
+    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
+    client.wait_for("ready");
+    client.ask("connect", "connected");
+    client
+}
+
+/// Whether the producer alone can have every slot: then none is lost.
+fn all_slots_can_be_had(publisher: &Publisher) -> bool {
+    let slots = publisher.stats().slots as usize;
+    let frames: Vec<_> = std::iter::from_fn(|| publisher.acquire(1).ok())
+        .take(slots)
+        .collect();
+    frames.len() == slots
+}
+
+#[test]
+fn slot_is_reclaimed_after_client_is_killed() {
+    let place = Place::new();
+    let (events, observer) = Events::new();
+    // No more slots than the producer and one client need: a lost one would be missing.
+    let publisher = Publisher::builder(place.channel("cam0"))
+        .max_slots(2 + 4)
+        .on_event(observer)
+        .open()
+        .unwrap();
+    let mut number = 0;
+    for _ in 0..5 {
+        let mut victim = client(&place, "leases=4 name=victim");
+        let joined = number;
+        for _ in 0..4 {
+            pattern::publish(&publisher, number, 5000, 0).unwrap();
+            number += 1;
+        }
+        // It starts with the newest frame of before, where there is one.
+        victim.ask("hold count=4", "holding");
+        let stats = publisher.stats();
+        assert_eq!(stats.slots, 6);
+        assert_eq!(stats.clients.len(), 1);
+        let seen = &stats.clients[0];
+        assert_eq!((&*seen.name, seen.pid), ("victim", victim.pid()));
+        assert_eq!((seen.leases, seen.held, seen.missed), (4, 4, 0));
+        assert_eq!(seen.lag, u64::from(joined > 0));
+        // The producer goes on in the two slots that are left, and parks none of the four.
+        for _ in 0..20 {
+            pattern::publish(&publisher, number, 5000, 0).unwrap();
+            number += 1;
+        }
+        victim.ask("check-held", "heard");
+        assert!(!all_slots_can_be_had(&publisher));
+        victim.kill();
+        let is_gone = |event: &PublisherEvent| {
+            matches!(event, PublisherEvent::ClientDisconnected(_)).then_some(())
+        };
+        events.wait_for("of a client that is gone", is_gone);
+        assert_eq!(publisher.num_clients(), 0);
+        assert!(all_slots_can_be_had(&publisher));
+        // What was taken above was given back unpublished; the newest frame went with it.
+        pattern::publish(&publisher, number, 5000, 0).unwrap();
+        number += 1;
+    }
+    assert_eq!(publisher.stats().bytes, 6 * 8192);
+}
+
+#[test]
+fn slots_are_reclaimed_when_a_client_leaves_in_good_order() {
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0"))
+        .max_slots(2 + 3)
+        .open()
+        .unwrap();
+    let mut client = client(&place, "leases=3");
+    for number in 0..3 {
+        pattern::publish(&publisher, number, 5000, 0).unwrap();
+    }
+    client.ask("hold count=3", "holding");
+    client.ask("disconnect", "disconnected");
+    // The frames in hand keep their slots, also without a subscriber.
+    for number in 3..20 {
+        pattern::publish(&publisher, number, 5000, 0).unwrap();
+    }
+    client.ask("check-held", "heard");
+    assert!(!all_slots_can_be_had(&publisher));
+    assert_eq!(publisher.num_clients(), 1);
+    client.ask("release count=3", "heard");
+    until("the client is gone", || publisher.num_clients() == 0);
+    assert!(all_slots_can_be_had(&publisher));
+}
+
+#[test]
+fn death_is_noticed_while_a_child_of_the_client_holds_the_socket() {
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
+    let mut client = client(&place, "leases=2");
+    for number in 0..2 {
+        pattern::publish(&publisher, number, 5000, 0).unwrap();
+    }
+    client.ask("hold count=2", "holding");
+    let child = client.ask("fork", "forked").number("pid") as u32;
+    let is_socket = |fd: &(u32, std::path::PathBuf)| fd.1.to_string_lossy().starts_with("socket:");
+    let sockets = process::fds(child)
+        .iter()
+        .filter(|fd| is_socket(fd))
+        .count();
+    assert!(sockets > 0, "the child holds the socket");
+    client.kill();
+    until("the client is gone", || publisher.num_clients() == 0);
+    assert_ne!(process::state(child), None, "the child is still there");
+    assert!(all_slots_can_be_had(&publisher));
+}
+
+#[test]
+fn a_stopped_client_disturbs_neither_producer_nor_other_clients() {
+    const FRAMES: u64 = 500;
+    let place = Place::new();
+    // Slots enough that the other client can be late, as it may be on a busy machine.
+    let publisher = Publisher::builder(place.channel("cam0"))
+        .slots(200)
+        .open()
+        .unwrap();
+    let mut other = client(&place, "name=other");
+    let mut stopped = client(&place, "name=stopped leases=4");
+    for number in 0..4 {
+        pattern::publish(&publisher, number, 20_000, 0).unwrap();
+    }
+    stopped.ask("hold count=4", "holding");
+    other.ask("receive count=4", "received");
+
+    let mut number = 4;
+    let mut publish = |others: &mut Peer| {
+        others.ask(&format!("receive count={FRAMES}"), "receiving");
+        let start = Instant::now();
+        for _ in 0..FRAMES {
+            pattern::publish(&publisher, number, 20_000, 0).unwrap();
+            number += 1;
+            // At 5,000 a second, which is no hurry.
+            let due = start + Duration::from_micros(200) * (number as u32 % FRAMES as u32);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        let elapsed = start.elapsed();
+        assert_eq!(others.wait_for("received").number("missed"), 0);
+        elapsed
+    };
+    let before = publish(&mut other);
+    let bytes = publisher.stats().bytes;
+    stopped.stop();
+    let after = publish(&mut other);
+    let stats = publisher.stats();
+    // Were it waited for but once, that would take longer by far.
+    assert!(after < 3 * before, "{after:?} instead of {before:?}");
+    assert_eq!((stats.bytes, stats.segments), (bytes, 1));
+    let figures: Vec<_> = stats
+        .clients
+        .iter()
+        .map(|client| (&*client.name, client.held, client.missed))
+        .collect();
+    assert_eq!(figures, [("other", 0, 0), ("stopped", 4, 0)]);
+    // It goes on where it can, and knows what it has missed.
+    stopped.resume();
+    stopped.ask("check-held", "heard");
+    stopped.ask("release count=4", "heard");
+    let received = stopped.ask("receive count=1", "received");
+    assert_eq!(received.number("missed"), received.number("first") - 4);
+    assert!(received.number("missed") > 0);
+}
+
+/// Other than a hang-up, being stopped in the middle of a handshake is told to nobody.
+#[test]
+fn a_client_that_stops_while_it_connects_disturbs_nobody() {
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0"))
+        .slots(100)
+        .open()
+        .unwrap();
+    let mut other = client(&place, "");
+    let mut number = 0;
+    for moment in 0..20 {
+        let mut stopped = Peer::start(PEER, &place, "client channel=cam0");
+        stopped.wait_for("ready");
+        stopped.order("connect");
+        std::thread::sleep(Duration::from_micros(50) * moment);
+        stopped.stop();
+        for _ in 0..20 {
+            pattern::publish(&publisher, number, 2000, 0).unwrap();
+            number += 1;
+        }
+        let received = other.ask("receive count=20", "received");
+        assert_eq!(received.number("missed"), 0);
+    }
+    until("only one client is left", || publisher.num_clients() == 1);
+}

@@ -1,0 +1,309 @@
+//! What arrives is what was published: bytes, record, format and extra data, in segments that
+//! come and go.
+
+use std::time::Duration;
+
+use xmem_core::{Error, Publisher, Subscriber};
+use xmem_tests::{PATIENCE, Peer, Place, pattern, process, until};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+
+#[test]
+fn every_frame_arrives_exactly_as_it_was_published() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=2 name=maker");
+    producer.wait_for("opened");
+    let mut subscriber = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+    let sizes = [100, 1, 0, 4095, 4096, 4097, 100_003, 7, 1 << 20, 640];
+    let extras = [0, 1, 639, 640, 641, 5000, 100_000, 0];
+    let mut number = 0;
+    for size in sizes {
+        for extra in extras {
+            let format = format!("format/{}, pad={}", number / 3, "x".repeat(extra / 10));
+            producer.ask(&format!("format text={format}"), "formatted");
+            producer.ask(
+                &format!("publish count=1 size={size} extra={extra}"),
+                "published",
+            );
+            let frame = subscriber.receive(Some(PATIENCE)).unwrap();
+            assert_eq!(frame.seq(), number);
+            assert_eq!(frame.missed(), 0);
+            assert_eq!(frame.payload().len(), size);
+            assert_eq!(frame.meta().extra_len as usize, extra);
+            assert_eq!(frame.format().map(|text| &**text), Some(&*format));
+            if number % 2 == 0 {
+                assert_eq!(frame.meta().producer(), "maker");
+            }
+            pattern::check(&frame).unwrap();
+            number += 1;
+        }
+    }
+    assert_eq!(subscriber.missed(), 0);
+}
+
+#[test]
+fn a_format_longer_than_a_message_arrives() {
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
+    let mut subscriber = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+    for length in [32_000, 33_000, 1_000_000] {
+        let format: String = (0..length)
+            .map(|at| char::from(b'a' + at as u8 % 26))
+            .collect();
+        publisher.set_format(&format).unwrap();
+        publisher.acquire(1).unwrap().publish().unwrap();
+        let frame = subscriber.receive(Some(PATIENCE)).unwrap();
+        assert!(frame.format().is_some_and(|text| **text == *format));
+    }
+}
+
+/// Producers of compressed streams publish empty frames too.
+#[test]
+fn the_first_frame_may_be_empty() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+    producer.wait_for("opened");
+    let mut subscriber = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+    producer.ask("publish count=1 size=0", "published");
+    pattern::check(&subscriber.receive(Some(PATIENCE)).unwrap()).unwrap();
+    producer.ask("publish count=1 size=10", "published");
+    pattern::check(&subscriber.receive(Some(PATIENCE)).unwrap()).unwrap();
+}
+
+#[test]
+fn a_client_that_starts_first_receives_every_frame() {
+    let place = Place::new();
+    let mut client = Peer::start(PEER, &place, "client channel=cam0");
+    client.wait_for("ready");
+    client.order("connect");
+    process::until_asleep(client.pid(), "worker");
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=20");
+    producer.wait_for("opened");
+    client.wait_for("connected");
+    producer.ask("publish count=20 size=5000 extra=30", "published");
+    let received = client.ask("receive count=20", "received");
+    assert_eq!(
+        (received.number("first"), received.number("missed")),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_client_that_joins_gets_the_newest_frame_at_once() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=20");
+    producer.wait_for("opened");
+    producer.ask("publish count=10 size=5000", "published");
+    for _ in 0..2 {
+        let mut client = Peer::start(PEER, &place, "client channel=cam0");
+        client.wait_for("ready");
+        client.ask("connect", "connected");
+        let received = client.ask("receive count=1", "received");
+        assert_eq!(
+            (received.number("first"), received.number("missed")),
+            (9, 0)
+        );
+    }
+}
+
+#[test]
+fn larger_frames_take_a_new_segment_and_the_old_one_goes() {
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
+    let mut client = Peer::start(PEER, &place, "client channel=cam0 leases=4");
+    client.wait_for("ready");
+    client.ask("connect", "connected");
+
+    let mut number = 0;
+    let mut publish_and_receive = |client: &mut Peer, size: usize, count: u64| {
+        for _ in 0..count {
+            pattern::publish(&publisher, number, size, 100).unwrap();
+            number += 1;
+            client.ask("receive count=1", "received");
+        }
+    };
+    let shared = |client: &Peer| -> usize {
+        let maps = process::maps(client.pid(), "xmem-payload");
+        maps.iter().map(|map| map.len).sum()
+    };
+
+    // Small, then larger, then much larger, then small again: those fit the large slots.
+    publish_and_receive(&mut client, 4096, 12);
+    let small = publisher.stats();
+    assert_eq!((small.segments, small.slots), (1, 2 + 4));
+    assert_eq!(small.bytes, 6 * 4096);
+    for size in [16_384, 1 << 20] {
+        publish_and_receive(&mut client, size, 1);
+        // A frame of the old segments is in the client's hands meanwhile: they stay for it.
+        publish_and_receive(&mut client, size, 12);
+        let stats = publisher.stats();
+        assert_eq!((stats.segments, stats.slots), (1, 6), "{stats:?}");
+        assert_eq!(stats.bytes, 6 * size as u64);
+        until("the client has unmapped the old segments", || {
+            shared(&client) == 6 * size
+        });
+    }
+    publish_and_receive(&mut client, 3000, 12);
+    let stats = publisher.stats();
+    assert_eq!((stats.segments, stats.bytes), (1, 6 << 20));
+}
+
+#[test]
+fn a_frame_in_hand_keeps_its_segment_when_larger_ones_come() {
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
+    let mut client = Peer::start(PEER, &place, "client channel=cam0 leases=4");
+    client.wait_for("ready");
+    client.ask("connect", "connected");
+    for number in 0..2 {
+        pattern::publish(&publisher, number, 4096, 10).unwrap();
+    }
+    client.ask("hold count=2", "holding");
+    for number in 2..30 {
+        pattern::publish(&publisher, number, 1 << 16, 10).unwrap();
+        client.ask("receive count=1", "received");
+    }
+    assert_eq!(publisher.stats().segments, 2);
+    client.ask("check-held", "heard");
+    client.ask("release count=2", "heard");
+    for number in 30..60 {
+        pattern::publish(&publisher, number, 1 << 16, 10).unwrap();
+        client.ask("receive count=1", "received");
+    }
+    let stats = publisher.stats();
+    assert_eq!((stats.segments, stats.bytes), (1, 6 << 16), "{stats:?}");
+    until("the client has unmapped the old segment", || {
+        process::maps(client.pid(), "xmem-payload").len() == 1
+    });
+}
+
+/// Each of these frames makes larger slots, while those of the frames before are in use still.
+#[test]
+fn frames_that_grow_all_the_time_fit_a_small_pool() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 max-slots=6");
+    producer.wait_for("opened");
+    let mut client = Peer::start(PEER, &place, "client channel=cam0 leases=3");
+    client.wait_for("ready");
+    client.ask("connect", "connected");
+    for power in 0..12 {
+        let size = 4096 << power;
+        producer.ask(&format!("publish count=1 size={size}"), "published");
+        client.ask("receive count=1", "received");
+    }
+}
+
+/// The memory for many extra bytes can be one that the client does not know yet when it receives
+/// the frame.
+#[test]
+fn extra_data_in_a_new_segment_can_be_read_at_once() {
+    let place = Place::new();
+    for _ in 0..20 {
+        let publisher = Publisher::builder(place.channel("cam0"))
+            .slots(3)
+            .open()
+            .unwrap();
+        let mut subscriber = Subscriber::builder(place.channel("cam0"))
+            .connect()
+            .unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..8 {
+                    let extra = 2000 << number;
+                    pattern::publish(&publisher, number, 500, extra).unwrap();
+                }
+            });
+            for _ in 0..8 {
+                let frame = subscriber.receive(Some(PATIENCE)).unwrap();
+                pattern::check(&frame).unwrap();
+                if frame.seq() == 7 {
+                    break;
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn frames_in_hand_outlive_subscriber_and_producer() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=4");
+    producer.wait_for("opened");
+    let mut subscriber = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+    producer.ask("publish count=3 size=300000 extra=300", "published");
+    let frames: Vec<_> = (0..3)
+        .map(|_| subscriber.receive(Some(PATIENCE)).unwrap())
+        .collect();
+    drop(subscriber);
+    // Nobody but these frames keeps the slots from being written again.
+    producer.ask("publish count=50 size=300000", "published");
+    frames
+        .iter()
+        .for_each(|frame| pattern::check(frame).unwrap());
+    producer.kill();
+    frames
+        .iter()
+        .for_each(|frame| pattern::check(frame).unwrap());
+}
+
+#[test]
+fn latest_delivery_skips_to_the_newest_frame() {
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0"))
+        .slots(16)
+        .open()
+        .unwrap();
+    let mut client = Peer::start(PEER, &place, "client channel=cam0 delivery=latest");
+    client.wait_for("ready");
+    client.ask("connect", "connected");
+    for (number, newest, missed) in [(0, 9, 9), (10, 10, 0), (11, 14, 3)] {
+        for number in number..=newest {
+            pattern::publish(&publisher, number, 1000, 0).unwrap();
+        }
+        let received = client.ask("receive count=1", "received");
+        let figures = (received.number("first"), received.number("missed"));
+        assert_eq!(figures, (newest, missed));
+    }
+    client.ask("receive count=0", "received");
+    client.order("receive count=1 timeout-ms=1");
+    client.wait_for("receiving");
+    assert_eq!(client.next_line().text("kind"), "TimedOut");
+}
+
+#[test]
+fn a_client_that_sleeps_through_many_formats_goes_on() {
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0"))
+        .slots(4)
+        .open()
+        .unwrap();
+    let mut subscriber = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+    let count = 3000;
+    for number in 0..count {
+        // Slowly enough that each of them is announced to the client.
+        std::thread::sleep(Duration::from_micros(100));
+        publisher.set_format(&format!("format/{number}")).unwrap();
+        pattern::publish(&publisher, number, 100, 0).unwrap();
+    }
+    let mut next = 0;
+    while next < count {
+        let frame = subscriber.receive(Some(PATIENCE)).unwrap();
+        let expected = format!("format/{}", frame.seq());
+        assert_eq!(frame.format().map(|text| &**text), Some(&*expected));
+        next = frame.seq() + 1;
+    }
+    assert!(matches!(
+        subscriber.receive(Some(Duration::ZERO)),
+        Err(Error::TimedOut)
+    ));
+}

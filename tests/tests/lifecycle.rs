@@ -1,0 +1,295 @@
+//! Producers and clients start, stop, crash and come back, in any order.
+
+use std::sync::Barrier;
+use std::time::Duration;
+
+use xmem_core::{Error, Publisher, Subscriber};
+use xmem_tests::{PATIENCE, Peer, Place, pattern, process, until};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+
+fn producer(place: &Place, settings: &str) -> Peer {
+    let mut producer = Peer::start(PEER, place, &format!("producer channel=cam0 {settings}"));
+    producer.wait_for("opened");
+    producer
+}
+
+/// A client that runs, connecting again whenever that can help.
+fn running_client(place: &Place) -> Peer {
+    let mut client = Peer::start(PEER, place, "client channel=cam0");
+    client.wait_for("ready");
+    client.ask("run", "running");
+    client
+}
+
+fn until_client_has_received(client: &mut Peer, frames: u64) {
+    until(&format!("the client has received {frames} frames"), || {
+        client.ask("progress", "progress").number("frames") >= frames
+    });
+}
+
+/// Ends the stream in one of three ways, with frames published that the client has not received.
+fn error_after(ending: impl FnOnce(&mut Peer)) -> Error {
+    let place = Place::new();
+    let mut producer = producer(&place, "slots=8");
+    let mut subscriber = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+    let mut next = 0;
+    let mut receive = |subscriber: &mut Subscriber| {
+        let frame = subscriber.receive(Some(PATIENCE)).unwrap();
+        assert_eq!((frame.seq(), frame.missed()), (next, 0));
+        pattern::check(&frame).unwrap();
+        next += 1;
+    };
+    // First so many that every slot was used: what nobody has told the client yet, a killed
+    // producer does not tell.
+    for _ in 0..24 {
+        producer.ask("publish count=1 size=70000 extra=700", "published");
+        receive(&mut subscriber);
+    }
+    producer.ask("publish count=8 size=70000 extra=700", "published");
+    ending(&mut producer);
+    for _ in 0..8 {
+        receive(&mut subscriber);
+    }
+    let error = subscriber.receive(Some(PATIENCE)).unwrap_err();
+    // It stays so; but an end of stream is told once, for the stream may begin anew.
+    let again = subscriber.receive(Some(Duration::ZERO)).unwrap_err();
+    match error {
+        Error::EndOfStream => assert!(matches!(again, Error::TimedOut), "{again}"),
+        _ => assert_eq!(again.to_string(), error.to_string()),
+    }
+    error
+}
+
+#[test]
+fn an_end_of_stream_is_told_after_the_last_frame() {
+    let error = error_after(|producer| {
+        producer.ask("eos", "ended");
+    });
+    assert!(matches!(error, Error::EndOfStream), "{error}");
+    assert!(!error.is_retryable());
+}
+
+#[test]
+fn a_clean_stop_is_told_after_the_last_frame() {
+    let error = error_after(|producer| {
+        producer.ask("close", "closed");
+    });
+    assert!(matches!(error, Error::Stopped), "{error}");
+    assert!(error.is_retryable());
+}
+
+#[test]
+fn a_crash_is_told_after_the_last_frame() {
+    let error = error_after(|producer| producer.kill());
+    assert!(matches!(error, Error::Disconnected(_)), "{error}");
+    assert!(error.is_retryable());
+}
+
+#[test]
+fn a_waiting_client_is_told_of_each_end() {
+    for kind in ["EndOfStream", "Stopped", "Disconnected"] {
+        let place = Place::new();
+        let mut producer = producer(&place, "");
+        let mut client = Peer::start(PEER, &place, "client channel=cam0");
+        client.wait_for("ready");
+        client.ask("connect", "connected");
+        client.ask("receive count=1", "receiving");
+        process::until_asleep(client.pid(), "worker");
+        match kind {
+            "EndOfStream" => producer.order("eos"),
+            "Stopped" => producer.order("close"),
+            _ => producer.kill(),
+        }
+        assert_eq!(client.next_line().text("kind"), kind);
+    }
+}
+
+#[test]
+fn a_stream_that_was_ended_goes_on_when_more_is_published() {
+    let place = Place::new();
+    let mut producer = producer(&place, "slots=4");
+    let mut subscriber = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+    for round in 0..3 {
+        producer.ask("publish count=2 size=100", "published");
+        producer.ask("eos", "ended");
+        for number in 0..2 {
+            let frame = subscriber.receive(Some(PATIENCE)).unwrap();
+            assert_eq!(frame.seq(), 2 * round + number);
+        }
+        let error = subscriber.receive(Some(PATIENCE)).unwrap_err();
+        assert!(matches!(error, Error::EndOfStream), "{error}");
+    }
+}
+
+#[test]
+fn a_client_that_joins_a_stream_that_went_on_is_told_of_no_end() {
+    let place = Place::new();
+    let mut producer = producer(&place, "slots=4");
+    producer.ask("publish count=2 size=100", "published");
+    producer.ask("eos", "ended");
+    producer.ask("publish count=2 size=100", "published");
+    let mut subscriber = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+    assert_eq!(subscriber.receive(Some(PATIENCE)).unwrap().seq(), 3);
+    // Whatever was told at the start has been read when this format has.
+    producer.ask("format text=marker", "formatted");
+    producer.ask("publish count=1 size=100", "published");
+    let frame = subscriber.receive(Some(PATIENCE)).unwrap();
+    assert_eq!(frame.format().map(|text| &**text), Some("marker"));
+    let error = subscriber.receive(Some(Duration::ZERO)).unwrap_err();
+    assert!(matches!(error, Error::TimedOut), "{error}");
+}
+
+#[test]
+fn a_client_connects_again_to_a_producer_that_comes_back() {
+    let place = Place::new();
+    let mut client = running_client(&place);
+    let mut received = 0;
+    for round in 0..6 {
+        let mut producer = producer(&place, "");
+        // Wakes up every time: it has to notice by itself that the one before is gone.
+        producer.ask("wait-for-clients count=1", "clients");
+        producer.ask("publish count=1 size=10000", "published");
+        received += 1;
+        until_client_has_received(&mut client, received);
+        match round % 2 {
+            0 => producer.kill(),
+            _ => producer.end(),
+        }
+    }
+    assert_eq!(client.ask("progress", "progress").number("connects"), 6);
+}
+
+#[test]
+fn a_socket_whose_producer_was_killed_is_taken_over() {
+    let place = Place::new();
+    let mut first = producer(&place, "");
+    first.kill();
+    assert_eq!(place.files(), ["cam0.sock"]);
+    let mut second = producer(&place, "");
+    second.ask("publish count=1 size=10", "published");
+    let mut subscriber = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+    assert_eq!(subscriber.receive(Some(PATIENCE)).unwrap().seq(), 0);
+    second.end();
+    assert_eq!(place.files(), [""; 0]);
+}
+
+/// Its child listens on, so that there is neither a hang-up nor a refused connection.
+#[test]
+fn the_death_of_a_producer_is_noticed_while_a_child_of_it_holds_its_sockets() {
+    let place = Place::new();
+    let mut first = producer(&place, "");
+    let mut subscriber = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+    first.ask("publish count=1 size=5000", "published");
+    subscriber.receive(Some(PATIENCE)).unwrap();
+    first.ask("publish count=1 size=5000", "published");
+    let child = first.ask("fork", "forked").number("pid") as u32;
+    first.kill();
+    assert_ne!(process::state(child), None, "the child is still there");
+    pattern::check(&subscriber.receive(Some(PATIENCE)).unwrap()).unwrap();
+    let error = subscriber.receive(Some(PATIENCE)).unwrap_err();
+    assert!(matches!(error, Error::Disconnected(_)), "{error}");
+    // Who comes now waits for a producer that lives, and gets it.
+    let mut client = running_client(&place);
+    let mut second = producer(&place, "");
+    second.ask("wait-for-clients count=1", "clients");
+    second.ask("publish count=1 size=5000", "published");
+    until_client_has_received(&mut client, 1);
+    assert_ne!(process::state(child), None, "the child is still there");
+    second.end();
+    assert_eq!(place.files(), [""; 0]);
+}
+
+#[test]
+fn a_producer_that_finds_another_one_names_its_pid() {
+    let place = Place::new();
+    let first = producer(&place, "");
+    let mut second = Peer::start(PEER, &place, "producer channel=cam0");
+    let failed = second.next_line();
+    assert_eq!(failed.text("kind"), "InUse");
+    assert_eq!(failed.text("retryable"), "false");
+    let named = format!("pid {}", first.pid());
+    assert!(failed.text("text").contains(&named), "{failed}");
+    // A stopped one has it as well.
+    first.stop();
+    let mut third = Peer::start(PEER, &place, "producer channel=cam0");
+    let failed = third.next_line();
+    assert!(failed.text("text").contains(&named), "{failed}");
+    first.resume();
+}
+
+#[test]
+fn of_producers_that_start_at_once_one_wins_and_the_others_name_it() {
+    let place = Place::new();
+    for round in 0..8 {
+        // In every other round they find a dead one's socket.
+        if round % 2 == 1 {
+            producer(&place, "").kill();
+        }
+        let barrier = Barrier::new(4);
+        let mut peers: Vec<(Peer, _)> = std::thread::scope(|scope| {
+            let start = || {
+                barrier.wait();
+                let mut peer = Peer::start(PEER, &place, "producer channel=cam0");
+                let line = peer.next_line();
+                (peer, line)
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| thread.join().unwrap();
+            threads.into_iter().map(join).collect()
+        });
+        let won = |(_, line): &&(Peer, xmem_tests::Line)| line.word == "opened";
+        let winners: Vec<u32> = peers
+            .iter()
+            .filter(won)
+            .map(|(peer, _)| peer.pid())
+            .collect();
+        assert_eq!(winners.len(), 1, "{peers:#?}");
+        for (_, line) in peers.iter().filter(|(_, line)| line.word != "opened") {
+            let named = format!("pid {}", winners[0]);
+            assert!(line.text("text").contains(&named), "{line}");
+        }
+        for (peer, line) in &mut peers {
+            if line.word == "opened" {
+                peer.end();
+            }
+        }
+        assert_eq!(place.files(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_missing_producer_is_worth_another_try() {
+    let place = Place::new();
+    let mut client = Peer::start(PEER, &place, "client channel=cam0 timeout-ms=1");
+    client.wait_for("ready");
+    client.order("connect");
+    let failed = client.next_line();
+    assert_eq!(failed.text("kind"), "NoProducer");
+    assert_eq!(failed.text("retryable"), "true");
+    assert!(failed.text("text").contains("cam0.sock"), "{failed}");
+}
+
+#[test]
+fn the_socket_has_the_permissions_asked_for() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    for perms in [0o600, 0o666] {
+        let publisher = Publisher::builder(place.channel("cam0"))
+            .perms(perms)
+            .open()
+            .unwrap();
+        let found = std::fs::metadata(publisher.socket_path()).unwrap();
+        assert_eq!(found.permissions().mode() & 0o777, perms);
+    }
+}

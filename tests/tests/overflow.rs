@@ -1,0 +1,221 @@
+//! What happens when clients do not keep up: with `Overflow::Block`, with the default, and when a
+//! client holds all that it may.
+
+use std::time::{Duration, Instant};
+
+use xmem_core::{ClientId, Overflow, Publisher, PublisherBuilder, PublisherEvent};
+use xmem_tests::{Events, Peer, Place, pattern, process, until};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+
+fn blocking(place: &Place, timeout: Duration) -> PublisherBuilder {
+    Publisher::builder(place.channel("cam0"))
+        .slots(2)
+        .overflow(Overflow::Block { timeout })
+}
+
+fn client(place: &Place, settings: &str) -> Peer {
+    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
+    client.wait_for("ready");
+    client.ask("connect", "connected");
+    client
+}
+
+fn lapsed(event: &PublisherEvent) -> Option<ClientId> {
+    match event {
+        PublisherEvent::ClientLapsed(id) => Some(*id),
+        _ => None,
+    }
+}
+
+fn caught_up(event: &PublisherEvent) -> Option<ClientId> {
+    match event {
+        PublisherEvent::ClientCaughtUp(id) => Some(*id),
+        _ => None,
+    }
+}
+
+#[test]
+fn four_clients_receive_every_frame_though_one_is_slow() {
+    const FRAMES: u64 = 2000;
+    let place = Place::new();
+    let (events, observer) = Events::new();
+    let publisher = blocking(&place, Duration::from_secs(60))
+        .on_event(observer)
+        .open()
+        .unwrap();
+    let mut clients: Vec<Peer> = (1..=4)
+        .map(|leases| client(&place, &format!("leases={leases}")))
+        .collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        // The last takes its time with each frame.
+        let work = [0, 0, 0, 300][number];
+        client.order(&format!("receive count={FRAMES} work-us={work}"));
+    }
+    for number in 0..FRAMES {
+        pattern::publish(&publisher, number, 3000, 0).unwrap();
+    }
+    for client in &mut clients {
+        let received = client.wait_for("received");
+        assert_eq!(received.number("first"), 0);
+        assert_eq!(received.number("next"), FRAMES);
+        assert_eq!(received.number("missed"), 0);
+    }
+    let events = events.drain();
+    let lapses = events.iter().filter_map(lapsed).count();
+    assert_eq!(lapses, 0, "{events:?}");
+    assert_eq!(publisher.stats().slots, 2 + 1 + 2 + 3 + 4);
+}
+
+#[test]
+fn a_stopped_client_is_waited_for_once_and_again_after_it_has_caught_up() {
+    const TIMEOUT: Duration = Duration::from_millis(300);
+    let place = Place::new();
+    let (events, observer) = Events::new();
+    let publisher = blocking(&place, TIMEOUT).on_event(observer).open().unwrap();
+    let mut others = [client(&place, ""), client(&place, "")];
+    let mut victim = client(&place, "");
+    let id = publisher.stats().clients[2].id;
+    for client in others.iter_mut().chain([&mut victim]) {
+        client.ask("run", "running");
+    }
+    let mut next = 0;
+    let mut publish = |count: u64| {
+        let start = Instant::now();
+        for _ in 0..count {
+            pattern::publish(&publisher, next, 3000, 0).unwrap();
+            next += 1;
+        }
+        start.elapsed()
+    };
+    let until_all_is_received = || {
+        until("everybody has received all there is", || {
+            publisher
+                .stats()
+                .clients
+                .iter()
+                .all(|client| client.lag == 0)
+        });
+    };
+    let missed = || publisher.stats().clients[2].missed;
+
+    for round in 0..3 {
+        // In step: nobody misses anything.
+        let before = missed();
+        publish(100);
+        until_all_is_received();
+        assert_eq!(missed(), before, "round {round}");
+        assert_eq!(events.drain().iter().filter_map(lapsed).count(), 0);
+
+        // It stops: the writer waits for it once, then goes on without.
+        victim.stop();
+        let took = publish(300);
+        assert_eq!(events.wait_for("of a client that lapsed", lapsed), id);
+        assert!(took >= TIMEOUT, "round {round}: {took:?}");
+        assert!(took < 20 * TIMEOUT, "round {round}: {took:?}");
+        let has_lapsed = |client: &xmem_core::ClientStats| client.lapsed;
+        let clients = publisher.stats().clients;
+        let clients: Vec<bool> = clients.iter().map(has_lapsed).collect();
+        assert_eq!(clients, [false, false, true], "round {round}");
+
+        // It goes on, and is waited for again once it has received what there is.
+        victim.resume();
+        until_all_is_received();
+        assert!(missed() > before, "round {round}");
+        publish(1);
+        assert_eq!(events.wait_for("of a client that caught up", caught_up), id);
+        until_all_is_received();
+    }
+    for client in &mut others {
+        let progress = client.ask("progress", "progress");
+        let figures = (progress.number("frames"), progress.number("missed"));
+        assert_eq!(figures, (next, 0));
+    }
+}
+
+#[test]
+fn a_writer_that_waits_for_a_client_goes_on_when_it_dies() {
+    let place = Place::new();
+    let publisher = blocking(&place, Duration::from_secs(600)).open().unwrap();
+    let mut client = client(&place, "leases=2");
+    std::thread::scope(|scope| {
+        let writer = std::thread::Builder::new()
+            .name("writer-kill".into())
+            .spawn_scoped(scope, || {
+                for number in 0..50 {
+                    pattern::publish(&publisher, number, 3000, 0).unwrap();
+                }
+            })
+            .unwrap();
+        process::until_asleep(std::process::id(), "writer-kill");
+        assert!(publisher.stats().published < 50);
+        client.kill();
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_writer_never_waits_for_a_client_that_wants_the_latest() {
+    let place = Place::new();
+    let (events, observer) = Events::new();
+    let publisher = blocking(&place, Duration::from_secs(600))
+        .on_event(observer)
+        .open()
+        .unwrap();
+    let mut client = client(&place, "delivery=latest");
+    for number in 0..100 {
+        pattern::publish(&publisher, number, 3000, 0).unwrap();
+    }
+    let received = client.ask("receive count=1", "received");
+    assert_eq!(
+        (received.number("first"), received.number("missed")),
+        (99, 99)
+    );
+    assert_eq!(events.drain().iter().filter_map(lapsed).count(), 0);
+}
+
+#[test]
+fn a_client_whose_leases_are_all_out_waits_for_one_to_come_back() {
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0"))
+        .slots(6)
+        .open()
+        .unwrap();
+    let mut client = client(&place, "leases=2");
+    for number in 0..6 {
+        pattern::publish(&publisher, number, 3000, 0).unwrap();
+    }
+    client.ask("hold count=2", "holding");
+    client.ask("receive count=1", "receiving");
+    process::until_asleep(client.pid(), "worker");
+    // More frames do not help it.
+    pattern::publish(&publisher, 6, 3000, 0).unwrap();
+    process::until_asleep(client.pid(), "worker");
+    assert_eq!(publisher.stats().clients[0].held, 2);
+    client.order("release count=1");
+    let received = client.wait_for("received");
+    assert_eq!(
+        (received.number("first"), received.number("missed")),
+        (2, 0)
+    );
+    assert!(received.number("starved") >= 1);
+    client.ask("check-held", "heard");
+}
+
+#[test]
+fn a_slow_client_knows_how_many_frames_it_has_missed() {
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0"))
+        .slots(4)
+        .open()
+        .unwrap();
+    let mut client = client(&place, "leases=2");
+    for number in 0..100 {
+        pattern::publish(&publisher, number, 3000, 0).unwrap();
+    }
+    // Four slots for the producer and two for the client: the six newest frames are there.
+    let received = client.ask("receive count=6", "received");
+    let figures = ["first", "next", "missed"].map(|key| received.number(key));
+    assert_eq!(figures, [94, 100, 94]);
+    assert_eq!(publisher.stats().clients[0].missed, 94);
+}

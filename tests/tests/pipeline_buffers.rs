@@ -1,0 +1,368 @@
+//! What a client's buffers say, and that nobody can write to them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use xmem_tests::pipeline::Pipeline;
+use xmem_tests::{Line, Place, process};
+
+const SECOND: u64 = 1_000_000_000;
+const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
+
+/// A producer that sends what the test pushes, and a client that was there before it: its running
+/// time starts earlier.
+fn pushing(place: &Place) -> (Pipeline, Pipeline) {
+    let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
+    let client = Pipeline::play(place, &["inspect out.sink"], client);
+    let producer =
+        format!("appsrc name=src format=time ! xmemsink name=sink channel=cam0 {LOSSLESS}");
+    let mut producer = Pipeline::start(place, &["inspect sink.sink"], &producer);
+    producer.change("ready");
+    producer.until_clients("sink", 1);
+    producer.change("playing");
+    (producer, client)
+}
+
+fn push(producer: &mut Pipeline, buffer: &str) {
+    let pushed = producer.order(&format!("push from=src {buffer}"));
+    assert_eq!(pushed.text("flow"), "Ok", "{buffer}");
+}
+
+/// The time on the clock that producer and client share at which a buffer is shown.
+fn shown(buffer: &Line, time: &str) -> u64 {
+    buffer.number("base-time") + buffer.number(time)
+}
+
+#[test]
+fn what_a_client_receives_it_can_not_write() {
+    let place = Place::new();
+    let (mut producer, mut client) = pushing(&place);
+    push(
+        &mut producer,
+        "count=5 caps=video/x-raw,format=RGB,width=64,height=48,framerate=30/1",
+    );
+    push(&mut producer, "count=5 caps=application/x-test size=5000");
+    client.until_buffers("out.sink", 10);
+    producer.until_buffers("sink.sink", 10);
+    for buffer in client.buffers("out.sink") {
+        assert_eq!(buffer.text("write-to-memory"), "refused", "{buffer}");
+        assert_eq!(buffer.text("write-to-buffer"), "copies", "{buffer}");
+        assert_eq!(buffer.text("changed"), "false", "{buffer}");
+    }
+    assert_eq!(
+        client.digests("out.sink"),
+        producer.digests("sink.sink"),
+        "what one client writes to its copies is its own"
+    );
+    // And the kernel says so too: the mappings themselves are for reading.
+    let maps = process::maps(client.pid(), "xmem-payload");
+    assert!(!maps.is_empty());
+    for map in maps {
+        assert_eq!(map.access, "r--s", "{map:?}");
+    }
+    for map in process::maps(client.pid(), "xmem-metadata") {
+        assert_eq!(map.access, "r--s", "{map:?}");
+    }
+}
+
+#[test]
+fn what_is_published_the_producer_can_not_write_either() {
+    let place = Place::new();
+    let client = "xmemsrc channel=cam0 ! fakesink name=out";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    let mut producer = Pipeline::start(
+        &place,
+        &["report sink.sink"],
+        &format!(
+            "videotestsrc num-buffers=60 pattern=ball ! video/x-raw,format=I420,width=320,height=240 \
+             ! xmemsink name=sink channel=cam0 {LOSSLESS}"
+        ),
+    );
+    producer.order("hold at=sink.sink count=5");
+    producer.change("ready");
+    producer.until_clients("sink", 1);
+    producer.change("playing");
+    producer.until_eos();
+    let scribbled = producer.order("scribble at=sink.sink");
+    assert_eq!(scribbled.number("refused"), 5, "{scribbled}");
+    assert_eq!(scribbled.number("allowed"), 0, "{scribbled}");
+    client.until_eos();
+    assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
+}
+
+#[test]
+fn times_offsets_and_duration_cross() {
+    let place = Place::new();
+    let (mut producer, mut client) = pushing(&place);
+    for buffer in [
+        "pts=0 dts=0 duration=33333333 offset=0 offset-end=1",
+        "pts=40000000 dts=20000000 duration=1 offset=12345678901 offset-end=12345678902",
+        "pts=3600000000000",
+        "dts=50000000",
+        "duration=0 offset=7",
+        "pts=20000000 offset-end=9",
+    ] {
+        push(
+            &mut producer,
+            &format!("caps=application/x-test size=100 {buffer}"),
+        );
+    }
+    client.until_buffers("out.sink", 6);
+    producer.until_buffers("sink.sink", 6);
+    // Its first buffer came before the pipeline played, and so before it had a base time.
+    let base_time = producer.order("base-time").number("ns");
+    let pairs = producer.buffers("sink.sink").into_iter();
+    for (sent, received) in pairs.zip(client.buffers("out.sink")) {
+        for field in ["duration", "offset", "offset-end", "size", "digest"] {
+            assert_eq!(received.text(field), sent.text(field), "{field} of {sent}");
+        }
+        for time in ["pts", "dts"] {
+            if sent.text(time) == "none" {
+                assert_eq!(received.text(time), "none", "{time} of {sent}");
+            } else {
+                let sent = base_time + sent.number(time);
+                assert_eq!(shown(received, time), sent, "{time} of {received}");
+            }
+        }
+    }
+}
+
+#[test]
+fn flags_cross() {
+    let place = Place::new();
+    let (mut producer, mut client) = pushing(&place);
+    let sent = [
+        "DISCONT",
+        "none",
+        "DELTA_UNIT",
+        "DELTA_UNIT+DROPPABLE",
+        "HEADER",
+        "GAP",
+        "MARKER",
+        "RESYNC",
+        "CORRUPTED",
+        "NON_DROPPABLE",
+        "SYNC_AFTER",
+        "LIVE",
+        "DISCONT+DELTA_UNIT",
+        "none",
+    ];
+    for flags in sent {
+        let flags = match flags {
+            "none" => String::new(),
+            flags => format!("flags={flags}"),
+        };
+        push(
+            &mut producer,
+            &format!("caps=application/x-test size=100 {flags}"),
+        );
+    }
+    client.until_buffers("out.sink", sent.len());
+    let received = client.buffers("out.sink").into_iter();
+    for (sent, received) in sent.iter().zip(received) {
+        let sorted = |flags: &str| {
+            let mut flags: Vec<_> = flags.split('+').map(str::to_owned).collect();
+            flags.sort();
+            flags
+        };
+        assert_eq!(sorted(received.text("flags")), sorted(sent), "{received}");
+    }
+}
+
+#[test]
+fn the_first_buffer_and_the_one_after_a_gap_are_discontinuous() {
+    let place = Place::new();
+    let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
+    let mut producer = Pipeline::start(
+        &place,
+        &[],
+        "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false",
+    );
+    producer.change("playing");
+    // The newest frame is there for a client that comes later.
+    push(&mut producer, "caps=application/x-test size=100");
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    client.until_buffers("out.sink", 1);
+    push(&mut producer, "caps=application/x-test size=100");
+    client.until_buffers("out.sink", 2);
+    client.stop();
+    push(&mut producer, "caps=application/x-test size=100 count=100");
+    producer.until_stats("sink", "all are published", |stats| {
+        stats.number("published") == 102
+    });
+    client.resume();
+    client.until_stats("src", "the client has gone on", |stats| {
+        stats.number("received") + stats.number("missed") == 102
+    });
+    let stats = client.stats("src");
+    let missed = stats.number("missed");
+    assert!(missed > 0, "{stats}");
+    let received = stats.number("received") as usize;
+    client.until_buffers("out.sink", received);
+    let flags: Vec<_> = client.buffers("out.sink");
+    let flags: Vec<_> = flags.iter().map(|line| line.text("flags")).collect();
+    assert_eq!(flags[..3], ["DISCONT", "none", "DISCONT"]);
+    let discontinuous = flags.iter().filter(|flags| **flags == "DISCONT");
+    assert_eq!(discontinuous.count(), 2, "{flags:?}");
+}
+
+#[test]
+fn a_frames_time_is_when_the_producer_shows_it() {
+    let place = Place::new();
+    let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    // The camera's own latency is part of when a frame is shown.
+    let mut producer = Pipeline::play(
+        &place,
+        &["report sink.sink"],
+        "videotestsrc is-live=true num-buffers=60 \
+         ! video/x-raw,format=GRAY8,width=64,height=48,framerate=60/1 \
+         ! xmemsink name=sink channel=cam0 overflow=block",
+    );
+    client.until_eos();
+    producer.until_eos();
+    let latency = producer.order("latency");
+    assert_eq!(latency.text("live"), "true");
+    let latency = latency.number("min");
+    assert!(latency > 0, "a live source has a latency");
+    let sent = producer.buffers("sink.sink");
+    let received = client.buffers("out.sink");
+    assert!(received.len() > 30, "{} frames arrived", received.len());
+    let mut late = Vec::new();
+    for buffer in &received {
+        let sent = sent
+            .iter()
+            .find(|sent| sent.text("offset") == buffer.text("offset"))
+            .expect("what arrives was sent");
+        assert_ne!(sent.text("base-time"), buffer.text("base-time"));
+        let shown_there = shown(sent, "pts") + latency;
+        assert_eq!(shown(buffer, "pts"), shown_there, "{buffer}");
+        // It came when it was to be shown, not before.
+        let now = buffer.number("now");
+        assert!(now >= shown_there, "{buffer} came too early");
+        late.push(now - shown_there);
+    }
+    late.sort();
+    // Some microseconds on an idle machine.
+    let median = late[late.len() / 2];
+    assert!(
+        median < SECOND / 10,
+        "half of the frames came {median} ns late"
+    );
+}
+
+#[test]
+fn a_client_is_live_and_adds_no_latency() {
+    let place = Place::new();
+    let (mut producer, mut client) = pushing(&place);
+    push(&mut producer, "caps=application/x-test size=100");
+    client.until_buffers("out.sink", 1);
+    let latency = client.order("latency of=src");
+    assert_eq!(latency.text("answered"), "true");
+    assert_eq!(latency.text("live"), "true");
+    assert_eq!(latency.number("min"), 0);
+    assert_eq!(client.change("paused").as_secs(), 0);
+    let settled = client.order("settle");
+    assert_eq!(settled.text("result"), "NoPreroll");
+}
+
+#[test]
+fn a_frame_of_the_past_is_shown_at_the_clients_start() {
+    let place = Place::new();
+    let mut producer = Pipeline::play(
+        &place,
+        &["report sink.sink"],
+        "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false",
+    );
+    push(&mut producer, "caps=application/x-test size=100 pts=0");
+    producer.until_buffers("sink.sink", 1);
+    let client = "xmemsrc channel=cam0 ! fakesink name=out sync=true";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    client.until_buffers("out.sink", 1);
+    assert_eq!(client.buffers("out.sink")[0].number("pts"), 0);
+}
+
+#[test]
+fn the_record_is_a_meta_of_the_buffer() {
+    let place = Place::new();
+    let (mut producer, mut client) = pushing(&place);
+    let before = milliseconds();
+    push(
+        &mut producer,
+        "count=3 caps=video/x-raw,format=RGB,width=30,height=20,framerate=30/1",
+    );
+    push(
+        &mut producer,
+        "caps=video/x-raw,format=GRAY16_LE,width=30,height=20,framerate=30/1",
+    );
+    push(
+        &mut producer,
+        "caps=video/x-raw,format=NV12,width=30,height=20,framerate=30/1",
+    );
+    push(&mut producer, "caps=application/x-test size=1000");
+    client.until_buffers("out.sink", 6);
+    let buffers = client.buffers("out.sink");
+    let expected = [
+        ("u8", "20,30,3", "92,3,1"),
+        ("u8", "20,30,3", "92,3,1"),
+        ("u8", "20,30,3", "92,3,1"),
+        ("u16", "20,30", "60,2"),
+        ("u8", "960", "1"),
+        ("u8", "1000", "1"),
+    ];
+    for (number, (buffer, (dtype, shape, strides))) in buffers.iter().zip(expected).enumerate() {
+        assert_eq!(buffer.number("record-seq"), number as u64, "{buffer}");
+        let named = buffer.text("record-dtype").to_lowercase();
+        let named = named.replace("uint", "u");
+        assert_eq!(named, dtype, "{buffer}");
+        assert_eq!(buffer.text("record-shape"), shape, "{buffer}");
+        assert_eq!(buffer.text("record-strides"), strides, "{buffer}");
+        assert_eq!(buffer.text("record-producer"), "sink", "{buffer}");
+        let timestamp = buffer.number("record-timestamp");
+        assert!((before..=milliseconds()).contains(&timestamp), "{buffer}");
+        for (field, kind) in [
+            ("seq", "guint64"),
+            ("slot", "guint"),
+            ("dtype", "gchararray"),
+            ("shape", "GstValueArray"),
+            ("strides", "GstValueArray"),
+            ("producer", "gchararray"),
+            ("timestamp", "guint64"),
+        ] {
+            let found = buffer.text(&format!("record-{field}-type"));
+            assert_eq!(found, kind, "{field}");
+        }
+    }
+}
+
+fn milliseconds() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap().as_millis() as u64
+}
+
+#[test]
+fn raw_video_has_a_video_meta_with_the_producers_planes() {
+    let place = Place::new();
+    let (mut producer, mut client) = pushing(&place);
+    let caps = "caps=video/x-raw,format=I420,width=37,height=21,framerate=30/1";
+    // As it comes from the caps, and with longer rows and a part cut out.
+    push(&mut producer, caps);
+    push(&mut producer, &format!("{caps} pad=24 crop=3,4,20,10"));
+    push(&mut producer, &format!("{caps} pad=8 memories=3"));
+    client.until_buffers("out.sink", 3);
+    producer.until_buffers("sink.sink", 3);
+    let received = client.buffers("out.sink");
+    assert_eq!(received[0].text("video-format"), "I420");
+    assert_eq!(received[0].text("video-size"), "37x21");
+    assert_eq!(received[0].text("video-strides"), "40,20,20");
+    assert_eq!(received[1].text("video-strides"), "64,44,44");
+    assert_eq!(received[1].text("video-crop"), "3,4,20,10");
+    assert_eq!(received[2].text("video-strides"), "48,28,28");
+    assert_eq!(received[2].get("video-crop"), None);
+    let sent = producer.buffers("sink.sink");
+    for field in ["video-strides", "video-offsets", "video-crop", "size"] {
+        for number in [1, 2] {
+            assert_eq!(received[number].get(field), sent[number].get(field));
+        }
+    }
+    assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
+}

@@ -1,0 +1,123 @@
+//! Fast changes of state, a thousand times, leave nothing behind.
+
+use xmem_tests::pipeline::{Pipeline, threads};
+use xmem_tests::{Place, process, until};
+
+const CYCLES: u64 = 1000;
+/// After so many, what GStreamer keeps for later is there.
+const WARM_UP: u64 = 20;
+const SINK: &str = "videotestsrc name=v ! video/x-raw,format=RGB,width=64,height=48,framerate=60/1 \
+                    ! xmemsink name=sink channel=cam0";
+const SOURCE: &str = "xmemsrc name=src channel=cam0 connection-timeout=18446744073709551615 \
+                      ! fakesink name=out";
+
+/// Descriptors and mappings of a pipeline in NULL.
+fn usage(pipeline: &Pipeline) -> (usize, usize) {
+    let pid = pipeline.pid();
+    (
+        process::fd_count(pid),
+        process::maps(pid, "memfd:xmem").len(),
+    )
+}
+
+fn cycle(pipeline: &mut Pipeline, count: u64) {
+    // A hundred at a time: each of these has the whole patience of a test.
+    for _ in 0..count.div_ceil(100) {
+        let cycled = pipeline.order(&format!("cycle count={}", count.min(100)));
+        assert_eq!(cycled.text("result"), "Success");
+    }
+}
+
+fn leaves_nothing_behind(pipeline: &mut Pipeline) {
+    cycle(pipeline, WARM_UP);
+    let before = usage(pipeline);
+    assert_eq!(before.1, 0, "mappings of xmem are left");
+    cycle(pipeline, CYCLES);
+    assert_eq!(
+        usage(pipeline),
+        before,
+        "{:#?}",
+        process::fds(pipeline.pid())
+    );
+    until("no thread of ours is left", || {
+        let ours = |name: &String| name.starts_with("xmem-control") || name.contains(':');
+        let threads = threads(pipeline.pid());
+        !threads.iter().any(ours)
+    });
+    let count = threads(pipeline.pid()).len();
+    assert!(count < 12, "{:?}", threads(pipeline.pid()));
+    // A source that is stopped while it starts may say this, whatever its sink is.
+    let mut messages = pipeline.messages();
+    messages.retain(|message| !message.contains("text=Internal data stream error"));
+    assert!(messages.is_empty(), "{messages:?}");
+}
+
+#[test]
+fn a_thousand_cycles_of_a_sink_leave_nothing_behind() {
+    let place = Place::new();
+    let mut sink = Pipeline::start(&place, &[], SINK);
+    leaves_nothing_behind(&mut sink);
+    assert!(place.files().is_empty(), "{:?}", place.files());
+    assert!(place.new_in_shm().is_empty(), "{:?}", place.new_in_shm());
+}
+
+#[test]
+fn a_thousand_cycles_of_a_source_leave_nothing_behind() {
+    let place = Place::new();
+    let mut source = Pipeline::start(&place, &[], SOURCE);
+    leaves_nothing_behind(&mut source);
+}
+
+#[test]
+fn a_thousand_cycles_of_a_source_leave_nothing_in_its_producer() {
+    let place = Place::new();
+    let mut sink = Pipeline::play(&place, &[], SINK);
+    let mut source = Pipeline::start(&place, &[], SOURCE);
+    cycle(&mut source, WARM_UP);
+    sink.until_stats("sink", "the source is gone", |stats| {
+        stats.number("clients") == 0
+    });
+    let fds = process::fd_count(sink.pid());
+    let slots = sink.stats("sink").number("slots");
+    leaves_nothing_behind(&mut source);
+    sink.until_stats("sink", "the source is gone", |stats| {
+        stats.number("clients") == 0
+    });
+    process::until_fd_count(sink.pid(), fds);
+    assert!(sink.stats("sink").number("slots") <= slots + 4);
+    sink.end();
+    assert!(place.files().is_empty(), "{:?}", place.files());
+}
+
+#[test]
+fn a_thousand_cycles_of_a_sink_leave_nothing_in_its_client() {
+    let place = Place::new();
+    let mut sink = Pipeline::start(&place, &[], SINK);
+    let client = "xmemsrc name=src channel=cam0 on-disconnect=reconnect \
+                  connection-timeout=18446744073709551615 ! fakesink name=out \
+                  enable-last-sample=false";
+    let mut source = Pipeline::play(&place, &["count out.sink"], client);
+    leaves_nothing_behind(&mut sink);
+    assert!(place.files().is_empty(), "{:?}", place.files());
+    // It has outlived them all, and takes the next.
+    let received = source.order("watched at=out.sink").number("count");
+    sink.change("playing");
+    until("the client receives", || {
+        source.order("watched at=out.sink").number("count") > received
+    });
+    assert!(source.messages().is_empty(), "{:?}", source.messages());
+    sink.change("null");
+    until("the connections are closed", || {
+        process::maps(source.pid(), "memfd:xmem").is_empty()
+    });
+    source.end();
+}
+
+#[test]
+fn sink_and_source_in_one_process_leave_nothing_behind() {
+    let place = Place::new();
+    let pipeline = format!("{SINK} async=false {SOURCE}");
+    let mut pipeline = Pipeline::start(&place, &[], &pipeline);
+    leaves_nothing_behind(&mut pipeline);
+    assert!(place.files().is_empty(), "{:?}", place.files());
+}

@@ -1,0 +1,357 @@
+//! What goes wrong is said so that a person can act on it; and what the elements tell of
+//! themselves.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+use xmem_tests::pipeline::Pipeline;
+use xmem_tests::{Line, Place, until};
+
+const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
+const PICTURES: &str = "videotestsrc ! video/x-raw,format=RGB,width=64,height=48,framerate=60/1";
+
+/// Starts a pipeline that can't get to READY, and tells why.
+fn error_of(place: &Place, description: &str) -> Line {
+    let mut pipeline = Pipeline::start(place, &[], description);
+    let changed = pipeline.order("state to=ready");
+    assert_eq!(changed.text("result"), "Failure", "{description}");
+    let error = pipeline.until_message("error");
+    pipeline.end();
+    error
+}
+
+/// A message must be of a kind, and its text must hold all these words.
+fn says(message: &Line, kind: &str, words: &[&str]) {
+    assert_eq!(message.text("kind"), kind, "{message}");
+    let text = message.text("text");
+    for word in words {
+        assert!(text.contains(word), "{word:?} is missing in \"{text}\"");
+    }
+}
+
+#[test]
+fn without_a_channel_an_element_says_which_properties_there_are() {
+    let place = Place::new();
+    for description in ["videotestsrc ! xmemsink", "xmemsrc ! fakesink"] {
+        let error = error_of(&place, description);
+        says(&error, "Resource.Settings", &["channel", "socket-path"]);
+    }
+}
+
+#[test]
+fn a_channel_and_a_socket_path_at_once_are_one_too_many() {
+    let place = Place::new();
+    for description in [
+        "videotestsrc ! xmemsink channel=cam0 socket-path=/tmp/xmem-test.sock",
+        "xmemsrc channel=cam0 socket-path=/tmp/xmem-test.sock ! fakesink",
+    ] {
+        let error = error_of(&place, description);
+        says(
+            &error,
+            "Resource.Settings",
+            &["channel", "socket-path", "not both"],
+        );
+    }
+}
+
+#[test]
+fn a_channel_in_use_names_the_process_that_has_it() {
+    let place = Place::new();
+    let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
+    let mut camera = Pipeline::play(&place, &[], &camera);
+    camera.until_stats("sink", "the camera runs", |stats| {
+        stats.number("published") > 0
+    });
+    let error = error_of(&place, "videotestsrc ! xmemsink channel=cam0");
+    let pid = format!("pid {}", camera.pid());
+    says(&error, "Resource.Busy", &[&pid, "cam0.sock", "channel"]);
+    // Whoever was refused has done no harm.
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 3);
+}
+
+#[test]
+fn a_socket_path_that_can_not_be_is_named() {
+    let place = Place::new();
+    let long = "x".repeat(120);
+    for (property, words) in [
+        ("socket-path=/nonexistent/cam0.sock", &["/nonexistent"][..]),
+        (&format!("socket-path=/tmp/{long}.sock"), &["too long"]),
+        ("socket-path=/tmp", &["/tmp"]),
+        ("channel=a/b", &["a/b", "slash"]),
+        ("channel=.hidden", &[".hidden", "dot"]),
+    ] {
+        let error = error_of(&place, &format!("videotestsrc ! xmemsink {property}"));
+        let kind = error.text("kind").to_owned();
+        assert!(kind.starts_with("Resource."), "{error}");
+        says(&error, &kind, words);
+    }
+    for property in ["channel=a/b", &format!("socket-path=/tmp/{long}.sock")] {
+        let error = error_of(&place, &format!("xmemsrc {property} ! fakesink"));
+        says(&error, "Resource.Settings", &[]);
+    }
+    // A file that is no socket stays as it is.
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("notes.txt");
+    std::fs::write(&path, "of value").unwrap();
+    let description = format!("videotestsrc ! xmemsink socket-path={}", path.display());
+    let error = error_of(&place, &description);
+    says(&error, error.text("kind"), &["notes.txt"]);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "of value");
+}
+
+#[test]
+fn a_runtime_directory_that_others_can_write_is_refused() {
+    let place = Place::new();
+    std::fs::set_permissions(place.path(), Permissions::from_mode(0o777)).unwrap();
+    let error = error_of(&place, "videotestsrc ! xmemsink channel=cam0");
+    let path = place.path().display().to_string();
+    says(&error, "Resource.Settings", &[&path, "chmod 700"]);
+}
+
+#[test]
+fn a_client_without_a_producer_says_how_long_it_waited() {
+    let place = Place::new();
+    let client = "xmemsrc name=src channel=cam0 connection-timeout=50000000 ! fakesink";
+    let mut client = Pipeline::play(&place, &[], client);
+    let error = client.until_message("error");
+    says(
+        &error,
+        "Resource.NotFound",
+        &["cam0.sock", "50ms", "connection-timeout"],
+    );
+}
+
+#[test]
+fn a_client_too_many_is_told_how_many_there_may_be() {
+    let place = Place::new();
+    let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0 max-clients=2");
+    let mut camera = Pipeline::play(&place, &[], &camera);
+    let clients: Vec<_> = (0..2)
+        .map(|_| {
+            let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+            client.until_buffers("out.sink", 1);
+            client
+        })
+        .collect();
+    let client = "xmemsrc name=src channel=cam0 connection-timeout=50000000 ! fakesink";
+    let mut refused = Pipeline::play(&place, &[], client);
+    let error = refused.until_message("error");
+    says(&error, "Resource.Busy", &["2 clients", "max-clients"]);
+    assert_eq!(camera.stats("sink").number("clients"), 2);
+    // There is room again when one has gone.
+    drop(clients);
+    camera.until_stats("sink", "there is room", |stats| {
+        stats.number("clients") == 0
+    });
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 3);
+}
+
+#[test]
+fn a_client_that_max_buffers_leaves_no_room_for_is_told_so() {
+    let place = Place::new();
+    let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0 max-buffers=5");
+    let mut camera = Pipeline::play(&place, &[], &camera);
+    camera.until_stats("sink", "the camera runs", |stats| {
+        stats.number("published") > 3
+    });
+    let client = |leases: u32| {
+        format!(
+            "xmemsrc name=src channel=cam0 max-leases={leases} connection-timeout=50000000 \
+             ! fakesink name=out enable-last-sample=false"
+        )
+    };
+    let mut refused = Pipeline::play(&place, &[], &client(8));
+    let error = refused.until_message("error");
+    says(&error, "Resource.Busy", &["8", "max-buffers", "max-leases"]);
+    // One that takes less has room.
+    let mut taken = Pipeline::play(&place, &["report out.sink"], &client(1));
+    taken.until_buffers("out.sink", 10);
+    let stats = camera.stats("sink");
+    assert!(stats.number("slots") <= 5, "{stats}");
+}
+
+#[test]
+fn a_producer_that_max_buffers_leaves_no_room_for_is_told_so() {
+    // Upstream wants to hold more than there may be: who copies drops frames, and says why.
+    let place = Place::new();
+    let mut producer = Pipeline::start(
+        &place,
+        &[],
+        "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false max-buffers=1",
+    );
+    producer.change("playing");
+    producer.order("push from=src count=20 caps=application/x-test size=100");
+    producer.order("end from=src");
+    let told = producer.until("there is a warning, an error or the end", |line| {
+        line.word == "message"
+    });
+    if told.text("type") == "eos" {
+        let stats = producer.stats("sink");
+        assert_eq!(stats.number("published"), 20, "{stats}");
+    } else {
+        assert!(told.text("text").contains("max-buffers"), "{told}");
+    }
+}
+
+#[test]
+fn memory_of_a_device_is_refused_with_advice() {
+    let place = Place::new();
+    let mut producer = Pipeline::start(
+        &place,
+        &[],
+        "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false",
+    );
+    producer.change("playing");
+    producer.order(
+        "push from=src size=12288 \
+         caps=video/x-raw(memory:GLMemory),format=RGBA,width=64,height=48,framerate=30/1",
+    );
+    let error = producer.until("the sink says why", |line| {
+        line.word == "message"
+            && line.text("type") == "error"
+            && line.text("text").contains("memory:GLMemory")
+    });
+    says(&error, "Core.Negotiation", &["gldownload"]);
+    assert_eq!(error.text("from"), "sink");
+}
+
+#[test]
+fn a_sink_tells_of_its_clients() {
+    let place = Place::new();
+    let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
+    let mut camera = Pipeline::play(&place, &[], &camera);
+    let mut first = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    first.until_buffers("out.sink", 1);
+    let mut second = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    second.until_buffers("out.sink", 1);
+    camera.until_clients("sink", 2);
+    let clients = camera.order("get of=sink property=num-clients");
+    assert_eq!(clients.text("text"), "2");
+    first.kill();
+    let mark = camera.mark();
+    camera.until_clients_since(mark, "sink", 1);
+    second.end();
+    camera.until_clients("sink", 0);
+    let mut signals = Vec::new();
+    camera.until("four signals", |line| {
+        if line.word == "signal" {
+            signals.push((line.text("name").to_owned(), line.number("client")));
+        }
+        signals.len() == 4
+    });
+    let expected = [
+        ("client-connected", 1),
+        ("client-connected", 2),
+        ("client-disconnected", 1),
+        ("client-disconnected", 2),
+    ];
+    let expected = expected.map(|(name, client)| (name.to_owned(), client));
+    assert_eq!(signals, expected);
+}
+
+#[test]
+fn the_figures_of_a_sink_name_its_clients() {
+    let place = Place::new();
+    let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
+    let mut camera = Pipeline::play(&place, &[], &camera);
+    let client = "xmemsrc name=eye channel=cam0 max-leases=3 delivery=latest ! fakesink name=out";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    client.until_buffers("out.sink", 10);
+    let stats = camera.stats("sink");
+    for field in ["published", "zero-copy", "slots", "slot-size", "memory"] {
+        assert!(stats.number(field) > 0, "{field} in {stats}");
+    }
+    for field in ["copied", "copied-bytes", "dropped"] {
+        assert_eq!(stats.number(field), 0, "{field} in {stats}");
+    }
+    assert!(stats.number("memory") >= stats.number("slots") * 64 * 48 * 3);
+    // Those of every sink are there too.
+    assert!(stats.get("rendered").is_some(), "{stats}");
+    assert_eq!(stats.number("clients"), 1);
+    assert_eq!(stats.number("client-0-pid"), u64::from(client.pid()));
+    let uid = rustix::process::geteuid().as_raw();
+    assert_eq!(stats.number("client-0-uid"), u64::from(uid));
+    assert_eq!(stats.text("client-0-name"), "eye");
+    assert_eq!(stats.text("client-0-delivery"), "latest");
+    assert_eq!(stats.number("client-0-leases"), 3);
+    assert!(stats.number("client-0-held") <= 3, "{stats}");
+    assert!(stats.number("client-0-lag") < 60, "{stats}");
+    assert!(stats.get("client-0-missed").is_some(), "{stats}");
+    let stats = client.stats("eye");
+    assert!(stats.number("received") >= 10, "{stats}");
+    assert_eq!(stats.number("connections"), 1, "{stats}");
+    assert_eq!(stats.number("starved"), 0, "{stats}");
+    assert!(stats.get("missed").is_some(), "{stats}");
+    let connected = stats.text("connected").to_lowercase();
+    assert_eq!(connected, "true", "{stats}");
+}
+
+#[test]
+fn a_source_whose_frames_are_all_held_says_so_once() {
+    let place = Place::new();
+    let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
+    let _camera = Pipeline::play(&place, &[], &camera);
+    let client = "xmemsrc name=src channel=cam0 max-leases=2 ! fakesink name=out \
+                  enable-last-sample=false";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    client.until_buffers("out.sink", 5);
+    // As an application does that keeps frames.
+    client.order("hold at=out.sink count=2");
+    let warning = client.until_message("warning");
+    says(&warning, "Resource.Busy", &["max-leases", "2"]);
+    let stats = client.stats("src");
+    assert!(stats.number("starved") > 0, "{stats}");
+    for _ in 0..3 {
+        client.order("hold at=out.sink count=0");
+        let mark = client.mark();
+        client.until_buffers_since(mark, "out.sink", 10);
+        let starved = client.stats("src").number("starved");
+        client.order("hold at=out.sink count=2");
+        client.until_stats("src", "all leases are out again", |stats| {
+            stats.number("starved") > starved
+        });
+    }
+    assert_eq!(client.messages().len(), 1, "{:?}", client.messages());
+}
+
+#[test]
+fn a_client_that_blocks_for_too_long_is_named_in_a_warning() {
+    let place = Place::new();
+    let camera = format!(
+        "{PICTURES} ! xmemsink name=sink channel=cam0 sync=false overflow=block \
+         block-timeout=50000000"
+    );
+    let mut camera = Pipeline::play(&place, &[], &camera);
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 5);
+    client.stop();
+    let warning = camera.until_message("warning");
+    says(&warning, "Resource.Busy", &["1", "50ms", "block-timeout"]);
+    // It is nobody's brake until it has caught up.
+    let published = camera.stats("sink").number("published");
+    let stats = camera.until_stats("sink", "the camera goes on", |stats| {
+        stats.number("published") > published + 1000
+    });
+    assert_eq!(stats.text("client-0-lapsed").to_lowercase(), "true");
+    client.resume();
+    camera.until_stats("sink", "the client has caught up", |stats| {
+        stats.text("client-0-lapsed").to_lowercase() == "false"
+    });
+}
+
+#[test]
+fn the_socket_has_the_permissions_that_were_wished_for() {
+    let place = Place::new();
+    for (perms, mode) in [("", 0o600), ("perms=432", 0o660)] {
+        let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0 {perms}");
+        let mut camera = Pipeline::start(&place, &[], &camera);
+        camera.change("ready");
+        let found = std::fs::metadata(place.socket("cam0")).unwrap();
+        assert_eq!(found.permissions().mode() & 0o777, mode);
+        camera.end();
+        until("the socket is gone", || place.files().is_empty());
+    }
+}

@@ -1,0 +1,272 @@
+//! Any caps cross: raw video in every format, sound, text, things without a name; buffers without
+//! bytes and in several pieces; and caps that change while the stream runs.
+
+use xmem_tests::Place;
+use xmem_tests::pipeline::Pipeline;
+
+const LOSSLESS: &str =
+    "sync=false overflow=block block-timeout=20000000000 wait-for-connection=true";
+
+/// A producer whose sink has two clients, and what they receive.
+struct Exchange {
+    producer: Pipeline,
+    clients: Vec<Pipeline>,
+}
+
+impl Exchange {
+    /// `watch` says how the buffers are looked at on both sides.
+    fn start(place: &Place, watch: &str, producer: &str) -> Exchange {
+        let producer = format!("{producer} ! xmemsink name=sink channel=cam0 {LOSSLESS}");
+        let mut producer = Pipeline::start(place, &[&format!("{watch} sink.sink")], &producer);
+        producer.change("ready");
+        let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
+        let watch = format!("{watch} out.sink");
+        let clients = (0..2).map(|_| Pipeline::play(place, &[&watch], client));
+        let clients = clients.collect();
+        producer.until_clients("sink", 2);
+        producer.change("playing");
+        Exchange { producer, clients }
+    }
+
+    fn push(&mut self, buffer: &str) {
+        let pushed = self.producer.order(&format!("push from=src {buffer}"));
+        assert_eq!(pushed.text("flow"), "Ok", "{buffer}");
+    }
+
+    /// Waits for the end of the stream and compares all that has crossed.
+    fn compare(&mut self) {
+        self.producer.until_eos();
+        let caps = self.producer.caps("sink.sink");
+        let digests = self.producer.digests("sink.sink");
+        for client in &mut self.clients {
+            client.until_eos();
+            assert_eq!(client.caps("out.sink"), caps);
+            assert_eq!(client.digests("out.sink"), digests);
+            assert_eq!(client.stats("src").number("missed"), 0);
+        }
+    }
+}
+
+fn pushing(place: &Place) -> Exchange {
+    Exchange::start(place, "inspect-bytes", "appsrc name=src format=time")
+}
+
+#[test]
+fn raw_video_of_every_format_crosses() {
+    let place = Place::new();
+    let mut exchange = pushing(&place);
+    let formats = exchange.producer.order("formats");
+    let formats: Vec<_> = formats.text("text").split(',').map(str::to_owned).collect();
+    assert!(formats.len() > 80, "{} formats", formats.len());
+    for (number, format) in formats.iter().enumerate() {
+        exchange.push(&format!(
+            "count=3 seed={number} caps=video/x-raw,format={format},width=50,height=38,\
+             framerate=30/1"
+        ));
+    }
+    exchange.producer.order("end from=src");
+    exchange.compare();
+    for client in &exchange.clients {
+        let buffers = client.buffers("out.sink");
+        assert_eq!(buffers.len(), 3 * formats.len());
+        for (buffers, format) in buffers.chunks(3).zip(&formats) {
+            for buffer in buffers {
+                assert_eq!(buffer.get("video-format"), Some(&format[..]), "{buffer}");
+                assert_eq!(buffer.text("video-size"), "50x38", "{buffer}");
+            }
+        }
+    }
+}
+
+#[test]
+fn raw_video_of_every_format_is_written_straight_into_slots() {
+    let place = Place::new();
+    let mut exchange = Exchange::start(
+        &place,
+        "report-bytes",
+        "videotestsrc pattern=ball ! capsfilter name=filter \
+         caps=video/x-raw,format=RGB,width=50,height=38",
+    );
+    let formats = exchange.producer.order("videotestsrc-formats");
+    let formats: Vec<_> = formats.text("text").split(',').map(str::to_owned).collect();
+    assert!(formats.len() > 60, "{} formats", formats.len());
+    for format in &formats {
+        exchange.producer.order(&format!(
+            "set of=filter property=caps text=video/x-raw,format={format},width=50,height=38"
+        ));
+        let caps = format!("format=(string){format},");
+        exchange
+            .producer
+            .until(&format!("{format} is sent"), |line| {
+                line.word == "event"
+                    && line.text("type") == "caps"
+                    && line.text("text").contains(&caps)
+            });
+        // Caps cross with the first frame that has them.
+        let mark = exchange.producer.mark();
+        exchange.producer.until_buffers_since(mark, "sink.sink", 1);
+    }
+    exchange.producer.order("eos");
+    exchange.compare();
+    let stats = exchange.producer.stats("sink");
+    assert_eq!(stats.number("copied"), 0, "{stats}");
+}
+
+#[test]
+fn sound_crosses() {
+    for format in ["S16LE", "F32LE", "S24BE", "U8"] {
+        let place = Place::new();
+        let mut exchange = Exchange::start(
+            &place,
+            "report-bytes",
+            &format!(
+                "audiotestsrc num-buffers=40 wave=white-noise samplesperbuffer=441 \
+                 ! audio/x-raw,format={format},rate=44100,channels=2"
+            ),
+        );
+        exchange.compare();
+        assert_eq!(exchange.clients[0].buffers("out.sink").len(), 40);
+    }
+}
+
+#[test]
+fn text_and_things_without_a_name_cross() {
+    let place = Place::new();
+    let mut exchange = pushing(&place);
+    for (number, buffer) in [
+        "caps=text/x-raw,format=utf8 size=17",
+        "caps=text/x-raw,format=pango-markup size=1",
+        "caps=application/x-test size=4097",
+        "caps=application/x-test,answer=(int)42,words=(string)<a,b> size=100",
+        "caps=application/octet-stream size=1000000",
+        "caps=application/x-test size=3",
+        "caps=image/jpeg,width=10,height=10 size=777",
+        "caps=meta/x-klv,parsed=true size=64",
+        "caps=video/x-raw,format=ENCODED size=64",
+    ]
+    .iter()
+    .enumerate()
+    {
+        exchange.push(&format!("seed={number} {buffer}"));
+    }
+    exchange.producer.order("end from=src");
+    exchange.compare();
+    assert_eq!(exchange.clients[0].buffers("out.sink").len(), 9);
+}
+
+#[test]
+fn buffers_without_bytes_cross() {
+    let place = Place::new();
+    let mut exchange = pushing(&place);
+    for buffer in [
+        "caps=application/x-test size=0",
+        "size=10",
+        "size=0 flags=GAP+DROPPABLE",
+        "size=0 count=20",
+        "size=5000",
+        "caps=video/x-raw,format=RGB,width=50,height=38,framerate=30/1 size=0",
+        "",
+    ] {
+        exchange.push(buffer);
+    }
+    exchange.producer.order("end from=src");
+    exchange.compare();
+    let sizes = exchange.clients[0].buffers("out.sink");
+    let sizes: Vec<_> = sizes.iter().map(|line| line.number("size")).collect();
+    let mut expected = vec![0, 10, 0];
+    expected.extend([0; 20]);
+    expected.extend([5000, 0, 152 * 38]);
+    assert_eq!(sizes, expected);
+}
+
+#[test]
+fn buffers_in_several_pieces_cross_whole() {
+    let place = Place::new();
+    let mut exchange = pushing(&place);
+    for buffer in [
+        "caps=application/x-test size=1000 memories=2",
+        "size=1000 memories=16",
+        "size=100003 memories=7",
+        "size=1 memories=1",
+        "caps=video/x-raw,format=I420,width=51,height=37,framerate=30/1 memories=3",
+        "memories=3 pad=12",
+        "memories=9",
+    ] {
+        exchange.push(buffer);
+    }
+    exchange.producer.order("end from=src");
+    exchange.compare();
+    let sent = exchange.producer.buffers("sink.sink");
+    assert_eq!(sent[1].number("memories"), 16);
+    for buffer in exchange.clients[0].buffers("out.sink") {
+        assert_eq!(buffer.number("memories"), 1, "{buffer}");
+    }
+}
+
+/// Sizes that grow, shrink and come back.
+const SIZES: [(u32, u32); 7] = [
+    (64, 48),
+    (640, 480),
+    (320, 240),
+    (1280, 720),
+    (16, 16),
+    (1280, 720),
+    (641, 359),
+];
+
+#[test]
+fn no_frame_is_lost_when_copied_frames_change_their_size() {
+    let place = Place::new();
+    let mut exchange = pushing(&place);
+    for (number, (width, height)) in SIZES.iter().enumerate() {
+        let format = ["RGB", "I420"][number % 2];
+        exchange.push(&format!(
+            "count=20 seed={} caps=video/x-raw,format={format},width={width},height={height},\
+             framerate=30/1",
+            100 * number
+        ));
+    }
+    exchange.producer.order("end from=src");
+    exchange.compare();
+    let received = exchange.clients[1].buffers("out.sink");
+    assert_eq!(received.len(), 20 * SIZES.len());
+}
+
+#[test]
+fn no_frame_is_lost_when_zero_copy_frames_change_their_size() {
+    let place = Place::new();
+    let mut exchange = Exchange::start(
+        &place,
+        "report",
+        "videotestsrc pattern=ball ! capsfilter name=filter \
+         caps=video/x-raw,format=I420,width=64,height=48",
+    );
+    for (number, (width, height)) in SIZES.iter().enumerate() {
+        let format = ["RGB", "I420"][number % 2];
+        let mark = exchange.producer.mark();
+        exchange.producer.order(&format!(
+            "set of=filter property=caps text=video/x-raw,format={format},width={width},\
+             height={height}"
+        ));
+        let size = format!("width=(int){width}, height=(int){height}, format=(string){format}");
+        let size = [size, format!("format=(string){format}, width=(int){width}")];
+        exchange
+            .producer
+            .until_since(mark, "the caps change", |line| {
+                line.word == "event"
+                    && line.text("type") == "caps"
+                    && size.iter().any(|size| line.text("text").contains(size))
+            });
+        let mark = exchange.producer.mark();
+        exchange.producer.until_buffers_since(mark, "sink.sink", 20);
+    }
+    exchange.producer.order("eos");
+    exchange.compare();
+    let stats = exchange.producer.stats("sink");
+    assert_eq!(stats.number("copied"), 0, "{stats}");
+    // What smaller frames needed, and what larger ones did, is not all kept for ever.
+    let largest: u64 = 1280 * 720 * 3;
+    let slots = stats.number("slots");
+    let memory = stats.number("memory");
+    assert!(memory <= 4 * slots * largest, "{stats}");
+}

@@ -1,0 +1,327 @@
+//! No wait delays a change of state, a flush or a seek, whatever the peer does; and pausing loses
+//! nothing.
+
+use xmem_tests::pipeline::{PROMPT, Pipeline};
+use xmem_tests::{Place, process, until};
+
+const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
+const FOR_EVER: &str = "18446744073709551615";
+/// A producer as fast as its clients, which waits an hour for one of them.
+const BLOCKING: &str = "sync=false overflow=block block-timeout=3600000000000";
+const PICTURES: &str =
+    "videotestsrc name=v pattern=ball ! video/x-raw,format=RGB,width=64,height=48";
+
+/// A producer that sends what it is told to push.
+fn pushing(place: &Place) -> Pipeline {
+    let description = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
+    Pipeline::play(place, &["report sink.sink"], description)
+}
+
+fn push(producer: &mut Pipeline, count: u32) {
+    let order = format!("push from=src caps=application/x-test size=100 count={count}");
+    assert_eq!(producer.order(&order).text("flow"), "Ok");
+}
+
+/// Changes the state in all ways, while its thread `thread` waits.
+fn is_always_prompt(pipeline: &mut Pipeline, thread: &str) {
+    for states in [
+        &["paused", "playing"][..],
+        &["paused", "ready", "paused", "playing"],
+        &["ready", "playing"],
+        &["null", "playing"],
+        &["null"],
+    ] {
+        process::until_asleep(pipeline.pid(), thread);
+        for state in states {
+            pipeline.change_promptly(state);
+        }
+    }
+}
+
+/// Waits until the stream of the sink `sink` stands still, and the thread `thread` waits.
+fn until_stuck(producer: &mut Pipeline, thread: &str) {
+    let (mut published, mut times) = (0, 0);
+    until("the producer is blocked", || {
+        let now = producer.stats("sink").number("published");
+        times = match now == published {
+            true => times + 1,
+            false => 0,
+        };
+        published = now;
+        times == 20
+    });
+    process::until_asleep(producer.pid(), thread);
+}
+
+#[test]
+fn a_source_that_waits_for_a_producer_changes_its_state_at_once() {
+    let place = Place::new();
+    let client = format!("xmemsrc name=src channel=cam0 connection-timeout={FOR_EVER} ! fakesink");
+    let mut client = Pipeline::play(&place, &[], &client);
+    is_always_prompt(&mut client, "src:src");
+}
+
+#[test]
+fn a_source_that_waits_for_frames_changes_its_state_at_once() {
+    let place = Place::new();
+    let mut producer = pushing(&place);
+    push(&mut producer, 1);
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 1);
+    is_always_prompt(&mut client, "src:src");
+}
+
+#[test]
+fn a_source_whose_producer_is_stopped_changes_its_state_at_once() {
+    let place = Place::new();
+    let mut producer = pushing(&place);
+    push(&mut producer, 1);
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 1);
+    producer.stop();
+    // After the first READY it has to connect anew, to a producer that does not answer.
+    is_always_prompt(&mut client, "src:src");
+    producer.resume();
+    let mark = client.mark();
+    client.change("playing");
+    client.until_buffers_since(mark, "out.sink", 1);
+}
+
+#[test]
+fn a_sink_that_waits_for_a_connection_changes_its_state_at_once() {
+    for source in [
+        PICTURES,
+        &format!("{PICTURES} ! identity drop-allocation=true"),
+    ] {
+        let place = Place::new();
+        let producer = format!(
+            "{source} ! xmemsink name=sink channel=cam0 sync=false wait-for-connection=true"
+        );
+        let mut producer = Pipeline::play(&place, &[], &producer);
+        is_always_prompt(&mut producer, "v:src");
+    }
+}
+
+/// A producer that waits for a stopped client: in the buffer pool, or, where it copies, in the sink.
+fn blocked_by_a_stopped_client(place: &Place, source: &str) -> (Pipeline, Pipeline) {
+    let producer = format!("{source} ! xmemsink name=sink channel=cam0 {BLOCKING}");
+    let mut producer = Pipeline::play(place, &[], &producer);
+    let mut client = Pipeline::play(place, &["count out.sink"], CLIENT);
+    producer.until_clients("sink", 1);
+    until("the client receives", || {
+        client.order("watched at=out.sink").number("count") > 10
+    });
+    client.stop();
+    until_stuck(&mut producer, "v:src");
+    (producer, client)
+}
+
+#[test]
+fn a_producer_that_a_stopped_client_blocks_changes_its_state_at_once() {
+    for source in [
+        PICTURES,
+        &format!("{PICTURES} ! identity drop-allocation=true"),
+    ] {
+        let place = Place::new();
+        let (mut producer, _client) = blocked_by_a_stopped_client(&place, source);
+        for states in [
+            &["paused", "playing"][..],
+            &["paused", "ready", "paused", "playing"],
+        ] {
+            for state in states {
+                producer.change_promptly(state);
+            }
+            until_stuck(&mut producer, "v:src");
+        }
+        producer.change_promptly("null");
+        assert!(place.files().is_empty());
+    }
+}
+
+#[test]
+fn a_seek_flushes_a_producer_that_a_stopped_client_blocks() {
+    for source in [
+        PICTURES,
+        &format!("{PICTURES} ! identity drop-allocation=true"),
+    ] {
+        let place = Place::new();
+        let (mut producer, mut client) = blocked_by_a_stopped_client(&place, source);
+        for _ in 0..3 {
+            let sought = producer.order("seek");
+            assert_eq!(sought.text("done"), "true");
+            let time = sought.number("ms");
+            assert!(u128::from(time) < PROMPT.as_millis(), "it took {time} ms");
+            until_stuck(&mut producer, "v:src");
+        }
+        // And then it goes on.
+        client.resume();
+        let before = client.order("watched at=out.sink").number("count");
+        until("the client receives again", || {
+            client.order("watched at=out.sink").number("count") > before + 100
+        });
+    }
+}
+
+#[test]
+fn upstream_that_waits_for_a_slot_does_not_delay_a_change_of_state() {
+    let place = Place::new();
+    // The queue fills with all the slots there may be, and nothing takes one out of it.
+    let producer = format!(
+        "{PICTURES} ! queue ! xmemsink name=sink channel=cam0 sync=false max-buffers=8 \
+         wait-for-connection=true"
+    );
+    let mut producer = Pipeline::play(&place, &[], &producer);
+    is_always_prompt(&mut producer, "v:src");
+}
+
+#[test]
+fn a_seek_flushes_upstream_that_waits_for_a_slot() {
+    let place = Place::new();
+    let producer = format!(
+        "{PICTURES} ! queue ! xmemsink name=sink channel=cam0 sync=false max-buffers=8 \
+         wait-for-connection=true"
+    );
+    let mut producer = Pipeline::play(&place, &[], &producer);
+    for _ in 0..3 {
+        until_stuck(&mut producer, "v:src");
+        let sought = producer.order("seek");
+        assert_eq!(sought.text("done"), "true");
+        let time = sought.number("ms");
+        assert!(u128::from(time) < PROMPT.as_millis(), "it took {time} ms");
+    }
+    // And then it goes on.
+    producer.order("set of=sink property=wait-for-connection text=false");
+    producer.order("seek");
+    producer.until_stats("sink", "frames are published", |stats| {
+        stats.number("published") > 100
+    });
+}
+
+#[test]
+fn a_source_that_is_flushed_goes_on() {
+    let place = Place::new();
+    let mut producer = pushing(&place);
+    push(&mut producer, 1);
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 1);
+    for round in 0..5 {
+        process::until_asleep(client.pid(), "src:src");
+        let flushed = client.order("flush of=src");
+        assert_eq!(flushed.text("start"), "true", "{flushed}");
+        assert_eq!(flushed.text("stop"), "true", "{flushed}");
+        assert!(u128::from(flushed.number("ms")) < PROMPT.as_millis());
+        push(&mut producer, 1);
+        client.until_buffers("out.sink", round + 2);
+    }
+    assert_eq!(client.stats("src").number("missed"), 0);
+    assert_eq!(client.stats("src").number("connections"), 1);
+}
+
+#[test]
+fn a_producer_that_pauses_goes_on_where_it_was() {
+    let place = Place::new();
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let mut producer = Pipeline::start(
+        &place,
+        &["report sink.sink"],
+        &format!(
+            "{PICTURES},framerate=60/1 ! xmemsink name=sink channel=cam0 overflow=block \
+             block-timeout=20000000000"
+        ),
+    );
+    producer.change("ready");
+    producer.until_clients("sink", 1);
+    producer.change("playing");
+    for _ in 0..10 {
+        let mark = client.mark();
+        client.until_buffers_since(mark, "out.sink", 3);
+        producer.change_promptly("paused");
+        producer.change_promptly("playing");
+    }
+    // While a state changes, GStreamer takes no event for the whole pipeline.
+    producer.order("settle");
+    producer.order("eos");
+    producer.until_eos();
+    client.until_eos();
+    let sent = producer.digests("sink.sink");
+    assert_eq!(client.digests("out.sink"), sent);
+}
+
+#[test]
+fn a_client_that_pauses_loses_nothing_where_the_producer_waits() {
+    let place = Place::new();
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let mut producer = Pipeline::start(
+        &place,
+        &["report sink.sink"],
+        &format!(
+            "videotestsrc name=v pattern=ball num-buffers=2000 \
+             ! video/x-raw,format=RGB,width=64,height=48 \
+             ! xmemsink name=sink channel=cam0 {BLOCKING}"
+        ),
+    );
+    producer.change("ready");
+    producer.until_clients("sink", 1);
+    producer.change("playing");
+    for round in 1..10 {
+        client.until_buffers("out.sink", 50 * round);
+        client.change_promptly("paused");
+        client.change_promptly("playing");
+    }
+    producer.until_eos();
+    client.until_eos();
+    assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
+    assert_eq!(client.buffers("out.sink").len(), 2000);
+    assert_eq!(client.stats("src").number("connections"), 1);
+}
+
+#[test]
+fn a_frame_that_waits_for_a_connection_while_the_producer_pauses_is_sent_later() {
+    let place = Place::new();
+    let mut producer = Pipeline::play(
+        &place,
+        &["report sink.sink"],
+        "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false \
+         wait-for-connection=true overflow=block",
+    );
+    push(&mut producer, 20);
+    for _ in 0..3 {
+        process::until_asleep(producer.pid(), "src:src");
+        producer.change_promptly("paused");
+        producer.change_promptly("playing");
+    }
+    producer.change_promptly("paused");
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    producer.until_clients("sink", 1);
+    assert_eq!(producer.stats("sink").number("published"), 0);
+    producer.change("playing");
+    producer.order("end from=src");
+    producer.until_eos();
+    client.until_eos();
+    assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
+    assert_eq!(client.buffers("out.sink").len(), 20);
+}
+
+#[test]
+fn a_sink_without_async_changes_its_state_with_success() {
+    let place = Place::new();
+    let mut producer = Pipeline::start(
+        &place,
+        &[],
+        "appsrc name=src format=time ! xmemsink name=sink channel=cam0 async=false",
+    );
+    for state in ["ready", "paused", "playing", "paused", "ready", "null"] {
+        let changed = producer.order(&format!("state to={state}"));
+        assert_eq!(changed.text("result"), "Success", "to {state}");
+        let settled = producer.order("settle of=sink");
+        assert_eq!(settled.text("state").to_lowercase(), state);
+    }
+}
+
+#[test]
+fn a_source_is_live() {
+    let place = Place::new();
+    let mut client = Pipeline::start(&place, &[], CLIENT);
+    assert_eq!(client.order("state to=paused").text("result"), "NoPreroll");
+    client.change_promptly("null");
+}
