@@ -80,6 +80,21 @@ fn state_in(path: &str) -> Option<char> {
     rest.trim_start().chars().next()
 }
 
+/// What the threads of a process are doing: name, state, and where in the kernel they wait. For
+/// the message of a failed test.
+pub fn describe(pid: u32) -> Vec<String> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return vec![format!("there is no process {pid}")];
+    };
+    let describe = |task: fs::DirEntry| {
+        let read = |file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        let state = state_in(&task.path().join("stat").to_string_lossy());
+        let (name, place) = (read("comm"), read("wchan"));
+        format!("{} {} {place}", name.trim_end(), state.unwrap_or('?'))
+    };
+    tasks.flatten().map(describe).collect()
+}
+
 /// Waits until a process's thread of this name sleeps. A thread that has said that it is about to
 /// wait is then waiting. False when that does not happen.
 pub fn falls_asleep(pid: u32, thread: &str) -> bool {

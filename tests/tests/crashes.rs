@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use xmem_tests::random::Random;
-use xmem_tests::{Peer, Place, process, until};
+use xmem_tests::wait::comes_true;
+use xmem_tests::{Line, Peer, Place, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
@@ -27,13 +28,14 @@ fn client(place: &Place, settings: &str) -> Peer {
 /// it has connected.
 fn until_it_goes_on(client: &mut Peer) -> u64 {
     let before = client.ask("progress", "progress").number("frames");
-    let mut connects = 0;
-    until("the client goes on", || {
-        let progress = client.ask("progress", "progress");
-        connects = progress.number("connects");
+    let mut progress = Line::default();
+    let goes_on = comes_true(|| {
+        progress = client.ask("progress", "progress");
         progress.number("frames") > before
     });
-    connects
+    let threads = process::describe(client.pid());
+    assert!(goes_on, "a client has stopped at {progress}: {threads:#?}");
+    progress.number("connects")
 }
 
 fn nothing_is_left_of(client: &mut Peer, fds_before: usize) {

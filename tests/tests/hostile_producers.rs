@@ -91,15 +91,24 @@ fn garbage_in_place_of_a_welcome_is_refused() {
 }
 
 #[test]
-fn a_producer_that_hangs_up_in_the_handshake_is_worth_another_try() {
+fn a_client_tries_again_where_a_producer_hangs_up_in_the_handshake() {
     let place = Place::new();
     let listener = wire::listen(&place.socket("cam0"));
     std::thread::scope(|scope| {
-        scope.spawn(|| drop(wire::accept(&listener)));
+        scope.spawn(|| {
+            drop(wire::accept(&listener));
+            let client = wire::accept(&listener);
+            assert_eq!(client.receive().expect("a hello").kind, wire::HELLO);
+            let mut body = vec![0; 8];
+            body.extend([1, 0, 0, 0, 0, 0, 0, 0]);
+            body.extend(b"the second time");
+            client.send(&wire::message(wire::BYE, &body), &[]).unwrap();
+        });
         let error = Subscriber::builder(place.channel("cam0"))
             .connect()
             .unwrap_err();
-        assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
-        assert!(error.is_retryable());
+        assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+        assert!(error.to_string().contains("the second time"), "{error}");
+        assert!(!error.is_retryable());
     });
 }

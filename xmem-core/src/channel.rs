@@ -352,20 +352,21 @@ fn remove_leftovers(path: &Path) {
 
 /// Connects to the channel's producer, waiting for one to appear until the deadline.
 ///
+/// What it has watched with comes along, to be closed when there is time: closing an inotify
+/// descriptor can take the kernel 100 ms, in which a producer may lose patience with us.
+///
 /// # Errors
 /// [`Error::NoProducer`] at the deadline, [`Error::Cancelled`] when cancelled.
 pub(crate) fn connect(
     channel: &Channel,
     deadline: Deadline,
     cancel: &Canceller,
-) -> Result<OwnedFd> {
+) -> Result<(OwnedFd, Option<Watch>)> {
     let path = channel.prepare()?;
+    let mut watch = None;
     loop {
-        // The watch comes before the look, so a socket that appears between them is noticed. It
-        // is made anew each time: the directory may be another one by now.
-        let watch = watch_for(&path)?;
         match socket::connect(&path, CONNECT_SLICE) {
-            Ok(fd) if !pidfd::peer_has_exited(&fd) => return Ok(fd),
+            Ok(fd) if !pidfd::peer_has_exited(&fd) => return Ok((fd, watch)),
             // The backlog is full: the wait has ended, or is over.
             Err(Errno::AGAIN) => {
                 cancel.check()?;
@@ -390,17 +391,22 @@ pub(crate) fn connect(
                 return Err(Error::socket(what)(errno));
             }
         }
-        let mut fds = [
-            PollFd::new(&watch, PollFlags::IN),
-            PollFd::new(cancel, PollFlags::IN),
-        ];
-        poll(&mut fds, deadline)?;
-        if !fds[1].revents().is_empty() {
-            return Err(Error::Cancelled);
+        // The watch comes before the look that counts, so a socket that appears between them is
+        // noticed. It is made anew each time: the directory may be another one by now.
+        if let Some(watching) = &watch {
+            let mut fds = [
+                PollFd::new(watching, PollFlags::IN),
+                PollFd::new(cancel, PollFlags::IN),
+            ];
+            poll(&mut fds, deadline)?;
+            if !fds[1].revents().is_empty() {
+                return Err(Error::Cancelled);
+            }
+            if fds[0].revents().is_empty() {
+                return Err(no_producer(&path));
+            }
         }
-        if fds[0].revents().is_empty() {
-            return Err(no_producer(&path));
-        }
+        watch = Some(watch_for(&path)?);
     }
 }
 

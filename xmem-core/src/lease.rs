@@ -189,10 +189,12 @@ impl Board<'_> {
         // sees `waiting`; or this one did, then the client sees the new head and does not sleep.
         full_fence(FullFence::Publish);
         // The flag is the client's alone: were it lowered here, that could undo its announcement
-        // of the next sleep. So a client that is slow to wake up costs one system call a frame.
-        pages
-            .into_iter()
-            .any(|page| page.waiting.load(Ordering::Relaxed) != 0)
+        // of the next sleep. So a client that is slow to wake up costs one system call a frame. One
+        // whose cursor is past this frame has it already, and sleeps for the next.
+        pages.into_iter().any(|page| {
+            page.waiting.load(Ordering::Relaxed) != 0
+                && page.cursor.load(Ordering::Relaxed) <= position
+        })
     }
 
     /// Ends the stream before the frame at `position`, which is published later, if ever.

@@ -25,7 +25,7 @@ mod control;
 const SPINS: u32 = 50;
 
 /// Settings of a [`Subscriber`] to be.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SubscriberBuilder {
     channel: Channel,
     name: String,
@@ -33,6 +33,7 @@ pub struct SubscriberBuilder {
     delivery: Delivery,
     timeout: Option<Duration>,
     canceller: Option<Canceller>,
+    on_starved: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl SubscriberBuilder {
@@ -64,6 +65,13 @@ impl SubscriberBuilder {
     /// Ends the waits of connecting and receiving.
     pub fn canceller(mut self, canceller: Canceller) -> Self {
         self.canceller = Some(canceller);
+        self
+    }
+
+    /// Is told when `receive` has to wait because every lease is out, on its thread and before it
+    /// waits.
+    pub fn on_starved(mut self, observer: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_starved = Some(Arc::new(observer));
         self
     }
 
@@ -111,6 +119,7 @@ impl SubscriberBuilder {
             eos_told,
             format: None,
             starved: 0,
+            on_starved: self.on_starved,
             canceller,
             thread: Some(thread),
         })
@@ -153,6 +162,7 @@ pub struct Subscriber {
     /// The format of the last frame.
     format: Option<(u32, Arc<str>)>,
     starved: u64,
+    on_starved: Option<Arc<dyn Fn() + Send + Sync>>,
     canceller: Canceller,
     thread: Option<JoinHandle<()>>,
 }
@@ -208,6 +218,7 @@ impl Subscriber {
             delivery: Delivery::default(),
             timeout: Some(Duration::from_secs(5)),
             canceller: None,
+            on_starved: None,
         }
     }
 
@@ -247,6 +258,10 @@ impl Subscriber {
                     if self.spin() {
                         continue;
                     }
+                    if deadline.has_passed() {
+                        // Nor does the producer have to wake who only looks.
+                        return Err(Error::TimedOut);
+                    }
                     let page = self.link.page.page();
                     let board = self.link.metadata.board();
                     if let Some(sequence) = board.prepare_sleep(&page, self.cursor) {
@@ -259,6 +274,9 @@ impl Subscriber {
                 Nothing::Starved => {
                     if !std::mem::replace(&mut starving, true) {
                         self.starved += 1;
+                        if let Some(observer) = &self.on_starved {
+                            observer();
+                        }
                     }
                     futex::wait_any(&[event, cancelled], deadline)?;
                 }

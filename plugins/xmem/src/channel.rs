@@ -25,19 +25,19 @@ impl ChannelSettings {
             (None, None) => {
                 return Err(gst::error_msg!(
                     gst::ResourceError::Settings,
-                    ["No channel: set the property channel (a name) or socket-path (a path)"]
+                    ("No channel: set the property channel (a name) or socket-path (a path)")
                 ));
             }
             (Some(_), Some(_)) => {
                 return Err(gst::error_msg!(
                     gst::ResourceError::Settings,
-                    ["Two channels: set either channel or socket-path, not both"]
+                    ("Two channels: set either channel or socket-path, not both")
                 ));
             }
         };
         match channel.socket_path() {
             Ok(_) => Ok(channel),
-            Err(error) => Err(gst::error_msg!(gst::ResourceError::Settings, ["{error}"])),
+            Err(error) => Err(gst::error_msg!(gst::ResourceError::Settings, ("{error}"))),
         }
     }
 

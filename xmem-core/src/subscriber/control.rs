@@ -39,7 +39,8 @@ pub(super) fn connect(
     deadline: Deadline,
     cancel: &Canceller,
 ) -> Result<(Link, u64, Control)> {
-    let socket = channel::connect(channel, deadline, cancel)?;
+    // The watch is dropped when all is done.
+    let (socket, _watch) = channel::connect(channel, deadline, cancel)?;
     let pidfd = pidfd::peer_pidfd(&socket);
     let hello = Message::Hello(Hello {
         leases,

@@ -378,10 +378,10 @@ impl BaseSinkImpl for XmemSink {
 /// The message for the bus when the channel can't be opened.
 fn open_error(error: Error) -> gst::ErrorMessage {
     match error {
-        Error::InUse { .. } => gst::error_msg!(gst::ResourceError::Busy, ["{error}"]),
+        Error::InUse { .. } => gst::error_msg!(gst::ResourceError::Busy, ("{error}")),
         Error::BadPath { .. } | Error::InvalidSetting(_) => {
-            gst::error_msg!(gst::ResourceError::Settings, ["{error}"])
+            gst::error_msg!(gst::ResourceError::Settings, ("{error}"))
         }
-        _ => gst::error_msg!(gst::ResourceError::OpenReadWrite, ["{error}"]),
+        _ => gst::error_msg!(gst::ResourceError::OpenReadWrite, ("{error}")),
     }
 }

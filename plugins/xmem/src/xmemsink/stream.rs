@@ -207,10 +207,10 @@ impl Stream {
                         .first()
                         .copied()
                         .zip(meta.stride().first().copied()),
-                    None => format
-                        .video
-                        .as_ref()
-                        .map(|info| (info.offset()[0], info.stride()[0])),
+                    None => format.video.as_ref().and_then(|info| {
+                        let (offset, stride) = (info.offset().first(), info.stride().first());
+                        offset.copied().zip(stride.copied())
+                    }),
                 };
                 format.record(size, plane)
             }

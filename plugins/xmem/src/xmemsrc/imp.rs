@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use gst::glib;
@@ -43,19 +44,8 @@ impl XmemSrc {
             let settings = self.settings();
             (settings.connection_timeout(), settings.on_disconnect)
         };
-        let before = receiver.figures();
         let received = receiver.receive(timeout, on_disconnect);
-        let after = receiver.figures();
-        self.state().figures = after;
-        if after.starved > 0 && before.starved == 0 {
-            let leases = self.settings().max_leases;
-            gst::element_imp_warning!(
-                self,
-                gst::ResourceError::Busy,
-                ("Downstream holds all {leases} frames that this source may have at once, so \
-                     it waits and may miss some: raise max-leases, or hold fewer buffers")
-            );
-        }
+        self.state().figures = receiver.figures();
         let received = received.map_err(|error| self.failed(error))?;
         let (frame, caps) = received.ok_or(gst::FlowError::Eos)?;
         if let Some(caps) = caps {
@@ -67,6 +57,17 @@ impl XmemSrc {
         }
         let buffer = receiver.buffer(frame, &*self.obj());
         buffer.map_err(|error| self.failed(error))
+    }
+
+    /// Says, once a run, that downstream holds every frame that there may be.
+    fn warn_starved(&self) {
+        let leases = self.settings().max_leases;
+        gst::element_imp_warning!(
+            self,
+            gst::ResourceError::Busy,
+            ("Downstream holds all {leases} frames that this source may have at once, so it \
+                 waits and may miss some: raise max-leases, or hold fewer buffers")
+        );
     }
 
     /// Tells the bus what went wrong and what can be done.
@@ -191,12 +192,23 @@ impl BaseSrcImpl for XmemSrc {
         let settings = self.settings().clone();
         let channel = settings.channel.channel()?;
         let canceller = Canceller::new()
-            .map_err(|error| gst::error_msg!(gst::ResourceError::OpenRead, ["{error}"]))?;
+            .map_err(|error| gst::error_msg!(gst::ResourceError::OpenRead, ("{error}")))?;
         let receiver = Receiver::new(
             channel,
             self.obj().name().to_string(),
             (settings.delivery, settings.max_leases),
             canceller.clone(),
+            {
+                let weak = self.obj().downgrade();
+                let told = AtomicBool::new(false);
+                move || {
+                    if let Some(obj) = weak.upgrade()
+                        && !told.swap(true, Ordering::Relaxed)
+                    {
+                        obj.imp().warn_starved();
+                    }
+                }
+            },
         );
         *self.state() = State {
             canceller: Some(canceller),

@@ -19,6 +19,8 @@ pub(super) struct Receiver {
     delivery: Delivery,
     leases: u32,
     canceller: Canceller,
+    /// Told when downstream holds every frame that there may be.
+    on_starved: Arc<dyn Fn() + Send + Sync>,
     subscriber: Option<Subscriber>,
     format: Option<Current>,
     /// The next buffer does not follow the one before it.
@@ -53,6 +55,7 @@ impl Receiver {
         name: String,
         (delivery, leases): (Delivery, u32),
         canceller: Canceller,
+        on_starved: impl Fn() + Send + Sync + 'static,
     ) -> Receiver {
         Receiver {
             channel,
@@ -60,6 +63,7 @@ impl Receiver {
             delivery,
             leases,
             canceller,
+            on_starved: Arc::new(on_starved),
             subscriber: None,
             format: None,
             discontinuous: true,
@@ -127,6 +131,10 @@ impl Receiver {
             })
             .connect_timeout(timeout)
             .canceller(self.canceller.clone())
+            .on_starved({
+                let on_starved = self.on_starved.clone();
+                move || on_starved()
+            })
             .connect()
     }
 
