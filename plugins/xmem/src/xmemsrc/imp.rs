@@ -202,9 +202,10 @@ impl BaseSrcImpl for XmemSrc {
                 let weak = self.obj().downgrade();
                 let told = AtomicBool::new(false);
                 move || {
-                    if let Some(obj) = weak.upgrade()
-                        && !told.swap(true, Ordering::Relaxed)
-                    {
+                    let Some(obj) = weak.upgrade() else { return };
+                    // The receiver's own figures come when it has something to give.
+                    obj.imp().state().figures.starved += 1;
+                    if !told.swap(true, Ordering::Relaxed) {
                         obj.imp().warn_starved();
                     }
                 }
