@@ -144,6 +144,9 @@ fn a_frame_costs_no_system_call_where_the_client_only_looks() {
         return;
     }
     let (producer, client) = system_calls_a_frame(&|producer, client, frames| {
+        // When it has the first frame, it knows the segment, and has nothing else to wait for.
+        producer.ask("publish count=1 size=4000", "published");
+        client.ask("receive count=1", "received");
         client.ask(&format!("look count={frames}"), "looking");
         let order = format!("publish count={frames} size=4000 period-us=1000");
         producer.ask(&order, "published");

@@ -239,6 +239,7 @@ fn a_client_that_sleeps_a_second_time_is_woken() {
                 if first.is_some() && board.head() == 0 {
                     return None;
                 }
+                page.pass(1);
                 board.prepare_sleep(&page, 1)
             })
         };

@@ -243,6 +243,8 @@ impl BaseSinkImpl for XmemSink {
         let channel = settings.channel.channel()?;
         let weak = self.obj().downgrade();
         let canceller = Canceller::new().map_err(open_error)?;
+        // A client may connect before this returns: who asks then for num-clients waits for us.
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         let publisher = Publisher::builder(channel)
             .producer_name(self.obj().name())
             .perms(settings.perms)
@@ -263,8 +265,7 @@ impl BaseSinkImpl for XmemSink {
             "Listening at {}",
             publisher.socket_path().display()
         );
-        let stream = Arc::new(Stream::new(publisher, canceller));
-        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+        *stream = Some(Arc::new(Stream::new(publisher, canceller)));
         Ok(())
     }
 
