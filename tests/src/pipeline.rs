@@ -370,14 +370,15 @@ impl Launched {
     /// Presses Ctrl-C, and waits for the end.
     ///
     /// # Panics
-    /// When that takes long.
+    /// When that takes long, and when it dies of it.
     pub fn interrupt(&mut self) -> Duration {
+        until("it has started", || catches_interrupts(self.pid()));
         let start = Instant::now();
         self.signal(Signal::INT);
         let (status, output) = self.wait();
         let time = start.elapsed();
         assert!(
-            time < PROMPT,
+            time < PROMPT && status.code().is_some(),
             "\"{}\" took {time:?} to end with {status}: {output}",
             self.description
         );
@@ -407,6 +408,14 @@ impl Drop for Launched {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Whether a process sees to `SIGINT` itself. Some time after its start `gst-launch-1.0` does.
+fn catches_interrupts(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask & 1 << (Signal::INT.as_raw() - 1) != 0)
 }
 
 /// Fills bytes with what `seed` decides.

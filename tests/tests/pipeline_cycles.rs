@@ -90,7 +90,7 @@ fn a_thousand_cycles_of_a_source_leave_nothing_in_its_producer() {
         stats.number("clients") == 0
     });
     until("the connections are closed", || {
-        fds().1.len() == others.len()
+        fds().1.len() <= others.len()
     });
     assert!(fds().0 <= segments + 2, "{:#?}", process::fds(pid));
     assert!(sink.stats("sink").number("slots") <= slots + 4);

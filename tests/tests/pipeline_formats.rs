@@ -90,6 +90,8 @@ fn raw_video_of_every_format_is_written_straight_into_slots() {
     let formats = exchange.producer.order("videotestsrc-formats");
     let formats: Vec<_> = formats.text("text").split(',').map(str::to_owned).collect();
     assert!(formats.len() > 60, "{} formats", formats.len());
+    // The first caps must be agreed on before they change.
+    exchange.producer.until_buffers("sink.sink", 1);
     for format in &formats {
         exchange.producer.order(&format!(
             "set of=filter property=caps text=video/x-raw,format={format},width=50,height=38"
@@ -241,6 +243,7 @@ fn no_frame_is_lost_when_zero_copy_frames_change_their_size() {
         "videotestsrc pattern=ball ! capsfilter name=filter \
          caps=video/x-raw,format=I420,width=64,height=48",
     );
+    exchange.producer.until_buffers("sink.sink", 1);
     for (number, (width, height)) in SIZES.iter().enumerate() {
         let format = ["RGB", "I420"][number % 2];
         let mark = exchange.producer.mark();
