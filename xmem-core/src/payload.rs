@@ -15,7 +15,7 @@ use crate::meta::check_extent;
 
 /// A frame's bytes, to read.
 ///
-/// Invariant, upheld by [`Payload::new`]'s callers: `len` bytes from `start` stay mapped and
+/// Invariant, upheld by `Payload::new`'s callers: `len` bytes from `start` stay mapped and
 /// readable for `'a`.
 #[derive(Clone, Copy)]
 pub struct Payload<'a> {
@@ -219,7 +219,7 @@ impl<'a, T: Element> View<'a, T> {
 
 /// A frame's bytes, to write, before it is published.
 ///
-/// Invariant, upheld by [`PayloadMut::new`]'s caller: `len` bytes from `start` stay mapped and
+/// Invariant, upheld by `PayloadMut::new`'s caller: `len` bytes from `start` stay mapped and
 /// writable for `'a`, and no other thread of this process accesses them meanwhile.
 #[derive(Debug)]
 pub struct PayloadMut<'a> {
