@@ -25,6 +25,12 @@ pub fn fd_count(pid: u32) -> usize {
     fds(pid).len()
 }
 
+/// How many of its descriptors are sockets.
+pub fn socket_count(pid: u32) -> usize {
+    let is_socket = |name: &PathBuf| name.to_string_lossy().starts_with("socket:");
+    fds(pid).iter().filter(|(_, name)| is_socket(name)).count()
+}
+
 /// Waits until a process has exactly so many descriptors.
 ///
 /// # Panics

@@ -1,7 +1,6 @@
 //! Who is taken as a client, who is not, and what either costs.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 
 use xmem_core::{Error, Publisher, Subscriber};
 use xmem_tests::wire::{self, Connection};
@@ -99,12 +98,7 @@ fn connections_that_say_nothing_disturb_nobody_and_are_closed() {
     let mut receiver = client(&place, "");
     receiver.ask("connect", "connected");
     producer.ask("wait-for-clients count=1", "clients");
-    let sockets = |pid| {
-        let fds = process::fds(pid);
-        let is_socket = |name: &PathBuf| name.to_string_lossy().starts_with("socket:");
-        fds.iter().filter(|(_, name)| is_socket(name)).count()
-    };
-    let before = sockets(producer.pid());
+    let before = process::socket_count(producer.pid());
     let silent: Vec<Connection> = (0..100)
         .map(|_| Connection::open(&place.socket("cam0")))
         .collect();
@@ -123,7 +117,7 @@ fn connections_that_say_nothing_disturb_nobody_and_are_closed() {
     }
     late.kill();
     until("the producer has closed what it had for them", || {
-        sockets(producer.pid()) == before
+        process::socket_count(producer.pid()) == before
     });
 }
 

@@ -66,6 +66,9 @@ fn nothing_is_left_of_clients_killed_at_random_moments() {
         until("the survivor is the only client", || {
             producer.ask("stats", "stats").number("clients") == 1
         });
+        until("nothing is left of other connections", || {
+            process::socket_count(producer.pid()) == 2
+        });
     };
     alone(&mut producer);
     until_it_goes_on(&mut survivor);
@@ -185,6 +188,9 @@ fn a_hundred_connects_leave_no_descriptor_and_no_mapping() {
         client.ask(&format!("cycle count={count}"), "cycled");
         until("the client is gone", || {
             producer.ask("stats", "stats").number("clients") == 0
+        });
+        until("nothing is left of its connection", || {
+            process::socket_count(pid) == 1
         });
         process::until_fd_count(client.pid(), client_fds);
         assert_eq!(process::maps(client.pid(), "memfd:"), []);
