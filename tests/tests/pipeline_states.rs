@@ -155,7 +155,7 @@ fn a_producer_that_pauses_while_a_client_blocks_it_goes_on_afterwards() {
     ] {
         let place = Place::new();
         let (mut producer, mut client) = blocked_by_a_stopped_client(&place, source);
-        for _ in 0..50 {
+        for _ in 0..200 {
             producer.change_promptly("paused");
             producer.change_promptly("playing");
         }
@@ -167,6 +167,29 @@ fn a_producer_that_pauses_while_a_client_blocks_it_goes_on_afterwards() {
         assert!(producer.messages().is_empty(), "{:?}", producer.messages());
         assert_eq!(client.stats("src").number("missed"), 0);
     }
+}
+
+#[test]
+fn a_producer_that_pauses_while_upstream_waits_for_a_slot_goes_on_afterwards() {
+    let place = Place::new();
+    let producer = format!(
+        "{PICTURES} ! queue ! xmemsink name=sink channel=cam0 sync=false max-buffers=8 \
+         wait-for-connection=true"
+    );
+    let mut producer = Pipeline::play(&place, &[], &producer);
+    until_stuck(&mut producer, "v:src");
+    for _ in 0..50 {
+        settle(&mut producer, "paused");
+        settle(&mut producer, "playing");
+    }
+    // It goes on when the sink looks again.
+    settle(&mut producer, "paused");
+    producer.order("set of=sink property=wait-for-connection text=false");
+    settle(&mut producer, "playing");
+    producer.until_stats("sink", "frames are published", |stats| {
+        stats.number("published") > 100
+    });
+    assert!(producer.messages().is_empty(), "{:?}", producer.messages());
 }
 
 #[test]

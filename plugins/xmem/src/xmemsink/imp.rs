@@ -1,4 +1,4 @@
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use gst::glib;
@@ -21,6 +21,8 @@ pub struct XmemSink {
     /// There from start to stop.
     stream: Mutex<Option<Arc<Stream>>>,
     timekeeper: Mutex<Timekeeper>,
+    /// Paused after playing: the streaming thread has to wait for what comes next.
+    paused: AtomicBool,
 }
 
 impl XmemSink {
@@ -233,6 +235,9 @@ impl ElementImpl for XmemSink {
                 return Err(gst::StateChangeError);
             }
         }
+        // Before the base class tells the streaming thread.
+        let pauses = transition == gst::StateChange::PlayingToPaused;
+        self.paused.store(pauses, Ordering::Release);
         self.parent_change_state(transition)
     }
 }
@@ -284,14 +289,21 @@ impl BaseSinkImpl for XmemSink {
 
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
         if let Some(stream) = self.stream() {
-            stream.set_flushing(true);
+            stream.interrupt();
+            // Called for a pause too. Upstream goes on waiting for a slot then: a source that
+            // gets no buffer because of a flush ends its stream.
+            let pads = self.obj().sink_pads();
+            let flushing = |pad: &gst::Pad| pad.pad_flags().contains(gst::PadFlags::FLUSHING);
+            if pads.iter().any(flushing) {
+                stream.flush_pools();
+            }
         }
         Ok(())
     }
 
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
         if let Some(stream) = self.stream() {
-            stream.set_flushing(false);
+            stream.resume();
         }
         Ok(())
     }
@@ -348,6 +360,12 @@ impl BaseSinkImpl for XmemSink {
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         let stream = self.stream().ok_or(gst::FlowError::Flushing)?;
         loop {
+            // Who is told to go on may find the pipeline paused once more, and the base class sure
+            // that it waits. A wait of ours would then hold the lock that every change of state
+            // needs, and nobody would end it.
+            while self.paused.load(Ordering::Acquire) {
+                self.obj().wait_preroll()?;
+            }
             match self.publish(&stream, buffer) {
                 Ok(()) => return Ok(gst::FlowSuccess::Ok),
                 Err(Error::Cancelled) => {

@@ -64,20 +64,30 @@ impl Stream {
         }
     }
 
-    /// Ends the waits of the streaming thread, here and in upstream's pools, or lets them be.
-    pub(super) fn set_flushing(&self, flushing: bool) {
-        match flushing {
-            true => self.canceller.cancel(),
-            false => self.canceller.reset(),
+    /// Ends the waits of the sink, until `resume`.
+    pub(super) fn interrupt(&self) {
+        self.canceller.cancel();
+    }
+
+    /// Ends the waits in upstream's pools, until `resume`.
+    pub(super) fn flush_pools(&self) {
+        for pool in self.live_pools() {
+            pool.set_sink_flushing(true);
         }
-        let pools: Vec<_> = {
-            let mut pools = lock(&self.pools);
-            pools.retain(|pool| pool.upgrade().is_some());
-            pools.iter().filter_map(glib::WeakRef::upgrade).collect()
-        };
-        for pool in pools {
-            pool.set_sink_flushing(flushing);
+    }
+
+    /// Lets waits be, here and in upstream's pools.
+    pub(super) fn resume(&self) {
+        self.canceller.reset();
+        for pool in self.live_pools() {
+            pool.set_sink_flushing(false);
         }
+    }
+
+    fn live_pools(&self) -> Vec<XmemBufferPool> {
+        let mut pools = lock(&self.pools);
+        pools.retain(|pool| pool.upgrade().is_some());
+        pools.iter().filter_map(glib::WeakRef::upgrade).collect()
     }
 
     /// The format of the buffers to come.
