@@ -42,17 +42,13 @@ fn error_after(ending: impl FnOnce(&mut Peer)) -> Error {
         pattern::check(&frame).unwrap();
         next += 1;
     };
-    // First so many that every slot was used: what nobody has told the client yet, a killed
-    // producer does not tell.
-    for _ in 0..24 {
-        producer.ask("publish count=1 size=70000 extra=700", "published");
-        receive(&mut subscriber);
-    }
+    // First as many at once as there will be: of memory that it has not been told of, the client
+    // does not hear from a killed producer.
+    producer.ask("publish count=8 size=70000 extra=700", "published");
+    (0..8).for_each(|_| receive(&mut subscriber));
     producer.ask("publish count=8 size=70000 extra=700", "published");
     ending(&mut producer);
-    for _ in 0..8 {
-        receive(&mut subscriber);
-    }
+    (0..8).for_each(|_| receive(&mut subscriber));
     let error = subscriber.receive(Some(PATIENCE)).unwrap_err();
     // It stays so; but an end of stream is told once, for the stream may begin anew.
     let again = subscriber.receive(Some(Duration::ZERO)).unwrap_err();

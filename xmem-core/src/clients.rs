@@ -137,6 +137,19 @@ impl Clients {
         self.pages().any(|page| page.holds(frame))
     }
 
+    /// The first position that a client may still come to; `head` without clients. Who wants only
+    /// the newest frame comes to no other.
+    pub(crate) fn passed(&mut self, head: u64) -> u64 {
+        let mut passed = head;
+        for client in &mut self.list {
+            client.refresh(head);
+            if client.delivery == Delivery::InOrder && !client.expelled {
+                passed = passed.min(client.passed);
+            }
+        }
+        passed
+    }
+
     /// Whether a client that the writer waits for has yet to receive the frame at `position`.
     pub(crate) fn await_frame(&mut self, position: u64, head: u64) -> bool {
         self.list

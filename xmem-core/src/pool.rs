@@ -83,6 +83,7 @@ pub(crate) enum Acquired {
 pub(crate) struct Pool {
     metadata: Arc<MetadataSegment>,
     slots: Vec<Slot>,
+    /// A stack: what was used last is taken first.
     free: Vec<SlotIndex>,
     vacant: Vec<SlotIndex>,
     parked: Vec<SlotIndex>,
@@ -313,11 +314,7 @@ impl Pool {
         if self.closed {
             return Acquired::Closed;
         }
-        if let Some(index) = self.free.pop() {
-            return self.take(index);
-        }
-        self.clients.scan();
-        self.unpark();
+        self.take_back_passed();
         let mut blocked = false;
         let mut at = 0;
         while self.free.is_empty() && at < self.ready.len() {
@@ -342,6 +339,28 @@ impl Pool {
             Some(index) => self.take(index),
             None if blocked => Acquired::Blocked,
             None => Acquired::Short,
+        }
+    }
+
+    /// Frees the frames that nobody needs any more: every client that wants all frames has passed
+    /// them, and nobody holds them. The newest stays, for clients to come.
+    ///
+    /// They come to lie on top of the free slots, the latest uppermost. So a stream whose clients
+    /// keep up goes round in the two or three slots that are in the processors' caches, however
+    /// many there are.
+    fn take_back_passed(&mut self) {
+        let passed = self.clients.passed(self.head);
+        self.clients.scan();
+        self.unpark();
+        let mut at = 0;
+        while at + 1 < self.ready.len() && self.slot(self.ready[at]).position < passed {
+            let index = self.ready[at];
+            if self.is_let_go(index) {
+                self.ready.remove(at);
+                self.recycle(index);
+            } else {
+                at += 1;
+            }
         }
     }
 
