@@ -101,6 +101,17 @@ pub fn describe(pid: u32) -> Vec<String> {
     tasks.flatten().map(describe).collect()
 }
 
+/// The time slices of a process's threads, in nanoseconds; of none, where the kernel does not tell.
+pub fn time_slices(pid: u32) -> Vec<u64> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process's threads");
+    let slice = |task: fs::DirEntry| {
+        let figures = fs::read_to_string(task.path().join("sched")).ok()?;
+        let line = figures.lines().find(|line| line.starts_with("se.slice"))?;
+        line.split_once(':')?.1.trim().parse().ok()
+    };
+    tasks.flatten().filter_map(slice).collect()
+}
+
 /// Waits until a process's thread of this name sleeps. A thread that has said that it is about to
 /// wait is then waiting. False when that does not happen.
 pub fn falls_asleep(pid: u32, thread: &str) -> bool {

@@ -1,6 +1,8 @@
 //! No wait delays a change of state, a flush or a seek, whatever the peer does; and pausing loses
 //! nothing.
 
+use std::time::Duration;
+
 use xmem_tests::pipeline::{PROMPT, Pipeline};
 use xmem_tests::{Place, process, until};
 
@@ -379,4 +381,28 @@ fn a_source_is_live() {
     let mut client = Pipeline::start(&place, &[], CLIENT);
     assert_eq!(client.order("state to=paused").text("result"), "NoPreroll");
     client.change_promptly("null");
+}
+
+#[test]
+fn a_sources_thread_has_a_short_time_slice_for_as_long_as_it_streams() {
+    const SHORT: u64 = 100_000;
+    let place = Place::new();
+    let client = format!("xmemsrc name=src channel=cam0 connection-timeout={FOR_EVER} ! fakesink");
+    let mut client = Pipeline::play(&place, &[], &client);
+    process::until_asleep(client.pid(), "src:src");
+    let shortened = |pid| {
+        process::time_slices(pid)
+            .iter()
+            .filter(|&&slice| slice == SHORT)
+            .count()
+    };
+    // Kernels before 6.12 take a slice and do nothing.
+    let expected = std::thread::spawn(move || {
+        xmem_core::set_time_slice(Some(Duration::from_nanos(SHORT))).expect("a slice");
+        shortened(std::process::id())
+    });
+    let expected = expected.join().expect("the thread");
+    assert_eq!(shortened(client.pid()), expected);
+    client.change_promptly("ready");
+    until("the thread is as it was", || shortened(client.pid()) == 0);
 }

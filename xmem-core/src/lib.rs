@@ -108,6 +108,6 @@ pub use self::{
     publisher::{ClientStats, Publisher, PublisherBuilder, PublisherStats},
     segment::MAX_LEASES,
     subscriber::{Subscriber, SubscriberBuilder},
-    sys::clock::monotonic as monotonic_time,
+    sys::{clock::monotonic as monotonic_time, sched::set_time_slice},
     writer::{Overflow, PublisherEvent},
 };

@@ -9,5 +9,6 @@ pub(crate) mod mapping;
 pub(crate) mod memfd;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
+pub(crate) mod sched;
 pub(crate) mod socket;
 pub(crate) mod watch;

@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
@@ -12,6 +13,11 @@ use xmem_core::{Canceller, Error};
 use super::receiver::{Figures, Receiver};
 use super::settings::{PROPERTIES, Settings};
 use crate::CAT;
+
+/// Of the streaming thread, the shortest there is: it waits for frames most of the time. With the
+/// kernel's own slice, a frame that comes while another thread computes on its processor (the
+/// producer's does, the next frame) waits for a millisecond.
+const TIME_SLICE: Duration = Duration::from_micros(100);
 
 #[derive(Default)]
 pub struct XmemSrc {
@@ -97,6 +103,13 @@ impl XmemSrc {
         gst::FlowError::Error
     }
 
+    /// Sets the time slice of the calling thread, where that can be done.
+    fn set_time_slice(&self, slice: Option<Duration>) {
+        if let Err(error) = xmem_core::set_time_slice(slice) {
+            gst::debug!(CAT, imp = self, "No time slice was set: {error}");
+        }
+    }
+
     fn stats(&self) -> gst::Structure {
         let figures = self.state().figures;
         gst::Structure::builder("application/x-xmemsrc-stats")
@@ -169,6 +182,20 @@ impl ElementImpl for XmemSrc {
             vec![template.expect("a template of ANY caps")]
         });
         &TEMPLATES
+    }
+
+    /// Passes by here on the streaming thread, when that begins and ends.
+    fn post_message(&self, message: gst::Message) -> bool {
+        if let gst::MessageView::StreamStatus(status) = message.view() {
+            // Before the application hears of it: what it sets stays.
+            match status.get().0 {
+                gst::StreamStatusType::Enter => self.set_time_slice(Some(TIME_SLICE)),
+                // Threads are used again, for other elements.
+                gst::StreamStatusType::Leave => self.set_time_slice(None),
+                _ => {}
+            }
+        }
+        self.parent_post_message(message)
     }
 
     fn change_state(
