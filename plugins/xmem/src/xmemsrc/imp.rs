@@ -50,6 +50,7 @@ impl XmemSrc {
             let settings = self.settings();
             (settings.connection_timeout(), settings.on_disconnect)
         };
+        receiver.prepare(&*self.obj());
         let received = receiver.receive(timeout, on_disconnect);
         self.state().figures = receiver.figures();
         let received = received.map_err(|error| self.failed(error))?;

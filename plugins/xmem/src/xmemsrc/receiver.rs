@@ -83,6 +83,13 @@ impl Receiver {
         figures
     }
 
+    /// Does for the next buffer what can be done before its frame is there: it waits no longer
+    /// than it must.
+    pub(super) fn prepare(&mut self, element: &impl IsA<gst::Element>) {
+        self.timekeeper.prepare(element);
+        self.recorder.prepare();
+    }
+
     /// The next frame, `None` at the end of the stream; connects first where there is no connection.
     ///
     /// The one place that decides about connecting again.
