@@ -79,26 +79,25 @@ impl Pipeline {
     /// Starts a pipeline, in NULL, whose pads are watched as `watches` say: `report sink.sink`, for
     /// example.
     pub fn start(place: &Place, watches: &[&str], description: &str) -> Pipeline {
-        Pipeline::start_with(place, watches, description, &[])
+        Pipeline::start_as(place, watches, description, |command| command)
     }
 
-    /// As [`start`](Pipeline::start), with variables of the environment.
-    pub fn start_with(
+    /// As [`start`](Pipeline::start), but by the command that `prepare` makes of the usual one.
+    pub fn start_as(
         place: &Place,
         watches: &[&str],
         description: &str,
-        environment: &[(&str, &str)],
+        prepare: impl FnOnce(Command) -> Command,
     ) -> Pipeline {
         let mut command = Command::new(profile_directory().join("xmem-test-pipeline"));
         set_environment(&mut command);
-        command.envs(environment.iter().copied());
         for watch in watches {
             let (how, pad) = watch.split_once(' ').expect("how to watch, and a pad");
             command.arg(format!("--{how}")).arg(pad);
         }
         command.arg(description);
         let mut pipeline = Pipeline {
-            peer: Peer::spawn(command, place, description),
+            peer: Peer::spawn(prepare(command), place, description),
             log: Vec::new(),
             orders: 0,
         };
