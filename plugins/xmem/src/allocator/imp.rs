@@ -228,7 +228,8 @@ fn is_mapped_to_write(memory: &gst::MemoryRef) -> bool {
 
 /// One of our memories, for as long as GStreamer's reference to it is borrowed.
 fn ours(memory: &gst::MemoryRef) -> Option<&XmemMemory> {
-    if !memory.allocator()?.is::<super::XmemAllocator>() {
+    // The type is final: asking for just this one spares a look at its ancestors.
+    if memory.allocator()?.type_() != super::XmemAllocator::static_type() {
         return None;
     }
     // SAFETY: the allocator is ours, so this is an `XmemMemory` (invariant 1), alive as long as

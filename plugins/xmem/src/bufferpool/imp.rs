@@ -23,6 +23,9 @@ struct State {
     canceller: Option<Canceller>,
     flushing: Flushing,
     config: Config,
+    /// Dropped by upstream and the sink, and by us when upstream next wants a buffer: the sink
+    /// drops a frame in the moment before it publishes the next one.
+    released: Option<gst::Buffer>,
 }
 
 /// Who wants nobody to wait for a buffer.
@@ -65,6 +68,13 @@ impl super::XmemBufferPool {
 }
 
 impl XmemBufferPool {
+    /// The end of its memory gives the slot back.
+    fn drop_released(&self) {
+        let released = self.lock().released.take();
+        // Not under the lock: it wakes who waits for a slot.
+        drop(released);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -160,6 +170,7 @@ impl BufferPoolImpl for XmemBufferPool {
     }
 
     fn stop(&self) -> bool {
+        self.drop_released();
         true
     }
 
@@ -175,6 +186,7 @@ impl BufferPoolImpl for XmemBufferPool {
         &self,
         params: Option<&gst::BufferPoolAcquireParams>,
     ) -> Result<gst::Buffer, gst::FlowError> {
+        self.drop_released();
         let (publisher, canceller, config) = {
             let state = self.lock();
             let publisher = state.publisher.upgrade();
@@ -212,8 +224,8 @@ impl BufferPoolImpl for XmemBufferPool {
     }
 
     fn release_buffer(&self, buffer: gst::Buffer) {
-        // The end of its memory gives the slot back.
-        drop(buffer);
+        let before = self.lock().released.replace(buffer);
+        drop(before);
     }
 }
 

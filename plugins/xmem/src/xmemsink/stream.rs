@@ -147,7 +147,8 @@ impl Stream {
 
     /// Publishes a buffer: as it is where its memory is a slot, else as a copy.
     pub(super) fn publish(&self, buffer: &gst::BufferRef, times: Times) -> Result<()> {
-        if let [memory] = &buffer.iter_memories().take(2).collect::<Vec<_>>()[..]
+        if buffer.n_memory() == 1
+            && let memory = buffer.peek_memory(0)
             && let Some(Content::Slot(slot)) = content_of(memory)
         {
             let (offset, len) = (memory.offset(), memory.size());
