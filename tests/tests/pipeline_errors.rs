@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 use xmem_tests::pipeline::Pipeline;
-use xmem_tests::{Line, Place, until};
+use xmem_tests::{Line, Place, process, until};
 
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
 const PICTURES: &str = "videotestsrc ! video/x-raw,format=RGB,width=64,height=48,framerate=60/1";
@@ -171,29 +171,6 @@ fn a_client_that_max_buffers_leaves_no_room_for_is_told_so() {
     taken.until_buffers("out.sink", 10);
     let stats = camera.stats("sink");
     assert!(stats.number("slots") <= 5, "{stats}");
-}
-
-#[test]
-fn a_producer_that_max_buffers_leaves_no_room_for_is_told_so() {
-    // Upstream wants to hold more than there may be: who copies drops frames, and says why.
-    let place = Place::new();
-    let mut producer = Pipeline::start(
-        &place,
-        &[],
-        "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false max-buffers=1",
-    );
-    producer.change("playing");
-    producer.order("push from=src count=20 caps=application/x-test size=100");
-    producer.order("end from=src");
-    let told = producer.until("there is a warning, an error or the end", |line| {
-        line.word == "message"
-    });
-    if told.text("type") == "eos" {
-        let stats = producer.stats("sink");
-        assert_eq!(stats.number("published"), 20, "{stats}");
-    } else {
-        assert!(told.text("text").contains("max-buffers"), "{told}");
-    }
 }
 
 #[test]
@@ -370,4 +347,51 @@ fn the_socket_has_the_permissions_that_were_wished_for() {
         camera.end();
         until("the socket is gone", || place.files().is_empty());
     }
+}
+
+#[test]
+fn too_few_slots_for_any_client_are_refused_at_the_start() {
+    let place = Place::new();
+    for slots in [1, 2] {
+        let producer = format!("{PICTURES} ! xmemsink channel=cam0 max-buffers={slots}");
+        let error = error_of(&place, &producer);
+        says(&error, "Resource.Settings", &["max-buffers", "3"]);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_not_waited_for() {
+    let place = Place::new();
+    std::fs::write(place.socket("cam0"), "").expect("a file");
+    let mut client = Pipeline::play(&place, &[], CLIENT);
+    let error = client.until_message("error");
+    says(&error, "Resource.Settings", &["cam0.sock", "not a socket"]);
+}
+
+#[test]
+fn what_is_read_when_the_channel_is_opened_stays_as_it_was() {
+    let place = Place::new();
+    let producer = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
+    let mut producer = Pipeline::start(&place, &[], &producer);
+    producer.change("ready");
+    producer.order("set of=sink property=channel text=cam1");
+    producer.change("playing");
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 1);
+    assert_eq!(place.files(), ["cam0.sock"]);
+}
+
+#[test]
+fn a_client_that_reconnects_waits_for_room() {
+    let place = Place::new();
+    let producer = format!("{PICTURES} ! xmemsink name=sink channel=cam0 max-clients=1");
+    let mut producer = Pipeline::play(&place, &[], &producer);
+    let mut first = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    first.until_buffers("out.sink", 1);
+    let second = "xmemsrc name=src channel=cam0 on-disconnect=reconnect ! fakesink name=out";
+    let mut second = Pipeline::play(&place, &["report out.sink"], second);
+    process::until_asleep(second.pid(), "src:src");
+    first.end();
+    second.until_buffers("out.sink", 1);
+    assert_eq!(producer.stats("sink").number("clients"), 1);
 }

@@ -204,9 +204,8 @@ impl Listener {
     pub(crate) fn new(channel: &Channel, perms: u32) -> Result<Listener> {
         let path = channel.prepare()?;
         let temporary = temporary_name(&path);
-        let fd = socket::bind(&temporary).map_err(|errno| {
-            bad_path(&path, format!("can't make a socket here: {}", errno.kind()))
-        })?;
+        let fd = socket::bind(&temporary)
+            .map_err(|errno| bad_path(&path, format!("can't make a socket here: {errno}")))?;
         let prepared = (|| {
             fs::set_permissions(&temporary, fs::Permissions::from_mode(perms))?;
             socket::listen(&fd)?;
@@ -295,6 +294,13 @@ fn in_use(path: &Path, pid: u32) -> Error {
     Error::InUse { path, pid }
 }
 
+const NO_SOCKET: &str = "exists and is not a socket";
+
+/// Whether a path that nobody listens at is that of another kind of file.
+fn is_no_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket())
+}
+
 /// Who listens at a path.
 enum Owner {
     /// A process that lives; 0 where its pid can't be seen from here.
@@ -313,16 +319,11 @@ fn owner(path: &Path) -> Result<Owner> {
         // Somebody listens, and does not accept.
         Err(Errno::AGAIN) => Ok(Owner::Alive(0)),
         Err(Errno::NOENT) => Ok(Owner::Missing),
-        Err(Errno::CONNREFUSED) => {
-            let found = fs::symlink_metadata(path);
-            match found.map(|found| found.file_type().is_socket()) {
-                Ok(true) => Ok(Owner::Dead),
-                Ok(false) => Err(bad_path(path, "exists and is not a socket")),
-                Err(_) => Ok(Owner::Missing),
-            }
-        }
+        Err(Errno::CONNREFUSED) if is_no_socket(path) => Err(bad_path(path, NO_SOCKET)),
+        // Should it be gone by now, replacing it is as good.
+        Err(Errno::CONNREFUSED) => Ok(Owner::Dead),
         Err(Errno::PROTOTYPE) => Err(bad_path(path, "is the socket of another program")),
-        Err(errno) => Err(bad_path(path, errno.kind().to_string())),
+        Err(errno) => Err(bad_path(path, errno.to_string())),
     }
 }
 
@@ -374,6 +375,9 @@ pub(crate) fn connect(
                     return Err(no_producer(&path));
                 }
                 continue;
+            }
+            Err(Errno::CONNREFUSED) if is_no_socket(&path) => {
+                return Err(bad_path(&path, NO_SOCKET));
             }
             // The owner is dead, though a child of its listens.
             Ok(_) | Err(Errno::NOENT | Errno::CONNREFUSED) => {}

@@ -74,7 +74,7 @@ pub enum Error {
         pid: u32,
     },
     /// No producer answered in time.
-    #[error("no producer at {} within {waited:?}: start one, or raise connection-timeout", path.display())]
+    #[error("no producer at {}{}: start one, or raise connection-timeout", path.display(), within(*.waited))]
     NoProducer {
         /// The socket's path.
         path: PathBuf,
@@ -118,6 +118,14 @@ pub enum Error {
     /// The producer is gone without a word: it crashed or was killed.
     #[error("the producer is gone: {0}")]
     Disconnected(String),
+}
+
+/// How long was waited, where it was.
+fn within(waited: std::time::Duration) -> String {
+    match waited.is_zero() {
+        true => String::new(),
+        false => format!(" within {waited:?}"),
+    }
 }
 
 impl Error {

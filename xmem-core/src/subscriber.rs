@@ -20,6 +20,9 @@ use crate::sys::futex;
 
 mod control;
 
+/// Between two tries to connect to a producer that refuses.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
 /// How often a client looks before it sleeps: a few microseconds, less than falling asleep and
 /// waking up take.
 const SPINS: u32 = 50;
@@ -32,6 +35,7 @@ pub struct SubscriberBuilder {
     leases: u32,
     delivery: Delivery,
     timeout: Option<Duration>,
+    retry_refused: bool,
     canceller: Option<Canceller>,
     on_starved: Option<Arc<dyn Fn() + Send + Sync>>,
 }
@@ -59,6 +63,13 @@ impl SubscriberBuilder {
     /// How long to wait for a producer, 5 s by default; `None` is for ever.
     pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Whether to ask again, within the time-out of connecting, where the producer refuses for
+    /// something that may change: it has its `max-clients`, or no memory left. False by default.
+    pub fn retry_refused(mut self, retry: bool) -> Self {
+        self.retry_refused = retry;
         self
     }
 
@@ -134,6 +145,16 @@ impl SubscriberBuilder {
             let wanted = (self.leases, self.delivery, self.name.clone());
             match control::connect(&self.channel, wanted, deadline, canceller) {
                 Err(Error::Disconnected(_) | Error::Stopped) if !deadline.has_passed() => {}
+                Err(Error::Refused {
+                    retryable: true, ..
+                }) if self.retry_refused && !deadline.has_passed() => {
+                    // Nobody tells when there is room.
+                    let soon = Deadline::after(Some(REFUSED_PAUSE)).min(deadline);
+                    match futex::wait_any(&[canceller.wait()?], soon) {
+                        Ok(()) | Err(Error::TimedOut) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
                 Err(Error::NoProducer { path, .. }) => {
                     let waited = self.timeout.unwrap_or(Duration::MAX);
                     return Err(Error::NoProducer { path, waited });
@@ -217,6 +238,7 @@ impl Subscriber {
             leases: 4,
             delivery: Delivery::default(),
             timeout: Some(Duration::from_secs(5)),
+            retry_refused: false,
             canceller: None,
             on_starved: None,
         }

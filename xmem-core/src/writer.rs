@@ -162,9 +162,9 @@ impl Writer {
                 if needed > limit {
                     return Err(Error::Refused {
                         reason: format!(
-                            "{leases} leases more need {needed} slots and max-buffers allows \
-                             {limit}: raise max-buffers of the producer, or lower max-leases of \
-                             the client"
+                            "a client with max-leases={leases} more needs {needed} slots in all, \
+                             and max-buffers allows {limit}: raise max-buffers of the producer, \
+                             or lower max-leases of the client"
                         ),
                         retryable: true,
                     });

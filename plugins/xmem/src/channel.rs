@@ -41,8 +41,8 @@ impl ChannelSettings {
         }
     }
 
-    /// The two properties.
-    pub(crate) fn properties() -> [glib::ParamSpec; 2] {
+    /// The two properties, with what the element says about when they can be changed.
+    pub(crate) fn properties(mutable: glib::ParamFlags) -> [glib::ParamSpec; 2] {
         [
             glib::ParamSpecString::builder("channel")
                 .nick("Channel")
@@ -50,12 +50,12 @@ impl ChannelSettings {
                     "Name of the channel, the same for xmemsink and xmemsrc: the socket is NAME.sock \
                      in $XMEM_RUNTIME_DIR, else in $XDG_RUNTIME_DIR/xmem, else in /tmp/xmem-UID",
                 )
-                .mutable_ready()
+                .flags(glib::ParamFlags::READWRITE | mutable)
                 .build(),
             glib::ParamSpecString::builder("socket-path")
                 .nick("Socket path")
                 .blurb("Path of the channel's socket, instead of a channel's name")
-                .mutable_ready()
+                .flags(glib::ParamFlags::READWRITE | mutable)
                 .build(),
         ]
     }

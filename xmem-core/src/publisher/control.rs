@@ -202,7 +202,7 @@ impl Control {
         if clients >= self.max_clients as usize {
             return Err(Error::Refused {
                 reason: format!(
-                    "there are {clients} clients already: raise max-clients of the producer"
+                    "it has {clients} of {clients} clients: raise max-clients of the producer"
                 ),
                 retryable: true,
             });

@@ -158,7 +158,7 @@ impl Control {
                 return Ok(Turn::End(End::Gone("its process has exited".into())));
             }
             Err(Errno::AGAIN | Errno::INTR) => return Ok(Turn::More),
-            Err(errno) => return self.hung_up(link, &errno.kind().to_string()),
+            Err(errno) => return self.hung_up(link, &errno.to_string()),
         };
         if received.len == 0 {
             return self.hung_up(link, "it has closed the connection");

@@ -15,6 +15,9 @@ use crate::CAT;
 use crate::caps::{Format, without_foreign_memory};
 use crate::timestamps::Timekeeper;
 
+/// Slots without which there is no stream: the pool's two, and the newest frame's.
+const MIN_BUFFERS: u32 = 3;
+
 #[derive(Default)]
 pub struct XmemSink {
     settings: Mutex<Settings>,
@@ -177,6 +180,17 @@ impl ObjectImpl for XmemSink {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        // Read when the channel is opened, which is from NULL to READY.
+        let is_late = pspec.name() != "wait-for-connection" && self.stream().is_some();
+        if is_late {
+            gst::warning!(
+                CAT,
+                imp = self,
+                "{} can be changed in NULL only",
+                pspec.name()
+            );
+            return;
+        }
         self.settings().set(pspec.name(), value);
     }
 
@@ -246,6 +260,16 @@ impl BaseSinkImpl for XmemSink {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
         let channel = settings.channel.channel()?;
+        if (1..MIN_BUFFERS).contains(&settings.max_buffers) {
+            return Err(gst::error_msg!(
+                gst::ResourceError::Settings,
+                (
+                    "max-buffers is {}, and without clients {MIN_BUFFERS} are needed: allow as many, \
+                     and one more for each lease of each client; or 0, for what is needed",
+                    settings.max_buffers
+                )
+            ));
+        }
         let weak = self.obj().downgrade();
         let canceller = Canceller::new().map_err(open_error)?;
         // A client may connect before this returns: who asks then for num-clients waits for us.

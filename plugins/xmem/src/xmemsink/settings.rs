@@ -82,7 +82,7 @@ impl Settings {
 
 pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
     let defaults = Settings::default();
-    let mut properties = Vec::from(ChannelSettings::properties());
+    let mut properties = Vec::from(ChannelSettings::properties(glib::ParamFlags::empty()));
     properties.extend([
         glib::ParamSpecUInt::builder("perms")
             .nick("Permissions")
@@ -92,17 +92,15 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             )
             .maximum(0o777)
             .default_value(defaults.perms)
-            .mutable_ready()
             .build(),
         glib::ParamSpecUInt::builder("max-buffers")
             .nick("Max buffers")
             .blurb(
-                "Slots in shared memory at most; a client whose leases do not fit is refused \
-                 (0 = as many as upstream and the clients need, up to 512)",
+                "Slots in shared memory at most, 3 or more; a client whose leases do not fit is \
+                 refused (0 = as many as upstream and the clients need, up to 512)",
             )
             .maximum(2048)
             .default_value(defaults.max_buffers)
-            .mutable_ready()
             .build(),
         glib::ParamSpecUInt::builder("max-clients")
             .nick("Max clients")
@@ -110,12 +108,10 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .minimum(1)
             .maximum(126)
             .default_value(defaults.max_clients)
-            .mutable_ready()
             .build(),
         glib::ParamSpecEnum::builder_with_default("overflow", defaults.overflow)
             .nick("Overflow")
             .blurb("What to do when a client has yet to receive the frame whose slot is needed")
-            .mutable_ready()
             .build(),
         glib::ParamSpecUInt64::builder("block-timeout")
             .nick("Block timeout")
@@ -124,13 +120,12 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
                  treated as with drop-oldest until it has caught up, and a warning is posted",
             )
             .default_value(defaults.block_timeout.as_nanos() as u64)
-            .mutable_ready()
             .build(),
         glib::ParamSpecBoolean::builder("wait-for-connection")
             .nick("Wait for a connection")
             .blurb("Hold the stream while no client is connected")
             .default_value(defaults.wait_for_connection)
-            .mutable_ready()
+            .mutable_playing()
             .build(),
         glib::ParamSpecUInt::builder("num-clients")
             .nick("Number of clients")

@@ -248,6 +248,7 @@ impl BaseSrcImpl for XmemSrc {
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        gst::info!(CAT, imp = self, "Stopping: {}", self.stats());
         let state = std::mem::take(&mut *self.state());
         // Not under the lock: it ends the connection.
         drop(state);

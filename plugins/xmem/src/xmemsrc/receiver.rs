@@ -102,7 +102,8 @@ impl Receiver {
             let subscriber = match &mut self.subscriber {
                 Some(subscriber) => subscriber,
                 None => {
-                    let subscriber = self.connect(timeout)?;
+                    let insists = on_disconnect == OnDisconnect::Reconnect;
+                    let subscriber = self.connect(timeout, insists)?;
                     self.figures.connections += 1;
                     self.discontinuous = true;
                     self.subscriber.insert(subscriber)
@@ -128,7 +129,7 @@ impl Receiver {
         }
     }
 
-    fn connect(&self, timeout: Option<Duration>) -> Result<Subscriber> {
+    fn connect(&self, timeout: Option<Duration>, insists: bool) -> Result<Subscriber> {
         Subscriber::builder(self.channel.clone())
             .name(&self.name)
             .leases(self.leases)
@@ -137,6 +138,7 @@ impl Receiver {
                 Delivery::Latest => xmem_core::Delivery::Latest,
             })
             .connect_timeout(timeout)
+            .retry_refused(insists)
             .canceller(self.canceller.clone())
             .on_starved({
                 let on_starved = self.on_starved.clone();

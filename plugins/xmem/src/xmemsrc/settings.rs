@@ -66,7 +66,7 @@ impl Settings {
 
 pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
     let defaults = Settings::default();
-    let mut properties = Vec::from(ChannelSettings::properties());
+    let mut properties = Vec::from(ChannelSettings::properties(gst::PARAM_FLAG_MUTABLE_READY));
     properties.extend([
         glib::ParamSpecUInt64::builder("connection-timeout")
             .nick("Connection timeout")
