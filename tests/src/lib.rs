@@ -15,6 +15,7 @@ pub mod pipeline;
 pub mod place;
 pub mod process;
 pub mod random;
+pub mod steps;
 pub mod valgrind;
 pub mod wait;
 pub mod wire;
@@ -24,3 +25,9 @@ pub use line::Line;
 pub use peer::Peer;
 pub use place::Place;
 pub use wait::{PATIENCE, until, until_some};
+
+/// Whether tests that are repeated for as long as one likes run in full: `make torture` sets
+/// `XMEM_TORTURE`. Without it they take seconds.
+pub fn is_torture() -> bool {
+    std::env::var_os("XMEM_TORTURE").is_some_and(|value| !value.is_empty())
+}
