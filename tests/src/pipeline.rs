@@ -67,6 +67,29 @@ fn set_environment(command: &mut Command) {
         .env("G_DEBUG", "fatal-criticals");
 }
 
+/// A client as most tests want it.
+pub const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
+/// A source of small pictures.
+pub const PICTURES: &str =
+    "videotestsrc name=v pattern=ball ! video/x-raw,format=RGB,width=64,height=48";
+/// Of a sink: as fast as its clients, and waits an hour for one of them.
+pub const BLOCKING: &str = "sync=false overflow=block block-timeout=3600000000000";
+
+/// A producer with this source that waits for a client, which is stopped: in the buffer pool, or,
+/// where it copies, in the sink.
+pub fn blocked_by_a_stopped_client(place: &Place, source: &str) -> (Pipeline, Pipeline) {
+    let producer = format!("{source} ! xmemsink name=sink channel=cam0 {BLOCKING}");
+    let mut producer = Pipeline::play(place, &[], &producer);
+    let mut client = Pipeline::play(place, &["count out.sink"], CLIENT);
+    producer.until_clients("sink", 1);
+    until("the client receives", || {
+        client.order("watched at=out.sink").number("count") > 10
+    });
+    client.stop();
+    producer.until_stuck("sink", "v:src");
+    (producer, client)
+}
+
 /// A process that runs a pipeline, and all that it has said.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -190,6 +213,35 @@ impl Pipeline {
     pub fn change_promptly(&mut self, state: &str) {
         let time = self.change(state);
         assert!(time < PROMPT, "to {state} took {time:?}");
+    }
+
+    /// Changes its state, and waits until that is done: while a state changes, others are put off.
+    pub fn settle(&mut self, state: &str) {
+        self.change_promptly(state);
+        let settled = self.order("settle");
+        assert_ne!(settled.text("result"), "Failure", "{settled}");
+        assert_eq!(settled.text("state").to_lowercase(), state, "{settled}");
+    }
+
+    /// Has the element `src` push so many buffers.
+    pub fn push(&mut self, count: u32) {
+        let order = format!("push from=src caps=application/x-test size=100 count={count}");
+        assert_eq!(self.order(&order).text("flow"), "Ok");
+    }
+
+    /// Waits until the stream of the sink `sink` stands still, and the thread `thread` waits.
+    pub fn until_stuck(&mut self, sink: &str, thread: &str) {
+        let (mut published, mut times) = (0, 0);
+        until("the producer is blocked", || {
+            let now = self.stats(sink).number("published");
+            times = match now == published {
+                true => times + 1,
+                false => 0,
+            };
+            published = now;
+            times == 20
+        });
+        process::until_asleep(self.pid(), thread);
     }
 
     /// Waits until `count` buffers have passed a pad that is reported.

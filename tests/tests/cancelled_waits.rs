@@ -50,7 +50,7 @@ fn a_receive_ends_though_the_producer_is_stopped() {
     let place = Place::new();
     let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
     producer.wait_for("opened");
-    let canceller = Canceller::new().unwrap();
+    let canceller = Canceller::new();
     let mut subscriber = Subscriber::builder(place.channel("cam0"))
         .canceller(canceller.clone())
         .connect()
@@ -73,7 +73,7 @@ fn a_receive_ends_though_the_producer_is_stopped() {
 fn a_receive_without_a_free_lease_ends() {
     let place = Place::new();
     let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
-    let canceller = Canceller::new().unwrap();
+    let canceller = Canceller::new();
     let mut subscriber = Subscriber::builder(place.channel("cam0"))
         .leases(1)
         .canceller(canceller.clone())
@@ -90,7 +90,7 @@ fn a_receive_without_a_free_lease_ends() {
 #[test]
 fn a_connect_ends_where_there_is_no_producer() {
     let place = Place::new();
-    let canceller = Canceller::new().unwrap();
+    let canceller = Canceller::new();
     let connect = || {
         Subscriber::builder(place.channel("cam0"))
             .connect_timeout(None)
@@ -104,7 +104,7 @@ fn a_connect_ends_where_there_is_no_producer() {
 fn a_connect_ends_where_the_producer_is_stopped() {
     let place = Place::new();
     let _producer = stopped_producer(&place);
-    let canceller = Canceller::new().unwrap();
+    let canceller = Canceller::new();
     let connect = || {
         Subscriber::builder(place.channel("cam0"))
             .connect_timeout(None)
@@ -118,7 +118,7 @@ fn a_connect_ends_where_the_producer_is_stopped() {
 fn a_connect_ends_where_a_stopped_producer_has_its_backlog_full() {
     let place = Place::new();
     let _producer = stopped_producer(&place);
-    let canceller = Canceller::new().unwrap();
+    let canceller = Canceller::new();
     let connect = || {
         Subscriber::builder(place.channel("cam0"))
             .connect_timeout(None)
@@ -154,7 +154,7 @@ fn a_connect_times_out_where_the_producer_is_stopped() {
 #[test]
 fn a_writer_that_waits_for_a_stopped_client_can_be_cancelled() {
     let place = Place::new();
-    let canceller = Canceller::new().unwrap();
+    let canceller = Canceller::new();
     let publisher = Publisher::builder(place.channel("cam0"))
         .overflow(Overflow::Block {
             timeout: Duration::from_secs(3600),
@@ -172,8 +172,8 @@ fn a_writer_that_waits_for_a_stopped_client_can_be_cancelled() {
     ends_at_once("acquire", &canceller, || publisher.acquire(100));
     // With a canceller of its own, too.
     canceller.reset();
-    let other = Canceller::new().unwrap();
-    let acquire = || publisher.acquire_cancellable(100, None, &other);
+    let other = Canceller::new();
+    let acquire = || publisher.acquire_cancellable(100, None, &other.begin()?);
     ends_at_once("acquire-other", &other, acquire);
     // And the whole publisher ends at once.
     let start = Instant::now();
@@ -192,8 +192,8 @@ fn a_writer_that_waits_for_its_own_slots_can_be_cancelled() {
         publisher.acquire(10).unwrap(),
         publisher.acquire(10).unwrap(),
     ];
-    let canceller = Canceller::new().unwrap();
-    let acquire = || publisher.acquire_cancellable(10, None, &canceller);
+    let canceller = Canceller::new();
+    let acquire = || publisher.acquire_cancellable(10, None, &canceller.begin()?);
     ends_at_once("acquire-own", &canceller, acquire);
 }
 
@@ -206,8 +206,8 @@ fn a_wait_for_clients_can_be_cancelled() {
     client.ask("connect", "connected");
     client.stop();
     publisher.wait_for_clients(1, None).unwrap();
-    let canceller = Canceller::new().unwrap();
-    let wait = || publisher.wait_for_clients_cancellable(2, None, &canceller);
+    let canceller = Canceller::new();
+    let wait = || publisher.wait_for_clients_cancellable(2, None, &canceller.begin()?);
     ends_at_once("clients", &canceller, wait);
 }
 

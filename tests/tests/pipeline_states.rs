@@ -1,27 +1,16 @@
-//! No wait delays a change of state, a flush or a seek, whatever the peer does; and pausing loses
-//! nothing.
+//! No wait delays a change of state, a flush or a seek, whatever the peer does.
 
 use std::time::Duration;
 
-use xmem_tests::pipeline::{PROMPT, Pipeline};
+use xmem_tests::pipeline::{CLIENT, PICTURES, PROMPT, Pipeline, blocked_by_a_stopped_client};
 use xmem_tests::{Place, process, until};
 
-const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
 const FOR_EVER: &str = "18446744073709551615";
-/// A producer as fast as its clients, which waits an hour for one of them.
-const BLOCKING: &str = "sync=false overflow=block block-timeout=3600000000000";
-const PICTURES: &str =
-    "videotestsrc name=v pattern=ball ! video/x-raw,format=RGB,width=64,height=48";
 
 /// A producer that sends what it is told to push.
 fn pushing(place: &Place) -> Pipeline {
     let description = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     Pipeline::play(place, &["report sink.sink"], description)
-}
-
-fn push(producer: &mut Pipeline, count: u32) {
-    let order = format!("push from=src caps=application/x-test size=100 count={count}");
-    assert_eq!(producer.order(&order).text("flow"), "Ok");
 }
 
 /// Changes the state in all ways, while its thread `thread` waits.
@@ -40,29 +29,6 @@ fn is_always_prompt(pipeline: &mut Pipeline, thread: &str) {
     }
 }
 
-/// Changes the state, and waits until that is done: while a state changes, others are put off.
-fn settle(pipeline: &mut Pipeline, state: &str) {
-    pipeline.change_promptly(state);
-    let settled = pipeline.order("settle");
-    assert_ne!(settled.text("result"), "Failure", "{settled}");
-    assert_eq!(settled.text("state").to_lowercase(), state, "{settled}");
-}
-
-/// Waits until the stream of the sink `sink` stands still, and the thread `thread` waits.
-fn until_stuck(producer: &mut Pipeline, thread: &str) {
-    let (mut published, mut times) = (0, 0);
-    until("the producer is blocked", || {
-        let now = producer.stats("sink").number("published");
-        times = match now == published {
-            true => times + 1,
-            false => 0,
-        };
-        published = now;
-        times == 20
-    });
-    process::until_asleep(producer.pid(), thread);
-}
-
 #[test]
 fn a_source_that_waits_for_a_producer_changes_its_state_at_once() {
     let place = Place::new();
@@ -75,7 +41,7 @@ fn a_source_that_waits_for_a_producer_changes_its_state_at_once() {
 fn a_source_that_waits_for_frames_changes_its_state_at_once() {
     let place = Place::new();
     let mut producer = pushing(&place);
-    push(&mut producer, 1);
+    producer.push(1);
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     client.until_buffers("out.sink", 1);
     is_always_prompt(&mut client, "src:src");
@@ -85,7 +51,7 @@ fn a_source_that_waits_for_frames_changes_its_state_at_once() {
 fn a_source_whose_producer_is_stopped_changes_its_state_at_once() {
     let place = Place::new();
     let mut producer = pushing(&place);
-    push(&mut producer, 1);
+    producer.push(1);
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     client.until_buffers("out.sink", 1);
     producer.stop();
@@ -112,20 +78,6 @@ fn a_sink_that_waits_for_a_connection_changes_its_state_at_once() {
     }
 }
 
-/// A producer that waits for a stopped client: in the buffer pool, or, where it copies, in the sink.
-fn blocked_by_a_stopped_client(place: &Place, source: &str) -> (Pipeline, Pipeline) {
-    let producer = format!("{source} ! xmemsink name=sink channel=cam0 {BLOCKING}");
-    let mut producer = Pipeline::play(place, &[], &producer);
-    let mut client = Pipeline::play(place, &["count out.sink"], CLIENT);
-    producer.until_clients("sink", 1);
-    until("the client receives", || {
-        client.order("watched at=out.sink").number("count") > 10
-    });
-    client.stop();
-    until_stuck(&mut producer, "v:src");
-    (producer, client)
-}
-
 #[test]
 fn a_producer_that_a_stopped_client_blocks_changes_its_state_at_once() {
     for source in [
@@ -141,57 +93,11 @@ fn a_producer_that_a_stopped_client_blocks_changes_its_state_at_once() {
             for state in states {
                 producer.change_promptly(state);
             }
-            until_stuck(&mut producer, "v:src");
+            producer.until_stuck("sink", "v:src");
         }
         producer.change_promptly("null");
         assert!(place.files().is_empty());
     }
-}
-
-#[test]
-fn a_producer_that_pauses_while_a_client_blocks_it_goes_on_afterwards() {
-    // Blocked in the buffer pool, which upstream waits in; and in the sink, which copies.
-    for source in [
-        PICTURES,
-        &format!("{PICTURES} ! identity drop-allocation=true"),
-    ] {
-        let place = Place::new();
-        let (mut producer, mut client) = blocked_by_a_stopped_client(&place, source);
-        for _ in 0..200 {
-            producer.change_promptly("paused");
-            producer.change_promptly("playing");
-        }
-        client.resume();
-        let before = client.order("watched at=out.sink").number("count");
-        until("the client receives again", || {
-            client.order("watched at=out.sink").number("count") > before + 100
-        });
-        assert!(producer.messages().is_empty(), "{:?}", producer.messages());
-        assert_eq!(client.stats("src").number("missed"), 0);
-    }
-}
-
-#[test]
-fn a_producer_that_pauses_while_upstream_waits_for_a_slot_goes_on_afterwards() {
-    let place = Place::new();
-    let producer = format!(
-        "{PICTURES} ! queue ! xmemsink name=sink channel=cam0 sync=false max-buffers=8 \
-         wait-for-connection=true"
-    );
-    let mut producer = Pipeline::play(&place, &[], &producer);
-    until_stuck(&mut producer, "v:src");
-    for _ in 0..50 {
-        settle(&mut producer, "paused");
-        settle(&mut producer, "playing");
-    }
-    // It goes on when the sink looks again.
-    settle(&mut producer, "paused");
-    producer.order("set of=sink property=wait-for-connection text=false");
-    settle(&mut producer, "playing");
-    producer.until_stats("sink", "frames are published", |stats| {
-        stats.number("published") > 100
-    });
-    assert!(producer.messages().is_empty(), "{:?}", producer.messages());
 }
 
 #[test]
@@ -207,7 +113,7 @@ fn a_seek_flushes_a_producer_that_a_stopped_client_blocks() {
             assert_eq!(sought.text("done"), "true");
             let time = sought.number("ms");
             assert!(u128::from(time) < PROMPT.as_millis(), "it took {time} ms");
-            until_stuck(&mut producer, "v:src");
+            producer.until_stuck("sink", "v:src");
         }
         // And then it goes on.
         client.resume();
@@ -239,7 +145,7 @@ fn a_seek_flushes_upstream_that_waits_for_a_slot() {
     );
     let mut producer = Pipeline::play(&place, &[], &producer);
     for _ in 0..3 {
-        until_stuck(&mut producer, "v:src");
+        producer.until_stuck("sink", "v:src");
         let sought = producer.order("seek");
         assert_eq!(sought.text("done"), "true");
         let time = sought.number("ms");
@@ -257,7 +163,7 @@ fn a_seek_flushes_upstream_that_waits_for_a_slot() {
 fn a_source_that_is_flushed_goes_on() {
     let place = Place::new();
     let mut producer = pushing(&place);
-    push(&mut producer, 1);
+    producer.push(1);
     // async=false: a sink that changes its state when it is flushed has its own troubles.
     let client = format!("{CLIENT} async=false");
     let mut client = Pipeline::play(&place, &["report out.sink"], &client);
@@ -268,95 +174,11 @@ fn a_source_that_is_flushed_goes_on() {
         assert_eq!(flushed.text("start"), "true", "{flushed}");
         assert_eq!(flushed.text("stop"), "true", "{flushed}");
         assert!(u128::from(flushed.number("ms")) < PROMPT.as_millis());
-        push(&mut producer, 1);
+        producer.push(1);
         client.until_buffers("out.sink", round + 2);
     }
     assert_eq!(client.stats("src").number("missed"), 0);
     assert_eq!(client.stats("src").number("connections"), 1);
-}
-
-#[test]
-fn a_producer_that_pauses_goes_on_where_it_was() {
-    let place = Place::new();
-    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
-    let mut producer = Pipeline::start(
-        &place,
-        &["report sink.sink"],
-        &format!(
-            "{PICTURES},framerate=60/1 ! xmemsink name=sink channel=cam0 overflow=block \
-             block-timeout=20000000000"
-        ),
-    );
-    producer.change("ready");
-    producer.until_clients("sink", 1);
-    producer.change("playing");
-    for _ in 0..10 {
-        let mark = client.mark();
-        client.until_buffers_since(mark, "out.sink", 3);
-        settle(&mut producer, "paused");
-        settle(&mut producer, "playing");
-    }
-    producer.order("eos");
-    producer.until_eos();
-    client.until_eos();
-    let sent = producer.digests("sink.sink");
-    assert_eq!(client.digests("out.sink"), sent);
-}
-
-#[test]
-fn a_client_that_pauses_loses_nothing_where_the_producer_waits() {
-    let place = Place::new();
-    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
-    let mut producer = Pipeline::start(
-        &place,
-        &["report sink.sink"],
-        &format!(
-            "videotestsrc name=v pattern=ball num-buffers=2000 \
-             ! video/x-raw,format=RGB,width=64,height=48 \
-             ! xmemsink name=sink channel=cam0 {BLOCKING}"
-        ),
-    );
-    producer.change("ready");
-    producer.until_clients("sink", 1);
-    producer.change("playing");
-    for round in 1..10 {
-        client.until_buffers("out.sink", 50 * round);
-        client.change_promptly("paused");
-        client.change_promptly("playing");
-    }
-    producer.until_eos();
-    client.until_eos();
-    assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
-    assert_eq!(client.buffers("out.sink").len(), 2000);
-    assert_eq!(client.stats("src").number("connections"), 1);
-}
-
-#[test]
-fn a_frame_that_waits_for_a_connection_while_the_producer_pauses_is_sent_later() {
-    let place = Place::new();
-    let mut producer = Pipeline::play(
-        &place,
-        &["report sink.sink"],
-        "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false \
-         wait-for-connection=true overflow=block",
-    );
-    push(&mut producer, 20);
-    settle(&mut producer, "playing");
-    for _ in 0..3 {
-        process::until_asleep(producer.pid(), "src:src");
-        settle(&mut producer, "paused");
-        settle(&mut producer, "playing");
-    }
-    settle(&mut producer, "paused");
-    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
-    producer.until_clients("sink", 1);
-    assert_eq!(producer.stats("sink").number("published"), 0);
-    producer.change("playing");
-    producer.order("end from=src");
-    producer.until_eos();
-    client.until_eos();
-    assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
-    assert_eq!(client.buffers("out.sink").len(), 20);
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn succeeds(place: &Place, frames: &AtomicU64) {
 /// Tries the points of a producer's stretch.
 fn try_producer(stretch: &str, strike: fn(&Place, &mut Stepped)) {
     let place = Place::new();
-    let (canceller, frames) = (Canceller::new().expect("a canceller"), AtomicU64::new(0));
+    let (canceller, frames) = (Canceller::new(), AtomicU64::new(0));
     let victim = || Stepped::start(VICTIM, &place, &format!("producer cam0 {stretch}"));
     std::thread::scope(|scope| {
         scope.spawn(|| persist(&place, &canceller, &frames));

@@ -1,8 +1,7 @@
 //! Ending a wait from another thread.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::{Error, Result};
 use crate::sys::futex::{Event, Wait};
@@ -12,65 +11,50 @@ use crate::sys::poll::Bell;
 /// a flush needs.
 ///
 /// Clones are the same canceller. After [`cancel`](Canceller::cancel), waits end with
-/// [`Error::Cancelled`] until [`reset`](Canceller::reset).
+/// [`Error::Cancelled`] until [`reset`](Canceller::reset). A wait that was under way ends also
+/// where the reset comes before its thread has run again.
 ///
 /// ```
-/// # fn main() -> xmem_core::Result<()> {
-/// let canceller = xmem_core::Canceller::new()?;
+/// let canceller = xmem_core::Canceller::new();
 /// let other = canceller.clone();
 /// std::thread::spawn(move || other.cancel()).join().unwrap();
 /// assert!(canceller.is_cancelled());
-/// # Ok(())
-/// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Canceller(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
-    /// Held while the state changes, so that flag and bell agree.
-    changing: Mutex<()>,
     cancelled: AtomicBool,
+    /// Signalled by each cancel and each interrupt: counts them.
     event: Event,
-    bell: Bell,
+    /// Of the operations that wait with `poll`.
+    bells: Mutex<Vec<Weak<Bell>>>,
 }
 
 impl Canceller {
     /// A canceller that is not cancelled.
-    ///
-    /// # Errors
-    /// [`Error::Socket`] when the process has no descriptor left.
-    pub fn new() -> Result<Canceller> {
-        Ok(Canceller(Arc::new(Inner {
-            changing: Mutex::new(()),
-            cancelled: AtomicBool::new(false),
-            event: Event::default(),
-            bell: Bell::new()?,
-        })))
+    pub fn new() -> Canceller {
+        Canceller::default()
     }
 
     /// Ends the waits under way, and those to come.
     pub fn cancel(&self) {
-        let _changing = self
-            .0
-            .changing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let bells = self.bells();
         // Seen by who takes a snapshot of the event after the signal.
         self.0.cancelled.store(true, Ordering::Release);
-        self.0.event.signal();
-        self.0.bell.ring();
+        self.end_waits(bells);
+    }
+
+    /// Ends the waits under way, and none to come.
+    pub fn interrupt(&self) {
+        self.end_waits(self.bells());
     }
 
     /// Lets waits be waits again.
     pub fn reset(&self) {
-        let _changing = self
-            .0
-            .changing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _bells = self.bells();
         self.0.cancelled.store(false, Ordering::Release);
-        self.0.bell.silence();
     }
 
     /// Whether it was cancelled and not reset since.
@@ -78,24 +62,66 @@ impl Canceller {
         self.0.cancelled.load(Ordering::Acquire)
     }
 
-    /// The entry for a futex wait that a later cancel ends; an error if cancelled already.
-    pub(crate) fn wait(&self) -> Result<Wait> {
+    /// Begins an operation that may wait.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if it is cancelled.
+    pub fn begin(&self) -> Result<Cancellation<'_>> {
         let seen = self.0.event.snapshot();
-        self.check()?;
-        Ok(self.0.event.since(seen))
-    }
-
-    pub(crate) fn check(&self) -> Result<()> {
         match self.is_cancelled() {
             true => Err(Error::Cancelled),
-            false => Ok(()),
+            false => Ok(Cancellation {
+                canceller: self,
+                seen,
+            }),
         }
+    }
+
+    fn end_waits(&self, bells: MutexGuard<'_, Vec<Weak<Bell>>>) {
+        self.0.event.signal();
+        bells
+            .iter()
+            .filter_map(Weak::upgrade)
+            .for_each(|bell| bell.ring());
+    }
+
+    fn bells(&self) -> MutexGuard<'_, Vec<Weak<Bell>>> {
+        self.0.bells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Readable while cancelled, for `poll`.
-impl AsFd for Canceller {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.bell.as_fd()
+/// An operation that may wait: what ends its waits is a cancel or an interrupt since it began,
+/// whether there was a reset since or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Cancellation<'a> {
+    canceller: &'a Canceller,
+    seen: u32,
+}
+
+impl Cancellation<'_> {
+    /// An error if the operation has to end.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.canceller.0.event.snapshot() == self.seen {
+            true => Ok(()),
+            false => Err(Error::Cancelled),
+        }
+    }
+
+    /// The entry for a futex wait that is to end with the operation; an error if that has to end.
+    pub(crate) fn wait(&self) -> Result<Wait> {
+        self.check()?;
+        Ok(self.canceller.0.event.since(self.seen))
+    }
+
+    /// What rings, for `poll`, when the operation has to end. An error if it has to already.
+    pub(crate) fn bell(&self) -> Result<Arc<Bell>> {
+        let bell = Arc::new(Bell::new()?);
+        let mut bells = self.canceller.bells();
+        bells.retain(|bell| bell.strong_count() > 0);
+        bells.push(Arc::downgrade(&bell));
+        drop(bells);
+        // What came before that did not ring.
+        self.check()?;
+        Ok(bell)
     }
 }

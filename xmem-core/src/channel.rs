@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::cancel::Canceller;
+use crate::cancel::Cancellation;
 use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{PollFd, PollFlags, poll};
@@ -353,21 +353,18 @@ fn remove_leftovers(path: &Path) {
 
 /// Connects to the channel's producer, waiting for one to appear until the deadline.
 ///
-/// What it has watched with comes along, to be closed when there is time: closing an inotify
-/// descriptor can take the kernel 100 ms, in which a producer may lose patience with us.
-///
 /// # Errors
 /// [`Error::NoProducer`] at the deadline, [`Error::Cancelled`] when cancelled.
 pub(crate) fn connect(
     channel: &Channel,
     deadline: Deadline,
-    cancel: &Canceller,
-) -> Result<(OwnedFd, Option<Watch>)> {
+    cancel: &Cancellation<'_>,
+) -> Result<OwnedFd> {
     let path = channel.prepare()?;
     let mut watch = None;
     loop {
         match socket::connect(&path, CONNECT_SLICE) {
-            Ok(fd) if !pidfd::peer_has_exited(&fd) => return Ok((fd, watch)),
+            Ok(fd) if !pidfd::peer_has_exited(&fd) => return Ok(fd),
             // The backlog is full: the wait has ended, or is over.
             Err(Errno::AGAIN) => {
                 cancel.check()?;
@@ -398,14 +395,13 @@ pub(crate) fn connect(
         // The watch comes before the look that counts, so a socket that appears between them is
         // noticed. It is made anew each time: the directory may be another one by now.
         if let Some(watching) = &watch {
+            let bell = cancel.bell()?;
             let mut fds = [
                 PollFd::new(watching, PollFlags::IN),
-                PollFd::new(cancel, PollFlags::IN),
+                PollFd::new(&*bell, PollFlags::IN),
             ];
             poll(&mut fds, deadline)?;
-            if !fds[1].revents().is_empty() {
-                return Err(Error::Cancelled);
-            }
+            cancel.check()?;
             if fds[0].revents().is_empty() {
                 return Err(no_producer(&path));
             }
@@ -450,6 +446,7 @@ fn watch_for(path: &Path) -> Result<Watch> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cancel::Canceller;
 
     fn listen(path: &Path) -> Result<Listener> {
         Listener::new(&Channel::path(path), 0o600)
@@ -525,24 +522,31 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("later/a.sock");
         let channel = Channel::path(&path);
-        let canceller = Canceller::new().unwrap();
+        let canceller = Canceller::new();
         assert!(matches!(
             connect(
                 &channel,
                 Deadline::after(Some(Duration::from_millis(5))),
-                &canceller
+                &canceller.begin().unwrap()
             ),
             Err(Error::NoProducer { .. })
         ));
         std::thread::scope(|scope| {
-            let client = scope.spawn(|| connect(&channel, Deadline::after(None), &canceller));
+            let client = scope.spawn(|| {
+                let cancellation = canceller.begin().unwrap();
+                connect(&channel, Deadline::after(None), &cancellation)
+            });
             std::fs::create_dir(path.parent().unwrap()).unwrap();
             let _listener = listen(&path).unwrap();
             client.join().unwrap().unwrap();
         });
+        let cancellation = canceller.begin().unwrap();
+        std::fs::remove_dir(path.parent().unwrap()).unwrap();
         canceller.cancel();
+        // As soon as it would wait, though it may again by now.
+        canceller.reset();
         assert!(matches!(
-            connect(&channel, Deadline::after(None), &canceller),
+            connect(&channel, Deadline::after(None), &cancellation),
             Err(Error::Cancelled)
         ));
     }

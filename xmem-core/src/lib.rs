@@ -96,7 +96,7 @@ mod writer;
 
 #[cfg(not(loom))]
 pub use self::{
-    cancel::Canceller,
+    cancel::{Cancellation, Canceller},
     channel::Channel,
     clients::ClientId,
     dtype::{AccessMode, DType, Element, MAX_NDIM, StorageType},

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::cancel::Canceller;
+use crate::cancel::{Cancellation, Canceller};
 use crate::channel::{Channel, Listener};
 use crate::clients::ClientId;
 use crate::error::{Error, Result};
@@ -120,7 +120,7 @@ impl PublisherBuilder {
         };
         let canceller = match self.canceller {
             Some(canceller) => canceller,
-            None => Canceller::new()?,
+            None => Canceller::new(),
         };
         let listener = Listener::new(&self.channel, self.perms)?;
         let path = listener.path().to_owned();
@@ -217,7 +217,7 @@ impl Publisher {
     /// [`Error::SharedMemory`] where there is no memory for larger or more slots.
     pub fn acquire(&self, len: usize) -> Result<FrameMut> {
         self.writer
-            .acquire(len, Some(Duration::ZERO), &self.canceller)
+            .acquire(len, Some(Duration::ZERO), &self.canceller.begin()?)
     }
 
     /// As [`acquire`](Publisher::acquire), but waits for the producer's own slots to come back:
@@ -229,7 +229,7 @@ impl Publisher {
         &self,
         len: usize,
         patience: Option<Duration>,
-        cancel: &Canceller,
+        cancel: &Cancellation<'_>,
     ) -> Result<FrameMut> {
         self.writer.acquire(len, patience, cancel)
     }
@@ -258,7 +258,7 @@ impl Publisher {
     /// # Errors
     /// [`Error::TimedOut`], [`Error::Cancelled`], [`Error::Stopped`] after `close`.
     pub fn wait_for_clients(&self, count: usize, timeout: Option<Duration>) -> Result<()> {
-        self.wait_for_clients_cancellable(count, timeout, &self.canceller)
+        self.wait_for_clients_cancellable(count, timeout, &self.canceller.begin()?)
     }
 
     /// As [`wait_for_clients`](Publisher::wait_for_clients); `cancel` ends the wait.
@@ -269,7 +269,7 @@ impl Publisher {
         &self,
         count: usize,
         timeout: Option<Duration>,
-        cancel: &Canceller,
+        cancel: &Cancellation<'_>,
     ) -> Result<()> {
         self.writer.wait_for_clients(count, timeout, cancel)
     }

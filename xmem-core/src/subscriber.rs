@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::cancel::Canceller;
+use crate::cancel::{Cancellation, Canceller};
 use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Spilled};
@@ -101,9 +101,9 @@ impl SubscriberBuilder {
         }
         let canceller = match &self.canceller {
             Some(canceller) => canceller.clone(),
-            None => Canceller::new()?,
+            None => Canceller::new(),
         };
-        let (link, position, control) = self.shake_hands(&canceller)?;
+        let (link, position, control) = self.shake_hands(&canceller.begin()?)?;
         let link = Arc::new(link);
         let thread = std::thread::Builder::new()
             .name("xmem-control".into())
@@ -139,18 +139,18 @@ impl SubscriberBuilder {
 
 impl SubscriberBuilder {
     /// Connects; once more, within the time there is, where the producer went away meanwhile.
-    fn shake_hands(&self, canceller: &Canceller) -> Result<(Link, u64, control::Control)> {
+    fn shake_hands(&self, cancel: &Cancellation<'_>) -> Result<(Link, u64, control::Control)> {
         let deadline = Deadline::after(self.timeout);
         loop {
             let wanted = (self.leases, self.delivery, self.name.clone());
-            match control::connect(&self.channel, wanted, deadline, canceller) {
+            match control::connect(&self.channel, wanted, deadline, cancel) {
                 Err(Error::Disconnected(_) | Error::Stopped) if !deadline.has_passed() => {}
                 Err(Error::Refused {
                     retryable: true, ..
                 }) if self.retry_refused && !deadline.has_passed() => {
                     // Nobody tells when there is room.
                     let soon = Deadline::after(Some(REFUSED_PAUSE)).min(deadline);
-                    match futex::wait_any(&[canceller.wait()?], soon) {
+                    match futex::wait_any(&[cancel.wait()?], soon) {
                         Ok(()) | Err(Error::TimedOut) => {}
                         Err(error) => return Err(error),
                     }
@@ -256,8 +256,10 @@ impl Subscriber {
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Frame> {
         let deadline = Deadline::after(timeout);
         let (mut again, mut starving) = (false, false);
+        let canceller = self.canceller.clone();
+        let cancel = canceller.begin()?;
         loop {
-            let cancelled = self.canceller.wait()?;
+            let cancelled = cancel.wait()?;
             if std::mem::replace(&mut again, true) && deadline.has_passed() {
                 return Err(Error::TimedOut);
             }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::cancel::Canceller;
+use crate::cancel::Cancellation;
 use crate::clients::{Client, ClientId};
 use crate::error::{Error, Result};
 use crate::frame::FrameMut;
@@ -239,7 +239,7 @@ impl Writer {
         self: &Arc<Self>,
         len: usize,
         patience: Option<Duration>,
-        cancel: &Canceller,
+        cancel: &Cancellation<'_>,
     ) -> Result<FrameMut> {
         // Also for a frame without bytes: a slot needs memory to exist.
         let least = len.max(1);
@@ -260,7 +260,11 @@ impl Writer {
         }
     }
 
-    fn acquire_slot(&self, patience: Option<Duration>, cancel: &Canceller) -> Result<SlotIndex> {
+    fn acquire_slot(
+        &self,
+        patience: Option<Duration>,
+        cancel: &Cancellation<'_>,
+    ) -> Result<SlotIndex> {
         let own_deadline = Deadline::after(patience);
         let mut client_deadline = None;
         loop {
@@ -476,7 +480,7 @@ impl Writer {
         &self,
         count: usize,
         timeout: Option<Duration>,
-        cancel: &Canceller,
+        cancel: &Cancellation<'_>,
     ) -> Result<()> {
         let deadline = Deadline::after(timeout);
         loop {

@@ -15,31 +15,11 @@ pub(crate) struct MonotonicOffset(i128);
 pub(crate) struct Timekeeper {
     /// The clock seen last, and whether it is the machine's monotonic clock itself.
     last: Option<(gst::Clock, bool)>,
-    /// The offset of the next frame, where it does not change with time.
-    next: Option<MonotonicOffset>,
 }
 
 impl Timekeeper {
-    /// Does for the next frame what can be done before it is there. Clock and base time change
-    /// where no frame is waited for: in PAUSED.
-    pub(crate) fn prepare(&mut self, element: &impl IsA<gst::Element>) {
-        let offset = self.look(element);
-        let is_fixed = self
-            .last
-            .as_ref()
-            .is_none_or(|(_, is_monotonic)| *is_monotonic);
-        self.next = is_fixed.then_some(offset);
-    }
-
     /// The offset of the element's pipeline at this moment; zero without a clock.
     pub(crate) fn offset(&mut self, element: &impl IsA<gst::Element>) -> MonotonicOffset {
-        match self.next.take() {
-            Some(offset) => offset,
-            None => self.look(element),
-        }
-    }
-
-    fn look(&mut self, element: &impl IsA<gst::Element>) -> MonotonicOffset {
         let (Some(clock), Some(base_time)) = (element.clock(), element.base_time()) else {
             return MonotonicOffset(0);
         };

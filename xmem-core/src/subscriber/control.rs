@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::cancel::Canceller;
+use crate::cancel::Cancellation;
 use crate::channel::{self, Channel};
 use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
@@ -37,10 +37,9 @@ pub(super) fn connect(
     channel: &Channel,
     (leases, delivery, name): (u32, Delivery, String),
     deadline: Deadline,
-    cancel: &Canceller,
+    cancel: &Cancellation<'_>,
 ) -> Result<(Link, u64, Control)> {
-    // The watch is dropped when all is done.
-    let (socket, _watch) = channel::connect(channel, deadline, cancel)?;
+    let socket = channel::connect(channel, deadline, cancel)?;
     let pidfd = pidfd::peer_pidfd(&socket);
     let hello = Message::Hello(Hello {
         leases,
@@ -50,10 +49,11 @@ pub(super) fn connect(
     let gone = |what: &str| Error::Disconnected(format!("{what} during the handshake"));
     socket::send(&socket, &hello.encode(), &[]).map_err(|_| gone("it hung up"))?;
     let mut buffer = vec![0; MAX_MESSAGE];
+    let bell = cancel.bell()?;
     let received = loop {
         let mut fds = [
             PollFd::new(&socket, PollFlags::IN),
-            PollFd::new(cancel, PollFlags::IN),
+            PollFd::new(&*bell, PollFlags::IN),
             PollFd::new(pidfd.as_ref().unwrap_or(&socket), PollFlags::IN),
         ];
         poll(&mut fds, deadline)?;

@@ -286,8 +286,8 @@ impl XmemAllocator {
             let source = source.as_ref()?;
             (source.publisher.upgrade()?, source.canceller.clone())
         };
-        publisher
-            .acquire_cancellable(len, Some(Duration::ZERO), &canceller)
+        let slot = || publisher.acquire_cancellable(len, Some(Duration::ZERO), &canceller.begin()?);
+        slot()
             .inspect_err(|error| {
                 gst::debug!(crate::CAT, imp = self, "{error}: allocating system memory");
             })

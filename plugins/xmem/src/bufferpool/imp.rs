@@ -5,7 +5,7 @@ use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
 use gst_video::{VideoAlignment, VideoFrameFlags, VideoInfo, VideoMeta};
-use xmem_core::{Canceller, Error, Publisher};
+use xmem_core::{Canceller, Error, FrameMut, Publisher};
 
 use crate::CAT;
 use crate::allocator::slot_buffer;
@@ -20,12 +20,14 @@ pub struct XmemBufferPool {
 #[derive(Default)]
 struct State {
     publisher: Weak<Publisher>,
-    canceller: Option<Canceller>,
+    canceller: Canceller,
     flushing: Flushing,
     config: Config,
     /// Dropped by upstream and the sink, and by us when upstream next wants a buffer: the sink
     /// drops a frame in the moment before it publishes the next one.
     released: Option<gst::Buffer>,
+    /// Threads that want a buffer now.
+    acquiring: u32,
 }
 
 /// Who wants nobody to wait for a buffer.
@@ -51,13 +53,9 @@ struct Video {
 
 impl super::XmemBufferPool {
     /// A pool on a publisher's slots.
-    pub(crate) fn new(publisher: &Arc<Publisher>, canceller: Canceller) -> Self {
+    pub(crate) fn new(publisher: &Arc<Publisher>) -> Self {
         let pool: Self = glib::Object::builder().build();
-        {
-            let mut state = pool.imp().lock();
-            state.publisher = Arc::downgrade(publisher);
-            state.canceller = Some(canceller);
-        }
+        pool.imp().lock().publisher = Arc::downgrade(publisher);
         pool
     }
 
@@ -68,13 +66,6 @@ impl super::XmemBufferPool {
 }
 
 impl XmemBufferPool {
-    /// The end of its memory gives the slot back.
-    fn drop_released(&self) {
-        let released = self.lock().released.take();
-        // Not under the lock: it wakes who waits for a slot.
-        drop(released);
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,11 +74,9 @@ impl XmemBufferPool {
         let mut state = self.lock();
         change(&mut state.flushing);
         let flushing = state.flushing.owner || state.flushing.sink;
-        if let Some(canceller) = &state.canceller {
-            match flushing {
-                true => canceller.cancel(),
-                false => canceller.reset(),
-            }
+        match flushing {
+            true => state.canceller.cancel(),
+            false => state.canceller.reset(),
         }
     }
 }
@@ -170,7 +159,8 @@ impl BufferPoolImpl for XmemBufferPool {
     }
 
     fn stop(&self) -> bool {
-        self.drop_released();
+        let released = self.lock().released.take();
+        drop(released);
         true
     }
 
@@ -186,33 +176,32 @@ impl BufferPoolImpl for XmemBufferPool {
         &self,
         params: Option<&gst::BufferPoolAcquireParams>,
     ) -> Result<gst::Buffer, gst::FlowError> {
-        self.drop_released();
-        let (publisher, canceller, config) = {
-            let state = self.lock();
+        let (publisher, canceller, config, released) = {
+            let mut state = self.lock();
+            state.acquiring += 1;
             let publisher = state.publisher.upgrade();
-            (publisher, state.canceller.clone(), state.config.clone())
+            let released = state.released.take();
+            (
+                publisher,
+                state.canceller.clone(),
+                state.config.clone(),
+                released,
+            )
         };
-        // The sink has stopped: upstream will stop too, or ask for another pool.
-        let (Some(publisher), Some(canceller)) = (publisher, canceller) else {
-            return Err(gst::FlowError::Flushing);
-        };
-        let dont_wait = params.is_some_and(|params| {
-            params
-                .flags()
-                .contains(gst::BufferPoolAcquireFlags::DONTWAIT)
-        });
-        let patience = dont_wait.then_some(Duration::ZERO);
-        let frame = publisher
-            .acquire_cancellable(config.size, patience, &canceller)
-            .map_err(|error| match error {
-                Error::Cancelled | Error::Stopped => gst::FlowError::Flushing,
-                // GStreamer's word for a pool that has nothing now.
-                Error::Exhausted { .. } => gst::FlowError::Eos,
-                error => {
-                    gst::error!(CAT, imp = self, "No slot: {error}");
-                    gst::FlowError::Error
-                }
-            })?;
+        // The end of its memory gives the slot back; not under the lock, for it wakes who waits.
+        drop(released);
+        let frame = acquire(publisher, &canceller, config.size, params);
+        self.lock().acquiring -= 1;
+        let frame = frame.map_err(|error| match error {
+            // The sink has stopped: upstream will stop too, or ask for another pool.
+            Error::Cancelled | Error::Stopped => gst::FlowError::Flushing,
+            // GStreamer's word for a pool that has nothing now.
+            Error::Exhausted { .. } => gst::FlowError::Eos,
+            error => {
+                gst::error!(CAT, imp = self, "No slot: {error}");
+                gst::FlowError::Error
+            }
+        })?;
         let mut buffer = slot_buffer(frame, config.size);
         if let Some(video) = &config.video {
             add_video_meta(buffer.make_mut(), video).map_err(|error| {
@@ -224,9 +213,32 @@ impl BufferPoolImpl for XmemBufferPool {
     }
 
     fn release_buffer(&self, buffer: gst::Buffer) {
-        let before = self.lock().released.replace(buffer);
-        drop(before);
+        let dropped = {
+            let mut state = self.lock();
+            match state.acquiring {
+                0 => state.released.replace(buffer),
+                // Whose turn may have come with just this slot.
+                _ => Some(buffer),
+            }
+        };
+        drop(dropped);
     }
+}
+
+/// A slot to write, as the parameters say: at once, or when there is one.
+fn acquire(
+    publisher: Option<Arc<Publisher>>,
+    canceller: &Canceller,
+    size: usize,
+    params: Option<&gst::BufferPoolAcquireParams>,
+) -> xmem_core::Result<FrameMut> {
+    let dont_wait = params.is_some_and(|params| {
+        let flags = params.flags();
+        flags.contains(gst::BufferPoolAcquireFlags::DONTWAIT)
+    });
+    let patience = dont_wait.then_some(Duration::ZERO);
+    let publisher = publisher.ok_or(Error::Stopped)?;
+    publisher.acquire_cancellable(size, patience, &canceller.begin()?)
 }
 
 fn add_video_meta(buffer: &mut gst::BufferRef, video: &Video) -> Result<(), glib::BoolError> {

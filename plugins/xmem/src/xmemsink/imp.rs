@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use gst::glib;
@@ -9,6 +9,7 @@ use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 use xmem_core::{Canceller, Error, Publisher, PublisherEvent};
 
+use super::preroll;
 use super::settings::{PROPERTIES, Settings};
 use super::stream::{Stream, Times};
 use crate::CAT;
@@ -24,8 +25,6 @@ pub struct XmemSink {
     /// There from start to stop.
     stream: Mutex<Option<Arc<Stream>>>,
     timekeeper: Mutex<Timekeeper>,
-    /// Paused after playing: the streaming thread has to wait for what comes next.
-    paused: AtomicBool,
 }
 
 impl XmemSink {
@@ -104,10 +103,16 @@ impl XmemSink {
 
     /// Waits for a client where that is wanted, then publishes.
     fn publish(&self, stream: &Stream, buffer: &gst::BufferRef) -> xmem_core::Result<()> {
-        if self.settings().wait_for_connection {
-            stream.wait_for_client()?;
-        }
-        stream.publish(buffer, self.times(buffer))
+        // Before the lock is let go of: what ends this wait changes the state under it, or after.
+        let cancellation = stream.canceller.begin()?;
+        let times = self.times(buffer);
+        let wait_for_client = self.settings().wait_for_connection;
+        preroll::without_lock(&*self.obj(), || {
+            if wait_for_client {
+                stream.wait_for_client(&cancellation)?;
+            }
+            stream.publish(buffer, times, &cancellation)
+        })
     }
 
     fn stats(&self) -> gst::Structure {
@@ -249,10 +254,20 @@ impl ElementImpl for XmemSink {
                 return Err(gst::StateChangeError);
             }
         }
-        // Before the base class tells the streaming thread.
-        let pauses = transition == gst::StateChange::PlayingToPaused;
-        self.paused.store(pauses, Ordering::Release);
-        self.parent_change_state(transition)
+        let stream = self.stream();
+        if let Some(stream) = &stream
+            && transition == gst::StateChange::ReadyToPaused
+        {
+            stream.set_flushing(false);
+        }
+        let changed = self.parent_change_state(transition)?;
+        if let Some(stream) = &stream
+            && transition == gst::StateChange::PausedToPlaying
+        {
+            // Who has waited in PAUSED, to render a step, has a state to complete.
+            stream.canceller.interrupt();
+        }
+        Ok(changed)
     }
 }
 
@@ -271,7 +286,7 @@ impl BaseSinkImpl for XmemSink {
             ));
         }
         let weak = self.obj().downgrade();
-        let canceller = Canceller::new().map_err(open_error)?;
+        let canceller = Canceller::new();
         // A client may connect before this returns: who asks then for num-clients waits for us.
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         let publisher = Publisher::builder(channel)
@@ -313,21 +328,22 @@ impl BaseSinkImpl for XmemSink {
 
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
         if let Some(stream) = self.stream() {
-            stream.interrupt();
+            stream.canceller.cancel();
             // Called for a pause too. Upstream goes on waiting for a slot then: a source that
             // gets no buffer because of a flush ends its stream.
             let pads = self.obj().sink_pads();
             let flushing = |pad: &gst::Pad| pad.pad_flags().contains(gst::PadFlags::FLUSHING);
             if pads.iter().any(flushing) {
-                stream.flush_pools();
+                stream.set_flushing(true);
             }
         }
         Ok(())
     }
 
+    /// Comes as soon as the sink's own thread does not wait any more. Upstream flushes for longer.
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
         if let Some(stream) = self.stream() {
-            stream.resume();
+            stream.canceller.reset();
         }
         Ok(())
     }
@@ -369,14 +385,18 @@ impl BaseSinkImpl for XmemSink {
     }
 
     fn event(&self, event: gst::Event) -> bool {
-        let is_eos = event.type_() == gst::EventType::Eos;
+        let kind = event.type_();
         let handled = self.parent_event(event);
-        if is_eos
-            && handled
-            && let Some(stream) = self.stream()
-        {
-            gst::debug!(CAT, imp = self, "The stream ends");
-            stream.end();
+        let Some(stream) = self.stream() else {
+            return handled;
+        };
+        match kind {
+            gst::EventType::Eos if handled => {
+                gst::debug!(CAT, imp = self, "The stream ends");
+                stream.end();
+            }
+            gst::EventType::FlushStop => stream.set_flushing(false),
+            _ => {}
         }
         handled
     }
@@ -384,18 +404,13 @@ impl BaseSinkImpl for XmemSink {
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         let stream = self.stream().ok_or(gst::FlowError::Flushing)?;
         loop {
-            // Who is told to go on may find the pipeline paused once more, and the base class sure
-            // that it waits. A wait of ours would then hold the lock that every change of state
-            // needs, and nobody would end it.
-            while self.paused.load(Ordering::Acquire) {
-                self.obj().wait_preroll()?;
-            }
             match self.publish(&stream, buffer) {
                 Ok(()) => return Ok(gst::FlowSuccess::Ok),
                 Err(Error::Cancelled) => {
                     gst::debug!(CAT, imp = self, "Interrupted");
                     // Flushing ends it here; after a pause the frame goes out when playing again.
-                    self.obj().wait_preroll()?;
+                    let wanted = || stream.canceller.is_cancelled();
+                    preroll::wait_to_go_on(&*self.obj(), buffer, wanted)?;
                 }
                 Err(Error::Stopped) => return Err(gst::FlowError::Flushing),
                 Err(error @ Error::Exhausted { .. }) => {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use gst::glib;
 use gst::prelude::*;
 use gst_video::VideoMeta;
-use xmem_core::{BufferMeta, Canceller, Error, FrameMut, Publisher, Result, Unpublished};
+use xmem_core::{
+    BufferMeta, Cancellation, Canceller, Error, FrameMut, Publisher, Result, Unpublished,
+};
 
 use crate::allocator::{Content, XmemAllocator, content_of};
 use crate::bufferpool::XmemBufferPool;
@@ -21,14 +23,20 @@ const FLAGS: u32 = !(0xf | gst::BufferFlags::TAG_MEMORY.bits());
 pub(super) struct Stream {
     pub(super) publisher: Arc<Publisher>,
     /// Ends the waits of the streaming thread.
-    canceller: Canceller,
+    pub(super) canceller: Canceller,
     allocator: XmemAllocator,
-    /// Those given to upstream, whose waits end with ours.
-    pools: Mutex<Vec<glib::WeakRef<XmemBufferPool>>>,
+    pools: Mutex<Pools>,
     format: Mutex<Option<Format>>,
     /// Reused for every frame's metas.
     extra: Mutex<Vec<u8>>,
     pub(super) counters: Counters,
+}
+
+/// Those given to upstream, whose waits end when it flushes.
+#[derive(Default)]
+struct Pools {
+    list: Vec<glib::WeakRef<XmemBufferPool>>,
+    flushing: bool,
 }
 
 #[derive(Default)]
@@ -64,30 +72,18 @@ impl Stream {
         }
     }
 
-    /// Ends the waits of the sink, until `resume`.
-    pub(super) fn interrupt(&self) {
-        self.canceller.cancel();
-    }
-
-    /// Ends the waits in upstream's pools, until `resume`.
-    pub(super) fn flush_pools(&self) {
-        for pool in self.live_pools() {
-            pool.set_sink_flushing(true);
+    /// Ends upstream's waits in its pools, for as long as it flushes.
+    pub(super) fn set_flushing(&self, flushing: bool) {
+        let pools: Vec<_> = {
+            let mut pools = lock(&self.pools);
+            pools.flushing = flushing;
+            pools.list.retain(|pool| pool.upgrade().is_some());
+            let live = pools.list.iter().filter_map(glib::WeakRef::upgrade);
+            live.collect()
+        };
+        for pool in pools {
+            pool.set_sink_flushing(flushing);
         }
-    }
-
-    /// Lets waits be, here and in upstream's pools.
-    pub(super) fn resume(&self) {
-        self.canceller.reset();
-        for pool in self.live_pools() {
-            pool.set_sink_flushing(false);
-        }
-    }
-
-    fn live_pools(&self) -> Vec<XmemBufferPool> {
-        let mut pools = lock(&self.pools);
-        pools.retain(|pool| pool.upgrade().is_some());
-        pools.iter().filter_map(glib::WeakRef::upgrade).collect()
     }
 
     /// The format of the buffers to come.
@@ -125,28 +121,33 @@ impl Stream {
         caps: &gst::Caps,
         size: u32,
     ) -> std::result::Result<XmemBufferPool, gst::LoggableError> {
-        let canceller = Canceller::new()
-            .map_err(|error| gst::loggable_error!(crate::CAT, "No pool: {error}"))?;
-        let pool = XmemBufferPool::new(&self.publisher, canceller);
+        let pool = XmemBufferPool::new(&self.publisher);
         let mut config = pool.config();
         config.set_params(Some(caps), size, 2, 0);
         pool.set_config(config)
             .map_err(|error| gst::loggable_error!(crate::CAT, "No pool: {error}"))?;
-        lock(&self.pools).push(pool.downgrade());
+        let mut pools = lock(&self.pools);
+        pool.set_sink_flushing(pools.flushing);
+        pools.list.push(pool.downgrade());
         Ok(pool)
     }
 
     /// Waits until there is a client.
-    pub(super) fn wait_for_client(&self) -> Result<()> {
+    pub(super) fn wait_for_client(&self, cancellation: &Cancellation<'_>) -> Result<()> {
         if self.publisher.num_clients() > 0 {
             return Ok(());
         }
         self.publisher
-            .wait_for_clients_cancellable(1, None, &self.canceller)
+            .wait_for_clients_cancellable(1, None, cancellation)
     }
 
     /// Publishes a buffer: as it is where its memory is a slot, else as a copy.
-    pub(super) fn publish(&self, buffer: &gst::BufferRef, times: Times) -> Result<()> {
+    pub(super) fn publish(
+        &self,
+        buffer: &gst::BufferRef,
+        times: Times,
+        cancellation: &Cancellation<'_>,
+    ) -> Result<()> {
         if buffer.n_memory() == 1
             && let memory = buffer.peek_memory(0)
             && let Some(Content::Slot(slot)) = content_of(memory)
@@ -173,12 +174,17 @@ impl Stream {
                 Some(Err(None)) | None => {}
             }
         }
-        self.copy(buffer, times)
+        self.copy(buffer, times, cancellation)
     }
 
     /// One copy: the bytes as they lie, one memory after another, which is how the offsets of
     /// the video meta count too.
-    fn copy(&self, buffer: &gst::BufferRef, times: Times) -> Result<()> {
+    fn copy(
+        &self,
+        buffer: &gst::BufferRef,
+        times: Times,
+        cancellation: &Cancellation<'_>,
+    ) -> Result<()> {
         let size = buffer.size();
         let is_video = lock(&self.format)
             .as_ref()
@@ -189,7 +195,7 @@ impl Stream {
         }
         let mut frame =
             self.publisher
-                .acquire_cancellable(size, Some(Duration::ZERO), &self.canceller)?;
+                .acquire_cancellable(size, Some(Duration::ZERO), cancellation)?;
         let mut at = 0;
         for memory in buffer.iter_memories() {
             let map = memory.map_readable().map_err(|_| {

@@ -50,7 +50,7 @@ impl XmemSrc {
             let settings = self.settings();
             (settings.connection_timeout(), settings.on_disconnect)
         };
-        receiver.prepare(&*self.obj());
+        receiver.prepare();
         let received = receiver.receive(timeout, on_disconnect);
         self.state().figures = receiver.figures();
         let received = received.map_err(|error| self.failed(error))?;
@@ -219,8 +219,7 @@ impl BaseSrcImpl for XmemSrc {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
         let channel = settings.channel.channel()?;
-        let canceller = Canceller::new()
-            .map_err(|error| gst::error_msg!(gst::ResourceError::OpenRead, ("{error}")))?;
+        let canceller = Canceller::new();
         let receiver = Receiver::new(
             channel,
             self.obj().name().to_string(),

@@ -85,8 +85,7 @@ impl Receiver {
 
     /// Does for the next buffer what can be done before its frame is there: it waits no longer
     /// than it must.
-    pub(super) fn prepare(&mut self, element: &impl IsA<gst::Element>) {
-        self.timekeeper.prepare(element);
+    pub(super) fn prepare(&mut self) {
         self.recorder.prepare();
     }
 

@@ -32,7 +32,7 @@ struct Client {
 /// `leases`, `delivery=latest`, `name`, `timeout-ms` (of connecting; without it for ever).
 pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     let shared = Arc::new(Shared {
-        canceller: Canceller::new()?,
+        canceller: Canceller::new(),
         halt: AtomicBool::new(false),
         held: Mutex::default(),
         frames: AtomicU64::new(0),

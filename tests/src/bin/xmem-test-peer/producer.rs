@@ -19,7 +19,7 @@ struct Shared {
 
 /// Opens the channel: `slots`, `slot-size`, `max-slots`, `max-clients`, `block` (ms), `name`.
 pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
-    let canceller = Canceller::new()?;
+    let canceller = Canceller::new();
     let mut builder =
         Publisher::builder(Channel::name(settings.text("channel"))).canceller(canceller.clone());
     if let Some(slots) = settings.get_number("slots") {

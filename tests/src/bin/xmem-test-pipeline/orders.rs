@@ -43,6 +43,22 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
         }
         // cycle count=1000
         "cycle" => cycle(pipeline, order.number("count")),
+        // toggle count=1000
+        "toggle" => {
+            for _ in 0..order.number("count") {
+                for name in ["paused", "playing"] {
+                    // It may be that the one before is not done yet.
+                    let _ = pipeline.set_state(state(name));
+                }
+            }
+            Line::new("toggled")
+        }
+        // step of=ELEMENT count=3
+        "step" => {
+            let count = gst::format::Buffers::from_u64(order.number("count"));
+            let step = gst::event::Step::new(count, 1.0, true, false);
+            Line::new("stepping").with("sent", element("of").send_event(step))
+        }
         // stats of=ELEMENT
         "stats" => stats(&element("of")),
         // get of=ELEMENT property=NAME

@@ -1,0 +1,98 @@
+//! Waiting in `render()` as the base class itself does: without the lock that changes of state need.
+//!
+//! `GstBaseSink` calls `render()` with its PREROLL_LOCK held, and takes that lock in every change of
+//! state. It lets go of the lock while it waits for the clock (`gst_base_sink_wait_clock`); so must
+//! who waits for a client or for a slot. Calling `unlock()` before it takes the lock is not enough:
+//! it does so for a pause and a flush, and not when a thread that waits in PAUSED is to play.
+#![allow(unsafe_code)]
+
+use gst::glib::translate::{ToGlibPtr, try_from_glib};
+use gst::prelude::*;
+use gst_base::ffi;
+use gst_base::prelude::*;
+
+/// Runs `wait` without the PREROLL_LOCK. Only for `render()`.
+pub(super) fn without_lock<T>(sink: &impl IsA<gst_base::BaseSink>, wait: impl FnOnce() -> T) -> T {
+    /// Takes the lock again, also where `wait` panics: the base class unlocks it in any case.
+    struct Unlocked(*mut ffi::GstBaseSink);
+    impl Drop for Unlocked {
+        fn drop(&mut self) {
+            // SAFETY: the sink is alive, since `sink` is borrowed for longer than this lives, and
+            // its lock is initialized as long as it lives. This thread does not hold it.
+            unsafe { gst::glib::ffi::g_mutex_lock(&raw mut (*self.0).preroll_lock) }
+        }
+    }
+    let relock = Unlocked(sink.as_ref().to_glib_none().0);
+    // SAFETY: as above; and this thread holds the lock, as in every call of `render()`.
+    unsafe { gst::glib::ffi::g_mutex_unlock(&raw mut (*relock.0).preroll_lock) }
+    let result = wait();
+    drop(relock);
+    result
+}
+
+/// After a wait of `render()` was ended: waits until the sink plays, or is to render a step.
+///
+/// `wanted` tells whether somebody who has called `unlock()` still wants the PREROLL_LOCK.
+///
+/// # Errors
+/// What `render()` has to return.
+pub(super) fn wait_to_go_on(
+    sink: &impl IsA<gst_base::BaseSink>,
+    buffer: &gst::Buffer,
+    wanted: impl Fn() -> bool,
+) -> Result<(), gst::FlowError> {
+    if is_flushing(sink) {
+        return Err(gst::FlowError::Flushing);
+    }
+    let mut waited = match wanted() {
+        true => sink.wait_preroll(),
+        false => preroll(sink, buffer),
+    };
+    loop {
+        match waited {
+            Ok(_) if is_to_pause(sink) => {
+                // It was told to play, and paused once more before this thread ran. The base class
+                // counts on it to wait.
+                waited = sink.wait_preroll();
+            }
+            Ok(_) | Err(STEP) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What the base class's waits return when they are to render a step in PAUSED (GST_FLOW_STEP).
+const STEP: gst::FlowError = gst::FlowError::CustomError;
+
+/// Whether the sink flushes: what `render()` waits for will not be wanted.
+fn is_flushing(sink: &impl IsA<gst_base::BaseSink>) -> bool {
+    let sink: *mut ffi::GstBaseSink = sink.as_ref().to_glib_none().0;
+    // SAFETY: the sink is alive, as it is borrowed, and the field is written under PREROLL_LOCK
+    // alone, which this thread holds in `render()`.
+    unsafe { (*sink).flushing != gst::glib::ffi::GFALSE }
+}
+
+/// Whether PAUSED is the state that was asked for last.
+fn is_to_pause(sink: &impl IsA<gst_base::BaseSink>) -> bool {
+    let sink = sink.as_ref();
+    let _lock = sink.object_lock();
+    let element: *mut gst::ffi::GstElement = sink.upcast_ref::<gst::Element>().to_glib_none().0;
+    // SAFETY: the sink is alive, as it is borrowed, and the field is written under the object lock
+    // alone, which is held here.
+    unsafe { (*element).target_state == gst::ffi::GST_STATE_PAUSED }
+}
+
+/// Commits the state, and waits for as long as the sink has to preroll.
+fn preroll(
+    sink: &impl IsA<gst_base::BaseSink>,
+    buffer: &gst::Buffer,
+) -> Result<gst::FlowSuccess, gst::FlowError> {
+    // SAFETY: both are alive, as they are borrowed; this thread holds the PREROLL_LOCK in
+    // `render()`, which the function wants and has again when it returns.
+    unsafe {
+        try_from_glib(ffi::gst_base_sink_do_preroll(
+            sink.as_ref().to_glib_none().0,
+            buffer.as_mut_ptr().cast(),
+        ))
+    }
+}

@@ -1,0 +1,268 @@
+//! Pausing, playing and stepping: nothing is lost, nothing stands still, however fast they come.
+
+use xmem_tests::pipeline::{BLOCKING, CLIENT, PICTURES, Pipeline, blocked_by_a_stopped_client};
+use xmem_tests::{Place, process, until};
+
+/// A producer that waits for its first client.
+fn waiting(place: &Place, settings: &str) -> Pipeline {
+    let producer = format!(
+        "{PICTURES} ! xmemsink name=sink channel=cam0 sync=false wait-for-connection=true {settings}"
+    );
+    let mut producer = Pipeline::play(place, &[], &producer);
+    producer.until_stuck("sink", "v:src");
+    producer
+}
+
+#[test]
+fn a_producer_that_pauses_while_a_client_blocks_it_goes_on_afterwards() {
+    // Blocked in the buffer pool, which upstream waits in; and in the sink, which copies.
+    for source in [
+        PICTURES,
+        &format!("{PICTURES} ! identity drop-allocation=true"),
+    ] {
+        let place = Place::new();
+        let (mut producer, mut client) = blocked_by_a_stopped_client(&place, source);
+        for _ in 0..200 {
+            producer.change_promptly("paused");
+            producer.change_promptly("playing");
+        }
+        client.resume();
+        let before = client.order("watched at=out.sink").number("count");
+        until("the client receives again", || {
+            client.order("watched at=out.sink").number("count") > before + 100
+        });
+        assert!(producer.messages().is_empty(), "{:?}", producer.messages());
+        assert_eq!(client.stats("src").number("missed"), 0);
+    }
+}
+
+#[test]
+fn a_producer_that_pauses_while_upstream_waits_for_a_slot_goes_on_afterwards() {
+    let place = Place::new();
+    let producer = format!(
+        "{PICTURES} ! queue ! xmemsink name=sink channel=cam0 sync=false max-buffers=8 \
+         wait-for-connection=true"
+    );
+    let mut producer = Pipeline::play(&place, &[], &producer);
+    producer.until_stuck("sink", "v:src");
+    for _ in 0..50 {
+        producer.settle("paused");
+        producer.settle("playing");
+    }
+    // It goes on when the sink looks again.
+    producer.settle("paused");
+    producer.order("set of=sink property=wait-for-connection text=false");
+    producer.settle("playing");
+    producer.until_stats("sink", "frames are published", |stats| {
+        stats.number("published") > 100
+    });
+    assert!(producer.messages().is_empty(), "{:?}", producer.messages());
+}
+
+#[test]
+fn a_producer_that_pauses_goes_on_where_it_was() {
+    let place = Place::new();
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let mut producer = Pipeline::start(
+        &place,
+        &["report sink.sink"],
+        &format!(
+            "{PICTURES},framerate=60/1 ! xmemsink name=sink channel=cam0 overflow=block \
+             block-timeout=20000000000"
+        ),
+    );
+    producer.change("ready");
+    producer.until_clients("sink", 1);
+    producer.change("playing");
+    for _ in 0..10 {
+        let mark = client.mark();
+        client.until_buffers_since(mark, "out.sink", 3);
+        producer.settle("paused");
+        producer.settle("playing");
+    }
+    producer.order("eos");
+    producer.until_eos();
+    client.until_eos();
+    let sent = producer.digests("sink.sink");
+    assert_eq!(client.digests("out.sink"), sent);
+}
+
+#[test]
+fn a_client_that_pauses_loses_nothing_where_the_producer_waits() {
+    let place = Place::new();
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let mut producer = Pipeline::start(
+        &place,
+        &["report sink.sink"],
+        &format!(
+            "videotestsrc name=v pattern=ball num-buffers=2000 \
+             ! video/x-raw,format=RGB,width=64,height=48 \
+             ! xmemsink name=sink channel=cam0 {BLOCKING}"
+        ),
+    );
+    producer.change("ready");
+    producer.until_clients("sink", 1);
+    producer.change("playing");
+    for round in 1..10 {
+        client.until_buffers("out.sink", 50 * round);
+        client.change_promptly("paused");
+        client.change_promptly("playing");
+    }
+    producer.until_eos();
+    client.until_eos();
+    assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
+    assert_eq!(client.buffers("out.sink").len(), 2000);
+    assert_eq!(client.stats("src").number("connections"), 1);
+}
+
+#[test]
+fn a_frame_that_waits_for_a_connection_while_the_producer_pauses_is_sent_later() {
+    let place = Place::new();
+    let mut producer = Pipeline::play(
+        &place,
+        &["report sink.sink"],
+        "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false \
+         wait-for-connection=true overflow=block",
+    );
+    producer.push(20);
+    producer.settle("playing");
+    for _ in 0..3 {
+        process::until_asleep(producer.pid(), "src:src");
+        producer.settle("paused");
+        producer.settle("playing");
+    }
+    producer.settle("paused");
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    producer.until_clients("sink", 1);
+    assert_eq!(producer.stats("sink").number("published"), 0);
+    producer.change("playing");
+    producer.order("end from=src");
+    producer.until_eos();
+    client.until_eos();
+    assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
+    assert_eq!(client.buffers("out.sink").len(), 20);
+}
+
+#[test]
+fn changes_that_come_faster_than_the_stream_lock_nothing_up() {
+    // Enough, in a hundred runs, for each of two races that there were.
+    for settings in ["", "async=false"] {
+        let place = Place::new();
+        let mut producer = waiting(&place, settings);
+        for _ in 0..20 {
+            producer.order("toggle count=1000");
+        }
+        let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+        client.until_buffers("out.sink", 100);
+    }
+}
+
+#[test]
+fn a_sink_that_pauses_and_plays_between_two_frames_goes_on() {
+    let place = Place::new();
+    let producer = format!(
+        "{PICTURES},framerate=50/1 ! identity sleep-time=20000 \
+         ! xmemsink name=sink channel=cam0 sync=false"
+    );
+    let mut producer = Pipeline::play(&place, &[], &producer);
+    let mut published = 0;
+    for _ in 0..10 {
+        producer.until_stats("sink", "frames are published", |stats| {
+            stats.number("published") > published + 2
+        });
+        producer.order("state of=sink to=paused");
+        producer.order("state of=sink to=playing");
+        published = producer.stats("sink").number("published");
+    }
+}
+
+#[test]
+fn a_step_in_paused_is_made() {
+    for sync in [true, false] {
+        let place = Place::new();
+        let producer = format!("{PICTURES} ! xmemsink name=sink channel=cam0 sync={sync}");
+        let mut producer = Pipeline::play(&place, &[], &producer);
+        producer.until_stats("sink", "frames are published", |stats| {
+            stats.number("published") > 2
+        });
+        producer.settle("paused");
+        for _ in 0..5 {
+            let before = producer.stats("sink").number("published");
+            producer.order("step of=sink count=3");
+            producer.until_stats("sink", "the step is made", |stats| {
+                stats.number("published") > before
+            });
+            let settled = producer.order("settle");
+            assert_eq!(settled.text("result"), "Success", "{settled}");
+        }
+        producer.settle("playing");
+    }
+}
+
+#[test]
+fn a_frame_that_comes_after_a_pause_has_its_time() {
+    const PUSH: &str = "push from=src caps=application/x-test size=100 pts=3600000000000";
+    let place = Place::new();
+    let description = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
+    let mut producer = Pipeline::play(&place, &["inspect sink.sink"], description);
+    producer.order(PUSH);
+    let mut client = Pipeline::play(&place, &["inspect out.sink"], CLIENT);
+    client.until_buffers("out.sink", 1);
+    for round in 2..10 {
+        process::until_asleep(client.pid(), "src:src");
+        client.change_promptly("paused");
+        client.change_promptly("playing");
+        producer.order(PUSH);
+        client.until_buffers("out.sink", round);
+        let base_time = client.order("base-time").number("ns");
+        let [sent, received] =
+            [(&producer, "sink.sink"), (&client, "out.sink")].map(|(at, pad)| {
+                let buffers = at.buffers(pad);
+                buffers.last().expect("one at least").number("pts")
+            });
+        let sent = producer.order("base-time").number("ns") + sent;
+        assert_eq!(base_time + received, sent, "in round {round}");
+    }
+}
+
+/// A producer whose converter waits, in the sink's pool, for a stopped client.
+fn blocked_behind_a_converter(place: &Place) -> (Pipeline, Pipeline) {
+    let source = "videotestsrc name=v ! video/x-raw,format=I420,width=64,height=48 ! videoconvert \
+                  ! video/x-raw,format=RGB";
+    blocked_by_a_stopped_client(place, source)
+}
+
+#[test]
+fn a_converter_that_waits_for_a_slot_does_not_delay_a_change_of_state() {
+    let place = Place::new();
+    let (mut producer, _client) = blocked_behind_a_converter(&place);
+    for _ in 0..20 {
+        producer.change_promptly("ready");
+        producer.change_promptly("playing");
+        producer.until_stuck("sink", "v:src");
+    }
+}
+
+#[test]
+fn a_converter_that_waits_for_a_slot_is_flushed() {
+    let place = Place::new();
+    let (mut producer, _client) = blocked_behind_a_converter(&place);
+    for _ in 0..20 {
+        assert_eq!(producer.order("seek").text("done"), "true");
+        producer.until_stuck("sink", "v:src");
+    }
+}
+
+#[test]
+fn a_slot_that_comes_back_is_its_who_waits_for_it() {
+    let place = Place::new();
+    // The source waits, in another thread than the sink's, for the very slot that the sink gives back.
+    let producer = format!(
+        "{PICTURES} ! queue min-threshold-buffers=3 max-size-buffers=0 \
+         ! xmemsink name=sink channel=cam0 sync=false max-buffers=4"
+    );
+    let mut producer = Pipeline::play(&place, &[], &producer);
+    producer.until_stats("sink", "frames are published", |stats| {
+        stats.number("published") > 5000
+    });
+}
