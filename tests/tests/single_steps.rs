@@ -130,9 +130,9 @@ fn judge(stretch: &str, measured: &Stretch, tried: usize, reached: usize) {
         "{stretch}: {tried} points of {} tried, {reached} reached",
         measured.len()
     );
-    // A stretch is a little longer in one run than in another, not much.
+    // A stretch that waits for another thread is longer in one run than in another.
     assert!(
-        reached * 10 >= tried * 9,
+        reached * 4 >= tried * 3,
         "{stretch}: {reached} of {tried} points were reached"
     );
 }
