@@ -156,6 +156,11 @@ impl Peer {
         let _ = self.process.wait();
     }
 
+    /// Kills it, and leaves its process in the table, as a parent does that never asks.
+    pub fn kill_and_leave(&mut self) {
+        self.signal(Signal::KILL);
+    }
+
     /// Tells it to end in good order, and waits until it has.
     ///
     /// # Panics

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use xmem_core::{Canceller, Channel, Delivery, Error, Frame, Result, Subscriber};
+use xmem_tests::random::mix;
 use xmem_tests::{Line, pattern};
 
 use crate::usage::{fork, page_faults};
@@ -118,7 +119,7 @@ impl Client {
             "receive" => self.receive(order),
             "look" => self.look(order),
             "hold" => self.hold(order),
-            "run" => self.run(),
+            "run" => self.run(order),
             "cycle" => {
                 for _ in 0..order.number("count") {
                     self.connect()?;
@@ -218,14 +219,24 @@ impl Client {
         Ok(Line::new("holding"))
     }
 
-    /// Receives until `halt`, connecting again whenever that can help.
-    fn run(&mut self) -> Result<Line> {
+    /// Receives until `halt`, connecting again whenever that can help. Checks each frame a second
+    /// time before it is dropped: one in 256 up to `linger-us` later.
+    fn run(&mut self, order: &Line) -> Result<Line> {
         let shared = self.shared.clone();
+        let linger = order.get_number("linger-us").unwrap_or(0);
+        let use_up = |frame: Frame| {
+            shared.note(&frame);
+            let chance = mix(frame.seq() ^ u64::from(std::process::id()));
+            if chance.is_multiple_of(256) && linger > 0 {
+                std::thread::sleep(Duration::from_micros(chance / 256 % linger));
+            }
+            check(&frame);
+        };
         shared.halt.store(false, Ordering::Relaxed);
         println!("running");
         loop {
             let result = match &mut self.subscriber {
-                Some(subscriber) => subscriber.receive(None).map(|frame| shared.note(&frame)),
+                Some(subscriber) => subscriber.receive(None).map(&use_up),
                 None => self.connect(),
             };
             match result {

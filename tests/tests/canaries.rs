@@ -1,0 +1,58 @@
+//! No frame changes while a client has it, however fast they come and however slow it is.
+//!
+//! Every byte of a frame follows from its number, and is checked when the frame is received and
+//! again before it is given back. 200,000 frames, or ten million with `make torture`.
+
+use xmem_tests::random::Random;
+use xmem_tests::{Peer, Place, is_torture};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+/// Frames that are published between two looks.
+const BATCH: u64 = 20_000;
+
+#[test]
+fn no_frame_is_torn_at_full_speed() {
+    let batches = match is_torture() {
+        true => 500,
+        false => 10,
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=3");
+    producer.wait_for("opened");
+    // More than can run at once; each lingers with some frames, for up to 0.3 ms.
+    let mut clients: Vec<Peer> = (0..processors + 3)
+        .map(|number| {
+            let delivery = ["", "delivery=latest"][number % 2];
+            let settings = format!("client channel=cam0 leases=2 {delivery}");
+            let mut client = Peer::start(PEER, &place, &settings);
+            client.wait_for("ready");
+            client.ask("connect", "connected");
+            client.ask("run linger-us=300", "running");
+            client
+        })
+        .collect();
+    let mut random = Random::new();
+    for _ in 0..batches {
+        // One stands still for as long as this batch takes.
+        let victim = random.number() as usize % clients.len();
+        clients[victim].stop();
+        let order = format!("publish count={BATCH} size=200 extra=24");
+        producer.ask(&order, "published");
+        clients[victim].resume();
+    }
+    let published = batches * BATCH;
+    producer.ask("eos", "ended");
+    for client in &mut clients {
+        let ended = client.wait_for("failed");
+        assert_eq!(ended.text("kind"), "EndOfStream", "{ended}");
+        let progress = client.ask("progress", "progress");
+        let (frames, missed) = (progress.number("frames"), progress.number("missed"));
+        println!("{frames} received, {missed} missed of {published}");
+        assert!(
+            frames > 0 && progress.number("next") == published,
+            "{progress}"
+        );
+        assert_eq!(frames + missed, published);
+    }
+}
