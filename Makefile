@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo build test check bench doc loom install-deps deps-build deps-check deps-demo deps-test deps-bench
+.PHONY: help demo build test check torture bench doc loom install-deps deps-build deps-check deps-demo deps-test deps-bench
 
 # "make INSTALL_DEPS=true ..." leaves the machine's packages alone.
 INSTALL_DEPS ?= scripts/install-deps.sh
@@ -41,6 +41,12 @@ check: deps-check ## formatting and clippy: quick enough for a pre-commit hook
 loom: deps-build ## the lease protocol under loom, in all the orders that threads and memory allow
 	RUSTFLAGS="$(RUSTFLAGS) --cfg loom" CARGO_TARGET_DIR=$(TARGET_DIR)/loom \
 	    cargo test $(LOCKED) -p xmem-core --release --lib
+
+# One after the other: some want both hands of the machine.
+torture: deps-test build ## what "make test" does for seconds, for as long as it takes: see docs/reliability.md
+	XMEM_TORTURE=1 XMEM_ROUNDS=1000 cargo test $(LOCKED) -p xmem-tests --release \
+	    --test canaries --test crashes --test crowds --test lifecycle --test recovery --test single_steps \
+	    --no-fail-fast -- --nocapture
 
 bench: deps-bench build ## measure the core, then the elements beside shmsink and shmsrc
 	cargo bench $(LOCKED) -p xmem-core

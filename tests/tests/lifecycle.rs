@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use xmem_core::{Error, Publisher, Subscriber};
-use xmem_tests::{PATIENCE, Peer, Place, pattern, process, until};
+use xmem_tests::{PATIENCE, Peer, Place, is_torture, pattern, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
@@ -227,7 +227,11 @@ fn a_producer_that_finds_another_one_names_its_pid() {
 #[test]
 fn of_producers_that_start_at_once_one_wins_and_the_others_name_it() {
     let place = Place::new();
-    for round in 0..8 {
+    let rounds = match is_torture() {
+        true => 1000,
+        false => 8,
+    };
+    for round in 0..rounds {
         // In every other round they find a dead one's socket.
         if round % 2 == 1 {
             producer(&place, "").kill();
