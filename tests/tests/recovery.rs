@@ -8,10 +8,10 @@ use xmem_tests::{Place, is_torture};
 const CLIENTS: usize = 8;
 const CLIENT: &str = "xmemsrc name=src channel=cam0 on-disconnect=reconnect connection-timeout=\
                       18446744073709551615 ! fakesink name=out";
-/// Live, so that its first frame is sent when it comes.
+/// Live and not synchronized, so that its first frame is sent when it comes.
 const CAMERA: &str = "videotestsrc is-live=true pattern=ball \
                       ! video/x-raw,format=RGB,width=64,height=48,framerate=60/1 \
-                      ! xmemsink name=sink channel=cam0";
+                      ! xmemsink name=sink channel=cam0 sync=false";
 
 #[test]
 fn all_clients_are_back_after_each_crash() {
