@@ -123,8 +123,9 @@ impl Peer {
 
     fn fail(&self, problem: &str) -> ! {
         let said = self.said.join("\n  ");
+        let threads = process::describe(self.pid());
         panic!(
-            "peer \"{}\" (pid {}): {problem}; it said:\n  {said}",
+            "peer \"{}\" (pid {}): {problem}; its threads: {threads:#?}; it said:\n  {said}",
             self.name,
             self.pid()
         );

@@ -14,7 +14,6 @@ use rustix::io::Errno;
 use crate::cancel::Cancellation;
 use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
-use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::watch::Watch;
 use crate::sys::{pidfd, socket};
 
@@ -278,7 +277,7 @@ fn claim(path: &Path, temporary: &Path) -> Result<()> {
             return Err(in_use(path, pid));
         }
         if let Some(watch) = &watch {
-            poll(&mut [PollFd::new(watch, PollFlags::IN)], deadline)?;
+            watch.wait(None, deadline)?;
         }
         if deadline.has_passed() {
             return Err(bad_path(
@@ -361,7 +360,7 @@ pub(crate) fn connect(
     cancel: &Cancellation<'_>,
 ) -> Result<OwnedFd> {
     let path = channel.prepare()?;
-    let mut watch = None;
+    let mut watching: Option<Watching> = None;
     loop {
         match socket::connect(&path, CONNECT_SLICE) {
             Ok(fd) if !pidfd::peer_has_exited(&fd) => return Ok(fd),
@@ -393,20 +392,18 @@ pub(crate) fn connect(
             }
         }
         // The watch comes before the look that counts, so a socket that appears between them is
-        // noticed. It is made anew each time: the directory may be another one by now.
-        if let Some(watching) = &watch {
-            let bell = cancel.bell()?;
-            let mut fds = [
-                PollFd::new(watching, PollFlags::IN),
-                PollFd::new(&*bell, PollFlags::IN),
-            ];
-            poll(&mut fds, deadline)?;
-            cancel.check()?;
-            if fds[0].revents().is_empty() {
-                return Err(no_producer(&path));
+        // noticed.
+        match &watching {
+            Some(watching) if watching.is_current(&path) => {
+                let bell = cancel.bell()?;
+                let told = watching.watch.wait(Some(&bell), deadline)?;
+                cancel.check()?;
+                if !told {
+                    return Err(no_producer(&path));
+                }
             }
+            _ => watching = Some(Watching::new(&path)?),
         }
-        watch = Some(watch_for(&path)?);
     }
 }
 
@@ -418,29 +415,58 @@ fn no_producer(path: &Path) -> Error {
     }
 }
 
-/// Watches the socket's directory, or the nearest one above it that exists.
-fn watch_for(path: &Path) -> Result<Watch> {
-    let wanted = directory(path);
-    let nearest = || {
-        let mut candidates = wanted
+/// A watch on the socket's directory, or the nearest one above it that exists.
+struct Watching {
+    watch: Watch,
+    directory: PathBuf,
+    /// Which one that was: another may get its name.
+    file: FileId,
+}
+
+impl Watching {
+    fn new(path: &Path) -> Result<Watching> {
+        loop {
+            let Some(found) = nearest_directory(path) else {
+                return Err(bad_path(directory(path), "no such directory"));
+            };
+            let (file, watch) = (directory_id(found), Watch::new(found));
+            let watching = match (file, watch) {
+                (Ok(file), Ok(watch)) => Watching {
+                    watch,
+                    directory: found.into(),
+                    file,
+                },
+                (_, Err(error)) if found.is_dir() => return Err(error),
+                _ => continue,
+            };
+            // A nearer one may have appeared before the watch.
+            if watching.is_current(path) {
+                return Ok(watching);
+            }
+        }
+    }
+
+    /// Whether the socket would appear in the directory that is watched, or the next one to it.
+    fn is_current(&self, path: &Path) -> bool {
+        nearest_directory(path) == Some(&self.directory)
+            && directory_id(&self.directory).is_ok_and(|file| file == self.file)
+    }
+}
+
+/// Of the directory itself, where a link leads to it.
+fn directory_id(path: &Path) -> std::io::Result<FileId> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+fn nearest_directory(path: &Path) -> Option<&Path> {
+    let mut candidates =
+        directory(path)
             .ancestors()
             .map(|path| match path.as_os_str().is_empty() {
                 true => Path::new("."),
                 false => path,
             });
-        candidates.find(|path| path.is_dir())
-    };
-    loop {
-        let Some(found) = nearest() else {
-            return Err(bad_path(wanted, "no such directory"));
-        };
-        match Watch::new(found) {
-            // A nearer one may have appeared before the watch.
-            Ok(watch) if nearest() == Some(found) => return Ok(watch),
-            Err(error) if found.is_dir() => return Err(error),
-            _ => {}
-        }
-    }
+    candidates.find(|path| path.is_dir())
 }
 
 #[cfg(test)]

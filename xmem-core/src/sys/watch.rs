@@ -1,39 +1,71 @@
 //! Waiting for a name to appear in a directory (inotify).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::thread::Builder;
+use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::Errno;
 
+use super::clock::Deadline;
+use super::poll::{Bell, PollFd, PollFlags, poll};
 use crate::error::{Error, Result};
 
 /// Of a thread that closes a descriptor.
 const STACK: usize = 64 * 1024;
 
-/// Becomes readable when a name appears in a directory, or the directory goes.
+/// How often one looks who can't be told.
+const SLICE: Duration = Duration::from_millis(20);
+
+/// Tells when a name appears in a directory, or the directory goes.
+///
+/// Without a descriptor where the user has no inotify instance left (there are 128, usually).
 pub(crate) struct Watch(Option<OwnedFd>);
 
 impl Watch {
+    /// Watches a directory.
     pub(crate) fn new(directory: &Path) -> Result<Watch> {
-        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
-            .map_err(Error::socket("inotify_init"))?;
+        let fd = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
+            Ok(fd) => fd,
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => return Ok(Watch(None)),
+            Err(errno) => return Err(Error::socket("inotify_init")(errno)),
+        };
         let events = WatchFlags::CREATE
             | WatchFlags::MOVED_TO
             | WatchFlags::ATTRIB
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF
             | WatchFlags::ONLYDIR;
-        inotify::add_watch(&fd, directory, events)
-            .map_err(Error::socket(format!("watching {}", directory.display())))?;
-        Ok(Watch(Some(fd)))
+        match inotify::add_watch(&fd, directory, events) {
+            Ok(_) => Ok(Watch(Some(fd))),
+            Err(Errno::NOSPC | Errno::NOMEM) => Ok(Watch(None)),
+            Err(errno) => {
+                let what = format!("watching {}", directory.display());
+                Err(Error::socket(what)(errno))
+            }
+        }
     }
 }
 
-impl AsFd for Watch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        let fd = self.0.as_ref().expect("taken only when dropped");
-        fd.as_fd()
+impl Watch {
+    /// Waits until there may be something new, or the bell rings. False at the deadline.
+    pub(crate) fn wait(&self, bell: Option<&Bell>, deadline: Deadline) -> Result<bool> {
+        let slice = match self.0 {
+            Some(_) => deadline,
+            None => Deadline::after(Some(SLICE)).min(deadline),
+        };
+        let watch = self.0.iter().map(|fd| PollFd::new(fd, PollFlags::IN));
+        let bell = bell.map(|bell| PollFd::new(bell, PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> = watch.chain(bell).collect();
+        poll(&mut fds, slice)?;
+        let told = fds.iter().any(|fd| !fd.revents().is_empty());
+        if let Some(fd) = &self.0 {
+            // What it tells is looked at afterwards; what comes from here on ends the next wait.
+            let mut events = [0; 4096];
+            while rustix::io::read(fd, &mut events).is_ok_and(|len| len > 0) {}
+        }
+        Ok(told || self.0.is_none() && !deadline.has_passed())
     }
 }
 
