@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::inotify::{self, CreateFlags};
-use xmem_tests::{Peer, Place};
+use xmem_tests::{Peer, Place, process};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
@@ -22,6 +22,8 @@ fn a_client_waits_for_a_producer_without_inotify() {
     let instances = all_inotify_instances();
     assert!(!instances.is_empty());
     client.order("connect");
+    client.ask("progress", "progress");
+    process::until_asleep(client.pid(), "worker");
     let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
     producer.wait_for("opened");
     client.wait_for("connected");
