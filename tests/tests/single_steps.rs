@@ -137,7 +137,7 @@ fn judge(stretch: &str, measured: &Stretch, tried: usize, reached: usize) {
     );
 }
 
-const CLIENTS_STRETCHES: [&str; 4] = ["connect", "receive", "release", "disconnect"];
+const CLIENTS_STRETCHES: [&str; 4] = ["receive", "release", "disconnect", "connect"];
 
 #[test]
 fn a_client_dies_at_any_instruction() {
@@ -237,7 +237,7 @@ impl Drop for Cancels<'_> {
     }
 }
 
-const PRODUCERS_STRETCHES: [&str; 4] = ["open", "acquire", "publish", "close"];
+const PRODUCERS_STRETCHES: [&str; 4] = ["acquire", "publish", "close", "open"];
 
 #[test]
 fn a_producer_dies_at_any_instruction() {
