@@ -79,6 +79,15 @@ pub fn state(pid: u32) -> Option<char> {
     state_in(&format!("/proc/{pid}/stat"))
 }
 
+/// The states of a process's threads.
+pub fn thread_states(pid: u32) -> Vec<char> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let state = |task: fs::DirEntry| state_in(&task.path().join("stat").to_string_lossy());
+    tasks.flatten().filter_map(state).collect()
+}
+
 fn state_in(path: &str) -> Option<char> {
     let stat = fs::read_to_string(path).ok()?;
     // After the name in parentheses, which may hold anything.

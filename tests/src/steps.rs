@@ -13,6 +13,8 @@ use nix::unistd::Pid;
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 use crate::place::Place;
+use crate::process;
+use crate::wait::comes_true;
 
 /// In the process itself: from here on it stops at every [`mark`].
 pub fn stepped() {
@@ -147,13 +149,19 @@ impl Stepped {
         }
     }
 
-    /// Stops all its threads, as `SIGSTOP` does.
+    /// Stops its other threads, as `SIGSTOP` does; the first stands still as it is.
     pub fn freeze(&mut self) {
         kill(self.pid, Signal::SIGSTOP).expect("it is there");
-        ptrace::detach(self.pid, None).expect("it stands still");
-        crate::until("it is stopped", || {
-            crate::process::state(self.pid()) == Some('T')
-        });
+        let stopped = || {
+            process::thread_states(self.pid())
+                .iter()
+                .all(|state| "Tt".contains(*state))
+        };
+        assert!(
+            comes_true(stopped),
+            "it is not stopped: {:#?}",
+            process::describe(self.pid())
+        );
     }
 
     /// Kills it, and waits until it is gone.
