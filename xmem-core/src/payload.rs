@@ -210,9 +210,11 @@ impl<'a, T: Element> View<'a, T> {
     }
 
     fn read_at(&self, at: usize) -> T {
-        // SAFETY: callers pass offsets of indexes inside the shape, so the element is inside the
-        // mapped payload (both types' invariants); it may be unaligned, and any bit pattern is a
-        // `T`, because `Element` is sealed to the number types.
+        // SAFETY: `get` and `iter`, the only callers, pass the offset of an index that is below the
+        // shape in each dimension. By `View`'s invariant, which `Payload::view` has checked, such an
+        // element lies inside of the payload; and by `Payload`'s, that stays mapped for `'a`. It may
+        // be unaligned, which `read_unaligned` allows, and any bit pattern is a `T`, because
+        // `Element` is sealed to the number types. No reference to it is made.
         unsafe { ptr::read_unaligned(self.payload.start.add(at).cast::<T>()) }
     }
 }
