@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::cancel::{Cancellation, Canceller};
+use crate::cancel::Canceller;
 use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Spilled};
@@ -13,157 +13,19 @@ use crate::link::{End, Link};
 use crate::message::Delivery;
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED};
 use crate::segment::{
-    INLINE_EXTRA, MAX_EXTRA, MAX_LEASES, PayloadSegment, SPILL_SIZE, SegmentId, read_location,
+    INLINE_EXTRA, MAX_EXTRA, PayloadSegment, SPILL_SIZE, SegmentId, read_location,
 };
 use crate::sys::clock::Deadline;
 use crate::sys::futex;
 
+mod builder;
 mod control;
 
-/// Between two tries to connect to a producer that refuses.
-const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+pub use builder::SubscriberBuilder;
 
 /// How often a client looks before it sleeps: a few microseconds, less than falling asleep and
 /// waking up take.
 const SPINS: u32 = 50;
-
-/// Settings of a [`Subscriber`] to be.
-#[derive(Clone)]
-pub struct SubscriberBuilder {
-    channel: Channel,
-    name: String,
-    leases: u32,
-    delivery: Delivery,
-    timeout: Option<Duration>,
-    retry_refused: bool,
-    canceller: Option<Canceller>,
-    on_starved: Option<Arc<dyn Fn() + Send + Sync>>,
-}
-
-impl SubscriberBuilder {
-    /// What the producer's stats call this client; at most 32 bytes.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Frames that can be held at once, 4 by default, at most 64. The producer keeps as many
-    /// slots more for this client.
-    pub fn leases(mut self, leases: u32) -> Self {
-        self.leases = leases;
-        self
-    }
-
-    /// Which frames to receive.
-    pub fn delivery(mut self, delivery: Delivery) -> Self {
-        self.delivery = delivery;
-        self
-    }
-
-    /// How long to wait for a producer, 5 s by default; `None` is for ever.
-    pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Whether to ask again, within the time-out of connecting, where the producer refuses for
-    /// something that may change: it has its `max-clients`, or no memory left. False by default.
-    pub fn retry_refused(mut self, retry: bool) -> Self {
-        self.retry_refused = retry;
-        self
-    }
-
-    /// Ends the waits of connecting and receiving.
-    pub fn canceller(mut self, canceller: Canceller) -> Self {
-        self.canceller = Some(canceller);
-        self
-    }
-
-    /// Is told when `receive` has to wait because every lease is out, on its thread and before it
-    /// waits.
-    pub fn on_starved(mut self, observer: impl Fn() + Send + Sync + 'static) -> Self {
-        self.on_starved = Some(Arc::new(observer));
-        self
-    }
-
-    /// Connects to the channel's producer; waits for one to appear.
-    ///
-    /// # Errors
-    /// [`Error::NoProducer`] when none did in time, [`Error::Refused`] with its reason,
-    /// [`Error::BadPath`] where there can't be one, [`Error::Cancelled`], [`Error::Protocol`]
-    /// when it is not an xmem of this version.
-    pub fn connect(self) -> Result<Subscriber> {
-        if !(1..=MAX_LEASES).contains(&self.leases) {
-            return Err(Error::InvalidSetting(format!(
-                "max-leases is {}, 1 to {MAX_LEASES} are possible",
-                self.leases
-            )));
-        }
-        let canceller = match &self.canceller {
-            Some(canceller) => canceller.clone(),
-            None => Canceller::new(),
-        };
-        let (link, position, control) = self.shake_hands(&canceller.begin()?)?;
-        let link = Arc::new(link);
-        let thread = std::thread::Builder::new()
-            .name("xmem-control".into())
-            .spawn({
-                let link = link.clone();
-                move || control.run(&link)
-            })
-            .map_err(|source| Error::Socket {
-                what: "starting the control thread".into(),
-                source,
-            })?;
-        // An end of stream from before our first frame is none of ours.
-        let board = link.metadata.board();
-        let eos_told = board
-            .end()
-            .filter(|&end| end <= position && end < board.head());
-        Ok(Subscriber {
-            link,
-            delivery: self.delivery,
-            cursor: position,
-            missed: 0,
-            noted: 0,
-            pending: None,
-            eos_told,
-            format: None,
-            starved: 0,
-            on_starved: self.on_starved,
-            canceller,
-            thread: Some(thread),
-        })
-    }
-}
-
-impl SubscriberBuilder {
-    /// Connects; once more, within the time there is, where the producer went away meanwhile.
-    fn shake_hands(&self, cancel: &Cancellation<'_>) -> Result<(Link, u64, control::Control)> {
-        let deadline = Deadline::after(self.timeout);
-        loop {
-            let wanted = (self.leases, self.delivery, self.name.clone());
-            match control::connect(&self.channel, wanted, deadline, cancel) {
-                Err(Error::Disconnected(_) | Error::Stopped) if !deadline.has_passed() => {}
-                Err(Error::Refused {
-                    retryable: true, ..
-                }) if self.retry_refused && !deadline.has_passed() => {
-                    // Nobody tells when there is room.
-                    let soon = Deadline::after(Some(REFUSED_PAUSE)).min(deadline);
-                    match futex::wait_any(&[cancel.wait()?], soon) {
-                        Ok(()) | Err(Error::TimedOut) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-                Err(Error::NoProducer { path, .. }) => {
-                    let waited = self.timeout.unwrap_or(Duration::MAX);
-                    return Err(Error::NoProducer { path, waited });
-                }
-                other => return other,
-            }
-        }
-    }
-}
 
 /// A client's end of a channel: receives frames.
 ///
@@ -232,16 +94,7 @@ enum Nothing {
 impl Subscriber {
     /// Settings for a subscriber to a channel.
     pub fn builder(channel: Channel) -> SubscriberBuilder {
-        SubscriberBuilder {
-            channel,
-            name: String::new(),
-            leases: 4,
-            delivery: Delivery::default(),
-            timeout: Some(Duration::from_secs(5)),
-            retry_refused: false,
-            canceller: None,
-            on_starved: None,
-        }
+        SubscriberBuilder::new(channel)
     }
 
     /// The next frame. Waits for it at most `timeout`, for ever with `None`; while every lease is

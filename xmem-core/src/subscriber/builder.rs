@@ -1,0 +1,167 @@
+//! Floor 4: how a subscriber is set up and connected.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Subscriber, control};
+use crate::cancel::{Cancellation, Canceller};
+use crate::channel::Channel;
+use crate::error::{Error, Result};
+use crate::link::Link;
+use crate::message::Delivery;
+use crate::segment::MAX_LEASES;
+use crate::sys::clock::Deadline;
+use crate::sys::futex;
+
+/// Between two tries to connect to a producer that refuses.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Settings of a [`Subscriber`] to be.
+#[derive(Clone)]
+pub struct SubscriberBuilder {
+    channel: Channel,
+    name: String,
+    leases: u32,
+    delivery: Delivery,
+    timeout: Option<Duration>,
+    retry_refused: bool,
+    canceller: Option<Canceller>,
+    on_starved: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl SubscriberBuilder {
+    /// The defaults.
+    pub(super) fn new(channel: Channel) -> SubscriberBuilder {
+        SubscriberBuilder {
+            channel,
+            name: String::new(),
+            leases: 4,
+            delivery: Delivery::default(),
+            timeout: Some(Duration::from_secs(5)),
+            retry_refused: false,
+            canceller: None,
+            on_starved: None,
+        }
+    }
+
+    /// What the producer's stats call this client; at most 32 bytes.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Frames that can be held at once, 4 by default, at most 64. The producer keeps as many
+    /// slots more for this client.
+    pub fn leases(mut self, leases: u32) -> Self {
+        self.leases = leases;
+        self
+    }
+
+    /// Which frames to receive.
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
+    }
+
+    /// How long to wait for a producer, 5 s by default; `None` is for ever.
+    pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Whether to ask again, within the time-out of connecting, where the producer refuses for
+    /// something that may change: it has its `max-clients`, or no memory left. False by default.
+    pub fn retry_refused(mut self, retry: bool) -> Self {
+        self.retry_refused = retry;
+        self
+    }
+
+    /// Ends the waits of connecting and receiving.
+    pub fn canceller(mut self, canceller: Canceller) -> Self {
+        self.canceller = Some(canceller);
+        self
+    }
+
+    /// Is told when `receive` has to wait because every lease is out, on its thread and before it
+    /// waits.
+    pub fn on_starved(mut self, observer: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_starved = Some(Arc::new(observer));
+        self
+    }
+
+    /// Connects to the channel's producer; waits for one to appear.
+    ///
+    /// # Errors
+    /// [`Error::NoProducer`] when none did in time, [`Error::Refused`] with its reason,
+    /// [`Error::BadPath`] where there can't be one, [`Error::Cancelled`], [`Error::Protocol`]
+    /// when it is not an xmem of this version.
+    pub fn connect(self) -> Result<Subscriber> {
+        if !(1..=MAX_LEASES).contains(&self.leases) {
+            return Err(Error::InvalidSetting(format!(
+                "max-leases is {}, 1 to {MAX_LEASES} are possible",
+                self.leases
+            )));
+        }
+        let canceller = match &self.canceller {
+            Some(canceller) => canceller.clone(),
+            None => Canceller::new(),
+        };
+        let (link, position, control) = self.shake_hands(&canceller.begin()?)?;
+        let link = Arc::new(link);
+        let thread = std::thread::Builder::new()
+            .name("xmem-control".into())
+            .spawn({
+                let link = link.clone();
+                move || control.run(&link)
+            })
+            .map_err(|source| Error::Socket {
+                what: "starting the control thread".into(),
+                source,
+            })?;
+        // An end of stream from before our first frame is none of ours.
+        let board = link.metadata.board();
+        let eos_told = board
+            .end()
+            .filter(|&end| end <= position && end < board.head());
+        Ok(Subscriber {
+            link,
+            delivery: self.delivery,
+            cursor: position,
+            missed: 0,
+            noted: 0,
+            pending: None,
+            eos_told,
+            format: None,
+            starved: 0,
+            on_starved: self.on_starved,
+            canceller,
+            thread: Some(thread),
+        })
+    }
+
+    /// Connects; once more, within the time there is, where the producer went away meanwhile.
+    fn shake_hands(&self, cancel: &Cancellation<'_>) -> Result<(Link, u64, control::Control)> {
+        let deadline = Deadline::after(self.timeout);
+        loop {
+            let wanted = (self.leases, self.delivery, self.name.clone());
+            match control::connect(&self.channel, wanted, deadline, cancel) {
+                Err(Error::Disconnected(_) | Error::Stopped) if !deadline.has_passed() => {}
+                Err(Error::Refused {
+                    retryable: true, ..
+                }) if self.retry_refused && !deadline.has_passed() => {
+                    // Nobody tells when there is room.
+                    let soon = Deadline::after(Some(REFUSED_PAUSE)).min(deadline);
+                    match futex::wait_any(&[cancel.wait()?], soon) {
+                        Ok(()) | Err(Error::TimedOut) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Err(Error::NoProducer { path, .. }) => {
+                    let waited = self.timeout.unwrap_or(Duration::MAX);
+                    return Err(Error::NoProducer { path, waited });
+                }
+                other => return other,
+            }
+        }
+    }
+}
