@@ -74,6 +74,29 @@ pub fn maps(pid: u32, name: &str) -> Vec<Map> {
         .collect()
 }
 
+/// The memory that a process has in use, in KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Its own: heap and stacks.
+    pub own: u64,
+    /// Shared memory that it maps.
+    pub shared: u64,
+}
+
+/// The memory that a process has in use.
+pub fn memory(pid: u32) -> Memory {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process's figures");
+    let kib = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).expect(name)
+    };
+    Memory {
+        own: kib("RssAnon:"),
+        shared: kib("RssShmem:"),
+    }
+}
+
 /// The state of a process: `R`unning, `S`leeping, s`T`opped, `Z`ombie; `None` when there is none.
 pub fn state(pid: u32) -> Option<char> {
     state_in(&format!("/proc/{pid}/stat"))

@@ -1,0 +1,109 @@
+//! A long run: a 4K stream with eight clients, of whom one is stopped and one is killed and comes
+//! back every second. The producer takes nothing more for it at the end than at the start, and the
+//! others are told of every frame.
+//!
+//! Five seconds, or ten minutes with `make torture`, which prints the figures.
+
+use xmem_tests::pipeline::Pipeline;
+use xmem_tests::process::{self, Memory};
+use xmem_tests::{Place, is_torture};
+
+/// Frames a second.
+const RATE: u64 = 30;
+const CAMERA: &str = "videotestsrc name=v is-live=true pattern=black \
+                      ! video/x-raw,format=NV12,width=3840,height=2160,framerate=30/1 \
+                      ! xmemsink name=sink channel=cam0 sync=false";
+const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
+const HEALTHY: usize = 6;
+/// With the one that is stopped, and the one that is killed.
+const CLIENTS: u64 = HEALTHY as u64 + 2;
+
+/// What a producer takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cost {
+    fds: usize,
+    threads: usize,
+    memory: Memory,
+}
+
+impl Cost {
+    fn of(pid: u32) -> Cost {
+        Cost {
+            fds: process::fd_count(pid),
+            threads: process::thread_states(pid).len(),
+            memory: process::memory(pid),
+        }
+    }
+}
+
+/// What a client received and what it missed.
+fn told(client: &mut Pipeline) -> (u64, u64) {
+    let stats = client.stats("src");
+    (stats.number("received"), stats.number("missed"))
+}
+
+#[test]
+fn a_long_run_costs_no_more_than_a_short_one() {
+    let seconds = match is_torture() {
+        true => 600,
+        false => 5,
+    };
+    let place = Place::new();
+    let client = || Pipeline::play(&place, &[], CLIENT);
+    // All are there before the first frame.
+    let mut healthy: Vec<Pipeline> = (0..HEALTHY).map(|_| client()).collect();
+    let mut stopped = client();
+    let mut producer = Pipeline::play(&place, &[], CAMERA);
+    producer.until_clients("sink", CLIENTS - 1);
+    stopped.until_stats("src", "it receives", |stats| stats.number("received") > 0);
+    stopped.stop();
+
+    let published = |producer: &mut Pipeline| producer.stats("sink").number("published");
+    let start = published(&mut producer);
+    let mut costs = Vec::new();
+    for second in 1..=seconds {
+        let mut passing = client();
+        passing.until_stats("src", "it receives", |stats| stats.number("received") > 0);
+        producer.until_stats("sink", "a second has passed", |stats| {
+            stats.number("published") >= start + second * RATE
+        });
+        costs.push(Cost::of(producer.pid()));
+        let mark = producer.mark();
+        passing.kill();
+        producer.until_clients_since(mark, "sink", CLIENTS - 1);
+    }
+
+    producer.order("eos");
+    let published = published(&mut producer);
+    let mut missed = 0;
+    for client in &mut healthy {
+        client.until_eos();
+        let told = told(client);
+        assert_eq!(told.0 + told.1, published, "{told:?}");
+        missed += told.1;
+    }
+    stopped.resume();
+    stopped.until_eos();
+    let late = told(&mut stopped);
+    assert_eq!(late.0 + late.1, published, "{late:?}");
+
+    // The first rounds fill what a process keeps for later.
+    let settled = costs[costs.len() / 5];
+    let last = costs[costs.len() - 1];
+    println!(
+        "{published} frames; six clients missed {missed}, the stopped one {}",
+        late.1
+    );
+    println!("first {:?}\nsettled {settled:?}\nlast {last:?}", costs[0]);
+    for cost in &costs {
+        assert_eq!(
+            (cost.fds, cost.threads),
+            (last.fds, last.threads),
+            "{costs:#?}"
+        );
+        assert_eq!(cost.memory.shared, last.memory.shared, "{costs:#?}");
+    }
+    // A leak of 2 KiB a second would show in ten minutes. Less is the allocator's affair.
+    let grown = last.memory.own.saturating_sub(settled.memory.own);
+    assert!(grown < 1024, "{grown} KiB more: {costs:#?}");
+}
