@@ -31,7 +31,7 @@ struct State {
     canceller: Option<Canceller>,
     /// There from start to stop, but while the streaming thread has it.
     receiver: Option<Box<Receiver>>,
-    /// As of the last frame.
+    /// As of the last frame, or of what has happened to the connection since.
     figures: Figures,
 }
 
@@ -51,8 +51,9 @@ impl XmemSrc {
             (settings.connection_timeout(), settings.on_disconnect)
         };
         receiver.prepare();
-        let received = receiver.receive(timeout, on_disconnect);
-        self.state().figures = receiver.figures();
+        let observe = |figures| self.state().figures = figures;
+        let received = receiver.receive(timeout, on_disconnect, observe);
+        observe(receiver.figures());
         let received = received.map_err(|error| self.failed(error))?;
         let (frame, caps) = received.ok_or(gst::FlowError::Eos)?;
         if let Some(caps) = caps {

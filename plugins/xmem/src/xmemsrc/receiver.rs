@@ -90,12 +90,14 @@ impl Receiver {
     }
 
     /// The next frame, `None` at the end of the stream; connects first where there is no connection.
+    /// Tells `observe` the figures before each wait that may be a long one.
     ///
     /// The one place that decides about connecting again.
     pub(super) fn receive(
         &mut self,
         timeout: Option<Duration>,
         on_disconnect: OnDisconnect,
+        observe: impl Fn(Figures),
     ) -> Result<Option<Received>> {
         loop {
             let subscriber = match &mut self.subscriber {
@@ -105,7 +107,9 @@ impl Receiver {
                     let subscriber = self.connect(timeout, insists)?;
                     self.figures.connections += 1;
                     self.discontinuous = true;
-                    self.subscriber.insert(subscriber)
+                    self.subscriber = Some(subscriber);
+                    observe(self.figures());
+                    continue;
                 }
             };
             match subscriber.receive(None) {
@@ -117,6 +121,7 @@ impl Receiver {
                 Err(Error::EndOfStream) => return Ok(None),
                 Err(error) if error.is_retryable() => {
                     self.disconnect();
+                    observe(self.figures());
                     match on_disconnect {
                         OnDisconnect::Error => return Err(error),
                         OnDisconnect::Eos => return Ok(None),
