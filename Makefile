@@ -45,7 +45,7 @@ loom: deps-build ## the lease protocol under loom, in all the orders that thread
 # One after the other: some want both hands of the machine.
 torture: deps-test build ## what "make test" does for seconds, for as long as it takes: see docs/reliability.md
 	XMEM_TORTURE=1 XMEM_ROUNDS=1000 cargo test $(LOCKED) -p xmem-tests --release \
-	    --test admission --test canaries --test crashes --test crowds --test lifecycle --test recovery --test single_steps --test soak \
+	    --test admission --test canaries --test crashes --test crowds --test lifecycle --test pipeline_single_steps --test recovery --test single_steps --test soak \
 	    --no-fail-fast -- --nocapture
 
 bench: deps-bench build ## measure the core, then the elements beside shmsink and shmsrc

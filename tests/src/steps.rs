@@ -13,8 +13,9 @@ use nix::unistd::Pid;
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 use crate::place::Place;
-use crate::process;
+use crate::random::Random;
 use crate::wait::comes_true;
+use crate::{is_torture, process};
 
 /// In the process itself: from here on it stops at every [`mark`].
 pub fn stepped() {
@@ -53,8 +54,34 @@ impl Stretch {
         self.len() == 0
     }
 
+    /// The points to try: forty, spread evenly, or all of them with `make torture`.
+    pub fn tried(&self) -> Vec<Point> {
+        let stride = match is_torture() {
+            true => 1,
+            false => self.len().div_ceil(40),
+        };
+        let first = (Random::new().number() % stride as u64) as usize;
+        self.points(first, stride).collect()
+    }
+
+    /// Tells how many points were tried and reached.
+    ///
+    /// # Panics
+    /// When too few were reached. A stretch that waits for another thread is longer in one run
+    /// than in another.
+    pub fn judge(&self, name: &str, tried: usize, reached: usize) {
+        println!(
+            "{name}: {tried} points of {} tried, {reached} reached",
+            self.len()
+        );
+        assert!(
+            reached * 4 >= tried * 3,
+            "{name}: {reached} of {tried} points were reached"
+        );
+    }
+
     /// Every `stride`th point, from the `first` on.
-    pub fn points(&self, first: usize, stride: usize) -> impl Iterator<Item = Point> + '_ {
+    fn points(&self, first: usize, stride: usize) -> impl Iterator<Item = Point> + '_ {
         let all = self.0.iter().enumerate().flat_map(|(calls, &count)| {
             (0..count).map(move |instructions| Point {
                 calls,

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use xmem_core::{Canceller, Error, FrameMut, Publisher, Subscriber};
-use xmem_tests::random::Random;
-use xmem_tests::steps::{Point, Stepped, Stretch};
-use xmem_tests::{PATIENCE, Place, is_torture, pattern, until};
+use xmem_tests::steps::Stepped;
+use xmem_tests::{PATIENCE, Place, pattern, until};
 
 const VICTIM: &str = env!("CARGO_BIN_EXE_xmem-test-victim");
 /// Bytes of a frame, and of its extra data.
@@ -18,16 +17,6 @@ const EXTRA: usize = 16;
 /// Slots: the survivor's lease, the victim's two, one to write and one for clients to come.
 const SLOTS: u32 = 5;
 const VICTIMS_LEASES: usize = 2;
-
-/// The points of a stretch that are tried.
-fn tried(stretch: &Stretch) -> Vec<Point> {
-    let stride = match is_torture() {
-        true => 1,
-        false => stretch.len().div_ceil(40),
-    };
-    let first = (Random::new().number() % stride as u64) as usize;
-    stretch.points(first, stride).collect()
-}
 
 /// A producer, and a client that must never notice what happens to others.
 struct Scene {
@@ -114,7 +103,7 @@ impl Scene {
 fn try_client(stretch: &str, strike: fn(&mut Scene, &mut Stepped)) {
     let mut scene = Scene::new();
     let measured = scene.victim(stretch).measure();
-    let (mut reached, points) = (0, tried(&measured));
+    let (mut reached, points) = (0, measured.tried());
     for &point in &points {
         let mut victim = scene.victim(stretch);
         reached += usize::from(victim.run_to(point));
@@ -122,19 +111,7 @@ fn try_client(stretch: &str, strike: fn(&mut Scene, &mut Stepped)) {
         victim.kill();
         scene.recovers();
     }
-    judge(stretch, &measured, points.len(), reached);
-}
-
-fn judge(stretch: &str, measured: &Stretch, tried: usize, reached: usize) {
-    println!(
-        "{stretch}: {tried} points of {} tried, {reached} reached",
-        measured.len()
-    );
-    // A stretch that waits for another thread is longer in one run than in another.
-    assert!(
-        reached * 4 >= tried * 3,
-        "{stretch}: {reached} of {tried} points were reached"
-    );
+    measured.judge(stretch, points.len(), reached);
 }
 
 const CLIENTS_STRETCHES: [&str; 4] = ["receive", "release", "disconnect", "connect"];
@@ -210,12 +187,18 @@ fn succeeds(place: &Place, frames: &AtomicU64) {
 fn try_producer(stretch: &str, strike: fn(&Place, &mut Stepped)) {
     let place = Place::new();
     let (canceller, frames) = (Canceller::new(), AtomicU64::new(0));
-    let victim = || Stepped::start(VICTIM, &place, &format!("producer cam0 {stretch}"));
+    let victim = || {
+        Stepped::start(
+            VICTIM,
+            &place,
+            &format!("producer cam0 {stretch} 1 {EXTRA}"),
+        )
+    };
     std::thread::scope(|scope| {
         scope.spawn(|| persist(&place, &canceller, &frames));
         let _end = Cancels(&canceller);
         let measured = victim().measure();
-        let (mut reached, points) = (0, tried(&measured));
+        let (mut reached, points) = (0, measured.tried());
         for &point in &points {
             let mut victim = victim();
             reached += usize::from(victim.run_to(point));
@@ -223,7 +206,7 @@ fn try_producer(stretch: &str, strike: fn(&Place, &mut Stepped)) {
             victim.kill();
             succeeds(&place, &frames);
         }
-        judge(stretch, &measured, points.len(), reached);
+        measured.judge(stretch, points.len(), reached);
     });
     assert_eq!(place.files(), [""; 0]);
 }

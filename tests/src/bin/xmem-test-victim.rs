@@ -1,30 +1,37 @@
 //! A client or a producer that tests run instruction by instruction:
-//! `xmem-test-victim client|producer CHANNEL STRETCH`
+//! `xmem-test-victim client CHANNEL STRETCH` or
+//! `xmem-test-victim producer CHANNEL STRETCH CLIENTS EXTRA`
 //!
 //! The stretch is what stands between the two marks: of a client `connect`, `receive`, `release` or
-//! `disconnect`; of a producer `open`, `acquire`, `publish` or `close`.
+//! `disconnect`; of a producer `open`, `acquire`, `publish` or `close`. The producer waits for so
+//! many clients before its first frame, and its frames have so many bytes of extra data.
 
 use std::time::Duration;
 
 use xmem_core::{Channel, Publisher, Subscriber};
 use xmem_tests::{pattern, steps, until};
 
-/// Bytes of a producer's frames, and of their extra data.
+/// Bytes of a producer's frames.
 const SIZE: usize = 96;
-const EXTRA: usize = 16;
 /// Frames that were published before the stretch: every slot was used.
 const BEFORE: u64 = 12;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [role, channel, stretch] = &arguments[..] else {
-        panic!("a role, a channel and a stretch are needed");
-    };
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     steps::stepped();
-    match role.as_str() {
-        "client" => client(Channel::name(channel), stretch),
-        "producer" => producer(Channel::name(channel), stretch),
-        other => panic!("{other:?} is not a role"),
+    match arguments[..] {
+        ["client", channel, stretch] => client(Channel::name(channel), stretch),
+        ["producer", channel, stretch, clients, extra] => {
+            let number = |text: &str| text.parse::<usize>().expect("a number");
+            producer(
+                Channel::name(channel),
+                stretch,
+                number(clients),
+                number(extra),
+            );
+        }
+        _ => panic!("{arguments:?} is not what is needed"),
     }
 }
 
@@ -50,15 +57,15 @@ fn client(channel: Channel, stretch: &str) {
     act("disconnect", stretch, || drop(subscriber));
 }
 
-fn producer(channel: Channel, stretch: &str) {
+fn producer(channel: Channel, stretch: &str, clients: usize, extra: usize) {
     let builder = Publisher::builder(channel).slots(3).slot_size(SIZE);
     let opened = act("open", stretch, || builder.open());
     let publisher = opened.expect("nobody else has the channel");
-    let clients = publisher.wait_for_clients(1, Some(Duration::from_secs(30)));
-    clients.expect("a client comes");
+    let come = publisher.wait_for_clients(clients, Some(Duration::from_secs(30)));
+    come.expect("clients come");
     for number in 0..BEFORE {
         let mut frame = publisher.acquire(SIZE).expect("a slot");
-        pattern::fill(&mut frame, number, EXTRA).expect("a record");
+        pattern::fill(&mut frame, number, extra).expect("a record");
         frame.publish().expect("a channel");
         // Else one run would find other slots than the next.
         until("the client has seen it", || {
@@ -71,7 +78,7 @@ fn producer(channel: Channel, stretch: &str) {
     let acquired = act("acquire", stretch, || publisher.acquire(SIZE));
     let mut frame = acquired.expect("a slot");
     let published = act("publish", stretch, || {
-        pattern::fill(&mut frame, BEFORE, EXTRA).expect("a record");
+        pattern::fill(&mut frame, BEFORE, extra).expect("a record");
         frame.publish()
     });
     published.expect("a channel");

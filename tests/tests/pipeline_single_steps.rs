@@ -1,0 +1,106 @@
+//! A producer dies at every instruction of publishing and of closing: each source has the frames
+//! that were published, whole, and then does what its `on-disconnect` says.
+//!
+//! Forty points of each stretch are tried, or all of them with `make torture`.
+
+use std::time::Duration;
+
+use xmem_core::Publisher;
+use xmem_tests::pipeline::Pipeline;
+use xmem_tests::steps::Stepped;
+use xmem_tests::{Line, Place, pattern};
+
+const VICTIM: &str = env!("CARGO_BIN_EXE_xmem-test-victim");
+/// Bytes of a frame; it has no extra data, which would have to be metas.
+const SIZE: usize = 96;
+/// What the victim has published before its stretch.
+const BEFORE: usize = 12;
+
+fn client(place: &Place, on_disconnect: &str) -> Pipeline {
+    let description = format!(
+        "xmemsrc name=src channel=cam0 connection-timeout=18446744073709551615 \
+         on-disconnect={on_disconnect} ! fakesink name=out sync=false enable-last-sample=false"
+    );
+    Pipeline::start(place, &["report out.sink"], &description)
+}
+
+/// The digests of a client's buffers since a mark.
+fn digests(client: &Pipeline, from: usize) -> Vec<String> {
+    let buffers = client.buffers("out.sink");
+    let digests = buffers[from..].iter().map(|line| line.text("digest"));
+    digests.map(str::to_owned).collect()
+}
+
+/// What each frame is told as, from a producer that lives.
+fn expected(place: &Place) -> Vec<String> {
+    let publisher = Publisher::builder(place.channel("cam0"))
+        .open()
+        .expect("a channel");
+    let mut client = client(place, "eos");
+    client.change("playing");
+    publisher
+        .wait_for_clients(1, Some(Duration::from_secs(30)))
+        .expect("a client comes");
+    for number in 0..=BEFORE {
+        pattern::publish(&publisher, number as u64, SIZE, 0).expect("a frame");
+        client.until_buffers("out.sink", number + 1);
+    }
+    digests(&client, 0)
+}
+
+/// Waits for a message of a type after a mark.
+fn until_told(client: &mut Pipeline, mark: usize, kind: &str) -> Line {
+    client.until_since(mark, kind, |line| {
+        line.word == "message" && ["eos", "error"].contains(&line.text("type"))
+    })
+}
+
+/// Tries the points of a stretch.
+fn try_producer(place: &Place, expected: &[String], stretch: &str) {
+    let mut ends = [client(place, "eos"), client(place, "error")];
+    let mut persists = client(place, "reconnect");
+    persists.change("playing");
+    let mut connections = 0;
+    let mut run = |measure: &mut dyn FnMut(&mut Stepped)| {
+        let marks = [ends[0].mark(), ends[1].mark()];
+        let seen = [0, 1].map(|end| ends[end].buffers("out.sink").len());
+        for end in &mut ends {
+            end.change("playing");
+        }
+        let arguments = format!("producer cam0 {stretch} 3 0");
+        let mut victim = Stepped::start(VICTIM, place, &arguments);
+        connections += 1;
+        measure(&mut victim);
+        victim.kill();
+        for (number, kind) in ["eos", "error"].into_iter().enumerate() {
+            let end = &mut ends[number];
+            let told = until_told(end, marks[number], kind);
+            assert_eq!(told.text("type"), kind, "{told}");
+            let digests = digests(end, seen[number]);
+            assert!(digests.len() >= BEFORE, "{} frames", digests.len());
+            assert_eq!(digests, expected[..digests.len()]);
+            end.change("null");
+        }
+        persists.until_stats("src", "the next connection is waited for", |stats| {
+            stats.number("connections") == connections && stats.text("connected") == "FALSE"
+        });
+    };
+    let mut measured = None;
+    run(&mut |victim| measured = Some(victim.measure()));
+    let measured = measured.expect("it was measured");
+    let (mut reached, points) = (0, measured.tried());
+    for &point in &points {
+        run(&mut |victim| reached += usize::from(victim.run_to(point)));
+    }
+    measured.judge(stretch, points.len(), reached);
+    assert!(persists.messages().is_empty(), "{:?}", persists.messages());
+}
+
+#[test]
+fn a_source_does_as_told_when_its_producer_dies_at_any_instruction() {
+    let place = Place::new();
+    let expected = expected(&place);
+    for stretch in ["publish", "close"] {
+        try_producer(&place, &expected, stretch);
+    }
+}
