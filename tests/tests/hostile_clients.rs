@@ -2,18 +2,21 @@
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use xmem_core::{Overflow, Publisher, PublisherBuilder, PublisherEvent, Subscriber};
 use xmem_tests::random::Random;
 use xmem_tests::wire::{self, Connection};
-use xmem_tests::{Peer, Place, process, until};
+use xmem_tests::{Events, PATIENCE, Peer, Place, pattern, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// Bytes of a lease page, and where the word is that a waiting writer sleeps on.
+/// Bytes of a lease page; where the word is that a waiting writer sleeps on, and the cursor.
 const PAGE: usize = 4096;
 const PROGRESS_AT: usize = 4;
+const CURSOR_AT: usize = 8;
 
 /// A client's lease page, for its own process to write as it likes.
 struct LeasePage {
@@ -52,6 +55,10 @@ impl LeasePage {
         // SAFETY: PAGE bytes are mapped from `start`, which is the start of a page and so aligned,
         // until drop; other processes access them as atomics too.
         unsafe { std::slice::from_raw_parts(self.start.cast(), PAGE / 8) }
+    }
+
+    fn cursor(&self) -> &AtomicU64 {
+        &self.words()[CURSOR_AT / 8]
     }
 
     fn progress(&self) -> &AtomicU32 {
@@ -153,4 +160,163 @@ fn a_client_that_rings_all_the_time_is_waited_for_once() {
             honest.ask("progress", "progress").number("next") == 100
         });
     });
+}
+
+/// A producer in this process, and an honest client that receives a frame from time to time.
+struct Host {
+    place: Place,
+    publisher: Publisher,
+    honest: Subscriber,
+    next: u64,
+}
+
+impl Host {
+    fn new() -> Host {
+        Host::with(|builder| builder)
+    }
+
+    fn with(settings: impl FnOnce(PublisherBuilder) -> PublisherBuilder) -> Host {
+        let place = Place::new();
+        let builder = settings(Publisher::builder(place.channel("cam0")));
+        let publisher = builder.open().expect("a channel");
+        let connect = Subscriber::builder(place.channel("cam0")).connect();
+        let honest = connect.expect("a connection");
+        Host {
+            place,
+            publisher,
+            honest,
+            next: 0,
+        }
+    }
+
+    fn connect(&self) -> Connection {
+        Connection::open(&self.place.socket("cam0"))
+    }
+
+    fn goes_on(&mut self) {
+        pattern::publish(&self.publisher, self.next, 100, 10).expect("a frame");
+        let frame = self.honest.receive(Some(PATIENCE)).expect("a frame");
+        pattern::check(&frame).expect("a whole frame");
+        assert_eq!((frame.seq(), frame.missed()), (self.next, 0));
+        self.next += 1;
+    }
+
+    /// The reason that is given for refusing what no client may send. After that there is nothing.
+    fn answer(&mut self, hostile: &Connection, bytes: &[u8]) -> Option<String> {
+        hostile.send(bytes, &[]).expect("it is sent");
+        self.goes_on();
+        let mut reason = None;
+        while let Some(message) = hostile.receive() {
+            if message.kind == wire::BYE {
+                reason = Some(message.reason());
+            }
+        }
+        reason
+    }
+}
+
+#[test]
+fn a_hello_cut_or_grown_at_any_byte_is_refused() {
+    let mut host = Host::new();
+    let hello = wire::hello(wire::VERSION, 4);
+    for len in 1..2 * hello.len() {
+        let mut bytes = hello.clone();
+        bytes.resize(len, 0);
+        if len == hello.len() {
+            continue;
+        }
+        let reason = host.answer(&host.connect(), &bytes).expect("a reason");
+        assert!(reason.contains("bytes"), "{len} bytes: {reason}");
+        // A head that agrees with the body makes it no better.
+        if let Some(body) = bytes.get(8..) {
+            let bytes = wire::message(wire::HELLO, body);
+            assert!(host.answer(&host.connect(), &bytes).is_some(), "{len}");
+        }
+    }
+    assert_eq!(host.publisher.num_clients(), 1);
+}
+
+#[test]
+fn messages_of_every_kind_but_a_hello_are_refused() {
+    let mut host = Host::new();
+    for kind in (0..300).chain([1 << 8, 1 << 15, u16::MAX]) {
+        for len in [0, 1, 4, 8, 16, 24, 56, 64, 300] {
+            if (kind, len) == (wire::HELLO, 56) {
+                continue;
+            }
+            let bytes = wire::message(kind, &vec![0; len]);
+            let reason = host.answer(&host.connect(), &bytes);
+            assert!(reason.is_some(), "kind {kind}, {len} bytes");
+        }
+    }
+    assert_eq!(host.publisher.num_clients(), 1);
+}
+
+#[test]
+fn a_client_has_nothing_to_say_after_its_hello() {
+    let mut host = Host::new();
+    for kind in 0..20 {
+        for len in [0, 4, 24, 56, 20_000] {
+            let hostile = host.connect();
+            assert_eq!(hostile.greet(wire::VERSION, 4).kind, wire::WELCOME);
+            let bytes = wire::message(kind, &vec![7; len]);
+            let reason = host.answer(&hostile, &bytes);
+            assert!(reason.is_some(), "kind {kind}, {len} bytes");
+        }
+    }
+    until("they are gone", || host.publisher.num_clients() == 1);
+}
+
+#[test]
+fn a_flood_of_hellos_and_hang_ups_leaves_nothing() {
+    const PEERS: usize = 1000;
+    let mut host = Host::new();
+    host.goes_on();
+    let before = process::fd_count(std::process::id());
+    let hello = wire::hello(wire::VERSION, 64);
+    for number in 0..PEERS {
+        let hostile = host.connect();
+        for part in hello.chunks(1 + number % hello.len()) {
+            // It may have been hung up on already.
+            let _ = hostile.send(part, &[]);
+        }
+        if number % 50 == 0 {
+            host.goes_on();
+        }
+    }
+    until("they are gone", || host.publisher.num_clients() == 1);
+    until("nothing is left of them", || {
+        process::fd_count(std::process::id()) <= before
+    });
+    host.goes_on();
+}
+
+/// The writer waits for the cursors of its clients, where it waits.
+#[test]
+fn a_cursor_is_believed_forwards_and_as_far_as_there_are_frames() {
+    let (events, observer) = Events::new();
+    let mut host = Host::with(|builder| {
+        let timeout = Duration::from_millis(100);
+        let builder = builder.overflow(Overflow::Block { timeout });
+        // So many that the next frame takes the place of the first.
+        builder.slots(2).max_slots(10).on_event(observer)
+    });
+    let page = LeasePage::of_new_client(&host.place);
+    let mut at = |position: u64| {
+        page.cursor().store(position, Ordering::Relaxed);
+        for _ in 0..20 {
+            host.goes_on();
+        }
+        let told = events.drain().into_iter();
+        let lapsed = told.filter(|event| matches!(event, PublisherEvent::ClientLapsed(_)));
+        lapsed.count()
+    };
+    // Who is ahead of all frames is not waited for. Who asks for those after them is, once.
+    assert_eq!(at(u64::MAX), 0);
+    assert_eq!(at(0), 1);
+    // What it has passed before does not become new.
+    assert_eq!(at(7), 0);
+    // It has caught up, and may fall behind again.
+    assert_eq!(at(u64::MAX / 2), 0);
+    assert_eq!(at(7), 1);
 }
