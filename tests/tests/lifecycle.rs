@@ -1,10 +1,11 @@
 //! Producers and clients start, stop, crash and come back, in any order.
 
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use xmem_core::{Error, Publisher, Subscriber};
-use xmem_tests::{PATIENCE, Peer, Place, is_torture, pattern, process, until};
+use xmem_tests::{PATIENCE, Peer, Place, is_torture, pattern, process, until, wire};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
@@ -264,6 +265,48 @@ fn of_producers_that_start_at_once_one_wins_and_the_others_name_it() {
                 peer.end();
             }
         }
+        assert_eq!(place.files(), [""; 0]);
+    }
+}
+
+#[test]
+fn clients_that_start_together_with_their_producer_all_get_in() {
+    const CLIENTS: usize = 4;
+    let place = Place::new();
+    let rounds = match is_torture() {
+        true => 1000,
+        false => 20,
+    };
+    for round in 0..rounds {
+        // In every other round they find a dead one's socket.
+        if round % 2 == 1 {
+            drop(wire::listen(&place.socket("cam0")));
+        }
+        let (barrier, served) = (Barrier::new(CLIENTS + 1), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| {
+                    let builder = Subscriber::builder(place.channel("cam0"));
+                    barrier.wait();
+                    let client = builder.connect_timeout(Some(PATIENCE)).connect();
+                    let mut client = client.expect("a connection");
+                    for _ in 0..2 {
+                        let frame = client.receive(Some(PATIENCE)).expect("a frame");
+                        pattern::check(&frame).expect("a whole frame");
+                    }
+                    served.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            barrier.wait();
+            let builder = Publisher::builder(place.channel("cam0"));
+            let publisher = builder.open().expect("a channel");
+            let mut number = 0;
+            until("all are served", || {
+                pattern::publish(&publisher, number, 100, 0).expect("a frame");
+                number += 1;
+                served.load(Ordering::Relaxed) == CLIENTS
+            });
+        });
         assert_eq!(place.files(), [""; 0]);
     }
 }
