@@ -8,7 +8,7 @@ use xmem_core::{Canceller, Channel, Error, Frame, Result, Subscriber};
 
 use super::{Delivery, OnDisconnect};
 use crate::allocator::frame_memory;
-use crate::caps::Format;
+use crate::caps::{self, Format};
 use crate::metas;
 use crate::timestamps::Timekeeper;
 
@@ -33,7 +33,7 @@ pub(super) struct Receiver {
 /// The format of the last frame.
 struct Current {
     text: Arc<str>,
-    format: Option<Format>,
+    format: Format,
 }
 
 /// What the source counts.
@@ -169,15 +169,11 @@ impl Receiver {
         if self.format.as_ref().is_some_and(same) {
             return Ok(None);
         }
-        let caps: gst::Caps = text
-            .parse()
-            .map_err(|_| Error::Protocol("caps that do not parse".into()))?;
-        if !caps.is_fixed() {
-            return Err(Error::Protocol(format!("caps that are not fixed: {caps}")));
-        }
+        let caps = caps::from_text(text).map_err(Error::Protocol)?;
+        let format = Format::from_caps(&caps).map_err(Error::Protocol)?;
         self.format = Some(Current {
             text: text.clone(),
-            format: Format::from_caps(&caps).ok(),
+            format,
         });
         Ok(Some(caps))
     }
@@ -213,8 +209,7 @@ impl Receiver {
         let info = self
             .format
             .as_ref()
-            .and_then(|current| current.format.as_ref())
-            .and_then(|format| format.video.as_ref());
+            .and_then(|current| current.format.video.as_ref());
         if !metas::attach(content, &extra, info) {
             return Err(Error::Protocol(format!(
                 "the metas of frame {seq} do not fit it"
