@@ -117,6 +117,28 @@ fn death_is_noticed_while_a_child_of_the_client_holds_the_socket() {
 }
 
 #[test]
+fn what_a_child_of_the_client_drops_stays_the_clients() {
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
+    let mut client = client(&place, "leases=2");
+    for number in 0..2 {
+        pattern::publish(&publisher, number, 5000, 0).unwrap();
+    }
+    client.ask("hold count=2", "holding");
+    assert_eq!(client.ask("fork-and-drop", "forked").text("well"), "true");
+    // The child has connected by itself, and is gone.
+    until("the child is gone", || publisher.num_clients() == 1);
+    assert_eq!(publisher.stats().clients[0].held, 2);
+    // Larger frames are in a segment that the client has yet to be told of.
+    for number in 2..100 {
+        pattern::publish(&publisher, number, 5000 * number as usize, 0).unwrap();
+    }
+    client.ask("check-held", "heard");
+    client.ask("release count=2", "heard");
+    client.ask("receive count=1", "received");
+}
+
+#[test]
 fn a_stopped_client_disturbs_neither_producer_nor_other_clients() {
     const FRAMES: u64 = 400;
     let place = Place::new();

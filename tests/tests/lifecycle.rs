@@ -208,6 +208,24 @@ fn the_death_of_a_producer_is_noticed_while_a_child_of_it_holds_its_sockets() {
 }
 
 #[test]
+fn what_a_child_of_the_producer_closes_stays_open() {
+    let place = Place::new();
+    let mut producer = producer(&place, "");
+    let mut subscriber = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+    let forked = producer.ask("fork-and-close", "forked");
+    assert_eq!(forked.text("well"), "true");
+    producer.ask("publish count=1 size=5000", "published");
+    let frame = subscriber.receive(Some(PATIENCE)).unwrap();
+    pattern::check(&frame).unwrap();
+    // Who comes now finds it.
+    Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+}
+
+#[test]
 fn a_producer_that_finds_another_one_names_its_pid() {
     let place = Place::new();
     let first = producer(&place, "");

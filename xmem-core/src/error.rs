@@ -115,6 +115,12 @@ pub enum Error {
     /// The producer stopped in good order, without ending the stream.
     #[error("the producer stopped")]
     Stopped,
+    /// This process was forked from the one that opened the channel or connected. What that one
+    /// has stays its own: whatever the child drops is neither closed nor given back.
+    #[error(
+        "this process was forked from the one that has the channel: open or connect anew in it"
+    )]
+    Forked,
     /// The producer is gone without a word: it crashed or was killed.
     #[error("the producer is gone: {0}")]
     Disconnected(String),

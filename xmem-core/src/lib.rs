@@ -39,6 +39,8 @@
 //! - No client can slow, block or corrupt the producer or another client. With
 //!   [`Overflow::Block`], which asks for waiting, a client delays it by a bounded time once.
 //! - Nothing is left behind by a crash but the socket's file, which the next producer replaces.
+//! - A child that a process forks has no part in its channels: what it drops stays with its parent,
+//!   what it tries fails with [`Error::Forked`].
 //! - In the steady state a frame costs no page fault, no mapping, no passed descriptor, and at most
 //!   one system call on each side, none when nobody sleeps.
 //!

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
+use crate::sys::fork::Origin;
 use crate::sys::futex::{self, Event};
 use crate::sys::poll::Bell;
 
@@ -66,6 +67,8 @@ pub(crate) struct Link {
     pub(crate) bell: Bell,
     /// Set when nothing protects frames from being overwritten any more.
     broken: AtomicBool,
+    /// In a forked child nothing is given back: it is its parent's.
+    origin: Origin,
     told: Mutex<Told>,
     leases: Mutex<Leases>,
 }
@@ -80,6 +83,7 @@ impl Link {
             event: Event::default(),
             bell: Bell::new()?,
             broken: AtomicBool::new(false),
+            origin: Origin::here(),
             told: Mutex::default(),
             leases: Mutex::new(Leases {
                 free,
@@ -120,9 +124,12 @@ impl Link {
         }
     }
 
-    /// There is no subscriber any more. Says whether there are frames, which need the connection
-    /// until the last is dropped: then the bell rings.
+    /// There is no subscriber any more. Says whether nobody needs the connection any more, so that
+    /// who reads it ends; else the bell rings when the last frame is dropped.
     pub(crate) fn abandon(&self) -> bool {
+        if !self.origin.is_here() {
+            return false;
+        }
         let mut leases = self.leases();
         leases.abandoned = true;
         let unused = leases.free.len() == self.page.leases() as usize;
@@ -130,7 +137,7 @@ impl Link {
         if unused {
             self.bell.ring();
         }
-        !unused
+        unused
     }
 
     /// The connection has ended: says how, and wakes who waits.
@@ -143,6 +150,9 @@ impl Link {
 
     /// An error when no frame may be leased any more.
     pub(crate) fn check(&self) -> Result<()> {
+        if !self.origin.is_here() {
+            return Err(Error::Forked);
+        }
         match self.broken.load(Ordering::Acquire) {
             true => Err(self.told().end.as_ref().map_or(Error::Stopped, End::error)),
             false => Ok(()),
@@ -151,6 +161,9 @@ impl Link {
 
     /// Gives back the lease of a frame, after the last read of it.
     pub(crate) fn release(&self, lease: u16) {
+        if !self.origin.is_here() {
+            return;
+        }
         self.page.page().release(usize::from(lease));
         self.made_progress();
         self.return_lease(lease);
@@ -158,6 +171,9 @@ impl Link {
 
     /// Moves the cursor: frames before `position` are received or given up.
     pub(crate) fn pass(&self, position: u64) {
+        if !self.origin.is_here() {
+            return;
+        }
         self.page.page().pass(position);
         self.made_progress();
     }

@@ -314,8 +314,11 @@ impl Publisher {
     }
 
     /// Says goodbye to the clients, who can still receive what was published, and removes the
-    /// socket. Waits end with [`Error::Stopped`].
+    /// socket. Waits end with [`Error::Stopped`]. Does nothing in a forked child.
     pub fn close(&self) {
+        if self.writer.check_origin().is_err() {
+            return;
+        }
         self.writer.close();
         let thread = self
             .thread

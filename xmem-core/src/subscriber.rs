@@ -103,7 +103,7 @@ impl Subscriber {
     /// What was published before an end of stream, a stop or a crash is received first.
     ///
     /// # Errors
-    /// [`Error::TimedOut`]; [`Error::Cancelled`]; [`Error::EndOfStream`] once, then what comes
+    /// [`Error::TimedOut`]; [`Error::Cancelled`]; [`Error::Forked`]; [`Error::EndOfStream`] once, then what comes
     /// after it, if anything; [`Error::Stopped`] or [`Error::Disconnected`] when the producer is
     /// gone: connect anew; [`Error::Protocol`] when it lies.
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Frame> {
@@ -414,9 +414,9 @@ impl Drop for Subscriber {
         self.give_up_pending();
         // No writer waits for who receives no more, though frames of ours may still be held.
         self.link.pass(u64::MAX);
-        let has_frames = self.link.abandon();
+        let is_over = self.link.abandon();
         if let Some(thread) = self.thread.take()
-            && !has_frames
+            && is_over
         {
             // It never waits for the peer, so this is short.
             let _ = thread.join();

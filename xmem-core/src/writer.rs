@@ -19,6 +19,7 @@ use crate::segment::{
     INLINE_EXTRA, LeasePage, MAX_EXTRA, MAX_SLOTS, MetadataSegment, PayloadSegment, write_location,
 };
 use crate::sys::clock::{self, Deadline};
+use crate::sys::fork::Origin;
 use crate::sys::futex::{self, Event, Wait};
 use crate::sys::poll::Bell;
 
@@ -76,6 +77,7 @@ pub(crate) struct Writer {
     overflow: Overflow,
     name: String,
     observer: Option<Observer>,
+    origin: Origin,
 }
 
 impl Writer {
@@ -97,6 +99,7 @@ impl Writer {
             overflow,
             name,
             observer,
+            origin: Origin::here(),
         }))
     }
 
@@ -109,6 +112,15 @@ impl Writer {
     pub(crate) fn tell(&self, event: PublisherEvent) {
         if let Some(observer) = &self.observer {
             observer(event);
+        }
+    }
+
+    /// An error in a child that was forked off the process that opened the channel. Its lock may
+    /// never be free, and the memory behind it is its parent's to write.
+    pub(crate) fn check_origin(&self) -> Result<()> {
+        match self.origin.is_here() {
+            true => Ok(()),
+            false => Err(Error::Forked),
         }
     }
 
@@ -128,6 +140,7 @@ impl Writer {
     /// Slots have at least `slot_size` bytes from now on, and there are as many as the producer
     /// (`need`) and the clients need. Where there is no memory for that, all stays as it was.
     pub(crate) fn configure(&self, slot_size: usize, need: u32) -> Result<()> {
+        self.check_origin()?;
         let need = need.min(MAX_SLOTS);
         let growing = self.lock_growing();
         let (count, size) = {
@@ -241,6 +254,7 @@ impl Writer {
         patience: Option<Duration>,
         cancel: &Cancellation<'_>,
     ) -> Result<FrameMut> {
+        self.check_origin()?;
         // Also for a frame without bytes: a slot needs memory to exist.
         let least = len.max(1);
         if least > self.pool().slot_size() {
@@ -355,6 +369,7 @@ impl Writer {
     /// Writes `extra` where clients will find it: beside the record, or in memory of its own,
     /// which goes with the frame.
     pub(crate) fn write_extra(&self, index: SlotIndex, extra: &[u8]) -> Result<Option<Place>> {
+        self.check_origin()?;
         if extra.len() <= INLINE_EXTRA as usize {
             self.metadata.write_extra(index, extra);
             return Ok(None);
@@ -393,6 +408,9 @@ impl Writer {
 
     /// Gives back memory for extra bytes that no frame was published with.
     pub(crate) fn return_spare(&self, place: Place) {
+        if self.check_origin().is_err() {
+            return;
+        }
         self.pool().return_spare(place);
     }
 
@@ -403,6 +421,7 @@ impl Writer {
         spill: &mut Option<Place>,
         meta: &mut BufferMeta,
     ) -> Result<u64> {
+        self.check_origin()?;
         meta.flags &= !FLAGS_RESERVED;
         if spill.is_some() {
             meta.flags |= FLAG_EXTRA_SPILLED;
@@ -425,6 +444,9 @@ impl Writer {
     }
 
     pub(crate) fn let_go(&self, index: SlotIndex) {
+        if self.check_origin().is_err() {
+            return;
+        }
         let (dropped, awaited) = {
             let mut pool = self.pool();
             pool.let_go(index);
@@ -441,6 +463,7 @@ impl Writer {
     // ---- the stream
 
     pub(crate) fn set_format(&self, text: &str) -> Result<()> {
+        self.check_origin()?;
         if text.len() > MAX_FORMAT {
             return Err(Error::InvalidSetting(format!(
                 "a format of {} bytes, at most {MAX_FORMAT} can be sent",
@@ -453,6 +476,9 @@ impl Writer {
     }
 
     pub(crate) fn eos(&self) {
+        if self.check_origin().is_err() {
+            return;
+        }
         {
             let mut pool = self.pool();
             let position = pool.head();
@@ -482,6 +508,7 @@ impl Writer {
         timeout: Option<Duration>,
         cancel: &Cancellation<'_>,
     ) -> Result<()> {
+        self.check_origin()?;
         let deadline = Deadline::after(timeout);
         loop {
             let cancelled = cancel.wait()?;

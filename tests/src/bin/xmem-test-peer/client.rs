@@ -8,7 +8,7 @@ use xmem_core::{Canceller, Channel, Delivery, Error, Frame, Result, Subscriber};
 use xmem_tests::random::mix;
 use xmem_tests::{Line, pattern};
 
-use crate::usage::{fork, page_faults};
+use crate::usage::{fork, in_child, page_faults};
 use crate::{Herald, Worker};
 
 /// What both threads know.
@@ -120,6 +120,7 @@ impl Client {
             "look" => self.look(order),
             "hold" => self.hold(order),
             "run" => self.run(order),
+            "fork-and-drop" => Ok(Line::new("forked").with("well", self.fork_and_drop())),
             "cycle" => {
                 for _ in 0..order.number("count") {
                     self.connect()?;
@@ -217,6 +218,17 @@ impl Client {
             shared.held.lock().expect("no panic holds it").push(frame);
         }
         Ok(Line::new("holding"))
+    }
+
+    /// Has a child that drops all there is.
+    fn fork_and_drop(&mut self) -> bool {
+        in_child(|| {
+            let received = self.subscriber().receive(Some(Duration::ZERO));
+            let held = std::mem::take(&mut *self.shared.held.lock().expect("no panic holds it"));
+            drop(held);
+            self.subscriber = None;
+            matches!(received, Err(Error::Forked)) && self.connect().is_ok()
+        })
     }
 
     /// Receives until `halt`, connecting again whenever that can help. Checks each frame a second

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use xmem_core::{Canceller, Channel, Overflow, Publisher, Result};
+use xmem_core::{Canceller, Channel, Error, Overflow, Publisher, Result};
 use xmem_tests::{Line, pattern};
 
-use crate::usage::{fork, page_faults};
+use crate::usage::{fork, in_child, page_faults};
 use crate::{Herald, Worker};
 
 /// What both threads know.
@@ -104,6 +104,7 @@ impl Shared {
                 self.publisher.wait_for_clients(count, None)?;
                 Ok(Line::new("clients"))
             }
+            "fork-and-close" => Ok(Line::new("forked").with("well", self.fork_and_close()?)),
             "eos" => {
                 self.publisher.end_stream();
                 Ok(Line::new("ended"))
@@ -114,6 +115,18 @@ impl Shared {
             }
             other => panic!("{other:?} is not an order for a producer"),
         }
+    }
+
+    /// Has a child that publishes, ends the stream, and closes the channel, as far as it can.
+    fn fork_and_close(&self) -> Result<bool> {
+        let frame = self.publisher.acquire(1)?;
+        Ok(in_child(|| {
+            let published = frame.publish();
+            let acquired = self.publisher.acquire(1);
+            self.publisher.end_stream();
+            self.publisher.close();
+            matches!(published, Err(Error::Forked)) && matches!(acquired, Err(Error::Forked))
+        }))
     }
 
     fn publish(&self, order: &Line, next: &mut u64, count: u64) -> Result<Line> {

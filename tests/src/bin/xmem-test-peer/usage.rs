@@ -1,4 +1,4 @@
-//! What this process has used, and a child of it that uses nothing.
+//! What this process has used, and children of it.
 #![allow(unsafe_code)]
 
 use xmem_tests::Line;
@@ -29,4 +29,25 @@ pub(crate) fn fork() -> Line {
     };
     assert!(pid > 0, "fork");
     Line::new("forked").with("pid", pid)
+}
+
+/// Forks a child that does something, and waits for it: whether it says that all is well.
+pub(crate) fn in_child(act: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child of a process with several threads may call async-signal-safe functions
+    // only, says POSIX. Programs do more than that, which is what is tried here: glibc sees to its
+    // own locks, and a child that hangs nevertheless is killed by the alarm.
+    let pid = unsafe {
+        let pid = libc::fork();
+        if pid == 0 {
+            libc::alarm(20);
+            let code = i32::from(!act());
+            libc::_exit(code);
+        }
+        pid
+    };
+    assert!(pid > 0, "fork");
+    let mut status = 0;
+    // SAFETY: `status` is the only thing that the call writes to.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    waited == pid && status == 0
 }

@@ -1,0 +1,60 @@
+//! Whether this is still the process that something was made in, or a child forked off it.
+//!
+//! A child has copies of its parent's values, but shares its mappings, sockets and eventfds: what
+//! it drops or changes there would be its parent's. Nor do its parent's threads exist in it.
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::getpid;
+
+/// One of the kernel's pages, of whatever size they are.
+const LEN: usize = 4096;
+
+/// The process that something was made in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin(u32);
+
+impl Origin {
+    /// This process.
+    pub(crate) fn here() -> Origin {
+        let pid = getpid().as_raw_nonzero().get() as u32;
+        let Some(mark) = mark() else { return Origin(0) };
+        mark.store(pid, Ordering::Relaxed);
+        Origin(pid)
+    }
+
+    /// Whether this process is the one. A load, no system call.
+    pub(crate) fn is_here(self) -> bool {
+        // 0 where the kernel can't tell (before Linux 4.14): then nothing is known of children.
+        self.0 == 0 || mark().is_some_and(|mark| mark.load(Ordering::Relaxed) == self.0)
+    }
+}
+
+/// A word that the kernel makes 0 in every child: in a process it is 0 or that process's number.
+/// `None` where the kernel can't do that.
+fn mark() -> Option<&'static AtomicU32> {
+    static MARK: OnceLock<Option<&'static AtomicU32>> = OnceLock::new();
+    *MARK.get_or_init(|| {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: without MAP_FIXED the kernel chooses a range where nothing is, and without a
+        // file it holds zeroes.
+        let page = unsafe { libc::mmap(std::ptr::null_mut(), LEN, access, kind, -1, 0) };
+        if page == libc::MAP_FAILED {
+            return None;
+        }
+        // SAFETY: the range is the one just mapped, which nothing else uses yet. From here on a
+        // child finds zeroes in it, which are a valid value of the word.
+        let marked = unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) };
+        if marked != 0 {
+            // SAFETY: the range is the one just mapped, and nothing refers to it.
+            unsafe { libc::munmap(page, LEN) };
+            return None;
+        }
+        // SAFETY: the page is mapped, readable, writable and aligned, from here on for ever, also
+        // in children; all accesses to it are those of this atomic.
+        Some(unsafe { &*page.cast::<AtomicU32>() })
+    })
+}
