@@ -50,11 +50,13 @@ fn a_long_run_costs_no_more_than_a_short_one() {
     };
     let place = Place::new();
     let client = || Pipeline::play(&place, &[], CLIENT);
-    // All are there before the first frame.
     let mut healthy: Vec<Pipeline> = (0..HEALTHY).map(|_| client()).collect();
     let mut stopped = client();
-    let mut producer = Pipeline::play(&place, &[], CAMERA);
+    let mut producer = Pipeline::start(&place, &[], CAMERA);
+    // A camera has no frames before it plays: nobody comes too late for one.
+    producer.change("paused");
     producer.until_clients("sink", CLIENTS - 1);
+    producer.change("playing");
     stopped.until_stats("src", "it receives", |stats| stats.number("received") > 0);
     stopped.stop();
 
@@ -96,12 +98,10 @@ fn a_long_run_costs_no_more_than_a_short_one() {
     );
     println!("first {:?}\nsettled {settled:?}\nlast {last:?}", costs[0]);
     for cost in &costs {
-        assert_eq!(
-            (cost.fds, cost.threads),
-            (last.fds, last.threads),
-            "{costs:#?}"
-        );
+        assert_eq!(cost.fds, last.fds, "{costs:#?}");
         assert_eq!(cost.memory.shared, last.memory.shared, "{costs:#?}");
+        // GLib ends a spare thread of its own after some seconds.
+        assert!(cost.threads <= costs[0].threads, "{costs:#?}");
     }
     // A leak of 2 KiB a second would show in ten minutes. Less is the allocator's affair.
     let grown = last.memory.own.saturating_sub(settled.memory.own);
