@@ -7,6 +7,7 @@
 //! outside, [`valgrind`] from inside, [`wire`] speaks the protocol without the core, and [`wait`] is
 //! how to wait: for a condition, with a deadline, never for a time.
 
+pub mod attacks;
 pub mod events;
 pub mod line;
 pub mod pattern;

@@ -1,51 +1,19 @@
 //! A client can't write a frame: the kernel forbids it, in whatever way it tries.
-#![allow(unsafe_code)]
 
-use std::ffi::c_void;
 use std::fs::OpenOptions;
-use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-use rustix::fs::{FallocateFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate};
+use rustix::fs::{SealFlags, fcntl_add_seals, ftruncate};
 use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mprotect, munmap};
+use rustix::mm::ProtFlags;
 
+use xmem_tests::attacks::{self, Map};
 use xmem_tests::wire::{self, Connection};
 use xmem_tests::{Peer, Place, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 const SIZE: usize = 64 * 1024;
-
-/// A mapping of the first page of something, which is never touched.
-struct Map(*mut c_void);
-
-const PAGE: usize = 4096;
-
-impl Map {
-    fn new(fd: BorrowedFd<'_>, access: ProtFlags) -> Result<Map, Errno> {
-        // SAFETY: without MAP_FIXED the kernel chooses a range where nothing is.
-        unsafe { mmap(std::ptr::null_mut(), PAGE, access, MapFlags::SHARED, fd, 0) }.map(Map)
-    }
-
-    fn make_writable(&self) -> Result<(), Errno> {
-        // SAFETY: the range is a mapping of our own, and nobody has a reference into it.
-        unsafe { mprotect(self.0, PAGE, MprotectFlags::READ | MprotectFlags::WRITE) }
-    }
-
-    fn remove_pages(&self) -> Result<(), Errno> {
-        // SAFETY: as above; if it worked, the file would have a hole, and the test would fail.
-        unsafe { madvise(self.0, PAGE, Advice::LinuxRemove) }
-    }
-}
-
-impl Drop for Map {
-    fn drop(&mut self) {
-        // SAFETY: the range is a mapping of our own that nobody uses any more.
-        let _ = unsafe { munmap(self.0, PAGE) };
-    }
-}
 
 /// What a client was given: a producer that is another process, the connection, and descriptors.
 struct Victim {
@@ -105,54 +73,18 @@ impl Victim {
 
 /// Everything that can be tried on a descriptor, whatever it was opened for.
 fn cannot_be_written_through(fd: BorrowedFd<'_>, what: &str) {
-    let refused = |result: Result<(), Errno>, how: &str| {
-        assert!(result.is_err(), "{what} was changed by {how}");
-    };
-    let file = std::fs::File::from(fd.try_clone_to_owned().unwrap());
-    assert!((&file).write(b"!").is_err(), "{what}: write");
-    assert!(file.write_at(b"!", 64).is_err(), "{what}: pwrite");
-    let writable = ProtFlags::READ | ProtFlags::WRITE;
-    refused(Map::new(fd, writable).map(drop), "a writable mapping");
-    refused(Map::new(fd, ProtFlags::WRITE).map(drop), "a mapping");
-    let map = Map::new(fd, ProtFlags::READ).unwrap();
-    refused(map.make_writable(), "mprotect");
-    refused(map.remove_pages(), "MADV_REMOVE");
-    // The kernel's door for debuggers does not open shared memory either.
-    let memory = OpenOptions::new()
-        .write(true)
-        .open("/proc/self/mem")
-        .unwrap();
-    let at = map.0 as u64 + 64;
-    assert!(memory.write_at(b"!", at).is_err(), "{what}: /proc/self/mem");
-    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    refused(fallocate(fd, hole, 0, PAGE as u64), "a hole");
-    refused(fallocate(fd, FallocateFlags::ZERO_RANGE, 0, 64), "zeroes");
-    refused(
-        fallocate(fd, FallocateFlags::COLLAPSE_RANGE, 0, PAGE as u64),
-        "collapsing",
-    );
-    refused(ftruncate(fd, 0), "ftruncate to nothing");
-    refused(ftruncate(fd, 1 << 30), "ftruncate to more");
-    refused(fcntl_add_seals(fd, SealFlags::WRITE), "one seal more");
-    let (reader, writer) = rustix::pipe::pipe().unwrap();
-    rustix::io::write(&writer, &[7; 64]).unwrap();
-    let flags = rustix::pipe::SpliceFlags::empty();
-    let spliced = rustix::pipe::splice(&reader, None, fd, Some(&mut 0), 64, flags);
-    refused(spliced.map(drop), "splice");
-    let source = std::fs::File::open("/proc/self/exe").unwrap();
-    let sent = rustix::fs::sendfile(fd, &source, None, 64);
-    refused(sent.map(drop), "sendfile");
-    let copied = rustix::fs::copy_file_range(&source, Some(&mut 0), fd, Some(&mut 0), 64);
-    refused(copied.map(drop), "copy_file_range");
+    Map::new(fd, 0, ProtFlags::READ).expect("it can be read");
+    for attack in attacks::ON_CONTENT.iter().chain(attacks::ON_SIZE) {
+        let refused = attack.attempt(fd, 0).is_err();
+        assert!(refused, "{what} was changed by {}", attack.name);
+    }
 }
 
 /// The file again, opened for writing, where the kernel allows that much.
 fn reopened(path: &str) -> Option<OwnedFd> {
     let truncated = OpenOptions::new().write(true).truncate(true).open(path);
     assert!(truncated.is_err(), "{path} was truncated");
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).custom_flags(libc::O_CLOEXEC);
-    options.open(path).ok().map(OwnedFd::from)
+    attacks::reopen(path).ok()
 }
 
 #[test]
@@ -216,7 +148,7 @@ fn what_the_producer_has_open_does_not_help_either() {
 fn the_lease_page_can_be_written_and_keeps_its_size() {
     let mut victim = Victim::new();
     let page = &victim.page;
-    Map::new(page.as_fd(), ProtFlags::READ | ProtFlags::WRITE).unwrap();
+    Map::new(page, 0, ProtFlags::READ | ProtFlags::WRITE).unwrap();
     assert_eq!(ftruncate(page, 0), Err(Errno::PERM));
     assert_eq!(ftruncate(page, 1 << 20), Err(Errno::PERM));
     assert_eq!(fcntl_add_seals(page, SealFlags::WRITE), Err(Errno::PERM));
