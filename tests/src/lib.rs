@@ -16,6 +16,7 @@ pub mod pipeline;
 pub mod place;
 pub mod process;
 pub mod random;
+pub mod roles;
 pub mod steps;
 pub mod valgrind;
 pub mod wait;

@@ -4,12 +4,13 @@ use std::hint::black_box;
 use std::sync::{Mutex, PoisonError};
 
 use gst::prelude::*;
+use xmem_tests::roles::monotonic_ns;
+use xmem_tests::roles::parent::{tell, tell_error};
 
 use crate::Result;
 use crate::frame::{self, Header, Phase};
-use crate::parent::{tell, tell_error};
 use crate::pipeline;
-use crate::usage::{Usage, monotonic_ns, to_line};
+use crate::usage::{Usage, to_line};
 
 /// Runs a client until its standard input ends. The source must be named `source`.
 ///

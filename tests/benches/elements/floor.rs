@@ -18,14 +18,15 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::thread::{clock_nanosleep_absolute, futex};
 use rustix::time::{ClockId, Timespec};
+use xmem_tests::roles::monotonic_ns;
+use xmem_tests::roles::parent::{self, tell};
+use xmem_tests::roles::{Child, PATIENCE};
 
 use crate::Result;
-use crate::child::{Child, PATIENCE};
 use crate::environment::Environment;
 use crate::figures::{Column, Figures, Row, mean, percentile_us};
 use crate::frame::{self, INTERVAL_NS};
-use crate::parent::{self, tell};
-use crate::usage::{Bill, Usage, monotonic_ns, numbers, to_line};
+use crate::usage::{Bill, Usage, numbers, to_line};
 
 /// Wakes before those that count.
 const WARMUP: u32 = 15;

@@ -35,7 +35,7 @@ impl Header {
     /// Writes the header; the stamp is taken last, when nothing else remains to be done.
     pub fn stamp(frame: &mut [u8], phase: Phase) {
         frame[8..Header::LENGTH].copy_from_slice(&(phase as u64).to_ne_bytes());
-        frame[..8].copy_from_slice(&crate::usage::monotonic_ns().to_ne_bytes());
+        frame[..8].copy_from_slice(&xmem_tests::roles::monotonic_ns().to_ne_bytes());
     }
 
     /// Reads the header; `None` if that is no frame of this bench.

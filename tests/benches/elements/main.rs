@@ -38,13 +38,11 @@
 //! orders the steps over the children's standard input and reads what they report from their standard output; every
 //! wait has a deadline, and a child whose parent is gone ends by itself.
 
-mod child;
 mod client;
 mod environment;
 mod figures;
 mod floor;
 mod frame;
-mod parent;
 mod pipeline;
 mod plan;
 mod producer;
@@ -55,21 +53,19 @@ mod usage;
 
 use std::process::ExitCode;
 
+use xmem_tests::roles::parent::tell_error;
+use xmem_tests::roles::{self, Error, Result};
+
 use environment::Environment;
 use figures::{Column, Figures};
-use parent::tell_error;
 use plan::Plan;
-
-/// What goes wrong in a bench is told, not handled: text is enough.
-type Error = Box<dyn std::error::Error + Send + Sync>;
-type Result<T> = std::result::Result<T, Error>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let child = |role: Result<()>| role.inspect_err(|error| tell_error(error));
     let outcome = match words.as_slice() {
-        ["probe", elements @ ..] => child(environment::probe(elements)),
+        ["probe", elements @ ..] => child(roles::probe(elements)),
         ["producer", sink, warmup, frames] => child(producer::main(sink, warmup, frames)),
         ["client", source, frames] => child(client::main(source, frames)),
         ["waiter", memory, load, wakes] => child(floor::wait(memory, load, wakes)),

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
+use xmem_tests::roles::parent::{tell, tell_error};
 
 use crate::frame::{CAPS, Header, Phase};
-use crate::parent::{tell, tell_error};
 use crate::pipeline;
 use crate::usage::{Bill, Usage};
 use crate::{Error, Result};

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use xmem_tests::roles::{Child, PATIENCE};
+
 use crate::Result;
-use crate::child::{Child, PATIENCE};
 use crate::environment::Environment;
 use crate::figures::{Figures, Row, mean, percentile_us};
 use crate::frame::{self, INTERVAL_NS};

@@ -4,15 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rustix::time::{ClockId, clock_gettime};
-
 use crate::{Error, Result};
-
-/// `CLOCK_MONOTONIC` in ns: one clock for all processes of the machine. No system call where the kernel has a vDSO.
-pub fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
 
 /// What this process has used since it started.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! A child's end of the pipes to its parent; [`crate::child`] is the other.
+//! A child's end of the pipes to its parent; [`Child`](super::Child) is the other.
 //!
 //! A parent that is gone is no reason to panic: a child that does would leave behind what its elements have in shared
 //! memory. It hears of it by the end of its orders.

@@ -1,0 +1,167 @@
+//! What the children run with: this executable, GStreamer and its plugins, and a directory for their files.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use gst::prelude::*;
+use tempfile::TempDir;
+
+use super::Result;
+use super::child::{Child, PATIENCE};
+use super::parent::tell;
+
+/// The file name of the plugin under test.
+const PLUGIN: &str = "libgstxmem.so";
+
+/// What the children need, and what stands above the figures.
+#[derive(Debug)]
+pub struct Installation {
+    executable: PathBuf,
+    /// Sockets, traces, and a GStreamer registry of our own: the user's is neither read nor written.
+    directory: TempDir,
+    /// GST_PLUGIN_PATH of the children: the user's, else a directory with nothing but the plugin under test.
+    plugin_path: Option<PathBuf>,
+    gstreamer: String,
+    /// The plugin's file of each element that is there.
+    elements: BTreeMap<String, String>,
+}
+
+impl Installation {
+    /// Looks for these elements, with the help of a child in the role `probe`: its GStreamer is the one that will be
+    /// used. `prefix` is the directory's.
+    ///
+    /// # Errors
+    /// When there is no directory to be had, or the child does not answer.
+    pub fn discover(prefix: &str, elements: &[&str]) -> Result<Installation> {
+        let executable = std::env::current_exe()?;
+        let directory = tempfile::Builder::new().prefix(prefix).tempdir()?;
+        let plugin_path = match std::env::var_os("GST_PLUGIN_PATH") {
+            Some(path) => Some(path.into()),
+            None => plugin_directory(&executable, directory.path())?,
+        };
+        let mut installation = Installation {
+            executable,
+            directory,
+            plugin_path,
+            gstreamer: String::new(),
+            elements: BTreeMap::new(),
+        };
+        let role: Vec<&str> = std::iter::once("probe")
+            .chain(elements.iter().copied())
+            .collect();
+        let child = Child::spawn("the probe of GStreamer", installation.role(&role))?;
+        installation.gstreamer = child.report("version", PATIENCE)?;
+        for &element in elements {
+            let file = child.report(element, PATIENCE)?;
+            if !file.is_empty() {
+                installation.elements.insert(element.to_owned(), file);
+            }
+        }
+        child.end()?;
+        Ok(installation)
+    }
+
+    /// Where files of a run go; removed at the end.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// GStreamer's version, in words.
+    pub fn gstreamer(&self) -> &str {
+        &self.gstreamer
+    }
+
+    /// The plugin's file of these elements, all of one plugin.
+    ///
+    /// # Errors
+    /// The element that is missing.
+    pub fn plugin_of(
+        &self,
+        elements: &[&'static str],
+    ) -> std::result::Result<String, &'static str> {
+        let mut plugin = String::new();
+        for &element in elements {
+            plugin.clone_from(self.elements.get(element).ok_or(element)?);
+        }
+        Ok(plugin)
+    }
+
+    /// The command that runs a role of this executable.
+    pub fn role(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.executable);
+        command
+            .args(arguments)
+            .env("GST_REGISTRY", self.directory().join("registry.bin"));
+        command.envs(
+            self.plugin_path
+                .iter()
+                .map(|path| ("GST_PLUGIN_PATH", path)),
+        );
+        command
+    }
+}
+
+/// A directory with a link to the plugin that was built with this executable; `None` if it was not built.
+///
+/// Cargo leaves what it builds for `cargo bench` beside the executable, in `deps`, and what it builds for `cargo build`
+/// in the directory above: the first can't be older than the bench.
+fn plugin_directory(executable: &Path, directory: &Path) -> Result<Option<PathBuf>> {
+    let built = executable
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join(PLUGIN))
+        .find(|file| file.exists());
+    let Some(built) = built else { return Ok(None) };
+    let plugins = directory.join("plugins");
+    fs::create_dir(&plugins)?;
+    symlink(built, plugins.join(PLUGIN))?;
+    Ok(Some(plugins))
+}
+
+/// The machine, its kernel, its load, and GStreamer.
+impl fmt::Display for Installation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let cpuinfo = read("/proc/cpuinfo");
+        let model = cpuinfo
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        writeln!(
+            f,
+            "machine     {cores} cores, {}",
+            model.map_or("of an unknown model", |(_, model)| model)
+        )?;
+        writeln!(
+            f,
+            "kernel      Linux {}",
+            read("/proc/sys/kernel/osrelease").trim()
+        )?;
+        writeln!(f, "load        {}", read("/proc/loadavg").trim())?;
+        writeln!(f, "GStreamer   {}", self.gstreamer)
+    }
+}
+
+/// The role that looks: reports `version`, and for each element its name and its plugin's file, or nothing.
+///
+/// # Errors
+/// When GStreamer does not start.
+pub fn probe(elements: &[&str]) -> Result<()> {
+    gst::init()?;
+    tell("version", gst::version_string());
+    for element in elements {
+        let plugin = gst::ElementFactory::find(element).and_then(|factory| factory.plugin());
+        let file = plugin
+            .and_then(|plugin| plugin.filename())
+            .unwrap_or_default();
+        // A link of our own says less than where it leads.
+        let file = fs::canonicalize(&file).unwrap_or(file);
+        tell(element, file.display());
+    }
+    Ok(())
+}
