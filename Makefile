@@ -2,7 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo build test check torture bench doc loom install-deps deps-build deps-check deps-demo deps-test deps-bench
+.PHONY: help demo build test check torture bench compare doc loom install-deps deps-build deps-check deps-demo deps-test deps-bench \
+    deps-compare
 
 # "make INSTALL_DEPS=true ..." leaves the machine's packages alone.
 INSTALL_DEPS ?= scripts/install-deps.sh
@@ -52,6 +53,9 @@ bench: deps-bench build ## measure the core, then the elements beside shmsink an
 	cargo bench $(LOCKED) -p xmem-core
 	cargo bench $(LOCKED) -p xmem-tests --bench elements
 
+compare: deps-compare build ## do to xmem, shm and unixfd what breaks things, and print a table of what each does
+	cargo bench $(LOCKED) -p xmem-tests --bench rivals
+
 doc: deps-build ## the API documentation, in target/doc
 	cargo doc $(LOCKED) --workspace --no-deps
 
@@ -68,3 +72,5 @@ deps-test:
 	@$(INSTALL_DEPS) build lint run test
 deps-bench:
 	@$(INSTALL_DEPS) build run bench
+deps-compare:
+	@$(INSTALL_DEPS) build run

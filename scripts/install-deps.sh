@@ -34,7 +34,7 @@ add_group() {
         lint=yes
         ;;
     run)
-        # bad: shmsink and h264parse; ugly: x264enc; libav: avdec_h264
+        # bad: shmsink, unixfdsink (since 1.24) and h264parse; ugly: x264enc; libav: avdec_h264
         packages="$packages gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
             gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
         ;;

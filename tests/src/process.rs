@@ -49,6 +49,10 @@ pub struct Map {
     pub len: usize,
     /// `r--s` for shared memory that can only be read.
     pub access: String,
+    /// Where the mapping starts in what is mapped.
+    pub offset: u64,
+    /// The inode of what is mapped; 0 for memory that is no file's.
+    pub inode: u64,
     /// What is mapped.
     pub name: String,
 }
@@ -65,7 +69,10 @@ pub fn maps(pid: u32, name: &str) -> Vec<Map> {
             start,
             len: end - start,
             access: parts.next()?.to_owned(),
-            name: parts.skip(3).collect::<Vec<_>>().join(" "),
+            offset: u64::from_str_radix(parts.next()?, 16).ok()?,
+            // After the device.
+            inode: parts.nth(1)?.parse().ok()?,
+            name: parts.collect::<Vec<_>>().join(" "),
         })
     };
     maps.lines()

@@ -1,0 +1,179 @@
+//! Clients that are stopped and killed beside another one.
+
+use std::time::{Duration, Instant};
+
+use xmem_tests::roles::Result;
+
+use crate::actor::PATIENCE;
+use crate::memory::Possessions;
+use crate::sheet::Sheet;
+use crate::stage::{Stage, until_receiving};
+use crate::watch::{DISTURBED, USUAL, Watch, Watcher, watch};
+
+/// How many clients of those that are killed run at the same time.
+const AT_ONCE: usize = 4;
+/// How long a producer may take to notice what has happened to its clients.
+const NOTICE: Duration = Duration::from_secs(3);
+
+/// Nothing happens: what the machine does by itself.
+pub fn left_alone(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
+    let transport = stage.transport;
+    let mut producer = stage.producer()?;
+    let (mut client, _other) = (stage.client()?, stage.client()?);
+    let usual = watch(&mut producer, &mut client, 4 * USUAL)?;
+    sheet.add("the producer", transport, usual.producer(&usual));
+    sheet.add("a client", transport, usual.client());
+    sheet.promise(
+        transport,
+        usual.goes_on() && usual.is_served(),
+        "the stream goes by itself",
+    );
+    Ok(())
+}
+
+/// One of two clients is stopped until the producer blocks or the time is over, and then let go on. Once more without
+/// upstream's pool, where that makes a difference.
+pub fn stopped(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
+    let transport = stage.transport;
+    let usual = stop_one(stage)?;
+    sheet.add(
+        "the producer",
+        transport,
+        usual.during.producer(&usual.before),
+    );
+    sheet.add("the other client", transport, usual.during.client());
+    sheet.add("the producer's memory", transport, usual.during.growth);
+    sheet.add("after SIGCONT: that client", transport, &usual.client_after);
+    sheet.add(
+        "after SIGCONT: the producer",
+        transport,
+        &usual.producer_after,
+    );
+    sheet.promise(
+        transport,
+        usual.during.goes_on() && usual.during.is_served(),
+        "a stopped client disturbs nobody",
+    );
+    sheet.promise(
+        transport,
+        usual.after.goes_on() && usual.after.is_served(),
+        "the stream goes on after a client was stopped",
+    );
+    if let Some(element) = transport.without_pool() {
+        stage.remove_socket();
+        stage.put_before_the_sink(element);
+        let without = stop_one(stage)?;
+        let fact = format!(
+            "`{element}`: {}; after SIGCONT {}",
+            without.during.producer(&without.before),
+            without.producer_after
+        );
+        sheet.add("the producer, its sink copying", transport, fact);
+    }
+    Ok(())
+}
+
+/// What came of it when one of two clients was stopped.
+struct Stop {
+    before: Watch,
+    during: Watch,
+    client_after: String,
+    producer_after: String,
+    after: Watch,
+}
+
+fn stop_one(stage: &mut Stage<'_>) -> Result<Stop> {
+    let mut producer = stage.producer()?;
+    let (mut other, mut victim) = (stage.client()?, stage.client()?);
+    let before = watch(&mut producer, &mut other, USUAL)?;
+    victim.reset()?;
+    victim.stop();
+    let during = watch(&mut producer, &mut other, DISTURBED)?;
+
+    // As far as the stream has come for those who could follow it.
+    let end = other.figures()?.map_or(0, |figures| figures.number);
+    producer.reset()?;
+    victim.resume();
+    let served = victim.reaches(PATIENCE, |figures| figures.number >= end)?;
+    let goes_on = producer.reaches(PATIENCE, |figures| figures.frames > 0)?;
+    let missed = victim.figures()?.map_or(0, |figures| figures.missed);
+    let seconds = PATIENCE.as_secs();
+    Ok(Stop {
+        before,
+        during,
+        client_after: match served {
+            Some(time) => format!(
+                "has caught up after {} ms, {missed} missed",
+                time.as_millis()
+            ),
+            None => format!("**does not catch up** in {seconds} s"),
+        },
+        producer_after: match goes_on {
+            Some(_) => "goes on".into(),
+            None => format!("**stays blocked**, for {seconds} s at least"),
+        },
+        after: watch(&mut producer, &mut other, USUAL)?,
+    })
+}
+
+/// One client after the other is killed as soon as it has a frame, beside one that stays.
+pub fn killed(stage: &mut Stage<'_>, sheet: &mut Sheet, kills: usize) -> Result<()> {
+    let transport = stage.transport;
+    let mut producer = stage.producer()?;
+    let mut other = stage.client()?;
+    let before = watch(&mut producer, &mut other, USUAL)?;
+    // The memory that so many clients need is no loss: some are connected while others are dead and not yet gone.
+    let alone = Possessions::of(producer.pid());
+    let crowd: Result<Vec<_>> = (0..2 * AT_ONCE).map(|_| stage.start_client("")).collect();
+    let crowd: Result<Vec<_>> = crowd?.into_iter().map(until_receiving).collect();
+    drop(crowd?);
+    settle(alone, producer.pid());
+    let possessions = Possessions::of(producer.pid());
+
+    let watcher = Watcher::begin(&mut producer, &mut other)?;
+    let mut dead = 0;
+    while dead < kills {
+        let victims: Result<Vec<_>> = (0..AT_ONCE.min(kills - dead))
+            .map(|_| stage.start_client(""))
+            .collect();
+        for victim in victims? {
+            // As soon as one can't be served any more, all has been seen.
+            match until_receiving(victim) {
+                Ok(mut victim) => victim.kill(),
+                Err(_) => {
+                    let fact = format!("no client is served any more after {dead} kills");
+                    sheet.add("the producer", transport, fact);
+                    sheet.promise(transport, false, "killed clients disturb nobody");
+                    return Ok(());
+                }
+            }
+            dead += 1;
+        }
+    }
+    let during = watcher.look(&mut producer, &mut other)?;
+    sheet.add("the producer", transport, during.producer(&before));
+    sheet.add("a client that stays", transport, during.client());
+    settle(possessions, producer.pid());
+    let growth = Possessions::of(producer.pid()).since(possessions);
+    sheet.add("what the producer has more then", transport, growth);
+    let after = watch(&mut producer, &mut other, USUAL)?;
+    sheet.promise(
+        transport,
+        during.goes_on() && after.goes_on() && during.is_served() && after.is_served(),
+        "killed clients disturb nobody",
+    );
+    sheet.promise(
+        transport,
+        Possessions::of(producer.pid()).settled(possessions),
+        "killed clients leave no descriptor",
+    );
+    Ok(())
+}
+
+/// Waits until a producer has no more descriptors than it had, or will not have.
+fn settle(then: Possessions, pid: u32) {
+    let start = Instant::now();
+    while !Possessions::of(pid).settled(then) && start.elapsed() < NOTICE {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
