@@ -154,6 +154,25 @@ fn larger_frames_take_a_new_segment_and_the_old_one_goes() {
     assert_eq!((stats.segments, stats.bytes), (1, 6 << 20));
 }
 
+/// Slots start at pages, so small ones have room for more than they were made for.
+#[test]
+fn slightly_larger_frames_take_the_slots_there_are() {
+    let place = Place::new();
+    let builder = Publisher::builder(place.channel("cam0")).max_slots(4);
+    let publisher = builder.slots(3).slot_size(64).open().unwrap();
+    for size in [64, 100, 1000, 4096] {
+        publisher.acquire(size).unwrap().publish().unwrap();
+        let stats = publisher.stats();
+        assert_eq!((stats.slots, stats.segments), (3, 1), "{stats:?}");
+        assert!(stats.slot_size >= size);
+        publisher.configure(size + 1, 0).unwrap();
+        assert!(publisher.slot_size() > size);
+    }
+    let held: Vec<_> = (0..4).map(|_| publisher.acquire(5000).unwrap()).collect();
+    assert!(publisher.acquire(5000).is_err());
+    assert!(held.iter().all(|frame| frame.capacity() >= 5000));
+}
+
 #[test]
 fn a_frame_in_hand_keeps_its_segment_when_larger_ones_come() {
     let place = Place::new();

@@ -172,6 +172,16 @@ impl Pool {
         self.slots.iter().filter(|slot| slot.is_usable()).count() as u32
     }
 
+    /// Of these, slots with room for `size` bytes: they start at pages, so that is often more than
+    /// was asked for.
+    pub(crate) fn count_with_room(&self, size: usize) -> u32 {
+        let has_room = |slot: &&Slot| {
+            let place = slot.place.as_ref();
+            slot.is_usable() && place.is_some_and(|place| place.size >= size)
+        };
+        self.slots.iter().filter(has_room).count() as u32
+    }
+
     /// Bytes of all segments.
     pub(crate) fn bytes(&self) -> u64 {
         let len = |segment: &Arc<PayloadSegment>| segment.mapping.len() as u64;

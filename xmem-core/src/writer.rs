@@ -146,17 +146,17 @@ impl Writer {
         let (count, size) = {
             let pool = self.pool();
             let size = slot_size.max(pool.slot_size());
-            let have = match size > pool.slot_size() {
-                true => 0,
-                false => pool.count(),
-            };
             // The clients there are were admitted when the producer needed less, perhaps.
             let needed = pool.needed(need, 0).min(pool.limit());
-            (needed.saturating_sub(have), size)
+            (needed.saturating_sub(pool.count_with_room(size)), size)
         };
         self.make_slots(&growing, size, count)?;
         let mut pool = self.pool();
         pool.raise_need(need);
+        if count == 0 {
+            // Those there are have room for more than they were made for.
+            pool.resize(size);
+        }
         drop(pool);
         // There may be segments to announce, and others to drop.
         self.bell.ring();
