@@ -179,7 +179,7 @@ pub(crate) fn attach(
     info: Option<&VideoInfo>,
 ) -> bool {
     let mut whole = true;
-    let mut has_video = false;
+    let (mut has_video, mut has_crop) = (false, false);
     while !extra.is_empty() {
         let Some((kind, body, rest)) = split(extra) else {
             whole = false;
@@ -193,7 +193,11 @@ pub(crate) fn attach(
                 has_video = read_video(buffer, body, info).is_some();
                 has_video
             }
-            VIDEO_CROP => read_crop(buffer, body, info).is_some(),
+            // More than the first of a kind says nothing, and there may be millions of them.
+            VIDEO_CROP if !has_crop => {
+                has_crop = read_crop(buffer, body, info).is_some();
+                has_crop
+            }
             _ => true,
         };
     }
@@ -304,11 +308,16 @@ fn read_video(buffer: &mut gst::BufferRef, body: &[u8], info: &VideoInfo) -> Opt
         *align = numbers.u32()?;
     }
     let (offset, stride) = (offset.get(..planes)?, stride.get(..planes)?);
+    // A picture smaller than the caps say can't be mapped, and nobody checks before trying.
+    if width < info.width() || height < info.height() {
+        return None;
+    }
     let size = buffer.size() as u64;
     if (width, height) == (info.width(), info.height()) {
         planes_fit(size, info, offset, stride)?;
     } else {
-        let other = VideoInfo::builder(format, width, height).build().ok()?;
+        let other = VideoInfo::builder(format, width, height);
+        let other = other.interlace_mode(info.interlace_mode()).build().ok()?;
         planes_fit(size, &other, offset, stride)?;
     }
     let mut meta =
@@ -440,6 +449,65 @@ mod tests {
         assert!(!attach(small.make_mut(), &extra, Some(&info)));
         let meta = small.meta::<VideoMeta>().unwrap();
         assert_eq!(meta.stride(), info.stride());
+    }
+
+    #[test]
+    fn a_picture_smaller_than_its_caps_is_refused() {
+        let info = info(VideoFormat::Gray8, 64, 48);
+        let of_size = |width, height| {
+            let mut sent = gst::Buffer::with_size(64 * 128).unwrap();
+            let sent = sent.make_mut();
+            let flags = VideoFrameFlags::empty();
+            VideoMeta::add_full(sent, flags, info.format(), width, height, &[0], &[64]).unwrap();
+            let mut extra = Vec::new();
+            serialize(sent, &mut extra);
+            let mut received = gst::Buffer::with_size(64 * 128).unwrap();
+            attach(received.make_mut(), &extra, Some(&info))
+        };
+        assert!(of_size(64, 48));
+        assert!(of_size(64, 100));
+        assert!(!of_size(64, 47));
+        assert!(!of_size(63, 48));
+    }
+
+    #[test]
+    fn fields_that_come_alone_have_half_the_rows() {
+        gst::init().unwrap();
+        let info = VideoInfo::builder(VideoFormat::Gray8, 64, 48)
+            .interlace_mode(gst_video::VideoInterlaceMode::Alternate)
+            .build()
+            .unwrap();
+        let mut extra = Vec::new();
+        let of_height = |height| {
+            let mut sent = gst::Buffer::new();
+            let sent = sent.make_mut();
+            let flags = VideoFrameFlags::empty();
+            VideoMeta::add_full(sent, flags, info.format(), 64, height, &[0], &[64]).unwrap();
+            serialize(sent, &mut extra);
+            let mut received = gst::Buffer::with_size(64 * 32).unwrap();
+            attach(received.make_mut(), &extra, Some(&info))
+        };
+        let [as_in_caps, padded, too_high] = [48, 64, 66].map(of_height);
+        assert!(as_in_caps && padded && !too_high);
+    }
+
+    #[test]
+    fn of_many_crops_the_first_counts() {
+        let info = info(VideoFormat::Gray8, 64, 48);
+        let mut extra = Vec::new();
+        for x in 0..1_000_000u32 {
+            write(&mut extra, VIDEO_CROP, |body| {
+                for number in [x % 50, 2, 3, 4] {
+                    body.extend(number.to_le_bytes());
+                }
+            });
+        }
+        let mut received = gst::Buffer::with_size(info.size()).unwrap();
+        let received = received.make_mut();
+        assert!(attach(received, &extra, Some(&info)));
+        assert_eq!(received.iter_meta::<VideoCropMeta>().count(), 1);
+        let crop = received.meta::<VideoCropMeta>().unwrap();
+        assert_eq!(crop.rect(), (0, 2, 3, 4));
     }
 
     #[test]
