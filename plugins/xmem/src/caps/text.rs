@@ -1,0 +1,223 @@
+//! From a producer's text to caps. GStreamer's parser trusts what it reads; this text can't be.
+//! Pure.
+
+/// Most values, fields and structures of a producer's text.
+const MAX_PARTS: usize = 16_384;
+/// Most brackets that open lists, arrays and structures.
+const MAX_NESTED: usize = 64;
+/// Most bytes that are read again inside of brackets.
+const MAX_NESTED_BYTES: usize = 1 << 22;
+
+/// Most bytes of another process's text in a message for the user.
+const EXCERPT: usize = 100;
+
+/// Reads the caps that a producer in another process says its frames have.
+///
+/// # Errors
+/// What is wrong with them: they do not parse, or are not those of one stream.
+pub(crate) fn from_text(text: &str) -> Result<gst::Caps, String> {
+    let refused = |what: &str| {
+        let end = text.floor_char_boundary(EXCERPT);
+        match end == text.len() {
+            true => format!("{what}: {text:?}"),
+            false => format!("{what}: {:?}... ({} bytes)", &text[..end], text.len()),
+        }
+    };
+    check_text(text).map_err(|what| refused(&what))?;
+    let caps = text.parse::<gst::Caps>();
+    let caps = caps.map_err(|_| refused("caps that do not parse"))?;
+    match caps.is_fixed() {
+        true => Ok(caps),
+        false => Err(refused("caps that are not fixed")),
+    }
+}
+
+/// Keeps from GStreamer's parser what it can't cope with.
+///
+/// It goes into brackets by calling itself, so some 100 kB of them are more than its stack holds.
+/// Each time it looks for their end, so it reads a text as often as there are open ones. It looks
+/// through all fields before it adds another. So all that opens something is counted, within
+/// quotes too, for they can hold structures: no caps that any element makes come near.
+fn check_text(text: &str) -> Result<(), String> {
+    if text.contains('\0') {
+        return Err("caps with a zero byte".into());
+    }
+    let parts = text.bytes().filter(|byte| b",;".contains(byte)).count();
+    let nested = text.bytes().filter(|byte| b"{<[".contains(byte)).count();
+    if parts > MAX_PARTS || nested > MAX_NESTED {
+        return Err(format!("caps with {parts} parts and {nested} brackets"));
+    }
+    if nested * text.len() > MAX_NESTED_BYTES.max(text.len()) {
+        return Err(format!(
+            "caps of {} bytes with {nested} brackets",
+            text.len()
+        ));
+    }
+    let text = &without_quoted(text);
+    // It takes the name of a structure for one that is allowed.
+    if !starts_with_name(text) {
+        return Err("caps without a name".into());
+    }
+    for (at, _) in text.match_indices(';') {
+        let next = text[at + 1..].trim_start();
+        if !starts_with_name(next) && !next.is_empty() && !next.starts_with([']', '}', '>', ',']) {
+            return Err("caps with a structure without a name".into());
+        }
+    }
+    for (at, _) in text.match_indices(')') {
+        let kind = text[..at].trim_end().rsplit(['(', ' ']).next();
+        let kind = kind.unwrap_or_default().to_ascii_lowercase();
+        let value = text[at + 1..].trim_start();
+        let is_any = |of: &[&str]| of.iter().any(|end| kind.ends_with(end));
+        let is_good = if is_any(&["structure", "caps"]) {
+            // As GStreamer writes them since 1.20. What is within quotes was not looked at.
+            value.starts_with('[')
+        } else if is_any(&["buffer"]) {
+            // Where it comes to another digit, it goes on using the memory that it has freed.
+            is_hexadecimal(value)
+        } else {
+            // These hold others within quotes.
+            !is_any(&["list", "sample"])
+        };
+        if !is_good {
+            return Err(format!("caps with a {kind} that can't be read"));
+        }
+    }
+    // The inner ones first: what it can't read within brackets, it tries to read as something else.
+    for (at, _) in text.rmatch_indices('[') {
+        let kind = text[..at].trim_end().to_ascii_lowercase();
+        let value = within_brackets(&text[at + 1..]);
+        let is_good = if kind.ends_with("structure)") {
+            starts_with_name(value) && value.parse::<gst::Structure>().is_ok()
+        } else if kind.ends_with("caps)") {
+            starts_with_name(value) && value.parse::<gst::Caps>().is_ok()
+        } else {
+            // Ranges are not fixed, and it expects them to end after they start.
+            false
+        };
+        if !is_good {
+            return Err("caps with a range, or a structure that can't be read".into());
+        }
+    }
+    Ok(())
+}
+
+/// What stands before the end of the brackets that have been opened.
+fn within_brackets(text: &str) -> &str {
+    let mut depth = 1;
+    let end = text.find(|letter| {
+        depth += match letter {
+            '[' => 1,
+            ']' => -1,
+            _ => 0,
+        };
+        depth == 0
+    });
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// A text, with nothing between its quotes: there are only strings there, whatever they say.
+fn without_quoted(text: &str) -> String {
+    let mut is_quoted = false;
+    let mut is_escaped = false;
+    let mut rest = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_quoted && (is_escaped || letter != '"') {
+            is_escaped = letter == '\\' && !is_escaped;
+            continue;
+        }
+        is_quoted ^= letter == '"';
+        rest.push(letter);
+    }
+    rest
+}
+
+fn starts_with_name(text: &str) -> bool {
+    text.trim_start()
+        .starts_with(|first: char| first.is_ascii_alphabetic())
+}
+
+/// Whether a value, or each of a list, consists of hexadecimal digits.
+fn is_hexadecimal(value: &str) -> bool {
+    let mut depth = 0;
+    let mut in_kind = false;
+    for byte in value.bytes() {
+        match byte {
+            b')' if in_kind => in_kind = false,
+            _ if in_kind => {}
+            _ if byte.is_ascii_hexdigit() => {}
+            b'{' | b'<' | b'[' => depth += 1,
+            b'}' | b'>' | b']' if depth > 1 => depth -= 1,
+            b'}' | b'>' | b']' => return true,
+            b'(' => in_kind = true,
+            b',' | b';' if depth == 0 => return true,
+            b',' => {}
+            _ if byte.is_ascii_whitespace() => {}
+            _ => return false,
+        }
+    }
+    depth == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_is_no_caps_of_one_stream_is_refused_in_few_words() {
+        gst::init().unwrap();
+        assert!(from_text("video/x-raw, width=8").is_ok());
+        let long = "video/x-raw, ä=".repeat(100_000);
+        for text in ["", "!", "ANY", "a/b, c=[1,2]", "a/b\0", &long] {
+            let error = from_text(text).unwrap_err();
+            assert!(error.len() < 300, "{error}");
+        }
+    }
+
+    #[test]
+    fn text_that_would_kill_or_stop_the_parser_is_refused() {
+        gst::init().unwrap();
+        for part in ["{", "<", "[", "(structure)[a,b=", "a=1,", "a;", "{},"] {
+            let text = format!("video/x-raw,f={}", part.repeat((16 << 20) / part.len() - 8));
+            let error = from_text(&text).unwrap_err();
+            assert!(error.starts_with("caps with"), "{error}");
+        }
+        let long = "x".repeat(15 << 20);
+        let text = format!(
+            "video/x-raw,f={}\"{long}\"{}",
+            "[".repeat(60),
+            "]".repeat(60)
+        );
+        assert!(from_text(&text).unwrap_err().contains("60 brackets"));
+        let text = format!("video/x-raw,f=<\"{long}\">");
+        assert_eq!(
+            from_text(&text).unwrap().structure(0).unwrap().n_fields(),
+            1
+        );
+        assert!(from_text("a/b,c=(sample)\"x:x:x:x\"").is_err());
+        assert!(from_text("a/b,c=1\0").is_err());
+        for value in ["0g", "<00,0g>", "\"00\"", "{00,(buffer)0g}", "00.", "<00"] {
+            assert!(
+                from_text(&format!("a/b,c=(buffer){value}")).is_err(),
+                "{value}"
+            );
+        }
+        for text in [
+            "a/b,c=[1/2,1/3]",
+            "-",
+            "a/b;-",
+            "a/b,c=(structure)[-]",
+            "a/b,c=(caps)\"a\"",
+        ] {
+            assert!(from_text(text).is_err(), "{text}");
+        }
+        let text = r#"a/b,c="[1,2];-(buffer)0g\"(sample)""#;
+        assert!(from_text(text).is_ok());
+        for value in ["0a0B", "<00, 11>", "00 , d=1", "< (buffer)00, (buffer)11 >"] {
+            assert!(
+                from_text(&format!("a/b,c=(buffer){value}")).is_ok(),
+                "{value}"
+            );
+        }
+    }
+}
