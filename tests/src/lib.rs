@@ -4,9 +4,10 @@
 //! processes are [`Peer`]s: `xmem-test-peer`, which plays a producer or a client as its orders
 //! say, or any other program. What they do is agreed on in [`Line`]s of text. Frames carry a
 //! [`pattern`] that tells what each of them must hold. [`process`] looks at a process from
-//! outside, [`valgrind`] from inside, [`wire`] speaks the protocol without the core, and [`wait`] is
-//! how to wait: for a condition, with a deadline, never for a time.
+//! outside, [`valgrind`] from inside. [`wire`] speaks the protocol without the core, [`area`] is memory
+//! shared so. [`wait`] is how to wait: for a condition, with a deadline, never for a time.
 
+pub mod area;
 pub mod attacks;
 pub mod events;
 pub mod line;

@@ -74,7 +74,8 @@ pub fn listen(path: &Path) -> OwnedFd {
 
 /// Takes the next client of a producer that a test plays.
 pub fn accept(listener: &OwnedFd) -> Connection {
-    let fd = net::accept_with(listener, SocketFlags::CLOEXEC).expect("a client");
+    let accept = || net::accept_with(listener, SocketFlags::CLOEXEC);
+    let fd = rustix::io::retry_on_intr(accept).expect("a client");
     Connection::over(fd)
 }
 
@@ -83,7 +84,7 @@ impl Connection {
     pub fn open(path: &Path) -> Connection {
         let fd = socket();
         let address = SocketAddrUnix::new(path).expect("a path that fits");
-        net::connect(&fd, &address).expect("a producer");
+        rustix::io::retry_on_intr(|| net::connect(&fd, &address)).expect("a producer");
         Connection::over(fd)
     }
 
@@ -110,7 +111,8 @@ impl Connection {
             assert!(ancillary.push(SendAncillaryMessage::ScmRights(fds)));
         }
         let bytes = [IoSlice::new(bytes)];
-        net::sendmsg(&self.0, &bytes, &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+        let mut send = || net::sendmsg(&self.0, &bytes, &mut ancillary, SendFlags::NOSIGNAL);
+        rustix::io::retry_on_intr(&mut send).map(drop)
     }
 
     /// The next message; `None` when the peer has hung up.
@@ -122,11 +124,14 @@ impl Connection {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let mut into = [IoSliceMut::new(&mut bytes)];
-        let len = match net::recvmsg(&self.0, &mut into, &mut ancillary, flags) {
-            Ok(received) => received.bytes,
-            Err(Errno::CONNRESET) => 0,
-            Err(error) => panic!("no message: {error}"),
+        let len = loop {
+            let mut into = [IoSliceMut::new(&mut bytes)];
+            match net::recvmsg(&self.0, &mut into, &mut ancillary, flags) {
+                Ok(received) => break received.bytes,
+                Err(Errno::CONNRESET) => break 0,
+                Err(Errno::INTR) => {}
+                Err(error) => panic!("no message: {error}"),
+            }
         };
         let mut fds = Vec::new();
         for part in ancillary.drain() {

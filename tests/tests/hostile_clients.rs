@@ -1,12 +1,10 @@
 //! Clients that write nonsense into the only page they may write.
-#![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-
 use xmem_core::{Overflow, Publisher, PublisherBuilder, PublisherEvent, Subscriber};
+use xmem_tests::area::Area;
 use xmem_tests::random::Random;
 use xmem_tests::wire::{self, Connection};
 use xmem_tests::{Events, PATIENCE, Peer, Place, pattern, process, until};
@@ -18,60 +16,12 @@ const PAGE: usize = 4096;
 const PROGRESS_AT: usize = 4;
 const CURSOR_AT: usize = 8;
 
-/// A client's lease page, for its own process to write as it likes.
-struct LeasePage {
-    start: *mut std::ffi::c_void,
-    _connection: Connection,
-}
-
-// SAFETY: the page is only accessed through atomics, from whatever thread, and stays mapped until
-// drop.
-unsafe impl Sync for LeasePage {}
-
-impl LeasePage {
-    fn of_new_client(place: &Place) -> LeasePage {
-        let connection = Connection::open(&place.socket("cam0"));
-        let welcome = connection.greet(wire::VERSION, 4);
-        assert_eq!(welcome.kind, wire::WELCOME);
-        let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: without MAP_FIXED the kernel chooses a range where nothing is.
-        let start = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                PAGE,
-                access,
-                MapFlags::SHARED,
-                &welcome.fds[1],
-                0,
-            )
-        };
-        LeasePage {
-            start: start.unwrap(),
-            _connection: connection,
-        }
-    }
-
-    fn words(&self) -> &[AtomicU64] {
-        // SAFETY: PAGE bytes are mapped from `start`, which is the start of a page and so aligned,
-        // until drop; other processes access them as atomics too.
-        unsafe { std::slice::from_raw_parts(self.start.cast(), PAGE / 8) }
-    }
-
-    fn cursor(&self) -> &AtomicU64 {
-        &self.words()[CURSOR_AT / 8]
-    }
-
-    fn progress(&self) -> &AtomicU32 {
-        // SAFETY: as above; the offset is inside the page and a multiple of 4.
-        unsafe { &*self.start.byte_add(PROGRESS_AT).cast() }
-    }
-}
-
-impl Drop for LeasePage {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is our own, and borrows of it have ended.
-        let _ = unsafe { munmap(self.start, PAGE) };
-    }
+/// A new client's lease page, for its own process to write as it likes, and its connection.
+fn lease_page(place: &Place) -> (Area, Connection) {
+    let connection = Connection::open(&place.socket("cam0"));
+    let welcome = connection.greet(wire::VERSION, 4);
+    assert_eq!(welcome.kind, wire::WELCOME);
+    (Area::map(&welcome.fds[1], PAGE, true), connection)
 }
 
 /// Runs `harm` again and again in a thread of its own, while `test` runs.
@@ -112,7 +62,7 @@ fn garbage_in_a_lease_page_harms_nobody_else() {
     let place = Place::new();
     // Each is waited for at times, the hostile one when its page happens to say so.
     let (mut producer, mut honest) = start(&place, "block=20");
-    let page = LeasePage::of_new_client(&place);
+    let (page, _connection) = lease_page(&place);
     let mut random = Random::new();
     let before = process::maps(producer.pid(), "xmem-").len();
     let harm = || {
@@ -146,10 +96,10 @@ fn a_client_that_rings_all_the_time_is_waited_for_once() {
     const TIMEOUT_MS: u64 = 500;
     let place = Place::new();
     let (mut producer, mut honest) = start(&place, &format!("block={TIMEOUT_MS}"));
-    let page = LeasePage::of_new_client(&place);
+    let (page, _connection) = lease_page(&place);
     // It never receives a frame, and wakes the writer over and over.
     let harm = || {
-        page.progress().fetch_add(1, Ordering::Relaxed);
+        page.halves()[PROGRESS_AT / 4].fetch_add(1, Ordering::Relaxed);
     };
     meanwhile(harm, || {
         honest.ask("run", "running");
@@ -301,9 +251,9 @@ fn a_cursor_is_believed_forwards_and_as_far_as_there_are_frames() {
         // So many that the next frame takes the place of the first.
         builder.slots(2).max_slots(10).on_event(observer)
     });
-    let page = LeasePage::of_new_client(&host.place);
+    let (page, _connection) = lease_page(&host.place);
     let mut at = |position: u64| {
-        page.cursor().store(position, Ordering::Relaxed);
+        page.words()[CURSOR_AT / 8].store(position, Ordering::Relaxed);
         for _ in 0..20 {
             host.goes_on();
         }

@@ -1,5 +1,4 @@
-//! From text to caps, and from caps to the record of a frame: shape, strides and type of elements.
-//! Pure.
+//! From caps to the record of a frame: shape, strides and type of elements. Pure.
 
 use xmem_core::{BufferMeta, DType};
 
