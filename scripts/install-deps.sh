@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what xmem needs to build, run, test or be measured is there.
 #
-#     scripts/install-deps.sh [build] [lint] [run] [test] [bench]      (all, if none is named)
+#     scripts/install-deps.sh [build] [lint] [run] [test] [bench] [fuzz]      (all but fuzz, if none is named)
 #
 # On Debian and Ubuntu it installs what is missing by apt: as root, else by sudo, else it prints the line to run and
 # fails. Elsewhere it prints what pkg-config lacks. Where nothing is missing it says nothing and takes no time.
@@ -23,6 +23,7 @@ fail() {
 packages='' # Debian packages
 modules=''  # pkg-config modules, for systems that are not Debian
 lint=no     # cargo fmt and cargo clippy?
+fuzz=no     # nightly Rust and cargo fuzz?
 
 add_group() {
     case $1 in
@@ -44,8 +45,12 @@ add_group() {
     bench)
         packages="$packages strace"
         ;;
+    fuzz)
+        packages="$packages g++"
+        fuzz=yes
+        ;;
     *)
-        fail "no such group of dependencies: $1 (build, lint, run, test, bench)"
+        fail "no such group of dependencies: $1 (build, lint, run, test, bench, fuzz)"
         ;;
     esac
 }
@@ -64,6 +69,12 @@ check_rust() {
 
     [ "$lint" = no ] || { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1 ||
         fail "cargo fmt or cargo clippy is missing: 'rustup component add rustfmt clippy'"
+
+    # libFuzzer's instrumentation and the address sanitizer are of nightly Rust alone.
+    [ "$fuzz" = no ] || cargo +nightly --version >/dev/null 2>&1 ||
+        fail "nightly Rust is missing: 'rustup toolchain install nightly --profile minimal'"
+    [ "$fuzz" = no ] || cargo fuzz --version >/dev/null 2>&1 ||
+        fail "cargo fuzz is missing: 'cargo install cargo-fuzz'"
 }
 
 # --- Debian and Ubuntu -----------------------------------------------------------------------------------------------

@@ -74,6 +74,9 @@ mod dtype;
 mod error;
 #[cfg(not(loom))]
 mod frame;
+#[cfg(all(not(loom), any(test, fuzzing)))]
+#[doc(hidden)]
+pub mod fuzz;
 mod lease;
 #[cfg(not(loom))]
 mod link;

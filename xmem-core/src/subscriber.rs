@@ -333,7 +333,7 @@ impl Subscriber {
         let Some(segment) = told.segments.get(&SegmentId(meta.segment)).cloned() else {
             return Ok(Announcement::ToCome);
         };
-        if !is_inside(&segment, meta.payload_offset, meta.size) {
+        if !is_inside(segment.mapping.len(), meta.payload_offset, meta.size) {
             return Err(outside("the payload"));
         }
         let spilled = match spilled {
@@ -342,7 +342,7 @@ impl Subscriber {
                 let Some(segment) = told.segments.get(id).cloned() else {
                     return Ok(Announcement::ToCome);
                 };
-                if !is_inside(&segment, *offset, u64::from(meta.extra_len)) {
+                if !is_inside(segment.mapping.len(), *offset, u64::from(meta.extra_len)) {
                     return Err(outside("the extra bytes"));
                 }
                 let offset = *offset as usize;
@@ -381,14 +381,14 @@ impl Subscriber {
     }
 }
 
-/// Whether a range lies inside a segment.
-fn is_inside(segment: &PayloadSegment, offset: u64, len: u64) -> bool {
+/// Whether a range lies inside a segment of `room` bytes.
+pub(crate) fn is_inside(room: usize, offset: u64, len: u64) -> bool {
     let end = offset.checked_add(len);
-    end.is_some_and(|end| end <= segment.mapping.len() as u64)
+    end.is_some_and(|end| end <= room as u64)
 }
 
 /// Checks what can be checked of a record before its segment is known.
-fn check(meta: &BufferMeta, cursor: u64) -> Result<()> {
+pub(crate) fn check(meta: &BufferMeta, cursor: u64) -> Result<()> {
     meta.check()?;
     if meta.seq < cursor || meta.seq == u64::MAX {
         return Err(Error::Protocol(format!(

@@ -22,6 +22,9 @@ mod bufferpool;
 mod caps;
 mod channel;
 mod framepool;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod metas;
 mod timestamps;
 pub mod xmemsink;

@@ -1,0 +1,239 @@
+//! Whatever bytes come from another process, as a fuzzer makes them up. Each function takes some
+//! and asserts what must hold of all that passes the checks. A critical of GLib's or GStreamer's
+//! counts as a failure: it says that something was done that never may be.
+//!
+//! The targets in `fuzz/` call these, and so do the tests, on the corpora that are kept there.
+#![allow(unsafe_code)]
+
+use std::cell::RefCell;
+use std::sync::Once;
+
+use gst::glib::translate::IntoGlib;
+use gst::glib::{self, LogLevel};
+use gst_video::prelude::*;
+use gst_video::{VideoCropMeta, VideoFormat, VideoFrameRef, VideoInfo, VideoMeta};
+
+use crate::caps::{self, Format};
+use crate::metas;
+
+/// The text of a format: to caps, and to all that a client derives of them.
+pub fn caps(bytes: &[u8]) {
+    // The core lets nothing else through.
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    without_criticals(|| {
+        let Ok(caps) = caps::from_text(text) else {
+            return;
+        };
+        assert!(caps.is_fixed());
+        assert!(!caps.to_string().is_empty());
+        let Ok(format) = Format::from_caps(&caps) else {
+            return;
+        };
+        let size = 4096;
+        format.record(size, Some((0, 64)));
+        let mut buffer = gst::Buffer::with_size(size).expect("memory");
+        let buffer = buffer.make_mut();
+        assert!(metas::attach(buffer, &[], format.video.as_ref()));
+        if let Some(info) = &format.video {
+            look(buffer, info);
+        }
+    });
+}
+
+/// A frame's extra bytes: to metas, and back.
+///
+/// The number of a video format, width, height, the way of interlacing, and bytes that the frame
+/// has too few (negative) or too many, one byte each; then the extra bytes.
+pub fn metas(bytes: &[u8]) {
+    let Some((&[format, width, height, interlacing, more], extra)) = bytes.split_first_chunk()
+    else {
+        return;
+    };
+    without_criticals(|| {
+        let Some(format) =
+            VideoFormat::iter_raw().find(|known| known.into_glib() == i32::from(format))
+        else {
+            return;
+        };
+        let (width, height) = (u32::from(width) + 1, u32::from(height % 64) + 1);
+        let mode = match interlacing % 3 {
+            0 => gst_video::VideoInterlaceMode::Progressive,
+            1 => gst_video::VideoInterlaceMode::Interleaved,
+            _ => gst_video::VideoInterlaceMode::Alternate,
+        };
+        let info = VideoInfo::builder(format, width, height).interlace_mode(mode);
+        let Ok(info) = info.build() else { return };
+        let size = info.size().saturating_add_signed(isize::from(more as i8));
+
+        let mut received = guarded_buffer(size);
+        let received = received.make_mut();
+        let whole = metas::attach(received, extra, Some(&info));
+        look(received, &info);
+
+        // What was attached can be sent on.
+        let mut again = Vec::new();
+        metas::serialize(received, &mut again);
+        let mut sent = guarded_buffer(size);
+        let sent = sent.make_mut();
+        assert!(metas::attach(sent, &again, Some(&info)), "{whole}");
+        let mut once_more = Vec::new();
+        metas::serialize(sent, &mut once_more);
+        assert_eq!(again, once_more);
+    });
+}
+
+/// Reads every row of a frame, by way of GStreamer, and compares its crop with it.
+fn look(buffer: &gst::BufferRef, info: &VideoInfo) {
+    for crop in buffer.iter_meta::<VideoCropMeta>() {
+        let (x, y, width, height) = crop.rect();
+        let (most_x, most_y) = match buffer.meta::<VideoMeta>() {
+            Some(meta) => (meta.width(), meta.height()),
+            None => (info.width(), info.height()),
+        };
+        assert!(u64::from(x) + u64::from(width) <= u64::from(most_x));
+        assert!(u64::from(y) + u64::from(height) <= u64::from(most_y));
+    }
+    if buffer.meta::<VideoMeta>().is_none() {
+        return;
+    }
+    let frame = VideoFrameRef::from_buffer_ref_readable(buffer, info);
+    let frame = frame.expect("a frame with a video meta that was let through can be mapped");
+    // Of these GStreamer 1.22 reads a few bytes too many, also where they stand as it wants them.
+    if let VideoFormat::Uyvp
+    | VideoFormat::Nv1210le32
+    | VideoFormat::Nv1610le32
+    | VideoFormat::Nv1210be8l128 = frame.format()
+    {
+        return;
+    }
+    let width = frame.width() as usize;
+    // SAFETY: `frame` is mapped as long as it lives, so the structure is filled in.
+    let mapped = unsafe { &*frame.as_ptr() };
+    // SAFETY: infos of formats are GStreamer's own, and live for ever.
+    let Some(unpack) = (unsafe { (*mapped.info.finfo).unpack_func }) else {
+        return;
+    };
+    // At most four components of 16 bits a pixel; some write whole groups of them.
+    let mut row = vec![0u64; width + 64];
+    // Of fields that come alone, half as many.
+    for y in 0..frame.info().field_height() {
+        // SAFETY: planes and strides are those of the mapped frame, `y` and `width` are inside of
+        // it, and the row has room for so many pixels. Where the meta has lied, this reads outside
+        // of the buffer, which is what is looked for here.
+        unsafe {
+            unpack(
+                mapped.info.finfo,
+                gst_video::ffi::GST_VIDEO_PACK_FLAG_NONE,
+                row.as_mut_ptr().cast(),
+                mapped.data.as_ptr().cast_mut().cast(),
+                mapped.info.stride.as_ptr().cast_mut().cast(),
+                0,
+                y as i32,
+                width as i32,
+            );
+        }
+    }
+    std::hint::black_box(&row);
+}
+
+/// A buffer whose last byte is the last of a page, before one that nobody can read.
+fn guarded_buffer(size: usize) -> gst::Buffer {
+    match size {
+        0 => gst::Buffer::new(),
+        size => gst::Buffer::from_slice(Guarded::new(size)),
+    }
+}
+
+/// Memory that ends where nobody can read on.
+///
+/// Invariant, set up by `new`: `mapped` bytes are mapped at `start`, and of them the last page can't
+/// be read; `size` bytes before that are zeros that nobody writes.
+struct Guarded {
+    start: *mut libc::c_void,
+    mapped: usize,
+    size: usize,
+}
+
+// SAFETY: the memory is never written, and stays mapped until drop.
+unsafe impl Send for Guarded {}
+
+impl Guarded {
+    const PAGE: usize = 4096;
+
+    fn new(size: usize) -> Guarded {
+        let mapped = size.next_multiple_of(Guarded::PAGE) + Guarded::PAGE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: without MAP_FIXED the kernel chooses a range where nothing is.
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), mapped, libc::PROT_READ, flags, -1, 0) };
+        assert_ne!(start, libc::MAP_FAILED);
+        // SAFETY: the last page of what was mapped above, to which nothing points yet.
+        let guarded = unsafe {
+            let guard = start.byte_add(mapped - Guarded::PAGE);
+            libc::mprotect(guard, Guarded::PAGE, libc::PROT_NONE)
+        };
+        assert_eq!(guarded, 0);
+        Guarded {
+            start,
+            mapped,
+            size,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Guarded {
+    fn as_ref(&self) -> &[u8] {
+        let offset = self.mapped - Guarded::PAGE - self.size;
+        // SAFETY: by the type's invariant `size` bytes before the last page are mapped and unchanging
+        // as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start.byte_add(offset).cast(), self.size) }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is our own, and borrows of it have ended.
+        unsafe { libc::munmap(self.start, self.mapped) };
+    }
+}
+
+/// Runs something that GLib and GStreamer never may call critical.
+fn without_criticals(run: impl FnOnce()) {
+    thread_local! {
+        static CRITICALS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| {
+        gst::init().expect("GStreamer is there");
+        glib::log_set_default_handler(|domain, level, message| {
+            if matches!(level, LogLevel::Error | LogLevel::Critical) {
+                CRITICALS.with_borrow_mut(|criticals| criticals.push(message.to_owned()));
+            }
+            glib::log_default_handler(domain, level, Some(message));
+        });
+    });
+    run();
+    let criticals = CRITICALS.take();
+    assert!(criticals.is_empty(), "{criticals:?}");
+}
+
+#[cfg(test)]
+#[path = "../../../fuzz/corpus.rs"]
+mod corpus;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_of_a_format_is_critical() {
+        corpus::try_all("caps", 5_000, caps);
+    }
+
+    #[test]
+    fn no_extra_bytes_make_a_meta_that_leads_outside() {
+        corpus::try_all("metas", 5_000, metas);
+    }
+}

@@ -1,0 +1,343 @@
+//! A producer against clients that lie: on the socket, in any cut, and in all words of their lease
+//! pages, which change while it acquires and publishes.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use xmem_core::{
+    Channel, Error, Frame, FrameMut, Overflow, Published, Publisher, PublisherEvent, Subscriber,
+};
+
+use super::input::Input;
+use super::socket_path;
+use crate::area::{Area, SEALED};
+use crate::wait::PATIENCE;
+use crate::wire::{self, Connection};
+
+/// Slots at most, and clients.
+const SLOTS: u32 = 16;
+const CLIENTS: u32 = 4;
+/// Slots that there are numbers for: four times as many, while small ones go and large ones come.
+const NUMBERS: usize = 4 * SLOTS as usize;
+const LEASES_OF_HONEST: u32 = 2;
+const PAGE: usize = 4096;
+/// Where the states of the slots stand in the metadata segment, in words.
+const STATES: usize = 256 / 8;
+
+/// A producer with clients that do what the bytes say, and mostly one that is honest. It goes on
+/// publishing, hands no slot out twice, overwrites nothing that the honest one holds, has no more
+/// slots than it may, and all of them back when the clients are gone.
+///
+/// The first byte is for settings, the others are orders to producer and clients, taken in turn.
+pub fn clients(bytes: &[u8]) {
+    let started = Instant::now();
+    let mut input = Input(bytes);
+    let mut scene = Scene::open(input.byte());
+    for _ in 0..300 {
+        if input.is_empty() {
+            break;
+        }
+        scene.act(&mut input);
+        scene.check();
+    }
+    scene.end();
+    assert!(started.elapsed() < PATIENCE, "it hung");
+}
+
+/// A client that lies.
+struct Liar {
+    connection: Connection,
+    /// Its lease page and the metadata segment, and how many leases it was granted.
+    areas: Option<(Area, Area, u32)>,
+}
+
+struct Scene {
+    publisher: Publisher,
+    path: std::path::PathBuf,
+    events: Receiver<PublisherEvent>,
+    liars: Vec<Liar>,
+    /// Leases of all clients that were taken in. When those that hang up are noticed, nobody says.
+    leases: u32,
+    connected: usize,
+    held: Vec<FrameMut>,
+    published: Vec<Published>,
+    count: u64,
+    extra: usize,
+    honest: Option<Subscriber>,
+    frames: VecDeque<Frame>,
+}
+
+impl Scene {
+    fn open(settings: u8) -> Scene {
+        let path = socket_path();
+        let (sender, events) = channel();
+        let publisher = Publisher::builder(Channel::path(&path))
+            .slots(2)
+            .slot_size(64)
+            .max_slots(SLOTS)
+            .max_clients(CLIENTS)
+            .overflow(match settings & 1 {
+                0 => Overflow::DropOldest,
+                _ => Overflow::Block {
+                    timeout: Duration::from_micros(200),
+                },
+            })
+            .on_event(move |event| drop(sender.send(event)))
+            .open()
+            .expect("nobody else has the path");
+        let honest = (settings & 2 == 0).then(|| {
+            Subscriber::builder(Channel::path(&path))
+                .leases(LEASES_OF_HONEST)
+                .connect()
+                .expect("it is the first")
+        });
+        Scene {
+            leases: honest.as_ref().map_or(0, |_| LEASES_OF_HONEST),
+            connected: usize::from(honest.is_some()),
+            publisher,
+            path,
+            events,
+            liars: Vec::new(),
+            held: Vec::new(),
+            published: Vec::new(),
+            count: 0,
+            extra: 0,
+            honest,
+            frames: VecDeque::new(),
+        }
+    }
+
+    fn act(&mut self, input: &mut Input<'_>) {
+        match input.byte() % 19 {
+            0 => {
+                let mut hello = wire::hello(wire::VERSION, 1 + input.byte() as u32 % 8);
+                // Delivery, then the name.
+                hello[24] = input.byte() & 1;
+                hello[32..36].fill(input.byte());
+                self.connect(&hello, 0);
+            }
+            1 => {
+                let mut hello = wire::hello(wire::VERSION, 4);
+                let at = input.below(hello.len());
+                hello[at] = input.byte();
+                hello.truncate(1 + input.byte() as usize);
+                self.connect(&hello, input.below(8).saturating_sub(3));
+            }
+            2 => {
+                let length = input.below(80);
+                let bytes = input.bytes(length);
+                self.connect(bytes, input.below(4));
+            }
+            3 => {
+                let length = input.below(80);
+                let bytes = input.bytes(length);
+                let (_, fd) = Area::new(PAGE, SEALED);
+                let fds = vec![fd.as_fd(); input.below(4)];
+                if let Some(liar) = pick(&self.liars, input) {
+                    // It may have been hung up on.
+                    let _ = liar.connection.send(bytes, &fds);
+                }
+            }
+            4 if !self.liars.is_empty() => {
+                drop(self.liars.swap_remove(input.below(self.liars.len())));
+            }
+            5 | 6 => {
+                if let Some((page, ..)) = self.areas(input) {
+                    let at = input.below(PAGE / 8 / 2);
+                    page.words()[at].store(input.number(), Ordering::Relaxed);
+                }
+            }
+            7 | 8 => {
+                // A lease on what a slot holds, or held, without asking whether it still does.
+                if let Some((page, metadata, leases)) = self.areas(input) {
+                    let slot = input.below(NUMBERS);
+                    let state = metadata.words()[STATES + slot].load(Ordering::Relaxed);
+                    let generation = (state >> 16).wrapping_sub(u64::from(input.byte() & 3));
+                    let lease = input.below(*leases as usize);
+                    page.words()[8 + lease].store(generation << 16 | slot as u64, Ordering::SeqCst);
+                }
+            }
+            9 => {
+                if let Some((page, ..)) = self.areas(input) {
+                    page.words()[1].store(input.number(), Ordering::Relaxed);
+                    page.halves()[0].store(u32::from(input.byte()), Ordering::Relaxed);
+                    page.halves()[1].fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            10 | 11 => {
+                if let Some(frame) = self.acquire() {
+                    self.publish(frame);
+                }
+            }
+            12 => {
+                let frame = self.acquire();
+                self.held.extend(frame);
+            }
+            13 if !self.held.is_empty() => {
+                let frame = self.held.swap_remove(input.below(self.held.len()));
+                let published = self.publish(frame);
+                self.published.push(published);
+            }
+            14 if !self.held.is_empty() => {
+                drop(self.held.swap_remove(input.below(self.held.len())));
+            }
+            15 if !self.published.is_empty() => {
+                let at = input.below(self.published.len());
+                drop(self.published.swap_remove(at));
+            }
+            16 => self.receive(),
+            17 => {
+                if let Some(frame) = self.frames.pop_front() {
+                    look(&frame);
+                }
+            }
+            18 => match input.byte() % 4 {
+                0 => self.publisher.end_stream(),
+                1 => {
+                    let text = "caps ".repeat(input.below(200));
+                    self.publisher.set_format(&text).expect("a short text");
+                }
+                2 => self.extra = 16 * input.below(256),
+                _ => {
+                    let size = 64 << (input.byte() % 9);
+                    self.publisher.configure(size, 0).expect("enough memory");
+                }
+            },
+            _ => {}
+        }
+    }
+
+    fn areas(&self, input: &mut Input<'_>) -> Option<&(Area, Area, u32)> {
+        pick(&self.liars, input)?.areas.as_ref()
+    }
+
+    /// Another client, with these first words.
+    fn connect(&mut self, hello: &[u8], fds: usize) {
+        if self.liars.len() > CLIENTS as usize {
+            return;
+        }
+        let connection = Connection::open(&self.path);
+        let (_, fd) = Area::new(PAGE, SEALED);
+        connection
+            .send(hello, &vec![fd.as_fd(); fds])
+            .expect("the producer is there");
+        // Whatever it was, it is answered: with a welcome, or with a goodbye.
+        let answer = connection.receive();
+        let areas = answer
+            .filter(|answer| answer.kind == wire::WELCOME)
+            .map(|welcome| {
+                let leases = welcome.u32_at(8);
+                let metadata = Area::map(&welcome.fds[0], 256 + 8 * NUMBERS, false);
+                (Area::map(&welcome.fds[1], PAGE, true), metadata, leases)
+            });
+        if let Some((_, _, leases)) = &areas {
+            self.connected += 1;
+            self.leases += leases;
+        }
+        self.liars.push(Liar { connection, areas });
+    }
+
+    /// A slot that nobody else has; `None` where there may be no more.
+    fn acquire(&mut self) -> Option<FrameMut> {
+        let in_hand = self.held.len() + self.published.len();
+        match self.publisher.acquire(64) {
+            Ok(mut frame) => {
+                let slot = frame.slot();
+                assert!((slot as usize) < NUMBERS);
+                assert!(self.held.iter().all(|held| held.slot() != slot));
+                assert!(self.published.iter().all(|held| held.slot() != slot));
+                assert!(self.frames.iter().all(|held| held.slot() != slot));
+                // Before it is published, so that who still reads it sees it.
+                frame.payload().fill(0xee);
+                Some(frame)
+            }
+            Err(Error::Exhausted { .. }) => {
+                // What clients may hold, and one to publish, are not the producer's to take.
+                let most = in_hand as u32 + self.leases;
+                assert!(most >= SLOTS, "{in_hand} and {} of {SLOTS}", self.leases);
+                None
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    fn publish(&mut self, mut frame: FrameMut) -> Published {
+        self.count += 1;
+        frame.payload().fill(self.count as u8);
+        frame.meta_mut().pts = self.count;
+        let extra = vec![self.count as u8; self.extra];
+        frame.set_extra(&extra).expect("enough memory");
+        let published = frame.publish().expect("it is not closed");
+        assert_eq!(published.seq() + 1, self.count);
+        published
+    }
+
+    fn receive(&mut self) {
+        let Some(honest) = &mut self.honest else {
+            return;
+        };
+        match honest.receive(Some(Duration::ZERO)) {
+            Ok(frame) => {
+                look(&frame);
+                self.frames.push_back(frame);
+            }
+            Err(Error::TimedOut | Error::EndOfStream) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    fn check(&self) {
+        let stats = self.publisher.stats();
+        assert_eq!(stats.published, self.count);
+        assert!(stats.slots <= SLOTS, "{stats:?}");
+        // One each for the slots that there are numbers for, and for the extra bytes of each.
+        assert!(stats.segments <= 2 * NUMBERS, "{stats:?}");
+        assert!(stats.clients.len() <= CLIENTS as usize);
+    }
+
+    /// The clients go, and then all is the producer's own.
+    fn end(mut self) {
+        for frame in self.frames.drain(..) {
+            look(&frame);
+        }
+        drop(self.honest.take());
+        self.liars.clear();
+        let mut left = 0;
+        while left < self.connected {
+            match self.events.recv_timeout(PATIENCE) {
+                Ok(PublisherEvent::ClientDisconnected(_)) => left += 1,
+                Ok(_) => {}
+                Err(_) => panic!("{left} of {} clients have left", self.connected),
+            }
+        }
+        assert_eq!(self.publisher.num_clients(), 0);
+        self.leases = 0;
+        self.held.clear();
+        self.published.clear();
+        let slots: Vec<FrameMut> = (0..SLOTS)
+            .map(|_| self.acquire().expect("all slots have come back"))
+            .inspect(|frame| assert!(frame.capacity() >= 64))
+            .collect();
+        let mut numbers: Vec<u32> = slots.iter().map(FrameMut::slot).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), SLOTS as usize);
+        self.held = slots;
+        assert!(self.acquire().is_none(), "there are more than {SLOTS}");
+    }
+}
+
+fn pick<'a>(liars: &'a [Liar], input: &mut Input<'_>) -> Option<&'a Liar> {
+    liars.get(input.below(liars.len()))
+}
+
+/// A frame that an honest client holds is as it was published.
+fn look(frame: &Frame) {
+    let expected = frame.meta().pts as u8;
+    assert_eq!(frame.seq() + 1, frame.meta().pts);
+    assert_eq!(frame.payload().to_vec(), [expected; 64]);
+    assert!(frame.extra().iter().all(|&byte| byte == expected));
+}

@@ -1,0 +1,50 @@
+//! What a peer does, read from a fuzzer's bytes.
+
+/// Takes numbers from the front of some bytes. After their end all are 0.
+pub(super) struct Input<'a>(pub(super) &'a [u8]);
+
+impl<'a> Input<'a> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn byte(&mut self) -> u8 {
+        let Some((&byte, rest)) = self.0.split_first() else {
+            return 0;
+        };
+        self.0 = rest;
+        byte
+    }
+
+    /// One of so many, at most 256.
+    pub(super) fn below(&mut self, count: usize) -> usize {
+        usize::from(self.byte()) % count.max(1)
+    }
+
+    /// So many bytes, fewer at the end.
+    pub(super) fn bytes(&mut self, count: usize) -> &'a [u8] {
+        let (bytes, rest) = self.0.split_at(count.min(self.0.len()));
+        self.0 = rest;
+        bytes
+    }
+
+    /// A number of which one byte says whether it is a small one, one close to 2^64 or to 2^32, a
+    /// power of two less a few, or any.
+    pub(super) fn number(&mut self) -> u64 {
+        match self.byte() {
+            0xfc => u64::MAX - u64::from(self.byte()),
+            0xfd => u64::from(u32::MAX - u32::from(self.byte())),
+            0xfe => {
+                let power = 1u64 << (self.byte() % 64);
+                power.wrapping_sub(u64::from(self.byte() % 4))
+            }
+            0xff => {
+                let mut word = [0; 8];
+                let bytes = self.bytes(8);
+                word[..bytes.len()].copy_from_slice(bytes);
+                u64::from_le_bytes(word)
+            }
+            small => u64::from(small),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Peers that lie all the way, as a fuzzer makes them up: each function takes what one does, and
+//! asserts what holds for who has to do with it.
+//!
+//! The targets in `fuzz/` call these, and so do the tests, on the corpora that are kept there.
+
+use std::cell::RefCell;
+
+use crate::Place;
+
+mod client;
+mod input;
+mod producer;
+
+pub use client::clients;
+pub use producer::producer;
+
+/// A path for a socket that no other run has.
+fn socket_path() -> std::path::PathBuf {
+    thread_local! {
+        static PLACE: RefCell<(Place, u64)> = RefCell::new((Place::new(), 0));
+    }
+    PLACE.with_borrow_mut(|(place, count)| {
+        *count += 1;
+        place.socket(&format!("{count}"))
+    })
+}

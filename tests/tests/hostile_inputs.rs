@@ -1,0 +1,17 @@
+//! Peers that do what nobody has thought of: those that a fuzzer has found worth keeping, and others
+//! made of them.
+
+use xmem_tests::hostile;
+
+#[path = "../../fuzz/corpus.rs"]
+mod corpus;
+
+#[test]
+fn a_client_ends_with_a_frame_or_an_error_whatever_the_producer_says() {
+    corpus::try_all("producer", 500, hostile::producer);
+}
+
+#[test]
+fn a_producer_goes_on_whatever_its_clients_say() {
+    corpus::try_all("client", 500, hostile::clients);
+}
