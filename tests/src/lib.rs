@@ -4,14 +4,15 @@
 //! processes are [`Peer`]s: `xmem-test-peer`, which plays a producer or a client as its orders
 //! say, or any other program. What they do is agreed on in [`Line`]s of text. Frames carry a
 //! [`pattern`] that tells what each of them must hold. [`process`] looks at a process from
-//! outside, [`valgrind`] from inside. [`wire`] speaks the protocol without the core, [`area`] is memory
-//! shared so, and [`hostile`] are peers that lie in both. [`wait`] is how to wait: for a condition,
-//! with a deadline, never for a time.
+//! outside, [`valgrind`] from inside, and [`limits`] leaves it less than it wants. [`wire`] speaks the
+//! protocol without the core, [`area`] is memory shared so, and [`hostile`] are peers that lie in
+//! both. [`wait`] is how to wait: for a condition, with a deadline, never for a time.
 
 pub mod area;
 pub mod attacks;
 pub mod events;
 pub mod hostile;
+pub mod limits;
 pub mod line;
 pub mod pattern;
 pub mod peer;

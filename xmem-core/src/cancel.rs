@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::sys::futex::{Event, Wait};
+use crate::sys::clock::Deadline;
+use crate::sys::futex::{self, Event, Wait};
 use crate::sys::poll::Bell;
 
 /// Ends every wait that was started with it, at once and from any thread: what a state change or
@@ -111,6 +113,21 @@ impl Cancellation<'_> {
     pub(crate) fn wait(&self) -> Result<Wait> {
         self.check()?;
         Ok(self.canceller.0.event.since(self.seen))
+    }
+
+    /// Waits so long.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if the operation has to end.
+    pub fn pause(&self, time: Duration) -> Result<()> {
+        let until = Deadline::after(Some(time));
+        while !until.has_passed() {
+            match futex::wait_any(&[self.wait()?], until) {
+                Ok(()) | Err(Error::TimedOut) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.check()
     }
 
     /// What rings, for `poll`, when the operation has to end. An error if it has to already.

@@ -89,8 +89,18 @@ impl Channel {
                 .create(directory)
             {
                 Ok(()) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::AlreadyExists | ErrorKind::NotADirectory
+                    ) =>
+                {
+                    return Err(bad_path(directory, "not a directory"));
+                }
                 Err(error) => {
-                    return Err(bad_path(directory, format!("can't be made: {error}")));
+                    return Err(Error::path(directory, "making the runtime directory")(
+                        error,
+                    ));
                 }
             }
             check_directory(directory)?;
@@ -136,7 +146,7 @@ fn directory(path: &Path) -> &Path {
 
 /// Others must not be able to put a socket of theirs where clients look for ours.
 fn check_directory(path: &Path) -> Result<()> {
-    let found = fs::symlink_metadata(path).map_err(|error| bad_path(path, error.to_string()))?;
+    let found = fs::symlink_metadata(path).map_err(Error::path(path, "looking at it"))?;
     let uid = rustix::process::geteuid().as_raw();
     if !found.is_dir() {
         return Err(bad_path(path, "not a directory"));
@@ -203,16 +213,15 @@ impl Listener {
     pub(crate) fn new(channel: &Channel, perms: u32) -> Result<Listener> {
         let path = channel.prepare()?;
         let temporary = temporary_name(&path);
-        let fd = socket::bind(&temporary)
-            .map_err(|errno| bad_path(&path, format!("can't make a socket here: {errno}")))?;
-        let prepared = (|| {
+        let fd = socket::bind(&temporary).map_err(Error::path(&path, "making a socket there"))?;
+        let prepared: std::io::Result<_> = (|| {
             fs::set_permissions(&temporary, fs::Permissions::from_mode(perms))?;
             socket::listen(&fd)?;
             file_id(&temporary)
         })();
         let result = match prepared {
             Ok(file) => claim(&path, &temporary).map(|()| file),
-            Err(error) => Err(bad_path(&path, error.to_string())),
+            Err(error) => Err(Error::path(&path, "making a socket there")(error)),
         };
         // Gone already where it was renamed.
         let _ = fs::remove_file(&temporary);
@@ -252,10 +261,10 @@ fn claim(path: &Path, temporary: &Path) -> Result<()> {
         match fs::hard_link(temporary, path) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(bad_path(path, error.to_string())),
+            Err(error) => return Err(Error::path(path, "naming the socket")(error)),
         }
-        let lock = fs::File::open(directory(path))
-            .map_err(|error| bad_path(directory(path), error.to_string()))?;
+        let lock =
+            fs::File::open(directory(path)).map_err(Error::path(directory(path), "opening it"))?;
         let mut watch = None;
         let mut locked = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
         if !locked {
@@ -270,7 +279,8 @@ fn claim(path: &Path, temporary: &Path) -> Result<()> {
                 Owner::Missing => continue,
                 Owner::Dead => {}
             }
-            return fs::rename(temporary, path).map_err(|error| bad_path(path, error.to_string()));
+            return fs::rename(temporary, path)
+                .map_err(Error::path(path, "replacing a dead producer's socket"));
         }
         // Somebody else is replacing a dead socket in this directory: we'll see a new name.
         if let Owner::Alive(pid) = owner(path)? {
@@ -313,7 +323,7 @@ enum Owner {
 fn owner(path: &Path) -> Result<Owner> {
     match socket::connect(path, CONNECT_SLICE) {
         // A child that the owner forked may have kept its socket open.
-        Ok(fd) if pidfd::peer_has_exited(&fd) => Ok(Owner::Dead),
+        Ok(fd) if pidfd::peer_has_exited(&fd)? => Ok(Owner::Dead),
         Ok(fd) => Ok(Owner::Alive(pidfd::peer_credentials(&fd).pid)),
         // Somebody listens, and does not accept.
         Err(Errno::AGAIN) => Ok(Owner::Alive(0)),
@@ -322,7 +332,7 @@ fn owner(path: &Path) -> Result<Owner> {
         // Should it be gone by now, replacing it is as good.
         Err(Errno::CONNREFUSED) => Ok(Owner::Dead),
         Err(Errno::PROTOTYPE) => Err(bad_path(path, "is the socket of another program")),
-        Err(errno) => Err(bad_path(path, errno.to_string())),
+        Err(errno) => Err(Error::path(path, "asking whose it is")(errno)),
     }
 }
 
@@ -363,7 +373,7 @@ pub(crate) fn connect(
     let mut watching: Option<Watching> = None;
     loop {
         match socket::connect(&path, CONNECT_SLICE) {
-            Ok(fd) if !pidfd::peer_has_exited(&fd) => return Ok(fd),
+            Ok(fd) if !pidfd::peer_has_exited(&fd)? => return Ok(fd),
             // The backlog is full: the wait has ended, or is over.
             Err(Errno::AGAIN) => {
                 cancel.check()?;

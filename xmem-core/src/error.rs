@@ -1,7 +1,9 @@
 //! The one error type of the crate.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
 
 use crate::dtype::DType;
 
@@ -19,6 +21,16 @@ pub enum Error {
     SharedMemory {
         /// What was being done.
         what: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The system has no more of something that was asked for. It may have later.
+    #[error("{what}: {resource}")]
+    ResourceExhausted {
+        /// What was being done.
+        what: String,
+        /// What is missing, and what helps.
+        resource: Resource,
         /// The system's answer.
         source: io::Error,
     },
@@ -126,6 +138,53 @@ pub enum Error {
     Disconnected(String),
 }
 
+/// What the system can run out of. Its text says which limit that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Resource {
+    /// Memory, or addresses for it.
+    #[error(
+        "not enough memory, on this machine, in the control group or under RLIMIT_AS (ulimit -v): \
+         allow more, or need less with smaller frames, max-leases or max-buffers"
+    )]
+    Memory,
+    /// Bytes of one file, which shared memory counts as.
+    #[error("larger than a file may be (RLIMIT_FSIZE): raise the limit (ulimit -f)")]
+    FileSize,
+    /// Descriptors of this process.
+    #[error("too many open files (RLIMIT_NOFILE): raise the limit (ulimit -n)")]
+    Descriptors,
+    /// Open files of the machine.
+    #[error("too many open files on this machine: raise the limit (sysctl fs.file-max)")]
+    OpenFiles,
+    /// Threads of this user, or of the control group.
+    #[error(
+        "too many threads (RLIMIT_NPROC, or the control group's pids.max): raise the limit \
+         (ulimit -u)"
+    )]
+    Threads,
+    /// Room, or names, on a file system.
+    #[error(
+        "the file system is full, or has no inode left: make room, or choose another directory \
+         with XMEM_RUNTIME_DIR or socket-path"
+    )]
+    Space,
+}
+
+impl Resource {
+    /// What an answer of the system says is missing, if it says so.
+    fn missing(answer: &io::Error) -> Option<Resource> {
+        match Errno::from_io_error(answer)? {
+            Errno::NOMEM | Errno::NOBUFS => Some(Resource::Memory),
+            Errno::FBIG => Some(Resource::FileSize),
+            Errno::MFILE => Some(Resource::Descriptors),
+            Errno::NFILE => Some(Resource::OpenFiles),
+            Errno::NOSPC | Errno::DQUOT => Some(Resource::Space),
+            _ => None,
+        }
+    }
+}
+
 /// How long was waited, where it was.
 fn within(waited: std::time::Duration) -> String {
     match waited.is_zero() {
@@ -137,11 +196,13 @@ fn within(waited: std::time::Duration) -> String {
 impl Error {
     /// Whether connecting again can help.
     ///
-    /// True where a producer is missing, stopped, crashed or full; false where the same attempt
-    /// would fail the same way: a wrong path or setting, a missing permission, another version.
+    /// True where a producer is missing, stopped, crashed or full, or the system has no more of
+    /// something; false where the same attempt would fail the same way: a wrong path or setting, a
+    /// missing permission, another version.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::NoProducer { .. }
+            | Error::ResourceExhausted { .. }
             | Error::TimedOut
             | Error::Stopped
             | Error::Disconnected(_) => true,
@@ -150,17 +211,80 @@ impl Error {
         }
     }
 
-    pub(crate) fn memory(what: &'static str) -> impl FnOnce(rustix::io::Errno) -> Error {
-        move |errno| Error::SharedMemory {
-            what,
-            source: errno.into(),
+    /// The error of a call that makes, maps or checks shared memory.
+    pub(crate) fn memory<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Error {
+        move |answer| {
+            let source = answer.into();
+            match Resource::missing(&source) {
+                // Memory of the machine has no file system that could be full.
+                Some(Resource::Space) => Error::exhausted(what, Resource::Memory, source),
+                Some(resource) => Error::exhausted(what, resource, source),
+                None => Error::SharedMemory { what, source },
+            }
         }
     }
 
-    pub(crate) fn socket(what: impl Into<String>) -> impl FnOnce(rustix::io::Errno) -> Error {
-        move |errno| Error::Socket {
+    /// The error of any other call.
+    pub(crate) fn socket<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Error {
+        move |answer| {
+            let (what, source) = (what.into(), answer.into());
+            match Resource::missing(&source) {
+                Some(resource) => Error::exhausted(what, resource, source),
+                None => Error::Socket { what, source },
+            }
+        }
+    }
+
+    /// The error of a call that starts a thread.
+    pub(crate) fn thread(source: io::Error) -> Error {
+        let what = "starting the control thread";
+        match Errno::from_io_error(&source) {
+            Some(Errno::AGAIN) => Error::exhausted(what, Resource::Threads, source),
+            _ => Error::socket(what)(source),
+        }
+    }
+
+    /// The error of a call on a path: it can't be used, unless something has run out.
+    pub(crate) fn path<E: Into<io::Error>>(path: &Path, doing: &str) -> impl FnOnce(E) -> Error {
+        move |answer| {
+            let source = answer.into();
+            if let Some(resource) = Resource::missing(&source) {
+                let what = format!("{}: {doing}", path.display());
+                return Error::exhausted(what, resource, source);
+            }
+            let advice = match Errno::from_io_error(&source) {
+                Some(Errno::ROFS | Errno::ACCESS | Errno::PERM) => {
+                    ": make it writable, or choose another directory with XMEM_RUNTIME_DIR or \
+                     socket-path"
+                }
+                _ => "",
+            };
+            Error::BadPath {
+                path: path.into(),
+                reason: format!("{doing}: {source}{advice}"),
+            }
+        }
+    }
+
+    pub(crate) fn exhausted(
+        what: impl Into<String>,
+        resource: Resource,
+        source: io::Error,
+    ) -> Error {
+        Error::ResourceExhausted {
             what: what.into(),
-            source: errno.into(),
+            resource,
+            source,
+        }
+    }
+
+    /// Says of what has run out what it was wanted for.
+    pub(crate) fn doing(self, doing: impl FnOnce() -> String) -> Error {
+        match self {
+            Error::ResourceExhausted {
+                resource, source, ..
+            } => Error::exhausted(doing(), resource, source),
+            other => other,
         }
     }
 }

@@ -88,7 +88,7 @@ impl FrameMut {
     /// Sets variable data that goes with the frame, serialized metas for example.
     ///
     /// # Errors
-    /// [`Error::SharedMemory`] where there is no memory for it, [`Error::InvalidSetting`] for more
+    /// [`Error::ResourceExhausted`] where there is no memory for it, [`Error::InvalidSetting`] for more
     /// than 64 MiB.
     pub fn set_extra(&mut self, extra: &[u8]) -> Result<()> {
         self.return_spill();

@@ -105,7 +105,7 @@ pub use self::{
     channel::Channel,
     clients::ClientId,
     dtype::{AccessMode, DType, Element, MAX_NDIM, StorageType},
-    error::{Error, Result},
+    error::{Error, Resource, Result},
     frame::{Frame, FrameMut, Published, Unpublished},
     message::Delivery,
     meta::{BufferMeta, NONE},

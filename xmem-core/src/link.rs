@@ -1,11 +1,12 @@
 //! Floor 3: what a client's frames, its receiving thread and its control thread share.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Resource, Result};
 use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
 use crate::sys::fork::Origin;
 use crate::sys::futex::{self, Event};
@@ -22,6 +23,8 @@ pub(crate) enum End {
     Dropped(String),
     /// The producer broke the protocol.
     Broken(String),
+    /// This process had no room for what the producer has told: what, and the system's answer.
+    Lacking(String, Resource, i32),
 }
 
 impl End {
@@ -30,6 +33,10 @@ impl End {
             End::Stopped => Error::Stopped,
             End::Gone(what) | End::Dropped(what) => Error::Disconnected(what.clone()),
             End::Broken(what) => Error::Protocol(what.clone()),
+            End::Lacking(what, resource, answer) => {
+                let answer = io::Error::from_raw_os_error(*answer);
+                Error::exhausted(what, *resource, answer)
+            }
         }
     }
 }
@@ -142,7 +149,7 @@ impl Link {
 
     /// The connection has ended: says how, and wakes who waits.
     pub(crate) fn finish(&self, end: End) {
-        let broken = matches!(end, End::Dropped(_) | End::Broken(_));
+        let broken = matches!(end, End::Dropped(_) | End::Broken(_) | End::Lacking(..));
         self.told().end = Some(end);
         self.broken.store(broken, Ordering::Release);
         self.event.signal();

@@ -378,9 +378,9 @@ fn exact<T: FromBytes + FromZeros>(bytes: &[u8], name: &str) -> Result<T> {
 }
 
 /// The text of a message or of a format.
-pub(crate) fn utf8(bytes: &[u8]) -> Result<String> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.to_owned()),
+pub(crate) fn utf8(bytes: impl Into<Vec<u8>>) -> Result<String> {
+    match String::from_utf8(bytes.into()) {
+        Ok(text) => Ok(text),
         Err(_) => Err(Error::Protocol("text that is not UTF-8".into())),
     }
 }

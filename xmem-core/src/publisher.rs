@@ -98,7 +98,8 @@ impl PublisherBuilder {
     ///
     /// # Errors
     /// [`Error::InUse`] when another live producer has the channel, [`Error::BadPath`] where its
-    /// socket can't be, [`Error::SharedMemory`] without memory, [`Error::InvalidSetting`].
+    /// socket can't be, [`Error::ResourceExhausted`] without memory, descriptors or room for the
+    /// socket, [`Error::InvalidSetting`].
     pub fn open(self) -> Result<Publisher> {
         if !(1..=MAX_CLIENTS).contains(&self.max_clients) {
             return Err(Error::InvalidSetting(format!(
@@ -140,10 +141,7 @@ impl PublisherBuilder {
         let thread = std::thread::Builder::new()
             .name("xmem-control".into())
             .spawn(move || control.run())
-            .map_err(|source| Error::Socket {
-                what: "starting the control thread".into(),
-                source,
-            })?;
+            .map_err(Error::thread)?;
         Ok(Publisher {
             writer,
             canceller,
@@ -197,7 +195,7 @@ impl Publisher {
     /// last lease on them.
     ///
     /// # Errors
-    /// [`Error::SharedMemory`] where there is not enough memory.
+    /// [`Error::ResourceExhausted`] where there is not enough memory.
     pub fn configure(&self, slot_size: usize, slots: u32) -> Result<()> {
         self.writer.configure(slot_size, slots)
     }
@@ -214,7 +212,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`Error::Exhausted`], [`Error::Cancelled`], [`Error::Stopped`] after `close`,
-    /// [`Error::SharedMemory`] where there is no memory for larger or more slots.
+    /// [`Error::ResourceExhausted`] where there is no memory for larger or more slots.
     pub fn acquire(&self, len: usize) -> Result<FrameMut> {
         self.writer
             .acquire(len, Some(Duration::ZERO), &self.canceller.begin()?)

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
+use rustix::io::Errno;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::dtype::AccessMode;
@@ -254,16 +255,14 @@ impl PayloadSegment {
     /// they are apart: each starts at a page, which suits every video alignment.
     ///
     /// # Errors
-    /// [`Error::SharedMemory`] where there is not enough memory.
+    /// [`Error::ResourceExhausted`] where there is not enough memory.
     pub(crate) fn create(
         id: SegmentId,
         slot_size: usize,
         count: usize,
     ) -> Result<(Arc<PayloadSegment>, usize)> {
-        let too_large = || Error::SharedMemory {
-            what: "the size of a segment",
-            source: std::io::ErrorKind::OutOfMemory.into(),
-        };
+        let doing = || format!("making {count} slots of {slot_size} bytes");
+        let too_large = || Error::memory("")(Errno::NOMEM).doing(doing);
         let stride = slot_size
             .max(1)
             .checked_next_multiple_of(PAGE)
@@ -272,12 +271,13 @@ impl PayloadSegment {
             .checked_mul(count)
             .filter(|&len| len <= isize::MAX as usize)
             .ok_or_else(too_large)?;
-        let (fd, mapping) = memfd::create("xmem-payload", len, memfd::producer_seals())?;
+        let (fd, mapping) = memfd::create("xmem-payload", len, memfd::producer_seals())
+            .map_err(|error| error.doing(doing))?;
         let segment = PayloadSegment {
             id,
             kind: SegmentKind::Memfd,
             mapping,
-            fd: Some(memfd::reopen_read_only(fd)?),
+            fd: Some(memfd::reopen_read_only(fd).map_err(|error| error.doing(doing))?),
         };
         Ok((Arc::new(segment), stride))
     }

@@ -8,6 +8,7 @@
 //! - `bufferpool`: lets upstream write straight into slots;
 //! - `framepool`: the buffers of received frames;
 //! - `allocator`: the `GstMemory` of a slot and of a received frame;
+//! - `errors`: what the bus calls an error of the core;
 //! - `caps`, `metas`, `timestamps`: from GStreamer's words to the record of a frame and back.
 
 // `plugin_define!` makes public items without docs.
@@ -21,6 +22,7 @@ mod allocator;
 mod bufferpool;
 mod caps;
 mod channel;
+mod errors;
 mod framepool;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -159,7 +159,8 @@ impl Control {
         if received.len == 0 {
             return false;
         }
-        let message = if received.truncated || !received.fds.is_empty() {
+        let with_fds = received.lost_fds || !received.fds.is_empty();
+        let message = if received.truncated || with_fds {
             Err(Error::Protocol(
                 "a message with descriptors, or too long".into(),
             ))
@@ -183,14 +184,13 @@ impl Control {
         match self.admit(number, hello) {
             Ok(id) => self.writer.tell(PublisherEvent::ClientConnected(id)),
             Err(error) => {
-                let full = error.is_retryable() || matches!(error, Error::SharedMemory { .. });
-                let reason = match full {
+                let reason = match error.is_retryable() {
                     true => ByeReason::Full,
                     false => ByeReason::Refused,
                 };
                 let text = match error {
                     Error::Refused { reason, .. } => reason,
-                    other => other.to_string(),
+                    other => format!("it can't take another client: {other}"),
                 };
                 self.refuse(number, reason, &text);
             }
@@ -207,12 +207,13 @@ impl Control {
                 retryable: true,
             });
         }
+        let peer = &mut self.peers[number];
+        peer.watch_process()?;
         let (page, page_fd) = LeasePage::create(hello.leases)?;
         let metadata = rustix::io::fcntl_dupfd_cloexec(&self.metadata, 0)
             .map_err(Error::socket("copying a descriptor"))?;
         let id = ClientId(self.next_client);
         self.next_client += 1;
-        let peer = &mut self.peers[number];
         let client = Client::new(
             id,
             Arc::new(page),

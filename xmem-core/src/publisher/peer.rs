@@ -77,7 +77,8 @@ impl News {
 impl Peer {
     pub(super) fn new(socket: OwnedFd, greeting: Deadline) -> Peer {
         Peer {
-            pidfd: pidfd::peer_pidfd(&socket),
+            // Where there is no descriptor for it now, there may be when it says hello.
+            pidfd: pidfd::peer_pidfd(&socket).ok().flatten(),
             credentials: pidfd::peer_credentials(&socket),
             socket,
             stage: Stage::Greeting(greeting),
@@ -87,6 +88,17 @@ impl Peer {
             eos: None,
             stuck: None,
         }
+    }
+
+    /// Sees to it that the end of its process is noticed, where that can be.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where there is no descriptor left for that.
+    pub(super) fn watch_process(&mut self) -> Result<()> {
+        if self.pidfd.is_none() {
+            self.pidfd = pidfd::peer_pidfd(&self.socket)?;
+        }
+        Ok(())
     }
 
     pub(super) fn client(&self) -> Option<ClientId> {

@@ -11,9 +11,8 @@ use crate::link::Link;
 use crate::message::Delivery;
 use crate::segment::MAX_LEASES;
 use crate::sys::clock::Deadline;
-use crate::sys::futex;
 
-/// Between two tries to connect to a producer that refuses.
+/// Between two tries to connect where a producer refuses, or this process lacks something.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Settings of a [`Subscriber`] to be.
@@ -70,7 +69,8 @@ impl SubscriberBuilder {
     }
 
     /// Whether to ask again, within the time-out of connecting, where the producer refuses for
-    /// something that may change: it has its `max-clients`, or no memory left. False by default.
+    /// something that may change (it has its `max-clients`, or no memory left), or where this
+    /// process has no memory or no descriptors left. False by default.
     pub fn retry_refused(mut self, retry: bool) -> Self {
         self.retry_refused = retry;
         self
@@ -93,8 +93,9 @@ impl SubscriberBuilder {
     ///
     /// # Errors
     /// [`Error::NoProducer`] when none did in time, [`Error::Refused`] with its reason,
-    /// [`Error::BadPath`] where there can't be one, [`Error::Cancelled`], [`Error::Protocol`]
-    /// when it is not an xmem of this version.
+    /// [`Error::BadPath`] where there can't be one, [`Error::ResourceExhausted`] without memory or
+    /// descriptors, [`Error::Cancelled`], [`Error::Protocol`] when it is not an xmem of this
+    /// version.
     pub fn connect(self) -> Result<Subscriber> {
         if !(1..=MAX_LEASES).contains(&self.leases) {
             return Err(Error::InvalidSetting(format!(
@@ -114,10 +115,7 @@ impl SubscriberBuilder {
                 let link = link.clone();
                 move || control.run(&link)
             })
-            .map_err(|source| Error::Socket {
-                what: "starting the control thread".into(),
-                source,
-            })?;
+            .map_err(Error::thread)?;
         // An end of stream from before our first frame is none of ours.
         let board = link.metadata.board();
         let eos_told = board
@@ -146,15 +144,15 @@ impl SubscriberBuilder {
             let wanted = (self.leases, self.delivery, self.name.clone());
             match control::connect(&self.channel, wanted, deadline, cancel) {
                 Err(Error::Disconnected(_) | Error::Stopped) if !deadline.has_passed() => {}
-                Err(Error::Refused {
-                    retryable: true, ..
-                }) if self.retry_refused && !deadline.has_passed() => {
-                    // Nobody tells when there is room.
-                    let soon = Deadline::after(Some(REFUSED_PAUSE)).min(deadline);
-                    match futex::wait_any(&[cancel.wait()?], soon) {
-                        Ok(()) | Err(Error::TimedOut) => {}
-                        Err(error) => return Err(error),
+                Err(
+                    Error::Refused {
+                        retryable: true, ..
                     }
+                    | Error::ResourceExhausted { .. },
+                ) if self.retry_refused && !deadline.has_passed() => {
+                    // Nobody tells when there is room.
+                    let left = deadline.left().unwrap_or(REFUSED_PAUSE);
+                    cancel.pause(REFUSED_PAUSE.min(left))?;
                 }
                 Err(Error::NoProducer { path, .. }) => {
                     let waited = self.timeout.unwrap_or(Duration::MAX);

@@ -40,7 +40,7 @@ pub(super) fn connect(
     cancel: &Cancellation<'_>,
 ) -> Result<(Link, u64, Control)> {
     let socket = channel::connect(channel, deadline, cancel)?;
-    let pidfd = pidfd::peer_pidfd(&socket);
+    let pidfd = pidfd::peer_pidfd(&socket)?;
     let hello = Message::Hello(Hello {
         leases,
         delivery,
@@ -110,6 +110,10 @@ pub(super) fn connect(
 }
 
 fn decode(buffer: &[u8], received: &socket::Received) -> Result<Message> {
+    if received.lost_fds {
+        let what = "receiving a descriptor of the producer's memory";
+        return Err(Error::socket(what)(Errno::MFILE));
+    }
     if received.truncated {
         return Err(Error::Protocol("a message that is too long".into()));
     }
@@ -132,7 +136,11 @@ impl Control {
                 Ok(Turn::Dropped) => return,
                 Ok(Turn::End(end)) => break end,
                 Err(Error::Protocol(what)) => break End::Broken(what),
-                // Our own fault, for want of memory or descriptors.
+                Err(Error::ResourceExhausted {
+                    what,
+                    resource,
+                    source,
+                }) => break End::Lacking(what, resource, source.raw_os_error().unwrap_or(0)),
                 Err(error) => break End::Dropped(error.to_string()),
             }
         };
@@ -253,7 +261,11 @@ fn take_in(link: &Link, message: Message, fd: Option<OwnedFd>) -> Result<Turn> {
 fn read_text(fd: OwnedFd, length: usize) -> Result<String> {
     let seals = memfd::producer_seals();
     let mapping = memfd::open(fd, length, seals, AccessMode::ReadOnly)?;
-    let mut text = vec![0; length];
+    // As long as the producer likes it to be.
+    let mut text = Vec::new();
+    text.try_reserve_exact(length)
+        .map_err(|_| Error::memory("reading a format")(Errno::NOMEM))?;
+    text.resize(length, 0);
     mapping.read(0, &mut text);
-    utf8(&text)
+    utf8(text)
 }

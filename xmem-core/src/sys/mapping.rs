@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
+use rustix::io::Errno;
 
 use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
@@ -35,10 +36,7 @@ impl Mapping {
             AccessMode::ReadOnly => options.map_raw_read_only(fd),
             AccessMode::ReadWrite => options.map_raw(fd),
         };
-        let raw = raw.map_err(|source| Error::SharedMemory {
-            what: "mmap",
-            source,
-        })?;
+        let raw = raw.map_err(Error::memory("mmap"))?;
         Ok(Mapping { raw, access })
     }
 
@@ -51,12 +49,14 @@ impl Mapping {
             AccessMode::ReadOnly => Advice::PopulateRead,
             AccessMode::ReadWrite => Advice::PopulateWrite,
         };
-        self.raw
-            .advise(advice)
-            .map_err(|source| Error::SharedMemory {
-                what: "prefaulting the mapping",
-                source,
-            })
+        self.raw.advise(advice).map_err(|error| {
+            let answer = match Errno::from_io_error(&error) {
+                // What would have been a SIGBUS: the kernel accounts for no more.
+                Some(Errno::FAULT) => Errno::NOMEM.into(),
+                _ => error,
+            };
+            Error::memory("prefaulting the mapping")(answer)
+        })
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -19,8 +19,24 @@ pub(crate) fn producer_seals() -> SealFlags {
     lease_page_seals() | SealFlags::FUTURE_WRITE
 }
 
+/// Bytes, for a person.
+fn amount(len: usize) -> String {
+    match len >> 20 {
+        0 => format!("{len} bytes"),
+        mebibytes => format!("{mebibytes} MiB"),
+    }
+}
+
 /// Makes, maps, prefaults and seals `len` bytes of zeroed memory.
+///
+/// # Errors
+/// [`Error::ResourceExhausted`] where there are no memory or no descriptors for it.
 pub(crate) fn create(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedFd, Mapping)> {
+    let made = make(name, len, seals);
+    made.map_err(|error| error.doing(|| format!("making {} of shared memory", amount(len))))
+}
+
+fn make(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedFd, Mapping)> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let fd = match fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
         // Before Linux 6.3 the flag is unknown.
@@ -75,9 +91,12 @@ pub(crate) fn open(
             stat.st_blocks * 512
         )));
     }
-    let mapping = Mapping::new(fd, len, access)?;
-    mapping.prefault()?;
-    Ok(mapping)
+    let mapped = Mapping::new(fd, len, access).and_then(|mapping| {
+        mapping.prefault()?;
+        Ok(mapping)
+    });
+    let doing = || format!("mapping {} of the producer's memory", amount(len));
+    mapped.map_err(|error| error.doing(doing))
 }
 
 #[cfg(test)]

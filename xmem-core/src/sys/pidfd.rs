@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::clock::Deadline;
 use super::poll::{PollFd, PollFlags, poll};
+use crate::error::{Error, Result};
 
 /// `SO_PEERPIDFD`, Linux 6.5.
 const SO_PEERPIDFD: libc::c_int = 77;
@@ -51,8 +52,11 @@ pub(crate) fn peer_credentials(socket: impl AsFd) -> Credentials {
 
 /// Whether the process at the other end has exited, although its socket is still open: a child that
 /// it forked has it too.
-pub(crate) fn peer_has_exited(socket: impl AsFd) -> bool {
-    match peer_pidfd(&socket) {
+///
+/// # Errors
+/// As [`peer_pidfd`].
+pub(crate) fn peer_has_exited(socket: impl AsFd) -> Result<bool> {
+    Ok(match peer_pidfd(&socket)? {
         Some(pidfd) => {
             let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
             let now = Deadline::after(Some(Duration::ZERO));
@@ -62,13 +66,17 @@ pub(crate) fn peer_has_exited(socket: impl AsFd) -> bool {
             let pid = Pid::from_raw(peer_credentials(socket).pid as i32);
             pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(Errno::SRCH))
         }
-    }
+    })
 }
 
 /// The pidfd of the process that connected (or listened, seen from a client).
 ///
 /// `None` where there is none to be had: then only the socket's hang-up tells of its end.
-pub(crate) fn peer_pidfd(socket: impl AsFd) -> Option<OwnedFd> {
+///
+/// # Errors
+/// [`Error::ResourceExhausted`] where there is one, and no descriptor for it: its end must not go
+/// unnoticed for that.
+pub(crate) fn peer_pidfd(socket: impl AsFd) -> Result<Option<OwnedFd>> {
     let mut fd: RawFd = -1;
     let mut len = size_of::<RawFd>() as libc::socklen_t;
     // SAFETY: `fd` is an exclusive borrow of `len` writable bytes and any bit pattern is an
@@ -85,10 +93,18 @@ pub(crate) fn peer_pidfd(socket: impl AsFd) -> Option<OwnedFd> {
     if result == 0 && fd >= 0 {
         // SAFETY: the kernel just made this descriptor for us and nobody else knows it; it is
         // close-on-exec, as every pidfd.
-        return Some(unsafe { OwnedFd::from_raw_fd(fd) });
+        return Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }));
     }
     // Older kernels: by number. Should the peer have exited and its number been given away since
     // it connected, its socket has hung up as well.
-    let pid = Pid::from_raw(peer_credentials(&socket).pid as i32)?;
-    pidfd_open(pid, PidfdFlags::NONBLOCK).ok()
+    let Some(pid) = Pid::from_raw(peer_credentials(&socket).pid as i32) else {
+        return Ok(None);
+    };
+    match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Err(Error::socket(
+            "watching the process at the other end",
+        )(errno)),
+        Err(_) => Ok(None),
+    }
 }

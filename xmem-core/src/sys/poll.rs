@@ -34,7 +34,7 @@ impl Bell {
     pub(crate) fn new() -> Result<Bell> {
         eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map(Bell)
-            .map_err(Error::socket("eventfd"))
+            .map_err(Error::socket("making a bell (eventfd)"))
     }
 
     /// Rings until `silence`.

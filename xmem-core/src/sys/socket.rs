@@ -81,6 +81,8 @@ pub(crate) struct Received {
     pub(crate) len: usize,
     /// Whether the message or its descriptors were more than there was room for.
     pub(crate) truncated: bool,
+    /// Whether it came with descriptors that this process had no room for: they are gone.
+    pub(crate) lost_fds: bool,
     pub(crate) fds: Vec<OwnedFd>,
 }
 
@@ -101,11 +103,13 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Received, 
             fds.extend(passed);
         }
     }
+    let is = |flag| message.flags.contains(flag);
+    // More of them than anybody may send would have filled the room for them.
+    let lost_fds = is(ReturnFlags::CTRUNC) && fds.len() < MAX_FDS;
     Ok(Received {
         len: message.bytes,
-        truncated: message
-            .flags
-            .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC),
+        truncated: is(ReturnFlags::TRUNC) || is(ReturnFlags::CTRUNC) && !lost_fds,
+        lost_fds,
         fds,
     })
 }

@@ -29,7 +29,7 @@ impl Watch {
         let fd = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
             Ok(fd) => fd,
             Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => return Ok(Watch(None)),
-            Err(errno) => return Err(Error::socket("inotify_init")(errno)),
+            Err(errno) => return Err(Error::socket("watching a directory")(errno)),
         };
         let events = WatchFlags::CREATE
             | WatchFlags::MOVED_TO

@@ -14,6 +14,7 @@ use super::settings::{PROPERTIES, Settings};
 use super::stream::{Stream, Times};
 use crate::CAT;
 use crate::caps::{Format, without_foreign_memory};
+use crate::errors;
 use crate::timestamps::Timekeeper;
 
 /// Slots without which there is no stream: the pool's two, and the newest frame's.
@@ -302,7 +303,7 @@ impl BaseSinkImpl for XmemSink {
                 }
             })
             .open()
-            .map_err(open_error)?;
+            .map_err(|error| errors::message(&error, gst::ResourceError::OpenReadWrite))?;
         gst::info!(
             CAT,
             imp = self,
@@ -357,19 +358,16 @@ impl BaseSinkImpl for XmemSink {
     }
 
     fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
-        let result = match Format::from_caps(caps) {
-            Ok(format) => {
-                let stream = self
-                    .stream()
-                    .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
-                let result = stream.set_caps(caps, format);
-                result.map_err(|error| error.to_string())
-            }
-            Err(reason) => Err(reason),
-        };
-        result.map_err(|reason| {
+        let format = Format::from_caps(caps).map_err(|reason| {
             gst::element_imp_error!(self, gst::CoreError::Negotiation, ("{reason}"));
             gst::loggable_error!(CAT, "{reason}")
+        })?;
+        let stream = self
+            .stream()
+            .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
+        stream.set_caps(caps, format).map_err(|error| {
+            self.post_error_message(errors::message(&error, gst::ResourceError::Write));
+            gst::loggable_error!(CAT, "{error}")
         })
     }
 
@@ -425,21 +423,10 @@ impl BaseSinkImpl for XmemSink {
                     return Ok(gst::FlowSuccess::Ok);
                 }
                 Err(error) => {
-                    gst::element_imp_error!(self, gst::ResourceError::Write, ("{error}"));
+                    self.post_error_message(errors::message(&error, gst::ResourceError::Write));
                     return Err(gst::FlowError::Error);
                 }
             }
         }
-    }
-}
-
-/// The message for the bus when the channel can't be opened.
-fn open_error(error: Error) -> gst::ErrorMessage {
-    match error {
-        Error::InUse { .. } => gst::error_msg!(gst::ResourceError::Busy, ("{error}")),
-        Error::BadPath { .. } | Error::InvalidSetting(_) => {
-            gst::error_msg!(gst::ResourceError::Settings, ("{error}"))
-        }
-        _ => gst::error_msg!(gst::ResourceError::OpenReadWrite, ("{error}")),
     }
 }

@@ -12,7 +12,7 @@ use xmem_core::{Canceller, Error};
 
 use super::receiver::{Figures, Receiver};
 use super::settings::{PROPERTIES, Settings};
-use crate::CAT;
+use crate::{CAT, errors};
 
 /// Of the streaming thread, the shortest there is: it waits for frames most of the time. With the
 /// kernel's own slice, a frame that comes while another thread computes on its processor (the
@@ -80,28 +80,10 @@ impl XmemSrc {
 
     /// Tells the bus what went wrong and what can be done.
     fn failed(&self, error: Error) -> gst::FlowError {
-        match error {
-            Error::Cancelled => return gst::FlowError::Flushing,
-            Error::NoProducer { .. } => {
-                gst::element_imp_error!(self, gst::ResourceError::NotFound, ("{error}"));
-            }
-            Error::Stopped | Error::Disconnected(_) => {
-                gst::element_imp_error!(
-                    self,
-                    gst::ResourceError::Read,
-                    ("{error}. Set on-disconnect=reconnect to wait for the next one, or =eos")
-                );
-            }
-            Error::Refused { .. } => {
-                gst::element_imp_error!(self, gst::ResourceError::Busy, ("{error}"));
-            }
-            Error::BadPath { .. } | Error::InvalidSetting(_) => {
-                gst::element_imp_error!(self, gst::ResourceError::Settings, ("{error}"));
-            }
-            error => {
-                gst::element_imp_error!(self, gst::ResourceError::Read, ("{error}"));
-            }
+        if matches!(error, Error::Cancelled) {
+            return gst::FlowError::Flushing;
         }
+        self.post_error_message(errors::message(&error, gst::ResourceError::Read));
         gst::FlowError::Error
     }
 

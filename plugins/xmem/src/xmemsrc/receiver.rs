@@ -1,7 +1,7 @@
 //! One run of the source, from start to stop: its connection, and how a frame becomes a buffer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gst::glib::object::IsA;
 use xmem_core::{Canceller, Channel, Error, Frame, Result, Subscriber};
@@ -11,6 +11,9 @@ use crate::allocator::frame_memory;
 use crate::caps::{self, Format};
 use crate::metas;
 use crate::timestamps::Timekeeper;
+
+/// Between two connections where the first ended for want of memory or descriptors.
+const LACKING_PAUSE: Duration = Duration::from_millis(100);
 
 /// Receives frames. Used by the streaming thread alone.
 pub(super) struct Receiver {
@@ -26,6 +29,8 @@ pub(super) struct Receiver {
     /// The next buffer does not follow the one before it.
     discontinuous: bool,
     figures: Figures,
+    /// Since when connections have ended for want of memory or descriptors, without a frame.
+    lacking_since: Option<Instant>,
     timekeeper: Timekeeper,
     recorder: metas::Recorder,
 }
@@ -68,6 +73,7 @@ impl Receiver {
             format: None,
             discontinuous: true,
             figures: Figures::default(),
+            lacking_since: None,
             timekeeper: Timekeeper::default(),
             recorder: metas::Recorder::default(),
         }
@@ -115,6 +121,7 @@ impl Receiver {
             match subscriber.receive(None) {
                 Ok(frame) => {
                     self.figures.received += 1;
+                    self.lacking_since = None;
                     let caps = self.new_caps(&frame)?;
                     return Ok(Some((frame, caps)));
                 }
@@ -127,10 +134,24 @@ impl Receiver {
                         OnDisconnect::Eos => return Ok(None),
                         OnDisconnect::Reconnect => {}
                     }
+                    if let Error::ResourceExhausted { .. } = error {
+                        self.wait_for_more(timeout, error)?;
+                    }
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Waits a moment before the next try of a process that had no memory or no descriptors left
+    /// for what a producer told. An error once that goes on for as long as connecting may take:
+    /// without a frame meanwhile, a connection is not worth more than none.
+    fn wait_for_more(&mut self, timeout: Option<Duration>, error: Error) -> Result<()> {
+        let since = *self.lacking_since.get_or_insert_with(Instant::now);
+        if timeout.is_some_and(|timeout| since.elapsed() >= timeout) {
+            return Err(error);
+        }
+        self.canceller.begin()?.pause(LACKING_PAUSE)
     }
 
     fn connect(&self, timeout: Option<Duration>, insists: bool) -> Result<Subscriber> {

@@ -1,4 +1,4 @@
-//! A producer or a client for tests to order about: `xmem-test-peer producer|client channel=NAME ...`
+//! A producer or a client for tests to order about: `xmem-test-peer producer|opener|client channel=NAME ...`
 //!
 //! Orders come as lines on the standard input, answers go as lines to the standard output. One
 //! thread, `worker`, obeys the orders one after the other; those that must not wait behind a
@@ -7,6 +7,7 @@
 //! its input.
 
 mod client;
+mod opener;
 mod producer;
 mod usage;
 
@@ -28,6 +29,7 @@ fn main() {
     let role = match settings.word.as_str() {
         "producer" => producer::start(&settings),
         "client" => client::start(&settings),
+        "opener" => opener::start(&settings),
         other => panic!("{other:?} is not a role"),
     };
     let (worker, herald) = match role {

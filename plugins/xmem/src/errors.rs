@@ -1,0 +1,31 @@
+//! What the bus calls an error of the core.
+
+use xmem_core::Error;
+
+/// A message for the bus. Its kind is the error's own, or else the one of what was being done.
+pub(crate) fn message(error: &Error, doing: gst::ResourceError) -> gst::ErrorMessage {
+    let kind = match error {
+        Error::NoProducer { .. } => gst::ResourceError::NotFound,
+        Error::InUse { .. } | Error::Refused { .. } => gst::ResourceError::Busy,
+        Error::BadPath { .. } | Error::InvalidSetting(_) => gst::ResourceError::Settings,
+        Error::Exhausted { .. } | Error::ResourceExhausted { .. } => {
+            gst::ResourceError::NoSpaceLeft
+        }
+        _ => doing,
+    };
+    let advice = match error {
+        Error::Stopped | Error::Disconnected(_) => {
+            ". Set on-disconnect=reconnect to wait for the next one, or =eos"
+        }
+        _ => "",
+    };
+    let (text, debug) = (format!("{error}{advice}"), format!("{error:?}"));
+    gst::ErrorMessage::new(
+        &kind,
+        Some(&text),
+        Some(&debug),
+        file!(),
+        module_path!(),
+        line!(),
+    )
+}

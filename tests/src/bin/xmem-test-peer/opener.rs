@@ -1,0 +1,36 @@
+//! The role of a producer that opens its channel when it is told to, and may fail.
+
+use xmem_core::{Channel, Publisher, Result};
+use xmem_tests::{Line, pattern};
+
+use crate::{Herald, Worker};
+
+/// `slot-size`.
+pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
+    let settings = settings.clone();
+    let mut publisher = None;
+    println!("ready");
+    Ok((
+        Box::new(move |order| obey(&settings, &mut publisher, order)),
+        Box::new(|_| None),
+    ))
+}
+
+fn obey(settings: &Line, publisher: &mut Option<Publisher>, order: &Line) -> Result<Line> {
+    match order.word.as_str() {
+        "open" => {
+            let builder = Publisher::builder(Channel::name(settings.text("channel")));
+            let size = settings.get_number("slot-size").unwrap_or(0);
+            let opened = builder.slot_size(size as usize).open()?;
+            let path = opened.socket_path().display().to_string();
+            *publisher = Some(opened);
+            Ok(Line::new("opened").with("text", path))
+        }
+        "publish" => {
+            let publisher = publisher.as_ref().expect("open comes first");
+            pattern::publish(publisher, publisher.stats().published, 1000, 0)?;
+            Ok(Line::new("published"))
+        }
+        other => panic!("{other:?} is not an order for an opener"),
+    }
+}

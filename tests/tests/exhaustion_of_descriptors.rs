@@ -1,0 +1,189 @@
+//! `RLIMIT_NOFILE` is reached: who wants a descriptor is told which limit that is, nothing is left of
+//! what was begun, all others go on, and once there is room all is well.
+
+use std::os::unix::net::UnixListener;
+
+use xmem_tests::limits::leave_descriptors;
+use xmem_tests::{Line, Peer, Place, process, until};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+
+/// Descriptors that nothing here needs at once: there is an end to each of the tests below.
+const MANY: usize = 30;
+
+fn start(place: &Place, arguments: &str) -> Peer {
+    let mut peer = Peer::start(PEER, place, arguments);
+    let greeting = match arguments.starts_with("producer") {
+        true => "opened",
+        false => "ready",
+    };
+    peer.wait_for(greeting);
+    process::until_asleep(peer.pid(), "worker");
+    peer
+}
+
+/// Connects, and waits until the producer has closed what it had to send for that.
+fn connect(client: &mut Peer, producer: &Peer) {
+    client.ask("connect", "connected");
+    process::until_asleep(producer.pid(), "xmem-control");
+}
+
+/// What is said must be enough for a person to go on.
+fn says(failed: &Line, kind: &str) {
+    assert_eq!(failed.text("kind"), kind, "{failed}");
+    assert_eq!(failed.text("retryable"), "true", "{failed}");
+    for word in ["too many open files", "RLIMIT_NOFILE", "ulimit -n"] {
+        assert!(failed.text("text").contains(word), "{failed}");
+    }
+}
+
+/// A process as it is when it does nothing: descriptors, our mappings, threads.
+fn belongings(pid: u32) -> (usize, usize, usize) {
+    let maps = process::maps(pid, "xmem-").len();
+    (
+        process::fd_count(pid),
+        maps,
+        process::thread_states(pid).len(),
+    )
+}
+
+/// Gives an order again and again, each time with room for one descriptor more, until it is
+/// obeyed. Checks what is said and left each time, and tells how often it was refused.
+fn until_there_is_room(peer: &mut Peer, order: &str, done: &str) -> usize {
+    let before = belongings(peer.pid());
+    for room in 0..MANY {
+        let limit = leave_descriptors(peer.pid(), room);
+        peer.order(order);
+        let answer = peer.next_line();
+        drop(limit);
+        if answer.word == done {
+            return room;
+        }
+        says(&answer, "ResourceExhausted");
+        until("nothing is left", || belongings(peer.pid()) == before);
+    }
+    panic!("{order} is not done with {MANY} descriptors");
+}
+
+#[test]
+fn a_producer_opens_with_the_descriptors_it_needs_and_not_with_less() {
+    let place = Place::new();
+    let mut producer = start(&place, "opener channel=cam0 slot-size=10000");
+    // Each failure leaves no file either: the next attempt would find it in use, or replace it.
+    assert!(until_there_is_room(&mut producer, "open", "opened") >= 3);
+    assert_eq!(place.files(), ["cam0.sock"]);
+    let mut client = start(&place, "client channel=cam0");
+    client.ask("connect", "connected");
+    producer.ask("publish", "published");
+    client.ask("receive count=1", "received");
+}
+
+#[test]
+fn a_producer_that_can_not_take_over_a_dead_socket_leaves_it_alone() {
+    let place = Place::new();
+    // Of the kind that xmem makes, and nobody listens.
+    drop(UnixListener::bind(place.socket("cam0")).expect("a socket"));
+    let mut producer = start(&place, "opener channel=cam0");
+    assert!(until_there_is_room(&mut producer, "open", "opened") >= 3);
+    assert_eq!(place.files(), ["cam0.sock"]);
+    let mut client = start(&place, "client channel=cam0");
+    client.ask("connect", "connected");
+}
+
+#[test]
+fn a_client_connects_with_the_descriptors_it_needs_and_not_with_less() {
+    let place = Place::new();
+    let mut producer = start(&place, "producer channel=cam0 slot-size=10000");
+    let mut other = start(&place, "client channel=cam0");
+    connect(&mut other, &producer);
+    let mut client = start(&place, "client channel=cam0");
+    assert!(until_there_is_room(&mut client, "connect", "connected") >= 3);
+    until("those that failed have left", || {
+        producer.ask("stats", "stats").number("clients") == 2
+    });
+    producer.ask("publish count=10 size=1000", "published");
+    for client in [&mut client, &mut other] {
+        let received = client.ask("receive count=10", "received");
+        assert_eq!(received.number("missed"), 0);
+    }
+}
+
+#[test]
+fn a_client_waits_for_a_producer_with_the_descriptors_it_needs() {
+    let place = Place::new();
+    let mut client = start(&place, "client channel=cam0 timeout-ms=1");
+    let before = belongings(client.pid());
+    for room in 0..MANY {
+        let limit = leave_descriptors(client.pid(), room);
+        client.order("connect");
+        let answer = client.next_line();
+        drop(limit);
+        // Closed by a thread of its own.
+        until("nothing is left", || belongings(client.pid()) == before);
+        if answer.text("kind") == "NoProducer" {
+            // The bell and the socket; without an inotify instance it looks now and then.
+            assert_eq!(room, 2);
+            return;
+        }
+        says(&answer, "ResourceExhausted");
+    }
+    panic!("it does not wait with {MANY} descriptors");
+}
+
+#[test]
+fn a_client_that_has_no_room_for_new_memory_is_told_so_and_can_come_back() {
+    let place = Place::new();
+    let mut producer = start(&place, "producer channel=cam0 slot-size=1000");
+    let mut clients: Vec<Peer> = (0..2)
+        .map(|_| start(&place, "client channel=cam0"))
+        .collect();
+    for client in &mut clients {
+        connect(client, &producer);
+    }
+    let limit = leave_descriptors(clients[0].pid(), 0);
+    producer.ask("publish count=1 size=100000", "published");
+    clients[0].order("receive count=1");
+    // The order is taken, then answered.
+    assert_eq!(clients[0].next_line().word, "receiving");
+    says(&clients[0].next_line(), "ResourceExhausted");
+    drop(limit);
+    clients[0].ask("connect", "connected");
+    producer.ask("publish count=4 size=100000", "published");
+    // Who comes anew is given the newest frame first.
+    for client in &mut clients {
+        let received = client.ask("receive count=5", "received");
+        assert_eq!(received.number("missed"), 0);
+        assert_eq!(received.number("next"), 5);
+    }
+}
+
+#[test]
+fn a_producer_without_descriptors_goes_on_with_the_memory_it_has() {
+    let place = Place::new();
+    let mut producer = start(&place, "producer channel=cam0 slot-size=1000");
+    let mut client = start(&place, "client channel=cam0");
+    connect(&mut client, &producer);
+    let before = belongings(producer.pid());
+    let wishes = [
+        // Larger slots, memory for extra bytes.
+        ("publish count=1 size=100000", "published"),
+        ("publish count=1 size=1000 extra=100000", "published"),
+    ];
+    for (wish, _) in wishes {
+        for room in 0..2 {
+            let limit = leave_descriptors(producer.pid(), room);
+            producer.order(wish);
+            says(&producer.next_line(), "ResourceExhausted");
+            producer.ask("publish count=5 size=1000", "published");
+            let received = client.ask("receive count=5", "received");
+            assert_eq!(received.number("missed"), 0);
+            drop(limit);
+            assert_eq!(belongings(producer.pid()), before);
+        }
+    }
+    for (wish, done) in wishes {
+        producer.ask(wish, done);
+    }
+    producer.ask("publish count=1 size=1000", "published");
+    client.ask("receive count=3", "received");
+}

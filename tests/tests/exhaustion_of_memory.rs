@@ -1,0 +1,190 @@
+//! There is no memory: who wants some is told so and what helps, nothing is left of what was begun,
+//! all others go on, and once there is more all is well.
+//!
+//! The limits are the kernel's own. What is left of `RLIMIT_AS` is enough for what a program takes
+//! beside: where that fails a Rust program ends, as one of GLib's does.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::fs::{Gid, Uid, chown};
+use xmem_tests::limits::leave_addresses;
+use xmem_tests::{Line, Peer, Place, process, until};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+/// For what a process takes beside the frames' memory, a thread's stack for example.
+const BESIDE: u64 = 20 << 20;
+/// "nobody", whom a limit of threads binds.
+const NOBODY: u32 = 65534;
+
+fn start(place: &Place, arguments: &str) -> Peer {
+    let mut peer = Peer::start(PEER, place, arguments);
+    until_ready(&mut peer, arguments);
+    peer
+}
+
+fn until_ready(peer: &mut Peer, arguments: &str) {
+    let greeting = match arguments.starts_with("producer") {
+        true => "opened",
+        false => "ready",
+    };
+    peer.wait_for(greeting);
+    process::until_asleep(peer.pid(), "worker");
+}
+
+/// Connects, and waits until the producer has closed what it had to send for that.
+fn connect(client: &mut Peer, producer: &Peer) {
+    client.ask("connect", "connected");
+    process::until_asleep(producer.pid(), "xmem-control");
+}
+
+fn says(failed: &Line, kind: &str, words: &[&str]) {
+    assert_eq!(failed.text("kind"), kind, "{failed}");
+    assert_eq!(failed.text("retryable"), "true", "{failed}");
+    for word in words {
+        assert!(failed.text("text").contains(word), "{word:?}: {failed}");
+    }
+}
+
+/// Descriptors, our mappings, threads.
+fn belongings(pid: u32) -> (usize, usize, usize) {
+    let maps = process::maps(pid, "xmem-").len();
+    (
+        process::fd_count(pid),
+        maps,
+        process::thread_states(pid).len(),
+    )
+}
+
+/// Has the producer publish what the client has to receive.
+fn goes_on(producer: &mut Peer, client: &mut Peer) {
+    producer.ask("publish count=5 size=1000", "published");
+    let received = client.ask("receive count=5", "received");
+    assert_eq!(received.number("missed"), 0);
+}
+
+/// A producer, and a client of it.
+fn producer_and_client(place: &Place) -> (Peer, Peer) {
+    let producer = start(place, "producer channel=cam0 slot-size=1000");
+    let mut client = start(place, "client channel=cam0");
+    connect(&mut client, &producer);
+    (producer, client)
+}
+
+#[test]
+fn a_producer_without_addresses_goes_on_with_the_memory_it_has() {
+    let place = Place::new();
+    let (mut producer, mut client) = producer_and_client(&place);
+    let limit = leave_addresses(producer.pid(), BESIDE);
+    for wish in [
+        "publish count=1 size=50000000",
+        "publish count=1 size=1000 extra=40000000",
+    ] {
+        producer.order(wish);
+        let words = ["not enough memory", "RLIMIT_AS", "max-buffers"];
+        says(&producer.next_line(), "ResourceExhausted", &words);
+        goes_on(&mut producer, &mut client);
+    }
+    drop(limit);
+    producer.ask("publish count=1 size=50000000", "published");
+    client.ask("receive count=1", "received");
+}
+
+#[test]
+fn a_client_whose_slots_find_no_memory_is_refused_and_gets_in_later() {
+    let place = Place::new();
+    let mut producer = start(&place, "producer channel=cam0 slot-size=10000000");
+    let mut old = start(&place, "client channel=cam0 leases=1");
+    connect(&mut old, &producer);
+    let mut new = start(&place, "client channel=cam0 leases=4");
+    let before = belongings(producer.pid());
+    let limit = leave_addresses(producer.pid(), BESIDE);
+    new.order("connect");
+    let words = ["producer", "4 slots", "not enough memory", "max-leases"];
+    says(&new.next_line(), "Refused", &words);
+    producer.ask("publish count=2 size=1000", "published");
+    old.ask("receive count=2", "received");
+    until("nothing is left", || belongings(producer.pid()) == before);
+    drop(limit);
+    new.ask("connect", "connected");
+    new.ask("receive count=1", "received");
+}
+
+#[test]
+fn a_client_that_can_not_map_new_memory_is_told_so_and_can_come_back() {
+    let place = Place::new();
+    let (mut producer, mut client) = producer_and_client(&place);
+    let mut other = start(&place, "client channel=cam0");
+    other.ask("connect", "connected");
+    let limit = leave_addresses(client.pid(), BESIDE);
+    producer.ask("publish count=1 size=10000000", "published");
+    other.ask("receive count=1", "received");
+    client.order("receive count=1");
+    assert_eq!(client.next_line().word, "receiving");
+    let words = ["mapping", "not enough memory", "RLIMIT_AS"];
+    says(&client.next_line(), "ResourceExhausted", &words);
+    // Nor does it get in again, as long as there is no more. It is welcomed, and then told.
+    client.ask("connect", "connected");
+    client.order("receive count=1");
+    assert_eq!(client.next_line().word, "receiving");
+    says(&client.next_line(), "ResourceExhausted", &words);
+    goes_on(&mut producer, &mut other);
+    drop(limit);
+    client.ask("connect", "connected");
+    client.ask("receive count=1", "received");
+    until("what had failed has left", || {
+        producer.ask("stats", "stats").number("clients") == 2
+    });
+}
+
+/// A peer whom limits of a user bind. `None` where there is none to be had.
+fn as_another_user(place: &Place, arguments: &str) -> Option<Peer> {
+    let as_nobody = |program: &str| {
+        let mut command = Command::new(program);
+        command.uid(NOBODY).gid(NOBODY);
+        command
+    };
+    let may = as_nobody("test").args(["-x", PEER]).status();
+    if !may.is_ok_and(|status| status.success()) {
+        eprintln!("not tried: no other user can start a peer here");
+        return None;
+    }
+    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    chown(place.path(), Some(uid), Some(gid)).expect("who can become another user may");
+    let mut command = as_nobody(PEER);
+    command.args(arguments.split_whitespace());
+    let mut peer = Peer::spawn(command, place, arguments);
+    until_ready(&mut peer, arguments);
+    Some(peer)
+}
+
+/// Sets the limit of that user's threads for a process. Its own user may, root not always.
+fn limit_threads(pid: u32, threads: u32) {
+    let mut command = Command::new("prlimit");
+    command.args(["--pid", &pid.to_string(), &format!("--nproc={threads}:")]);
+    let status = command.uid(NOBODY).gid(NOBODY).status();
+    assert!(status.expect("prlimit starts").success());
+}
+
+#[test]
+fn who_can_not_start_a_thread_is_told_so_and_leaves_nothing() {
+    let place = Place::new();
+    let Some(mut producer) = as_another_user(&place, "opener channel=cam0") else {
+        return;
+    };
+    let fails = |peer: &mut Peer, order: &str, done: &str| {
+        let before = belongings(peer.pid());
+        limit_threads(peer.pid(), 0);
+        peer.order(order);
+        let words = ["starting", "too many threads", "RLIMIT_NPROC", "ulimit -u"];
+        says(&peer.next_line(), "ResourceExhausted", &words);
+        until("nothing is left", || belongings(peer.pid()) == before);
+        limit_threads(peer.pid(), 1000);
+        peer.ask(order, done);
+    };
+    fails(&mut producer, "open", "opened");
+    producer.ask("publish", "published");
+    let mut client = as_another_user(&place, "client channel=cam0").expect("as before");
+    fails(&mut client, "connect", "connected");
+    client.ask("receive count=1", "received");
+}

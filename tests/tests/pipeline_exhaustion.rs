@@ -1,0 +1,205 @@
+//! Descriptors, memory and room for the socket run out under the elements: the bus is told what is
+//! missing and what helps, the rest of the pipelines goes on, and once there is more all is well.
+
+use std::process::Command;
+
+use xmem_tests::limits::{leave_addresses, leave_descriptors};
+use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline};
+use xmem_tests::{Line, Place, process};
+
+/// Descriptors that no element needs at once.
+const MANY: usize = 40;
+fn says(message: &Line, kind: &str, words: &[&str]) {
+    assert_eq!(message.text("kind"), kind, "{message}");
+    let text = message.text("text");
+    for word in words {
+        assert!(text.contains(word), "{word:?} is missing in \"{text}\"");
+    }
+    // For who reads the debug information: the error as it was.
+    assert!(message.text("debug").contains("xmem"), "{message}");
+}
+
+/// Whether a line is an error that says what is wrong. The base classes add some of their own, which
+/// do not.
+fn is_reason(line: &Line) -> bool {
+    line.word == "message"
+        && line.text("type") == "error"
+        && line.text("kind").starts_with("Resource.")
+}
+
+/// Waits for the error that comes after a mark.
+fn error_since(pipeline: &mut Pipeline, mark: usize) -> Line {
+    pipeline.until_since(mark, "an error is posted", is_reason)
+}
+
+#[test]
+fn a_sink_opens_with_the_descriptors_it_needs_and_not_with_less() {
+    let place = Place::new();
+    let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
+    let mut camera = Pipeline::start(&place, &[], &camera);
+    let before = process::fd_count(camera.pid());
+    let mut opened = None;
+    for room in 0..MANY {
+        let limit = leave_descriptors(camera.pid(), room);
+        let mark = camera.mark();
+        let changed = camera.order("state to=ready");
+        drop(limit);
+        if changed.text("result") != "Failure" {
+            opened = Some(room);
+            break;
+        }
+        let error = error_since(&mut camera, mark);
+        assert_eq!(error.text("from"), "sink", "{error}");
+        let words = ["too many open files", "RLIMIT_NOFILE", "ulimit -n"];
+        says(&error, "Resource.NoSpaceLeft", &words);
+        camera.order("state to=null");
+        process::until_fd_count(camera.pid(), before);
+        assert_eq!(place.files(), [""; 0]);
+    }
+    assert!(opened.is_some_and(|room| room >= 3), "{opened:?}");
+    camera.change("playing");
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 3);
+}
+
+#[test]
+fn a_source_plays_with_the_descriptors_it_needs_and_not_with_less() {
+    let place = Place::new();
+    let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
+    let mut camera = Pipeline::play(&place, &[], &camera);
+    let mut other = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    other.until_buffers("out.sink", 1);
+    let mut client = Pipeline::start(&place, &["report out.sink"], CLIENT);
+    let mut refused = 0;
+    for room in 0..MANY {
+        // What GStreamer itself needs is made by now. The source connects when it plays.
+        client.change("paused");
+        let before = process::fd_count(client.pid());
+        let limit = leave_descriptors(client.pid(), room);
+        let mark = client.mark();
+        client.order("state to=playing");
+        let said = client.until_since(mark, "an error or a buffer", |line| {
+            line.word == "buffer" || is_reason(line)
+        });
+        drop(limit);
+        if said.word == "buffer" {
+            break;
+        }
+        assert_eq!(said.text("from"), "src", "{said}");
+        let words = ["too many open files", "RLIMIT_NOFILE", "ulimit -n"];
+        says(&said, "Resource.NoSpaceLeft", &words);
+        process::until_fd_count(client.pid(), before);
+        client.change("null");
+        refused += 1;
+    }
+    assert!(refused >= 3, "{refused} refusals");
+    camera.until_stats("sink", "what failed has left", |stats| {
+        stats.number("clients") == 2
+    });
+    let mark = other.mark();
+    other.until_buffers_since(mark, "out.sink", 3);
+    assert_eq!(other.stats("src").number("missed"), 0);
+    assert_eq!(other.messages(), [""; 0]);
+}
+
+#[test]
+fn a_source_without_room_for_new_memory_says_so_and_comes_back_if_it_is_to() {
+    let place = Place::new();
+    let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
+    let mut producer = Pipeline::start(&place, &[], producer);
+    producer.change("playing");
+    producer.push(1);
+    let client = |on_disconnect: &str| {
+        let client = format!(
+            "xmemsrc name=src channel=cam0 on-disconnect={on_disconnect} ! fakesink name=out"
+        );
+        let mut client = Pipeline::play(&place, &["report out.sink"], &client);
+        client.until_buffers("out.sink", 1);
+        client
+    };
+    let (mut plain, mut patient, mut other) =
+        (client("error"), client("reconnect"), client("error"));
+    let limits = [&plain, &patient].map(|client| leave_descriptors(client.pid(), 0));
+    let push = "push from=src caps=application/x-test size=100000";
+    assert_eq!(producer.order(push).text("flow"), "Ok");
+    let error = plain.until_message("error");
+    let words = ["descriptor", "RLIMIT_NOFILE", "ulimit -n"];
+    says(&error, "Resource.NoSpaceLeft", &words);
+    other.until_buffers("out.sink", 2);
+    drop(limits);
+    patient.until_buffers("out.sink", 2);
+    assert_eq!(producer.order(push).text("flow"), "Ok");
+    for client in [&mut patient, &mut other] {
+        client.until_buffers("out.sink", 3);
+        assert_eq!(client.messages(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_source_that_never_has_room_for_its_frames_gives_up_in_the_end() {
+    let place = Place::new();
+    let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
+    let mut producer = Pipeline::start(&place, &[], producer);
+    producer.change("playing");
+    producer.push(1);
+    let client = "xmemsrc name=src channel=cam0 on-disconnect=reconnect max-leases=1 \
+                  connection-timeout=2000000000 ! fakesink name=out enable-last-sample=false";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    client.until_buffers("out.sink", 1);
+    // Enough to connect, and for all that GStreamer does; not for the frames.
+    let limit = leave_addresses(client.pid(), 20 << 20);
+    let push = "push from=src caps=application/x-test size=10000000";
+    assert_eq!(producer.order(push).text("flow"), "Ok");
+    let error = client.until_message("error");
+    let words = ["mapping", "not enough memory", "RLIMIT_AS"];
+    says(&error, "Resource.NoSpaceLeft", &words);
+    // More than once, and not as often as it can.
+    let connections = client.stats("src").number("connections");
+    assert!((2..=25).contains(&connections), "{connections}");
+    drop(limit);
+    client.change("null");
+    client.change("playing");
+    client.until_buffers("out.sink", 2);
+}
+
+#[test]
+fn a_sink_without_a_place_for_its_socket_names_it() {
+    let start = |place: &Place, mount: &str| {
+        let script = format!("{mount}; exec \"$@\"");
+        let possible = Command::new("unshare").args(["--mount", "true"]).status();
+        if !possible.is_ok_and(|status| status.success()) {
+            eprintln!("not tried: there are no mount namespaces to be had");
+            return None;
+        }
+        let sink = "videotestsrc ! xmemsink name=sink channel=cam0";
+        Some(Pipeline::start_as(place, &[], sink, |command| {
+            let mut outer = Command::new("unshare");
+            outer.args(["--mount", "sh", "-ec", &script, "sh"]);
+            outer.arg(command.get_program()).args(command.get_args());
+            outer.envs(
+                command
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            );
+            outer
+        }))
+    };
+    for (options, kind, word) in [
+        ("nr_inodes=1", "Resource.NoSpaceLeft", "inode"),
+        ("nr_inodes=2", "Resource.NoSpaceLeft", "inode"),
+        ("ro", "Resource.Settings", "Read-only"),
+    ] {
+        let place = Place::new();
+        let mount = format!("mount -t tmpfs -o mode=700,{options} none $XMEM_RUNTIME_DIR");
+        let Some(mut producer) = start(&place, &mount) else {
+            return;
+        };
+        let changed = producer.order("state to=ready");
+        assert_eq!(changed.text("result"), "Failure");
+        let error = producer.until_message("error");
+        let path = place.socket("cam0").display().to_string();
+        let words = [&path, word, "XMEM_RUNTIME_DIR", "socket-path"];
+        says(&error, kind, &words);
+        producer.end();
+    }
+}
