@@ -4,6 +4,7 @@
 use std::os::unix::net::UnixListener;
 
 use xmem_tests::limits::leave_descriptors;
+use xmem_tests::wire::Connection;
 use xmem_tests::{Line, Peer, Place, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
@@ -128,6 +129,58 @@ fn a_client_waits_for_a_producer_with_the_descriptors_it_needs() {
         says(&answer, "ResourceExhausted");
     }
     panic!("it does not wait with {MANY} descriptors");
+}
+
+#[test]
+fn a_producer_without_descriptors_tells_new_clients_and_serves_the_others() {
+    let place = Place::new();
+    let mut producer = start(&place, "producer channel=cam0 slot-size=10000");
+    let mut old = start(&place, "client channel=cam0");
+    connect(&mut old, &producer);
+    let mut new = start(&place, "client channel=cam0");
+    let before = belongings(producer.pid());
+    let mut refusals = 0;
+    for room in 0..MANY {
+        let limit = leave_descriptors(producer.pid(), room);
+        new.order("connect");
+        let answer = new.next_line();
+        producer.ask("publish count=5 size=1000", "published");
+        let received = old.ask("receive count=5", "received");
+        assert_eq!(received.number("missed"), 0);
+        drop(limit);
+        if answer.word == "connected" {
+            break;
+        }
+        says(&answer, "Refused");
+        assert!(answer.text("text").contains("producer"), "{answer}");
+        refusals += 1;
+        until("nothing is left", || belongings(producer.pid()) == before);
+    }
+    assert!(refusals > 2, "{refusals} refusals");
+    new.ask("receive count=1", "received");
+}
+
+#[test]
+fn a_client_that_could_not_even_be_told_gets_in_when_there_is_room() {
+    let place = Place::new();
+    let mut producer = start(&place, "producer channel=cam0 slot-size=1000");
+    let mut old = start(&place, "client channel=cam0");
+    connect(&mut old, &producer);
+    let connected = process::socket_count(producer.pid());
+    let limit = leave_descriptors(producer.pid(), 0);
+    // One that says nothing has the one descriptor that is kept for this case.
+    let silent = Connection::open(&place.socket("cam0"));
+    until("it was accepted", || {
+        process::socket_count(producer.pid()) > connected
+    });
+    let mut new = start(&place, "client channel=cam0");
+    new.order("connect");
+    producer.ask("publish count=5 size=1000", "published");
+    old.ask("receive count=5", "received");
+    drop(limit);
+    new.wait_for("connected");
+    drop(silent);
+    new.ask("receive count=1", "received");
 }
 
 #[test]

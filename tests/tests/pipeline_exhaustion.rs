@@ -103,6 +103,31 @@ fn a_source_plays_with_the_descriptors_it_needs_and_not_with_less() {
 }
 
 #[test]
+fn a_source_is_told_that_its_producer_lacks_descriptors_and_waits_if_it_is_to() {
+    let place = Place::new();
+    let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
+    let mut camera = Pipeline::play(&place, &[], &camera);
+    let mut other = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    other.until_buffers("out.sink", 1);
+    process::until_asleep(camera.pid(), "xmem-control");
+    let limit = leave_descriptors(camera.pid(), 0);
+    let mut refused = Pipeline::play(&place, &[], CLIENT);
+    let error = refused.until_message("error");
+    let words = ["producer", "RLIMIT_NOFILE", "ulimit -n"];
+    says(&error, "Resource.Busy", &words);
+    let patient = "xmemsrc name=src channel=cam0 on-disconnect=reconnect ! fakesink name=out";
+    let mut patient = Pipeline::play(&place, &["report out.sink"], patient);
+    process::until_asleep(patient.pid(), "src:src");
+    let mark = other.mark();
+    other.until_buffers_since(mark, "out.sink", 10);
+    assert_eq!(other.stats("src").number("missed"), 0);
+    drop(limit);
+    patient.until_buffers("out.sink", 1);
+    assert_eq!(patient.messages(), [""; 0]);
+    assert_eq!(camera.stats("sink").number("clients"), 2);
+}
+
+#[test]
 fn a_source_without_room_for_new_memory_says_so_and_comes_back_if_it_is_to() {
     let place = Place::new();
     let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";

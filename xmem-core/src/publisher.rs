@@ -137,7 +137,7 @@ impl PublisherBuilder {
             writer.configure(self.slot_size, 0)?;
         }
         let control =
-            control::Control::new(writer.clone(), listener, metadata_fd, self.max_clients);
+            control::Control::new(writer.clone(), listener, metadata_fd, self.max_clients)?;
         let thread = std::thread::Builder::new()
             .name("xmem-control".into())
             .spawn(move || control.run())

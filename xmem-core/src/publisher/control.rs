@@ -1,7 +1,7 @@
 //! The control thread of a publisher: takes clients in, tells them what is new, notices when they
 //! are gone. It polls, and never waits for anybody in particular.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,11 @@ const MAX_GREETING: usize = 64;
 /// How long no connection is accepted after the process had no descriptor left for one.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
+/// A descriptor that is there to be closed.
+fn reserve(any: impl AsFd) -> Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(any, 0).map_err(Error::socket("copying a descriptor"))
+}
+
 pub(super) struct Control {
     writer: Arc<Writer>,
     listener: Listener,
@@ -37,6 +42,8 @@ pub(super) struct Control {
     next_client: u32,
     /// Until when nothing is accepted.
     accept_after: Option<Deadline>,
+    /// A descriptor to accept a connection with when there are no others.
+    reserve: Option<OwnedFd>,
     buffer: Vec<u8>,
 }
 
@@ -46,8 +53,9 @@ impl Control {
         listener: Listener,
         metadata: OwnedFd,
         max_clients: u32,
-    ) -> Control {
-        Control {
+    ) -> Result<Control> {
+        Ok(Control {
+            reserve: Some(reserve(&writer.bell)?),
             writer,
             listener,
             metadata,
@@ -56,7 +64,7 @@ impl Control {
             next_client: 1,
             accept_after: None,
             buffer: vec![0; MAX_MESSAGE],
-        }
+        })
     }
 
     pub(super) fn run(mut self) {
@@ -72,6 +80,9 @@ impl Control {
     /// Waits for something to happen, and sees to it.
     fn turn(&mut self) -> Result<()> {
         self.accept_after = self.accept_after.filter(|after| !after.has_passed());
+        if self.reserve.is_none() {
+            self.reserve = reserve(&self.writer.bell).ok();
+        }
         let mut deadline = self.accept_after.unwrap_or(Deadline::after(None));
         let mut fds = vec![PollFd::new(&self.writer.bell, PollFlags::IN)];
         let accepting = match self.accept_after {
@@ -134,6 +145,8 @@ impl Control {
                     let until = Deadline::after(Some(GREETING));
                     self.peers.push(Peer::new(fd, until));
                 }
+                // With this one it can be told why it is not taken.
+                Err(Errno::MFILE | Errno::NFILE) if self.reserve.take().is_some() => continue,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
                     self.accept_after = Some(Deadline::after(Some(OUT_OF_DESCRIPTORS)));
                     return;
