@@ -217,10 +217,12 @@ fn a_producer_without_descriptors_goes_on_with_the_memory_it_has() {
     let mut client = start(&place, "client channel=cam0");
     connect(&mut client, &producer);
     let before = belongings(producer.pid());
+    let long = "x".repeat(40_000);
     let wishes = [
-        // Larger slots, memory for extra bytes.
+        // Larger slots, memory for extra bytes, memory for a format.
         ("publish count=1 size=100000", "published"),
         ("publish count=1 size=1000 extra=100000", "published"),
+        (&format!("format text={long}"), "formatted"),
     ];
     for (wish, _) in wishes {
         for room in 0..2 {

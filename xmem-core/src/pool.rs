@@ -3,6 +3,7 @@
 //! Bookkeeping of one process, behind one lock in `writer.rs`; it makes no memory and never waits.
 
 use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::clients::{Client, Clients};
@@ -16,6 +17,15 @@ pub(crate) struct Place {
     pub(crate) segment: Arc<PayloadSegment>,
     pub(crate) offset: usize,
     pub(crate) size: usize,
+}
+
+/// A format of frames.
+#[derive(Clone, Debug)]
+pub(crate) struct Format {
+    pub(crate) id: u32,
+    pub(crate) text: Arc<str>,
+    /// What clients read the text from, where it is too long for a message.
+    pub(crate) memory: Option<Arc<OwnedFd>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +108,7 @@ pub(crate) struct Pool {
     next_segment: u32,
     pub(crate) clients: Clients,
     /// The formats of frames that can still be received, and of those to come.
-    pub(crate) formats: Vec<(u32, Arc<str>)>,
+    pub(crate) formats: Vec<Format>,
     next_format: u32,
     /// Where the stream has ended last, if it has.
     pub(crate) eos: Option<u64>,
@@ -525,21 +535,31 @@ impl Pool {
 
     // ---- formats
 
-    /// The frames' format from now on.
-    pub(crate) fn set_format(&mut self, text: &str) {
-        if self.formats.last().is_some_and(|(_, last)| **last == *text) {
+    /// Whether the frames have this format already.
+    pub(crate) fn has_format(&self, text: &str) -> bool {
+        let last = self.formats.last();
+        last.is_some_and(|last| *last.text == *text)
+    }
+
+    /// The frames' format from now on; `memory` holds its text, where that is long.
+    pub(crate) fn set_format(&mut self, text: &str, memory: Option<OwnedFd>) {
+        if self.has_format(text) {
             return;
         }
         // Frames that a client holds may still be on their way through it: theirs too.
         let in_use = self.ready.iter().chain(&self.parked);
         let oldest = in_use.map(|&index| self.slot(index).format).min();
         let oldest = oldest.unwrap_or(u32::MAX);
-        self.formats.retain(|(id, _)| *id >= oldest);
-        self.formats.push((self.next_format, text.into()));
+        self.formats.retain(|format| format.id >= oldest);
+        self.formats.push(Format {
+            id: self.next_format,
+            text: text.into(),
+            memory: memory.map(Arc::new),
+        });
         self.next_format += 1;
     }
 
     fn format(&self) -> u32 {
-        self.formats.last().map_or(0, |(id, _)| *id)
+        self.formats.last().map_or(0, |format| format.id)
     }
 }

@@ -240,7 +240,8 @@ impl Publisher {
     /// Sets the format (for GStreamer the caps) of the frames published from now on.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] where the text is longer than 16 MiB.
+    /// [`Error::InvalidSetting`] where the text is longer than 16 MiB,
+    /// [`Error::ResourceExhausted`] where there is no memory for one of more than 32 KiB.
     pub fn set_format(&self, text: &str) -> Result<()> {
         self.writer.set_format(text)
     }

@@ -3,6 +3,7 @@
 //! The lock is held for bookkeeping only. No memory is made, no wait and no system call happens
 //! under it.
 
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::clients::{Client, ClientId};
 use crate::error::{Error, Result};
 use crate::frame::FrameMut;
 use crate::lease::SlotIndex;
-use crate::message::MAX_FORMAT;
+use crate::message::{MAX_FORMAT, MAX_INLINE_FORMAT};
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED};
 use crate::pool::{Acquired, Place, Pool};
 use crate::segment::{
@@ -21,6 +22,7 @@ use crate::segment::{
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fork::Origin;
 use crate::sys::futex::{self, Event, Wait};
+use crate::sys::memfd;
 use crate::sys::poll::Bell;
 
 /// Most clients of a channel: a blocked writer sleeps on a word of each, its own event and a
@@ -470,7 +472,14 @@ impl Writer {
                 text.len()
             )));
         }
-        self.pool().set_format(text);
+        if self.pool().has_format(text) {
+            return Ok(());
+        }
+        let memory = match text.len() > MAX_INLINE_FORMAT {
+            true => Some(format_memory(text)?),
+            false => None,
+        };
+        self.pool().set_format(text, memory);
         self.bell.ring();
         Ok(())
     }
@@ -525,4 +534,12 @@ impl Writer {
             futex::wait_any(&[event, cancelled], deadline)?;
         }
     }
+}
+
+/// What clients read a format's text from. Made once, when it is set: want of memory is the
+/// producer's to know, and nothing to throw a client out for.
+fn format_memory(text: &str) -> Result<OwnedFd> {
+    let (fd, mapping) = memfd::create("xmem-format", text.len(), memfd::producer_seals())?;
+    mapping.write(0, text.as_bytes());
+    memfd::reopen_read_only(fd)
 }

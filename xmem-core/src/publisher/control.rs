@@ -275,18 +275,12 @@ impl Control {
         drop(gone);
         for (number, ended) in ended.iter_mut().enumerate().filter(|(_, ended)| !**ended) {
             let peer = &mut self.peers[number];
-            let told = match peer.stage {
-                Stage::Client(_) => peer.update(&news),
-                _ => Ok(()),
-            };
+            if let Stage::Client(_) = peer.stage {
+                peer.update(&news);
+            }
             *ended = peer.flush().is_err() || peer.is_done();
-            let refusal = match told {
-                Err(error) => Some(error.to_string()),
-                Ok(()) if peer.is_clogged() => Some("it does not read its messages".into()),
-                Ok(()) => None,
-            };
-            if let Some(text) = refusal {
-                self.refuse(number, ByeReason::Refused, &text);
+            if peer.is_clogged() {
+                self.refuse(number, ByeReason::Refused, "it does not read its messages");
             }
         }
     }
@@ -323,7 +317,7 @@ impl Control {
         };
         for peer in &mut self.peers {
             if let Some(id) = peer.client() {
-                let _ = peer.update(&news);
+                peer.update(&news);
                 let text = "the producer stops";
                 peer.bye(ByeReason::Stopped, position, text, Deadline::after(None));
                 self.writer.remove_client(id);

@@ -9,13 +9,13 @@ use rustix::io::Errno;
 
 use crate::clients::ClientId;
 use crate::error::{Error, Result};
-use crate::message::{ByeReason, MAX_INLINE_FORMAT, Message};
-use crate::pool::Pool;
+use crate::message::{ByeReason, Message};
+use crate::pool::{Format, Pool};
 use crate::segment::{PayloadSegment, SegmentId};
 use crate::sys::clock::Deadline;
 use crate::sys::pidfd::{self, Credentials};
 use crate::sys::poll::PollFlags;
-use crate::sys::{memfd, socket};
+use crate::sys::socket;
 
 /// Most messages that wait for a peer that does not read. There are a few for each change of caps
 /// and each new client, so who has so many waiting is stopped or hostile.
@@ -29,6 +29,7 @@ enum Attached {
     Nothing,
     Owned(Vec<OwnedFd>),
     Segment(Arc<PayloadSegment>),
+    Format(Arc<OwnedFd>),
 }
 
 /// How far a connection has come.
@@ -60,7 +61,7 @@ pub(super) struct Peer {
 /// What all clients are told, as of one moment.
 pub(super) struct News {
     segments: Vec<Arc<PayloadSegment>>,
-    formats: Vec<(u32, Arc<str>)>,
+    formats: Vec<Format>,
     eos: Option<u64>,
 }
 
@@ -166,7 +167,7 @@ impl Peer {
     }
 
     /// Queues what the client was not told yet.
-    pub(super) fn update(&mut self, news: &News) -> Result<()> {
+    pub(super) fn update(&mut self, news: &News) {
         let gone: Vec<_> = self
             .segments
             .iter()
@@ -188,10 +189,10 @@ impl Peer {
                     .push_back((message.encode(), Attached::Segment(segment.clone())));
             }
         }
-        for (id, text) in &news.formats {
-            if *id > self.format {
-                self.format = *id;
-                self.queue.push_back(format_message(*id, text)?);
+        for format in &news.formats {
+            if format.id > self.format {
+                self.format = format.id;
+                self.queue.push_back(format_message(format));
             }
         }
         if news.eos != self.eos
@@ -200,7 +201,6 @@ impl Peer {
             self.eos = news.eos;
             self.tell(&Message::Eos { position });
         }
-        Ok(())
     }
 
     fn tell(&mut self, message: &Message) {
@@ -219,6 +219,7 @@ impl Peer {
                 Attached::Nothing => Vec::new(),
                 Attached::Owned(fds) => fds.iter().map(AsFd::as_fd).collect(),
                 Attached::Segment(segment) => segment.fd.iter().map(AsFd::as_fd).collect(),
+                Attached::Format(fd) => vec![fd.as_fd()],
             };
             match socket::send(&self.socket, bytes, &fds) {
                 Ok(()) => {
@@ -238,22 +239,11 @@ impl Peer {
     }
 }
 
-fn format_message(id: u32, text: &str) -> Result<(Vec<u8>, Attached)> {
-    let length = text.len() as u32;
-    if text.len() <= MAX_INLINE_FORMAT {
-        let text = Some(text.to_owned());
-        return Ok((
-            Message::Format { id, length, text }.encode(),
-            Attached::Nothing,
-        ));
-    }
-    let (fd, mapping) = memfd::create("xmem-format", text.len(), memfd::producer_seals())?;
-    mapping.write(0, text.as_bytes());
-    let message = Message::Format {
-        id,
-        length,
-        text: None,
+fn format_message(format: &Format) -> (Vec<u8>, Attached) {
+    let (text, attached) = match &format.memory {
+        Some(fd) => (None, Attached::Format(fd.clone())),
+        None => (Some(format.text.to_string()), Attached::Nothing),
     };
-    let fd = memfd::reopen_read_only(fd)?;
-    Ok((message.encode(), Attached::Owned(vec![fd])))
+    let (id, length) = (format.id, format.text.len() as u32);
+    (Message::Format { id, length, text }.encode(), attached)
 }
