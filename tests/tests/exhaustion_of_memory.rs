@@ -4,11 +4,14 @@
 //! The limits are the kernel's own. What is left of `RLIMIT_AS` is enough for what a program takes
 //! beside: where that fails a Rust program ends, as one of GLib's does.
 
+use std::fs;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::{Gid, Uid, chown};
-use xmem_tests::limits::leave_addresses;
+use rustix::process::Resource;
+use xmem_tests::limits::{leave_addresses, lower};
 use xmem_tests::{Line, Peer, Place, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
@@ -69,6 +72,31 @@ fn producer_and_client(place: &Place) -> (Peer, Peer) {
     let mut client = start(place, "client channel=cam0");
     connect(&mut client, &producer);
     (producer, client)
+}
+
+#[test]
+fn slots_larger_than_the_machine_are_refused_and_its_memory_is_not_touched() {
+    let place = Place::new();
+    let (mut producer, mut client) = producer_and_client(&place);
+    let before = belongings(producer.pid());
+    for size in [1u64 << 40, 1 << 50, 1 << 62, i64::MAX as u64] {
+        // When it opens.
+        let mut opener = start(&place, &format!("opener channel=cam1 slot-size={size}"));
+        let idle = belongings(opener.pid());
+        opener.order("open");
+        says(
+            &opener.next_line(),
+            "ResourceExhausted",
+            &["memory", "slots"],
+        );
+        assert_eq!(belongings(opener.pid()), idle);
+        assert_eq!(place.files(), ["cam0.sock"]);
+        // When a larger frame comes.
+        producer.order(&format!("publish count=1 size={size}"));
+        says(&producer.next_line(), "ResourceExhausted", &["memory"]);
+        goes_on(&mut producer, &mut client);
+        assert_eq!(belongings(producer.pid()), before);
+    }
 }
 
 #[test]
@@ -135,6 +163,99 @@ fn a_client_that_can_not_map_new_memory_is_told_so_and_can_come_back() {
     until("what had failed has left", || {
         producer.ask("stats", "stats").number("clients") == 2
     });
+}
+
+#[test]
+fn memory_beyond_the_size_of_a_file_is_refused_without_a_signal() {
+    let place = Place::new();
+    let (mut producer, mut client) = producer_and_client(&place);
+    let limit = lower(producer.pid(), Resource::Fsize, 1 << 20);
+    for wish in [
+        "publish count=1 size=2000000",
+        "publish count=1 size=1000 extra=2000000",
+    ] {
+        producer.order(wish);
+        let words = ["RLIMIT_FSIZE", "ulimit -f"];
+        says(&producer.next_line(), "ResourceExhausted", &words);
+        goes_on(&mut producer, &mut client);
+    }
+    drop(limit);
+    producer.ask("publish count=1 size=2000000", "published");
+    client.ask("receive count=1", "received");
+}
+
+/// A control group with little memory. It goes when it is empty.
+struct Group {
+    directory: PathBuf,
+    limit: &'static str,
+}
+
+impl Group {
+    /// `None` where this test can't make one.
+    fn new(bytes: u64) -> Option<Group> {
+        let name = format!("xmem-test-{}", std::process::id());
+        let kinds = [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ];
+        let made = kinds.into_iter().find_map(|(root, limit)| {
+            let directory = Path::new(root).join(&name);
+            fs::create_dir(&directory).ok()?;
+            let group = Group { directory, limit };
+            group.set(bytes).ok().map(|()| group)
+        });
+        if made.is_none() {
+            eprintln!("not tried: there are no control groups of memory to be had");
+        }
+        made
+    }
+
+    fn set(&self, bytes: u64) -> std::io::Result<()> {
+        // Not made where it is missing: that would be a file of no control group.
+        let file = self.directory.join(self.limit);
+        let mut file = fs::OpenOptions::new().write(true).open(file)?;
+        std::io::Write::write_all(&mut file, bytes.to_string().as_bytes())
+    }
+
+    fn take(&self, pid: u32) {
+        fs::write(self.directory.join("cgroup.procs"), pid.to_string()).expect("who made it may");
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Whoever was in it has ended a moment ago.
+        let _ = xmem_tests::wait::comes_true(|| fs::remove_dir(&self.directory).is_ok());
+    }
+}
+
+#[test]
+fn memory_that_a_control_group_does_not_have_is_an_error_and_nobody_is_killed() {
+    let Some(group) = Group::new(50 << 20) else {
+        return;
+    };
+    let place = Place::new();
+    let (mut producer, mut client) = producer_and_client(&place);
+    group.take(producer.pid());
+    for wish in [
+        "publish count=1 size=30000000",
+        "publish count=1 size=1000 extra=30000000",
+    ] {
+        producer.order(wish);
+        says(
+            &producer.next_line(),
+            "ResourceExhausted",
+            &["control group"],
+        );
+        goes_on(&mut producer, &mut client);
+    }
+    // What fits is made.
+    producer.ask("publish count=1 size=2000000", "published");
+    client.ask("receive count=1", "received");
+    group.set(500 << 20).expect("it may be raised");
+    producer.ask("publish count=1 size=30000000", "published");
+    client.ask("receive count=1", "received");
+    producer.kill();
 }
 
 /// A peer whom limits of a user bind. `None` where there is none to be had.

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{self, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 
+use super::limits;
 use super::mapping::Mapping;
 use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
@@ -37,6 +38,8 @@ pub(crate) fn create(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedF
 }
 
 fn make(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedFd, Mapping)> {
+    limits::check_file_size(len)?;
+    limits::check_memory(len)?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let fd = match fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
         // Before Linux 6.3 the flag is unknown.

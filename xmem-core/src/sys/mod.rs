@@ -6,6 +6,7 @@
 pub(crate) mod clock;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod limits;
 pub(crate) mod mapping;
 pub(crate) mod memfd;
 pub(crate) mod pidfd;
