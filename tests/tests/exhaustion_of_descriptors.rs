@@ -3,7 +3,8 @@
 
 use std::os::unix::net::UnixListener;
 
-use xmem_tests::limits::leave_descriptors;
+use rustix::process::Resource;
+use xmem_tests::limits::{leave_descriptors, lower};
 use xmem_tests::wire::Connection;
 use xmem_tests::{Line, Peer, Place, process, until};
 
@@ -241,4 +242,24 @@ fn a_producer_without_descriptors_goes_on_with_the_memory_it_has() {
     }
     producer.ask("publish count=1 size=1000", "published");
     client.ask("receive count=3", "received");
+}
+
+#[test]
+fn a_limit_below_what_is_in_use_ends_no_stream() {
+    let place = Place::new();
+    let mut producer = start(&place, "producer channel=cam0 slot-size=1000");
+    let mut old = start(&place, "client channel=cam0");
+    connect(&mut old, &producer);
+    // Not even `poll` works with so many descriptors then.
+    let limit = lower(producer.pid(), Resource::Nofile, 2);
+    let mut new = start(&place, "client channel=cam0");
+    new.order("connect");
+    for _ in 0..100 {
+        producer.ask("publish count=1 size=1000", "published");
+        old.ask("receive count=1", "received");
+    }
+    drop(limit);
+    new.wait_for("connected");
+    new.ask("receive count=1", "received");
+    producer.ask("close", "closed");
 }

@@ -499,6 +499,14 @@ impl Writer {
 
     // ---- clients
 
+    /// Waits until something happens here, at most so long.
+    pub(crate) fn wait_for_event(&self, time: Duration) {
+        let event = self.event.since(self.event.snapshot());
+        if !self.is_closed() {
+            let _ = futex::wait_any(&[event], Deadline::after(Some(time)));
+        }
+    }
+
     pub(crate) fn remove_client(&self, id: ClientId) {
         self.pool().clients.remove(id);
         self.event.signal();

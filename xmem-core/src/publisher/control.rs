@@ -70,8 +70,9 @@ impl Control {
     pub(super) fn run(mut self) {
         while !self.writer.is_closed() {
             if self.turn().is_err() {
-                // `poll` itself has failed, for want of memory: nobody can be served.
-                self.writer.close();
+                // `poll` itself has failed, for want of memory, or because the limit of descriptors
+                // was lowered below what there are. The frames go on without this thread.
+                self.writer.wait_for_event(OUT_OF_DESCRIPTORS);
             }
         }
         self.farewell();
