@@ -363,7 +363,8 @@ fn remove_leftovers(path: &Path) {
 /// Connects to the channel's producer, waiting for one to appear until the deadline.
 ///
 /// # Errors
-/// [`Error::NoProducer`] at the deadline, [`Error::Cancelled`] when cancelled.
+/// [`Error::NoProducer`] or [`Error::NoAnswer`] at the deadline, [`Error::Cancelled`] when
+/// cancelled.
 pub(crate) fn connect(
     channel: &Channel,
     deadline: Deadline,
@@ -378,7 +379,10 @@ pub(crate) fn connect(
             Err(Errno::AGAIN) => {
                 cancel.check()?;
                 if deadline.has_passed() {
-                    return Err(no_producer(&path));
+                    return Err(Error::NoAnswer {
+                        path,
+                        waited: Duration::MAX,
+                    });
                 }
                 continue;
             }

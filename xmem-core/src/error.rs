@@ -93,6 +93,14 @@ pub enum Error {
         /// How long was waited.
         waited: std::time::Duration,
     },
+    /// There is a producer, and it did not answer in time.
+    #[error("the producer at {} did not answer{}: it is stopped, or has no descriptors left; or raise connection-timeout", path.display(), within(*.waited))]
+    NoAnswer {
+        /// The socket's path.
+        path: PathBuf,
+        /// How long was waited.
+        waited: std::time::Duration,
+    },
     /// The producer refused this client and said why.
     #[error("refused by the producer: {reason}")]
     Refused {
@@ -202,6 +210,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::NoProducer { .. }
+            | Error::NoAnswer { .. }
             | Error::ResourceExhausted { .. }
             | Error::TimedOut
             | Error::Stopped

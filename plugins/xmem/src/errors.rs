@@ -6,7 +6,9 @@ use xmem_core::Error;
 pub(crate) fn message(error: &Error, doing: gst::ResourceError) -> gst::ErrorMessage {
     let kind = match error {
         Error::NoProducer { .. } => gst::ResourceError::NotFound,
-        Error::InUse { .. } | Error::Refused { .. } => gst::ResourceError::Busy,
+        Error::InUse { .. } | Error::Refused { .. } | Error::NoAnswer { .. } => {
+            gst::ResourceError::Busy
+        }
         Error::BadPath { .. } | Error::InvalidSetting(_) => gst::ResourceError::Settings,
         Error::Exhausted { .. } | Error::ResourceExhausted { .. } => {
             gst::ResourceError::NoSpaceLeft

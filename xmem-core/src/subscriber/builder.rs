@@ -92,7 +92,8 @@ impl SubscriberBuilder {
     /// Connects to the channel's producer; waits for one to appear.
     ///
     /// # Errors
-    /// [`Error::NoProducer`] when none did in time, [`Error::Refused`] with its reason,
+    /// [`Error::NoProducer`] when none did in time, [`Error::NoAnswer`] when it did not answer,
+    /// [`Error::Refused`] with its reason,
     /// [`Error::BadPath`] where there can't be one, [`Error::ResourceExhausted`] without memory or
     /// descriptors, [`Error::Cancelled`], [`Error::Protocol`] when it is not an xmem of this
     /// version.
@@ -157,6 +158,10 @@ impl SubscriberBuilder {
                 Err(Error::NoProducer { path, .. }) => {
                     let waited = self.timeout.unwrap_or(Duration::MAX);
                     return Err(Error::NoProducer { path, waited });
+                }
+                Err(Error::NoAnswer { path, .. }) => {
+                    let waited = self.timeout.unwrap_or(Duration::MAX);
+                    return Err(Error::NoAnswer { path, waited });
                 }
                 other => return other,
             }

@@ -59,7 +59,7 @@ pub(super) fn connect(
         poll(&mut fds, deadline)?;
         cancel.check()?;
         if fds[0].revents().is_empty() && fds[2].revents().is_empty() {
-            return Err(Error::NoProducer {
+            return Err(Error::NoAnswer {
                 path: channel.socket_path()?,
                 waited: Duration::MAX,
             });
