@@ -3,12 +3,18 @@
 
 use std::process::Command;
 
-use xmem_tests::limits::{leave_addresses, leave_descriptors};
+use rustix::process::Resource;
+use xmem_tests::limits::{leave_addresses, leave_descriptors, lower};
 use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline};
 use xmem_tests::{Line, Place, process};
 
 /// Descriptors that no element needs at once.
 const MANY: usize = 40;
+/// Pictures of 2.8 MB, more than `LITTLE`.
+const LARGE: &str = "videotestsrc name=v ! video/x-raw,format=RGB,width=1280,height=720";
+/// Bytes of a file: enough for the small pictures, and nothing that GStreamer needs.
+const LITTLE: u64 = 2 << 20;
+
 fn says(message: &Line, kind: &str, words: &[&str]) {
     assert_eq!(message.text("kind"), kind, "{message}");
     let text = message.text("text");
@@ -185,6 +191,86 @@ fn a_source_that_never_has_room_for_its_frames_gives_up_in_the_end() {
     client.change("null");
     client.change("playing");
     client.until_buffers("out.sink", 2);
+}
+
+#[test]
+fn pictures_for_which_there_is_no_memory_end_with_the_reason() {
+    // Straight into slots, and copied into them: a tee strips the pool.
+    for way in ["", "! tee"] {
+        let place = Place::new();
+        let producer = format!("{LARGE} {way} ! xmemsink name=sink channel=cam0");
+        let mut producer = Pipeline::start(&place, &[], &producer);
+        let limit = lower(producer.pid(), Resource::Fsize, LITTLE);
+        producer.order("state to=playing");
+        // The first error tells why; what others make of it comes after.
+        let error = producer.until_message("error");
+        assert_eq!(error.text("from"), "sink", "{error}");
+        let words = ["slots of 2764800 bytes", "RLIMIT_FSIZE", "ulimit -f"];
+        says(&error, "Resource.NoSpaceLeft", &words);
+        drop(limit);
+        producer.change("null");
+        producer.change("playing");
+        let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+        client.until_buffers("out.sink", 2);
+    }
+}
+
+#[test]
+fn a_frame_for_which_there_is_no_memory_is_dropped_with_a_warning() {
+    let place = Place::new();
+    let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
+    let mut producer = Pipeline::start(&place, &[], producer);
+    producer.change("playing");
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    producer.until_clients("sink", 1);
+    producer.push(1);
+    let limit = lower(producer.pid(), Resource::Fsize, LITTLE);
+    let large = "push from=src caps=application/x-test size=3000000";
+    for _ in 0..2 {
+        assert_eq!(producer.order(large).text("flow"), "Ok");
+        producer.push(1);
+    }
+    let warning = producer.until_message("warning");
+    let words = ["Dropped a frame", "RLIMIT_FSIZE", "ulimit -f"];
+    says(&warning, "Resource.NoSpaceLeft", &words);
+    client.until_buffers("out.sink", 3);
+    producer.until_stats("sink", "both were counted", |stats| {
+        stats.number("dropped") == 2
+    });
+    drop(limit);
+    assert_eq!(producer.order(large).text("flow"), "Ok");
+    client.until_buffers("out.sink", 4);
+    let sizes: Vec<_> = client
+        .buffers("out.sink")
+        .iter()
+        .map(|line| line.number("size"))
+        .collect();
+    assert_eq!(sizes, [100, 100, 100, 3_000_000]);
+    assert_eq!(client.stats("src").number("missed"), 0);
+    // It is said once.
+    assert_eq!(producer.messages().len(), 1, "{:?}", producer.messages());
+}
+
+#[test]
+fn metas_and_caps_for_which_there_is_no_memory_are_told() {
+    let place = Place::new();
+    let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
+    let mut producer = Pipeline::start(&place, &[], producer);
+    producer.change("playing");
+    producer.push(1);
+    let limit = leave_descriptors(producer.pid(), 0);
+    // Too long for a message.
+    let text = "x".repeat(40_000);
+    let push = format!("push from=src caps=application/x-test,text={text} size=100");
+    producer.order(&push);
+    let error = producer.until_message("error");
+    assert_eq!(error.text("from"), "sink", "{error}");
+    says(
+        &error,
+        "Resource.NoSpaceLeft",
+        &["RLIMIT_NOFILE", "ulimit -n"],
+    );
+    drop(limit);
 }
 
 #[test]

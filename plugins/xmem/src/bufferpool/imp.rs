@@ -17,9 +17,13 @@ pub struct XmemBufferPool {
     state: Mutex<State>,
 }
 
+/// Is told why there is no slot: upstream only learns that there is none.
+pub(crate) type OnFailure = Arc<dyn Fn(&Error) + Send + Sync>;
+
 #[derive(Default)]
 struct State {
     publisher: Weak<Publisher>,
+    on_failure: Option<OnFailure>,
     canceller: Canceller,
     flushing: Flushing,
     config: Config,
@@ -53,9 +57,12 @@ struct Video {
 
 impl super::XmemBufferPool {
     /// A pool on a publisher's slots.
-    pub(crate) fn new(publisher: &Arc<Publisher>) -> Self {
+    pub(crate) fn new(publisher: &Arc<Publisher>, on_failure: &OnFailure) -> Self {
         let pool: Self = glib::Object::builder().build();
-        pool.imp().lock().publisher = Arc::downgrade(publisher);
+        let mut state = pool.imp().lock();
+        state.publisher = Arc::downgrade(publisher);
+        state.on_failure = Some(on_failure.clone());
+        drop(state);
         pool
     }
 
@@ -68,6 +75,15 @@ impl super::XmemBufferPool {
 impl XmemBufferPool {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells why upstream gets nothing. Not under the lock: it tells the application.
+    fn failed(&self, what: &str, error: &Error) {
+        gst::error!(CAT, imp = self, "{what}: {error}");
+        let on_failure = self.lock().on_failure.clone();
+        if let Some(on_failure) = on_failure {
+            on_failure(error);
+        }
     }
 
     fn flush(&self, change: impl FnOnce(&mut Flushing)) {
@@ -152,7 +168,7 @@ impl BufferPoolImpl for XmemBufferPool {
         match publisher.configure(config.size, config.min_buffers.max(1) + 1) {
             Ok(()) => true,
             Err(error) => {
-                gst::error!(CAT, imp = self, "Can't make the slots: {error}");
+                self.failed("Can't make the slots", &error);
                 false
             }
         }
@@ -198,7 +214,7 @@ impl BufferPoolImpl for XmemBufferPool {
             // GStreamer's word for a pool that has nothing now.
             Error::Exhausted { .. } => gst::FlowError::Eos,
             error => {
-                gst::error!(CAT, imp = self, "No slot: {error}");
+                self.failed("No slot", &error);
                 gst::FlowError::Error
             }
         })?;

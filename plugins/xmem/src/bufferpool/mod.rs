@@ -4,6 +4,8 @@ use gst::glib;
 
 mod imp;
 
+pub(crate) use imp::OnFailure;
+
 glib::wrapper! {
     /// Buffers whose memory is slots of a publisher.
     pub struct XmemBufferPool(ObjectSubclass<imp::XmemBufferPool>)

@@ -310,7 +310,14 @@ impl BaseSinkImpl for XmemSink {
             "Listening at {}",
             publisher.socket_path().display()
         );
-        *stream = Some(Arc::new(Stream::new(publisher, canceller)));
+        let weak = self.obj().downgrade();
+        let on_failure = move |error: &Error| {
+            if let Some(obj) = weak.upgrade() {
+                let message = errors::message(error, gst::ResourceError::Write);
+                obj.imp().post_error_message(message);
+            }
+        };
+        *stream = Some(Arc::new(Stream::new(publisher, canceller, on_failure)));
         Ok(())
     }
 
@@ -411,13 +418,16 @@ impl BaseSinkImpl for XmemSink {
                     preroll::wait_to_go_on(&*self.obj(), buffer, wanted)?;
                 }
                 Err(Error::Stopped) => return Err(gst::FlowError::Flushing),
-                Err(error @ Error::Exhausted { .. }) => {
-                    let dropped = stream.counters.dropped.fetch_add(1, Ordering::Relaxed);
-                    if dropped == 0 {
+                // The next one may be smaller, and there may be more again.
+                Err(error @ (Error::Exhausted { .. } | Error::ResourceExhausted { .. }))
+                    if !stream.is_stuck() =>
+                {
+                    if stream.counters.drop_for(&error) {
                         gst::element_imp_warning!(
                             self,
                             gst::ResourceError::NoSpaceLeft,
-                            ("Dropped a frame: {error}")
+                            ("Dropped a frame: {error}"),
+                            ["{error:?}"]
                         );
                     }
                     return Ok(gst::FlowSuccess::Ok);

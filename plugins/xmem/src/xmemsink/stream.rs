@@ -1,6 +1,6 @@
 //! One run of the sink, from start to stop: its publisher, and how a buffer becomes a frame.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use xmem_core::{
 };
 
 use crate::allocator::{Content, XmemAllocator, content_of};
-use crate::bufferpool::XmemBufferPool;
+use crate::bufferpool::{OnFailure, XmemBufferPool};
 use crate::caps::Format;
 use crate::metas;
 
@@ -27,6 +27,8 @@ pub(super) struct Stream {
     allocator: XmemAllocator,
     pools: Mutex<Pools>,
     format: Mutex<Option<Format>>,
+    /// Told of what keeps upstream from getting a slot.
+    on_failure: OnFailure,
     /// Reused for every frame's metas.
     extra: Mutex<Vec<u8>>,
     pub(super) counters: Counters,
@@ -45,6 +47,18 @@ pub(super) struct Counters {
     pub(super) copied: AtomicU64,
     pub(super) copied_bytes: AtomicU64,
     pub(super) dropped: AtomicU64,
+    /// Whether frames were dropped because all slots are in upstream's hands, and because the
+    /// system had nothing left to make one of.
+    told: [AtomicBool; 2],
+}
+
+impl Counters {
+    /// Counts a dropped frame. Says whether it is the first to be dropped for such a reason.
+    pub(super) fn drop_for(&self, error: &Error) -> bool {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        let reason = usize::from(matches!(error, Error::ResourceExhausted { .. }));
+        !self.told[reason].swap(true, Ordering::Relaxed)
+    }
 }
 
 /// When a buffer is to be shown, as points on `CLOCK_MONOTONIC` in nanoseconds.
@@ -59,7 +73,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Stream {
-    pub(super) fn new(publisher: Publisher, canceller: Canceller) -> Stream {
+    pub(super) fn new(
+        publisher: Publisher,
+        canceller: Canceller,
+        on_failure: impl Fn(&Error) + Send + Sync + 'static,
+    ) -> Stream {
         let publisher = Arc::new(publisher);
         Stream {
             allocator: XmemAllocator::new(&publisher, &canceller),
@@ -67,6 +85,7 @@ impl Stream {
             canceller,
             pools: Mutex::default(),
             format: Mutex::default(),
+            on_failure: Arc::new(on_failure),
             extra: Mutex::default(),
             counters: Counters::default(),
         }
@@ -121,7 +140,7 @@ impl Stream {
         caps: &gst::Caps,
         size: u32,
     ) -> std::result::Result<XmemBufferPool, gst::LoggableError> {
-        let pool = XmemBufferPool::new(&self.publisher);
+        let pool = XmemBufferPool::new(&self.publisher, &self.on_failure);
         let mut config = pool.config();
         config.set_params(Some(caps), size, 2, 0);
         pool.set_config(config)
@@ -211,6 +230,14 @@ impl Stream {
             .copied_bytes
             .fetch_add(size as u64, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether a frame that finds no slot is as large as all others will be: there are none of that
+    /// size, and dropping frames would go on for ever.
+    pub(super) fn is_stuck(&self) -> bool {
+        let format = lock(&self.format);
+        let video = format.as_ref().and_then(|format| format.video.as_ref());
+        video.is_some_and(|info| info.size() > self.publisher.slot_size())
     }
 
     /// Fills in the frame's record and its metas.
