@@ -3,6 +3,7 @@
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::process;
+use crate::wait::until;
 
 /// A limit that was lowered. Dropping it makes it what it was.
 #[derive(Debug)]
@@ -28,16 +29,24 @@ pub fn lower(pid: u32, resource: Resource, to: u64) -> Lowered {
     }
 }
 
-/// Leaves a process `room` descriptors more than it has.
+/// Leaves a process that waits `room` descriptors more than it has.
+///
+/// # Panics
+/// When it does not wait.
 pub fn leave_descriptors(pid: u32, room: usize) -> Lowered {
+    until_it_waits(pid);
     let fds = process::fds(pid);
     let is_free = |number: &u32| fds.iter().all(|(used, _)| used != number);
     let beyond = (0..).filter(is_free).nth(room);
     lower(pid, Resource::Nofile, u64::from(beyond.unwrap_or(u32::MAX)))
 }
 
-/// Leaves a process `room` bytes of addresses more than it has.
+/// Leaves a process that waits `room` bytes of addresses more than it has.
+///
+/// # Panics
+/// When it does not wait.
 pub fn leave_addresses(pid: u32, room: u64) -> Lowered {
+    until_it_waits(pid);
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).expect("the process's size");
     let pages = statm
         .split_whitespace()
@@ -45,6 +54,16 @@ pub fn leave_addresses(pid: u32, room: u64) -> Lowered {
         .and_then(|pages| pages.parse::<u64>().ok());
     let bytes = pages.expect("a number of pages") * rustix::param::page_size() as u64;
     lower(pid, Resource::As, bytes + room)
+}
+
+/// What it has for a moment only must not count: a descriptor that it has just been sent, the
+/// addresses that a thread takes when it starts.
+fn until_it_waits(pid: u32) {
+    until("all its threads wait", || {
+        process::thread_states(pid)
+            .iter()
+            .all(|&state| state == 'S')
+    });
 }
 
 /// As `/proc` tells it: rustix's `prlimit` always sets.

@@ -1,6 +1,7 @@
 //! Who is taken as a client, who is not, and what either costs.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use xmem_core::{Error, Publisher, Subscriber};
@@ -33,6 +34,35 @@ fn one_client_too_many_is_refused_until_another_leaves() {
         clients[2].order("connect");
         clients[2].next_line().word == "connected"
     });
+}
+
+#[test]
+fn a_client_that_waits_for_room_in_vain_is_told_why_there_is_none() {
+    let place = Place::new();
+    // A producer that is full, and then has no time even to say so.
+    let listener = wire::listen(&place.socket("cam0"));
+    let error = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            Subscriber::builder(place.channel("cam0"))
+                .retry_refused(true)
+                .connect_timeout(Some(Duration::from_secs(1)))
+                .connect()
+                .unwrap_err()
+        });
+        let first = wire::accept(&listener);
+        first.receive().expect("a hello");
+        let mut full = 0u64.to_le_bytes().to_vec();
+        full.extend(2u64.to_le_bytes());
+        full.extend(b"raise max-clients");
+        first.send(&wire::message(wire::BYE, &full), &[]).unwrap();
+        drop(first);
+        let second = wire::accept(&listener);
+        let error = client.join().unwrap();
+        drop(second);
+        error
+    });
+    assert!(matches!(error, Error::Refused { .. }), "{error}");
+    assert!(error.to_string().contains("max-clients"), "{error}");
 }
 
 #[test]

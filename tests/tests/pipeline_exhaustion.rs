@@ -178,15 +178,15 @@ fn a_source_that_never_has_room_for_its_frames_gives_up_in_the_end() {
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     client.until_buffers("out.sink", 1);
     // Enough to connect, and for all that GStreamer does; not for the frames.
-    let limit = leave_addresses(client.pid(), 20 << 20);
-    let push = "push from=src caps=application/x-test size=10000000";
+    let limit = leave_addresses(client.pid(), 40 << 20);
+    let push = "push from=src caps=application/x-test size=30000000";
     assert_eq!(producer.order(push).text("flow"), "Ok");
     let error = client.until_message("error");
     let words = ["mapping", "not enough memory", "RLIMIT_AS"];
     says(&error, "Resource.NoSpaceLeft", &words);
-    // More than once, and not as often as it can.
+    // It has not tried as often as it can.
     let connections = client.stats("src").number("connections");
-    assert!((2..=25).contains(&connections), "{connections}");
+    assert!(connections <= 25, "{connections}");
     drop(limit);
     client.change("null");
     client.change("playing");

@@ -141,16 +141,18 @@ impl SubscriberBuilder {
     /// Connects; once more, within the time there is, where the producer went away meanwhile.
     fn shake_hands(&self, cancel: &Cancellation<'_>) -> Result<(Link, u64, control::Control)> {
         let deadline = Deadline::after(self.timeout);
+        let mut reason = None;
         loop {
             let wanted = (self.leases, self.delivery, self.name.clone());
             match control::connect(&self.channel, wanted, deadline, cancel) {
                 Err(Error::Disconnected(_) | Error::Stopped) if !deadline.has_passed() => {}
                 Err(
-                    Error::Refused {
+                    error @ (Error::Refused {
                         retryable: true, ..
                     }
-                    | Error::ResourceExhausted { .. },
+                    | Error::ResourceExhausted { .. }),
                 ) if self.retry_refused && !deadline.has_passed() => {
+                    reason = Some(error);
                     // Nobody tells when there is room.
                     let left = deadline.left().unwrap_or(REFUSED_PAUSE);
                     cancel.pause(REFUSED_PAUSE.min(left))?;
@@ -161,7 +163,8 @@ impl SubscriberBuilder {
                 }
                 Err(Error::NoAnswer { path, .. }) => {
                     let waited = self.timeout.unwrap_or(Duration::MAX);
-                    return Err(Error::NoAnswer { path, waited });
+                    // The last try came at the end of the time: what the others came to says more.
+                    return Err(reason.unwrap_or(Error::NoAnswer { path, waited }));
                 }
                 other => return other,
             }
