@@ -1,11 +1,16 @@
-//! A client maps nothing that could be taken away from under it.
+//! Whatever a producer says or shows, a client ends with an error that says what was wrong, or with
+//! a frame that it can read.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use xmem_core::{Error, Result, Subscriber};
-use xmem_tests::Place;
-use xmem_tests::wire;
+use xmem_tests::area::SEALED;
+use xmem_tests::hostile::impostor::{HEAD, Impostor, PAGE, pattern};
+use xmem_tests::random::Random;
+use xmem_tests::{PATIENCE, Place, until, wire};
 
 fn memory(len: u64, seals: SealFlags) -> OwnedFd {
     let fd = memfd_create("hostile", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
@@ -13,11 +18,6 @@ fn memory(len: u64, seals: SealFlags) -> OwnedFd {
     fcntl_add_seals(&fd, seals).unwrap();
     fd
 }
-
-const SEALED: SealFlags = SealFlags::SHRINK
-    .union(SealFlags::GROW)
-    .union(SealFlags::FUTURE_WRITE)
-    .union(SealFlags::SEAL);
 
 /// Connects to a producer that answers the hello with these bytes and descriptors, and then is gone.
 fn connect_to(answer: &[u8], fds: &[OwnedFd]) -> Result<Subscriber> {
@@ -110,5 +110,244 @@ fn a_client_tries_again_where_a_producer_hangs_up_in_the_handshake() {
         assert!(matches!(error, Error::Refused { .. }), "{error:?}");
         assert!(error.to_string().contains("the second time"), "{error}");
         assert!(!error.is_retryable());
+    });
+}
+
+/// An impostor with one segment of two pages, number 1, and its client.
+fn deceived() -> (Impostor, Subscriber) {
+    let mut impostor = Impostor::new(4, 0, SEALED, 0);
+    let place = Place::new();
+    let listener = wire::listen(&place.socket("cam0"));
+    let answer = impostor.welcome(4);
+    let subscriber = std::thread::scope(|scope| {
+        scope.spawn(|| impostor.answer(&listener, &answer));
+        let builder = Subscriber::builder(place.channel("cam0")).leases(4);
+        builder.connect().expect("it is like a producer")
+    });
+    announce(&mut impostor, 1);
+    (impostor, subscriber)
+}
+
+/// Tells of a segment as it is.
+fn announce(impostor: &mut Impostor, id: u32) {
+    let fd = impostor.make_segment(id, 2 * PAGE, SEALED);
+    impostor.announce(id, 0, 2 * PAGE as u64, &[fd.as_fd()]);
+}
+
+/// What a client says of a frame whose record has these bytes at an offset.
+fn error_of_record(at: usize, bytes: &[u8]) -> Error {
+    let (mut impostor, mut subscriber) = deceived();
+    let mut record = impostor.record(0, 1, 4096);
+    record[at..at + bytes.len()].copy_from_slice(bytes);
+    impostor.publish(0, &record);
+    let received = subscriber.receive(Some(PATIENCE));
+    received.expect_err("a lie")
+}
+
+#[test]
+fn a_record_with_any_field_out_of_range_is_refused() {
+    const MAX: [u8; 8] = u64::MAX.to_le_bytes();
+    for (at, bytes, word) in [
+        (8, &[3][..], "storage type 3"),
+        (10, &[12], "element type 12"),
+        (10, &[255], "element type 255"),
+        (11, &[9], "9 dimensions"),
+        (11, &[255], "255 dimensions"),
+        (16, &4097u64.to_le_bytes(), "shape"),
+        (16, &MAX, "shape"),
+        (80, &2u64.to_le_bytes(), "strides"),
+        (80, &MAX, "strides"),
+        (144, &8193u64.to_le_bytes(), "outside"),
+        (144, &MAX, "outside"),
+        (144, &[0; 8], "shape"),
+        (160, &MAX, "due"),
+        (344, &4097u64.to_le_bytes(), "outside"),
+        (344, &MAX, "outside"),
+        (356, &641u32.to_le_bytes(), "641 extra bytes"),
+        (356, &MAX[..4], "extra bytes"),
+    ] {
+        let error = error_of_record(at, bytes);
+        assert!(matches!(error, Error::Protocol(_)), "{at}: {error:?}");
+        assert!(error.to_string().contains(word), "{at}: {error}");
+    }
+}
+
+#[test]
+fn extra_bytes_that_stand_elsewhere_have_to_be_there() {
+    for offset in [2 * PAGE as u64 - 99, u64::MAX] {
+        let (mut impostor, mut subscriber) = deceived();
+        let mut record = impostor.record(0, 1, 4096);
+        // Its flags say so; where they are stands in place of the first of them.
+        record[340] = 1;
+        record[356] = 100;
+        let at = impostor.layout.extras_at;
+        impostor.metadata.write(at, &offset.to_le_bytes());
+        impostor.metadata.write(at + 8, &1u32.to_le_bytes());
+        impostor.publish(0, &record);
+        let error = subscriber.receive(Some(PATIENCE)).expect_err("a lie");
+        assert!(error.to_string().contains("the extra bytes"), "{error}");
+    }
+}
+
+/// The segment is never announced: a client waits for it no longer than it is told to, and not at
+/// all when the producer has hung up.
+#[test]
+fn a_frame_in_a_segment_that_nobody_knows_is_not_waited_for_without_end() {
+    let (mut impostor, mut subscriber) = deceived();
+    let record = impostor.record(0, 7, 4096);
+    impostor.publish(0, &record);
+    let short = Some(Duration::from_millis(10));
+    let error = subscriber.receive(short).expect_err("nothing");
+    assert!(matches!(error, Error::TimedOut), "{error}");
+    impostor.hang_up();
+    let error = subscriber.receive(Some(PATIENCE)).expect_err("nothing");
+    assert!(matches!(error, Error::Disconnected(_)), "{error}");
+}
+
+#[test]
+fn a_ring_of_garbage_holds_no_frames() {
+    let (impostor, mut subscriber) = deceived();
+    let mut random = Random::new();
+    let ring = impostor.layout.ring_at / 8;
+    for round in 0..1000 {
+        for entry in 0..impostor.layout.ring {
+            let value = match random.number() % 3 {
+                0 => random.number(),
+                1 => random.number() % (1 << 20),
+                _ => 0,
+            };
+            impostor.change_word(ring + entry, value);
+        }
+        impostor.change_word(HEAD, 8 * (round + 1));
+        let nothing = subscriber.receive(Some(Duration::ZERO));
+        assert!(matches!(nothing, Err(Error::TimedOut)), "{nothing:?}");
+    }
+    assert_eq!(subscriber.missed(), 8000);
+}
+
+/// Each is checked as it was copied, and read as it was checked.
+#[test]
+fn a_record_that_changes_while_it_is_read_is_taken_as_it_was_or_refused() {
+    let (mut impostor, mut subscriber) = deceived();
+    let honest = impostor.record(0, 1, 4096);
+    let fields = [
+        (16, 17),
+        (80, 2),
+        (144, 9000),
+        (344, 5000),
+        (11, 77),
+        (356, 700),
+    ];
+    let (mut whole, mut refused) = (0, 0);
+    until("both were seen", || {
+        let mut record = honest;
+        record[160..168].copy_from_slice(&impostor.head().to_le_bytes());
+        impostor.publish(0, &record);
+        let at = impostor.record_at(0);
+        let (begun, over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let received = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    begun.store(true, Ordering::Relaxed);
+                    for (field, value) in fields {
+                        let value: u32 = value;
+                        impostor.metadata.write(at + field, &value.to_le_bytes());
+                        impostor
+                            .metadata
+                            .write(at + field, &record[field..field + 4]);
+                    }
+                }
+            });
+            until("it changes", || begun.load(Ordering::Relaxed));
+            let received = subscriber.receive(Some(PATIENCE));
+            over.store(true, Ordering::Relaxed);
+            received
+        });
+        match received {
+            Ok(frame) => {
+                let meta = frame.meta();
+                assert!(meta.payload_offset + meta.size <= 2 * PAGE as u64);
+                let bytes = frame.payload().to_vec();
+                for (at, byte) in bytes.into_iter().enumerate() {
+                    let expected = pattern(1, meta.payload_offset as usize + at);
+                    assert_eq!(byte, expected, "{at} of {meta:?}");
+                }
+                whole += 1;
+            }
+            Err(Error::Protocol(_)) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+        whole > 0 && refused > 0
+    });
+}
+
+#[test]
+fn a_segment_that_is_not_as_announced_ends_the_connection() {
+    let said = |tell: fn(&mut Impostor)| {
+        let (mut impostor, mut subscriber) = deceived();
+        tell(&mut impostor);
+        let error = subscriber.receive(Some(PATIENCE)).expect_err("a lie");
+        assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+        error.to_string()
+    };
+    let smaller = said(|impostor| {
+        let fd = impostor.make_segment(2, PAGE, SEALED);
+        impostor.announce(2, 0, 2 * PAGE as u64, &[fd.as_fd()]);
+    });
+    assert!(smaller.contains("bytes"), "{smaller}");
+    let endless = said(|impostor| {
+        let fd = impostor.make_segment(2, PAGE, SEALED);
+        impostor.announce(2, 0, u64::MAX, &[fd.as_fd()]);
+    });
+    assert!(endless.contains("bytes"), "{endless}");
+    let unsealed = said(|impostor| {
+        let fd = impostor.make_segment(2, PAGE, SEALED - SealFlags::SHRINK);
+        impostor.announce(2, 0, PAGE as u64, &[fd.as_fd()]);
+    });
+    assert!(unsealed.contains("seals"), "{unsealed}");
+    let unknown = said(|impostor| {
+        let fd = impostor.make_segment(2, PAGE, SEALED);
+        impostor.announce(2, 77, PAGE as u64, &[fd.as_fd()]);
+    });
+    assert!(unknown.contains("kind 77"), "{unknown}");
+    let none = said(|impostor| impostor.announce(2, 0, PAGE as u64, &[]));
+    assert!(none.contains("descriptors"), "{none}");
+    let two = said(|impostor| {
+        let fd = impostor.make_segment(2, PAGE, SEALED);
+        impostor.announce(2, 0, PAGE as u64, &[fd.as_fd(), fd.as_fd()]);
+    });
+    assert!(two.contains("descriptors"), "{two}");
+    let again = said(|impostor| announce(impostor, 1));
+    assert!(again.contains("twice"), "{again}");
+}
+
+/// What a client was told to map stays as it is, whatever becomes of the file.
+#[test]
+fn a_segment_can_not_be_truncated_under_a_client() {
+    let (mut impostor, mut subscriber) = deceived();
+    let fd = impostor.make_segment(2, PAGE, SEALED);
+    impostor.announce(2, 0, PAGE as u64, &[fd.as_fd()]);
+    let record = impostor.record(0, 2, PAGE as u64);
+    impostor.publish(0, &record);
+    let frame = subscriber.receive(Some(PATIENCE)).expect("a frame");
+    assert!(ftruncate(&fd, 0).is_err());
+    drop(fd);
+    assert_eq!(frame.payload().to_vec()[4095], pattern(2, 4095));
+}
+
+#[test]
+fn segments_without_end_end_the_connection() {
+    let (mut impostor, mut subscriber) = deceived();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let fd = impostor.make_segment(2, PAGE, SEALED);
+            for id in 2..10_000 {
+                impostor.announce(id, 0, PAGE as u64, &[fd.as_fd()]);
+            }
+        });
+        let error = subscriber.receive(Some(PATIENCE)).expect_err("a lie");
+        assert!(error.to_string().contains("more segments"), "{error}");
+        // The rest is not even sent.
+        drop(subscriber);
     });
 }

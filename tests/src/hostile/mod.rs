@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use crate::Place;
 
 mod client;
+pub mod impostor;
 mod input;
 mod producer;
 

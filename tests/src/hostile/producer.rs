@@ -2,25 +2,19 @@
 //! metadata segment, which change while the client looks.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::SealFlags;
 use xmem_core::{BufferMeta, Channel, Delivery, Element, Error, Frame, Result, Subscriber};
 
+use super::impostor::{EXTRA_SIZE, HEAD, Impostor, META_SIZE, PAGE, pattern, welcome};
 use super::input::Input;
 use super::socket_path;
 use crate::area::{Area, SEALED};
 use crate::wait::PATIENCE;
-use crate::wire::{self, Connection};
-
-const PAGE: usize = 4096;
-/// Where the words stand in the metadata segment.
-const HEAD: usize = 128 / 8;
-const STATES: usize = 256 / 8;
-const META_SIZE: usize = 384;
-const EXTRA_SIZE: usize = 640;
+use crate::wire;
 
 /// A connection to a producer that does what the bytes say. The client ends with a frame or an
 /// error, reads what the frames' records say and nothing else, and does not hang.
@@ -92,51 +86,9 @@ impl Settings {
     }
 }
 
-/// Where things stand in a metadata segment, as the protocol says.
-struct Layout {
-    slots: usize,
-    ring: usize,
-    ring_at: usize,
-    metas_at: usize,
-    extras_at: usize,
-    size: usize,
-}
-
-impl Layout {
-    fn new(slots: usize) -> Layout {
-        let ring = (2 * slots).next_power_of_two();
-        let ring_at = (256 + 8 * slots).next_multiple_of(64);
-        let metas_at = (ring_at + 8 * ring).next_multiple_of(64);
-        let extras_at = metas_at + META_SIZE * slots;
-        Layout {
-            slots,
-            ring,
-            ring_at,
-            metas_at,
-            extras_at,
-            size: (extras_at + EXTRA_SIZE * slots).next_multiple_of(PAGE),
-        }
-    }
-}
-
-/// What stands at `offset` of a segment, so that a read from elsewhere shows.
-fn pattern(segment: u32, offset: usize) -> u8 {
-    (segment as u8)
-        .wrapping_mul(89)
-        .wrapping_add(offset as u8)
-        .wrapping_add((offset >> 8) as u8)
-}
-
 /// Producer and client.
 struct Scene {
-    layout: Layout,
-    metadata: Area,
-    page: Area,
-    connection: Option<Connection>,
-    /// Bytes of the segments announced, by their numbers: the most of each.
-    segments: HashMap<u32, usize>,
-    generations: Vec<u64>,
-    head: u64,
+    impostor: Impostor,
     subscriber: Subscriber,
     frames: Vec<Frame>,
 }
@@ -144,45 +96,30 @@ struct Scene {
 impl Scene {
     /// Shakes hands. `None` where the client did not like what it got.
     fn open(settings: &Settings) -> Option<Scene> {
-        let layout = Layout::new(settings.slots);
         let seals = match settings.is_flawed(4) {
             true => SealFlags::from_bits_truncate(settings.detail as u32) & SEALED,
             false => SEALED,
         };
-        let size = match settings.is_flawed(6) {
-            true => layout.size + PAGE,
-            false => layout.size,
+        let surplus = match settings.is_flawed(6) {
+            true => PAGE,
+            false => 0,
         };
-        let (metadata, metadata_fd) = Area::new(size, seals);
-        let mut header = b"xmem/mta".to_vec();
-        for number in [wire::VERSION, layout.slots as u32, layout.ring as u32, 640] {
-            header.extend(number.to_le_bytes());
-        }
-        metadata.write(0, &header);
+        // A producer that comes to a stream that has gone on for a while.
+        let mut impostor = Impostor::new(settings.slots, surplus, seals, settings.position);
         if settings.is_flawed(3) {
-            metadata.write(settings.detail as usize % 24, &[settings.flaws]);
+            let at = settings.detail as usize % 24;
+            impostor.metadata.write(at, &[settings.flaws]);
         }
-        let (page, page_fd) = Area::new(PAGE, SEALED - SealFlags::FUTURE_WRITE);
-        let mut fds = vec![metadata_fd, page_fd];
         if settings.is_flawed(5) {
-            fds.truncate(settings.detail as usize % 3);
+            impostor.fds().truncate(settings.detail as usize % 3);
         }
         if settings.is_flawed(7) {
-            fds.reverse();
+            impostor.fds().reverse();
         }
-        // A producer that comes to a stream that has gone on for a while.
-        metadata.words()[HEAD].store(settings.position, Ordering::Relaxed);
-
         let path = socket_path();
         let listener = wire::listen(&path);
-        let (result, connection) = std::thread::scope(|scope| {
-            let host = scope.spawn(|| {
-                let client = wire::accept(&listener);
-                client.receive().expect("a hello");
-                let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-                let _ = client.send(&welcome(settings), &fds);
-                client
-            });
+        let result = std::thread::scope(|scope| {
+            let host = scope.spawn(|| impostor.answer(&listener, &answer(settings)));
             // One that is told to come back later waits for that; the others are answered at once.
             let patience = match settings.is_flawed(0) {
                 true => Duration::from_millis(20),
@@ -193,7 +130,8 @@ impl Scene {
                 .delivery(settings.delivery)
                 .connect_timeout(Some(patience))
                 .connect();
-            (result, host.join().expect("the other side has answered"))
+            host.join().expect("the other side has answered");
+            result
         });
         drop(listener);
         let _ = std::fs::remove_file(&path);
@@ -201,15 +139,9 @@ impl Scene {
             assert!(result.is_ok(), "{:?}", result.err());
         }
         Some(Scene {
-            metadata,
-            page,
-            connection: Some(connection),
-            segments: HashMap::new(),
-            generations: vec![0; layout.slots],
-            head: settings.position,
+            impostor,
             subscriber: result.ok()?,
             frames: Vec::new(),
-            layout,
         })
     }
 
@@ -217,41 +149,55 @@ impl Scene {
         match input.byte() % 20 {
             0 | 1 => self.publish(input),
             2 => {
-                let at = self.record_at(input) + input.below(META_SIZE / 4) * 4;
-                self.metadata.write(at, &input.number().to_le_bytes());
+                let slot = input.below(self.impostor.layout.slots);
+                let at = self.impostor.record_at(slot) + input.below(META_SIZE / 4) * 4;
+                self.impostor
+                    .metadata
+                    .write(at, &input.number().to_le_bytes());
             }
             3 => {
                 let at = usize::from(u16::from_le_bytes([input.byte(), input.byte()]));
-                self.change_word(at, input.number());
+                self.impostor.change_word(at, input.number());
             }
             4 => {
-                let word = self.metadata.words().len().min(HEAD + input.below(3));
-                self.change_word(word, input.number());
+                let word = self
+                    .impostor
+                    .metadata
+                    .words()
+                    .len()
+                    .min(HEAD + input.below(3));
+                self.impostor.change_word(word, input.number());
             }
-            5 => self.metadata.halves()[128 / 4 + 2 + input.below(2)]
+            5 => self.impostor.metadata.halves()[128 / 4 + 2 + input.below(2)]
                 .store(input.number() as u32, Ordering::Relaxed),
             6 => {
-                let slot = input.below(self.layout.slots);
-                let at = self.layout.extras_at + EXTRA_SIZE * slot;
-                self.metadata.write(at, &input.number().to_le_bytes());
-                self.metadata.write(at + 8, &input.number().to_le_bytes());
+                let slot = input.below(self.impostor.layout.slots);
+                let at = self.impostor.layout.extras_at + EXTRA_SIZE * slot;
+                self.impostor
+                    .metadata
+                    .write(at, &input.number().to_le_bytes());
+                self.impostor
+                    .metadata
+                    .write(at + 8, &input.number().to_le_bytes());
             }
             7 => self.announce(input),
             8 => {
                 let id = input.number() as u32;
-                self.send(&wire::message(4, &id.to_le_bytes()), &[]);
+                self.impostor
+                    .send(&wire::message(4, &id.to_le_bytes()), &[]);
             }
             9 => self.tell_format(input),
             10 => {
                 let position = input.number();
-                self.send(&wire::message(6, &position.to_le_bytes()), &[]);
+                self.impostor
+                    .send(&wire::message(6, &position.to_le_bytes()), &[]);
             }
             11 => {
                 let mut body = input.number().to_le_bytes().to_vec();
                 body.extend(input.number().to_le_bytes());
                 let length = input.below(32);
                 body.extend(input.bytes(length));
-                self.send(&wire::message(wire::BYE, &body), &[]);
+                self.impostor.send(&wire::message(wire::BYE, &body), &[]);
             }
             12 => {
                 let length = input.below(64);
@@ -261,11 +207,11 @@ impl Scene {
                     Some(id) => u32::from_le_bytes(id.try_into().expect("four bytes")),
                     None => 0,
                 };
-                let fd = self.make_segment(id, PAGE, SEALED);
+                let fd = self.impostor.make_segment(id, PAGE, SEALED);
                 let fds = vec![fd.as_fd(); input.below(5)];
-                self.send(bytes, &fds);
+                self.impostor.send(bytes, &fds);
             }
-            13 => self.connection = None,
+            13 => self.impostor.hang_up(),
             14 | 15 => {
                 let timeout = match input.byte() % 4 {
                     // Long enough for the other thread to read what was sent.
@@ -277,7 +223,7 @@ impl Scene {
             }
             16 => self.receive_while_words_change(input),
             17 => {
-                let words = self.page.words();
+                let words = self.impostor.page.words();
                 words[input.below(80)].store(input.number(), Ordering::Relaxed);
             }
             _ => {
@@ -290,27 +236,9 @@ impl Scene {
         }
     }
 
-    fn send(&mut self, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
-        if let Some(connection) = &self.connection
-            // Where the client has hung up.
-            && connection.send(bytes, fds).is_err()
-        {
-            self.connection = None;
-        }
-    }
-
-    fn change_word(&self, at: usize, value: u64) {
-        let words = self.metadata.words();
-        words[at % words.len()].store(value, Ordering::Relaxed);
-    }
-
-    fn record_at(&self, input: &mut Input<'_>) -> usize {
-        self.layout.metas_at + META_SIZE * input.below(self.layout.slots)
-    }
-
     /// A frame as it should be but for what its record says.
     fn publish(&mut self, input: &mut Input<'_>) {
-        let slot = input.below(self.layout.slots);
+        let slot = input.below(self.impostor.layout.slots);
         let shape = [input.number(), input.number()];
         let stride = input.number();
         let dtype = input.byte();
@@ -323,36 +251,14 @@ impl Scene {
         put(80, &stride.to_le_bytes());
         put(88, &[1 << (dtype % 4)]);
         put(144, &input.number().to_le_bytes());
-        put(160, &self.head.to_le_bytes());
+        put(160, &self.impostor.head().to_le_bytes());
         put(168, b"video/x-raw");
         put(336, &(input.number() as u32).to_le_bytes());
         put(340, &(input.byte() as u32).to_le_bytes());
         put(344, &input.number().to_le_bytes());
         put(352, &(input.number() as u32).to_le_bytes());
         put(356, &(input.number() as u32).to_le_bytes());
-        let at = self.layout.metas_at + META_SIZE * slot;
-        self.metadata.write(at, &record);
-
-        let generation = &mut self.generations[slot];
-        *generation += 2;
-        let words = self.metadata.words();
-        words[STATES + slot].store(*generation << 16 | 1, Ordering::Release);
-        let place = self.head as usize & (self.layout.ring - 1);
-        words[self.layout.ring_at / 8 + place]
-            .store(*generation << 16 | slot as u64, Ordering::Release);
-        self.head = self.head.wrapping_add(1);
-        words[HEAD].store(self.head, Ordering::Release);
-        self.metadata.halves()[2 * HEAD + 2].store(self.head as u32, Ordering::Release);
-    }
-
-    fn make_segment(&mut self, id: u32, size: usize, seals: SealFlags) -> OwnedFd {
-        let (area, fd) = Area::new(size, seals);
-        for (offset, byte) in area.bytes().iter().enumerate() {
-            byte.store(pattern(id, offset), Ordering::Relaxed);
-        }
-        let most = self.segments.entry(id).or_default();
-        *most = size.max(*most);
-        fd
+        self.impostor.publish(slot, &record);
     }
 
     fn announce(&mut self, input: &mut Input<'_>) {
@@ -363,18 +269,15 @@ impl Scene {
             1 => SEALED - SealFlags::SHRINK,
             _ => SEALED,
         };
-        let fd = self.make_segment(id, size, seals);
+        let fd = self.impostor.make_segment(id, size, seals);
         let announced = match flaw & 7 {
             2 => input.number(),
             _ => size as u64,
         };
         let kind = u32::from(flaw & 7 == 3);
-        let mut body = id.to_le_bytes().to_vec();
-        body.extend(kind.to_le_bytes());
-        body.extend(announced.to_le_bytes());
         let fds = [fd.as_fd()];
         let fds = &fds[..usize::from(flaw & 7 != 4)];
-        self.send(&wire::message(wire::SEGMENT, &body), fds);
+        self.impostor.announce(id, kind, announced, fds);
     }
 
     fn tell_format(&mut self, input: &mut Input<'_>) {
@@ -388,18 +291,18 @@ impl Scene {
                 let (area, fd) = Area::new(PAGE, SEALED);
                 area.write(0, text);
                 body.extend((input.number() as u32).to_le_bytes());
-                self.send(&wire::message(5, &body), &[fd.as_fd()]);
+                self.impostor.send(&wire::message(5, &body), &[fd.as_fd()]);
             }
             1 => {
                 let (area, fd) = Area::new(PAGE, SEALED);
                 area.write(0, text);
                 body.extend((PAGE as u32).to_le_bytes());
-                self.send(&wire::message(5, &body), &[fd.as_fd()]);
+                self.impostor.send(&wire::message(5, &body), &[fd.as_fd()]);
             }
             _ => {
                 body.extend((text.len() as u32).to_le_bytes());
                 body.extend(text);
-                self.send(&wire::message(5, &body), &[]);
+                self.impostor.send(&wire::message(5, &body), &[]);
             }
         }
     }
@@ -413,7 +316,7 @@ impl Scene {
             })
             .collect();
         let over = AtomicBool::new(false);
-        let (metadata, subscriber) = (&self.metadata, &mut self.subscriber);
+        let (metadata, subscriber) = (&self.impostor.metadata, &mut self.subscriber);
         let results: Vec<Result<Frame>> = std::thread::scope(|scope| {
             scope.spawn(|| {
                 let words = metadata.words();
@@ -457,18 +360,17 @@ impl Scene {
         let frames = std::mem::take(&mut self.frames);
         let Scene {
             subscriber,
-            segments,
-            layout,
+            impostor,
             ..
         } = self;
         drop(subscriber);
         for frame in frames {
-            look(&segments, layout.slots, &frame);
+            look(&impostor.segments, impostor.layout.slots, &frame);
         }
     }
 
     fn look(&self, frame: &Frame) {
-        look(&self.segments, self.layout.slots, frame);
+        look(&self.impostor.segments, self.impostor.layout.slots, frame);
     }
 }
 
@@ -510,7 +412,8 @@ fn view<T: Element + std::fmt::Debug>(frame: &Frame) {
     }
 }
 
-fn welcome(settings: &Settings) -> Vec<u8> {
+/// What a hello gets.
+fn answer(settings: &Settings) -> Vec<u8> {
     if settings.is_flawed(0) {
         return settings.answer.clone();
     }
@@ -522,10 +425,5 @@ fn welcome(settings: &Settings) -> Vec<u8> {
         true => settings.detail as u32,
         false => settings.slots as u32,
     };
-    let mut body = Vec::new();
-    for number in [wire::VERSION, 1, leases, slots] {
-        body.extend(number.to_le_bytes());
-    }
-    body.extend(settings.position.to_le_bytes());
-    wire::message(wire::WELCOME, &body)
+    welcome(leases, slots, settings.position)
 }
