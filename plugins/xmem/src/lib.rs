@@ -9,7 +9,8 @@
 //! - `framepool`: the buffers of received frames;
 //! - `allocator`: the `GstMemory` of a slot and of a received frame;
 //! - `errors`: what the bus calls an error of the core;
-//! - `caps`, `metas`, `timestamps`: from GStreamer's words to the record of a frame and back.
+//! - `caps`, `metas`, `timestamps`: from GStreamer's words to the record of a frame and back;
+//! - `record`: the record, for programs that look at `xmemsrc`'s buffers.
 
 // `plugin_define!` makes public items without docs.
 #![allow(missing_docs)]
@@ -28,6 +29,7 @@ mod framepool;
 #[doc(hidden)]
 pub mod fuzz;
 mod metas;
+mod record;
 mod timestamps;
 pub mod xmemsink;
 pub mod xmemsrc;
@@ -41,7 +43,7 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 });
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    metas::register();
+    record::register();
     xmemsink::register(plugin)?;
     xmemsrc::register(plugin)?;
     Ok(())

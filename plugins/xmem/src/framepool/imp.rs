@@ -5,7 +5,7 @@ use gst::buffer::BufferMetaForeachAction::{Keep, Remove};
 use gst::glib;
 use gst::subclass::prelude::*;
 
-use crate::metas;
+use crate::record;
 
 /// Most buffers kept: as many as a source has leases, usually.
 const MAX_IDLE: usize = 16;
@@ -50,7 +50,7 @@ impl BufferPoolImpl for XmemFramePool {
         };
         content.remove_all_memory();
         content.foreach_meta_mut(|meta| {
-            ControlFlow::Continue(match metas::is_record(&meta) {
+            ControlFlow::Continue(match record::is_record(&meta) {
                 true => Keep,
                 false => Remove,
             })

@@ -10,6 +10,7 @@ use super::{Delivery, OnDisconnect};
 use crate::allocator::frame_memory;
 use crate::caps::{self, Format};
 use crate::metas;
+use crate::record::Recorder;
 use crate::timestamps::Timekeeper;
 
 /// Between two connections where the first ended for want of memory or descriptors.
@@ -32,7 +33,7 @@ pub(super) struct Receiver {
     /// Since when connections have ended for want of memory or descriptors, without a frame.
     lacking_since: Option<Instant>,
     timekeeper: Timekeeper,
-    recorder: metas::Recorder,
+    recorder: Recorder,
 }
 
 /// The format of the last frame.
@@ -75,7 +76,7 @@ impl Receiver {
             figures: Figures::default(),
             lacking_since: None,
             timekeeper: Timekeeper::default(),
-            recorder: metas::Recorder::default(),
+            recorder: Recorder::default(),
         }
     }
 
