@@ -30,19 +30,21 @@ fn caps_that_are_none_are_an_error() {
     let deep = "video/x-raw, a=(structure)".repeat(1000);
     let long = "video/x-raw, ä".repeat(1 << 20);
     let many = "video/x-raw,format=RGB,width=8,height=8,framerate=1/1;".repeat(100_000);
+    let nested = format!("video/x-raw, a={}", "{".repeat(100_000));
     for (format, word) in [
         ("", "caps"),
         ("!", "caps"),
         ("video/x-raw, width=", "caps"),
         ("video/x-raw\0, width=8", "caps"),
-        ("video/x-raw, width=[1, 8]", "fixed"),
+        ("video/x-raw, width=[1, 8]", "range"),
         ("ANY", "fixed"),
         ("EMPTY", "fixed"),
         ("video/x-raw(memory:GLMemory), width=8", "GLMemory"),
         ("video/x-raw, pool=(GstBufferPool)0x1234", "caps"),
         (&*deep, "caps"),
         (&*long, "caps"),
-        (&*many, "fixed"),
+        (&*many, "500000 parts"),
+        (&*nested, "brackets"),
     ] {
         let error = error_of(format, &[]);
         assert!(error.text("text").contains(word), "{error}");
