@@ -7,22 +7,30 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::process::getpid;
-
 /// One of the kernel's pages, of whatever size they are.
 const LEN: usize = 4096;
 
-/// The process that something was made in.
+/// The process that something was made in: a number that neither its children nor those that it
+/// was forked off have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin(u32);
 
 impl Origin {
     /// This process.
     pub(crate) fn here() -> Origin {
-        let pid = getpid().as_raw_nonzero().get() as u32;
-        let Some(mark) = mark() else { return Origin(0) };
-        mark.store(pid, Ordering::Relaxed);
-        Origin(pid)
+        mark().map_or(Origin(0), |mark| Origin::marked(mark, &NEXT))
+    }
+
+    /// This process, whose number is in `mark` or becomes the one after `next`.
+    ///
+    /// A child has a copy of `next`, where all numbers are that it has inherited. Process ids
+    /// would not do: in a namespace of its own a child can have its parent's.
+    fn marked(mark: &AtomicU32, next: &AtomicU32) -> Origin {
+        let number = next.fetch_add(1, Ordering::Relaxed) + 1;
+        match mark.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Origin(number),
+            Err(marked) => Origin(marked),
+        }
     }
 
     /// Whether this process is the one. A load, no system call.
@@ -31,6 +39,9 @@ impl Origin {
         self.0 == 0 || mark().is_some_and(|mark| mark.load(Ordering::Relaxed) == self.0)
     }
 }
+
+/// How many numbers were given to this process and to those it was forked off.
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A word that the kernel makes 0 in every child: in a process it is 0 or that process's number.
 /// `None` where the kernel can't do that.
@@ -57,4 +68,22 @@ fn mark() -> Option<&'static AtomicU32> {
         // in children; all accesses to it are those of this atomic.
         Some(unsafe { &*page.cast::<AtomicU32>() })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_has_a_number_of_its_own() {
+        let (mark, next) = (AtomicU32::new(0), AtomicU32::new(0));
+        let parent = Origin::marked(&mark, &next);
+        assert_eq!(Origin::marked(&mark, &next), parent);
+        // What a child finds: no mark, and how far its parent had counted.
+        let (mark, next) = (AtomicU32::new(0), AtomicU32::new(next.into_inner()));
+        let child = Origin::marked(&mark, &next);
+        assert_ne!(child, parent);
+        assert_eq!(Origin::marked(&mark, &next), child);
+        assert!(Origin::here().is_here());
+    }
 }
