@@ -196,6 +196,20 @@ fn memory_of_a_device_is_refused_with_advice() {
 }
 
 #[test]
+fn caps_that_clients_could_not_read_are_refused_by_the_sink() {
+    let place = Place::new();
+    let brackets = "[".repeat(65);
+    let producer = format!(
+        "{PICTURES} ! capssetter caps=\"video/x-raw,note=(string)\\\"{brackets}\\\"\" ! \
+         xmemsink name=sink channel=cam0 sync=false"
+    );
+    let mut producer = Pipeline::play(&place, &[], &producer);
+    let error = producer.until_message("error");
+    says(&error, "Core.Negotiation", &["clients", "65 brackets"]);
+    producer.end();
+}
+
+#[test]
 fn a_sink_tells_of_its_clients() {
     let place = Place::new();
     let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0");

@@ -4,7 +4,7 @@ use xmem_core::{BufferMeta, DType};
 
 mod text;
 
-pub(crate) use text::from_text;
+pub(crate) use text::{from_text, to_text};
 
 /// What is known of a stream from its caps alone.
 #[derive(Clone, Debug)]

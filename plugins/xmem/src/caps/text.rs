@@ -1,5 +1,5 @@
 //! From a producer's text to caps. GStreamer's parser trusts what it reads; this text can't be.
-//! Pure.
+//! And from caps to such a text. Pure.
 
 /// Most values, fields and structures of a producer's text.
 const MAX_PARTS: usize = 16_384;
@@ -16,19 +16,40 @@ const EXCERPT: usize = 100;
 /// # Errors
 /// What is wrong with them: they do not parse, or are not those of one stream.
 pub(crate) fn from_text(text: &str) -> Result<gst::Caps, String> {
-    let refused = |what: &str| {
-        let end = text.floor_char_boundary(EXCERPT);
-        match end == text.len() {
-            true => format!("{what}: {text:?}"),
-            false => format!("{what}: {:?}... ({} bytes)", &text[..end], text.len()),
-        }
-    };
+    let refused = |what: &str| excerpt(what, text);
     check_text(text).map_err(|what| refused(&what))?;
     let caps = text.parse::<gst::Caps>();
     let caps = caps.map_err(|_| refused("caps that do not parse"))?;
     match caps.is_fixed() {
         true => Ok(caps),
         false => Err(refused("caps that are not fixed")),
+    }
+}
+
+/// What is wrong with a text, and how it begins.
+fn excerpt(what: &str, text: &str) -> String {
+    let end = text.floor_char_boundary(EXCERPT);
+    match end == text.len() {
+        true => format!("{what}: {text:?}"),
+        false => format!("{what}: {:?}... ({} bytes)", &text[..end], text.len()),
+    }
+}
+
+/// The text of caps, for clients to read.
+///
+/// # Errors
+/// What is wrong where they could not read it: GStreamer writes caps that it can't read itself, or
+/// reads as others, and not all that it can read comes through [`from_text`].
+pub(crate) fn to_text(caps: &gst::CapsRef) -> Result<String, String> {
+    let text = caps.to_string();
+    let refused = |what: &str| format!("clients could not read these caps: {what}");
+    let read = from_text(&text).map_err(|what| refused(&what))?;
+    match read.to_string() == text {
+        true => Ok(text),
+        false => Err(refused(&excerpt(
+            "caps that are others once they are read",
+            &text,
+        ))),
     }
 }
 
@@ -161,6 +182,8 @@ fn is_hexadecimal(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use gst::prelude::*;
+
     use super::*;
 
     #[test]
@@ -172,6 +195,36 @@ mod tests {
             let error = from_text(text).unwrap_err();
             assert!(error.len() < 300, "{error}");
         }
+    }
+
+    #[test]
+    fn caps_that_clients_could_not_read_have_no_text() {
+        gst::init().unwrap();
+        let caps = |value: gst::glib::SendValue| {
+            let mut structure = gst::Structure::new_empty("a/b");
+            structure.set_value("c", value);
+            gst::Caps::from(structure)
+        };
+        let mut tags = gst::TagList::new();
+        let title = gst::tags::Title::TAG_NAME;
+        let tag = tags.make_mut();
+        tag.add_generic(title, "x", gst::TagMergeMode::Append)
+            .unwrap();
+        let inner = gst::Structure::builder("d").field("e", "]").build();
+        let empty = || gst::Buffer::new().to_send_value();
+        let full = gst::Buffer::from_slice([1]).to_send_value();
+        for value in [
+            tags.to_send_value(),
+            inner.to_send_value(),
+            empty(),
+            gst::Array::from_values([empty(), full]).to_send_value(),
+            "[".repeat(MAX_NESTED + 1).to_send_value(),
+        ] {
+            let error = to_text(&caps(value)).unwrap_err();
+            assert!(error.starts_with("clients could not read"), "{error}");
+        }
+        let good = caps("a, b; [1, 2] (list) \"\\ü".to_send_value());
+        assert_eq!(from_text(&to_text(&good).unwrap()).unwrap(), good);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::preroll;
 use super::settings::{PROPERTIES, Settings};
 use super::stream::{Stream, Times};
 use crate::CAT;
-use crate::caps::{Format, without_foreign_memory};
+use crate::caps::{self, Format, without_foreign_memory};
 use crate::errors;
 use crate::timestamps::Timekeeper;
 
@@ -365,14 +365,16 @@ impl BaseSinkImpl for XmemSink {
     }
 
     fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
-        let format = Format::from_caps(caps).map_err(|reason| {
+        let refused = |reason: String| {
             gst::element_imp_error!(self, gst::CoreError::Negotiation, ("{reason}"));
             gst::loggable_error!(CAT, "{reason}")
-        })?;
+        };
+        let format = Format::from_caps(caps).map_err(refused)?;
+        let text = caps::to_text(caps).map_err(refused)?;
         let stream = self
             .stream()
             .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
-        stream.set_caps(caps, format).map_err(|error| {
+        stream.set_caps(&text, format).map_err(|error| {
             self.post_error_message(errors::message(&error, gst::ResourceError::Write));
             gst::loggable_error!(CAT, "{error}")
         })

@@ -105,9 +105,9 @@ impl Stream {
         }
     }
 
-    /// The format of the buffers to come.
-    pub(super) fn set_caps(&self, caps: &gst::Caps, format: Format) -> Result<()> {
-        self.publisher.set_format(&caps.to_string())?;
+    /// The format of the buffers to come, and the text of their caps.
+    pub(super) fn set_caps(&self, text: &str, format: Format) -> Result<()> {
+        self.publisher.set_format(text)?;
         *lock(&self.format) = Some(format);
         Ok(())
     }
