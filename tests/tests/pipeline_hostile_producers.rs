@@ -37,6 +37,7 @@ fn caps_that_are_none_are_an_error() {
         ("video/x-raw, width=", "caps"),
         ("video/x-raw\0, width=8", "caps"),
         ("video/x-raw, width=[1, 8]", "range"),
+        ("video/x-raw, width={1, 8}", "fixed"),
         ("ANY", "fixed"),
         ("EMPTY", "fixed"),
         ("video/x-raw(memory:GLMemory), width=8", "GLMemory"),
