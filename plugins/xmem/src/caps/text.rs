@@ -44,7 +44,8 @@ pub(crate) fn to_text(caps: &gst::CapsRef) -> Result<String, String> {
     let text = caps.to_string();
     let refused = |what: &str| format!("clients could not read these caps: {what}");
     let read = from_text(&text).map_err(|what| refused(&what))?;
-    match read.to_string() == text {
+    // Not all values can be compared, and equal ones may be written in two ways.
+    match read.is_strictly_equal(caps) || read.to_string() == text {
         true => Ok(text),
         false => Err(refused(&excerpt(
             "caps that are others once they are read",
