@@ -48,12 +48,8 @@ loom: deps-build ## the lease protocol under loom, in all the orders that thread
 	RUSTFLAGS="$(RUSTFLAGS) --cfg loom" CARGO_TARGET_DIR=$(TARGET_DIR)/loom \
 	    cargo test $(LOCKED) -p xmem-core --release --lib
 
-# One after the other: some want both hands of the machine.
 torture: deps-test deps-fuzz build ## what "make test" does for seconds, for as long as it takes: see docs/reliability.md
-	XMEM_TORTURE=1 XMEM_ROUNDS=1000 cargo test $(LOCKED) -p xmem-tests --release \
-	    --test admission --test canaries --test crashes --test crowds --test lifecycle --test pipeline_single_steps \
-	    --test recovery --test single_steps --test soak \
-	    --no-fail-fast -- --nocapture
+	XMEM_TORTURE=1 XMEM_ROUNDS=1000 cargo test $(LOCKED) -p xmem-tests --release --no-fail-fast -- --nocapture
 	$(MAKE) fuzz
 
 # What is found new is kept beside the build. The inputs in fuzz/corpus are tests ("make test"), few and chosen: see
