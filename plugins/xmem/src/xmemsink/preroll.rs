@@ -44,18 +44,21 @@ pub(super) fn wait_to_go_on(
     if is_flushing(sink) {
         return Err(gst::FlowError::Flushing);
     }
-    let mut waited = match wanted() {
-        true => sink.wait_preroll(),
-        false => preroll(sink, buffer),
-    };
     loop {
+        let waited = if needs_preroll(sink) {
+            // As after the base class's own waits. The change that is under way may wait for this
+            // to commit it, and those that it is told of meanwhile count on that.
+            preroll(sink, buffer)
+        } else if wanted() || is_to_pause(sink) {
+            // It is about to pause, and the base class counts on this to wait.
+            sink.wait_preroll()
+        } else {
+            return Ok(());
+        };
         match waited {
-            Ok(_) if is_to_pause(sink) => {
-                // It was told to play, and paused once more before this thread ran. The base class
-                // counts on it to wait.
-                waited = sink.wait_preroll();
-            }
-            Ok(_) | Err(STEP) => return Ok(()),
+            // It may have paused once more before this thread ran.
+            Ok(_) => {}
+            Err(STEP) => return Ok(()),
             Err(error) => return Err(error),
         }
     }
@@ -70,6 +73,15 @@ fn is_flushing(sink: &impl IsA<gst_base::BaseSink>) -> bool {
     // SAFETY: the sink is alive, as it is borrowed, and the field is written under PREROLL_LOCK
     // alone, which this thread holds in `render()`.
     unsafe { (*sink).flushing != gst::glib::ffi::GFALSE }
+}
+
+/// Whether the sink is in PAUSED, or on its way from there to PLAYING, and nothing has told it yet
+/// that it has what it shows then.
+fn needs_preroll(sink: &impl IsA<gst_base::BaseSink>) -> bool {
+    let sink: *mut ffi::GstBaseSink = sink.as_ref().to_glib_none().0;
+    // SAFETY: the sink is alive, as it is borrowed, and the field is written under PREROLL_LOCK
+    // alone, which this thread holds in `render()`.
+    unsafe { (*sink).need_preroll != gst::glib::ffi::GFALSE }
 }
 
 /// Whether PAUSED is the state that was asked for last.
