@@ -35,7 +35,9 @@ pub(crate) fn check_memory(len: usize) -> Result<()> {
     if len < SMALL {
         return Ok(());
     }
-    let left = left_on_machine().into_iter().chain(left_in_groups());
+    let figures = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let groups = left_in_groups(free_swap(&figures));
+    let left = left_on_machine(&figures).into_iter().chain(groups);
     match left.min() {
         Some(left) if left < len as u64 => {
             Err(Error::memory("looking for free memory")(Errno::NOMEM))
@@ -45,13 +47,13 @@ pub(crate) fn check_memory(len: usize) -> Result<()> {
 }
 
 /// Bytes that the machine can give without taking them from anybody.
-fn left_on_machine() -> Option<u64> {
-    let figures = fs::read_to_string("/proc/meminfo").ok()?;
-    Some((entry(&figures, "MemAvailable:")? + free_swap(&figures)) * 1024)
+fn left_on_machine(figures: &str) -> Option<u64> {
+    Some(entry(figures, "MemAvailable:")? * 1024 + free_swap(figures))
 }
 
+/// Bytes of swap that nobody uses.
 fn free_swap(figures: &str) -> u64 {
-    entry(figures, "SwapFree:").unwrap_or(0)
+    entry(figures, "SwapFree:").unwrap_or(0) * 1024
 }
 
 /// The number that stands after a name at the start of a line.
@@ -61,8 +63,7 @@ fn entry(figures: &str, name: &str) -> Option<u64> {
 }
 
 /// Bytes that each control group of this process can give, from its own to the root.
-fn left_in_groups() -> Vec<u64> {
-    let swap = fs::read_to_string("/proc/meminfo").map_or(0, |figures| free_swap(&figures)) * 1024;
+fn left_in_groups(swap: u64) -> Vec<u64> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     own.lines()
         .filter_map(Group::of)
@@ -138,7 +139,8 @@ mod tests {
 
     #[test]
     fn the_machine_has_some_memory_left_and_not_all_there_could_be() {
-        let left = left_on_machine().expect("Linux tells");
+        let figures = fs::read_to_string("/proc/meminfo").unwrap();
+        let left = left_on_machine(&figures).expect("Linux tells");
         assert!(left > 1 << 20 && left < 1 << 50, "{left} bytes");
         assert!(check_memory(SMALL).is_ok());
         let error = check_memory(1 << 60).unwrap_err();
