@@ -1,8 +1,11 @@
 //! What the bus calls an error of the core.
 
+use std::panic::Location;
+
 use xmem_core::Error;
 
 /// A message for the bus. Its kind is the error's own, or else the one of what was being done.
+#[track_caller]
 pub(crate) fn message(error: &Error, doing: gst::ResourceError) -> gst::ErrorMessage {
     let kind = match error {
         Error::NoProducer { .. } => gst::ResourceError::NotFound,
@@ -22,12 +25,13 @@ pub(crate) fn message(error: &Error, doing: gst::ResourceError) -> gst::ErrorMes
         _ => "",
     };
     let (text, debug) = (format!("{error}{advice}"), format!("{error:?}"));
+    let place = Location::caller();
     gst::ErrorMessage::new(
         &kind,
         Some(&text),
         Some(&debug),
-        file!(),
+        place.file(),
         module_path!(),
-        line!(),
+        place.line(),
     )
 }
