@@ -95,7 +95,7 @@ fn look(buffer: &gst::BufferRef, info: &VideoInfo) {
         assert!(u64::from(x) + u64::from(width) <= u64::from(most_x));
         assert!(u64::from(y) + u64::from(height) <= u64::from(most_y));
     }
-    if buffer.meta::<VideoMeta>().is_none() {
+    if buffer.meta::<VideoMeta>().is_none() || buffer.size() == 0 {
         return;
     }
     let frame = VideoFrameRef::from_buffer_ref_readable(buffer, info);

@@ -192,6 +192,10 @@ fn planes_fit(size: u64, info: &VideoInfo, offset: &[usize], stride: &[i32]) -> 
     if offset.len() != info.n_planes() as usize {
         return None;
     }
+    // A gap in the stream, for example. There is nothing to map, so the planes lead nowhere.
+    if size == 0 {
+        return Some(());
+    }
     let tiled = info.format_info().flags().contains(VideoFormatFlags::TILED);
     for plane in 0..offset.len() {
         let start = offset[plane] as u64;
@@ -323,6 +327,24 @@ mod tests {
         assert!(of_size(64, 100));
         assert!(!of_size(64, 47));
         assert!(!of_size(63, 48));
+    }
+
+    #[test]
+    fn a_picture_without_bytes_keeps_its_video_meta_and_can_not_be_mapped() {
+        let info = info(VideoFormat::I420, 64, 48);
+        let mut sent = gst::Buffer::new();
+        let sent = sent.make_mut();
+        VideoMeta::add_from_info(sent, VideoFrameFlags::empty(), &info).unwrap_err();
+        let flags = VideoFrameFlags::empty();
+        let (offset, stride) = (info.offset(), info.stride());
+        VideoMeta::add_full(sent, flags, info.format(), 64, 48, offset, stride).unwrap();
+        let mut extra = Vec::new();
+        serialize(sent, &mut extra);
+        let mut received = gst::Buffer::new();
+        let received = received.make_mut();
+        assert!(attach(received, &extra, Some(&info)));
+        assert_eq!(received.meta::<VideoMeta>().unwrap().stride(), stride);
+        assert!(gst_video::VideoFrameRef::from_buffer_ref_readable(received, &info).is_err());
     }
 
     #[test]
