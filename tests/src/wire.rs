@@ -15,7 +15,7 @@ use rustix::net::{
 use crate::wait::PATIENCE;
 
 /// The version of the protocol that the core speaks.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Kinds of messages.
 pub const HELLO: u16 = 1;
@@ -23,8 +23,14 @@ pub const HELLO: u16 = 1;
 pub const WELCOME: u16 = 2;
 /// A payload segment; with its descriptor.
 pub const SEGMENT: u16 = 3;
+/// Something between the frames.
+pub const EVENT: u16 = 5;
+/// Something that a client says to its producer.
+pub const UPSTREAM: u16 = 6;
 /// Goodbye, with a reason.
 pub const BYE: u16 = 7;
+/// All events up to a number were told.
+pub const TOLD: u16 = 8;
 
 /// A message, as it came.
 #[derive(Debug)]

@@ -80,7 +80,7 @@ impl FrameMut {
     }
 
     /// What the frame is. At first it is plain bytes; what only xmem knows (`id`, `seq`,
-    /// `segment`, `payload_offset`, `timestamp`, `format`, ...) is filled in by `publish`.
+    /// `segment`, `payload_offset`, `timestamp`, `event`, ...) is filled in by `publish`.
     pub fn meta_mut(&mut self) -> &mut BufferMeta {
         &mut self.meta
     }

@@ -73,6 +73,8 @@ mod dtype;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod event;
+#[cfg(not(loom))]
 mod frame;
 #[cfg(all(not(loom), any(test, fuzzing)))]
 #[doc(hidden)]
@@ -106,13 +108,14 @@ pub use self::{
     clients::ClientId,
     dtype::{AccessMode, DType, Element, MAX_NDIM, StorageType},
     error::{Error, Resource, Result},
+    event::{EventKind, StreamEvent},
     frame::{Frame, FrameMut, Published, Unpublished},
     message::Delivery,
     meta::{BufferMeta, NONE},
     payload::{Payload, PayloadMut, View},
     publisher::{ClientStats, Publisher, PublisherBuilder, PublisherStats},
     segment::MAX_LEASES,
-    subscriber::{Subscriber, SubscriberBuilder},
+    subscriber::{Item, Subscriber, SubscriberBuilder, Upstream},
     sys::{clock::monotonic as monotonic_time, sched::set_time_slice},
     writer::{Overflow, PublisherEvent},
 };

@@ -1,16 +1,19 @@
 //! Floor 3: what a client's frames, its receiving thread and its control thread share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Resource, Result};
+use crate::event::pending::Events;
+use crate::message::Message;
 use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
 use crate::sys::fork::Origin;
 use crate::sys::futex::{self, Event};
 use crate::sys::poll::Bell;
+use crate::sys::socket;
 
 /// How the stream has come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +44,11 @@ impl End {
     }
 }
 
-/// The texts of formats by their numbers.
-pub(crate) type Formats = BTreeMap<u32, Arc<str>>;
-
 /// What the control connection has told so far.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) segments: HashMap<SegmentId, Arc<PayloadSegment>>,
-    pub(crate) formats: Formats,
+    pub(crate) events: Events,
     pub(crate) end: Option<End>,
 }
 
@@ -74,6 +74,8 @@ pub(crate) struct Link {
     pub(crate) bell: Bell,
     /// Set when nothing protects frames from being overwritten any more.
     broken: AtomicBool,
+    /// Frames before this position are void.
+    void: AtomicU64,
     /// In a forked child nothing is given back: it is its parent's.
     origin: Origin,
     told: Mutex<Told>,
@@ -90,6 +92,7 @@ impl Link {
             event: Event::default(),
             bell: Bell::new()?,
             broken: AtomicBool::new(false),
+            void: AtomicU64::new(0),
             origin: Origin::here(),
             told: Mutex::default(),
             leases: Mutex::new(Leases {
@@ -147,6 +150,18 @@ impl Link {
         unused
     }
 
+    /// Frames before `position` are void, and what was said once until now.
+    pub(crate) fn flush(&self, position: u64) {
+        self.told().events.flush();
+        // Relaxed: who is told of it synchronizes by being told; until then a frame more does no harm.
+        self.void.fetch_max(position, Ordering::Relaxed);
+    }
+
+    /// The first position that is not void.
+    pub(crate) fn void(&self) -> u64 {
+        self.void.load(Ordering::Relaxed)
+    }
+
     /// The connection has ended: says how, and wakes who waits.
     pub(crate) fn finish(&self, end: End) {
         let broken = matches!(end, End::Dropped(_) | End::Broken(_) | End::Lacking(..));
@@ -174,6 +189,16 @@ impl Link {
         self.page.page().release(usize::from(lease));
         self.made_progress();
         self.return_lease(lease);
+    }
+
+    /// Sends something to the producer, where its socket takes it. Says whether it did.
+    pub(crate) fn send_upstream(&self, content: &[u8]) -> Result<bool> {
+        if !self.origin.is_here() {
+            return Err(Error::Forked);
+        }
+        let content = content.to_vec();
+        let message = Message::Upstream { content };
+        Ok(socket::send(&self.socket, &message.encode(), &[]).is_ok())
     }
 
     /// Moves the cursor: frames before `position` are received or given up.

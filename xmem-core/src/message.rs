@@ -6,15 +6,16 @@
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::error::{Error, Result};
+use crate::event::{EventKind, MAX_EVENT};
 use crate::meta::{fixed, fixed_text};
 use crate::segment::{MAX_LEASES, MAX_SLOTS, SegmentId, VERSION};
 
-/// Longest message, head included. A longer text goes in a memfd.
+/// Longest message, head included. A longer event goes in a memfd.
 pub(crate) const MAX_MESSAGE: usize = 32 * 1024;
-/// Longest text of a format.
-pub(crate) const MAX_FORMAT: usize = 16 << 20;
-/// Longest text of a format that goes inside its message.
-pub(crate) const MAX_INLINE_FORMAT: usize = MAX_MESSAGE - HEAD - size_of::<FormatBody>();
+/// Most bytes of an event that go inside its message.
+pub(crate) const MAX_INLINE_EVENT: usize = MAX_MESSAGE - HEAD - size_of::<EventBody>();
+/// Most bytes of what a client sends upstream.
+pub(crate) const MAX_UPSTREAM: usize = MAX_MESSAGE - HEAD;
 const MAX_REASON: usize = 1024;
 const HEAD: usize = 8;
 const MAGIC: u64 = u64::from_le_bytes(*b"xmem/hey");
@@ -42,7 +43,8 @@ pub(crate) enum ByeReason {
     Full = 2,
 }
 
-/// What goes over the control connection. A client sends `Hello`, the producer all others.
+/// What goes over the control connection. A client sends `Hello` and `Upstream`, the producer all
+/// others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     Hello(Hello),
@@ -58,16 +60,23 @@ pub(crate) enum Message {
     SegmentGone {
         id: SegmentId,
     },
-    /// Frames with this format number have this format (caps). With a descriptor where the text
-    /// is `None`: a memfd of `length` bytes that holds it.
-    Format {
-        id: u32,
-        length: u32,
-        text: Option<String>,
-    },
-    /// The stream ends before the frame at this position.
-    Eos {
+    /// Something that is said in the stream between its frames. With a descriptor where the
+    /// content is `None`: a memfd of `length` bytes that holds it.
+    Event {
+        number: u64,
+        /// It comes before the frame at this position.
         position: u64,
+        kind: EventKind,
+        length: u32,
+        content: Option<Vec<u8>>,
+    },
+    /// All events up to this number were told that are for this client.
+    Told {
+        number: u64,
+    },
+    /// Something that a client says to the producer.
+    Upstream {
+        content: Vec<u8>,
     },
     /// Nothing follows, and no frame at or after this position.
     Bye {
@@ -133,8 +142,11 @@ struct SegmentBody {
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-struct FormatBody {
-    id: u32,
+struct EventBody {
+    number: u64,
+    position: u64,
+    key: u64,
+    kind: u32,
     length: u32,
 }
 
@@ -150,16 +162,17 @@ const HELLO: u16 = 1;
 const WELCOME: u16 = 2;
 const SEGMENT: u16 = 3;
 const SEGMENT_GONE: u16 = 4;
-const FORMAT: u16 = 5;
-const EOS: u16 = 6;
+const EVENT: u16 = 5;
+const UPSTREAM: u16 = 6;
 const BYE: u16 = 7;
+const TOLD: u16 = 8;
 
 impl Message {
     /// How many descriptors come with the message.
     pub(crate) fn fds(&self) -> usize {
         match self {
             Message::Welcome(_) => 2,
-            Message::Segment { .. } | Message::Format { text: None, .. } => 1,
+            Message::Segment { .. } | Message::Event { content: None, .. } => 1,
             _ => 0,
         }
     }
@@ -203,18 +216,32 @@ impl Message {
                 body.extend_from_slice(&id.0.to_le_bytes());
                 SEGMENT_GONE
             }
-            Message::Format { id, length, text } => {
-                let part = FormatBody {
-                    id: *id,
+            Message::Event {
+                number,
+                position,
+                kind,
+                length,
+                content,
+            } => {
+                let (kind, key) = kind.to_wire();
+                let part = EventBody {
+                    number: *number,
+                    position: *position,
+                    key,
+                    kind,
                     length: *length,
                 };
                 body.extend_from_slice(part.as_bytes());
-                body.extend_from_slice(text.as_deref().unwrap_or_default().as_bytes());
-                FORMAT
+                body.extend_from_slice(content.as_deref().unwrap_or_default());
+                EVENT
             }
-            Message::Eos { position } => {
-                body.extend_from_slice(&position.to_le_bytes());
-                EOS
+            Message::Told { number } => {
+                body.extend_from_slice(&number.to_le_bytes());
+                TOLD
+            }
+            Message::Upstream { content } => {
+                body.extend_from_slice(content);
+                UPSTREAM
             }
             Message::Bye {
                 reason,
@@ -317,27 +344,34 @@ impl Message {
             SEGMENT_GONE => Ok(Message::SegmentGone {
                 id: SegmentId(exact(body, "segment-gone")?),
             }),
-            FORMAT => {
-                let (body, text) = FormatBody::read_from_prefix(body)
-                    .map_err(|_| bad("a format that is too short".into()))?;
-                if body.length as usize > MAX_FORMAT {
-                    return Err(bad(format!("a format of {} bytes", body.length)));
+            EVENT => {
+                let (body, content) = EventBody::read_from_prefix(body)
+                    .map_err(|_| bad("an event that is too short".into()))?;
+                if body.length as usize > MAX_EVENT {
+                    return Err(bad(format!("an event of {} bytes", body.length)));
                 }
-                let text = if text.is_empty() && body.length > 0 {
+                let kind = EventKind::from_wire(body.kind, body.key)
+                    .ok_or_else(|| bad(format!("unknown kind of event {}", body.kind)))?;
+                let content = if content.is_empty() && body.length > 0 {
                     None
-                } else if text.len() == body.length as usize {
-                    Some(utf8(text)?)
+                } else if content.len() == body.length as usize {
+                    Some(content.to_vec())
                 } else {
-                    return Err(bad("a format whose length is wrong".into()));
+                    return Err(bad("an event whose length is wrong".into()));
                 };
-                Ok(Message::Format {
-                    id: body.id,
+                Ok(Message::Event {
+                    number: body.number,
+                    position: body.position,
+                    kind,
                     length: body.length,
-                    text,
+                    content,
                 })
             }
-            EOS => Ok(Message::Eos {
-                position: exact(body, "eos")?,
+            TOLD => Ok(Message::Told {
+                number: exact(body, "told")?,
+            }),
+            UPSTREAM => Ok(Message::Upstream {
+                content: body.to_vec(),
             }),
             BYE => {
                 let (body, text) = ByeBody::read_from_prefix(body)
@@ -377,7 +411,7 @@ fn exact<T: FromBytes + FromZeros>(bytes: &[u8], name: &str) -> Result<T> {
         .map_err(|_| Error::Protocol(format!("a {name} of {} bytes", bytes.len())))
 }
 
-/// The text of a message or of a format.
+/// The text of a message.
 pub(crate) fn utf8(bytes: impl Into<Vec<u8>>) -> Result<String> {
     match String::from_utf8(bytes.into()) {
         Ok(text) => Ok(text),
@@ -409,22 +443,31 @@ mod tests {
                 size: 1 << 40,
             },
             Message::SegmentGone { id: SegmentId(3) },
-            Message::Format {
-                id: 1,
+            Message::Event {
+                number: 1,
+                position: 7,
+                kind: EventKind::Format,
                 length: 11,
-                text: Some("video/x-raw".into()),
+                content: Some("video/x-raw".into()),
             },
-            Message::Format {
-                id: 2,
+            Message::Event {
+                number: 2,
+                position: 7,
+                kind: EventKind::Sticky(9),
                 length: 100_000,
-                text: None,
+                content: None,
             },
-            Message::Format {
-                id: 3,
+            Message::Event {
+                number: 3,
+                position: 99,
+                kind: EventKind::EndOfStream,
                 length: 0,
-                text: Some(String::new()),
+                content: Some(Vec::new()),
             },
-            Message::Eos { position: 99 },
+            Message::Told { number: 3 },
+            Message::Upstream {
+                content: vec![1, 2, 3],
+            },
             Message::Bye {
                 reason: ByeReason::Full,
                 position: 100,
@@ -466,7 +509,7 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_byte_makes_it_err_or_another_message(which in 0usize..9, at in 0usize..100, to: u8) {
+        fn a_changed_byte_makes_it_err_or_another_message(which in 0usize..10, at in 0usize..100, to: u8) {
             let mut bytes = messages()[which].encode();
             let at = at % bytes.len();
             bytes[at] = to;

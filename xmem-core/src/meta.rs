@@ -56,9 +56,9 @@ pub struct BufferMeta {
     pub producer: [u8; 32],
     /// The CUDA IPC handle of the frame's memory, where it lives on a device.
     pub cuda_ipc_handle: [u8; 64],
-    /// When to show the frame, on `CLOCK_MONOTONIC`.
+    /// When to show the frame, on `CLOCK_MONOTONIC`; for GStreamer without the pipeline's latency.
     pub pts: u64,
-    /// When to decode the frame, on `CLOCK_MONOTONIC`.
+    /// When to decode the frame, on `CLOCK_MONOTONIC`; as `pts`.
     pub dts: u64,
     /// How long the frame lasts.
     pub duration: u64,
@@ -72,11 +72,16 @@ pub struct BufferMeta {
     pub flags: u32,
     /// Where the frame starts in its segment, in bytes.
     pub payload_offset: u64,
-    /// The number of the stream's format (its caps) at this frame.
-    pub format: u32,
+    pad_2: [u8; 4],
     /// Bytes of variable data (serialized metas) beside the record.
     pub extra_len: u32,
-    reserved: [u8; 24],
+    /// The number of the stream's last event before this frame, 0 for none.
+    pub event: u64,
+    /// The frame's presentation time in the producer's own terms, for GStreamer the buffer's PTS
+    /// in its segment. `pts` is the same moment on `CLOCK_MONOTONIC`.
+    pub stream_pts: u64,
+    /// The frame's decoding time in the producer's own terms.
+    pub stream_dts: u64,
 }
 
 const _: () = {
@@ -103,8 +108,10 @@ const _: () = {
     assert!(offset_of!(BufferMeta, segment) == 336);
     assert!(offset_of!(BufferMeta, flags) == 340);
     assert!(offset_of!(BufferMeta, payload_offset) == 344);
-    assert!(offset_of!(BufferMeta, format) == 352);
     assert!(offset_of!(BufferMeta, extra_len) == 356);
+    assert!(offset_of!(BufferMeta, event) == 360);
+    assert!(offset_of!(BufferMeta, stream_pts) == 368);
+    assert!(offset_of!(BufferMeta, stream_dts) == 376);
     assert!(
         cfg!(target_endian = "little"),
         "the shared layout is little-endian"
@@ -119,6 +126,8 @@ impl Default for BufferMeta {
             duration: NONE,
             offset: NONE,
             offset_end: NONE,
+            stream_pts: NONE,
+            stream_dts: NONE,
             ..BufferMeta::new_zeroed()
         }
     }
@@ -297,7 +306,7 @@ impl fmt::Debug for BufferMeta {
             .field("pts", &self.pts)
             .field("segment", &self.segment)
             .field("payload_offset", &self.payload_offset)
-            .field("format", &self.format)
+            .field("event", &self.event)
             .field("extra_len", &self.extra_len)
             .finish_non_exhaustive()
     }

@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::clients::{Client, Clients};
+use crate::event::EventKind;
+use crate::event::log::{Entry, Log};
 use crate::lease::{FrameId, Generation, SlotIndex};
 use crate::meta::BufferMeta;
 use crate::segment::{MetadataSegment, PayloadSegment, SegmentId};
@@ -19,13 +21,17 @@ pub(crate) struct Place {
     pub(crate) size: usize,
 }
 
-/// A format of frames.
-#[derive(Clone, Debug)]
-pub(crate) struct Format {
-    pub(crate) id: u32,
-    pub(crate) text: Arc<str>,
-    /// What clients read the text from, where it is too long for a message.
-    pub(crate) memory: Option<Arc<OwnedFd>>,
+/// Where a client starts.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    /// Its first frame.
+    pub(crate) position: u64,
+    /// What is true there.
+    pub(crate) events: Vec<Entry>,
+    /// The last event before that frame.
+    pub(crate) event: u64,
+    /// The last event before it joined: what was said once until then is not for it.
+    pub(crate) joined: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +53,9 @@ struct Slot {
     status: Status,
     /// The frame published last.
     frame: Option<FrameId>,
-    /// That frame's place in the stream, and its format.
+    /// That frame's place in the stream, and the last event before it.
     position: u64,
-    format: u32,
+    event: u64,
     /// The producer still reads or writes it.
     held: bool,
     place: Option<Place>,
@@ -65,7 +71,7 @@ impl Slot {
         status: Status::Vacant,
         frame: None,
         position: 0,
-        format: 0,
+        event: 0,
         held: false,
         place: None,
         outdated: false,
@@ -107,11 +113,8 @@ pub(crate) struct Pool {
     pub(crate) gone: Vec<Arc<PayloadSegment>>,
     next_segment: u32,
     pub(crate) clients: Clients,
-    /// The formats of frames that can still be received, and of those to come.
-    pub(crate) formats: Vec<Format>,
-    next_format: u32,
-    /// Where the stream has ended last, if it has.
-    pub(crate) eos: Option<u64>,
+    /// What was said between the frames.
+    pub(crate) log: Log,
     head: u64,
     /// Bytes of a new slot; 0 until they are known.
     slot_size: usize,
@@ -145,9 +148,7 @@ impl Pool {
             gone: Vec::new(),
             next_segment: 0,
             clients: Clients::default(),
-            formats: Vec::new(),
-            next_format: 1,
-            eos: None,
+            log: Log::default(),
             head: 0,
             slot_size: 0,
             need,
@@ -309,11 +310,20 @@ impl Pool {
     // ---- clients
 
     /// Takes a client in. It gets the newest frame at once, then the next ones.
-    pub(crate) fn add_client(&mut self, client: Client) -> u64 {
-        let newest = self.ready.back();
-        let position = newest.map_or(self.head, |&index| self.slot(index).position);
+    pub(crate) fn add_client(&mut self, client: Client) -> Joining {
+        let joined = self.log.last();
+        let newest = self.ready.back().map(|&index| self.slot(index));
+        let (position, event) = match newest {
+            Some(slot) => (slot.position, slot.event),
+            None => (self.head, joined),
+        };
         self.clients.add(client, position);
-        position
+        Joining {
+            position,
+            events: self.log.as_of(event, position),
+            event,
+            joined,
+        }
     }
 
     /// Gives up waiting for the clients that hold up the oldest frame, and names them.
@@ -501,7 +511,7 @@ impl Pool {
     ) -> (u64, bool) {
         let position = self.head;
         self.head += 1;
-        meta.format = self.format();
+        meta.event = self.log.last();
         let slot = self.slot_mut(index);
         assert_eq!(slot.status, Status::Writing);
         slot.generation = slot.generation.next();
@@ -512,7 +522,7 @@ impl Pool {
         slot.status = Status::Ready;
         slot.frame = Some(frame);
         slot.position = position;
-        slot.format = meta.format;
+        slot.event = meta.event;
         slot.spill = spill;
         meta.id = u32::from(index.0);
         meta.ref_count = 0;
@@ -533,33 +543,28 @@ impl Pool {
         }
     }
 
-    // ---- formats
+    // ---- events
 
-    /// Whether the frames have this format already.
-    pub(crate) fn has_format(&self, text: &str) -> bool {
-        let last = self.formats.last();
-        last.is_some_and(|last| *last.text == *text)
+    /// Whether this is true already. The stream ends once, unless something follows.
+    pub(crate) fn is_said(&self, kind: EventKind, content: &[u8]) -> bool {
+        self.log.current(kind).is_some_and(|entry| match kind {
+            EventKind::EndOfStream => {
+                (entry.position, entry.number) == (self.head, self.log.last())
+            }
+            _ => *entry.content == *content,
+        })
     }
 
-    /// The frames' format from now on; `memory` holds its text, where that is long.
-    pub(crate) fn set_format(&mut self, text: &str, memory: Option<OwnedFd>) {
-        if self.has_format(text) {
-            return;
-        }
-        // Frames that a client holds may still be on their way through it: theirs too.
-        let in_use = self.ready.iter().chain(&self.parked);
-        let oldest = in_use.map(|&index| self.slot(index).format).min();
-        let oldest = oldest.unwrap_or(u32::MAX);
-        self.formats.retain(|format| format.id >= oldest);
-        self.formats.push(Format {
-            id: self.next_format,
-            text: text.into(),
-            memory: memory.map(Arc::new),
-        });
-        self.next_format += 1;
-    }
-
-    fn format(&self) -> u32 {
-        self.formats.last().map_or(0, |format| format.id)
+    /// Says something before the next frame; `memory` holds it, where it is long.
+    pub(crate) fn say(&mut self, kind: EventKind, content: Arc<[u8]>, memory: Option<OwnedFd>) {
+        // Frames that a client holds may still be on their way through it: theirs are in use too.
+        let in_use = || {
+            let frames = self.ready.iter().chain(&self.parked);
+            frames
+                .map(|index| self.slots[usize::from(index.0)].event)
+                .collect()
+        };
+        let memory = memory.map(Arc::new);
+        self.log.push(self.head, kind, content, memory, in_use);
     }
 }

@@ -9,6 +9,7 @@ use crate::cancel::{Cancellation, Canceller};
 use crate::channel::{Channel, Listener};
 use crate::clients::ClientId;
 use crate::error::{Error, Result};
+use crate::event::EventKind;
 use crate::frame::FrameMut;
 use crate::message::Delivery;
 use crate::segment::{MAX_SLOTS, MetadataSegment};
@@ -237,19 +238,33 @@ impl Publisher {
         Arc::ptr_eq(frame.writer(), &self.writer)
     }
 
-    /// Sets the format (for GStreamer the caps) of the frames published from now on.
+    /// Sets the format (for GStreamer the caps) of the frames published from now on. It is an event
+    /// of the kind [`EventKind::Format`].
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] where the text is longer than 16 MiB,
-    /// [`Error::ResourceExhausted`] where there is no memory for one of more than 32 KiB.
+    /// As [`send_event`](Publisher::send_event).
     pub fn set_format(&self, text: &str) -> Result<()> {
-        self.writer.set_format(text)
+        self.writer.say(EventKind::Format, text.as_bytes())
+    }
+
+    /// Says something in the stream, before the next frame. What is sticky and true already is not
+    /// said again.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] for more than 16 MiB, or a format that is not UTF-8;
+    /// [`Error::ResourceExhausted`] where there is no memory for one of more than 32 KiB.
+    pub fn send_event(&self, kind: EventKind, content: &[u8]) -> Result<()> {
+        if kind == EventKind::Format && std::str::from_utf8(content).is_err() {
+            return Err(Error::InvalidSetting("a format that is not UTF-8".into()));
+        }
+        self.writer.say(kind, content)
     }
 
     /// Ends the stream: clients receive what was published, then
     /// [`Error::EndOfStream`]. Publishing more starts it again.
     pub fn end_stream(&self) {
-        self.writer.eos();
+        // Fails only in a forked child, whose stream it is not.
+        let _ = self.writer.say(EventKind::EndOfStream, &[]);
     }
 
     /// Waits until at least `count` clients are connected.

@@ -19,7 +19,7 @@ use crate::sys::mapping::Mapping;
 use crate::sys::memfd;
 
 /// The version of everything that two processes share: areas and messages.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Most slots of a channel.
 pub(crate) const MAX_SLOTS: u32 = 4096;

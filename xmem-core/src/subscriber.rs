@@ -1,16 +1,18 @@
 //! Floor 4: a client's end of a channel.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::cancel::Canceller;
 use crate::channel::Channel;
 use crate::error::{Error, Result};
+use crate::event::pending::Before;
+use crate::event::{EventKind, StreamEvent};
 use crate::frame::{Frame, Spilled};
 use crate::lease::{Claim, FrameId};
 use crate::link::{End, Link};
-use crate::message::Delivery;
+use crate::message::{Delivery, MAX_UPSTREAM};
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED};
 use crate::segment::{
     INLINE_EXTRA, MAX_EXTRA, PayloadSegment, SPILL_SIZE, SegmentId, read_location,
@@ -38,12 +40,13 @@ pub struct Subscriber {
     /// Frames missed so far, and how many of them a frame has told of.
     missed: u64,
     noted: u64,
-    /// A leased frame whose segment or format was not announced yet.
+    /// A leased frame that is not complete: something before it has to be received, or something of
+    /// it was not announced yet.
     pending: Option<Pending>,
     /// The end of stream that was reported last.
-    eos_told: Option<u64>,
-    /// The format of the last frame.
-    format: Option<(u32, Arc<str>)>,
+    end_told: Option<u64>,
+    /// The format that was received last.
+    format: Option<Arc<str>>,
     starved: u64,
     on_starved: Option<Arc<dyn Fn() + Send + Sync>>,
     canceller: Canceller,
@@ -63,20 +66,34 @@ struct Pending {
     spilled: Option<(SegmentId, u64)>,
 }
 
+/// What the producer said or published.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are frames, and a box would be an allocation for each"
+)]
+pub enum Item {
+    /// A frame.
+    Frame(Frame),
+    /// Something between the frames.
+    Event(StreamEvent),
+}
+
 /// How much the control connection has told about a frame.
 enum Announcement {
     Complete(Announced),
     /// Something is still to come.
     ToCome,
-    /// So many formats came after it that its own is not kept any more.
+    /// So much was said since that it is not known any more what was true at the frame.
     Forgotten,
+    /// Has to be received before it, and its place in the stream.
+    Event(StreamEvent, u64),
 }
 
 /// What the control connection has told about a frame.
 struct Announced {
     segment: Arc<PayloadSegment>,
     spilled: Option<Spilled>,
-    format: Option<(u32, Arc<str>)>,
 }
 
 /// Why there is no frame now.
@@ -85,7 +102,7 @@ enum Nothing {
     Empty,
     /// Every lease is out.
     Starved,
-    /// The frame's segment or format is not known yet.
+    /// The frame's segment, or an event before it, is not known yet.
     Unannounced,
     /// The frame was given up; the next may be there.
     Skipped,
@@ -98,7 +115,8 @@ impl Subscriber {
     }
 
     /// The next frame. Waits for it at most `timeout`, for ever with `None`; while every lease is
-    /// out, it waits for a [`Frame`] to be dropped.
+    /// out, it waits for a [`Frame`] to be dropped. Events are passed over, but for the format, which
+    /// each [`Frame`] has.
     ///
     /// What was published before an end of stream, a stop or a crash is received first.
     ///
@@ -108,6 +126,22 @@ impl Subscriber {
     /// gone: connect anew; [`Error::Protocol`] when it lies.
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Frame> {
         let deadline = Deadline::after(timeout);
+        loop {
+            if let Item::Frame(frame) = self.receive_until(deadline)? {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// The next frame or event, in the order of the stream; else as [`receive`](Subscriber::receive).
+    ///
+    /// # Errors
+    /// As `receive`.
+    pub fn receive_item(&mut self, timeout: Option<Duration>) -> Result<Item> {
+        self.receive_until(Deadline::after(timeout))
+    }
+
+    fn receive_until(&mut self, deadline: Deadline) -> Result<Item> {
         let (mut again, mut starving) = (false, false);
         let canceller = self.canceller.clone();
         let cancel = canceller.begin()?;
@@ -119,7 +153,7 @@ impl Subscriber {
             let event = self.link.event.since(self.link.event.snapshot());
             self.link.check()?;
             let nothing = match self.attempt()? {
-                Ok(frame) => return Ok(frame),
+                Ok(item) => return Ok(item),
                 Err(nothing) => nothing,
             };
             match nothing {
@@ -129,6 +163,12 @@ impl Subscriber {
                         // Told after the last frame: look once more, in that order.
                         if self.cursor < self.link.metadata.board().head() {
                             continue;
+                        }
+                        // A producer that was killed may not have told all.
+                        let end = self.link.metadata.board().end();
+                        if end.is_some_and(|end| end <= self.cursor) && end != self.end_told {
+                            self.end_told = end;
+                            return Err(Error::EndOfStream);
                         }
                         return Err(error);
                     }
@@ -160,9 +200,11 @@ impl Subscriber {
                 Nothing::Unannounced => {
                     let ended = self.link.told().end.is_some();
                     if ended {
-                        // What is not announced by now never will be.
-                        if matches!(self.announced(), Ok(Announcement::ToCome)) {
-                            self.give_up_pending();
+                        // What is not announced by now never will be; look once more, in that order.
+                        match self.attempt()? {
+                            Ok(item) => return Ok(item),
+                            Err(Nothing::Unannounced) => self.give_up_pending(),
+                            Err(_) => {}
                         }
                         continue;
                     }
@@ -191,35 +233,26 @@ impl Subscriber {
         })
     }
 
-    /// Whether the stream has ended before the frame at `position`, and that was not reported yet.
-    fn is_end(&mut self, position: u64) -> bool {
-        match self.link.metadata.board().end() {
-            Some(end) if end <= position && self.eos_told != Some(end) => {
-                self.eos_told = Some(end);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Takes the next frame if it is there.
-    fn attempt(&mut self) -> Result<std::result::Result<Frame, Nothing>> {
-        if self.pending.is_none() {
-            if self.is_end(self.cursor) {
-                return Err(Error::EndOfStream);
-            }
-            if let Err(nothing) = self.claim()? {
-                return Ok(Err(nothing));
-            }
-        }
-        let Some(position) = self.pending.as_ref().map(|pending| pending.meta.seq) else {
-            return Ok(Err(Nothing::Empty));
-        };
-        if self.is_end(position) {
-            return Err(Error::EndOfStream);
+    /// Takes the next frame or event if it is there.
+    fn attempt(&mut self) -> Result<std::result::Result<Item, Nothing>> {
+        self.skip_void();
+        if self.pending.is_none()
+            && let Err(nothing) = self.claim()?
+        {
+            let next = match nothing {
+                Nothing::Empty => self.link.told().events.next(self.cursor),
+                _ => None,
+            };
+            return match next {
+                Some((event, position)) => self.take_event(event, position).map(Ok),
+                None => Ok(Err(nothing)),
+            };
         }
         let announced = match self.announced() {
             Ok(Announcement::Complete(announced)) => announced,
+            Ok(Announcement::Event(event, position)) => {
+                return self.take_event(event, position).map(Ok);
+            }
             Ok(Announcement::ToCome) => return Ok(Err(Nothing::Unannounced)),
             Ok(Announcement::Forgotten) => {
                 self.give_up_pending();
@@ -231,17 +264,53 @@ impl Subscriber {
             }
         };
         let pending = self.pending.take().expect("looked at above");
-        self.format = announced.format;
         let missed = self.missed - self.noted;
         self.noted = self.missed;
-        Ok(Ok(Frame::new(
+        Ok(Ok(Item::Frame(Frame::new(
             self.link.clone(),
             (pending.lease, pending.id),
             (announced.segment, announced.spilled),
             pending.meta,
-            self.format.as_ref().map(|(_, text)| text.clone()),
+            self.format.clone(),
             missed,
-        )))
+        ))))
+    }
+
+    /// Passes over what a flush has made void. None of that counts as missed.
+    fn skip_void(&mut self) {
+        let void = self.link.void();
+        if self
+            .pending
+            .as_ref()
+            .is_some_and(|pending| pending.meta.seq < void)
+            && let Some(pending) = self.pending.take()
+        {
+            self.link.release(pending.lease);
+        }
+        if self.cursor < void {
+            self.cursor = void;
+            self.moved();
+        }
+    }
+
+    /// Takes an event in, whose turn has come.
+    fn take_event(&mut self, event: StreamEvent, position: u64) -> Result<Item> {
+        match event.kind() {
+            EventKind::EndOfStream => {
+                self.end_told = Some(position);
+                return Err(Error::EndOfStream);
+            }
+            EventKind::Format => {
+                let text = std::str::from_utf8(event.content());
+                let text = text.map_err(|_| Error::Protocol("a format that is no text".into()))?;
+                // The same text stays the same, so that who keeps it can compare addresses.
+                if self.format.as_deref() != Some(text) {
+                    self.format = Some(text.into());
+                }
+            }
+            _ => {}
+        }
+        Ok(Item::Event(event))
     }
 
     /// Leases the next frame there is, as `self.pending`.
@@ -330,6 +399,12 @@ impl Subscriber {
             ))
         };
         let mut told = self.link.told();
+        match told.events.before(meta.event) {
+            Before::Nothing => {}
+            Before::Event(event, position) => return Ok(Announcement::Event(event, position)),
+            Before::ToCome => return Ok(Announcement::ToCome),
+            Before::Forgotten => return Ok(Announcement::Forgotten),
+        }
         let Some(segment) = told.segments.get(&SegmentId(meta.segment)).cloned() else {
             return Ok(Announcement::ToCome);
         };
@@ -349,28 +424,14 @@ impl Subscriber {
                 Some(Spilled { segment, offset })
             }
         };
-        let format = match &self.format {
-            _ if meta.format == 0 => None,
-            Some((id, text)) if *id == meta.format => Some((*id, text.clone())),
-            _ => {
-                let Some(text) = told.formats.get(&meta.format).cloned() else {
-                    let oldest = told.formats.keys().next();
-                    return Ok(match oldest.is_some_and(|&oldest| oldest > meta.format) {
-                        true => Announcement::Forgotten,
-                        false => Announcement::ToCome,
-                    });
-                };
-                // Formats come in the order of their numbers: those before are not needed any
-                // more.
-                told.formats.retain(|id, _| *id >= meta.format);
-                Some((meta.format, text))
-            }
-        };
-        Ok(Announcement::Complete(Announced {
-            segment,
-            spilled,
-            format,
-        }))
+        Ok(Announcement::Complete(Announced { segment, spilled }))
+    }
+
+    /// What speaks to the producer, from any thread.
+    pub fn upstream(&self) -> Upstream {
+        Upstream {
+            link: Arc::downgrade(&self.link),
+        }
     }
 
     fn give_up_pending(&mut self) {
@@ -407,6 +468,34 @@ pub(crate) fn check(meta: &BufferMeta, cursor: u64) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Speaks to the producer of a subscriber, from any thread.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Keeps nothing alive: the connection ends with the subscriber and its frames.
+    link: Weak<Link>,
+}
+
+impl Upstream {
+    /// Sends some bytes to the producer, who is told with
+    /// [`PublisherEvent::Upstream`](crate::PublisherEvent::Upstream). It never waits: false where the
+    /// producer is gone, or takes no more now.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] for more than 32,760 bytes, [`Error::Forked`].
+    pub fn send(&self, content: &[u8]) -> Result<bool> {
+        if content.len() > MAX_UPSTREAM {
+            return Err(Error::InvalidSetting(format!(
+                "{} bytes for the producer, at most {MAX_UPSTREAM} can be sent",
+                content.len()
+            )));
+        }
+        match self.link.upgrade() {
+            Some(link) => link.send_upstream(content),
+            None => Ok(false),
+        }
+    }
 }
 
 impl Drop for Subscriber {

@@ -11,11 +11,12 @@ use std::time::Duration;
 use crate::cancel::Cancellation;
 use crate::clients::{Client, ClientId};
 use crate::error::{Error, Result};
+use crate::event::{EventKind, MAX_EVENT};
 use crate::frame::FrameMut;
 use crate::lease::SlotIndex;
-use crate::message::{MAX_FORMAT, MAX_INLINE_FORMAT};
+use crate::message::MAX_INLINE_EVENT;
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED};
-use crate::pool::{Acquired, Place, Pool};
+use crate::pool::{Acquired, Joining, Place, Pool};
 use crate::segment::{
     INLINE_EXTRA, LeasePage, MAX_EXTRA, MAX_SLOTS, MetadataSegment, PayloadSegment, write_location,
 };
@@ -62,6 +63,14 @@ pub enum PublisherEvent {
     ClientLapsed(ClientId),
     /// A lapsed client has received everything and is waited for again.
     ClientCaughtUp(ClientId),
+    /// A client says something to the producer: bytes of another process, at most 32 KiB. Of one
+    /// client there are at most 100 a second, and 64 at once.
+    Upstream {
+        /// Who says it.
+        client: ClientId,
+        /// What it says.
+        content: Vec<u8>,
+    },
 }
 
 pub(crate) type Observer = Box<dyn Fn(PublisherEvent) + Send + Sync>;
@@ -165,8 +174,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes a client in, after making the slots for its leases. Returns its first position.
-    pub(crate) fn admit(&self, client: Client) -> Result<u64> {
+    /// Takes a client in, after making the slots for its leases.
+    pub(crate) fn admit(&self, client: Client) -> Result<Joining> {
         let leases = client.page.leases();
         let growing = self.lock_growing();
         loop {
@@ -187,10 +196,10 @@ impl Writer {
                 let missing = needed.saturating_sub(pool.count());
                 if missing == 0 || pool.slot_size() == 0 {
                     // In the same breath: nobody else takes these slots for granted.
-                    let position = pool.add_client(client);
+                    let joining = pool.add_client(client);
                     drop(pool);
                     self.event.signal();
-                    return Ok(position);
+                    return Ok(joining);
                 }
                 (missing, pool.slot_size())
             };
@@ -464,37 +473,31 @@ impl Writer {
 
     // ---- the stream
 
-    pub(crate) fn set_format(&self, text: &str) -> Result<()> {
+    /// Says something before the next frame. What is true already is not said again.
+    pub(crate) fn say(&self, kind: EventKind, content: &[u8]) -> Result<()> {
         self.check_origin()?;
-        if text.len() > MAX_FORMAT {
+        if content.len() > MAX_EVENT {
             return Err(Error::InvalidSetting(format!(
-                "a format of {} bytes, at most {MAX_FORMAT} can be sent",
-                text.len()
+                "an event of {} bytes, at most {MAX_EVENT} can be sent",
+                content.len()
             )));
         }
-        if self.pool().has_format(text) {
+        if self.pool().is_said(kind, content) {
             return Ok(());
         }
-        let memory = match text.len() > MAX_INLINE_FORMAT {
-            true => Some(format_memory(text)?),
+        let memory = match content.len() > MAX_INLINE_EVENT {
+            true => Some(event_memory(content)?),
             false => None,
         };
-        self.pool().set_format(text, memory);
-        self.bell.ring();
-        Ok(())
-    }
-
-    pub(crate) fn eos(&self) {
-        if self.check_origin().is_err() {
-            return;
-        }
         {
             let mut pool = self.pool();
-            let position = pool.head();
-            pool.eos = Some(position);
-            self.metadata.board().end_stream(position);
+            pool.say(kind, content.into(), memory);
+            if kind == EventKind::EndOfStream {
+                self.metadata.board().end_stream(pool.head());
+            }
         }
         self.bell.ring();
+        Ok(())
     }
 
     // ---- clients
@@ -544,10 +547,10 @@ impl Writer {
     }
 }
 
-/// What clients read a format's text from. Made once, when it is set: want of memory is the
-/// producer's to know, and nothing to throw a client out for.
-fn format_memory(text: &str) -> Result<OwnedFd> {
-    let (fd, mapping) = memfd::create("xmem-format", text.len(), memfd::producer_seals())?;
-    mapping.write(0, text.as_bytes());
+/// What clients read an event from. Made once, when it is said: want of memory is the producer's
+/// to know, and nothing to throw a client out for.
+fn event_memory(content: &[u8]) -> Result<OwnedFd> {
+    let (fd, mapping) = memfd::create("xmem-event", content.len(), memfd::producer_seals())?;
+    mapping.write(0, content);
     memfd::reopen_read_only(fd)
 }

@@ -186,11 +186,11 @@ impl Scene {
                 self.impostor
                     .send(&wire::message(4, &id.to_le_bytes()), &[]);
             }
-            9 => self.tell_format(input),
+            9 => self.tell_event(input),
             10 => {
-                let position = input.number();
+                let number = input.number();
                 self.impostor
-                    .send(&wire::message(6, &position.to_le_bytes()), &[]);
+                    .send(&wire::message(wire::TOLD, &number.to_le_bytes()), &[]);
             }
             11 => {
                 let mut body = input.number().to_le_bytes().to_vec();
@@ -280,30 +280,32 @@ impl Scene {
         self.impostor.announce(id, kind, announced, fds);
     }
 
-    fn tell_format(&mut self, input: &mut Input<'_>) {
-        let id = input.number() as u32;
+    fn tell_event(&mut self, input: &mut Input<'_>) {
+        let (number, position) = (input.number(), input.number());
+        let (kind, key) = (input.byte() % 8, input.number());
+        let key = if kind == 1 { key } else { key % 2 };
         let length = input.below(64);
-        let text = input.bytes(length);
-        let mut body = id.to_le_bytes().to_vec();
-        match input.byte() % 4 {
-            // In memory of its own, of whatever length.
-            0 => {
-                let (area, fd) = Area::new(PAGE, SEALED);
-                area.write(0, text);
-                body.extend((input.number() as u32).to_le_bytes());
-                self.impostor.send(&wire::message(5, &body), &[fd.as_fd()]);
-            }
-            1 => {
-                let (area, fd) = Area::new(PAGE, SEALED);
-                area.write(0, text);
-                body.extend((PAGE as u32).to_le_bytes());
-                self.impostor.send(&wire::message(5, &body), &[fd.as_fd()]);
-            }
-            _ => {
-                body.extend((text.len() as u32).to_le_bytes());
-                body.extend(text);
-                self.impostor.send(&wire::message(5, &body), &[]);
-            }
+        let content = input.bytes(length);
+        // In memory of its own, of whatever length, or inside.
+        let (length, inside) = match input.byte() % 4 {
+            0 => (input.number() as u32, false),
+            1 => (PAGE as u32, false),
+            _ => (content.len() as u32, true),
+        };
+        let mut body = Vec::new();
+        for word in [number, position, key] {
+            body.extend(word.to_le_bytes());
+        }
+        body.extend(u32::from(kind).to_le_bytes());
+        body.extend(length.to_le_bytes());
+        if inside {
+            body.extend(content);
+            self.impostor.send(&wire::message(wire::EVENT, &body), &[]);
+        } else {
+            let (area, fd) = Area::new(PAGE, SEALED);
+            area.write(0, content);
+            let fds = [fd.as_fd()];
+            self.impostor.send(&wire::message(wire::EVENT, &body), &fds);
         }
     }
 

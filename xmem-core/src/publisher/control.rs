@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::peer::{News, Peer, Stage};
+use super::peer::{MAX_QUEUE_OF_EVENTS, News, Peer, Stage};
 use crate::channel::Listener;
 use crate::clients::{Client, ClientId};
 use crate::error::{Error, Result};
@@ -92,7 +92,7 @@ impl Control {
         };
         fds.push(PollFd::new(&self.listener, accepting));
         for peer in &self.peers {
-            if let Some(until) = peer.stuck() {
+            for until in [peer.stuck(), peer.silenced()].into_iter().flatten() {
                 deadline = deadline.min(until);
             }
             fds.push(PollFd::new(&peer.socket, peer.awaited_events()));
@@ -183,6 +183,11 @@ impl Control {
         };
         match (&self.peers[number].stage, message) {
             (Stage::Greeting(_), Ok(Message::Hello(hello))) => self.greet(number, hello),
+            (&Stage::Client(client), Ok(Message::Upstream { content })) => {
+                self.peers[number].count_upstream();
+                self.writer
+                    .tell(PublisherEvent::Upstream { client, content });
+            }
             (Stage::Leaving(_), _) => {}
             (_, Ok(_)) => {
                 let text = "a message that a client can't send now";
@@ -237,14 +242,14 @@ impl Control {
         );
         // Its slots exist before it does. It enters the scan before the welcome is sent: no lease
         // of its goes unseen.
-        let position = self.writer.admit(client)?;
+        let joining = self.writer.admit(client)?;
         let welcome = Message::Welcome(Welcome {
             client: id.get(),
             leases: hello.leases,
             slots: self.writer.metadata.layout().slots,
-            position,
+            position: joining.position,
         });
-        peer.welcome(&welcome, vec![metadata, page_fd]);
+        peer.welcome(&welcome, vec![metadata, page_fd], &joining);
         peer.stage = Stage::Client(id);
         Ok(id)
     }
@@ -270,16 +275,26 @@ impl Control {
     fn update(&mut self, ended: &mut [bool]) {
         let (news, gone) = {
             let mut pool = self.writer.pool();
-            (News::of(&pool), std::mem::take(&mut pool.gone))
+            let news = News::of(&pool, &self.peers);
+            (news, std::mem::take(&mut pool.gone))
         };
         // Unmaps what no slot uses any more.
         drop(gone);
         for (number, ended) in ended.iter_mut().enumerate().filter(|(_, ended)| !**ended) {
             let peer = &mut self.peers[number];
-            if let Stage::Client(_) = peer.stage {
+            let is_client = matches!(peer.stage, Stage::Client(_));
+            if is_client {
                 peer.update(&news);
             }
-            *ended = peer.flush().is_err() || peer.is_done();
+            // As long as the socket takes them.
+            loop {
+                let told = !is_client || peer.update_events(&news, MAX_QUEUE_OF_EVENTS);
+                *ended = peer.flush().is_err();
+                if told || *ended || peer.is_waiting() {
+                    break;
+                }
+            }
+            *ended |= peer.is_done();
             if peer.is_clogged() {
                 self.refuse(number, ByeReason::Refused, "it does not read its messages");
             }
@@ -314,11 +329,12 @@ impl Control {
     fn farewell(&mut self) {
         let (position, news) = {
             let pool = self.writer.pool();
-            (pool.head(), News::of(&pool))
+            (pool.head(), News::of(&pool, &self.peers))
         };
         for peer in &mut self.peers {
             if let Some(id) = peer.client() {
                 peer.update(&news);
+                peer.update_events(&news, usize::MAX);
                 let text = "the producer stops";
                 peer.bye(ByeReason::Stopped, position, text, Deadline::after(None));
                 self.writer.remove_client(id);

@@ -3,14 +3,15 @@
 use std::collections::{HashSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use crate::clients::ClientId;
 use crate::error::{Error, Result};
+use crate::event::log::Entry;
 use crate::message::{ByeReason, Message};
-use crate::pool::{Format, Pool};
+use crate::pool::{Joining, Pool};
 use crate::segment::{PayloadSegment, SegmentId};
 use crate::sys::clock::Deadline;
 use crate::sys::pidfd::{self, Credentials};
@@ -20,16 +21,25 @@ use crate::sys::socket;
 /// Most messages that wait for a peer that does not read. There are a few for each change of caps
 /// and each new client, so who has so many waiting is stopped or hostile.
 const MAX_QUEUE: usize = 256;
+/// Most messages among which an event is put: the others wait in the stream's log, which forgets
+/// what nobody needs any more.
+pub(super) const MAX_QUEUE_OF_EVENTS: usize = 64;
 
 /// How long a peer is left alone after its descriptors could not be sent.
 const STUCK: Duration = Duration::from_millis(20);
+
+/// Between two messages of a client, in the long run; a client that says more is not read for a
+/// while.
+const UPSTREAM_INTERVAL: Duration = Duration::from_millis(10);
+/// How much more often than that it may speak for a while.
+const UPSTREAM_BURST: u32 = 64;
 
 /// The descriptors of a message.
 enum Attached {
     Nothing,
     Owned(Vec<OwnedFd>),
     Segment(Arc<PayloadSegment>),
-    Format(Arc<OwnedFd>),
+    Event(Arc<OwnedFd>),
 }
 
 /// How far a connection has come.
@@ -53,24 +63,28 @@ pub(super) struct Peer {
     pub(super) stage: Stage,
     queue: VecDeque<(Vec<u8>, Attached)>,
     segments: HashSet<SegmentId>,
-    format: u32,
-    eos: Option<u64>,
+    /// The last event that is queued, and the last before it joined.
+    event: u64,
+    joined: u64,
     stuck: Option<Deadline>,
+    /// When the messages that it has sent upstream would be due, had it kept to the interval.
+    upstream_due: Instant,
 }
 
 /// What all clients are told, as of one moment.
 pub(super) struct News {
     segments: Vec<Arc<PayloadSegment>>,
-    formats: Vec<Format>,
-    eos: Option<u64>,
+    events: Vec<Entry>,
 }
 
 impl News {
-    pub(super) fn of(pool: &Pool) -> News {
+    /// What is new to any of these.
+    pub(super) fn of(pool: &Pool, peers: &[Peer]) -> News {
+        let clients = peers.iter().filter(|peer| peer.client().is_some());
+        let oldest = clients.map(|peer| peer.event).min().unwrap_or(u64::MAX);
         News {
             segments: pool.segments.clone(),
-            formats: pool.formats.clone(),
-            eos: pool.eos,
+            events: pool.log.after(oldest).cloned().collect(),
         }
     }
 }
@@ -85,9 +99,10 @@ impl Peer {
             stage: Stage::Greeting(greeting),
             queue: VecDeque::new(),
             segments: HashSet::new(),
-            format: 0,
-            eos: None,
+            event: 0,
+            joined: 0,
             stuck: None,
+            upstream_due: Instant::now(),
         }
     }
 
@@ -131,9 +146,31 @@ impl Peer {
     pub(super) fn awaited_events(&self) -> PollFlags {
         match self.stage {
             Stage::Expelled(_) => PollFlags::empty(),
-            _ if self.queue.is_empty() || self.stuck().is_some() => PollFlags::IN,
-            _ => PollFlags::IN | PollFlags::OUT,
+            _ => {
+                let is_waiting = self.is_waiting() && self.stuck().is_none();
+                let mut events = PollFlags::empty();
+                events.set(PollFlags::OUT, is_waiting);
+                events.set(PollFlags::IN, self.silenced().is_none());
+                events
+            }
         }
+    }
+
+    /// Whether the socket has not taken all yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// It has said something.
+    pub(super) fn count_upstream(&mut self) {
+        self.upstream_due = self.upstream_due.max(Instant::now()) + UPSTREAM_INTERVAL;
+    }
+
+    /// Until when it is not read, because it has said so much.
+    pub(super) fn silenced(&self) -> Option<Deadline> {
+        let ahead = self.upstream_due.saturating_duration_since(Instant::now());
+        let over = ahead.checked_sub(UPSTREAM_INTERVAL * UPSTREAM_BURST)?;
+        Some(Deadline::after(Some(over + UPSTREAM_INTERVAL)))
     }
 
     /// Says why, and closes this direction of the connection.
@@ -149,10 +186,23 @@ impl Peer {
         self.stage = Stage::Expelled(id);
     }
 
-    /// The welcome of a client, with its descriptors.
-    pub(super) fn welcome(&mut self, message: &Message, fds: Vec<OwnedFd>) {
+    /// The welcome of a client, with its descriptors, and what is true when it joins.
+    pub(super) fn welcome(&mut self, message: &Message, fds: Vec<OwnedFd>, joining: &Joining) {
         self.queue
             .push_back((message.encode(), Attached::Owned(fds)));
+        for entry in &joining.events {
+            // Their numbers are of no use to it: they come before the first frame.
+            let entry = Entry {
+                number: 0,
+                ..entry.clone()
+            };
+            self.queue.push_back(event_message(&entry));
+        }
+        self.tell(&Message::Told {
+            number: joining.event,
+        });
+        self.event = joining.event;
+        self.joined = joining.joined;
     }
 
     /// Says goodbye, and nothing more after it.
@@ -189,18 +239,28 @@ impl Peer {
                     .push_back((message.encode(), Attached::Segment(segment.clone())));
             }
         }
-        for format in &news.formats {
-            if format.id > self.format {
-                self.format = format.id;
-                self.queue.push_back(format_message(format));
+    }
+
+    /// Queues events that the client was not told of yet, at most up to `limit` messages in all.
+    /// Says whether that were all.
+    pub(super) fn update_events(&mut self, news: &News, limit: usize) -> bool {
+        for entry in news.events.iter() {
+            if entry.number <= self.event {
+                continue;
+            }
+            if self.queue.len() >= limit {
+                return false;
+            }
+            self.event = entry.number;
+            let is_for_it = entry.kind.key().is_some() || entry.number > self.joined;
+            match is_for_it {
+                true => self.queue.push_back(event_message(entry)),
+                false => self.tell(&Message::Told {
+                    number: entry.number,
+                }),
             }
         }
-        if news.eos != self.eos
-            && let Some(position) = news.eos
-        {
-            self.eos = news.eos;
-            self.tell(&Message::Eos { position });
-        }
+        true
     }
 
     fn tell(&mut self, message: &Message) {
@@ -219,7 +279,7 @@ impl Peer {
                 Attached::Nothing => Vec::new(),
                 Attached::Owned(fds) => fds.iter().map(AsFd::as_fd).collect(),
                 Attached::Segment(segment) => segment.fd.iter().map(AsFd::as_fd).collect(),
-                Attached::Format(fd) => vec![fd.as_fd()],
+                Attached::Event(fd) => vec![fd.as_fd()],
             };
             match socket::send(&self.socket, bytes, &fds) {
                 Ok(()) => {
@@ -239,11 +299,17 @@ impl Peer {
     }
 }
 
-fn format_message(format: &Format) -> (Vec<u8>, Attached) {
-    let (text, attached) = match &format.memory {
-        Some(fd) => (None, Attached::Format(fd.clone())),
-        None => (Some(format.text.to_string()), Attached::Nothing),
+fn event_message(entry: &Entry) -> (Vec<u8>, Attached) {
+    let (content, attached) = match &entry.memory {
+        Some(fd) => (None, Attached::Event(fd.clone())),
+        None => (Some(entry.content.to_vec()), Attached::Nothing),
     };
-    let (id, length) = (format.id, format.text.len() as u32);
-    (Message::Format { id, length, text }.encode(), attached)
+    let message = Message::Event {
+        number: entry.number,
+        position: entry.position,
+        kind: entry.kind,
+        length: entry.content.len() as u32,
+        content,
+    };
+    (message.encode(), attached)
 }

@@ -7,6 +7,7 @@ use super::{Subscriber, control};
 use crate::cancel::{Cancellation, Canceller};
 use crate::channel::Channel;
 use crate::error::{Error, Result};
+use crate::event::StreamEvent;
 use crate::link::Link;
 use crate::message::Delivery;
 use crate::segment::MAX_LEASES;
@@ -26,6 +27,7 @@ pub struct SubscriberBuilder {
     retry_refused: bool,
     canceller: Option<Canceller>,
     on_starved: Option<Arc<dyn Fn() + Send + Sync>>,
+    on_urgent: Option<control::UrgentObserver>,
 }
 
 impl SubscriberBuilder {
@@ -40,6 +42,7 @@ impl SubscriberBuilder {
             retry_refused: false,
             canceller: None,
             on_starved: None,
+            on_urgent: None,
         }
     }
 
@@ -89,6 +92,13 @@ impl SubscriberBuilder {
         self
     }
 
+    /// Is told of urgent events ([`EventKind::Urgent`](crate::EventKind::Urgent) and `Flush`), on a
+    /// thread of the connection's own and with no lock held. It must not block.
+    pub fn on_urgent(mut self, observer: impl Fn(StreamEvent) + Send + Sync + 'static) -> Self {
+        self.on_urgent = Some(Arc::new(observer));
+        self
+    }
+
     /// Connects to the channel's producer; waits for one to appear.
     ///
     /// # Errors
@@ -119,7 +129,7 @@ impl SubscriberBuilder {
             .map_err(Error::thread)?;
         // An end of stream from before our first frame is none of ours.
         let board = link.metadata.board();
-        let eos_told = board
+        let end_told = board
             .end()
             .filter(|&end| end <= position && end < board.head());
         Ok(Subscriber {
@@ -129,7 +139,7 @@ impl SubscriberBuilder {
             missed: 0,
             noted: 0,
             pending: None,
-            eos_told,
+            end_told,
             format: None,
             starved: 0,
             on_starved: self.on_starved,
@@ -144,7 +154,8 @@ impl SubscriberBuilder {
         let mut reason = None;
         loop {
             let wanted = (self.leases, self.delivery, self.name.clone());
-            match control::connect(&self.channel, wanted, deadline, cancel) {
+            let on_urgent = self.on_urgent.clone();
+            match control::connect(&self.channel, wanted, deadline, cancel, on_urgent) {
                 Err(Error::Disconnected(_) | Error::Stopped) if !deadline.has_passed() => {}
                 Err(
                     error @ (Error::Refused {

@@ -2,6 +2,7 @@
 //! producer tells and notices when it is gone.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -10,17 +11,17 @@ use crate::cancel::Cancellation;
 use crate::channel::{self, Channel};
 use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
-use crate::link::{End, Formats, Link};
+use crate::event::{EventKind, StreamEvent};
+use crate::link::{End, Link};
 use crate::message::{ByeReason, Delivery, Hello, MAX_MESSAGE, Message, Welcome, utf8};
 use crate::segment::{LeasePage, MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentKind};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::{memfd, pidfd, socket};
 
-/// Most formats kept for frames not yet received. A frame of an older one is given up.
-const MAX_FORMATS: usize = 1024;
-/// Most bytes of their texts together.
-const MAX_FORMAT_BYTES: usize = 64 << 20;
+/// Is told of urgent events, on the thread that reads the connection. It must not block.
+pub(super) type UrgentObserver = Arc<dyn Fn(StreamEvent) + Send + Sync>;
+
 /// How long a process may take to exit after its sockets were closed.
 const EXITING: Duration = Duration::from_secs(1);
 
@@ -29,6 +30,7 @@ pub(super) struct Control {
     /// Readable when the producer has exited.
     pidfd: Option<OwnedFd>,
     buffer: Vec<u8>,
+    on_urgent: Option<UrgentObserver>,
 }
 
 /// Connects and shakes hands. Returns the link, the position of the first frame, and what reads
@@ -38,6 +40,7 @@ pub(super) fn connect(
     (leases, delivery, name): (u32, Delivery, String),
     deadline: Deadline,
     cancel: &Cancellation<'_>,
+    on_urgent: Option<UrgentObserver>,
 ) -> Result<(Link, u64, Control)> {
     let socket = channel::connect(channel, deadline, cancel)?;
     let pidfd = pidfd::peer_pidfd(&socket)?;
@@ -94,7 +97,11 @@ pub(super) fn connect(
             let metadata = MetadataSegment::open(metadata, slots)?;
             let page = LeasePage::open(page, leases)?;
             let link = Link::new(metadata, page, socket)?;
-            let control = Control { pidfd, buffer };
+            let control = Control {
+                pidfd,
+                buffer,
+                on_urgent,
+            };
             Ok((link, position, control))
         }
         Message::Bye {
@@ -173,8 +180,11 @@ impl Control {
         }
         let message = decode(&self.buffer, &received)?;
         let fd = received.fds.into_iter().next();
-        let turn = take_in(link, message, fd)?;
+        let (turn, urgent) = take_in(link, message, fd)?;
         link.event.signal();
+        if let (Some(event), Some(observer)) = (urgent, &self.on_urgent) {
+            observer(event);
+        }
         Ok(turn)
     }
 }
@@ -207,7 +217,12 @@ enum Turn {
     End(End),
 }
 
-fn take_in(link: &Link, message: Message, fd: Option<OwnedFd>) -> Result<Turn> {
+/// Takes a message in. What is urgent is returned.
+fn take_in(
+    link: &Link,
+    message: Message,
+    fd: Option<OwnedFd>,
+) -> Result<(Turn, Option<StreamEvent>)> {
     match message {
         Message::Segment { id, kind, size } => {
             if SegmentKind::from_u32(kind).is_none() {
@@ -228,44 +243,56 @@ fn take_in(link: &Link, message: Message, fd: Option<OwnedFd>) -> Result<Turn> {
             let gone = link.told().segments.remove(&id);
             drop(gone);
         }
-        Message::Format { id, length, text } => {
-            let text = match (text, fd) {
-                (Some(text), _) => text,
-                (None, Some(fd)) => read_text(fd, length as usize)?,
-                (None, None) => return Err(Error::BufferNotFound(id)),
+        Message::Event {
+            number,
+            position,
+            kind,
+            length,
+            content,
+        } => {
+            let content = match (content, fd) {
+                (Some(content), _) => content,
+                (None, Some(fd)) => read_event(fd, length as usize)?,
+                (None, None) => return Err(Error::Protocol("an event without content".into())),
             };
-            let mut told = link.told();
-            told.formats.insert(id, text.into());
-            let bytes = |formats: &Formats| formats.values().map(|text| text.len()).sum::<usize>();
-            while told.formats.len() > MAX_FORMATS
-                || (told.formats.len() > 1 && bytes(&told.formats) > MAX_FORMAT_BYTES)
-            {
-                told.formats.pop_first();
+            let content = match kind {
+                EventKind::Format => utf8(content)?.into_bytes(),
+                _ => content,
+            };
+            let event = StreamEvent::new(kind, content.into());
+            if kind == EventKind::Flush {
+                link.flush(position);
             }
+            if kind.is_urgent() {
+                link.told().events.add_told(number);
+                return Ok((Turn::More, Some(event)));
+            }
+            link.told().events.add(number, position, event);
         }
-        // Where it is stands in shared memory, in order with the frames. This only wakes us.
-        Message::Eos { .. } => {}
+        Message::Told { number } => link.told().events.add_told(number),
         Message::Bye { reason, text, .. } => {
-            return Ok(Turn::End(match reason {
+            let end = match reason {
                 ByeReason::Stopped => End::Stopped,
                 ByeReason::Refused | ByeReason::Full => End::Dropped(text),
-            }));
+            };
+            return Ok((Turn::End(end), None));
         }
-        Message::Hello(_) | Message::Welcome(_) => {
+        Message::Hello(_) | Message::Welcome(_) | Message::Upstream { .. } => {
             return Err(Error::Protocol(format!("{message:?} after the welcome")));
         }
     }
-    Ok(Turn::More)
+    Ok((Turn::More, None))
 }
 
-fn read_text(fd: OwnedFd, length: usize) -> Result<String> {
+fn read_event(fd: OwnedFd, length: usize) -> Result<Vec<u8>> {
     let seals = memfd::producer_seals();
     let mapping = memfd::open(fd, length, seals, AccessMode::ReadOnly)?;
     // As long as the producer likes it to be.
-    let mut text = Vec::new();
-    text.try_reserve_exact(length)
-        .map_err(|_| Error::memory("reading a format")(Errno::NOMEM))?;
-    text.resize(length, 0);
-    mapping.read(0, &mut text);
-    utf8(text)
+    let mut content = Vec::new();
+    content
+        .try_reserve_exact(length)
+        .map_err(|_| Error::memory("reading an event")(Errno::NOMEM))?;
+    content.resize(length, 0);
+    mapping.read(0, &mut content);
+    Ok(content)
 }

@@ -1,0 +1,228 @@
+//! What is said between the frames arrives in order with them, and upstream what a client says.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use xmem_core::{
+    Error, EventKind, Item, Overflow, Publisher, PublisherBuilder, PublisherEvent, StreamEvent,
+    Subscriber, SubscriberBuilder,
+};
+use xmem_tests::{PATIENCE, Place, pattern, until};
+
+fn publisher(place: &Place) -> PublisherBuilder {
+    Publisher::builder(place.channel("cam0"))
+}
+
+fn subscriber(place: &Place) -> SubscriberBuilder {
+    Subscriber::builder(place.channel("cam0"))
+}
+
+/// What is received next, in a word.
+fn next(subscriber: &mut Subscriber) -> String {
+    match subscriber.receive_item(Some(PATIENCE)) {
+        Ok(Item::Frame(frame)) => format!("frame {}", frame.seq()),
+        Ok(Item::Event(event)) => text(&event),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+fn text(event: &StreamEvent) -> String {
+    String::from_utf8(event.content().to_vec()).unwrap()
+}
+
+fn is_quiet(subscriber: &mut Subscriber) -> bool {
+    let nothing = subscriber.receive_item(Some(Duration::ZERO));
+    matches!(nothing, Err(Error::TimedOut))
+}
+
+#[test]
+fn events_and_frames_arrive_in_the_order_of_the_stream() {
+    let place = Place::new();
+    let publisher = publisher(&place).slots(8).open().unwrap();
+    let mut subscriber = subscriber(&place).leases(8).connect().unwrap();
+    let say = |kind, text: &str| publisher.send_event(kind, text.as_bytes()).unwrap();
+    let mut expected = Vec::new();
+    for number in 0..4 {
+        say(EventKind::Sticky(7), &format!("tags {number}"));
+        say(EventKind::Passing, "gap");
+        say(EventKind::Passing, "gap");
+        pattern::publish(&publisher, number, 100, 0).unwrap();
+        expected.push(format!("tags {number}"));
+        expected.extend(["gap", "gap"].map(String::from));
+        expected.push(format!("frame {number}"));
+    }
+    // Without a frame after it.
+    say(EventKind::Passing, "last");
+    publisher.end_stream();
+    publisher.end_stream();
+    expected.extend(["last", "EndOfStream"].map(String::from));
+    for expected in expected {
+        assert_eq!(next(&mut subscriber), expected);
+    }
+    assert!(is_quiet(&mut subscriber));
+    say(EventKind::Passing, "again");
+    publisher.close();
+    assert_eq!(next(&mut subscriber), "again");
+    assert_eq!(next(&mut subscriber), "Stopped");
+}
+
+#[test]
+fn who_joins_late_is_told_what_is_true_and_nothing_else() {
+    let place = Place::new();
+    let publisher = publisher(&place).open().unwrap();
+    let say = |kind, text: &str| publisher.send_event(kind, text.as_bytes()).unwrap();
+    say(EventKind::Sticky(2), "segment 1");
+    say(EventKind::Sticky(1), "start");
+    say(EventKind::Format, "format 1");
+    say(EventKind::Sticky(2), "segment 2");
+    say(EventKind::Passing, "gap");
+    pattern::publish(&publisher, 0, 100, 0).unwrap();
+    // After the newest frame: in order, but for what was said once.
+    say(EventKind::Format, "format 2");
+    say(EventKind::Passing, "gap");
+    let mut subscriber = subscriber(&place).connect().unwrap();
+    for expected in ["start", "segment 2", "format 1", "frame 0", "format 2"] {
+        assert_eq!(next(&mut subscriber), expected);
+    }
+    assert!(is_quiet(&mut subscriber));
+    pattern::publish(&publisher, 1, 100, 0).unwrap();
+    assert_eq!(next(&mut subscriber), "frame 1");
+}
+
+#[test]
+fn before_the_first_frame_a_client_hears_what_is_said() {
+    let place = Place::new();
+    let publisher = publisher(&place).open().unwrap();
+    publisher.send_event(EventKind::Passing, b"lost").unwrap();
+    publisher
+        .send_event(EventKind::Sticky(1), b"start")
+        .unwrap();
+    publisher.send_event(EventKind::Passing, b"lost").unwrap();
+    let mut subscriber = subscriber(&place).connect().unwrap();
+    assert_eq!(next(&mut subscriber), "start");
+    assert!(is_quiet(&mut subscriber));
+    publisher.send_event(EventKind::Passing, b"heard").unwrap();
+    assert_eq!(next(&mut subscriber), "heard");
+}
+
+#[test]
+fn an_event_of_16_mib_arrives_and_a_larger_one_is_refused() {
+    let place = Place::new();
+    let publisher = publisher(&place).open().unwrap();
+    let mut subscriber = subscriber(&place).connect().unwrap();
+    for length in [32_000, 33_000, 16 << 20] {
+        let content: Vec<u8> = (0..length).map(|at: u32| (at % 251) as u8).collect();
+        publisher.send_event(EventKind::Passing, &content).unwrap();
+        match subscriber.receive_item(Some(PATIENCE)).unwrap() {
+            Item::Event(event) => assert!(event.content() == content),
+            Item::Frame(frame) => panic!("{frame:?}"),
+        }
+    }
+    let too_long = vec![0; (16 << 20) + 1];
+    let error = publisher.send_event(EventKind::Passing, &too_long);
+    assert!(matches!(error, Err(Error::InvalidSetting(_))), "{error:?}");
+    let no_text = publisher.send_event(EventKind::Format, &[0xff]);
+    assert!(matches!(no_text, Err(Error::InvalidSetting(_))));
+}
+
+#[test]
+fn a_client_that_is_not_reading_costs_no_memory_and_hears_what_is_true() {
+    let place = Place::new();
+    let publisher = publisher(&place).open().unwrap();
+    let mut subscriber = subscriber(&place).connect().unwrap();
+    for number in 0..100_000u32 {
+        let tags = format!("tags {number}");
+        publisher
+            .send_event(EventKind::Sticky(1), tags.as_bytes())
+            .unwrap();
+        publisher
+            .send_event(EventKind::Passing, &[b'x'; 1000])
+            .unwrap();
+    }
+    pattern::publish(&publisher, 0, 100, 0).unwrap();
+    let mut last = String::new();
+    loop {
+        match next(&mut subscriber) {
+            frame if frame == "frame 0" => break,
+            event if event.starts_with("tags") => last = event,
+            event => assert!(event.starts_with('x'), "{event}"),
+        }
+    }
+    assert_eq!(last, "tags 99999");
+}
+
+#[test]
+fn what_is_urgent_overtakes_and_a_flush_voids_what_was_not_received() {
+    let place = Place::new();
+    let publisher = publisher(&place).slots(8).open().unwrap();
+    let (told, urgent) = mpsc::channel();
+    let mut subscriber = subscriber(&place)
+        .on_urgent(move |event| told.send(event).unwrap())
+        .connect()
+        .unwrap();
+    let say = |kind, text: &str| publisher.send_event(kind, text.as_bytes()).unwrap();
+    say(EventKind::Sticky(1), "segment");
+    for number in 0..3 {
+        pattern::publish(&publisher, number, 100, 0).unwrap();
+    }
+    say(EventKind::Passing, "void");
+    say(EventKind::Urgent, "now");
+    let event = urgent.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(
+        (event.kind(), text(&event)),
+        (EventKind::Urgent, "now".into())
+    );
+    assert_eq!(next(&mut subscriber), "segment");
+    assert_eq!(next(&mut subscriber), "frame 0");
+    say(EventKind::Sticky(2), "tags");
+    say(EventKind::Flush, "flush");
+    assert_eq!(text(&urgent.recv_timeout(PATIENCE).unwrap()), "flush");
+    pattern::publish(&publisher, 3, 100, 0).unwrap();
+    assert_eq!(next(&mut subscriber), "tags");
+    assert_eq!(next(&mut subscriber), "frame 3");
+    assert_eq!(subscriber.missed(), 0);
+    assert!(is_quiet(&mut subscriber));
+}
+
+#[test]
+fn a_client_speaks_to_its_producer_and_not_too_much() {
+    let place = Place::new();
+    let (told, heard) = mpsc::channel();
+    let publisher = publisher(&place)
+        .overflow(Overflow::Block { timeout: PATIENCE })
+        .on_event(move |event| {
+            if let PublisherEvent::Upstream { content, .. } = event {
+                told.send(content).unwrap();
+            }
+        })
+        .open()
+        .unwrap();
+    let mut subscriber = subscriber(&place).connect().unwrap();
+    let upstream = subscriber.upstream();
+    assert!(upstream.send(b"key frame, please").unwrap());
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b"key frame, please");
+    let longest = vec![7; 32_760];
+    assert!(upstream.send(&longest).unwrap());
+    assert!(heard.recv_timeout(PATIENCE).unwrap() == longest);
+    let error = upstream.send(&[0; 32_761]);
+    assert!(matches!(error, Err(Error::InvalidSetting(_))), "{error:?}");
+
+    // A flood fills the client's own socket, and nobody else has to wait.
+    let mut sent = 0;
+    until("the producer takes no more", || {
+        let taken = upstream.send(b"again").unwrap();
+        sent += u32::from(taken);
+        !taken
+    });
+    pattern::publish(&publisher, 0, 100, 0).unwrap();
+    assert_eq!(next(&mut subscriber), "frame 0");
+    assert!(heard.try_iter().count() < sent as usize);
+    // What was sent is heard, in its time.
+    let mut client = subscriber.upstream();
+    until("there is room again", || client.send(b"once more").unwrap());
+    drop(subscriber);
+    until("the connection ends", || {
+        client = client.clone();
+        !client.send(b"too late").unwrap()
+    });
+}

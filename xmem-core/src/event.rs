@@ -1,0 +1,94 @@
+//! Floor 2: what is said in a stream between its frames.
+
+use std::sync::Arc;
+
+pub(crate) mod log;
+pub(crate) mod pending;
+
+/// Most bytes of an event.
+pub(crate) const MAX_EVENT: usize = 16 << 20;
+
+/// What an event is to the stream. What it says is the producer's and the clients' own affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// Said once, in order with the frames, to the clients that there are.
+    Passing,
+    /// True until another with the same key is said. Who joins later is told, too: in the order of
+    /// the keys, before the first frame.
+    Sticky(u64),
+    /// The format of the frames to come, for GStreamer their caps: text. Sticky; its key is 2^63.
+    Format,
+    /// As [`Passing`](EventKind::Passing), but it overtakes what was not received yet.
+    Urgent,
+    /// Urgent, and what was said once or published before it and was not received yet is void.
+    Flush,
+    /// The stream ends here. Frames or events that follow start it again.
+    EndOfStream,
+}
+
+impl EventKind {
+    /// Which event is replaced by this one, for those who join later.
+    pub(crate) fn key(self) -> Option<u64> {
+        match self {
+            EventKind::Sticky(key) => Some(key),
+            EventKind::Format => Some(1 << 63),
+            EventKind::EndOfStream => Some(u64::MAX),
+            EventKind::Passing | EventKind::Urgent | EventKind::Flush => None,
+        }
+    }
+
+    /// Whether it overtakes what was not received yet.
+    pub(crate) fn is_urgent(self) -> bool {
+        matches!(self, EventKind::Urgent | EventKind::Flush)
+    }
+
+    /// The numbers that stand for it between processes: which kind, and the key.
+    pub(crate) fn to_wire(self) -> (u32, u64) {
+        match self {
+            EventKind::Passing => (0, 0),
+            EventKind::Sticky(key) => (1, key),
+            EventKind::Format => (2, 0),
+            EventKind::Urgent => (3, 0),
+            EventKind::Flush => (4, 0),
+            EventKind::EndOfStream => (5, 0),
+        }
+    }
+
+    /// What [`to_wire`](EventKind::to_wire) has made; `None` for all else.
+    pub(crate) fn from_wire(kind: u32, key: u64) -> Option<EventKind> {
+        let kind = match kind {
+            0 => EventKind::Passing,
+            1 => EventKind::Sticky(key),
+            2 => EventKind::Format,
+            3 => EventKind::Urgent,
+            4 => EventKind::Flush,
+            5 => EventKind::EndOfStream,
+            _ => return None,
+        };
+        (kind.to_wire().1 == key).then_some(kind)
+    }
+}
+
+/// Something that the producer said between frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamEvent {
+    kind: EventKind,
+    content: Arc<[u8]>,
+}
+
+impl StreamEvent {
+    pub(crate) fn new(kind: EventKind, content: Arc<[u8]>) -> StreamEvent {
+        StreamEvent { kind, content }
+    }
+
+    /// What it is to the stream.
+    pub fn kind(&self) -> EventKind {
+        self.kind
+    }
+
+    /// What it says: the producer's bytes, at most 16 MiB. Of another process, so not to be trusted.
+    pub fn content(&self) -> &[u8] {
+        &self.content
+    }
+}
