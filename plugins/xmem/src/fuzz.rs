@@ -200,7 +200,7 @@ impl Drop for Guarded {
 }
 
 /// Runs something that GLib and GStreamer never may call critical.
-fn without_criticals(run: impl FnOnce()) {
+pub(crate) fn without_criticals(run: impl FnOnce()) {
     thread_local! {
         static CRITICALS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     }

@@ -10,6 +10,7 @@
 //! - `allocator`: the `GstMemory` of a slot and of a received frame;
 //! - `errors`: what the bus calls an error of the core;
 //! - `caps`, `metas`, `timestamps`: from GStreamer's words to the record of a frame and back;
+//! - `values`: GStreamer's values as bytes and back, for what is in metas;
 //! - `record`: the record, for programs that look at `xmemsrc`'s buffers.
 
 // `plugin_define!` makes public items without docs.
@@ -31,6 +32,7 @@ pub mod fuzz;
 mod metas;
 mod record;
 mod timestamps;
+mod values;
 pub mod xmemsink;
 pub mod xmemsrc;
 

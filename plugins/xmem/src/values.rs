@@ -1,0 +1,98 @@
+//! GStreamer's values as bytes, and back: numbers, texts, whole structures, caps, tag lists.
+//!
+//! GStreamer can write values as text, but its parser trusts what it reads (see `caps/text.rs`).
+//! What is written here is read by another process, which trusts nothing.
+//!
+//! Numbers are little-endian. What has no fixed size is a *record*: kind (`u32`), length (`u32`),
+//! then so many bytes. So a reader can skip what it does not know.
+// Metas and events come to use it one after another.
+#![allow(dead_code, unused_imports)]
+
+mod names;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod untyped;
+mod writer;
+
+#[cfg(test)]
+use names::Names;
+pub(crate) use reader::{Reader, Unreadable};
+pub(crate) use writer::Writer;
+
+/// Most records within one another.
+pub(crate) const MAX_DEPTH: u32 = 16;
+/// Most values that one writer writes and one reader reads, whatever they are part of: what they
+/// take in memory is more than their bytes.
+pub(crate) const MAX_VALUES: u32 = 1 << 16;
+/// Most fields of a structure: GStreamer looks through all of them before it adds another.
+pub(crate) const MAX_FIELDS: usize = 4096;
+/// Most values of one tag: GStreamer copies all that there are to add another.
+pub(crate) const MAX_TAG_VALUES: usize = 256;
+
+/// What a value's record has in it. The numbers are part of the protocol.
+mod kind {
+    /// `u32`, 0 or 1.
+    pub(super) const BOOL: u32 = 1;
+    pub(super) const INT: u32 = 2;
+    pub(super) const UINT: u32 = 3;
+    pub(super) const INT64: u32 = 4;
+    pub(super) const UINT64: u32 = 5;
+    pub(super) const FLOAT: u32 = 6;
+    pub(super) const DOUBLE: u32 = 7;
+    /// The record's bytes are UTF-8, without a zero.
+    pub(super) const STRING: u32 = 8;
+    /// A string that is none. No bytes.
+    pub(super) const NO_STRING: u32 = 9;
+    /// `i32` numerator, `i32` denominator, which is above 0.
+    pub(super) const FRACTION: u32 = 10;
+    pub(super) const BITMASK: u32 = 11;
+    /// Text: the type; `u32` flags, `u32` mask.
+    pub(super) const FLAG_SET: u32 = 12;
+    /// `i32` first, last, step.
+    pub(super) const INT_RANGE: u32 = 13;
+    /// `i64` first, last, step.
+    pub(super) const INT64_RANGE: u32 = 14;
+    /// `f64` first, last.
+    pub(super) const DOUBLE_RANGE: u32 = 15;
+    /// Two fractions.
+    pub(super) const FRACTION_RANGE: u32 = 16;
+    /// `u32`: days since the end of the year before year 1.
+    pub(super) const DATE: u32 = 17;
+    /// `i32` year, month, day, hour, minute, second, microsecond: -1 for those that are not known;
+    /// `i32` minutes that the time is ahead of UTC.
+    pub(super) const DATE_TIME: u32 = 18;
+    /// `u32` 1 where it is any caps, else 0; `u32` structures; for each a record of kind FEATURES
+    /// and one of kind STRUCTURE.
+    pub(super) const CAPS: u32 = 19;
+    /// `u32` 1 where it is any features, else 0; `u32` features; their texts.
+    pub(super) const FEATURES: u32 = 20;
+    /// The record's bytes are the value's.
+    pub(super) const BYTES: u32 = 21;
+    /// `u64` PTS, DTS, duration, offset, end offset; `u32` flags; then bytes to the end.
+    pub(super) const BUFFER: u32 = 22;
+    /// `u32` parts (1 caps, 2 buffer, 4 info, or-ed together); their records in this order.
+    pub(super) const SAMPLE: u32 = 23;
+    /// Text: the name; `u32` fields; for each the text of its name, and its value's record.
+    pub(super) const STRUCTURE: u32 = 24;
+    /// `u32` values, their records.
+    pub(super) const ARRAY: u32 = 25;
+    /// `u32` values, their records.
+    pub(super) const LIST: u32 = 26;
+    /// `u32` scope; `u32` tags; for each the text of its name, `u32` values, their records.
+    pub(super) const TAG_LIST: u32 = 27;
+    /// Text: the type; `i32`.
+    pub(super) const ENUM: u32 = 28;
+    /// Text: the type; `u32`.
+    pub(super) const FLAGS: u32 = 29;
+    /// `i64`, of C's type `long`.
+    pub(super) const LONG: u32 = 30;
+    /// `u64`, of C's type `unsigned long`.
+    pub(super) const ULONG: u32 = 31;
+    /// `i32`, of C's type `char`.
+    pub(super) const CHAR: u32 = 32;
+    /// `u32`, of C's type `unsigned char`.
+    pub(super) const UCHAR: u32 = 33;
+    /// `u32` texts, the texts.
+    pub(super) const STRINGS: u32 = 34;
+}
