@@ -4,7 +4,7 @@
 //! processes are [`Peer`]s: `xmem-test-peer`, which plays a producer or a client as its orders
 //! say, or any other program. What they do is agreed on in [`Line`]s of text. Frames carry a
 //! [`pattern`] that tells what each of them must hold. [`process`] looks at a process from
-//! outside, [`valgrind`] from inside, and [`limits`] leaves it less than it wants. [`wire`] speaks the
+//! outside, [`valgrind`] from inside, [`remains`] at what it has left, and [`limits`] leaves it less than it wants. [`wire`] speaks the
 //! protocol without the core, [`area`] is memory shared so, and [`hostile`] are peers that lie in
 //! both. [`local`] is a pipeline in the test's own process. [`wait`] is how to wait: for a condition, with a
 //! deadline, never for a time.
@@ -22,6 +22,7 @@ pub mod pipeline;
 pub mod place;
 pub mod process;
 pub mod random;
+pub mod remains;
 pub mod roles;
 pub mod steps;
 pub mod valgrind;

@@ -123,3 +123,29 @@ fn pipelines_that_connect_a_hundred_times_leak_nothing() {
     });
     are_clean(little, much);
 }
+
+#[test]
+fn pipelines_that_change_their_states_in_all_ways_leak_nothing() {
+    const PRODUCER: &str = "videotestsrc ! video/x-raw,format=I420,width=64,height=48,framerate=60/1 \
+                            ! xmemsink name=sink channel=cam0";
+    const CLIENT: &str = "xmemsrc name=src channel=cam0 on-disconnect=reconnect ! fakesink";
+    fn walk(pipeline: &mut Pipeline) {
+        let path = "null.paused.null.ready.playing.ready.paused.playing.paused.ready.playing.null";
+        let walked = pipeline.order(&format!("walk paths={path}"));
+        assert_eq!(walked.text("result"), "Success");
+    }
+    fn round(producer: &mut Pipeline, client: &mut Pipeline) {
+        walk(client);
+        walk(producer);
+        client.change("playing");
+        walk(producer);
+        producer.change("playing");
+    }
+    let little = verdicts_on_pipelines(PRODUCER, CLIENT, |producer, client| {
+        (0..3).for_each(|_| round(producer, client));
+    });
+    let much = verdicts_on_pipelines(PRODUCER, CLIENT, |producer, client| {
+        (0..60).for_each(|_| round(producer, client));
+    });
+    are_clean(little, much);
+}

@@ -43,6 +43,11 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
         }
         // cycle count=1000
         "cycle" => cycle(pipeline, order.number("count")),
+        // walk paths=ready.null+playing.paused.null [of=ELEMENT] [settle=true]
+        "walk" => {
+            let settle = order.get("settle").is_some();
+            walk(&target(), order.text("paths"), settle)
+        }
         // toggle count=1000
         "toggle" => {
             for _ in 0..order.number("count") {
@@ -184,6 +189,28 @@ fn cycle(pipeline: &gst::Pipeline, count: u64) -> Line {
         }
     }
     Line::new("cycled").with("result", "Success")
+}
+
+/// Changes its state as each path says, at once or, with `settle`, when the change before is complete.
+fn walk(element: &gst::Element, paths: &str, settle: bool) -> Line {
+    for path in paths.split('+') {
+        for name in path.split('.') {
+            let target = state(name);
+            let changed = element.set_state(target);
+            let settled = settle.then(|| element.state(SETTLING));
+            let is_there = settled.is_none_or(|(result, current, pending)| {
+                let done =
+                    matches!(result, Ok(success) if success != gst::StateChangeSuccess::Async);
+                done && current == target && pending == gst::State::VoidPending
+            });
+            if changed.is_err() || !is_there {
+                let how = outcome(changed);
+                let result = format!("{how}-to-{name}-in-{path}:{settled:?}").replace(' ', "");
+                return Line::new("walked").with("result", result);
+            }
+        }
+    }
+    Line::new("walked").with("result", "Success")
 }
 
 /// The fields of an element's figures; those of client 0 are `client-0-pid` and so on.

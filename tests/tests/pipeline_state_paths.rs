@@ -1,0 +1,203 @@
+//! Whatever way an element takes through its states, with a peer and without: it gets there, leaves
+//! nothing behind, and GLib has nothing to warn of.
+
+use xmem_tests::pipeline::{PICTURES, Pipeline};
+use xmem_tests::random::Random;
+use xmem_tests::{Place, remains, until};
+
+const FOR_EVER: &str = "connection-timeout=18446744073709551615";
+const STATES: [&str; 4] = ["null", "ready", "paused", "playing"];
+/// Changes of state in the paths that are all tried, besides the last one, to NULL.
+const LONGEST: usize = 4;
+/// Of longer ones so many are tried.
+const RANDOM: usize = 900;
+const LONGEST_RANDOM: u64 = 12;
+
+/// All paths from NULL with as many changes at most, each to NULL in the end.
+fn all_paths() -> Vec<String> {
+    let mut paths = vec![vec!["null"]];
+    let mut start = 0;
+    for _ in 0..LONGEST {
+        let end = paths.len();
+        for path in start..end {
+            let here = *paths[path].last().expect("it starts somewhere");
+            for next in STATES.into_iter().filter(|next| *next != here) {
+                let longer = paths[path].iter().copied().chain([next]).collect();
+                paths.push(longer);
+            }
+        }
+        start = end;
+    }
+    paths.into_iter().skip(1).map(to_null).collect()
+}
+
+/// Longer ones that nobody has chosen.
+fn random_paths() -> Vec<String> {
+    let mut random = Random::new();
+    let mut below = |most: u64| random.number() % most;
+    let path = |_| {
+        let length = LONGEST as u64 + 1 + below(LONGEST_RANDOM - LONGEST as u64);
+        // The same state twice is a change too.
+        let states = (0..length).map(|_| STATES[below(4) as usize]);
+        to_null(states.collect())
+    };
+    (0..RANDOM).map(path).collect()
+}
+
+fn to_null(mut path: Vec<&str>) -> String {
+    path.push("null");
+    path.join(".")
+}
+
+/// A pipeline in a process that ends with the first warning of GLib or GStreamer.
+fn strict(place: &Place, description: &str) -> Pipeline {
+    Pipeline::start_as(place, &[], description, |mut command| {
+        command.env("G_DEBUG", "fatal-warnings");
+        command
+    })
+}
+
+fn walk(pipeline: &mut Pipeline, paths: &[String], how: &str) {
+    // Some at a time: each of these has the whole patience of a test.
+    for paths in paths.chunks(25) {
+        let paths = paths.join("+");
+        let walked = pipeline.order(&format!("walk paths={paths} {how}"));
+        assert_eq!(walked.text("result"), "Success");
+    }
+}
+
+/// Takes all ways, without waiting at each state and, where each can be reached, with it.
+fn walks_leave_nothing_behind(place: &Place, mut pipeline: Pipeline, hows: &[&str]) -> Pipeline {
+    let all = all_paths();
+    assert_eq!(all.len(), 3 + 9 + 27 + 81);
+    for how in hows {
+        walk(&mut pipeline, &all[..39], how);
+    }
+    let files = place.files();
+    remains::none_of(&mut pipeline, |pipeline| {
+        for how in hows {
+            walk(pipeline, &all, how);
+        }
+        walk(pipeline, &random_paths(), hows[0]);
+    });
+    assert_eq!(place.files(), files);
+    assert!(place.new_in_shm().is_empty(), "{:?}", place.new_in_shm());
+    pipeline
+}
+
+const AT_ONCE: &str = "";
+const EACH: &str = "settle=true";
+
+#[test]
+fn a_sink_without_a_client() {
+    let place = Place::new();
+    let sink = strict(&place, &format!("{PICTURES} ! xmemsink channel=cam0"));
+    walks_leave_nothing_behind(&place, sink, &[AT_ONCE, EACH]).end();
+}
+
+#[test]
+fn a_sink_that_waits_for_a_client_in_vain() {
+    let place = Place::new();
+    let sink = format!("{PICTURES} ! xmemsink channel=cam0 wait-for-connection=true sync=false");
+    let sink = strict(&place, &sink);
+    walks_leave_nothing_behind(&place, sink, &[AT_ONCE]).end();
+}
+
+#[test]
+fn a_sink_whose_client_stays() {
+    let place = Place::new();
+    let client = format!("xmemsrc name=src channel=cam0 on-disconnect=reconnect {FOR_EVER}");
+    let mut client = strict(&place, &format!("{client} ! fakesink name=out"));
+    client.change("playing");
+    let sink = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
+    let sink = strict(&place, &sink);
+    let mut sink = walks_leave_nothing_behind(&place, sink, &[AT_ONCE, EACH]);
+    let received = client.stats("src").number("received");
+    sink.change("playing");
+    until("the client receives", || {
+        client.stats("src").number("received") > received
+    });
+    sink.end();
+    assert!(client.messages().is_empty(), "{:?}", client.messages());
+    client.end();
+}
+
+#[test]
+fn a_source_without_a_producer() {
+    let place = Place::new();
+    let source = format!("xmemsrc channel=cam0 {FOR_EVER} ! fakesink");
+    let source = strict(&place, &source);
+    walks_leave_nothing_behind(&place, source, &[AT_ONCE]).end();
+}
+
+#[test]
+fn a_source_whose_producer_stays() {
+    let place = Place::new();
+    let producer = format!("{PICTURES},framerate=200/1 ! xmemsink name=sink channel=cam0");
+    let mut producer = strict(&place, &producer);
+    producer.change("playing");
+    let source = format!("xmemsrc channel=cam0 {FOR_EVER} ! fakesink");
+    let source = strict(&place, &source);
+    walks_leave_nothing_behind(&place, source, &[AT_ONCE, EACH]).end();
+    producer.until_stats("sink", "the source is gone", |stats| {
+        stats.number("clients") == 0
+    });
+    assert!(producer.messages().is_empty(), "{:?}", producer.messages());
+    producer.end();
+}
+
+#[test]
+fn sink_and_source_in_one_process() {
+    let place = Place::new();
+    let both = format!(
+        "{PICTURES} ! xmemsink channel=cam0 async=false xmemsrc channel=cam0 {FOR_EVER} ! fakesink"
+    );
+    let both = strict(&place, &both);
+    walks_leave_nothing_behind(&place, both, &[AT_ONCE]).end();
+}
+
+#[test]
+fn elements_that_are_linked_with_nothing() {
+    let place = Place::new();
+    let both = format!(
+        "xmemsink name=sink channel=cam0 async=false xmemsrc name=src channel=cam0 {FOR_EVER}"
+    );
+    let mut both = strict(&place, &both);
+    // Without a peer a source's thread ends at its first buffer, for which there is no producer.
+    for element in ["sink", "src"] {
+        let at_once = format!("of={element}");
+        let each = format!("of={element} settle=true");
+        both = walks_leave_nothing_behind(&place, both, &[&at_once, &each]);
+    }
+    both.end();
+}
+
+#[test]
+fn elements_that_can_not_start() {
+    let place = Place::new();
+    let mut owner = strict(&place, "appsrc ! xmemsink channel=cam0");
+    owner.change("ready");
+    // In use by another process; without a channel; of two channels at once.
+    let mut pipeline = strict(
+        &place,
+        "xmemsink name=used channel=cam0 xmemsink name=none xmemsrc name=nothing \
+         xmemsrc name=two channel=cam0 socket-path=/tmp/two.sock",
+    );
+    let fail = |pipeline: &mut Pipeline, times: u32| {
+        for _ in 0..times {
+            for element in ["used", "none", "nothing", "two"] {
+                for target in ["ready", "playing", "null"] {
+                    let changed = pipeline.order(&format!("state to={target} of={element}"));
+                    let failed = changed.text("result") == "Failure";
+                    assert_eq!(failed, target != "null", "{element} to {target}: {changed}");
+                }
+            }
+        }
+    };
+    fail(&mut pipeline, 5);
+    let fds = xmem_tests::process::fd_count(pipeline.pid());
+    fail(&mut pipeline, 125);
+    xmem_tests::process::until_fd_count(pipeline.pid(), fds);
+    assert_eq!(place.files(), ["cam0.sock"]);
+    pipeline.end();
+}
