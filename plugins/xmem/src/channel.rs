@@ -41,20 +41,26 @@ impl ChannelSettings {
         }
     }
 
-    /// The two properties, with what the element says about when they can be changed.
-    pub(crate) fn properties(mutable: glib::ParamFlags) -> [glib::ParamSpec; 2] {
+    /// The two properties, with what the element says about when they can be changed: by a flag, or
+    /// in words at the end where GStreamer has no flag for it.
+    pub(crate) fn properties(mutable: glib::ParamFlags, when: &str) -> [glib::ParamSpec; 2] {
+        let channel = format!(
+            "Name of the channel, the same in xmemsink and xmemsrc; its socket is NAME.sock in \
+             $XMEM_RUNTIME_DIR, else in $XDG_RUNTIME_DIR/xmem, else in /tmp/xmem-UID{when}"
+        );
+        let socket_path = format!(
+            "Path of the channel's socket, in place of the property channel; both at once are an \
+             error{when}"
+        );
         [
             glib::ParamSpecString::builder("channel")
                 .nick("Channel")
-                .blurb(
-                    "Name of the channel, the same for xmemsink and xmemsrc: the socket is NAME.sock \
-                     in $XMEM_RUNTIME_DIR, else in $XDG_RUNTIME_DIR/xmem, else in /tmp/xmem-UID",
-                )
+                .blurb(&channel)
                 .flags(glib::ParamFlags::READWRITE | mutable)
                 .build(),
             glib::ParamSpecString::builder("socket-path")
                 .nick("Socket path")
-                .blurb("Path of the channel's socket, instead of a channel's name")
+                .blurb(&socket_path)
                 .flags(glib::ParamFlags::READWRITE | mutable)
                 .build(),
         ]

@@ -82,13 +82,17 @@ impl Settings {
 
 pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
     let defaults = Settings::default();
-    let mut properties = Vec::from(ChannelSettings::properties(glib::ParamFlags::empty()));
+    // The channel is opened from NULL to READY.
+    let mut properties = Vec::from(ChannelSettings::properties(
+        glib::ParamFlags::empty(),
+        "; set in NULL",
+    ));
     properties.extend([
         glib::ParamSpecUInt::builder("perms")
             .nick("Permissions")
             .blurb(
-                "Permissions of the socket's file, which decide who may connect: \
-                 384 (octal 600) only this user, 432 (octal 660) the group too",
+                "Permissions of the socket's file, which decide who may connect: 0600 (384) only \
+                 this user, 0660 (432) the group too; set in NULL",
             )
             .maximum(0o777)
             .default_value(defaults.perms)
@@ -96,48 +100,57 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecUInt::builder("max-buffers")
             .nick("Max buffers")
             .blurb(
-                "Slots in shared memory at most, 3 or more; a client whose leases do not fit is \
-                 refused (0 = as many as upstream and the clients need, up to 512)",
+                "Most slots in shared memory, a frame each, 3 or more; a client whose leases do \
+                 not fit is refused (0 = as many as upstream and the clients need, up to 512); set \
+                 in NULL",
             )
             .maximum(2048)
             .default_value(defaults.max_buffers)
             .build(),
         glib::ParamSpecUInt::builder("max-clients")
             .nick("Max clients")
-            .blurb("Clients at most; one more is refused")
+            .blurb("Most clients at once; one more is refused; set in NULL")
             .minimum(1)
             .maximum(126)
             .default_value(defaults.max_clients)
             .build(),
         glib::ParamSpecEnum::builder_with_default("overflow", defaults.overflow)
             .nick("Overflow")
-            .blurb("What to do when a client has yet to receive the frame whose slot is needed")
+            .blurb(
+                "What to do when a client has yet to receive the frame whose slot is needed; set \
+                 in NULL",
+            )
             .build(),
         glib::ParamSpecUInt64::builder("block-timeout")
             .nick("Block timeout")
             .blurb(
                 "With overflow=block, the longest wait for a client in nanoseconds; then it is \
-                 treated as with drop-oldest until it has caught up, and a warning is posted",
+                 treated as with drop-oldest until it has caught up, and a warning is posted \
+                 (18446744073709551615 = for ever); set in NULL",
             )
             .default_value(defaults.block_timeout.as_nanos() as u64)
             .build(),
         glib::ParamSpecBoolean::builder("wait-for-connection")
             .nick("Wait for a connection")
-            .blurb("Hold the stream while no client is connected")
+            .blurb(
+                "Hold the stream while no client is connected, instead of publishing what nobody \
+                 receives",
+            )
             .default_value(defaults.wait_for_connection)
             .mutable_playing()
             .build(),
         glib::ParamSpecUInt::builder("num-clients")
             .nick("Number of clients")
-            .blurb("Clients connected now; notifies")
+            .blurb("Clients connected now; each change is notified")
             .read_only()
             .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb(
-                "What GstBaseSink counts, and: published, zero-copy, copied, copied-bytes, dropped, \
-                 slots, slot-size, memory, and clients (id, name, pid, uid, delivery, leases, held, \
-                 lag, missed, lapsed of each)",
+                "Figures since the channel was opened: what GstBaseSink counts; frames published, \
+                 zero-copy (upstream wrote them into slots), copied and dropped; copied-bytes; \
+                 slots, slot-size and memory in bytes; clients, an array with id, name, pid, uid, \
+                 delivery, leases, held, lag, missed and lapsed of each",
             )
             .read_only()
             .build(),

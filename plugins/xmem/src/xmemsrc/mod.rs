@@ -1,5 +1,48 @@
 //! `xmemsrc`: receives the stream of a channel.
 
+/**
+ * SECTION:element-xmemsrc
+ * @title: xmemsrc
+ * @see_also: xmemsink
+ *
+ * Receives the stream of an xmemsink in another process. A frame is not copied: its buffer's memory
+ * is that in which the producer wrote it, read-only. Who wants to write to it gets a copy, as
+ * always in GStreamer.
+ *
+ * The source is live. A frame is shown when the producer would show it: its times are those of the
+ * producer's pipeline, carried over to this one's clock and base time.
+ *
+ * A producer that is not there yet is waited for, for `connection-timeout`. What follows when it
+ * stops or crashes is for `on-disconnect` to say; the end of its stream is the end of this one.
+ *
+ * Downstream may hold `max-leases` frames. While it holds as many, the source waits for one to come
+ * back; that is posted as a warning once, and counted in `stats`.
+ *
+ * ## Example pipelines
+ *
+ * ```bash
+ * gst-launch-1.0 xmemsrc channel=cam0 ! videoconvert ! autovideosink
+ * ```
+ * Shows what `... ! xmemsink channel=cam0` publishes.
+ *
+ * ```bash
+ * gst-launch-1.0 xmemsrc channel=cam0 on-disconnect=reconnect connection-timeout=18446744073709551615 \
+ *     ! queue ! videoconvert ! x264enc ! mp4mux ! filesink location=out.mp4
+ * ```
+ * Records, and waits for the next producer whenever one is gone.
+ *
+ * ```bash
+ * gst-launch-1.0 xmemsrc channel=cam0 delivery=latest max-leases=1 ! videoconvert ! fakesink
+ * ```
+ * Takes the newest frame each time, and skips what came meanwhile: for work that is slower than the
+ * camera.
+ *
+ * ## The record
+ *
+ * Each buffer has a custom meta `XmemBufferMeta` with the frame's record: `seq` and `slot`,
+ * `timestamp` (milliseconds since 1970), `dtype`, `shape` and `strides` (outermost dimension first,
+ * in bytes), `producer`.
+ */
 use gst::glib;
 use gst::prelude::*;
 

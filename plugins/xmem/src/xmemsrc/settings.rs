@@ -66,13 +66,16 @@ impl Settings {
 
 pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
     let defaults = Settings::default();
-    let mut properties = Vec::from(ChannelSettings::properties(gst::PARAM_FLAG_MUTABLE_READY));
+    let mut properties = Vec::from(ChannelSettings::properties(
+        gst::PARAM_FLAG_MUTABLE_READY,
+        "",
+    ));
     properties.extend([
         glib::ParamSpecUInt64::builder("connection-timeout")
             .nick("Connection timeout")
             .blurb(
-                "How long to wait for a producer, in nanoseconds \
-                 (18446744073709551615 = for ever)",
+                "How long to wait for a producer in nanoseconds, at the start and each time the \
+                 source connects again (18446744073709551615 = for ever)",
             )
             .default_value(defaults.connection_timeout)
             .mutable_playing()
@@ -80,21 +83,21 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecEnum::builder_with_default("on-disconnect", defaults.on_disconnect)
             .nick("On disconnect")
             .blurb(
-                "What to do when the producer stops or crashes without ending the stream, after \
-                 the frames that it had published",
+                "What to do when the producer stops or crashes without ending the stream; what it \
+                 had published is received before",
             )
             .mutable_playing()
             .build(),
         glib::ParamSpecEnum::builder_with_default("delivery", defaults.delivery)
             .nick("Delivery")
-            .blurb("Which frames to receive")
+            .blurb("Which frames to receive when there are several that downstream has not had yet")
             .mutable_ready()
             .build(),
         glib::ParamSpecUInt::builder("max-leases")
             .nick("Max leases")
             .blurb(
-                "Frames that downstream can hold at once; while it holds as many, no other is \
-                 received. The producer keeps as many slots for this client",
+                "Most frames that downstream can hold at once; while it holds as many, no other is \
+                 received. The producer keeps a slot for each of them",
             )
             .minimum(1)
             .maximum(xmem_core::MAX_LEASES)
@@ -104,8 +107,9 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb(
-                "received, missed (gone before they could be received), starved (how often all \
-                 leases were out), connections, connected",
+                "Figures since the stream started: frames received, frames missed (gone before \
+                 they could be received), starved (how often downstream held max-leases frames), \
+                 connections made, whether it is connected",
             )
             .read_only()
             .build(),
