@@ -29,14 +29,19 @@ pub fn lower(pid: u32, resource: Resource, to: u64) -> Lowered {
     }
 }
 
-/// Leaves a process that waits `room` descriptors more than it has.
+/// Leaves a process that waits `room` descriptors more than it has. Those of frames' memory don't
+/// become room for others when it closes them.
 ///
 /// # Panics
 /// When it does not wait.
 pub fn leave_descriptors(pid: u32, room: usize) -> Lowered {
     until_it_waits(pid);
     let fds = process::fds(pid);
-    let is_free = |number: &u32| fds.iter().all(|(used, _)| used != number);
+    let counts = |name: &std::path::Path| !name.to_string_lossy().contains("xmem-payload");
+    let is_free = |number: &u32| {
+        let mut counting = fds.iter().filter(|(_, name)| counts(name));
+        counting.all(|(used, _)| used != number)
+    };
     let beyond = (0..).filter(is_free).nth(room);
     lower(pid, Resource::Nofile, u64::from(beyond.unwrap_or(u32::MAX)))
 }

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{SealFlags, fcntl_add_seals, ftruncate};
+use rustix::fs::{OFlags, SealFlags, fcntl_add_seals, ftruncate};
 use rustix::io::Errno;
 use rustix::mm::ProtFlags;
 
@@ -87,13 +87,21 @@ fn reopened(path: &str) -> Option<OwnedFd> {
     attacks::reopen(path).ok()
 }
 
+/// How a process has opened a descriptor.
+fn access_of(pid: u32, number: u32) -> OFlags {
+    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = u32::from_str_radix(flags.expect("flags").trim(), 8).unwrap();
+    OFlags::from_bits_retain(flags) & OFlags::RWMODE
+}
+
 #[test]
 fn the_descriptors_that_a_client_gets_can_only_read() {
     let mut victim = Victim::new();
     for (what, fd) in victim.frames() {
         let flags = rustix::fs::fcntl_getfl(fd).unwrap();
-        let access = flags & rustix::fs::OFlags::RWMODE;
-        assert_eq!(access, rustix::fs::OFlags::RDONLY, "{what}");
+        let access = flags & OFlags::RWMODE;
+        assert_eq!(access, OFlags::RDONLY, "{what}");
         cannot_be_written_through(fd, what);
     }
     victim.is_unharmed();
@@ -173,9 +181,25 @@ fn a_client_maps_all_but_its_lease_page_read_only() {
     assert_eq!(accesses("xmem-leases"), ["rw-s"]);
     let payload = accesses("xmem-payload");
     assert!(!payload.is_empty() && payload.iter().all(|access| access == "r--s"));
-    // And it keeps no descriptor of them.
-    let is_ours = |(_, name): &(u32, PathBuf)| name.to_string_lossy().contains("xmem-");
-    until("the client has closed what it was sent", || {
-        !process::fds(client.pid()).iter().any(is_ours)
+    // The one kind of descriptor that it keeps is no better, for who finds it in /proc.
+    let kept = |what: &str| -> Vec<u32> {
+        let fds = process::fds(client.pid()).into_iter();
+        let named = |(_, name): &(u32, PathBuf)| name.to_string_lossy().contains(what);
+        fds.filter(named).map(|(number, _)| number).collect()
+    };
+    until("the client has closed what it does not need", || {
+        kept("xmem-metadata").is_empty() && kept("xmem-leases").is_empty()
     });
+    let payloads = kept("xmem-payload");
+    assert_eq!(payloads.len(), payload.len());
+    for number in payloads {
+        let path = format!("/proc/{}/fd/{number}", client.pid());
+        let access = access_of(client.pid(), number);
+        assert_eq!(access, OFlags::RDONLY, "{path}");
+        let reader = std::fs::File::open(&path).unwrap();
+        cannot_be_written_through(reader.as_fd(), &path);
+        if let Some(writable) = reopened(&path) {
+            cannot_be_written_through(writable.as_fd(), &path);
+        }
+    }
 }

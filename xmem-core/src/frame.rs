@@ -1,6 +1,7 @@
 //! Floor 3: frames in hand. [`FrameMut`] is written and published, [`Frame`] was received; their
 //! drop gives the slot or the lease back.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::dtype::Element;
@@ -287,12 +288,27 @@ impl Frame {
 
     /// The frame's bytes.
     pub fn payload(&self) -> Payload<'_> {
-        // Checked when the frame was received: the range is inside the segment.
-        let start = self
-            .segment
-            .mapping
-            .address(self.meta.payload_offset as usize);
+        let start = self.segment.mapping.address(self.offset());
         Payload::new(start, self.meta.size as usize)
+    }
+
+    /// A descriptor of the memory that the frame is in, which other frames are in too: a memfd that
+    /// can't change its size, and that neither this descriptor nor one that was opened anew through
+    /// `/proc` can write. For who hands the frame on without mapping it: a compositor, another
+    /// process.
+    ///
+    /// Whoever has it sees the bytes of the slot, of this frame and later of others: only as long
+    /// as this frame lives it is this frame's. `None` where this process keeps no descriptor of
+    /// the memory: the producer has told of more than 256 pieces of it, or the process has few
+    /// descriptors left.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.segment.fd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Where the frame's first byte is in the memory of [`fd`](Frame::fd), in bytes.
+    pub fn offset(&self) -> usize {
+        // Checked when the frame was received: the range is inside the segment.
+        self.meta.payload_offset as usize
     }
 
     /// The frame's elements, as its shape and strides say.

@@ -52,6 +52,14 @@ pub(crate) struct Told {
     pub(crate) end: Option<End>,
 }
 
+impl Told {
+    /// Segments whose descriptors are kept.
+    pub(crate) fn descriptors(&self) -> usize {
+        let segments = self.segments.values();
+        segments.filter(|segment| segment.fd.is_some()).count()
+    }
+}
+
 #[derive(Debug)]
 struct Leases {
     free: Vec<u16>,

@@ -246,7 +246,8 @@ pub(crate) struct PayloadSegment {
     pub(crate) id: SegmentId,
     pub(crate) kind: SegmentKind,
     pub(crate) mapping: Mapping,
-    /// The producer's, to pass to clients: it can only read.
+    /// It can only read. The producer passes it to clients; a client hands it to who shows or
+    /// passes on a frame, and may have none.
     pub(crate) fd: Option<OwnedFd>,
 }
 
@@ -282,18 +283,23 @@ impl PayloadSegment {
         Ok((Arc::new(segment), stride))
     }
 
-    /// Maps a segment that a producer made, read-only.
-    pub(crate) fn open(id: SegmentId, fd: OwnedFd, size: u64) -> Result<Arc<PayloadSegment>> {
+    /// Maps a segment that a producer made, read-only. Its descriptor is kept where `keep` says so.
+    pub(crate) fn open(
+        id: SegmentId,
+        fd: OwnedFd,
+        size: u64,
+        keep: bool,
+    ) -> Result<Arc<PayloadSegment>> {
         let len = usize::try_from(size)
             .ok()
             .filter(|&len| len > 0 && len <= isize::MAX as usize)
             .ok_or_else(|| Error::Protocol(format!("a segment of {size} bytes")))?;
-        let mapping = memfd::open(fd, len, memfd::producer_seals(), AccessMode::ReadOnly)?;
+        let mapping = memfd::open(&fd, len, memfd::producer_seals(), AccessMode::ReadOnly)?;
         Ok(Arc::new(PayloadSegment {
             id,
             kind: SegmentKind::Memfd,
             mapping,
-            fd: None,
+            fd: keep.then_some(fd),
         }))
     }
 }

@@ -7,7 +7,8 @@
 //! - [`xmemsink`](mod@xmemsink), [`xmemsrc`](mod@xmemsrc): the elements;
 //! - `bufferpool`: lets upstream write straight into slots;
 //! - `framepool`: the buffers of received frames;
-//! - `allocator`: the `GstMemory` of a slot and of a received frame;
+//! - `allocator`: the `GstMemory` of a slot;
+//! - `framememory`: the `GstMemory` of a received frame;
 //! - `errors`: what the bus calls an error of the core;
 //! - `caps`, `metas`, `timestamps`: from GStreamer's words to the record of a frame and back;
 //! - `values`: GStreamer's values as bytes and back, for what is in metas;
@@ -25,6 +26,7 @@ mod bufferpool;
 mod caps;
 mod channel;
 mod errors;
+mod framememory;
 mod framepool;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -17,11 +17,16 @@ use crate::message::{ByeReason, Delivery, Hello, MAX_MESSAGE, Message, Welcome, 
 use crate::segment::{LeasePage, MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentKind};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{PollFd, PollFlags, poll};
-use crate::sys::{memfd, pidfd, socket};
+use crate::sys::{limits, memfd, pidfd, socket};
 
 /// Is told of urgent events, on the thread that reads the connection. It must not block.
 pub(super) type UrgentObserver = Arc<dyn Fn(StreamEvent) + Send + Sync>;
 
+/// Most descriptors of segments that are kept: a producer decides how many segments there are, and
+/// this process has use for its descriptors elsewhere. Frames in the others are none the worse.
+///
+/// Nor are they kept by a process that has few left.
+const MAX_DESCRIPTORS: usize = 256;
 /// How long a process may take to exit after its sockets were closed.
 const EXITING: Duration = Duration::from_secs(1);
 
@@ -232,8 +237,10 @@ fn take_in(
                 return Err(Error::Protocol("more segments than slots".into()));
             }
             let fd = fd.ok_or(Error::BufferNotFound(id.0))?;
+            let kept = link.told().descriptors();
+            let keep = kept < MAX_DESCRIPTORS && limits::has_spare_descriptors();
             // Mapped and prefaulted here, off the thread that receives.
-            let segment = PayloadSegment::open(id, fd, size)?;
+            let segment = PayloadSegment::open(id, fd, size, keep)?;
             if link.told().segments.insert(id, segment).is_some() {
                 return Err(Error::Protocol(format!("segment {} twice", id.0)));
             }

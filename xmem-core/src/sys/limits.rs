@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// Less than this is not worth the look.
 const SMALL: usize = 1 << 20;
 
+/// Descriptors that are left for others.
+const SPARE_DESCRIPTORS: u64 = 16;
+
 /// Whether a file may have so many bytes.
 ///
 /// A larger one costs its maker a `SIGXFSZ`, whose default is the end of the process.
@@ -44,6 +47,21 @@ pub(crate) fn check_memory(len: usize) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the process has descriptors to spare, so that it can keep one that it could do without.
+pub(crate) fn has_spare_descriptors() -> bool {
+    let Some(limit) = getrlimit(Limit::Nofile).current else {
+        return true;
+    };
+    // To look takes one too.
+    let Ok(fds) = fs::read_dir("/proc/self/fd") else {
+        return false;
+    };
+    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u64>().ok();
+    let used = fds.flatten().filter_map(number);
+    let used = used.filter(|&number| number < limit).count() as u64;
+    used + SPARE_DESCRIPTORS <= limit
 }
 
 /// Bytes that the machine can give without taking them from anybody.

@@ -115,7 +115,8 @@ pub(crate) fn slot_buffer(mut frame: FrameMut, size: usize) -> gst::Buffer {
     buffer
 }
 
-/// Wraps a received frame. The memory's end gives the frame back.
+/// Wraps a received frame whose memory there is no descriptor of. The memory's end gives the frame
+/// back.
 pub(crate) fn frame_memory(frame: Frame) -> gst::Memory {
     let (data, size) = (frame.payload().as_ptr().cast_mut(), frame.payload().len());
     let layout = Layout {

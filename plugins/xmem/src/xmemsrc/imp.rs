@@ -12,7 +12,7 @@ use xmem_core::{Canceller, Error};
 
 use super::receiver::{Figures, Receiver};
 use super::settings::{PROPERTIES, Settings};
-use crate::{CAT, errors};
+use crate::{CAT, errors, framememory};
 
 /// Of the streaming thread, the shortest there is: it waits for frames most of the time. With the
 /// kernel's own slice, a frame that comes while another thread computes on its processor (the
@@ -62,6 +62,8 @@ impl XmemSrc {
                 gst::warning!(CAT, imp = self, "Downstream refused {caps}: {error}");
                 gst::FlowError::NotNegotiated
             })?;
+            let wanted = self.settings().fd_memory;
+            receiver.set_fd_memory(wanted && framememory::is_taken(&*self.obj(), &caps));
         }
         let buffer = receiver.buffer(frame, &*self.obj());
         buffer.map_err(|error| self.failed(error))

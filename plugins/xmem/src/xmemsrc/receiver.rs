@@ -9,6 +9,7 @@ use xmem_core::{Canceller, Channel, Error, Frame, Result, Subscriber};
 use super::{Delivery, OnDisconnect};
 use crate::allocator::frame_memory;
 use crate::caps::{self, Format};
+use crate::framememory;
 use crate::metas;
 use crate::record::Recorder;
 use crate::timestamps::Timekeeper;
@@ -34,6 +35,8 @@ pub(super) struct Receiver {
     lacking_since: Option<Instant>,
     timekeeper: Timekeeper,
     recorder: Recorder,
+    /// Whether downstream is given memory with a descriptor.
+    fd_memory: bool,
 }
 
 /// The format of the last frame.
@@ -77,6 +80,7 @@ impl Receiver {
             lacking_since: None,
             timekeeper: Timekeeper::default(),
             recorder: Recorder::default(),
+            fd_memory: true,
         }
     }
 
@@ -88,6 +92,11 @@ impl Receiver {
             figures.starved += subscriber.starved();
         }
         figures
+    }
+
+    /// Whether downstream is given memory with a descriptor from now on.
+    pub(super) fn set_fd_memory(&mut self, fd_memory: bool) {
+        self.fd_memory = fd_memory;
     }
 
     /// Does for the next buffer what can be done before its frame is there: it waits no longer
@@ -226,7 +235,10 @@ impl Receiver {
         content.set_flags(flags);
         let (size, seq) = (record.size, record.seq);
         if size > 0 {
-            content.append_memory(frame_memory(frame));
+            content.append_memory(match self.fd_memory {
+                true => framememory::wrap(frame),
+                false => frame_memory(frame),
+            });
         }
         let info = self
             .format

@@ -17,6 +17,7 @@ pub(super) struct Settings {
     pub(super) on_disconnect: OnDisconnect,
     pub(super) delivery: Delivery,
     pub(super) max_leases: u32,
+    pub(super) fd_memory: bool,
 }
 
 impl Default for Settings {
@@ -27,6 +28,7 @@ impl Default for Settings {
             on_disconnect: OnDisconnect::default(),
             delivery: Delivery::default(),
             max_leases: 4,
+            fd_memory: true,
         }
     }
 }
@@ -47,6 +49,7 @@ impl Settings {
             "on-disconnect" => self.on_disconnect = value.get().expect("type checked upstream"),
             "delivery" => self.delivery = value.get().expect("type checked upstream"),
             "max-leases" => self.max_leases = value.get().expect("type checked upstream"),
+            "fd-memory" => self.fd_memory = value.get().expect("type checked upstream"),
             _ => return self.channel.set(name, value),
         }
         true
@@ -59,6 +62,7 @@ impl Settings {
             "on-disconnect" => self.on_disconnect.to_value(),
             "delivery" => self.delivery.to_value(),
             "max-leases" => self.max_leases.to_value(),
+            "fd-memory" => self.fd_memory.to_value(),
             _ => return self.channel.get(name),
         })
     }
@@ -102,6 +106,16 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .minimum(1)
             .maximum(xmem_core::MAX_LEASES)
             .default_value(defaults.max_leases)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecBoolean::builder("fd-memory")
+            .nick("Memory with a descriptor")
+            .blurb(
+                "Give downstream memory with a descriptor (GstFdMemory), which can only read. Turn \
+                 it off where an element behind a tee hands that to who wants to write, as \
+                 waylandsink does; not behind a tee it is given other memory by itself",
+            )
+            .default_value(defaults.fd_memory)
             .mutable_ready()
             .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")

@@ -1,0 +1,180 @@
+#![allow(unsafe_code)]
+
+use std::os::fd::AsRawFd;
+use std::sync::{LazyLock, OnceLock};
+
+use gst::ffi;
+use gst::glib;
+use gst::glib::translate::*;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_allocators::ffi as allocators;
+use gst_allocators::subclass::prelude::*;
+use xmem_core::Frame;
+
+use crate::allocator::frame_memory;
+
+/// Says of a memory what a `GstFdMemory` is: only GStreamer knows how one looks inside, so what is
+/// ours hangs on it as its data.
+///
+/// A frame's memory is a `GstFdMemory` of its own with a [`Frame`] under the quark [`frame_quark`],
+/// whose drop gives the lease back. What GStreamer shares of it has it as its parent, and so keeps
+/// it: no memory on the bytes outlives the lease.
+///
+/// Nothing is mapped here: the core has mapped and prefaulted the segment once, when the producer
+/// told of it, and every frame's memory gives out addresses in that mapping.
+#[derive(Default)]
+pub struct XmemFrameAllocator;
+
+static ALLOCATOR: LazyLock<super::XmemFrameAllocator> = LazyLock::new(|| {
+    let allocator: super::XmemFrameAllocator = glib::Object::builder().build();
+    allocator.set_object_flags(gst::ObjectFlags::MAY_BE_LEAKED);
+    allocator
+});
+
+/// Where a memory has its frame. Nobody else knows the name.
+fn frame_quark() -> glib::ffi::GQuark {
+    static QUARK: LazyLock<glib::Quark> = LazyLock::new(|| glib::Quark::from_str("xmem-frame"));
+    QUARK.into_glib()
+}
+
+/// Wraps a received frame. The end of the memory, and of all that shares it, gives the frame back.
+pub(crate) fn wrap(frame: Frame) -> gst::Memory {
+    let Some(fd) = frame.fd() else {
+        return frame_memory(frame);
+    };
+    let (fd, offset, size) = (fd.as_raw_fd(), frame.offset(), frame.payload().len());
+    let allocator: &gst::Allocator = ALLOCATOR.upcast_ref();
+    // SAFETY: the allocator is a `GstFdAllocator` and alive. The memory is new and ours alone, so
+    // it can be resized and marked, and the range is inside of it: it ends where the frame does.
+    // The descriptor is the segment's, which lives as long as the frame, and that is dropped with
+    // the memory by `drop_frame`, which gets back just what was boxed here; the memory does not
+    // close it.
+    unsafe {
+        let memory = allocators::gst_fd_allocator_alloc(
+            allocator.as_ptr(),
+            fd,
+            offset + size,
+            allocators::GST_FD_MEMORY_FLAG_DONT_CLOSE,
+        );
+        ffi::gst_memory_resize(memory, offset as isize, size);
+        (*memory).mini_object.flags |= ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY;
+        ffi::gst_mini_object_set_qdata(
+            memory.cast(),
+            frame_quark(),
+            Box::into_raw(Box::new(frame)).cast(),
+            Some(drop_frame),
+        );
+        from_glib_full(memory)
+    }
+}
+
+unsafe extern "C" fn drop_frame(frame: glib::ffi::gpointer) {
+    // SAFETY: GStreamer calls this once, with what `wrap` has boxed.
+    drop(unsafe { Box::from_raw(frame.cast::<Frame>()) });
+}
+
+/// The frame of a memory of our allocator, or of its parent.
+///
+/// # Safety
+/// `memory` must be alive for `'a`, and its allocator an `XmemFrameAllocator`.
+unsafe fn frame_of<'a>(memory: *mut ffi::GstMemory) -> Option<&'a Frame> {
+    // SAFETY: the memory is alive, and keeps its parent alive. Under this quark there is nothing but
+    // a frame that `wrap` has boxed (or nothing, in a memory that somebody else has made with our
+    // allocator), which lives as long as the memory that it hangs on.
+    unsafe {
+        let parent = (*memory).parent;
+        let whole = if parent.is_null() { memory } else { parent };
+        let frame = ffi::gst_mini_object_get_qdata(whole.cast(), frame_quark());
+        frame.cast::<Frame>().as_ref()
+    }
+}
+
+/// What `GstFdAllocator` shares memory with.
+static PARENT_SHARE: OnceLock<
+    unsafe extern "C" fn(*mut ffi::GstMemory, isize, isize) -> *mut ffi::GstMemory,
+> = OnceLock::new();
+
+#[glib::object_subclass]
+impl ObjectSubclass for XmemFrameAllocator {
+    const NAME: &'static str = "GstXmemFrameAllocator";
+    type Type = super::XmemFrameAllocator;
+    type ParentType = gst_allocators::FdAllocator;
+
+    fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
+        let allocator = obj.as_ptr().cast::<ffi::GstAllocator>();
+        // SAFETY: the object is being constructed, so nobody else sees it, and it starts with a
+        // `GstAllocator`, whose functions the parent class has set already.
+        unsafe {
+            if let Some(share) = (*allocator).mem_share {
+                PARENT_SHARE.get_or_init(|| share);
+            }
+            (*allocator).mem_map = Some(mem_map);
+            (*allocator).mem_unmap = Some(mem_unmap);
+            (*allocator).mem_share = Some(mem_share);
+            (*allocator).mem_is_span = Some(mem_is_span);
+        }
+    }
+}
+
+impl ObjectImpl for XmemFrameAllocator {}
+impl GstObjectImpl for XmemFrameAllocator {}
+// SAFETY: `alloc` is the parent class's, which allocates nothing, and so is `free`, which knows
+// what it has made.
+unsafe impl AllocatorImpl for XmemFrameAllocator {}
+impl FdAllocatorImpl for XmemFrameAllocator {}
+
+/// Tells the address of the segment's first byte, to which GStreamer adds the memory's offset.
+unsafe extern "C" fn mem_map(
+    memory: *mut ffi::GstMemory,
+    _maxsize: usize,
+    flags: ffi::GstMapFlags,
+) -> glib::ffi::gpointer {
+    if flags & ffi::GST_MAP_WRITE != 0 {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: GStreamer calls this for memories of our allocator, alive during the call.
+    let Some(frame) = (unsafe { frame_of(memory) }) else {
+        return std::ptr::null_mut();
+    };
+    let start = frame.payload().as_ptr().wrapping_sub(frame.offset());
+    start.cast_mut().cast()
+}
+
+unsafe extern "C" fn mem_unmap(_memory: *mut ffi::GstMemory) {}
+
+/// As the parent class, but for "all that follows" (-1), which that takes to be all of the segment.
+unsafe extern "C" fn mem_share(
+    memory: *mut ffi::GstMemory,
+    offset: isize,
+    size: isize,
+) -> *mut ffi::GstMemory {
+    let Some(share) = PARENT_SHARE.get() else {
+        return std::ptr::null_mut();
+    };
+    // SAFETY: GStreamer calls this for memories of our allocator, alive during the call, and has
+    // checked that the range lies inside. The function is the one that `GstFdAllocator` has for its
+    // memories, of which these are.
+    unsafe {
+        let size = match size {
+            -1 => (*memory).size as isize - offset,
+            size => size,
+        };
+        share(memory, offset, size)
+    }
+}
+
+unsafe extern "C" fn mem_is_span(
+    first: *mut ffi::GstMemory,
+    second: *mut ffi::GstMemory,
+    offset: *mut usize,
+) -> glib::ffi::gboolean {
+    // SAFETY: GStreamer calls this for two memories of our allocator with the same parent, and with
+    // a null or writable `offset`. What is then shared is the parent, which is a whole frame.
+    unsafe {
+        if !offset.is_null() {
+            *offset = (*first).offset - (*(*first).parent).offset;
+        }
+        ((*first).offset + (*first).size == (*second).offset).into_glib()
+    }
+}
