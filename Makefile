@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo build test check torture fuzz bench compare doc loom install-deps \
+.PHONY: help demo build test suite check torture fuzz bench compare doc loom install-deps \
     deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-compare
 
 # "make INSTALL_DEPS=true ..." leaves the machine's packages alone.
@@ -11,6 +11,11 @@ INSTALL_DEPS ?= scripts/install-deps.sh
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # CI builds what Cargo.lock says or nothing.
 LOCKED := $(if $(CI),--locked)
+
+# What the plugin takes of the API of the installed GStreamer; "make FEATURES=" builds for 1.22 wherever. Asked for late:
+# the dependencies are installed first.
+FEATURES ?= $(shell scripts/gst-features.sh)
+WITH = $(addprefix --features=,$(FEATURES))
 
 # How long each fuzz target runs, and which there are.
 FUZZ_SECONDS ?= 60
@@ -29,27 +34,29 @@ demo: deps-demo build ## show it at work, in about 20 seconds
 	$(TARGET_DIR)/release/demo
 
 build: deps-build ## build all; leaves target/release/libgstxmem.so, for GST_PLUGIN_PATH=target/release
-	cargo build $(LOCKED) --workspace --release
+	cargo build $(LOCKED) --workspace --release $(WITH)
+
+test: deps-test check suite ## all that must hold before a commit is pushed: checks, tests, loom, documentation
+	$(MAKE) loom
+	RUSTDOCFLAGS="$(RUSTDOCFLAGS) -D warnings" cargo doc $(LOCKED) --workspace --no-deps $(WITH)
 
 # The plugin is built before the tests that load it. gst-inspect shows that it loads, and fills the registry once, not
 # in each of many tests that start at the same time. cargo test runs the doc tests too.
-test: deps-test check build ## all that must hold before a commit is pushed: checks, tests, loom, documentation
+suite: deps-test build ## the tests alone
 	gst-inspect-1.0 $(TARGET_DIR)/release/libgstxmem.so
-	cargo test $(LOCKED) --workspace --release --no-fail-fast
-	$(MAKE) loom
-	RUSTDOCFLAGS="$(RUSTDOCFLAGS) -D warnings" cargo doc $(LOCKED) --workspace --no-deps
+	cargo test $(LOCKED) --workspace --release --no-fail-fast $(WITH)
 
 check: deps-check ## formatting and clippy: quick enough for a pre-commit hook
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
-	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	cargo clippy $(LOCKED) --workspace --all-targets $(WITH) -- -D warnings
 
 loom: deps-build ## the lease protocol under loom, in all the orders that threads and memory allow
 	RUSTFLAGS="$(RUSTFLAGS) --cfg loom" CARGO_TARGET_DIR=$(TARGET_DIR)/loom \
 	    cargo test $(LOCKED) -p xmem-core --release --lib
 
 torture: deps-test deps-fuzz build ## what "make test" does for seconds, for as long as it takes: see docs/reliability.md
-	XMEM_TORTURE=1 XMEM_ROUNDS=1000 cargo test $(LOCKED) -p xmem-tests --release --no-fail-fast -- --nocapture
+	XMEM_TORTURE=1 XMEM_ROUNDS=1000 cargo test $(LOCKED) -p xmem-tests --release --no-fail-fast $(WITH) -- --nocapture
 	$(MAKE) fuzz
 
 # What is found new is kept beside the build. The inputs in fuzz/corpus are tests ("make test"), few and chosen: see
@@ -59,20 +66,20 @@ fuzz: deps-fuzz ## what comes from another process, as a fuzzer makes it up: eac
 	for target in $(FUZZ_TARGETS); do \
 	    case $$target in message | record | client) leaks=1 ;; *) leaks=0 ;; esac; \
 	    mkdir -p $(TARGET_DIR)/fuzz/corpus/$$target && \
-	    ASAN_OPTIONS=detect_leaks=$$leaks cargo +nightly fuzz run --target-dir $(TARGET_DIR)/fuzz $$target \
+	    ASAN_OPTIONS=detect_leaks=$$leaks cargo +nightly fuzz run $(WITH) --target-dir $(TARGET_DIR)/fuzz $$target \
 	        $(TARGET_DIR)/fuzz/corpus/$$target fuzz/corpus/$$target \
 	        -- -max_total_time=$(FUZZ_SECONDS) -timeout=30 -print_final_stats=1 || exit 1; \
 	done
 
 bench: deps-bench build ## measure the core, then the elements beside shmsink and shmsrc
 	cargo bench $(LOCKED) -p xmem-core
-	cargo bench $(LOCKED) -p xmem-tests --bench elements
+	cargo bench $(LOCKED) -p xmem-tests --bench elements $(WITH)
 
 compare: deps-compare build ## do to xmem, shm and unixfd what breaks things, and print a table of what each does
-	cargo bench $(LOCKED) -p xmem-tests --bench rivals
+	cargo bench $(LOCKED) -p xmem-tests --bench rivals $(WITH)
 
 doc: deps-build ## the API documentation, in target/doc
-	cargo doc $(LOCKED) --workspace --no-deps
+	cargo doc $(LOCKED) --workspace --no-deps $(WITH)
 
 install-deps: ## install what any of these needs (each also does so by itself)
 	@$(INSTALL_DEPS)
