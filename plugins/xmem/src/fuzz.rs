@@ -44,40 +44,49 @@ pub fn caps(bytes: &[u8]) {
 
 /// A frame's extra bytes: to metas, and back.
 ///
-/// The number of a video format, width, height, the way of interlacing, and bytes that the frame
-/// has too few (negative) or too many, one byte each; then the extra bytes.
+/// The number of a video format, or 0 for frames that are not raw video, width, height, the way of
+/// interlacing, and bytes that the frame has too few (negative) or too many, one byte each; then the
+/// extra bytes.
 pub fn metas(bytes: &[u8]) {
     let Some((&[format, width, height, interlacing, more], extra)) = bytes.split_first_chunk()
     else {
         return;
     };
     without_criticals(|| {
-        let Some(format) =
-            VideoFormat::iter_raw().find(|known| known.into_glib() == i32::from(format))
-        else {
-            return;
-        };
         let (width, height) = (u32::from(width) + 1, u32::from(height % 64) + 1);
         let mode = match interlacing % 3 {
             0 => gst_video::VideoInterlaceMode::Progressive,
             1 => gst_video::VideoInterlaceMode::Interleaved,
             _ => gst_video::VideoInterlaceMode::Alternate,
         };
-        let info = VideoInfo::builder(format, width, height).interlace_mode(mode);
-        let Ok(info) = info.build() else { return };
-        let size = info.size().saturating_add_signed(isize::from(more as i8));
+        let info = if format == 0 {
+            None
+        } else {
+            let known = |known: &VideoFormat| known.into_glib() == i32::from(format);
+            let Some(format) = VideoFormat::iter_raw().find(known) else {
+                return;
+            };
+            let info = VideoInfo::builder(format, width, height).interlace_mode(mode);
+            let Ok(info) = info.build() else { return };
+            Some(info)
+        };
+        let info = info.as_ref();
+        let size = info.map_or(width as usize * height as usize, VideoInfo::size);
+        let size = size.saturating_add_signed(isize::from(more as i8));
 
         let mut received = guarded_buffer(size);
         let received = received.make_mut();
-        let whole = metas::attach(received, extra, Some(&info));
-        look(received, &info);
+        let whole = metas::attach(received, extra, info);
+        if let Some(info) = info {
+            look(received, info);
+        }
 
         // What was attached can be sent on.
         let mut again = Vec::new();
         metas::serialize(received, &mut again);
         let mut sent = guarded_buffer(size);
         let sent = sent.make_mut();
-        assert!(metas::attach(sent, &again, Some(&info)), "{whole}");
+        assert!(metas::attach(sent, &again, info), "{whole}");
         let mut once_more = Vec::new();
         metas::serialize(sent, &mut once_more);
         assert_eq!(again, once_more);

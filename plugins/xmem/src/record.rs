@@ -45,6 +45,11 @@ pub(crate) fn is_record<T>(meta: &gst::MetaRefMut<gst::Meta, T>) -> bool {
     RECORD_API.get() == Some(&meta.api())
 }
 
+/// Whether this type is that of the custom meta that carries a frame's record.
+pub(crate) fn is_record_api(api: glib::Type) -> bool {
+    RECORD_API.get() == Some(&api)
+}
+
 /// Makes buffers that carry their frame's record, for programs that ask for it.
 #[derive(Default)]
 pub(crate) struct Recorder {

@@ -6,7 +6,7 @@
 //! Numbers are little-endian. What has no fixed size is a *record*: kind (`u32`), length (`u32`),
 //! then so many bytes. So a reader can skip what it does not know.
 // Metas and events come to use it one after another.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code)]
 
 mod names;
 mod reader;
@@ -27,6 +27,8 @@ pub(crate) const MAX_DEPTH: u32 = 16;
 pub(crate) const MAX_VALUES: u32 = 1 << 16;
 /// Most fields of a structure: GStreamer looks through all of them before it adds another.
 pub(crate) const MAX_FIELDS: usize = 4096;
+/// Most features of a structure of caps: GStreamer looks through all of them too.
+pub(crate) const MAX_FEATURES: usize = 64;
 /// Most values of one tag: GStreamer copies all that there are to add another.
 pub(crate) const MAX_TAG_VALUES: usize = 256;
 
@@ -95,4 +97,7 @@ mod kind {
     pub(super) const UCHAR: u32 = 33;
     /// `u32` texts, the texts.
     pub(super) const STRINGS: u32 = 34;
+    /// Of GLib's type, not GStreamer's: `i64` seconds since the beginning of 1970 in UTC, `i32`
+    /// microseconds, `i32` seconds that the time is ahead of UTC.
+    pub(super) const G_DATE_TIME: u32 = 35;
 }

@@ -4,7 +4,7 @@ use gst::glib::value::{SendValue, ToSendValue};
 use gst::glib::{self, Type};
 
 use super::names::{Names, is_feature_name, is_structure_name};
-use super::{MAX_DEPTH, MAX_FIELDS, MAX_TAG_VALUES, MAX_VALUES, kind, untyped};
+use super::{MAX_DEPTH, MAX_FEATURES, MAX_FIELDS, MAX_TAG_VALUES, MAX_VALUES, kind, untyped};
 
 /// Names of structures, fields and features of all that is read in this process.
 static NAMES: Names = Names::new(1 << 16);
@@ -178,6 +178,23 @@ impl<'a> Reader<'a> {
         self.record_of(kind::TAG_LIST, Self::tag_list_body)
     }
 
+    /// A buffer.
+    pub(crate) fn buffer(&mut self) -> Result<gst::Buffer> {
+        self.take()?;
+        self.record_of(kind::BUFFER, Self::buffer_body)
+    }
+
+    /// A date and time of GLib's.
+    pub(crate) fn g_date_time(&mut self) -> Result<glib::DateTime> {
+        self.take()?;
+        self.record_of(kind::G_DATE_TIME, Self::g_date_time_body)
+    }
+
+    /// Whether GStreamer may be told this name, which it will never forget.
+    pub(crate) fn admits(&self, name: &str) -> bool {
+        NAMES.admit(name)
+    }
+
     /// A value of any type.
     pub(crate) fn value(&mut self) -> Result<SendValue> {
         self.take()?;
@@ -248,9 +265,10 @@ impl<'a> Reader<'a> {
                 }
                 kind::DATE => reader.date()?.to_send_value(),
                 kind::DATE_TIME => reader.date_time()?.to_send_value(),
+                kind::G_DATE_TIME => reader.g_date_time_body()?.to_send_value(),
                 kind::CAPS => reader.caps_body()?.to_send_value(),
                 kind::BYTES => glib::Bytes::from(reader.rest()).to_send_value(),
-                kind::BUFFER => reader.buffer()?.to_send_value(),
+                kind::BUFFER => reader.buffer_body()?.to_send_value(),
                 kind::SAMPLE => reader.sample()?.to_send_value(),
                 kind::STRUCTURE => reader.structure_body()?.to_send_value(),
                 kind::ARRAY => gst::Array::from_values(reader.values()?).to_send_value(),
@@ -351,7 +369,25 @@ impl<'a> Reader<'a> {
         date_time.map_err(|_| broken)
     }
 
-    fn buffer(&mut self) -> Result<gst::Buffer> {
+    fn g_date_time_body(&mut self) -> Result<glib::DateTime> {
+        let (seconds, microsecond) = (self.i64()?, self.i32()?);
+        let ahead = self.i32()?;
+        if !(0..1_000_000).contains(&microsecond) || ahead.unsigned_abs() >= 24 * 60 * 60 {
+            return Err(Unreadable::Broken);
+        }
+        let (sign, ahead) = (if ahead < 0 { '-' } else { '+' }, ahead.unsigned_abs());
+        let (hour, minute) = (ahead / 3600, ahead / 60 % 60);
+        let zone = format!("{sign}{hour:02}:{minute:02}:{:02}", ahead % 60);
+        // What is said to be used instead is not in all versions of GLib.
+        #[allow(deprecated)]
+        let zone = glib::TimeZone::new(Some(&zone));
+        let date_time = glib::DateTime::from_unix_utc(seconds)
+            .and_then(|time| time.add(glib::TimeSpan(microsecond.into())))
+            .and_then(|time| time.to_timezone(&zone));
+        date_time.map_err(|_| Unreadable::Broken)
+    }
+
+    fn buffer_body(&mut self) -> Result<gst::Buffer> {
         let (pts, dts, duration) = (self.time()?, self.time()?, self.time()?);
         let (offset, offset_end) = (self.u64()?, self.u64()?);
         let flags = gst::BufferFlags::from_bits_truncate(self.u32()?);
@@ -374,8 +410,7 @@ impl<'a> Reader<'a> {
         let parts = self.u32()?;
         let has = |part| parts & part != 0;
         let caps = has(1).then(|| self.caps()).transpose()?;
-        let buffer = has(2).then(|| self.record_of(kind::BUFFER, Self::buffer));
-        let buffer = buffer.transpose()?;
+        let buffer = has(2).then(|| self.buffer()).transpose()?;
         let info = has(4).then(|| self.structure()).transpose()?;
         Ok(gst::Sample::builder()
             .caps_if_some(caps.as_ref())
@@ -433,9 +468,12 @@ impl<'a> Reader<'a> {
             return Ok(gst::CapsFeatures::new_any());
         }
         let mut features = gst::CapsFeatures::new_empty();
-        for _ in 0..self.count(4)? {
+        let count = self.count(4)?;
+        if count > MAX_FEATURES {
+            return Err(Unreadable::Broken);
+        }
+        for _ in 0..count {
             let feature = self.text()?;
-            self.take()?;
             if !is_feature_name(feature) {
                 return Err(Unreadable::Broken);
             }

@@ -57,6 +57,11 @@ fn tags() -> gst::TagList {
     tags
 }
 
+fn g_date_time(zone: &str) -> glib::DateTime {
+    let text = format!("2024-02-29T23:59:58.123456{zone}");
+    glib::DateTime::from_iso8601(&text, None).unwrap()
+}
+
 /// A value of every type that crosses and can be compared.
 fn values() -> Vec<SendValue> {
     gst::init().unwrap();
@@ -114,6 +119,8 @@ fn values() -> Vec<SendValue> {
         (gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE).to_send_value(),
         gst::SeekFlags::empty().to_send_value(),
         strings.to_send_value(),
+        g_date_time("+05:30").to_send_value(),
+        g_date_time("-09:15").to_send_value(),
     ]
 }
 
@@ -130,6 +137,10 @@ fn values_of_every_type_come_back_as_they_were() {
             assert_eq!(received.get::<glib::StrV>().unwrap(), strings);
         } else if let Ok(number) = sent.get::<i8>() {
             assert_eq!(received.get::<i8>().unwrap(), number);
+        } else if let Ok(time) = sent.get::<glib::DateTime>() {
+            let received = received.get::<glib::DateTime>().unwrap();
+            let told = |time: &glib::DateTime| time.format("%F %T %f %z").unwrap();
+            assert_eq!(told(&received), told(&time));
         } else {
             assert_eq!(
                 sent.compare(received),

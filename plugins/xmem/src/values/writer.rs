@@ -5,7 +5,7 @@ use gst::glib::{self, Type, Value};
 use gst::prelude::*;
 
 use super::names::{Names, is_feature_name, is_structure_name};
-use super::{MAX_DEPTH, MAX_FIELDS, MAX_TAG_VALUES, MAX_VALUES, kind, untyped};
+use super::{MAX_DEPTH, MAX_FEATURES, MAX_FIELDS, MAX_TAG_VALUES, MAX_VALUES, kind, untyped};
 
 /// Writes at the end of bytes.
 ///
@@ -134,7 +134,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes how many things `write` has written before them.
-    fn counted(&mut self, write: impl FnOnce(&mut Self) -> usize) {
+    pub(crate) fn counted(&mut self, write: impl FnOnce(&mut Self) -> usize) {
         let at = self.bytes.len();
         self.u32(0);
         let written = write(self) as u32;
@@ -156,6 +156,10 @@ impl<'a> Writer<'a> {
             return self.tag_list(value.get::<&gst::TagListRef>().ok()?);
         } else if of == gst::Caps::static_type() {
             return self.caps(value.get::<&gst::CapsRef>().ok()?);
+        } else if of == gst::Buffer::static_type() {
+            return self.buffer(value.get::<&gst::BufferRef>().ok()?);
+        } else if of == glib::DateTime::static_type() {
+            return self.g_date_time(&value.get::<glib::DateTime>().ok()?);
         }
         self.count()?;
         if of == Type::STRING {
@@ -198,8 +202,6 @@ impl<'a> Writer<'a> {
         } else if of == gst::List::static_type() {
             let values = value.get::<gst::ListRef>().ok()?;
             self.values(kind::LIST, values.as_slice())
-        } else if of == gst::Buffer::static_type() {
-            self.buffer(value.get::<&gst::BufferRef>().ok()?)
         } else if of == gst::Sample::static_type() {
             self.sample(value.get::<&gst::SampleRef>().ok()?)
         } else if of == glib::Bytes::static_type() {
@@ -327,6 +329,17 @@ impl<'a> Writer<'a> {
         })
     }
 
+    /// A date and time of GLib's, as a value.
+    pub(crate) fn g_date_time(&mut self, date_time: &glib::DateTime) -> Option<()> {
+        self.count()?;
+        self.record(kind::G_DATE_TIME, |writer| {
+            writer.i64(date_time.to_unix());
+            writer.i32(date_time.microsecond());
+            writer.i32((date_time.utc_offset().0 / 1_000_000).try_into().ok()?);
+            Some(())
+        })
+    }
+
     fn strings(&mut self, strings: &glib::StrV) -> Option<()> {
         self.record(kind::STRINGS, |writer| {
             writer.u32(strings.len().try_into().ok()?);
@@ -337,7 +350,8 @@ impl<'a> Writer<'a> {
         })
     }
 
-    fn buffer(&mut self, buffer: &gst::BufferRef) -> Option<()> {
+    /// A buffer, as a value: its times and its bytes. Its metas stay behind.
+    pub(crate) fn buffer(&mut self, buffer: &gst::BufferRef) -> Option<()> {
         self.record(kind::BUFFER, |writer| {
             for time in [buffer.pts(), buffer.dts(), buffer.duration()] {
                 writer.time(time);
@@ -384,7 +398,8 @@ impl<'a> Writer<'a> {
             for (structure, features) in caps.iter_with_features() {
                 writer.record(kind::FEATURES, |writer| {
                     writer.u32(features.is_any().into());
-                    writer.u32(features.size().try_into().ok()?);
+                    writer.u32(features.size() as u32);
+                    (features.size() <= MAX_FEATURES).then_some(())?;
                     features.iter().try_for_each(|feature| {
                         is_feature_name(feature).then_some(())?;
                         writer.text(feature)

@@ -130,8 +130,7 @@ impl Stream {
             query.add_allocation_pool(pool.as_ref(), size, 2, max_buffers);
         }
         query.add_allocation_param(Some(&self.allocator), gst::AllocationParams::default());
-        query.add_allocation_meta::<VideoMeta>(None);
-        query.add_allocation_meta::<gst_video::VideoCropMeta>(None);
+        metas::propose(query);
         Ok(())
     }
 

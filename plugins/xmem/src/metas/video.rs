@@ -1,189 +1,93 @@
-//! Metas across processes: to the frame's extra bytes and back.
-//!
-//! Each meta in the extra bytes has a head of 8 bytes (kind `u32`, length `u32`), then its body of
-//! little-endian numbers. A kind that is not known here is skipped.
+//! Where a picture's planes lie, and which part of it is shown: GstVideoMeta and GstVideoCropMeta.
 
+use gst::MetaRef;
+use gst::glib::translate::IntoGlib;
 use gst_video::{VideoCropMeta, VideoFormatFlags, VideoFrameFlags, VideoInfo, VideoMeta};
 
+use super::Result;
+use crate::values::{Reader, Unreadable, Writer};
+
 const PLANES: usize = gst_video::VIDEO_MAX_PLANES;
-const VIDEO: u32 = 1;
-const VIDEO_CROP: u32 = 2;
-
-/// Writes the buffer's metas. `extra` is cleared first.
-pub(crate) fn serialize(buffer: &gst::BufferRef, extra: &mut Vec<u8>) {
-    extra.clear();
-    if let Some(meta) = buffer.meta::<VideoMeta>() {
-        write(extra, VIDEO, |body| write_video(&meta, body));
-    }
-    if let Some(crop) = buffer.meta::<VideoCropMeta>() {
-        write(extra, VIDEO_CROP, |body| {
-            let (x, y, width, height) = crop.rect();
-            for number in [x, y, width, height] {
-                body.extend(number.to_le_bytes());
-            }
-        });
-    }
-}
-
-/// Attaches the metas in `extra`, and a video meta derived from the caps where there is none.
-///
-/// The bytes come from another process: what does not parse is left out, and `false` returned.
-pub(crate) fn attach(
-    buffer: &mut gst::BufferRef,
-    mut extra: &[u8],
-    info: Option<&VideoInfo>,
-) -> bool {
-    let mut whole = true;
-    let (mut has_video, mut has_crop) = (false, false);
-    while !extra.is_empty() {
-        let Some((kind, body, rest)) = split(extra) else {
-            whole = false;
-            break;
-        };
-        extra = rest;
-        // What describes video belongs to raw video alone.
-        let Some(info) = info else { continue };
-        whole &= match kind {
-            VIDEO if !has_video => {
-                has_video = read_video(buffer, body, info).is_some();
-                has_video
-            }
-            // More than the first of a kind says nothing, and there may be millions of them.
-            VIDEO_CROP if !has_crop => {
-                has_crop = read_crop(buffer, body, info).is_some();
-                has_crop
-            }
-            _ => true,
-        };
-    }
-    if let Some(info) = info
-        && !has_video
-        && buffer.size() > 0
-    {
-        // A buffer too small for its caps gets none, as from any other source.
-        let _ = VideoMeta::add_from_info(buffer, VideoFrameFlags::empty(), info);
-    }
-    whole
-}
-
-fn write(extra: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
-    extra.extend(kind.to_le_bytes());
-    let length_at = extra.len();
-    extra.extend([0; 4]);
-    let start = extra.len();
-    body(extra);
-    let length = (extra.len() - start) as u32;
-    extra[length_at..start].copy_from_slice(&length.to_le_bytes());
-}
-
-fn split(extra: &[u8]) -> Option<(u32, &[u8], &[u8])> {
-    let (head, rest) = extra.split_first_chunk::<8>()?;
-    let kind = u32::from_le_bytes(*head.first_chunk()?);
-    let length = u32::from_le_bytes(*head.last_chunk()?) as usize;
-    let (body, rest) = rest.split_at_checked(length)?;
-    Some((kind, body, rest))
-}
-
-/// Takes little-endian numbers from the front of a body.
-struct Numbers<'a>(&'a [u8]);
-
-impl Numbers<'_> {
-    fn u32(&mut self) -> Option<u32> {
-        let (number, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(u32::from_le_bytes(*number))
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        let (number, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(u64::from_le_bytes(*number))
-    }
-}
 
 /// Flags, format, width, height, planes; for each of four planes offset (`u64`) and stride; padding
 /// top, bottom, left, right; for each of four planes the alignment of its stride.
-fn write_video(meta: &VideoMeta, body: &mut Vec<u8>) {
-    use gst::glib::translate::IntoGlib;
+pub(super) fn write(meta: &MetaRef<'_, VideoMeta>, body: &mut Writer<'_>) -> Option<()> {
     let planes = meta.n_planes() as usize;
     let alignment = meta.alignment();
-    for number in [
-        meta.video_frame_flags().bits(),
-        meta.format().into_glib() as u32,
-        meta.width(),
-        meta.height(),
-        planes as u32,
-    ] {
-        body.extend(number.to_le_bytes());
+    body.u32(meta.video_frame_flags().bits());
+    body.i32(meta.format().into_glib());
+    body.u32(meta.width());
+    body.u32(meta.height());
+    body.u32(planes as u32);
+    for plane in 0..PLANES {
+        body.u64(meta.offset().get(plane).copied().unwrap_or(0) as u64);
     }
     for plane in 0..PLANES {
-        let offset = meta.offset().get(plane).copied().unwrap_or(0) as u64;
-        body.extend(offset.to_le_bytes());
+        body.i32(meta.stride().get(plane).copied().unwrap_or(0));
     }
-    for plane in 0..PLANES {
-        let stride = meta.stride().get(plane).copied().unwrap_or(0);
-        body.extend(stride.to_le_bytes());
+    body.u32(alignment.padding_top());
+    body.u32(alignment.padding_bottom());
+    body.u32(alignment.padding_left());
+    body.u32(alignment.padding_right());
+    for &number in alignment.stride_align() {
+        body.u32(number);
     }
-    for number in [
-        alignment.padding_top(),
-        alignment.padding_bottom(),
-        alignment.padding_left(),
-        alignment.padding_right(),
-    ] {
-        body.extend(number.to_le_bytes());
-    }
-    for number in alignment.stride_align() {
-        body.extend(number.to_le_bytes());
-    }
+    Some(())
 }
 
-fn read_video(buffer: &mut gst::BufferRef, body: &[u8], info: &VideoInfo) -> Option<()> {
-    use gst::glib::translate::IntoGlib;
-    let mut numbers = Numbers(body);
-    let flags = VideoFrameFlags::from_bits_truncate(numbers.u32()?);
+pub(super) fn read(
+    buffer: &mut gst::BufferRef,
+    body: &mut Reader<'_>,
+    info: Option<&VideoInfo>,
+) -> Result {
+    let broken = Unreadable::Broken;
+    let info = info.ok_or(broken)?;
+    let flags = VideoFrameFlags::from_bits_truncate(body.u32()?);
     let format = info.format();
-    if numbers.u32()? != format.into_glib() as u32 {
-        return None;
+    if body.i32()? != format.into_glib() {
+        return Err(broken);
     }
-    let (width, height) = (numbers.u32()?, numbers.u32()?);
-    let planes = numbers.u32()? as usize;
+    let (width, height) = (body.u32()?, body.u32()?);
+    let planes = body.u32()? as usize;
     let (mut offset, mut stride) = ([0usize; PLANES], [0i32; PLANES]);
     for offset in &mut offset {
-        *offset = usize::try_from(numbers.u64()?).ok()?;
+        *offset = usize::try_from(body.u64()?).map_err(|_| broken)?;
     }
     for stride in &mut stride {
-        *stride = numbers.u32()? as i32;
+        *stride = body.i32()?;
     }
     let mut padding = [0; 4];
     for padding in &mut padding {
-        *padding = numbers.u32()?;
+        *padding = body.u32()?;
     }
     let mut stride_align = [0; PLANES];
     for align in &mut stride_align {
-        *align = numbers.u32()?;
+        *align = body.u32()?;
     }
-    let (offset, stride) = (offset.get(..planes)?, stride.get(..planes)?);
+    let offset = offset.get(..planes).ok_or(broken)?;
+    let stride = stride.get(..planes).ok_or(broken)?;
     // A picture smaller than the caps say can't be mapped, and nobody checks before trying.
     if width < info.width() || height < info.height() {
-        return None;
+        return Err(broken);
     }
     let size = buffer.size() as u64;
-    if (width, height) == (info.width(), info.height()) {
-        planes_fit(size, info, offset, stride)?;
+    let fits = if (width, height) == (info.width(), info.height()) {
+        planes_fit(size, info, offset, stride)
     } else {
         let other = VideoInfo::builder(format, width, height);
-        let other = other.interlace_mode(info.interlace_mode()).build().ok()?;
-        planes_fit(size, &other, offset, stride)?;
-    }
-    let mut meta =
-        VideoMeta::add_full(buffer, flags, format, width, height, offset, stride).ok()?;
+        let other = other.interlace_mode(info.interlace_mode()).build();
+        planes_fit(size, &other.map_err(|_| broken)?, offset, stride)
+    };
+    fits.ok_or(broken)?;
+    let meta = VideoMeta::add_full(buffer, flags, format, width, height, offset, stride);
+    let mut meta = meta.map_err(|_| broken)?;
     let [top, bottom, left, right] = padding;
     if padding != [0; 4] || stride_align != [0; PLANES] {
         let alignment = gst_video::VideoAlignment::new(top, bottom, left, right, &stride_align);
         // An alignment that contradicts the strides is left out: it says only what was padded.
         let _ = meta.set_alignment(&alignment);
     }
-    Some(())
+    Ok(())
 }
 
 /// Checks that every row of every plane lies inside a buffer of `size` bytes: elements read where
@@ -244,25 +148,44 @@ fn row_bytes(info: &VideoInfo, plane: usize) -> Option<u64> {
         .filter(|&bytes| bytes > 0)
 }
 
-fn read_crop(buffer: &mut gst::BufferRef, body: &[u8], info: &VideoInfo) -> Option<()> {
-    let mut numbers = Numbers(body);
-    let (x, y) = (numbers.u32()?, numbers.u32()?);
-    let (width, height) = (numbers.u32()?, numbers.u32()?);
+pub(super) fn write_crop(meta: &MetaRef<'_, VideoCropMeta>, body: &mut Writer<'_>) -> Option<()> {
+    let (x, y, width, height) = meta.rect();
+    for number in [x, y, width, height] {
+        body.u32(number);
+    }
+    Some(())
+}
+
+pub(super) fn read_crop(
+    buffer: &mut gst::BufferRef,
+    body: &mut Reader<'_>,
+    info: Option<&VideoInfo>,
+) -> Result {
+    let broken = Unreadable::Broken;
+    let info = info.ok_or(broken)?;
+    let (x, y) = (body.u32()?, body.u32()?);
+    let (width, height) = (body.u32()?, body.u32()?);
     let frame = match buffer.meta::<VideoMeta>() {
         Some(meta) => (meta.width(), meta.height()),
         None => (info.width(), info.height()),
     };
-    if x.checked_add(width)? > frame.0 || y.checked_add(height)? > frame.1 {
-        return None;
+    let is_inside = |start: u32, length, most| {
+        let end: Option<u32> = start.checked_add(length);
+        end.is_some_and(|end| end <= most)
+    };
+    if !is_inside(x, width, frame.0) || !is_inside(y, height, frame.1) {
+        return Err(broken);
     }
     VideoCropMeta::add(buffer, (x, y, width, height));
-    Some(())
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use gst_video::VideoFormat;
+
+    use super::super::{VIDEO_CROP, attach, serialize};
+    use super::*;
 
     fn info(format: VideoFormat, width: u32, height: u32) -> VideoInfo {
         gst::init().unwrap();
@@ -373,11 +296,13 @@ mod tests {
         let info = info(VideoFormat::Gray8, 64, 48);
         let mut extra = Vec::new();
         for x in 0..1_000_000u32 {
-            write(&mut extra, VIDEO_CROP, |body| {
+            let written = Writer::new(&mut extra).record(VIDEO_CROP, |body| {
                 for number in [x % 50, 2, 3, 4] {
-                    body.extend(number.to_le_bytes());
+                    body.u32(number);
                 }
+                Some(())
             });
+            written.unwrap();
         }
         let mut received = gst::Buffer::with_size(info.size()).unwrap();
         let received = received.make_mut();

@@ -1,0 +1,32 @@
+//! GstVideoAffineTransformationMeta: how a picture is to be turned.
+
+use gst::MetaRef;
+use gst_video::VideoInfo;
+use gst_video::video_meta::VideoAffineTransformationMeta;
+
+use super::Result;
+use crate::values::{Reader, Writer};
+
+/// `f32[16]`: four rows of four.
+pub(super) fn write(
+    meta: &MetaRef<'_, VideoAffineTransformationMeta>,
+    body: &mut Writer<'_>,
+) -> Option<()> {
+    for &number in meta.matrix().iter().flatten() {
+        body.f32(number);
+    }
+    Some(())
+}
+
+pub(super) fn read(
+    buffer: &mut gst::BufferRef,
+    body: &mut Reader<'_>,
+    _: Option<&VideoInfo>,
+) -> Result {
+    let mut matrix = [[0.0; 4]; 4];
+    for number in matrix.iter_mut().flatten() {
+        *number = body.f32()?;
+    }
+    VideoAffineTransformationMeta::add(buffer, Some(&matrix));
+    Ok(())
+}

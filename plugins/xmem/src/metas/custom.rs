@@ -1,0 +1,92 @@
+//! GstCustomMeta: a structure under a name that an application has registered.
+
+use std::sync::Mutex;
+
+use gst::MetaRef;
+use gst::glib::Type;
+use gst::meta::CustomMeta;
+
+use super::Result;
+use crate::values::{Reader, Unreadable, Writer};
+
+/// Most names that are registered here because another process has: none is ever forgotten.
+const MAX_REGISTERED: usize = 64;
+/// Most tags of a name.
+const MAX_TAGS: usize = 16;
+
+/// The names that were registered here.
+static REGISTERED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// `u32` tags, their texts; a structure, which has the meta's name.
+pub(super) fn write(meta: &MetaRef<'_, CustomMeta>, body: &mut Writer<'_>) -> Option<()> {
+    let tags = meta.tags();
+    body.u32(tags.len().min(MAX_TAGS) as u32);
+    for tag in tags.iter().take(MAX_TAGS) {
+        body.text(tag.as_str())?;
+    }
+    body.structure(meta.structure())
+}
+
+pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
+    let count = body.count(4)?;
+    if count > MAX_TAGS {
+        return Err(Unreadable::Broken);
+    }
+    let tags = (0..count).map(|_| body.text());
+    let tags = tags.collect::<Result<Vec<_>>>()?;
+    let structure = body.structure()?;
+    let name = structure.name();
+    if !register(name, &tags, body) {
+        return Err(Unreadable::Unknown);
+    }
+    // Not where the name is another meta's.
+    let mut meta = CustomMeta::add(buffer, name).map_err(|_| Unreadable::Unknown)?;
+    let target = meta.mut_structure();
+    for (name, value) in structure.iter() {
+        target.set_value(name, value.clone());
+    }
+    Ok(())
+}
+
+/// Whether a meta of this name is registered: the application has done so, or it is done now.
+pub(super) fn register(name: &str, tags: &[&str], body: &Reader<'_>) -> bool {
+    if CustomMeta::is_registered(name) {
+        return true;
+    }
+    let mut registered = REGISTERED.lock().unwrap_or_else(|lock| lock.into_inner());
+    // By another thread, before there was the lock.
+    if CustomMeta::is_registered(name) {
+        return true;
+    }
+    let api = format!("{name}-api");
+    if registered.len() == MAX_REGISTERED
+        || !is_free(name)
+        || Type::from_name(name).is_some()
+        || Type::from_name(&api).is_some()
+        || !tags.iter().all(|tag| body.admits(tag))
+    {
+        gst::debug!(
+            crate::CAT,
+            "A meta {name} is not registered here, and can't be"
+        );
+        return false;
+    }
+    gst::info!(crate::CAT, "Registering the meta {name}, as a producer has");
+    CustomMeta::register(name, tags);
+    registered.push(name.to_owned());
+    CustomMeta::is_registered(name)
+}
+
+/// Whether a name can be a type's, and is not of those that libraries register once they are
+/// loaded, and rely on.
+fn is_free(name: &str) -> bool {
+    let is_taken = |prefix| name.starts_with(prefix);
+    name.len() >= 3
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_+".contains(&byte))
+        && !["Gst", "GES", "GLib", "GObject", "Xmem"]
+            .iter()
+            .any(is_taken)
+}
