@@ -1,7 +1,8 @@
-//! Processes seen from outside, through `/proc`.
+//! Processes seen from outside, through `/proc`, and whether `strace` can look closer.
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::wait::comes_true;
 
@@ -174,4 +175,16 @@ pub fn until_asleep(pid: u32, thread: &str) {
         falls_asleep(pid, thread),
         "thread {thread} of {pid} does not sleep"
     );
+}
+
+/// Whether `strace` is there and may trace.
+pub fn can_trace() -> bool {
+    let status = Command::new("strace")
+        .args(["-qq", "-e", "trace=none", "true"])
+        .status();
+    let can = status.is_ok_and(|status| status.success());
+    if !can {
+        eprintln!("skipped: strace is not installed, or not allowed");
+    }
+    can
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
+use xmem_tests::process::can_trace;
 use xmem_tests::{Peer, Place};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
@@ -18,18 +19,6 @@ const MANY: u64 = 500;
 
 /// System calls by their name.
 type Calls = BTreeMap<String, i64>;
-
-/// Whether `strace` is there and may trace.
-fn can_trace() -> bool {
-    let status = Command::new("strace")
-        .args(["-qq", "-e", "trace=none", "true"])
-        .status();
-    let can = status.is_ok_and(|status| status.success());
-    if !can {
-        eprintln!("skipped: strace is not installed, or not allowed");
-    }
-    can
-}
 
 /// A peer under strace.
 struct Traced {

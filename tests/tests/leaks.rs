@@ -1,9 +1,11 @@
 //! Ten thousand frames and a hundred connects under valgrind: no memory is lost or used wrongly, no
 //! descriptor stays open, and what is there at the end does not grow with what was done.
 
+use std::path::Path;
 use std::process::Command;
 
 use xmem_tests::pipeline::Pipeline;
+use xmem_tests::process::can_trace;
 use xmem_tests::valgrind::{Log, Verdict};
 use xmem_tests::{Peer, Place};
 
@@ -56,6 +58,38 @@ fn a_hundred_connects_leak_nothing() {
         client.ask("cycle count=100", "cycled");
     });
     verdicts.iter().for_each(is_clean);
+}
+
+/// What valgrind does not say reliably: a descriptor that is closed twice may be somebody else's by
+/// then. The kernel knows.
+#[test]
+fn a_hundred_connects_use_no_descriptor_that_is_closed() {
+    if !can_trace() {
+        return;
+    }
+    let place = Place::new();
+    let start = |arguments: &str, report: &Path| {
+        let mut command = Command::new("strace");
+        // Calls that fail.
+        command.args(["-f", "-qq", "-Z", "-o"]).arg(report);
+        command.arg(PEER).args(arguments.split_whitespace());
+        Peer::spawn(command, &place, arguments)
+    };
+    let reports = ["producer", "client"].map(|name| place.path().join(name));
+    let mut producer = start("producer channel=cam0", &reports[0]);
+    producer.wait_for("opened");
+    producer.ask("publish count=1 size=1000", "published");
+    let mut client = start("client channel=cam0", &reports[1]);
+    client.wait_for("ready");
+    client.ask("cycle count=100", "cycled");
+    client.end();
+    producer.end();
+    for report in reports {
+        let report = std::fs::read_to_string(report).unwrap();
+        // Both have waited in vain.
+        assert!(report.contains("EAGAIN"), "{report}");
+        assert!(!report.contains("EBADF"), "{report}");
+    }
 }
 
 /// Has two watched pipelines act a story.
