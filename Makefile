@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo build test suite check torture fuzz bench compare doc loom install-deps \
-    deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-compare
+.PHONY: help demo build test suite test-matrix check torture fuzz bench compare doc loom install-deps \
+    deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-matrix deps-compare
 
 # "make INSTALL_DEPS=true ..." leaves the machine's packages alone.
 INSTALL_DEPS ?= scripts/install-deps.sh
@@ -16,6 +16,9 @@ LOCKED := $(if $(CI),--locked)
 # the dependencies are installed first.
 FEATURES ?= $(shell scripts/gst-features.sh)
 WITH = $(addprefix --features=,$(FEATURES))
+
+# The versions of GStreamer that "make test-matrix" tries: those of Debian 12, 13 and 14.
+VERSIONS ?= 1.22 1.26 1.28
 
 # How long each fuzz target runs, and which there are.
 FUZZ_SECONDS ?= 60
@@ -54,6 +57,10 @@ check: deps-check ## formatting and clippy: quick enough for a pre-commit hook
 loom: deps-build ## the lease protocol under loom, in all the orders that threads and memory allow
 	RUSTFLAGS="$(RUSTFLAGS) --cfg loom" CARGO_TARGET_DIR=$(TARGET_DIR)/loom \
 	    cargo test $(LOCKED) -p xmem-core --release --lib
+
+# The roots are kept, and the builds in target/matrix: some 6 GB a version.
+test-matrix: deps-matrix ## build and test on GStreamer VERSIONS (1.22 1.26 1.28), in roots of Debian that are made on demand
+	scripts/test-matrix.sh $(VERSIONS)
 
 torture: deps-test deps-fuzz build ## what "make test" does for seconds, for as long as it takes: see docs/reliability.md
 	XMEM_TORTURE=1 XMEM_ROUNDS=1000 cargo test $(LOCKED) -p xmem-tests --release --no-fail-fast $(WITH) -- --nocapture
@@ -96,5 +103,7 @@ deps-fuzz:
 	@$(INSTALL_DEPS) build fuzz
 deps-bench:
 	@$(INSTALL_DEPS) build run bench
+deps-matrix:
+	@$(INSTALL_DEPS) matrix
 deps-compare:
 	@$(INSTALL_DEPS) build run

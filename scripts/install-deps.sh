@@ -1,7 +1,9 @@
 #!/bin/sh
 # Makes sure that what xmem needs to build, run, test or be measured is there.
 #
-#     scripts/install-deps.sh [build] [lint] [run] [test] [bench] [fuzz]      (all but fuzz, if none is named)
+#     scripts/install-deps.sh [build] [lint] [run] [test] [bench] [fuzz] [matrix]
+#
+# Without a group it is build, lint, run, test and bench.
 #
 # On Debian and Ubuntu it installs what is missing by apt: as root, else by sudo, else it prints the line to run and
 # fails. Elsewhere it prints what pkg-config lacks. Where nothing is missing it says nothing and takes no time.
@@ -45,12 +47,16 @@ add_group() {
     bench)
         packages="$packages strace"
         ;;
+    matrix)
+        # Rust is looked at all the same: the roots have that of the machine.
+        packages="$packages debootstrap"
+        ;;
     fuzz)
         packages="$packages g++"
         fuzz=yes
         ;;
     *)
-        fail "no such group of dependencies: $1 (build, lint, run, test, bench, fuzz)"
+        fail "no such group of dependencies: $1 (build, lint, run, test, bench, fuzz, matrix)"
         ;;
     esac
 }
