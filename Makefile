@@ -2,13 +2,14 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo build test suite test-matrix check torture fuzz bench compare doc loom install-deps \
-    deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-matrix deps-compare
+.PHONY: help demo build test suite test-matrix check torture fuzz bench compare deb test-deb doc loom install-deps \
+    deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-deb deps-matrix deps-compare
 
 # "make INSTALL_DEPS=true ..." leaves the machine's packages alone.
 INSTALL_DEPS ?= scripts/install-deps.sh
 
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+DEB_DIR := $(TARGET_DIR)/deb
 # CI builds what Cargo.lock says or nothing.
 LOCKED := $(if $(CI),--locked)
 
@@ -85,6 +86,17 @@ bench: deps-bench build ## measure the core, then the elements beside shmsink an
 compare: deps-compare build ## do to xmem, shm and unixfd what breaks things, and print a table of what each does
 	cargo bench $(LOCKED) -p xmem-tests --bench rivals $(WITH)
 
+# On a copy of what is needed: packaging leaves things in the tree where it is done.
+deb: deps-deb ## a Debian package for this release and later ones, in target/deb
+	rm -rf $(DEB_DIR)/xmem $(DEB_DIR)/*.deb && mkdir -p $(DEB_DIR)/xmem
+	cp -a Cargo.toml Cargo.lock LICENSE-* *.md debian examples plugins scripts tests xmem-core $(DEB_DIR)/xmem
+	cd $(DEB_DIR)/xmem && CARGO_TARGET_DIR=$(DEB_DIR)/target dpkg-buildpackage -b -us -uc
+	@ls $(DEB_DIR)/*.deb
+
+# A package that was built on the oldest release has to work on all.
+test-deb: deps-deb deps-matrix ## install the Debian package in plain roots of Debian 12 and 13, and pass frames there; lintian
+	scripts/test-deb.sh bookworm trixie
+
 doc: deps-build ## the API documentation, in target/doc
 	cargo doc $(LOCKED) --workspace --no-deps $(WITH)
 
@@ -103,6 +115,8 @@ deps-fuzz:
 	@$(INSTALL_DEPS) build fuzz
 deps-bench:
 	@$(INSTALL_DEPS) build run bench
+deps-deb:
+	@$(INSTALL_DEPS) build deb
 deps-matrix:
 	@$(INSTALL_DEPS) matrix
 deps-compare:

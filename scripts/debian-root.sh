@@ -98,7 +98,7 @@ set DEBIAN_MIRROR if another mirror has it"
     fi
     furnish "$place/build.part"
     within "$place/build.part" sh -c 'apt-get update && apt-get install -y --no-install-recommends make' >&2
-    within "$place/build.part" scripts/install-deps.sh build lint run test
+    within "$place/build.part" scripts/install-deps.sh build lint run test deb
     within "$place/build.part" apt-get clean
     echo "$wanted" >"$place/build.part/$stamp"
     rm -rf --one-file-system "$place/build"

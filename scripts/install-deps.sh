@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what xmem needs to build, run, test or be measured is there.
 #
-#     scripts/install-deps.sh [build] [lint] [run] [test] [bench] [fuzz] [matrix]
+#     scripts/install-deps.sh [build] [lint] [run] [test] [bench] [fuzz] [deb] [matrix]
 #
 # Without a group it is build, lint, run, test and bench.
 #
@@ -47,6 +47,9 @@ add_group() {
     bench)
         packages="$packages strace"
         ;;
+    deb)
+        packages="$packages debhelper dpkg-dev"
+        ;;
     matrix)
         # Rust is looked at all the same: the roots have that of the machine.
         packages="$packages debootstrap"
@@ -56,7 +59,7 @@ add_group() {
         fuzz=yes
         ;;
     *)
-        fail "no such group of dependencies: $1 (build, lint, run, test, bench, fuzz, matrix)"
+        fail "no such group of dependencies: $1 (build, lint, run, test, bench, fuzz, deb, matrix)"
         ;;
     esac
 }

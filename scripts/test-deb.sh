@@ -1,0 +1,61 @@
+#!/bin/bash
+# Builds the Debian package on the oldest Debian that it is for, installs it in a plain Debian of each release, and
+# passes frames from process to process with what is then there. See scripts/debian-root.sh for what that takes.
+#
+#     scripts/test-deb.sh bookworm trixie
+set -euo pipefail
+
+# Inside a plain Debian that is gone afterwards: /out has the package.
+inside() {
+    local packages=(/out/gstreamer1.0-xmem_*.deb)
+    local plugin
+    apt_install "${packages[0]}" gstreamer1.0-tools gstreamer1.0-plugins-base
+    plugin=$(dpkg -L gstreamer1.0-xmem | grep '/gstreamer-1.0/libgstxmem.so$')
+    gst-inspect-1.0 xmemsrc >/dev/null
+    gst-inspect-1.0 xmemsink | grep 'Filename .*/gstreamer-1.0/libgstxmem.so$'
+
+    local pictures=(videotestsrc pattern=ball num-buffers=100 ! "video/x-raw,format=RGB,width=320,height=240")
+    gst-launch-1.0 -q "${pictures[@]}" ! filesink location=/tmp/expected
+    timeout 120 gst-launch-1.0 -q xmemsrc channel=deb connection-timeout=-1 ! filesink location=/tmp/received &
+    timeout 120 gst-launch-1.0 -q "${pictures[@]}" ! \
+        xmemsink channel=deb overflow=block wait-for-connection=true sync=false
+    wait $!
+    cmp /tmp/expected /tmp/received
+    [ "$(stat -c %s /tmp/received)" -eq $((100 * 320 * 240 * 3)) ]
+
+    apt_install lintian
+    lintian --fail-on error "${packages[0]}"
+
+    apt-get purge -y gstreamer1.0-xmem >/dev/null
+    [ ! -e "$plugin" ]
+    echo "$(basename "${packages[0]}") works in Debian $(cat /etc/debian_version), $(gst-inspect-1.0 --gst-version)"
+}
+
+# What was fetched before is not fetched again; lists of packages that are too old are.
+apt_install() {
+    apt-get install -y --no-install-recommends "$@" ||
+        { apt-get update && apt-get install -y --no-install-recommends "$@"; }
+} >/dev/null
+
+if [ "${1:-}" = --inside ]; then
+    inside
+    exit
+fi
+
+cd "$(dirname "$0")/.."
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+# shellcheck source=/dev/null
+if [ "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" = "$1" ]; then
+    make deb
+    built=$target/deb
+else
+    scripts/debian-root.sh --out "$target/matrix/$1" "$1" make INSTALL_DEPS=true deb
+    built=$target/matrix/$1/deb
+fi
+
+# Nothing else of the build goes in.
+rm -rf "$target/deb-test" && mkdir -p "$target/deb-test"
+cp "$built"/gstreamer1.0-xmem_*.deb "$target/deb-test"
+for suite in "$@"; do
+    scripts/debian-root.sh --plain --out "$target/deb-test" "$suite" scripts/test-deb.sh --inside
+done
