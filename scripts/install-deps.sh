@@ -24,14 +24,17 @@ fail() {
 
 packages='' # Debian packages
 modules=''  # pkg-config modules, for systems that are not Debian
+build=no    # is the plugin built?
 lint=no     # cargo fmt and cargo clippy?
 fuzz=no     # nightly Rust and cargo fuzz?
 
 add_group() {
     case $1 in
     build)
+        build=yes
         packages="$packages gcc libc6-dev pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev"
-        modules="gstreamer-1.0 gstreamer-base-1.0 gstreamer-video-1.0 gstreamer-allocators-1.0 gstreamer-check-1.0"
+        modules="gstreamer-1.0 gstreamer-base-1.0 gstreamer-audio-1.0 gstreamer-video-1.0 \
+            gstreamer-allocators-1.0 gstreamer-check-1.0"
         ;;
     lint)
         lint=yes
@@ -142,6 +145,18 @@ check_modules() {
     [ -z "$lacking" ] || fail "pkg-config does not find, in version 1.22 or newer:$lacking"
 }
 
+# What the plugin uses of GStreamer 1.26 beside that: GstAnalytics. In Debian it comes with much else (OpenCV), so only
+# where it is used is it asked for. Which version there is can be seen when the rest is there.
+add_later_gstreamer() {
+    [ "$build" = yes ] || return 0
+    case $(scripts/gst-features.sh) in
+    v1_26 | v1_28)
+        packages="$packages libgstreamer-plugins-bad1.0-dev"
+        modules="$modules gstreamer-analytics-1.0"
+        ;;
+    esac
+}
+
 # ---------------------------------------------------------------------------------------------------------------------
 
 [ $# -gt 0 ] || set -- build lint run test bench
@@ -152,6 +167,9 @@ done
 check_rust
 if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
     install_packages
+    add_later_gstreamer
+    install_packages
 elif [ -n "$modules" ]; then
+    add_later_gstreamer
     check_modules
 fi
