@@ -6,7 +6,8 @@
 //! [`pattern`] that tells what each of them must hold. [`process`] looks at a process from
 //! outside, [`valgrind`] from inside, [`remains`] at what it has left, and [`limits`] leaves it less than it wants. [`wire`] speaks the
 //! protocol without the core, [`area`] is memory shared so, and [`hostile`] are peers that lie in
-//! both. [`local`] is a pipeline in the test's own process. [`wait`] is how to wait: for a condition, with a
+//! both. [`local`] is a pipeline in the test's own process, [`metas`] are
+//! what buffers carry. [`wait`] is how to wait: for a condition, with a
 //! deadline, never for a time.
 
 pub mod area;
@@ -16,6 +17,7 @@ pub mod hostile;
 pub mod limits;
 pub mod line;
 pub mod local;
+pub mod metas;
 pub mod pattern;
 pub mod peer;
 pub mod pipeline;

@@ -2,13 +2,15 @@
 
 use gst::prelude::*;
 use gst_video::{VideoFrameFlags, VideoInfo, VideoMeta};
-use xmem_tests::{Line, pipeline};
+use xmem_tests::{Line, metas, pipeline};
 
 /// `push from=SRC [caps=CAPS] [count=1] [size=N] [seed=1] [memories=1] [pts=NS] [dts=NS]
-/// [duration=NS] [offset=N] [offset-end=N] [flags=DISCONT+DELTA_UNIT] [pad=BYTES] [crop=X,Y,W,H]`
+/// [duration=NS] [offset=N] [offset-end=N] [flags=DISCONT+DELTA_UNIT] [pad=BYTES] [crop=X,Y,W,H]
+/// [metas=regions+captions]`
 ///
 /// Buffers of raw video have the size of a frame where none is given. `memories` is how many
-/// pieces the bytes are in: planes, where there are as many and `pad` is given. `pad` makes every row longer, as a video meta tells.
+/// pieces the bytes are in: planes, where there are as many and `pad` is given. `pad` makes every row
+/// longer, as a video meta tells. `metas` are some of those that [`metas::KINDS`] names.
 pub(crate) fn push(source: &gst::Element, order: &Line) -> Line {
     let caps = order
         .get("caps")
@@ -91,6 +93,13 @@ fn make(order: &Line, info: Option<&VideoInfo>, seed: u64) -> gst::Buffer {
             panic!("{crop:?} is not X,Y,W,H");
         };
         gst_video::VideoCropMeta::add(target, (x, y, width, height));
+    }
+    for kind in order
+        .get("metas")
+        .into_iter()
+        .flat_map(|kinds| kinds.split('+'))
+    {
+        metas::add(target, kind);
     }
     let time = |key| order.get_number(key).map(gst::ClockTime::from_nseconds);
     target.set_pts(time("pts"));

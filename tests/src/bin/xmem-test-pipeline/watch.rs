@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 use gst_video::{VideoInfo, VideoMeta};
-use xmem_tests::Line;
+use xmem_tests::{Line, metas};
 
 use crate::digest::digest;
 
@@ -214,11 +214,25 @@ fn inspect(mut line: Line, buffer: &gst::Buffer, info: Option<&VideoInfo>) -> Li
         let (x, y, width, height) = crop.rect();
         line = line.with("video-crop", list([x, y, width, height]));
     }
+    let told = metas::told(buffer);
+    let told = told.iter().filter(|meta| !is_told_otherwise(meta));
+    let told = told.map(|meta| meta.replace(char::is_whitespace, "_"));
+    let told = told.collect::<Vec<_>>();
+    if !told.is_empty() {
+        line = line.with("metas", told.join("|"));
+    }
     line = record(line, buffer);
     if buffer.size() > 0 {
         line = write(line, buffer, info);
     }
     line
+}
+
+/// Whether there are fields of its own for this meta.
+fn is_told_otherwise(meta: &str) -> bool {
+    ["GstVideoMeta", "GstVideoCropMeta", "XmemBufferMeta"]
+        .iter()
+        .any(|name| meta.starts_with(name))
 }
 
 fn allocator(buffer: &gst::BufferRef) -> String {

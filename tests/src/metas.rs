@@ -1,0 +1,271 @@
+//! Metas of every kind, for tests that send them, and all that they say, for tests that compare.
+//!
+//! Also part of the plugin's own tests (`#[path]`).
+
+use std::sync::Mutex;
+
+use gst::glib;
+use gst::meta::{CustomMeta, ProtectionMeta, ReferenceTimestampMeta};
+use gst_audio::{AudioClippingMeta, AudioInfo, AudioLayout, AudioLevelMeta, AudioMeta};
+use gst_video::video_meta::*;
+use gst_video::{
+    ValidVideoTimeCode, VideoAFDSpec, VideoAFDValue, VideoCaptionType, VideoFormat,
+    VideoFrameFlags, VideoOverlayComposition, VideoOverlayFormatFlags, VideoOverlayRectangle,
+    VideoTimeCodeFlags, VideoTimeCodeMeta,
+};
+
+/// Bytes of a meta that is huge.
+const HUGE: usize = 10 << 20;
+
+/// Makes a custom meta known, as an application does.
+fn register(name: &str, tags: &[&str]) {
+    static LOCK: Mutex<()> = Mutex::new(());
+    let _lock = LOCK.lock();
+    if !CustomMeta::is_registered(name) {
+        CustomMeta::register(name, tags);
+    }
+}
+
+/// Attaches metas of a kind, by its name in [`KINDS`].
+///
+/// # Panics
+/// Where there is none of that name.
+pub fn add(buffer: &mut gst::BufferRef, kind: &str) {
+    let known = KINDS.iter().find(|(name, _)| *name == kind);
+    let (_, add) = known.unwrap_or_else(|| panic!("no metas {kind:?}"));
+    add(buffer);
+}
+
+/// A picture that an overlay has, `width` by `height` with each byte another.
+fn rectangle(
+    (width, height): (u32, u32),
+    flags: VideoOverlayFormatFlags,
+    alpha: f32,
+) -> VideoOverlayRectangle {
+    let pixels = (0..width * height * 4).map(|at| at as u8);
+    let mut buffer = gst::Buffer::from_slice(pixels.collect::<Vec<_>>());
+    let none = VideoFrameFlags::empty();
+    VideoMeta::add(buffer.make_mut(), none, overlay_format(), width, height)
+        .expect("a test knows what GStreamer takes");
+    let mut rectangle = VideoOverlayRectangle::new_raw(&buffer, -3, 4, 9, 8, flags);
+    rectangle
+        .get_mut()
+        .expect("a test knows what GStreamer takes")
+        .set_global_alpha(alpha);
+    rectangle
+}
+
+fn overlay_format() -> VideoFormat {
+    match cfg!(target_endian = "little") {
+        true => VideoFormat::Bgra,
+        false => VideoFormat::Argb,
+    }
+}
+
+/// Attaches metas.
+pub type Add = fn(&mut gst::BufferRef);
+
+/// What attaches each kind, several of those of which there can be several. The buffer has 100
+/// bytes or more.
+pub const KINDS: &[(&str, Add)] = &[
+    ("regions", |buffer| {
+        for number in 0..3 {
+            let rect = (number, 2, 3, 4);
+            let mut meta = VideoRegionOfInterestMeta::add(buffer, "face", rect);
+            meta.set_id(number as i32);
+            meta.set_parent_id(-1);
+            for label in ["first", "second"] {
+                let param = gst::Structure::builder("roi/x").field("label", label);
+                meta.add_param(param.field("confidence", 0.5).build());
+            }
+        }
+    }),
+    ("affine", |buffer| {
+        let mut matrix = [[0.25; 4]; 4];
+        matrix[3][1] = -7.5;
+        VideoAffineTransformationMeta::add(buffer, Some(&matrix));
+    }),
+    ("time-codes", |buffer| {
+        let jam = glib::DateTime::from_iso8601("2024-02-29T23:59:58.5+05:30", None)
+            .expect("a test knows what GStreamer takes");
+        let drop = VideoTimeCodeFlags::DROP_FRAME | VideoTimeCodeFlags::INTERLACED;
+        let rate = gst::Fraction::new(30000, 1001);
+        for jam in [None, Some(&jam)] {
+            let code = ValidVideoTimeCode::new(rate, jam, drop, 23, 59, 58, 17, 2)
+                .expect("a test knows what GStreamer takes");
+            VideoTimeCodeMeta::add(buffer, &code);
+        }
+    }),
+    ("overlays", |buffer| {
+        let premultiplied = VideoOverlayFormatFlags::PREMULTIPLIED_ALPHA;
+        let none = VideoOverlayFormatFlags::empty();
+        let rectangles = [
+            rectangle((5, 3), premultiplied, 0.5),
+            rectangle((2, 2), none, 1.0),
+        ];
+        let overlay =
+            VideoOverlayComposition::new(&rectangles).expect("a test knows what GStreamer takes");
+        VideoOverlayCompositionMeta::add(buffer, &overlay);
+        let overlay = VideoOverlayComposition::new(&[]).expect("a test knows what GStreamer takes");
+        VideoOverlayCompositionMeta::add(buffer, &overlay);
+    }),
+    ("captions", |buffer| {
+        VideoCaptionMeta::add(buffer, VideoCaptionType::Cea708Cdp, &[0x96, 0x69]);
+        VideoCaptionMeta::add(buffer, VideoCaptionType::Cea608Raw, &[0]);
+    }),
+    ("active-format", |buffer| {
+        let (spec, afd) = (VideoAFDSpec::AtscA53, VideoAFDValue::_43Full149Center);
+        VideoAFDMeta::add(buffer, 1, spec, afd);
+    }),
+    ("bars", |buffer| {
+        VideoBarMeta::add(buffer, 1, true, 7, u32::MAX);
+    }),
+    ("user-data", |buffer| {
+        VideoSeiUserDataUnregisteredMeta::add(buffer, &[7; 16], b"user data");
+    }),
+    ("audio", |buffer| {
+        let info = AudioInfo::builder(gst_audio::AudioFormat::S16le, 48000, 2);
+        let info = info
+            .layout(AudioLayout::NonInterleaved)
+            .build()
+            .expect("a test knows what GStreamer takes");
+        AudioMeta::add(buffer, &info, 10, &[40, 4]).expect("a test knows what GStreamer takes");
+    }),
+    ("level", |buffer| {
+        AudioLevelMeta::add(buffer, 99, true);
+    }),
+    ("clippings", |buffer| {
+        let time = gst::ClockTime::from_nseconds;
+        AudioClippingMeta::add(buffer, time(7), time(u64::MAX - 1));
+        let samples = gst::format::Default::from_u64;
+        AudioClippingMeta::add(buffer, samples(1), samples(2));
+    }),
+    ("timestamps", |buffer| {
+        for name in ["timestamp/x-ntp", "timestamp/x-ptp"] {
+            let reference = gst::Caps::builder(name).field("host", "ä").build();
+            let time = gst::ClockTime::from_nseconds(1 << 63);
+            let duration = (name == "timestamp/x-ntp").then_some(gst::ClockTime::SECOND);
+            ReferenceTimestampMeta::add(buffer, &reference, time, duration);
+        }
+    }),
+    ("protection", |buffer| {
+        let info = gst::Structure::builder("application/x-cenc")
+            .field("iv", gst::Buffer::from_slice([9; 16]))
+            .field("subsample_count", 2u32);
+        ProtectionMeta::add(buffer, info.build());
+    }),
+    ("custom", |buffer| {
+        register("XmTestCustom", &["video"]);
+        let mut meta =
+            CustomMeta::add(buffer, "XmTestCustom").expect("a test knows what GStreamer takes");
+        meta.mut_structure().set("answer", 42);
+    }),
+    ("empty-custom", |buffer| {
+        register("XmTestNothing", &[]);
+        CustomMeta::add(buffer, "XmTestNothing").expect("a test knows what GStreamer takes");
+        CustomMeta::add(buffer, "XmTestNothing").expect("a test knows what GStreamer takes");
+    }),
+    #[cfg(feature = "v1_24")]
+    ("ancillary", |buffer| {
+        let mut meta = AncillaryMeta::add(buffer);
+        meta.set_field(gst_video::AncillaryMetaField::InterlacedSecond);
+        meta.set_c_not_y_channel(true);
+        meta.set_line(9);
+        meta.set_offset(8);
+        meta.set_did(0x161);
+        meta.set_sdid_block_number(0x101);
+        meta.set_checksum(0x3ff);
+        meta.set_data(vec![0x123, 0x3ff, 0].into());
+        meta.set_data_count_upper_two_bits(2);
+    }),
+    ("huge-custom", |buffer| {
+        register("XmTestHuge", &[]);
+        let mut meta = CustomMeta::add(buffer, "XmTestHuge").expect("it was registered");
+        let huge = (0..HUGE).map(|at| (at / 7) as u8).collect::<Vec<_>>();
+        let huge = gst::Buffer::from_slice(huge);
+        meta.mut_structure().set("huge", huge);
+    }),
+    ("huge-overlay", |buffer| {
+        let size = (1920, HUGE as u32 / 1920 / 4);
+        let huge = rectangle(size, VideoOverlayFormatFlags::empty(), 1.0);
+        let overlay = VideoOverlayComposition::new(&[huge]).expect("a rectangle");
+        VideoOverlayCompositionMeta::add(buffer, &overlay);
+    }),
+];
+
+/// All that a buffer's metas say, in the order in which they lie. Of those that are not in
+/// [`KINDS`], the type.
+pub fn told(buffer: &gst::BufferRef) -> Vec<String> {
+    let of = |meta: gst::MetaRef<'_, gst::Meta>| {
+        macro_rules! told {
+            ($($api:ty)*) => {
+                $(if let Some(meta) = meta.downcast_ref::<$api>() {
+                    return format!("{:?}", **meta);
+                })*
+            };
+        }
+        told!(
+            VideoRegionOfInterestMeta VideoAffineTransformationMeta
+            VideoCaptionMeta VideoAFDMeta VideoBarMeta VideoSeiUserDataUnregisteredMeta AudioMeta
+            AudioLevelMeta AudioClippingMeta ReferenceTimestampMeta
+        );
+        if let Some(meta) = meta.downcast_ref::<VideoOverlayCompositionMeta>() {
+            return meta
+                .overlay()
+                .iter()
+                .map(|one| told_of_overlay(&one))
+                .collect();
+        }
+        if let Some(meta) = meta.downcast_ref::<VideoTimeCodeMeta>() {
+            let mut code = meta.tc();
+            let jam = code.latest_daily_jam();
+            let jam = jam.map(|jam| {
+                jam.format("%F %T %f %z")
+                    .expect("a test knows what GStreamer takes")
+            });
+            code.set_latest_daily_jam(None);
+            return format!("{code:?} {jam:?}");
+        }
+        if let Some(meta) = meta.downcast_ref::<ProtectionMeta>() {
+            let buffer = meta
+                .info()
+                .get::<gst::Buffer>("iv")
+                .expect("a test knows what GStreamer takes");
+            let iv = buffer
+                .map_readable()
+                .expect("a test knows what GStreamer takes");
+            return format!("{} {:?}", meta.info().n_fields(), &iv[..]);
+        }
+        #[cfg(feature = "v1_24")]
+        if let Some(meta) = meta.downcast_ref::<AncillaryMeta>() {
+            return format!("{:?} {}", **meta, meta.checksum());
+        }
+        if let Some(custom) = meta.try_as_custom_meta() {
+            let structure = custom.structure();
+            if let Ok(huge) = structure.get::<gst::Buffer>("huge") {
+                let bytes = huge.map_readable().expect("it can be read");
+                return format!("{} {}", structure.name(), digest(&bytes));
+            }
+            return format!("{structure:?} {:?}", custom.tags());
+        }
+        meta.type_().name().to_owned()
+    };
+    buffer.iter_meta::<gst::Meta>().map(of).collect()
+}
+
+fn told_of_overlay(rectangle: &gst_video::VideoOverlayRectangleRef) -> String {
+    let pixels = rectangle.pixels_unscaled_raw(rectangle.flags());
+    let video = pixels
+        .meta::<VideoMeta>()
+        .expect("a test knows what GStreamer takes");
+    let bytes = digest(&pixels.map_readable().expect("it can be read"));
+    format!("{rectangle:?} {:?} {bytes}", *video)
+}
+
+/// What tells bytes from others: how many there are, and a number that is made of all.
+fn digest(bytes: &[u8]) -> String {
+    let mixed = bytes.iter().fold(0u64, |mixed, &byte| {
+        (mixed.rotate_left(5) ^ u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    });
+    format!("{}:{mixed:016x}", bytes.len())
+}
