@@ -198,14 +198,14 @@ fn memory_of_a_device_is_refused_with_advice() {
 #[test]
 fn caps_that_clients_could_not_read_are_refused_by_the_sink() {
     let place = Place::new();
-    let brackets = "[".repeat(65);
+    let brackets = "[".repeat(129);
     let producer = format!(
         "{PICTURES} ! capssetter caps=\"video/x-raw,note=(string)\\\"{brackets}\\\"\" ! \
          xmemsink name=sink channel=cam0 sync=false"
     );
     let mut producer = Pipeline::play(&place, &[], &producer);
     let error = producer.until_message("error");
-    says(&error, "Core.Negotiation", &["clients", "65 brackets"]);
+    says(&error, "Core.Negotiation", &["clients", "129 brackets"]);
     producer.end();
 }
 

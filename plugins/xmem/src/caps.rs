@@ -2,6 +2,7 @@
 
 use xmem_core::{BufferMeta, DType};
 
+mod nested;
 mod text;
 
 pub(crate) use text::{from_text, to_text};

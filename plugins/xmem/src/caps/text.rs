@@ -1,10 +1,12 @@
 //! From a producer's text to caps. GStreamer's parser trusts what it reads; this text can't be.
 //! And from caps to such a text. Pure.
 
+use super::nested::{Kind, Nested, Outline, count_quotes, within_brackets};
+
 /// Most values, fields and structures of a producer's text.
 const MAX_PARTS: usize = 16_384;
 /// Most brackets that open lists, arrays and structures.
-const MAX_NESTED: usize = 64;
+const MAX_NESTED: usize = 128;
 /// Most bytes that are read again inside of brackets.
 const MAX_NESTED_BYTES: usize = 1 << 22;
 
@@ -27,7 +29,7 @@ pub(crate) fn from_text(text: &str) -> Result<gst::Caps, String> {
 }
 
 /// What is wrong with a text, and how it begins.
-fn excerpt(what: &str, text: &str) -> String {
+pub(super) fn excerpt(what: &str, text: &str) -> String {
     let end = text.floor_char_boundary(EXCERPT);
     match end == text.len() {
         true => format!("{what}: {text:?}"),
@@ -75,7 +77,8 @@ fn check_text(text: &str) -> Result<(), String> {
             text.len()
         ));
     }
-    let text = &without_quoted(text);
+    let outline = Outline::of(text);
+    let text = &outline.text[..];
     // It takes the name of a structure for one that is allowed.
     if !starts_with_name(text) {
         return Err("caps without a name".into());
@@ -86,75 +89,53 @@ fn check_text(text: &str) -> Result<(), String> {
             return Err("caps with a structure without a name".into());
         }
     }
+    let mut nested = Nested::default();
+    let (mut seen, mut quotes) = (0, 0);
     for (at, _) in text.match_indices(')') {
+        quotes += count_quotes(&text[seen..at]);
+        seen = at;
         let kind = text[..at].trim_end().rsplit(['(', ' ']).next();
         let kind = kind.unwrap_or_default().to_ascii_lowercase();
         let value = text[at + 1..].trim_start();
+        // What the values of a list are, and what kind of list it is.
+        let (kind, list) = kind.split_once('/').unwrap_or((&kind, ""));
         let is_any = |of: &[&str]| of.iter().any(|end| kind.ends_with(end));
-        let is_good = if is_any(&["structure", "caps"]) {
-            // As GStreamer writes them since 1.20. What is within quotes was not looked at.
-            value.starts_with('[')
+        let is_good = if !["", "uniquelist"].contains(&list) {
+            false
+        } else if let Some(kind) = Kind::of(kind) {
+            let end = outline.nested(kind, at + 1, quotes / 2, &mut nested);
+            end.is_some()
         } else if is_any(&["buffer"]) {
             // Where it comes to another digit, it goes on using the memory that it has freed.
             is_hexadecimal(value)
         } else {
             // These hold others within quotes.
-            !is_any(&["list", "sample"])
+            !is_any(&["list", "sample", "segment"])
         };
         if !is_good {
             return Err(format!("caps with a {kind} that can't be read"));
         }
     }
+    // To GStreamer what is quoted here is a text like the whole.
+    for (kind, text) in nested.quoted {
+        check_text(&text)?;
+        if !kind.is_kind_of(&text) {
+            return Err("caps with others that can't be read".into());
+        }
+    }
     // The inner ones first: what it can't read within brackets, it tries to read as something else.
     for (at, _) in text.rmatch_indices('[') {
-        let kind = text[..at].trim_end().to_ascii_lowercase();
         let value = within_brackets(&text[at + 1..]);
-        let is_good = if kind.ends_with("structure)") {
-            starts_with_name(value) && value.parse::<gst::Structure>().is_ok()
-        } else if kind.ends_with("caps)") {
-            starts_with_name(value) && value.parse::<gst::Caps>().is_ok()
-        } else {
-            // Ranges are not fixed, and it expects them to end after they start.
-            false
-        };
-        if !is_good {
+        // Ranges are not fixed, and it expects them to end after they start.
+        let kind = nested.brackets.get(&at);
+        if !kind.is_some_and(|kind| kind.is_kind_of(value)) {
             return Err("caps with a range, or a structure that can't be read".into());
         }
     }
     Ok(())
 }
 
-/// What stands before the end of the brackets that have been opened.
-fn within_brackets(text: &str) -> &str {
-    let mut depth = 1;
-    let end = text.find(|letter| {
-        depth += match letter {
-            '[' => 1,
-            ']' => -1,
-            _ => 0,
-        };
-        depth == 0
-    });
-    &text[..end.unwrap_or(text.len())]
-}
-
-/// A text, with nothing between its quotes: there are only strings there, whatever they say.
-fn without_quoted(text: &str) -> String {
-    let mut is_quoted = false;
-    let mut is_escaped = false;
-    let mut rest = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if is_quoted && (is_escaped || letter != '"') {
-            is_escaped = letter == '\\' && !is_escaped;
-            continue;
-        }
-        is_quoted ^= letter == '"';
-        rest.push(letter);
-    }
-    rest
-}
-
-fn starts_with_name(text: &str) -> bool {
+pub(super) fn starts_with_name(text: &str) -> bool {
     text.trim_start()
         .starts_with(|first: char| first.is_ascii_alphabetic())
 }
@@ -228,6 +209,62 @@ mod tests {
         assert_eq!(from_text(&to_text(&good).unwrap()).unwrap(), good);
     }
 
+    /// As GStreamer quotes what is more than a word.
+    fn quoted(text: &str) -> String {
+        let letters = text.chars().map(|letter| {
+            let is_plain = letter.is_ascii_alphanumeric() || "_-+/:.".contains(letter);
+            let escape = if is_plain { "" } else { "\\" };
+            format!("{escape}{letter}")
+        });
+        format!("\"{}\"", letters.collect::<String>())
+    }
+
+    /// As an element for inference says what tensors its frames carry.
+    fn tensor_groups(value: &str, is_quoted: bool, tensors: usize) -> String {
+        let tensors = (0..tensors).map(|number| {
+            let caps = format!(
+                "tensor/strided, dims-order=(string)row-major, tensor-id=(string)out-{number}, \
+                 dims=(int)< 1, 100, 4 >, type=(string)float32"
+            );
+            match is_quoted {
+                true => format!("(GstCaps){}", quoted(&caps)),
+                false => format!("(GstCaps)[{caps}]"),
+            }
+        });
+        let tensors = tensors.collect::<Vec<_>>().join(", ");
+        let value = value.replace("TENSORS", &tensors);
+        format!(
+            "video/x-raw, format=(string)RGB, width=(int)64, height=(int)48, \
+             framerate=(fraction)30/1, tensors=(structure)[tensorgroups, ssd-out={value};]"
+        )
+    }
+
+    #[test]
+    fn caps_with_groups_of_tensors_come_back_as_they_were() {
+        gst::init().unwrap();
+        for tensors in [1, 4, 60] {
+            // As GStreamer 1.28 writes and reads them, and as any does.
+            let groups = |value, is_quoted| tensor_groups(value, is_quoted, tensors);
+            let is_new = gst::version() >= (1, 28, 0, 0);
+            for (text, is_known) in [
+                (groups("(/uniquelist){ TENSORS }", true), is_new),
+                (groups("(/uniquelist){ TENSORS }", false), is_new),
+                (groups("< TENSORS >", true), true),
+                (groups("< TENSORS >", false), true),
+            ] {
+                let caps = from_text(&text);
+                assert_eq!(caps.is_ok(), is_known, "{caps:?}");
+                let Ok(caps) = caps else { continue };
+                let structure = caps.structure(0).unwrap();
+                assert!(gst_video::VideoInfo::from_caps(&caps).is_ok());
+                let groups = structure.get::<gst::Structure>("tensors").unwrap();
+                assert_eq!(groups.name(), "tensorgroups");
+                let again = from_text(&to_text(&caps).unwrap()).unwrap();
+                assert!(again.is_strictly_equal(&caps), "{again}");
+            }
+        }
+    }
+
     #[test]
     fn text_that_would_kill_or_stop_the_parser_is_refused() {
         gst::init().unwrap();
@@ -261,7 +298,16 @@ mod tests {
             "-",
             "a/b;-",
             "a/b,c=(structure)[-]",
-            "a/b,c=(caps)\"a\"",
+            "a/b,c=(caps)\"-\"",
+            "a/b,c=(caps)\"\"",
+            "a/b,c=(caps)\"a,b=[1,2]\"",
+            "a/b,c=(caps)\"a,b=(buffer)0g\"",
+            "a/b,c=(caps)<\"a\",\"a,b=(caps)\\\"-\\\"\">",
+            "a/b,c=(caps/uniquelist){\"-\"}",
+            "a/b,c=(/list){1}",
+            "a/b,c=(structure)a",
+            "a/b,c=(structure)<[a],[-]>",
+            "a/b,c=(segment)\"a\"",
         ] {
             assert!(from_text(text).is_err(), "{text}");
         }
