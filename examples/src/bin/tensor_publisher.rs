@@ -20,7 +20,11 @@ fn main() -> xmem_core::Result<()> {
         .on_event(|event| println!("{event:?}"))
         .open()?;
     println!("publishing at {}", publisher.socket_path().display());
-    publisher.set_format("application/x-tensor, layout=NCHW")?;
+    // As NNStreamer says it, innermost dimension first: xmemsrc makes caps of it.
+    publisher.set_format(
+        "other/tensors, format=static, num_tensors=1, dimensions=(string)224:224:3:4, \
+         types=float32, framerate=10/1",
+    )?;
 
     let mut batch = vec![0.0f32; SHAPE.iter().product::<u64>() as usize];
     let mut due = Instant::now();

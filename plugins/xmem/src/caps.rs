@@ -3,8 +3,10 @@
 use xmem_core::{BufferMeta, DType};
 
 mod nested;
+mod tensors;
 mod text;
 
+use tensors::Tensors;
 pub(crate) use text::{from_text, to_text};
 
 /// What is known of a stream from its caps alone.
@@ -13,6 +15,7 @@ pub(crate) struct Format {
     media_type: String,
     /// For raw video in system memory.
     pub(crate) video: Option<gst_video::VideoInfo>,
+    tensors: Option<Tensors>,
 }
 
 impl Format {
@@ -34,17 +37,66 @@ impl Format {
         let video = (media_type == "video/x-raw")
             .then(|| gst_video::VideoInfo::from_caps(caps).ok())
             .flatten();
-        Ok(Format { media_type, video })
+        Ok(Format {
+            media_type,
+            video,
+            tensors: Tensors::from_structure(structure)?,
+        })
+    }
+
+    /// The bytes of every frame, where the caps tell: there is no use for slots of another size.
+    pub(crate) fn frame_size(&self) -> Option<usize> {
+        let video = self.video.as_ref().map(gst_video::VideoInfo::size);
+        video.or_else(|| self.tensors.as_ref()?.size())
+    }
+
+    /// Checks that a buffer can be what the caps say.
+    ///
+    /// # Errors
+    /// A sentence for the user. What is smaller or larger than its caps would be taken for what it is
+    /// not.
+    pub(crate) fn check(&self, buffer: &gst::BufferRef) -> Result<(), String> {
+        match &self.tensors {
+            Some(tensors) => tensors.check(&memory_sizes(buffer)),
+            None => Ok(()),
+        }
+    }
+
+    /// The sizes of a buffer's memories, where they mean something and clients can't know them from
+    /// the caps.
+    pub(crate) fn memories_to_tell(&self, buffer: &gst::BufferRef) -> Option<Vec<usize>> {
+        let tensors = self.tensors.as_ref()?;
+        let is_told = tensors.sizes(buffer.size()).is_some();
+        (!is_told && buffer.n_memory() > 1).then(|| memory_sizes(buffer))
+    }
+
+    /// The sizes of the memories that a frame of `size` bytes has to have, where they are several:
+    /// one for each tensor. `told` is what the producer says of them, which is another process.
+    pub(crate) fn memories(
+        &self,
+        size: usize,
+        told: impl FnOnce() -> Option<Vec<usize>>,
+    ) -> Option<Vec<usize>> {
+        let tensors = self.tensors.as_ref()?;
+        let sizes = tensors.sizes(size).or_else(told)?;
+        let sum = sizes
+            .iter()
+            .try_fold(0usize, |sum, &size| sum.checked_add(size));
+        let fits = sum == Some(size) && (2..=tensors::most_memories()).contains(&sizes.len());
+        fits.then_some(sizes)
     }
 
     /// The record of a frame of `size` bytes with this format.
     ///
     /// Packed video with 8 or 16 bits a component is `[height, width, components]` (`[height,
-    /// width]` for grey) with its strides, as `offset` and `stride` of its one plane say. All
-    /// else is bytes: planar and other video is described by its caps and its `GstVideoMeta`.
+    /// width]` for grey) with its strides, as `offset` and `stride` of its one plane say. One
+    /// tensor is what its caps say. All else is bytes: planar and other video is described by its
+    /// caps and its `GstVideoMeta`, and of several tensors each is a memory of the buffer.
     pub(crate) fn record(&self, size: usize, plane: Option<(usize, i32)>) -> BufferMeta {
+        let tensor = || self.tensors.as_ref()?.record(size);
         let mut meta = plane
             .and_then(|(offset, stride)| self.packed(size, offset, stride))
+            .or_else(tensor)
             .unwrap_or_else(|| BufferMeta::bytes(size));
         meta.set_content_type(&self.media_type);
         meta
@@ -74,6 +126,11 @@ impl Format {
         };
         BufferMeta::strided(dtype, shape, strides, size as u64).ok()
     }
+}
+
+fn memory_sizes(buffer: &gst::BufferRef) -> Vec<usize> {
+    let memories = buffer.iter_memories();
+    memories.map(|memory| memory.size()).collect()
 }
 
 /// The feature that says the memory is not the system's, if there is one.
@@ -137,6 +194,47 @@ mod tests {
         ] {
             let meta = format(caps).record(1000, Some((0, 100)));
             assert_eq!((meta.dtype(), meta.shape()), (DType::UInt8, &[1000][..]));
+        }
+    }
+
+    #[test]
+    fn of_several_memories_those_of_tensors_are_told() {
+        let buffer = |sizes: &[usize]| {
+            let memories = sizes
+                .iter()
+                .map(|&size| gst::Memory::from_slice(vec![0; size]));
+            memories.collect::<gst::Buffer>()
+        };
+        let flexible = format("other/tensors,format=flexible");
+        let fixed = format(
+            "other/tensors,format=static,dimensions=(string)\"10,20\",types=(string)\"uint8,uint8\"",
+        );
+        let others = format("application/x-test");
+        let two = buffer(&[10, 20]);
+        assert_eq!(flexible.memories_to_tell(&two), Some(vec![10, 20]));
+        assert_eq!(flexible.memories_to_tell(&buffer(&[30])), None);
+        assert_eq!(fixed.memories_to_tell(&two), None);
+        assert_eq!(others.memories_to_tell(&two), None);
+        assert_eq!(fixed.memories(30, || None), Some(vec![10, 20]));
+        assert_eq!(
+            fixed.memories(30, || Some(vec![20, 10])),
+            Some(vec![10, 20])
+        );
+        assert_eq!(fixed.memories(31, || None), None);
+        assert_eq!(others.memories(30, || Some(vec![10, 20])), None);
+        assert_eq!(
+            flexible.memories(30, || Some(vec![0, 30, 0])),
+            Some(vec![0, 30, 0])
+        );
+        for told in [
+            None,
+            Some(vec![]),
+            Some(vec![30]),
+            Some(vec![10, 21]),
+            Some(vec![usize::MAX, 31]),
+            Some(vec![30; 1000]),
+        ] {
+            assert_eq!(flexible.memories(30, || told), None);
         }
     }
 

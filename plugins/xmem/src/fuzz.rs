@@ -33,6 +33,16 @@ pub fn caps(bytes: &[u8]) {
         };
         let size = 4096;
         format.record(size, Some((0, 64)));
+        // The size that the caps want, where they do, and the sizes that a text's bytes can be.
+        let told = || metas::read_memories(bytes);
+        for size in [size, bytes.len(), format.frame_size().unwrap_or(0)] {
+            let record = format.record(size, None);
+            assert_eq!(record.size, size as u64);
+            if let Some(sizes) = format.memories(size, told) {
+                assert!(sizes.len() > 1 && sizes.len() <= gst::BufferRef::max_memory());
+                assert_eq!(sizes.iter().sum::<usize>(), size);
+            }
+        }
         let mut buffer = gst::Buffer::with_size(size).expect("memory");
         let buffer = buffer.make_mut();
         assert!(metas::attach(buffer, &[], format.video.as_ref()));

@@ -19,10 +19,13 @@ mod audio;
 mod codec_alpha;
 mod core;
 mod custom;
+mod memories;
 mod overlay;
 mod region;
 mod time_code;
 mod video;
+
+pub(crate) use memories::{read_memories, write_memories};
 
 /// Most metas of a kind on a frame, but for those of which there can only be one: regions of
 /// interest, for example. More are left out by the sink, and not looked at by the source.
@@ -74,6 +77,8 @@ const REFERENCE_TIMESTAMP: u32 = 17;
 const PROTECTION: u32 = 18;
 /// Of no API of its own: each custom meta has another.
 const CUSTOM: u32 = 19;
+/// No meta.
+const MEMORIES: u32 = 100;
 
 /// What is known here, the most frequent first: each frame looks here for each of its metas.
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {

@@ -410,6 +410,10 @@ impl BaseSinkImpl for XmemSink {
 
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         let stream = self.stream().ok_or(gst::FlowError::Flushing)?;
+        stream.check(buffer).map_err(|reason| {
+            gst::element_imp_error!(self, gst::StreamError::Format, ("{reason}"));
+            gst::FlowError::Error
+        })?;
         loop {
             match self.publish(&stream, buffer) {
                 Ok(()) => return Ok(gst::FlowSuccess::Ok),

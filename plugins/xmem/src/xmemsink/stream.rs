@@ -204,11 +204,11 @@ impl Stream {
         cancellation: &Cancellation<'_>,
     ) -> Result<()> {
         let size = buffer.size();
-        let is_video = lock(&self.format)
+        let all_alike = lock(&self.format)
             .as_ref()
-            .is_some_and(|format| format.video.is_some());
-        if is_video && size > self.publisher.slot_size() {
-            // Frames of raw video are all alike: slots of just this size.
+            .is_some_and(|format| format.frame_size().is_some());
+        if all_alike && size > self.publisher.slot_size() {
+            // Frames of raw video are all alike, and so are those of tensors: slots of just this size.
             self.publisher.configure(size, 2)?;
         }
         let mut frame =
@@ -231,17 +231,29 @@ impl Stream {
         Ok(())
     }
 
+    /// Checks that a buffer can be what its caps say.
+    ///
+    /// # Errors
+    /// A sentence for the user.
+    pub(super) fn check(&self, buffer: &gst::BufferRef) -> std::result::Result<(), String> {
+        match &*lock(&self.format) {
+            Some(format) => format.check(buffer),
+            None => Ok(()),
+        }
+    }
+
     /// Whether a frame that finds no slot is as large as all others will be: there are none of that
     /// size, and dropping frames would go on for ever.
     pub(super) fn is_stuck(&self) -> bool {
         let format = lock(&self.format);
-        let video = format.as_ref().and_then(|format| format.video.as_ref());
-        video.is_some_and(|info| info.size() > self.publisher.slot_size())
+        let size = format.as_ref().and_then(Format::frame_size);
+        size.is_some_and(|size| size > self.publisher.slot_size())
     }
 
     /// Fills in the frame's record and its metas.
     fn describe(&self, buffer: &gst::BufferRef, times: Times, frame: &mut FrameMut) -> Result<()> {
         let size = buffer.size();
+        let mut memories = None;
         let mut meta = match &*lock(&self.format) {
             Some(format) => {
                 let plane = match buffer.meta::<VideoMeta>() {
@@ -255,6 +267,7 @@ impl Stream {
                         offset.copied().zip(stride.copied())
                     }),
                 };
+                memories = format.memories_to_tell(buffer);
                 format.record(size, plane)
             }
             None => BufferMeta::bytes(size),
@@ -270,6 +283,9 @@ impl Stream {
         *frame.meta_mut() = meta;
         let mut extra = std::mem::take(&mut *lock(&self.extra));
         metas::serialize(buffer, &mut extra);
+        if let Some(sizes) = memories {
+            metas::write_memories(&mut extra, &sizes);
+        }
         let result = frame.set_extra(&extra);
         *lock(&self.extra) = extra;
         result

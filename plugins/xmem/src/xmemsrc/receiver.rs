@@ -234,21 +234,32 @@ impl Receiver {
         }
         content.set_flags(flags);
         let (size, seq) = (record.size, record.seq);
+        let format = self.format.as_ref().map(|current| &current.format);
         if size > 0 {
-            content.append_memory(match self.fd_memory {
-                true => framememory::wrap(frame),
-                false => frame_memory(frame),
-            });
+            let told = || metas::read_memories(&extra);
+            let parts = format.and_then(|format| format.memories(size as usize, told));
+            match parts {
+                // Of this memory who maps the whole buffer gets the parts without a copy.
+                Some(sizes) => append_parts(content, &frame_memory(frame), &sizes),
+                None if self.fd_memory => content.append_memory(framememory::wrap(frame)),
+                None => content.append_memory(frame_memory(frame)),
+            }
         }
-        let info = self
-            .format
-            .as_ref()
-            .and_then(|current| current.format.video.as_ref());
+        let info = format.and_then(|format| format.video.as_ref());
         if !metas::attach(content, &extra, info) {
             return Err(Error::Protocol(format!(
                 "the metas of frame {seq} do not fit it"
             )));
         }
         Ok(buffer)
+    }
+}
+
+/// Appends the parts of a frame's memory, which is given back with the last of them.
+fn append_parts(buffer: &mut gst::BufferRef, memory: &gst::MemoryRef, sizes: &[usize]) {
+    let mut at = 0;
+    for size in sizes {
+        buffer.append_memory(memory.share(at..at + size));
+        at += size;
     }
 }
