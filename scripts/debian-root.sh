@@ -142,41 +142,7 @@ inside() {
     fi
 }
 
-if [ "${1:-}" = --inside ]; then
-    shift
-    inside "$@"
-    exit
-fi
-
 # --- Outside: whoever wants it ---------------------------------------------------------------------------------------
-
-tree=$(cd "$(dirname "$0")/.." && pwd)
-roots=${XMEM_ROOTS:-${XDG_CACHE_HOME:-$HOME/.cache}/xmem/roots}
-kind=build
-out=''
-while [ $# -gt 0 ]; do
-    case $1 in
-    --plain) kind=plain ;;
-    --out) mkdir -p "$2" && out=$(cd "$2" && pwd) && shift ;;
-    *) break ;;
-    esac
-    shift
-done
-[ $# -ge 2 ] || fail "usage: scripts/debian-root.sh [--plain] [--out DIR] SUITE COMMAND..."
-
-lacking=''
-for program in debootstrap unshare pivot_root flock; do
-    [ -x "$(PATH=$PATH:/usr/sbin:/sbin command -v "$program")" ] || lacking="$lacking $program"
-done
-[ -z "$lacking" ] || fail "needed to make a root of Debian:$lacking (Debian's packages debootstrap, util-linux)"
-
-# Nothing of the machine's Rust but its toolchain is used, which has its own libraries.
-toolchain=$(rustc --print sysroot)
-if [ ! -x "$toolchain/bin/cargo" ] || [ "$toolchain" = /usr ]; then
-    fail "a Rust toolchain that stands in a directory of its own is needed: see https://rustup.rs"
-fi
-cargo_home=${CARGO_HOME:-$HOME/.cargo}
-[ "$kind" = plain ] || cargo fetch --locked --quiet --manifest-path "$tree/Cargo.toml"
 
 # What is in the tree, but for what was built there.
 files() {
@@ -190,16 +156,55 @@ files() {
     done
 }
 
-root=()
-if [ "$(id -u)" -ne 0 ]; then
-    # Users may make roots by user namespaces too, but not with devices and all the users that packages want.
-    command -v sudo >/dev/null || fail "to mount and to install in a root of Debian takes root or sudo"
-    root=(sudo)
-fi
-cd "$tree"
-files | tar -c --null --files-from=- |
-    "${root[@]}" env PATH="$PATH:/usr/sbin:/sbin" CI="${CI:-}" CARGO_BUILD_JOBS="${CARGO_BUILD_JOBS:-}" \
-        http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" no_proxy="${no_proxy:-}" \
-        unshare --mount --pid --fork --kill-child bash "$tree/scripts/debian-root.sh" --inside \
-        "$roots" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" "$kind" "$1" "$out" "$toolchain" "$cargo_home" \
-        "$(id -u)" "$(id -g)" "${@:2}"
+outside() {
+    local tree roots=${XMEM_ROOTS:-${XDG_CACHE_HOME:-$HOME/.cache}/xmem/roots}
+    tree=$(cd "$(dirname "$0")/.." && pwd)
+    local kind=build out=''
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --plain) kind=plain ;;
+        --out) mkdir -p "$2" && out=$(cd "$2" && pwd) && shift ;;
+        *) break ;;
+        esac
+        shift
+    done
+    [ $# -ge 2 ] || fail "usage: scripts/debian-root.sh [--plain] [--out DIR] SUITE COMMAND..."
+
+    # Users can make roots by user namespaces too, but not with devices and all the users that packages want.
+    local root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "to mount and to install in a root of Debian takes root or sudo"
+        root=(sudo)
+    fi
+
+    local program lacking=''
+    PATH=$PATH:/usr/sbin:/sbin
+    for program in debootstrap unshare pivot_root setpriv flock; do
+        command -v "$program" >/dev/null || lacking="$lacking $program"
+    done
+    [ -z "$lacking" ] || fail "needed to make a root of Debian:$lacking (Debian's packages debootstrap, util-linux)"
+
+    # Nothing of the machine's Rust but its toolchain is used, which has its own libraries.
+    local toolchain='' cargo_home=${CARGO_HOME:-$HOME/.cargo}
+    if [ "$kind" = build ]; then
+        toolchain=$(rustc --print sysroot) || fail "Rust is missing: see https://rustup.rs"
+        if [ ! -x "$toolchain/bin/cargo" ] || [ "$toolchain" = /usr ]; then
+            fail "a Rust toolchain that stands in a directory of its own is needed: see https://rustup.rs"
+        fi
+        cargo fetch --locked --quiet --manifest-path "$tree/Cargo.toml"
+    fi
+
+    cd "$tree"
+    files | tar -c --null --files-from=- |
+        "${root[@]}" env PATH="$PATH" CI="${CI:-}" CARGO_BUILD_JOBS="${CARGO_BUILD_JOBS:-}" \
+            http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" no_proxy="${no_proxy:-}" \
+            unshare --mount --pid --fork --kill-child bash "$tree/scripts/debian-root.sh" --inside \
+            "$roots" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" "$kind" "$1" "$out" "$toolchain" "$cargo_home" \
+            "$(id -u)" "$(id -g)" "${@:2}"
+}
+
+# Read to its end before it does anything: whoever edits this file meanwhile is not in the way.
+{
+    if [ "${1:-}" = --inside ]; then inside "${@:2}"; else outside "$@"; fi
+    exit
+}
