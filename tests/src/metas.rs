@@ -178,6 +178,10 @@ pub const KINDS: &[(&str, Add)] = &[
         meta.set_data(vec![0x123, 0x3ff, 0].into());
         meta.set_data_count_upper_two_bits(2);
     }),
+    #[cfg(feature = "v1_26")]
+    ("analytics", analytics::add),
+    #[cfg(feature = "v1_26")]
+    ("tensors", analytics::add_tensors),
     ("huge-custom", |buffer| {
         register("XmTestHuge", &[]);
         let mut meta = CustomMeta::add(buffer, "XmTestHuge").expect("it was registered");
@@ -240,6 +244,10 @@ pub fn told(buffer: &gst::BufferRef) -> Vec<String> {
         if let Some(meta) = meta.downcast_ref::<AncillaryMeta>() {
             return format!("{:?} {}", **meta, meta.checksum());
         }
+        #[cfg(feature = "v1_26")]
+        if let Some(told) = analytics::told(&meta) {
+            return told;
+        }
         if let Some(custom) = meta.try_as_custom_meta() {
             let structure = custom.structure();
             if let Ok(huge) = structure.get::<gst::Buffer>("huge") {
@@ -268,4 +276,95 @@ fn digest(bytes: &[u8]) -> String {
         (mixed.rotate_left(5) ^ u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     });
     format!("{}:{mixed:016x}", bytes.len())
+}
+
+#[cfg(feature = "v1_26")]
+mod analytics {
+    use gst::glib::Quark;
+    use gst_analytics::*;
+
+    const KNOWN: &str = "a test knows what GStreamer takes";
+
+    pub(super) fn add(buffer: &mut gst::BufferRef) {
+        let mut meta = AnalyticsRelationMeta::add(buffer);
+        let car = Quark::from_str("car");
+        let object = meta.add_oriented_od_mtd(car, -1, 2, 30, 40, 0.5, 0.9);
+        let object = object.expect(KNOWN).id();
+        let classes = [Quark::from_str("red ä"), Quark::from_str("blue")];
+        let classes = meta.add_cls_mtd(&[0.75, 0.25], &classes);
+        let classes = classes.expect(KNOWN).id();
+        let seen = gst::ClockTime::from_nseconds;
+        let tracking = meta.add_tracking_mtd(u64::MAX, seen(5)).expect(KNOWN).id();
+        // More than there is room for at first.
+        for number in 0..20 {
+            let dot = Quark::from_str("dot");
+            meta.add_od_mtd(dot, number, 0, 1, 1, 1.0).expect(KNOWN);
+        }
+        let part = RelTypes::IS_PART_OF | RelTypes::RELATE_TO;
+        for (types, first, second) in [
+            (RelTypes::RELATE_TO, object, classes),
+            (RelTypes::CONTAIN, object, tracking),
+            (part, 22, object),
+        ] {
+            meta.set_relation(types, first, second).expect(KNOWN);
+        }
+        let mut tracked = meta.mtd_mut::<AnalyticsTrackingMtd>(tracking).expect(KNOWN);
+        tracked.update_last_seen(seen(7)).expect(KNOWN);
+        tracked.set_lost().expect(KNOWN);
+    }
+
+    pub(super) fn add_tensors(buffer: &mut gst::BufferRef) {
+        let tensor = |name, of, size: u8, order, dims: &[usize]| {
+            let data = gst::Buffer::from_slice((0..size).collect::<Vec<_>>());
+            Tensor::new_simple(Quark::from_str(name), of, data, order, dims)
+        };
+        let (row, column) = (TensorDimOrder::RowMajor, TensorDimOrder::ColMajor);
+        let tensors = [
+            tensor("boxes", TensorDataType::Float32, 48, row, &[3, 4]),
+            tensor("odd", TensorDataType::Int4, 8, column, &[3, 5]),
+            tensor("open", TensorDataType::Uint16, 6, row, &[0, 1]),
+        ];
+        TensorMeta::add(buffer).set(tensors.into());
+    }
+
+    pub(super) fn told(meta: &gst::MetaRef<'_, gst::Meta>) -> Option<String> {
+        if let Some(meta) = meta.downcast_ref::<TensorMeta>() {
+            let told = meta.as_slice().iter().map(|tensor| {
+                let bytes = tensor.data().map_readable().expect("it can be read");
+                let (of, order) = (tensor.data_type(), tensor.dims_order());
+                let dims = tensor.dims();
+                let id = tensor.id();
+                format!(
+                    "{id:?} {of:?} {order:?} {dims:?} {}; ",
+                    super::digest(&bytes)
+                )
+            });
+            return Some(told.collect());
+        }
+        let meta = meta.downcast_ref::<AnalyticsRelationMeta>()?;
+        let ids = 0..meta.len() as u32;
+        let mut told = String::new();
+        for id in ids.clone() {
+            if let Some(object) = meta.mtd::<AnalyticsODMtd>(id) {
+                let location = object.oriented_location().expect(KNOWN);
+                told += &format!("{:?} {location:?}; ", object.obj_type());
+            } else if let Some(classes) = meta.mtd::<AnalyticsClassificationMtd>(id) {
+                for at in 0..classes.len() {
+                    told += &format!("{:?} {}; ", classes.quark(at), classes.level(at));
+                }
+            } else if let Some(tracking) = meta.mtd::<AnalyticsTrackingMtd>(id) {
+                told += &format!("tracking {:?}; ", tracking.info());
+            }
+        }
+        for (first, second) in ids
+            .clone()
+            .flat_map(|first| ids.clone().map(move |id| (first, id)))
+        {
+            let types = meta.relation(first, second);
+            if !types.is_empty() {
+                told += &format!("{first} {types:?} {second}; ");
+            }
+        }
+        Some(told)
+    }
 }

@@ -174,6 +174,28 @@ fn ancillary_data_crosses() {
     cross("ancillary", &["InterlacedSecond", "1023"]);
 }
 
+#[cfg(feature = "v1_26")]
+#[test]
+fn analytics_cross_with_their_relations() {
+    let words = [
+        "car",
+        "x:_-1",
+        "red_ä",
+        "18446744073709551615",
+        "0_RelTypes(CONTAIN)_2",
+    ];
+    cross("analytics", &words);
+}
+
+#[cfg(feature = "v1_26")]
+#[test]
+fn tensors_cross() {
+    cross(
+        "tensors",
+        &["boxes", "Float32", "[3,_4]", "ColMajor", "[0,_1]"],
+    );
+}
+
 #[test]
 fn metas_of_all_kinds_cross_together_and_with_raw_video() {
     let place = Place::new();

@@ -14,6 +14,8 @@ use crate::record;
 use crate::values::{Reader, Unreadable, Writer};
 
 mod affine;
+#[cfg(feature = "v1_26")]
+mod analytics;
 mod ancillary;
 mod audio;
 mod codec_alpha;
@@ -22,6 +24,10 @@ mod custom;
 mod memories;
 mod overlay;
 mod region;
+#[cfg(feature = "v1_24")]
+mod registered;
+#[cfg(feature = "v1_26")]
+mod tensors;
 mod time_code;
 mod video;
 
@@ -79,6 +85,13 @@ const PROTECTION: u32 = 18;
 const CUSTOM: u32 = 19;
 /// No meta.
 const MEMORIES: u32 = 100;
+/// Of no API of its own: what applications have registered with functions to write and read it.
+#[cfg(feature = "v1_24")]
+const REGISTERED: u32 = 20;
+#[cfg(feature = "v1_26")]
+const ANALYTICS: u32 = 21;
+#[cfg(feature = "v1_26")]
+const TENSORS: u32 = 22;
 
 /// What is known here, the most frequent first: each frame looks here for each of its metas.
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
@@ -248,6 +261,24 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
             core::write_protection,
             core::read_protection
         ),
+        #[cfg(feature = "v1_26")]
+        kind!(
+            ANALYTICS,
+            gst_analytics::AnalyticsRelationMeta,
+            1,
+            Any,
+            analytics::write,
+            analytics::read
+        ),
+        #[cfg(feature = "v1_26")]
+        kind!(
+            TENSORS,
+            gst_analytics::TensorMeta,
+            1,
+            Any,
+            tensors::write,
+            tensors::read
+        ),
     ]
 });
 
@@ -303,6 +334,9 @@ fn write_other(meta: &Meta<'_>, writer: &mut Writer<'_>) -> Option<()> {
     if let Some(meta) = meta.try_as_custom_meta() {
         return writer.record(CUSTOM, |body| custom::write(meta, body));
     }
+    #[cfg(feature = "v1_24")]
+    return writer.record(REGISTERED, |body| registered::write(meta, body));
+    #[cfg(not(feature = "v1_24"))]
     None
 }
 
@@ -352,6 +386,8 @@ fn read(
     } else {
         match number {
             CUSTOM => custom::read(buffer, body),
+            #[cfg(feature = "v1_24")]
+            REGISTERED => registered::read(buffer, body),
             _ => Err(Unreadable::Unknown),
         }
     }

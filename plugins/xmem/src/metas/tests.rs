@@ -324,8 +324,10 @@ fn no_byte_of_any_meta_makes_it_panic() {
         add(sent.make_mut());
         let mut extra = Vec::new();
         serialize(&sent, &mut extra);
-        // Of a huge one, the beginning.
-        for at in 0..extra.len().min(2000) {
+        if extra.len() > 1 << 20 {
+            continue;
+        }
+        for at in 0..extra.len() {
             for value in [0, 1, 0x7f, 0x80, 0xff] {
                 let mut changed = extra.clone();
                 changed[at] = value;
