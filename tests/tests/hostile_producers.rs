@@ -321,6 +321,44 @@ fn a_segment_that_is_not_as_announced_ends_the_connection() {
     assert!(again.contains("twice"), "{again}");
 }
 
+#[test]
+fn somebody_elses_memory_is_checked_as_well() {
+    let said = |kind: u32, seals: SealFlags, size: u64| {
+        let (mut impostor, mut subscriber) = deceived();
+        let fd = impostor.make_segment(2, PAGE, seals);
+        impostor.announce(2, kind, size, &[fd.as_fd()]);
+        let error = subscriber.receive(Some(PATIENCE)).expect_err("a lie");
+        assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+        error.to_string()
+    };
+    let page = PAGE as u64;
+    let sizes = SealFlags::SHRINK | SealFlags::GROW;
+    // Another producer's memory can't be written by others.
+    let unsealed = said(1, sizes, page);
+    assert!(unsealed.contains("seals"), "{unsealed}");
+    for seals in [SealFlags::GROW, SealFlags::SHRINK, SealFlags::empty()] {
+        let unsealed = said(2, seals, page);
+        assert!(unsealed.contains("seals"), "{unsealed}");
+    }
+    for size in [0, page - 1, 2 * page, u64::MAX] {
+        let other = said(2, sizes, size);
+        assert!(other.contains("bytes"), "{other}");
+    }
+    let disguised = said(3, SEALED, page);
+    assert!(disguised.contains("not a dmabuf"), "{disguised}");
+}
+
+#[test]
+fn somebody_elses_memfd_is_mapped_with_the_seals_that_it_needs() {
+    let (mut impostor, mut subscriber) = deceived();
+    let fd = impostor.make_segment(2, PAGE, SealFlags::SHRINK | SealFlags::GROW);
+    impostor.announce(2, 2, PAGE as u64, &[fd.as_fd()]);
+    let record = impostor.record(0, 2, PAGE as u64);
+    impostor.publish(0, &record);
+    let frame = subscriber.receive(Some(PATIENCE)).expect("a frame");
+    assert_eq!(frame.payload().to_vec()[4095], pattern(2, 4095));
+}
+
 /// What a client was told to map stays as it is, whatever becomes of the file.
 #[test]
 fn a_segment_can_not_be_truncated_under_a_client() {

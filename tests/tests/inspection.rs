@@ -114,6 +114,7 @@ fn other(property: &glib::ParamSpec) -> String {
     match property.name() {
         "channel" | "socket-path" => "other".into(),
         "wait-for-connection" => "true".into(),
+        "foreign-memory" => "false".into(),
         _ => "5".into(),
     }
 }

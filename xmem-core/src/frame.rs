@@ -1,17 +1,18 @@
 //! Floor 3: frames in hand. [`FrameMut`] is written and published, [`Frame`] was received; their
 //! drop gives the slot or the lease back.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use crate::dtype::Element;
 use crate::error::{Error, Result};
+use crate::foreign::ForeignMemory;
 use crate::lease::{FrameId, SlotIndex};
 use crate::link::Link;
 use crate::meta::BufferMeta;
 use crate::payload::{Payload, PayloadMut, View};
 use crate::pool::Place;
-use crate::segment::PayloadSegment;
+use crate::segment::{PayloadSegment, SegmentKind};
 use crate::writer::Writer;
 
 /// The producer's hold on a slot: nobody else writes it, and it is not taken back for another
@@ -64,20 +65,17 @@ impl FrameMut {
 
     /// The payload: as many bytes as were asked for.
     pub fn payload(&mut self) -> PayloadMut<'_> {
-        PayloadMut::new(
-            self.place.segment.mapping.address(self.place.offset),
-            self.len,
-        )
+        PayloadMut::new(self.as_mut_ptr(), self.len)
     }
 
     /// The address of the slot's first byte; [`capacity`](FrameMut::capacity) bytes can be
     /// written from there until the frame is published or dropped.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.place.segment.mapping.address(self.place.offset)
+        self.place.segment.mapping().address(self.place.offset)
     }
 
     fn as_ptr(&self) -> *const u8 {
-        self.place.segment.mapping.address(self.place.offset)
+        self.place.segment.mapping().address(self.place.offset)
     }
 
     /// What the frame is. At first it is plain bytes; what only xmem knows (`id`, `seq`,
@@ -286,10 +284,41 @@ impl Frame {
         self.format.as_ref()
     }
 
-    /// The frame's bytes.
+    /// The frame's bytes. There are none in a dmabuf before it was [mapped](Frame::map).
     pub fn payload(&self) -> Payload<'_> {
-        let start = self.segment.mapping.address(self.offset());
-        Payload::new(start, self.meta.size as usize)
+        match self.segment.mapped() {
+            // The range is inside the segment.
+            Some(mapping) => Payload::new(mapping.address(self.offset()), self.meta.size as usize),
+            None => Payload::new(std::ptr::dangling(), 0),
+        }
+    }
+
+    /// Whether the frame is in a dmabuf, memory that may be a device's. Who reads its bytes maps
+    /// it, and has to see to it that the device has finished with it (`DMA_BUF_IOCTL_SYNC`).
+    pub fn is_dma_buf(&self) -> bool {
+        self.segment.kind == SegmentKind::DmaBuf
+    }
+
+    /// Maps the memory of a frame in a dmabuf, once for all frames in it. All other memory is
+    /// mapped from the start.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where it can't be mapped.
+    pub fn map(&self) -> Result<()> {
+        self.segment.map().map(drop)
+    }
+
+    /// The memory that the frame is in, for a publisher to
+    /// [pass on](crate::Publisher::pass_on). `None` where there is no [descriptor](Frame::fd).
+    pub fn memory(&self) -> Option<ForeignMemory> {
+        self.segment
+            .fd()
+            .map(|_| ForeignMemory(self.segment.clone()))
+    }
+
+    /// How many frames more than now this client may hold.
+    pub fn free_leases(&self) -> u32 {
+        self.link.free_leases()
     }
 
     /// A descriptor of the memory that the frame is in, which other frames are in too: a memfd that
@@ -302,7 +331,7 @@ impl Frame {
     /// the memory: the producer has told of more than 256 pieces of it, or the process has few
     /// descriptors left.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.segment.fd.as_ref().map(AsFd::as_fd)
+        self.segment.fd()
     }
 
     /// Where the frame's first byte is in the memory of [`fd`](Frame::fd), in bytes.
@@ -330,7 +359,7 @@ impl Frame {
     pub fn extra(&self) -> Vec<u8> {
         let mut extra = vec![0; self.meta.extra_len as usize];
         match &self.extra {
-            Some(spilled) => spilled.segment.mapping.read(spilled.offset, &mut extra),
+            Some(spilled) => spilled.segment.mapping().read(spilled.offset, &mut extra),
             None => self.link.metadata.read_extra(self.id.slot, &mut extra),
         }
         extra

@@ -75,6 +75,8 @@ mod error;
 #[cfg(not(loom))]
 mod event;
 #[cfg(not(loom))]
+mod foreign;
+#[cfg(not(loom))]
 mod frame;
 #[cfg(all(not(loom), any(test, fuzzing)))]
 #[doc(hidden)]
@@ -109,6 +111,7 @@ pub use self::{
     dtype::{AccessMode, DType, Element, MAX_NDIM, StorageType},
     error::{Error, Resource, Result},
     event::{EventKind, StreamEvent},
+    foreign::{ForeignFrame, ForeignMemory},
     frame::{Frame, FrameMut, Published, Unpublished},
     message::Delivery,
     meta::{BufferMeta, NONE},

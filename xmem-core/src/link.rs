@@ -56,7 +56,7 @@ impl Told {
     /// Segments whose descriptors are kept.
     pub(crate) fn descriptors(&self) -> usize {
         let segments = self.segments.values();
-        segments.filter(|segment| segment.fd.is_some()).count()
+        segments.filter(|segment| segment.fd().is_some()).count()
     }
 }
 
@@ -125,6 +125,11 @@ impl Link {
         let lease = leases.free.pop();
         leases.starved = lease.is_none();
         lease
+    }
+
+    /// Leases that are not out.
+    pub(crate) fn free_leases(&self) -> u32 {
+        self.leases().free.len() as u32
     }
 
     /// Gives back a lease that was never used for a frame.

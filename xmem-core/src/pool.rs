@@ -9,9 +9,12 @@ use std::sync::Arc;
 use crate::clients::{Client, Clients};
 use crate::event::EventKind;
 use crate::event::log::{Entry, Log};
+use crate::foreign::Hold;
 use crate::lease::{FrameId, Generation, SlotIndex};
 use crate::meta::BufferMeta;
 use crate::segment::{MetadataSegment, PayloadSegment, SegmentId};
+
+mod foreign;
 
 /// A range of a segment.
 #[derive(Clone, Debug)]
@@ -63,6 +66,8 @@ struct Slot {
     outdated: bool,
     /// Where the frame's extra bytes are, when they are many.
     spill: Option<Place>,
+    /// What keeps the frame's bytes, where they are in somebody else's memory.
+    hold: Option<Hold>,
 }
 
 impl Slot {
@@ -76,6 +81,7 @@ impl Slot {
         place: None,
         outdated: false,
         spill: None,
+        hold: None,
     };
 
     fn is_usable(&self) -> bool {
@@ -111,6 +117,8 @@ pub(crate) struct Pool {
     pub(crate) segments: Vec<Arc<PayloadSegment>>,
     /// Segments that nothing uses any more: to be dropped, which unmaps, off the streaming thread.
     pub(crate) gone: Vec<Arc<PayloadSegment>>,
+    /// What has kept bytes that nobody can read any more: to be dropped without the lock.
+    pub(crate) released: Vec<Hold>,
     next_segment: u32,
     pub(crate) clients: Clients,
     /// What was said between the frames.
@@ -146,6 +154,7 @@ impl Pool {
             spares: Vec::new(),
             segments: Vec::new(),
             gone: Vec::new(),
+            released: Vec::new(),
             next_segment: 0,
             clients: Clients::default(),
             log: Log::default(),
@@ -193,10 +202,10 @@ impl Pool {
         self.slots.iter().filter(has_room).count() as u32
     }
 
-    /// Bytes of all segments.
+    /// Bytes of all segments of our own.
     pub(crate) fn bytes(&self) -> u64 {
-        let len = |segment: &Arc<PayloadSegment>| segment.mapping.len() as u64;
-        self.segments.iter().map(len).sum()
+        let own = self.segments.iter().filter(|one| !one.is_passed_on());
+        own.map(|segment| segment.size as u64).sum()
     }
 
     /// Most slots there can be.
@@ -266,13 +275,11 @@ impl Pool {
     /// Takes a new segment's slots in, as far as there are numbers for them.
     pub(crate) fn add_segment(&mut self, segment: &Arc<PayloadSegment>, stride: usize) {
         self.add_to_segments(segment.clone());
-        for number in 0..segment.mapping.len() / stride {
+        for number in 0..segment.size / stride {
             let Some(index) = self.vacant.pop() else {
                 break;
             };
-            while self.slots.len() <= usize::from(index.0) {
-                self.slots.push(Slot::VACANT);
-            }
+            self.make_entry(index);
             // Another thread may have made the slots larger while this segment was made.
             let outdated = stride < self.slot_size;
             let slot = self.slot_mut(index);
@@ -283,6 +290,12 @@ impl Pool {
             });
             slot.outdated = outdated;
             self.make_free(index);
+        }
+    }
+
+    fn make_entry(&mut self, index: SlotIndex) {
+        while self.slots.len() <= usize::from(index.0) {
+            self.slots.push(Slot::VACANT);
         }
     }
 
@@ -300,7 +313,8 @@ impl Pool {
         }
         self.slot_size = size;
         for slot in &mut self.slots {
-            slot.outdated = slot.place.as_ref().is_some_and(|place| place.size < size);
+            let is_small = slot.place.as_ref().is_some_and(|place| place.size < size);
+            slot.outdated = is_small || slot.is_foreign();
         }
         for index in std::mem::take(&mut self.free) {
             self.make_free(index);
@@ -328,7 +342,10 @@ impl Pool {
 
     /// Gives up waiting for the clients that hold up the oldest frame, and names them.
     pub(crate) fn lapse(&mut self) -> Vec<crate::clients::ClientId> {
-        let oldest = self.ready.iter().find(|&&index| self.is_let_go(index));
+        // Frames that a slot is gained by.
+        let own = |index: &&SlotIndex| !self.slot(**index).is_foreign();
+        let oldest = self.ready.iter().filter(own);
+        let oldest = { oldest }.find(|&&index| self.is_let_go(index));
         match oldest.map(|&index| self.slot(index).position) {
             Some(position) => self.clients.lapse(position, self.head),
             None => Vec::new(),
@@ -349,7 +366,7 @@ impl Pool {
         let mut at = 0;
         while self.free.is_empty() && at < self.ready.len() {
             let index = self.ready[at];
-            if !self.is_let_go(index) {
+            if self.slot(index).is_foreign() || !self.is_let_go(index) {
                 at += 1;
             } else if self.is_awaited(index) {
                 // So are those after it, which came later.
@@ -456,6 +473,14 @@ impl Pool {
         let slot = self.slot_mut(index);
         slot.held = false;
         slot.frame = None;
+        if let Some(hold) = slot.hold.take() {
+            slot.status = Status::Vacant;
+            slot.place = None;
+            slot.outdated = false;
+            self.vacant.push(index);
+            self.released.push(hold);
+            return;
+        }
         if !slot.outdated {
             slot.status = Status::Free;
             self.free.push(index);

@@ -1,5 +1,7 @@
 //! Floor 4: the producer's end of a channel.
 
+use std::any::Any;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -10,12 +12,14 @@ use crate::channel::{Channel, Listener};
 use crate::clients::ClientId;
 use crate::error::{Error, Result};
 use crate::event::EventKind;
+use crate::foreign::{ForeignFrame, ForeignMemory, Hold};
 use crate::frame::FrameMut;
 use crate::message::Delivery;
 use crate::segment::{MAX_SLOTS, MetadataSegment};
 use crate::writer::{MAX_CLIENTS, Observer, Overflow, PublisherEvent, Writer};
 
 mod control;
+mod linger;
 mod peer;
 
 /// Room for slots where no limit is set: at most half of it is used at once, the other half is for
@@ -231,6 +235,35 @@ impl Publisher {
         cancel: &Cancellation<'_>,
     ) -> Result<FrameMut> {
         self.writer.acquire(len, patience, cancel)
+    }
+
+    /// A frame in memory that this publisher did not make, to be published as it is: `range`, in
+    /// bytes, of `memory`. It takes no slot.
+    ///
+    /// `hold` keeps those bytes from being written. It is dropped when no client can read the frame
+    /// any more: when all have passed it and none holds it, and another frame is published or
+    /// [reclaimed](Publisher::reclaim); and after [`close`](Publisher::close). That happens on any
+    /// thread that calls a method of the publisher or is its own, and with no lock held.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] where there are too many such frames or pieces of memory,
+    /// [`Error::InvalidShape`] where the range is not inside the memory, [`Error::Stopped`] after
+    /// `close`.
+    pub fn pass_on(
+        &self,
+        memory: &ForeignMemory,
+        range: Range<usize>,
+        hold: impl Any + Send,
+    ) -> Result<ForeignFrame> {
+        self.writer.pass_on(memory, range, Hold(Box::new(hold)))
+    }
+
+    /// Gives memory that was [passed on](Publisher::pass_on) back to its owner until `enough` says
+    /// so: first the frames that every client has passed, then the oldest that nobody holds, which
+    /// clients miss that are further behind than there would be slots; with [`Overflow::Block`] not
+    /// those. False where that is not enough.
+    pub fn reclaim(&self, enough: impl Fn() -> bool) -> bool {
+        self.writer.reclaim(enough)
     }
 
     /// Whether the slot is one of this publisher's.

@@ -5,10 +5,8 @@
 //! numbers that both sides compute, so there is no offset that a peer could lie about.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-use rustix::io::Errno;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::dtype::AccessMode;
@@ -17,6 +15,10 @@ use crate::lease::{Board, Page, SlotIndex};
 use crate::meta::BufferMeta;
 use crate::sys::mapping::Mapping;
 use crate::sys::memfd;
+
+mod payload;
+
+pub(crate) use payload::{PayloadSegment, SegmentId, SegmentKind};
 
 /// The version of everything that two processes share: areas and messages.
 pub(crate) const VERSION: u32 = 2;
@@ -220,88 +222,6 @@ pub(crate) fn write_location(segment: SegmentId, offset: u64) -> [u8; SPILL_SIZE
 pub(crate) fn read_location(bytes: &[u8; SPILL_SIZE]) -> (SegmentId, u64) {
     let word = u128::from_le_bytes(*bytes);
     (SegmentId((word >> 64) as u32), word as u64)
-}
-
-/// What a segment is made of. The one place where the kinds of memory meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum SegmentKind {
-    /// Sealed shared memory of the machine.
-    Memfd = 0,
-}
-
-impl SegmentKind {
-    pub(crate) fn from_u32(number: u32) -> Option<SegmentKind> {
-        (number == SegmentKind::Memfd as u32).then_some(SegmentKind::Memfd)
-    }
-}
-
-/// The number of a payload segment; never used twice in a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SegmentId(pub(crate) u32);
-
-/// A block of memory in which frames live.
-#[derive(Debug)]
-pub(crate) struct PayloadSegment {
-    pub(crate) id: SegmentId,
-    pub(crate) kind: SegmentKind,
-    pub(crate) mapping: Mapping,
-    /// It can only read. The producer passes it to clients; a client hands it to who shows or
-    /// passes on a frame, and may have none.
-    pub(crate) fd: Option<OwnedFd>,
-}
-
-impl PayloadSegment {
-    /// Makes a segment of `count` slots of at least `slot_size` bytes each, and returns how far
-    /// they are apart: each starts at a page, which suits every video alignment.
-    ///
-    /// # Errors
-    /// [`Error::ResourceExhausted`] where there is not enough memory.
-    pub(crate) fn create(
-        id: SegmentId,
-        slot_size: usize,
-        count: usize,
-    ) -> Result<(Arc<PayloadSegment>, usize)> {
-        let doing = || format!("making {count} slots of {slot_size} bytes");
-        let too_large = || Error::memory("")(Errno::NOMEM).doing(doing);
-        let stride = slot_size
-            .max(1)
-            .checked_next_multiple_of(PAGE)
-            .ok_or_else(too_large)?;
-        let len = stride
-            .checked_mul(count)
-            .filter(|&len| len <= isize::MAX as usize)
-            .ok_or_else(too_large)?;
-        let (fd, mapping) = memfd::create("xmem-payload", len, memfd::producer_seals())
-            .map_err(|error| error.doing(doing))?;
-        let segment = PayloadSegment {
-            id,
-            kind: SegmentKind::Memfd,
-            mapping,
-            fd: Some(memfd::reopen_read_only(fd).map_err(|error| error.doing(doing))?),
-        };
-        Ok((Arc::new(segment), stride))
-    }
-
-    /// Maps a segment that a producer made, read-only. Its descriptor is kept where `keep` says so.
-    pub(crate) fn open(
-        id: SegmentId,
-        fd: OwnedFd,
-        size: u64,
-        keep: bool,
-    ) -> Result<Arc<PayloadSegment>> {
-        let len = usize::try_from(size)
-            .ok()
-            .filter(|&len| len > 0 && len <= isize::MAX as usize)
-            .ok_or_else(|| Error::Protocol(format!("a segment of {size} bytes")))?;
-        let mapping = memfd::open(&fd, len, memfd::producer_seals(), AccessMode::ReadOnly)?;
-        Ok(Arc::new(PayloadSegment {
-            id,
-            kind: SegmentKind::Memfd,
-            mapping,
-            fd: keep.then_some(fd),
-        }))
-    }
 }
 
 /// One client's page: its leases, its cursor, and whether it sleeps.

@@ -26,6 +26,8 @@ use crate::sys::futex::{self, Event, Wait};
 use crate::sys::memfd;
 use crate::sys::poll::Bell;
 
+mod foreign;
+
 /// Most clients of a channel: a blocked writer sleeps on a word of each, its own event and a
 /// canceller at once.
 pub(crate) const MAX_CLIENTS: u32 = (futex::MAX_WORDS - 2) as u32;
@@ -137,7 +139,14 @@ impl Writer {
 
     /// From now on nothing is acquired or published, and the control thread says goodbye.
     pub(crate) fn close(&self) {
-        self.pool().closed = true;
+        self.drain();
+        let released = {
+            let mut pool = self.pool();
+            pool.closed = true;
+            pool.retire_foreign();
+            std::mem::take(&mut pool.released)
+        };
+        self.drop_holds(released);
         self.event.signal();
         self.bell.ring();
     }
@@ -234,17 +243,19 @@ impl Writer {
     /// Makes as many of `count` slots of `size` bytes as there are numbers for. The memory is
     /// made first and the pool changed afterwards, so a failure changes nothing.
     fn make_slots(&self, _growing: &MutexGuard<'_, ()>, size: usize, count: u32) -> Result<u32> {
-        let (id, count) = {
+        let (id, count, released) = {
             let mut pool = self.pool();
             let count = match size {
                 0 => 0,
                 _ => pool.make_room(count),
             };
-            if count == 0 {
-                return Ok(0);
-            }
-            (pool.next_segment_id(), count)
+            let released = std::mem::take(&mut pool.released);
+            (pool.next_segment_id(), count, released)
         };
+        self.drop_holds(released);
+        if count == 0 {
+            return Ok(0);
+        }
         let (segment, stride) = PayloadSegment::create(id, size, count as usize)?;
         {
             let mut pool = self.pool();
@@ -295,12 +306,14 @@ impl Writer {
         loop {
             let cancelled = cancel.wait()?;
             let event = self.event.since(self.event.snapshot());
-            let (acquired, forgiven) = {
+            let (acquired, forgiven, released) = {
                 let mut pool = self.pool();
                 let head = pool.head();
                 let forgiven = pool.clients.forgive(head);
-                (pool.acquire(), forgiven)
+                let acquired = pool.acquire();
+                (acquired, forgiven, std::mem::take(&mut pool.released))
             };
+            self.drop_holds(released);
             for id in forgiven {
                 self.tell(PublisherEvent::ClientCaughtUp(id));
             }
@@ -366,6 +379,9 @@ impl Writer {
         if pool.waiting_writers == 0 {
             self.metadata.board().finish_block();
         }
+        let released = std::mem::take(&mut pool.released);
+        drop(pool);
+        self.drop_holds(released);
         result
     }
 
@@ -396,7 +412,7 @@ impl Writer {
             Some(place) => place,
             None => self.make_spare(extra.len())?,
         };
-        place.segment.mapping.write(place.offset, extra);
+        place.segment.mapping().write(place.offset, extra);
         let location = write_location(place.segment.id, place.offset as u64);
         self.metadata.write_extra(index, &location);
         Ok(Some(place))
@@ -458,11 +474,13 @@ impl Writer {
         if self.check_origin().is_err() {
             return;
         }
-        let (dropped, awaited) = {
+        let (dropped, awaited, released) = {
             let mut pool = self.pool();
             pool.let_go(index);
-            (!pool.gone.is_empty(), pool.waiting_writers > 0)
+            let released = std::mem::take(&mut pool.released);
+            (!pool.gone.is_empty(), pool.waiting_writers > 0, released)
         };
+        self.drop_holds(released);
         if dropped {
             self.bell.ring();
         }

@@ -13,9 +13,11 @@ pub(crate) use text::{from_text, to_text};
 #[derive(Clone, Debug)]
 pub(crate) struct Format {
     media_type: String,
-    /// For raw video in system memory.
+    /// For raw video.
     pub(crate) video: Option<gst_video::VideoInfo>,
     tensors: Option<Tensors>,
+    /// The frames are dmabufs, which can't be copied: only a device may know how they are laid out.
+    pub(crate) is_dma_buf: bool,
 }
 
 impl Format {
@@ -37,10 +39,14 @@ impl Format {
         let video = (media_type == "video/x-raw")
             .then(|| gst_video::VideoInfo::from_caps(caps).ok())
             .flatten();
+        let is_dma_buf = caps
+            .features(0)
+            .is_some_and(|features| features.contains(DMA_BUF));
         Ok(Format {
             media_type,
             video,
             tensors: Tensors::from_structure(structure)?,
+            is_dma_buf,
         })
     }
 
@@ -133,18 +139,25 @@ fn memory_sizes(buffer: &gst::BufferRef) -> Vec<usize> {
     memories.map(|memory| memory.size()).collect()
 }
 
-/// The feature that says the memory is not the system's, if there is one.
+const DMA_BUF: &str = "memory:DMABuf";
+
+/// The feature that says the memory is one that can't be shared, if there is one.
 fn foreign_memory(features: &gst::CapsFeaturesRef) -> Option<String> {
     features
         .iter()
-        .find(|feature| feature.starts_with("memory:") && *feature != "memory:SystemMemory")
+        .map(|feature| feature.as_str())
+        .find(|feature| {
+            let shared = ["memory:SystemMemory", DMA_BUF];
+            feature.starts_with("memory:") && !shared.contains(feature)
+        })
         .map(|feature| feature.to_string())
 }
 
-/// The caps without the structures whose memory is not the system's.
-pub(crate) fn without_foreign_memory(caps: &gst::Caps) -> gst::Caps {
+/// The caps without the structures whose memory can't be shared; dmabufs can where `dma_buf` says so.
+pub(crate) fn without_foreign_memory(caps: &gst::Caps, dma_buf: bool) -> gst::Caps {
     caps.iter_with_features()
         .filter(|(_, features)| foreign_memory(features).is_none())
+        .filter(|(_, features)| dma_buf || !features.contains(DMA_BUF))
         .map(|(structure, features)| (structure.to_owned(), features.to_owned()))
         .collect()
 }
@@ -249,11 +262,15 @@ mod tests {
     #[test]
     fn memory_of_a_device_is_refused() {
         gst::init().unwrap();
-        let caps: gst::Caps = "video/x-raw(memory:GLMemory),format=RGBA; video/x-raw,format=RGB"
+        let caps: gst::Caps = "video/x-raw(memory:GLMemory),format=RGBA; \
+                               video/x-raw(memory:DMABuf),format=NV12; video/x-raw,format=RGB"
             .parse()
             .unwrap();
         assert!(Format::from_caps(&caps).unwrap_err().contains("GLMemory"));
-        let left = without_foreign_memory(&caps);
+        let left = without_foreign_memory(&caps, false);
         assert_eq!(left.to_string(), "video/x-raw, format=(string)RGB");
+        let left = without_foreign_memory(&caps, true);
+        assert_eq!(left.size(), 2);
+        assert!(Format::from_caps(&left).unwrap().is_dma_buf);
     }
 }

@@ -8,6 +8,7 @@
 //! - `bufferpool`: lets upstream write straight into slots;
 //! - `framepool`: the buffers of received frames;
 //! - `allocator`: the `GstMemory` of a slot;
+//! - `fdmemory`: memory with a descriptor that others have made;
 //! - `framememory`: the `GstMemory` of a received frame;
 //! - `errors`: what the bus calls an error of the core;
 //! - `caps`, `metas`, `timestamps`: from GStreamer's words to the record of a frame and back;
@@ -26,6 +27,7 @@ mod bufferpool;
 mod caps;
 mod channel;
 mod errors;
+mod fdmemory;
 mod framememory;
 mod framepool;
 #[cfg(any(test, fuzzing))]

@@ -274,7 +274,11 @@ impl Scene {
             2 => input.number(),
             _ => size as u64,
         };
-        let kind = u32::from(flaw & 7 == 3);
+        // Passed on, foreign, no dmabuf, unknown.
+        let kind = match flaw & 7 {
+            3 => 1 + u32::from(flaw >> 3 & 3),
+            _ => 0,
+        };
         let fds = [fd.as_fd()];
         let fds = &fds[..usize::from(flaw & 7 != 4)];
         self.impostor.announce(id, kind, announced, fds);

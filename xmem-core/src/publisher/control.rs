@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::linger::{self, Holder};
 use super::peer::{MAX_QUEUE_OF_EVENTS, News, Peer, Stage};
 use crate::channel::Listener;
 use crate::clients::{Client, ClientId};
@@ -327,12 +328,16 @@ impl Control {
     /// Says goodbye to everybody. What a socket does not take at once is not sent: then the
     /// hang-up has to do.
     fn farewell(&mut self) {
+        let held = self.writer.take_held();
+        let mut holders = Vec::new();
+        let mut pages = self.writer.pages();
         let (position, news) = {
             let pool = self.writer.pool();
             (pool.head(), News::of(&pool, &self.peers))
         };
-        for peer in &mut self.peers {
-            if let Some(id) = peer.client() {
+        for mut peer in std::mem::take(&mut self.peers) {
+            let client = peer.client();
+            if let Some(id) = client {
                 peer.update(&news);
                 peer.update_events(&news, usize::MAX);
                 let text = "the producer stops";
@@ -341,6 +346,13 @@ impl Control {
                 self.writer.tell(PublisherEvent::ClientDisconnected(id));
             }
             let _ = peer.flush();
+            let page = client.and_then(|id| pages.remove(&id));
+            holders.extend(page.map(|page| Holder {
+                page,
+                socket: peer.socket,
+                pidfd: peer.pidfd,
+            }));
         }
+        linger::keep(held, holders);
     }
 }

@@ -233,7 +233,7 @@ impl Peer {
                 let message = Message::Segment {
                     id: segment.id,
                     kind: segment.kind as u32,
-                    size: segment.mapping.len() as u64,
+                    size: segment.size as u64,
                 };
                 self.queue
                     .push_back((message.encode(), Attached::Segment(segment.clone())));
@@ -278,7 +278,7 @@ impl Peer {
             let fds: Vec<BorrowedFd<'_>> = match attached {
                 Attached::Nothing => Vec::new(),
                 Attached::Owned(fds) => fds.iter().map(AsFd::as_fd).collect(),
-                Attached::Segment(segment) => segment.fd.iter().map(AsFd::as_fd).collect(),
+                Attached::Segment(segment) => segment.fd().into_iter().collect(),
                 Attached::Event(fd) => vec![fd.as_fd()],
             };
             match socket::send(&self.socket, bytes, &fds) {

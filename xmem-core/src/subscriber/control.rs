@@ -230,17 +230,21 @@ fn take_in(
 ) -> Result<(Turn, Option<StreamEvent>)> {
     match message {
         Message::Segment { id, kind, size } => {
-            if SegmentKind::from_u32(kind).is_none() {
-                return Err(Error::Protocol(format!("a segment of unknown kind {kind}")));
-            }
+            let kind = SegmentKind::from_u32(kind)
+                .ok_or_else(|| Error::Protocol(format!("a segment of unknown kind {kind}")))?;
             if link.told().segments.len() >= MAX_SLOTS as usize {
                 return Err(Error::Protocol("more segments than slots".into()));
             }
             let fd = fd.ok_or(Error::BufferNotFound(id.0))?;
             let kept = link.told().descriptors();
+            if kind == SegmentKind::DmaBuf && kept >= 2 * MAX_DESCRIPTORS {
+                return Err(Error::Protocol(format!(
+                    "more dmabufs than {MAX_DESCRIPTORS}"
+                )));
+            }
             let keep = kept < MAX_DESCRIPTORS && limits::has_spare_descriptors();
             // Mapped and prefaulted here, off the thread that receives.
-            let segment = PayloadSegment::open(id, fd, size, keep)?;
+            let segment = PayloadSegment::open(id, kind, fd, size, keep)?;
             if link.told().segments.insert(id, segment).is_some() {
                 return Err(Error::Protocol(format!("segment {} twice", id.0)));
             }

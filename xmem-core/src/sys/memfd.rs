@@ -65,6 +65,12 @@ pub(crate) fn reopen_read_only(fd: impl AsFd) -> Result<OwnedFd> {
         .map_err(Error::memory("reopening a memfd read-only through /proc"))
 }
 
+/// Whether a file has memory for all of its bytes.
+pub(crate) fn is_whole(stat: &fs::Stat) -> bool {
+    let blocks = (stat.st_size as u64).div_ceil(512);
+    u64::try_from(stat.st_blocks).unwrap_or(0) >= blocks
+}
+
 /// Maps memory that another process made, after checking its size and seals: a file that could
 /// shrink would be a SIGBUS in waiting.
 pub(crate) fn open(
@@ -88,7 +94,7 @@ pub(crate) fn open(
         )));
     }
     // Else reading it would allocate it, at the reader's cost and in any size.
-    if u64::try_from(stat.st_blocks).unwrap_or(0) < (len as u64).div_ceil(512) {
+    if !is_whole(&stat) {
         return Err(Error::Protocol(format!(
             "a memfd of {len} bytes has memory for {} only",
             stat.st_blocks * 512

@@ -26,11 +26,20 @@ use crate::allocator::frame_memory;
 #[derive(Default)]
 pub struct XmemFrameAllocator;
 
-static ALLOCATOR: LazyLock<super::XmemFrameAllocator> = LazyLock::new(|| {
-    let allocator: super::XmemFrameAllocator = glib::Object::builder().build();
+/// The same, for frames in dmabufs. They are mapped by the core when the first is mapped here.
+#[derive(Default)]
+pub struct XmemDmaBufAllocator;
+
+fn made(allocator: impl IsA<gst::Allocator>) -> gst::Allocator {
+    let allocator: gst::Allocator = allocator.upcast();
     allocator.set_object_flags(gst::ObjectFlags::MAY_BE_LEAKED);
     allocator
-});
+}
+
+static ALLOCATOR: LazyLock<gst::Allocator> =
+    LazyLock::new(|| made(glib::Object::new::<super::XmemFrameAllocator>()));
+static DMA_BUF_ALLOCATOR: LazyLock<gst::Allocator> =
+    LazyLock::new(|| made(glib::Object::new::<super::XmemDmaBufAllocator>()));
 
 /// Where a memory has its frame. Nobody else knows the name.
 fn frame_quark() -> glib::ffi::GQuark {
@@ -43,8 +52,11 @@ pub(crate) fn wrap(frame: Frame) -> gst::Memory {
     let Some(fd) = frame.fd() else {
         return frame_memory(frame);
     };
-    let (fd, offset, size) = (fd.as_raw_fd(), frame.offset(), frame.payload().len());
-    let allocator: &gst::Allocator = ALLOCATOR.upcast_ref();
+    let (fd, offset, size) = (fd.as_raw_fd(), frame.offset(), frame.meta().size as usize);
+    let allocator = match frame.is_dma_buf() {
+        true => &*DMA_BUF_ALLOCATOR,
+        false => &*ALLOCATOR,
+    };
     // SAFETY: the allocator is a `GstFdAllocator` and alive. The memory is new and ours alone, so
     // it can be resized and marked, and the range is inside of it: it ends where the frame does.
     // The descriptor is the segment's, which lives as long as the frame, and that is dropped with
@@ -78,7 +90,7 @@ unsafe extern "C" fn drop_frame(frame: glib::ffi::gpointer) {
 ///
 /// # Safety
 /// `memory` must be alive for `'a`, and its allocator an `XmemFrameAllocator`.
-unsafe fn frame_of<'a>(memory: *mut ffi::GstMemory) -> Option<&'a Frame> {
+unsafe fn frame_behind<'a>(memory: *mut ffi::GstMemory) -> Option<&'a Frame> {
     // SAFETY: the memory is alive, and keeps its parent alive. Under this quark there is nothing but
     // a frame that `wrap` has boxed (or nothing, in a memory that somebody else has made with our
     // allocator), which lives as long as the memory that it hangs on.
@@ -88,6 +100,18 @@ unsafe fn frame_of<'a>(memory: *mut ffi::GstMemory) -> Option<&'a Frame> {
         let frame = ffi::gst_mini_object_get_qdata(whole.cast(), frame_quark());
         frame.cast::<Frame>().as_ref()
     }
+}
+
+/// The frame that a memory is on.
+pub(crate) fn frame_of(memory: &gst::MemoryRef) -> Option<&Frame> {
+    let allocator = memory.allocator()?.type_();
+    if allocator != super::XmemFrameAllocator::static_type()
+        && allocator != super::XmemDmaBufAllocator::static_type()
+    {
+        return None;
+    }
+    // SAFETY: the memory is alive for as long as it is borrowed, and its allocator is ours.
+    unsafe { frame_behind(memory.as_mut_ptr()) }
 }
 
 /// What `GstFdAllocator` shares memory with.
@@ -102,18 +126,34 @@ impl ObjectSubclass for XmemFrameAllocator {
     type ParentType = gst_allocators::FdAllocator;
 
     fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
-        let allocator = obj.as_ptr().cast::<ffi::GstAllocator>();
-        // SAFETY: the object is being constructed, so nobody else sees it, and it starts with a
-        // `GstAllocator`, whose functions the parent class has set already.
-        unsafe {
-            if let Some(share) = (*allocator).mem_share {
-                PARENT_SHARE.get_or_init(|| share);
-            }
-            (*allocator).mem_map = Some(mem_map);
-            (*allocator).mem_unmap = Some(mem_unmap);
-            (*allocator).mem_share = Some(mem_share);
-            (*allocator).mem_is_span = Some(mem_is_span);
+        set_functions(obj.as_ptr().cast());
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for XmemDmaBufAllocator {
+    const NAME: &'static str = "GstXmemDmaBufAllocator";
+    type Type = super::XmemDmaBufAllocator;
+    type ParentType = gst_allocators::DmaBufAllocator;
+
+    fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
+        // Those of `GstDmaBufAllocator` stay, which call these and tell the device.
+        set_functions(obj.as_ptr().cast());
+    }
+}
+
+/// Sets what an allocator that is being constructed does with its memories.
+fn set_functions(allocator: *mut ffi::GstAllocator) {
+    // SAFETY: nobody else sees the object yet, and it starts with a `GstAllocator`, whose functions
+    // the parent class has set already: `GstFdAllocator`'s, of which both are.
+    unsafe {
+        if let Some(share) = (*allocator).mem_share {
+            PARENT_SHARE.get_or_init(|| share);
         }
+        (*allocator).mem_map = Some(mem_map);
+        (*allocator).mem_unmap = Some(mem_unmap);
+        (*allocator).mem_share = Some(mem_share);
+        (*allocator).mem_is_span = Some(mem_is_span);
     }
 }
 
@@ -123,6 +163,13 @@ impl GstObjectImpl for XmemFrameAllocator {}
 // what it has made.
 unsafe impl AllocatorImpl for XmemFrameAllocator {}
 impl FdAllocatorImpl for XmemFrameAllocator {}
+
+impl ObjectImpl for XmemDmaBufAllocator {}
+impl GstObjectImpl for XmemDmaBufAllocator {}
+// SAFETY: as above.
+unsafe impl AllocatorImpl for XmemDmaBufAllocator {}
+impl FdAllocatorImpl for XmemDmaBufAllocator {}
+impl DmaBufAllocatorImpl for XmemDmaBufAllocator {}
 
 /// Tells the address of the segment's first byte, to which GStreamer adds the memory's offset.
 unsafe extern "C" fn mem_map(
@@ -134,9 +181,13 @@ unsafe extern "C" fn mem_map(
         return std::ptr::null_mut();
     }
     // SAFETY: GStreamer calls this for memories of our allocator, alive during the call.
-    let Some(frame) = (unsafe { frame_of(memory) }) else {
+    let Some(frame) = (unsafe { frame_behind(memory) }) else {
         return std::ptr::null_mut();
     };
+    // Only a dmabuf is not mapped by now.
+    if frame.map().is_err() {
+        return std::ptr::null_mut();
+    }
     let start = frame.payload().as_ptr().wrapping_sub(frame.offset());
     start.cast_mut().cast()
 }

@@ -9,13 +9,20 @@ mod imp;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use imp::wrap;
+pub(crate) use imp::{frame_of, wrap};
 
 glib::wrapper! {
     /// The allocator of received frames' memory. It tells GStreamer what the memory is; there is
     /// nothing to allocate.
     pub struct XmemFrameAllocator(ObjectSubclass<imp::XmemFrameAllocator>)
         @extends gst_allocators::FdAllocator, gst::Allocator, gst::Object;
+}
+
+glib::wrapper! {
+    /// The same, of frames in dmabufs.
+    pub struct XmemDmaBufAllocator(ObjectSubclass<imp::XmemDmaBufAllocator>)
+        @extends gst_allocators::DmaBufAllocator, gst_allocators::FdAllocator, gst::Allocator,
+            gst::Object;
 }
 
 /// The type of the allocator whose memory is made for a Wayland compositor.

@@ -103,7 +103,7 @@ impl XmemSink {
     }
 
     /// Waits for a client where that is wanted, then publishes.
-    fn publish(&self, stream: &Stream, buffer: &gst::BufferRef) -> xmem_core::Result<()> {
+    fn publish(&self, stream: &Stream, buffer: &gst::Buffer) -> xmem_core::Result<()> {
         // Before the lock is let go of: what ends this wait changes the state under it, or after.
         let cancellation = stream.canceller.begin()?;
         let times = self.times(buffer);
@@ -147,6 +147,7 @@ impl XmemSink {
         });
         stats.set("published", figures.published);
         stats.set("zero-copy", counters.zero_copy.load(Ordering::Relaxed));
+        stats.set("passed-on", counters.passed_on.load(Ordering::Relaxed));
         stats.set("copied", counters.copied.load(Ordering::Relaxed));
         stats.set(
             "copied-bytes",
@@ -317,7 +318,9 @@ impl BaseSinkImpl for XmemSink {
                 obj.imp().post_error_message(message);
             }
         };
-        *stream = Some(Arc::new(Stream::new(publisher, canceller, on_failure)));
+        let foreign_memory = settings.foreign_memory;
+        let started = Stream::new(publisher, canceller, foreign_memory, on_failure);
+        *stream = Some(Arc::new(started));
         Ok(())
     }
 
@@ -359,7 +362,9 @@ impl BaseSinkImpl for XmemSink {
     fn caps(&self, filter: Option<&gst::Caps>) -> Option<gst::Caps> {
         // Anything, but not the memory of a device, which another process can't map.
         Some(match filter {
-            Some(filter) if !filter.is_any() => without_foreign_memory(filter),
+            Some(filter) if !filter.is_any() => {
+                without_foreign_memory(filter, self.settings().foreign_memory)
+            }
             _ => gst::Caps::new_any(),
         })
     }

@@ -49,6 +49,7 @@ use gst::glib;
 use gst::prelude::*;
 
 mod imp;
+mod passing;
 mod preroll;
 mod settings;
 mod stream;

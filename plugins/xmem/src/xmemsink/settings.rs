@@ -18,6 +18,7 @@ pub(super) struct Settings {
     pub(super) overflow: Overflow,
     pub(super) block_timeout: Duration,
     pub(super) wait_for_connection: bool,
+    pub(super) foreign_memory: bool,
 }
 
 impl Default for Settings {
@@ -30,6 +31,7 @@ impl Default for Settings {
             overflow: Overflow::default(),
             block_timeout: Duration::from_secs(1),
             wait_for_connection: false,
+            foreign_memory: true,
         }
     }
 }
@@ -59,6 +61,7 @@ impl Settings {
             "wait-for-connection" => {
                 self.wait_for_connection = value.get().expect("type checked upstream");
             }
+            "foreign-memory" => self.foreign_memory = value.get().expect("type checked upstream"),
             _ => return self.channel.set(name, value),
         }
         true
@@ -75,6 +78,7 @@ impl Settings {
                 .unwrap_or(u64::MAX)
                 .to_value(),
             "wait-for-connection" => self.wait_for_connection.to_value(),
+            "foreign-memory" => self.foreign_memory.to_value(),
             _ => return self.channel.get(name),
         })
     }
@@ -139,6 +143,15 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .default_value(defaults.wait_for_connection)
             .mutable_playing()
             .build(),
+        glib::ParamSpecBoolean::builder("foreign-memory")
+            .nick("Foreign memory")
+            .blurb(
+                "Pass memory on as it is that another element has made and that has a descriptor \
+                 (of xmemsrc, dmabufs, memfds) instead of copying it; of memfds and dmabufs that \
+                 are not xmem's no kernel keeps a client from writing them; set in NULL",
+            )
+            .default_value(defaults.foreign_memory)
+            .build(),
         glib::ParamSpecUInt::builder("num-clients")
             .nick("Number of clients")
             .blurb("Clients connected now; each change is notified")
@@ -148,7 +161,8 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Statistics")
             .blurb(
                 "Figures since the channel was opened: what GstBaseSink counts; frames published, \
-                 zero-copy (upstream wrote them into slots), copied and dropped; copied-bytes; \
+                 zero-copy (upstream wrote them into slots), passed-on (foreign memory), copied and \
+                 dropped; copied-bytes; \
                  slots, slot-size and memory in bytes; clients, an array with id, name, pid, uid, \
                  delivery, leases, held, lag, missed and lapsed of each",
             )

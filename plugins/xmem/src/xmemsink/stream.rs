@@ -7,10 +7,9 @@ use std::time::Duration;
 use gst::glib;
 use gst::prelude::*;
 use gst_video::VideoMeta;
-use xmem_core::{
-    BufferMeta, Cancellation, Canceller, Error, FrameMut, Publisher, Result, Unpublished,
-};
+use xmem_core::{BufferMeta, Cancellation, Canceller, Error, Publisher, Result, Unpublished};
 
+use super::passing::{Passable, Passing, Refused};
 use crate::allocator::{Content, XmemAllocator, content_of};
 use crate::bufferpool::{OnFailure, XmemBufferPool};
 use crate::caps::Format;
@@ -25,6 +24,8 @@ pub(super) struct Stream {
     /// Ends the waits of the streaming thread.
     pub(super) canceller: Canceller,
     allocator: XmemAllocator,
+    /// Of memory that the sink did not make; `None` where that is copied.
+    passing: Option<Mutex<Passing>>,
     pools: Mutex<Pools>,
     format: Mutex<Option<Format>>,
     /// Told of what keeps upstream from getting a slot.
@@ -44,6 +45,7 @@ struct Pools {
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) zero_copy: AtomicU64,
+    pub(super) passed_on: AtomicU64,
     pub(super) copied: AtomicU64,
     pub(super) copied_bytes: AtomicU64,
     pub(super) dropped: AtomicU64,
@@ -76,6 +78,7 @@ impl Stream {
     pub(super) fn new(
         publisher: Publisher,
         canceller: Canceller,
+        foreign_memory: bool,
         on_failure: impl Fn(&Error) + Send + Sync + 'static,
     ) -> Stream {
         let publisher = Arc::new(publisher);
@@ -83,6 +86,7 @@ impl Stream {
             allocator: XmemAllocator::new(&publisher, &canceller),
             publisher,
             canceller,
+            passing: foreign_memory.then(Mutex::default),
             pools: Mutex::default(),
             format: Mutex::default(),
             on_failure: Arc::new(on_failure),
@@ -120,6 +124,10 @@ impl Stream {
     ) -> std::result::Result<(), gst::LoggableError> {
         let (caps, need_pool) = query.get_owned();
         let format = caps.as_ref().and_then(|caps| Format::from_caps(caps).ok());
+        if format.as_ref().is_some_and(|format| format.is_dma_buf) {
+            // Slots would be of no use.
+            return Ok(());
+        }
         if let (Some(caps), Some(info)) = (&caps, format.and_then(|format| format.video)) {
             let size = u32::try_from(info.size())
                 .map_err(|_| gst::loggable_error!(crate::CAT, "Frames of {} bytes", info.size()))?;
@@ -159,10 +167,11 @@ impl Stream {
             .wait_for_clients_cancellable(1, None, cancellation)
     }
 
-    /// Publishes a buffer: as it is where its memory is a slot, else as a copy.
+    /// Publishes a buffer: as it is where its memory is a slot, or has a descriptor that can be
+    /// passed on; else as a copy.
     pub(super) fn publish(
         &self,
-        buffer: &gst::BufferRef,
+        buffer: &gst::Buffer,
         times: Times,
         cancellation: &Cancellation<'_>,
     ) -> Result<()> {
@@ -175,7 +184,8 @@ impl Stream {
                 if !self.publisher.owns(&frame) {
                     return Err((Box::new(frame), None));
                 }
-                if let Err(error) = self.describe(buffer, times, &mut frame) {
+                *frame.meta_mut() = self.record(buffer, times);
+                if let Err(error) = self.with_metas(buffer, |extra| frame.set_extra(extra)) {
                     return Err((Box::new(frame), Some(error)));
                 }
                 frame
@@ -192,7 +202,56 @@ impl Stream {
                 Some(Err(None)) | None => {}
             }
         }
+        let refused = match &self.passing {
+            Some(passing) => {
+                let looked = lock(passing).look(buffer, &self.publisher);
+                match looked.map(|passable| self.pass_on(buffer, passable, times)) {
+                    // There are more such frames than there can be.
+                    Ok(Err(Error::Exhausted { .. })) => Refused::TooManyHeld,
+                    Ok(passed) => return passed,
+                    Err(refused) => refused,
+                }
+            }
+            None => Refused::Unfit,
+        };
+        if lock(&self.format)
+            .as_ref()
+            .is_some_and(|one| one.is_dma_buf)
+        {
+            return self.leave_out(refused);
+        }
         self.copy(buffer, times, cancellation)
+    }
+
+    fn pass_on(&self, buffer: &gst::BufferRef, passable: Passable, times: Times) -> Result<()> {
+        let Passable {
+            memory,
+            range,
+            hold,
+        } = passable;
+        let mut frame = self.publisher.pass_on(&memory, range, hold)?;
+        *frame.meta_mut() = self.record(buffer, times);
+        self.with_metas(buffer, |extra| frame.set_extra(extra))?;
+        frame.publish()?;
+        self.counters.passed_on.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What becomes of a buffer that can't be copied, and was not passed on.
+    fn leave_out(&self, refused: Refused) -> Result<()> {
+        match refused {
+            Refused::TooManyHeld => {
+                gst::debug!(crate::CAT, "Dropped a frame: clients hold too many dmabufs");
+                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Refused::Unfit => Err(Error::InvalidSetting(
+                "the caps say memory:DMABuf, and this buffer is no dmabuf that can be passed on as \
+                 a whole: convert to system memory first (vapostproc, glcolorconvert ! gldownload, \
+                 ...), and see that foreign-memory is true"
+                    .into(),
+            )),
+        }
     }
 
     /// One copy: the bytes as they lie, one memory after another, which is how the offsets of
@@ -222,7 +281,8 @@ impl Stream {
             frame.payload().write(at, &map);
             at += map.len();
         }
-        self.describe(buffer, times, &mut frame)?;
+        *frame.meta_mut() = self.record(buffer, times);
+        self.with_metas(buffer, |extra| frame.set_extra(extra))?;
         frame.publish()?;
         self.counters.copied.fetch_add(1, Ordering::Relaxed);
         self.counters
@@ -250,10 +310,9 @@ impl Stream {
         size.is_some_and(|size| size > self.publisher.slot_size())
     }
 
-    /// Fills in the frame's record and its metas.
-    fn describe(&self, buffer: &gst::BufferRef, times: Times, frame: &mut FrameMut) -> Result<()> {
+    /// A buffer's record.
+    fn record(&self, buffer: &gst::BufferRef, times: Times) -> BufferMeta {
         let size = buffer.size();
-        let mut memories = None;
         let mut meta = match &*lock(&self.format) {
             Some(format) => {
                 let plane = match buffer.meta::<VideoMeta>() {
@@ -267,7 +326,6 @@ impl Stream {
                         offset.copied().zip(stride.copied())
                     }),
                 };
-                memories = format.memories_to_tell(buffer);
                 format.record(size, plane)
             }
             None => BufferMeta::bytes(size),
@@ -280,13 +338,21 @@ impl Stream {
         meta.offset = buffer.offset();
         meta.offset_end = buffer.offset_end();
         meta.flags = buffer.flags().bits() & FLAGS;
-        *frame.meta_mut() = meta;
+        meta
+    }
+
+    /// Gives `set` the buffer's metas as bytes.
+    fn with_metas<T>(&self, buffer: &gst::BufferRef, set: impl FnOnce(&[u8]) -> T) -> T {
+        let memories = match &*lock(&self.format) {
+            Some(format) => format.memories_to_tell(buffer),
+            None => None,
+        };
         let mut extra = std::mem::take(&mut *lock(&self.extra));
         metas::serialize(buffer, &mut extra);
         if let Some(sizes) = memories {
             metas::write_memories(&mut extra, &sizes);
         }
-        let result = frame.set_extra(&extra);
+        let result = set(&extra);
         *lock(&self.extra) = extra;
         result
     }

@@ -238,11 +238,14 @@ impl Receiver {
         if size > 0 {
             let told = || metas::read_memories(&extra);
             let parts = format.and_then(|format| format.memories(size as usize, told));
+            let memory = match self.fd_memory || frame.is_dma_buf() {
+                true => framememory::wrap(frame),
+                false => frame_memory(frame),
+            };
             match parts {
                 // Of this memory who maps the whole buffer gets the parts without a copy.
-                Some(sizes) => append_parts(content, &frame_memory(frame), &sizes),
-                None if self.fd_memory => content.append_memory(framememory::wrap(frame)),
-                None => content.append_memory(frame_memory(frame)),
+                Some(sizes) => append_parts(content, &memory, &sizes),
+                None => content.append_memory(memory),
             }
         }
         let info = format.and_then(|format| format.video.as_ref());

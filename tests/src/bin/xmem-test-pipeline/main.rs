@@ -11,6 +11,7 @@
 //! process ends with its input.
 
 mod digest;
+mod fdpool;
 mod orders;
 mod push;
 mod watch;

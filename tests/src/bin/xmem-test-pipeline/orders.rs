@@ -145,6 +145,8 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
             watch().hold(order.number("count") as usize);
             Line::new("held")
         }
+        // digest at=ELEMENT.PAD
+        "digest" => Line::new("digest").with("held", watch().held()),
         // scribble at=ELEMENT.PAD
         "scribble" => {
             let (refused, allowed) = watch().scribble();

@@ -4,6 +4,8 @@ use gst::prelude::*;
 use gst_video::{VideoFrameFlags, VideoInfo, VideoMeta};
 use xmem_tests::{Line, metas, pipeline};
 
+use crate::fdpool;
+
 /// `push from=SRC [caps=CAPS] [count=1] [size=N] [seed=1] [memories=1] [pts=NS] [dts=NS]
 /// [duration=NS] [offset=N] [offset-end=N] [flags=DISCONT+DELTA_UNIT] [pad=BYTES] [crop=X,Y,W,H]
 /// [metas=regions+captions]`
@@ -11,6 +13,9 @@ use xmem_tests::{Line, metas, pipeline};
 /// Buffers of raw video have the size of a frame where none is given. `memories` is how many
 /// pieces the bytes are in: planes, where there are as many and `pad` is given. `pad` makes every row
 /// longer, as a video meta tells. `metas` are some of those that [`metas::KINDS`] names.
+///
+/// With `memfds=N` the buffers are those of a pool of as many memfds, which can be sealed unless
+/// `unsealable=1`; the bytes start after `prefix=BYTES`.
 pub(crate) fn push(source: &gst::Element, order: &Line) -> Line {
     let caps = order
         .get("caps")
@@ -61,6 +66,17 @@ fn make(order: &Line, info: Option<&VideoInfo>, seed: u64) -> gst::Buffer {
     let mut bytes = vec![0; size];
     pipeline::fill(seed, &mut bytes);
     let memories = order.get_number("memories").unwrap_or(1) as usize;
+    if let Some(count) = order.get_number("memfds") {
+        let mut buffer = fdpool::buffer(fdpool::Kind {
+            sealable: order.get_number("unsealable").is_none(),
+            size,
+            prefix: order.get_number("prefix").unwrap_or(0) as usize,
+            count: count as u32,
+        });
+        let target = buffer.get_mut().expect("a buffer from a pool is ours");
+        target.copy_from_slice(0, &bytes).expect("it has the size");
+        return buffer;
+    }
     let mut buffer = gst::Buffer::new();
     let target = buffer.make_mut();
     let starts: Vec<usize> = match &layout {

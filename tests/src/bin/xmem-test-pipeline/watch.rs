@@ -85,6 +85,13 @@ impl Watch {
         drop(let_go);
     }
 
+    /// What the buffers hold that are kept.
+    pub(crate) fn held(&self) -> String {
+        let held = self.held.lock().expect("not poisoned");
+        let digests = held.iter().map(|buffer| digest(buffer, None));
+        list(digests.map(|digest| format!("{digest:016x}")))
+    }
+
     /// Tries to write into the memory of the buffers that are kept: how often that was refused, and
     /// how often allowed.
     pub(crate) fn scribble(&self) -> (usize, usize) {

@@ -1,0 +1,102 @@
+//! Buffers in memory with descriptors, as elements have them that are not xmem's.
+#![allow(unsafe_code)]
+
+use std::os::fd::IntoRawFd;
+use std::sync::{LazyLock, Mutex};
+
+use gst::ffi;
+use gst::glib;
+use gst::glib::translate::*;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_allocators::ffi as allocators;
+use gst_allocators::subclass::prelude::*;
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+mod imp {
+    use super::*;
+
+    /// Allocates memfds.
+    #[derive(Default)]
+    pub struct MemfdAllocator {
+        /// Whether they may be sealed.
+        pub sealable: Mutex<bool>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for MemfdAllocator {
+        const NAME: &'static str = "TestMemfdAllocator";
+        type Type = super::MemfdAllocator;
+        type ParentType = gst_allocators::FdAllocator;
+    }
+
+    impl ObjectImpl for MemfdAllocator {}
+    impl GstObjectImpl for MemfdAllocator {}
+    impl FdAllocatorImpl for MemfdAllocator {}
+
+    // SAFETY: `alloc` returns what `GstFdAllocator` has made, which knows how to free it.
+    unsafe impl AllocatorImpl for MemfdAllocator {
+        unsafe fn alloc(&self, size: usize, params: &gst::AllocationParams) -> *mut ffi::GstMemory {
+            let maxsize = size + params.prefix() + params.padding();
+            let flags = match *self.sealable.lock().expect("not poisoned") {
+                true => MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+                false => MemfdFlags::CLOEXEC,
+            };
+            let fd = memfd_create("test-memfd", flags).expect("a memfd");
+            ftruncate(&fd, maxsize as u64).expect("it has a size");
+            let obj = self.obj();
+            let allocator: &gst::Allocator = obj.upcast_ref();
+            // SAFETY: the allocator is a `GstFdAllocator`, the descriptor is given away, and the
+            // memory is new, and as large as the range that is set.
+            unsafe {
+                let memory = allocators::gst_fd_allocator_alloc(
+                    allocator.as_ptr(),
+                    fd.into_raw_fd(),
+                    maxsize,
+                    allocators::GST_FD_MEMORY_FLAG_KEEP_MAPPED,
+                );
+                ffi::gst_memory_resize(memory, params.prefix() as isize, size);
+                memory
+            }
+        }
+    }
+}
+
+glib::wrapper! {
+    pub struct MemfdAllocator(ObjectSubclass<imp::MemfdAllocator>)
+        @extends gst_allocators::FdAllocator, gst::Allocator, gst::Object;
+}
+
+/// What a pool's memory is, and how many pieces of it there are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) sealable: bool,
+    pub(crate) size: usize,
+    pub(crate) prefix: usize,
+    pub(crate) count: u32,
+}
+
+/// A buffer of such a pool, which is made with the first.
+pub(crate) fn buffer(kind: Kind) -> gst::Buffer {
+    static POOLS: LazyLock<Mutex<Vec<(Kind, gst::BufferPool)>>> = LazyLock::new(Mutex::default);
+    let mut pools = POOLS.lock().expect("not poisoned");
+    let pool = match pools.iter().find(|(one, _)| *one == kind) {
+        Some((_, pool)) => pool.clone(),
+        None => {
+            let allocator: MemfdAllocator = glib::Object::new();
+            *allocator.imp().sealable.lock().expect("not poisoned") = kind.sealable;
+            let pool = gst::BufferPool::new();
+            let mut config = pool.config();
+            let size = u32::try_from(kind.size).expect("a small buffer");
+            config.set_params(None, size, 0, kind.count);
+            let params = gst::AllocationParams::new(gst::MemoryFlags::empty(), 0, kind.prefix, 0);
+            config.set_allocator(Some(&allocator), Some(&params));
+            pool.set_config(config).expect("a config");
+            pool.set_active(true).expect("it starts");
+            pools.push((kind, pool.clone()));
+            pool
+        }
+    };
+    drop(pools);
+    pool.acquire_buffer(None).expect("a buffer")
+}

@@ -1,0 +1,441 @@
+//! Memory that a sink did not make, passed on as it is: through a chain of four processes, and from
+//! elements that are not xmem's.
+
+use std::collections::HashSet;
+
+use xmem_tests::pipeline::{Pipeline, page_faults, threads};
+use xmem_tests::wire::{self, Connection};
+use xmem_tests::{Line, Place, process, until};
+
+const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
+const FRAME: &str = "push from=src caps=video/x-raw,format=RGB,width=64,height=48,framerate=30/1";
+const CAMERA: &str = "videotestsrc is-live=true pattern=ball \
+                      ! video/x-raw,format=RGB,width=64,height=48,framerate=100/1";
+
+/// The process in the middle, from channel `from` to the next.
+fn middle(from: u32, settings: &str) -> String {
+    let to = from + 1;
+    format!(
+        "xmemsrc name=src channel=cam{from} max-leases=8 on-disconnect=reconnect \
+         connection-timeout=18446744073709551615 ! identity \
+         ! xmemsink name=sink channel=cam{to} {settings}"
+    )
+}
+
+const LAST: &str = "xmemsrc name=src channel=cam2 on-disconnect=reconnect \
+                    connection-timeout=18446744073709551615 ! fakesink name=out";
+
+/// A producer that sends what the test pushes, two processes that hand it on, and the last.
+struct Chain {
+    producer: Pipeline,
+    middle: [Pipeline; 2],
+    last: Pipeline,
+}
+
+impl Chain {
+    /// Each has received the first frame.
+    fn of_pushes(place: &Place) -> Chain {
+        let producer =
+            format!("appsrc name=src format=time ! xmemsink name=sink channel=cam0 {LOSSLESS}");
+        Chain::new(place, &producer, LOSSLESS)
+    }
+
+    fn new(place: &Place, producer: &str, settings: &str) -> Chain {
+        let last = Pipeline::play(place, &["report out.sink"], LAST);
+        let middle = [0, 1].map(|from| Pipeline::play(place, &[], &middle(from, settings)));
+        let mut producer = Pipeline::start(place, &["report sink.sink"], producer);
+        producer.change("ready");
+        producer.until_clients("sink", 1);
+        let mut chain = Chain {
+            producer,
+            middle,
+            last,
+        };
+        for one in &mut chain.middle {
+            one.until_clients("sink", 1);
+        }
+        chain.producer.change("playing");
+        chain
+    }
+
+    /// What has come through is what was sent.
+    fn compare(&mut self) {
+        let received = self.last.digests("out.sink").len();
+        self.producer.until_buffers("sink.sink", received);
+        assert_same(&self.producer, &self.last);
+    }
+
+    /// Pushes a frame, and waits until it has come through.
+    fn pass(&mut self, frame: &str) {
+        let mark = self.last.mark();
+        assert_eq!(self.producer.order(frame).text("flow"), "Ok");
+        self.last.until_buffers_since(mark, "out.sink", 1);
+    }
+}
+
+fn assert_same(producer: &Pipeline, client: &Pipeline) {
+    let (sent, received) = (producer.digests("sink.sink"), client.digests("out.sink"));
+    let same = sent == received;
+    assert!(same, "{} sent, {} received", sent.len(), received.len());
+}
+
+fn all_passed_on(stats: &Line, frames: u64) {
+    assert_eq!(stats.number("passed-on"), frames, "{stats}");
+    assert_eq!(stats.number("published"), frames, "{stats}");
+    assert_eq!(stats.number("copied"), 0, "{stats}");
+    assert_eq!(stats.number("copied-bytes"), 0, "{stats}");
+}
+
+#[test]
+fn frames_go_through_four_processes_without_a_copy_or_a_page_fault() {
+    const WARM_UP: u64 = 100;
+    const FRAMES: u64 = 600;
+    let place = Place::new();
+    let mut chain = Chain::of_pushes(&place);
+    let faults = |chain: &Chain| {
+        let [first, second] = &chain.middle;
+        [first, second, &chain.last].map(|one| page_faults(one.pid()))
+    };
+    for number in 0..WARM_UP {
+        chain.pass(&format!("{FRAME} seed={number}"));
+    }
+    let before = faults(&chain);
+    for number in WARM_UP..WARM_UP + FRAMES {
+        chain.pass(&format!("{FRAME} seed={number}"));
+    }
+    let after = faults(&chain);
+    chain.compare();
+    for one in &mut chain.middle {
+        all_passed_on(&one.stats("sink"), WARM_UP + FRAMES);
+        // What it has is mapped to read, and none of it is its own.
+        assert_eq!(one.stats("sink").number("memory"), 0);
+    }
+    for (before, after) in before.into_iter().zip(after) {
+        let faults = after - before;
+        // 0.00 a frame: this leaves room for what happens once.
+        assert!(faults * 100 < FRAMES, "{faults} page faults in {FRAMES}");
+    }
+    assert_eq!(chain.producer.stats("sink").number("client-0-missed"), 0);
+}
+
+#[test]
+fn sub_buffers_are_passed_on_with_their_place() {
+    let place = Place::new();
+    let mut chain = Chain::of_pushes(&place);
+    let push = "push from=src caps=application/x-test size=5000 memfds=20 prefix=777";
+    for number in 0..20 {
+        chain.pass(&format!("{push} seed={number}"));
+    }
+    chain.compare();
+    all_passed_on(&chain.producer.stats("sink"), 20);
+    for one in &mut chain.middle {
+        all_passed_on(&one.stats("sink"), 20);
+    }
+}
+
+#[test]
+fn any_of_four_processes_can_be_killed_and_started_again() {
+    let place = Place::new();
+    let producer = format!("{CAMERA} ! xmemsink name=sink channel=cam0");
+    for victim in 0..4 {
+        let mut chain = Chain::new(&place, &producer, "");
+        chain.last.until_buffers("out.sink", 20);
+        let mark = chain.last.mark();
+        match victim {
+            0 => {
+                chain.producer.kill();
+                chain.producer = Pipeline::play(&place, &[], &producer);
+            }
+            3 => {
+                chain.last.kill();
+                chain.last = Pipeline::play(&place, &["report out.sink"], LAST);
+            }
+            middle_one => {
+                let from = middle_one - 1;
+                let one = &mut chain.middle[from];
+                one.kill();
+                *one = Pipeline::play(&place, &[], &middle(from as u32, ""));
+            }
+        }
+        let mark = if victim == 3 { 0 } else { mark };
+        chain.last.until_buffers_since(mark, "out.sink", 50);
+        // Nobody who was left alone has failed.
+        let [first, second] = &chain.middle;
+        for one in [&chain.producer, first, second, &chain.last] {
+            assert_eq!(one.messages(), [""; 0], "victim {victim}");
+        }
+    }
+}
+
+#[test]
+fn any_of_four_processes_can_be_stopped_without_those_before_it_noticing() {
+    let place = Place::new();
+    let producer = format!("{CAMERA} ! xmemsink name=sink channel=cam0");
+    let mut chain = Chain::new(&place, &producer, "");
+    let mut others = [0, 1, 2].map(|channel| {
+        let other = format!("xmemsrc name=src channel=cam{channel} ! fakesink name=out");
+        Pipeline::play(&place, &["report out.sink"], &other)
+    });
+    chain.last.until_buffers("out.sink", 20);
+    for victim in 1..4 {
+        for other in &mut others {
+            other.until_buffers("out.sink", 20);
+        }
+        let stopped = match victim {
+            3 => &chain.last,
+            middle_one => &chain.middle[middle_one - 1],
+        };
+        stopped.stop();
+        // Who does not stand behind it goes on, for much longer than there are leases.
+        for other in &mut others[..victim] {
+            let mark = other.mark();
+            other.until_buffers_since(mark, "out.sink", 200);
+        }
+        let stopped = match victim {
+            3 => &chain.last,
+            middle_one => &chain.middle[middle_one - 1],
+        };
+        stopped.resume();
+        let mark = chain.last.mark();
+        chain.last.until_buffers_since(mark, "out.sink", 50);
+    }
+    for one in [&mut chain.producer].into_iter().chain(&mut chain.middle) {
+        assert_eq!(one.messages(), [""; 0]);
+        let stats = one.stats("sink");
+        assert_eq!(stats.number("dropped"), 0, "{stats}");
+    }
+}
+
+#[test]
+fn a_stopped_client_is_nobodys_reason_to_starve() {
+    let place = Place::new();
+    let producer = format!("{CAMERA} ! xmemsink name=sink channel=cam0");
+    let mut producer = Pipeline::play(&place, &[], &producer);
+    let mut relay = Pipeline::play(&place, &[], &middle(0, ""));
+    let client = "xmemsrc channel=cam1 max-leases=16 ! fakesink name=out";
+    let mut hoarder = Pipeline::play(&place, &["count out.sink"], client);
+    hoarder.order("hold at=out.sink count=14");
+    until("it holds frames", || {
+        hoarder.order("watched at=out.sink").number("count") > 50
+    });
+    hoarder.stop();
+    // It holds more than the relay has leases: the relay copies what more there is.
+    let copied = relay.stats("sink").number("copied");
+    relay.until_stats("sink", "the relay copies", |stats| {
+        stats.number("copied") > copied + 100
+    });
+    let client = "xmemsrc name=src channel=cam1 ! fakesink name=out";
+    let mut other = Pipeline::play(&place, &["report out.sink"], client);
+    other.until_buffers("out.sink", 100);
+    // When it is gone, the frames go on as they are.
+    hoarder.kill();
+    relay.until_clients("sink", 1);
+    let passed_on = relay.stats("sink").number("passed-on");
+    relay.until_stats("sink", "the relay passes on again", |stats| {
+        stats.number("passed-on") > passed_on + 100
+    });
+    let published = producer.stats("sink").number("published");
+    producer.until_stats("sink", "the producer goes on", |stats| {
+        stats.number("published") > published
+    });
+}
+
+/// A frame in somebody else's memory is there as long as a client holds it, also when the one that
+/// has passed it on has stopped.
+#[test]
+fn what_a_client_holds_stays_when_the_process_in_the_middle_stops() {
+    let place = Place::new();
+    let producer = format!("{CAMERA} ! xmemsink name=sink channel=cam0 sync=false");
+    let mut producer = Pipeline::play(&place, &[], &producer);
+    let mut relay = Pipeline::play(&place, &[], &middle(0, ""));
+    let client = "xmemsrc channel=cam1 on-disconnect=eos ! fakesink name=out";
+    let mut client = Pipeline::play(&place, &["count out.sink"], client);
+    client.order("hold at=out.sink count=2");
+    until("frames come through", || {
+        client.order("watched at=out.sink").number("count") > 20
+    });
+    relay.change("null");
+    client.until_eos();
+    let held = client.order("digest at=out.sink").text("held").to_owned();
+    let published = producer.stats("sink").number("published");
+    producer.until_stats("sink", "the slots were all used again", |stats| {
+        stats.number("published") > published + 5 * stats.number("slots")
+    });
+    assert_eq!(client.order("digest at=out.sink").text("held"), held);
+    // It still has its leases at the producer, as long as the client has its frames.
+    assert_eq!(producer.stats("sink").number("clients"), 1);
+    client.kill();
+    producer.until_clients("sink", 0);
+}
+
+/// A producer that pushes, and its client.
+fn pushing(place: &Place, settings: &str) -> (Pipeline, Pipeline) {
+    let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
+    let client = Pipeline::play(place, &["report out.sink"], client);
+    let producer = format!(
+        "appsrc name=src format=time ! xmemsink name=sink channel=cam0 {LOSSLESS} {settings}"
+    );
+    let mut producer = Pipeline::start(place, &["report sink.sink"], &producer);
+    producer.change("ready");
+    producer.until_clients("sink", 1);
+    producer.change("playing");
+    (producer, client)
+}
+
+fn pass(producer: &mut Pipeline, client: &mut Pipeline, frame: &str) {
+    let (mark, sent) = (client.mark(), producer.mark());
+    assert_eq!(producer.order(frame).text("flow"), "Ok");
+    client.until_buffers_since(mark, "out.sink", 1);
+    producer.until_buffers_since(sent, "sink.sink", 1);
+}
+
+#[test]
+fn a_pool_of_memfds_is_passed_on_and_each_is_sent_once() {
+    let place = Place::new();
+    let (mut producer, mut client) = pushing(&place, "overflow=drop-oldest");
+    let connection = Connection::open(&place.socket("cam0"));
+    connection.greet(wire::VERSION, 1);
+    producer.until_clients("sink", 2);
+    let push = "push from=src caps=application/x-test size=100000 memfds=40";
+    for number in 0..100 {
+        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+    }
+    assert_same(&producer, &client);
+    all_passed_on(&producer.stats("sink"), 100);
+    // The client has mapped them to read, and they can't shrink any more.
+    let maps = process::maps(client.pid(), "test-memfd");
+    assert!(
+        !maps.is_empty() && maps.iter().all(|map| map.access == "r--s"),
+        "{maps:?}"
+    );
+    producer.order("end from=src");
+    producer.until_eos();
+    producer.change("null");
+    let mut sent = HashSet::new();
+    while let Some(message) = connection.receive() {
+        if message.kind == wire::SEGMENT {
+            let id = u32::from_le_bytes(message.body[..4].try_into().unwrap());
+            assert!(sent.insert(id), "segment {id} twice");
+            assert_eq!(message.fds.len(), 1);
+        }
+    }
+    assert_eq!(sent.len(), maps.len());
+    assert!(sent.len() < 40, "{} memfds", sent.len());
+}
+
+/// A producer that dies no longer holds what it has passed on: another frame may be there by now.
+#[test]
+fn what_a_dead_producer_had_passed_on_is_not_received_any_more() {
+    let place = Place::new();
+    let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
+    let client = "xmemsrc name=src channel=cam0 max-leases=2 on-disconnect=eos \
+                  ! fakesink name=out enable-last-sample=false";
+    for memory in ["memfds=40", ""] {
+        let mut producer = Pipeline::play(&place, &[], producer);
+        let mut client = Pipeline::play(&place, &["report out.sink"], client);
+        client.order("hold at=out.sink count=2");
+        producer.until_clients("sink", 1);
+        let push = format!("push from=src caps=application/x-test size=5000 {memory} count=10");
+        assert_eq!(producer.order(&push).text("flow"), "Ok");
+        let stats = producer.until_stats("sink", "all are published", |stats| {
+            stats.number("published") == 10 && stats.number("client-0-held") == 2
+        });
+        let passed_on = if memory.is_empty() { 0 } else { 10 };
+        assert_eq!(stats.number("passed-on"), passed_on, "{stats}");
+        client.until_buffers("out.sink", 2);
+        producer.kill();
+        until("the client knows", || {
+            !threads(client.pid()).contains(&"xmem-control".to_owned())
+        });
+        client.order("hold at=out.sink count=0");
+        client.until_eos();
+        let received = client.buffers("out.sink").len();
+        match memory {
+            // Of the producer's own memory there is what its slots still held.
+            "" => assert!(received > 2, "{received} received"),
+            _ => assert_eq!(received, 2),
+        }
+    }
+}
+
+#[test]
+fn memfds_that_can_not_be_sealed_are_copied() {
+    let place = Place::new();
+    let (mut producer, mut client) = pushing(&place, "");
+    let push = "push from=src caps=application/x-test size=5000 memfds=4 unsealable=1";
+    for number in 0..20 {
+        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+    }
+    assert_same(&producer, &client);
+    let stats = producer.stats("sink");
+    assert_eq!(stats.number("copied"), 20, "{stats}");
+    assert_eq!(stats.number("passed-on"), 0, "{stats}");
+    assert!(process::maps(client.pid(), "test-memfd").is_empty());
+}
+
+#[test]
+fn memory_of_others_is_copied_where_that_is_wanted() {
+    let place = Place::new();
+    let (mut producer, mut client) = pushing(&place, "foreign-memory=false");
+    let push = "push from=src caps=application/x-test size=5000 memfds=4";
+    for number in 0..20 {
+        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+    }
+    assert_same(&producer, &client);
+    let stats = producer.stats("sink");
+    assert_eq!(stats.number("copied"), 20, "{stats}");
+}
+
+#[test]
+fn a_pool_keeps_half_of_its_buffers_for_itself() {
+    let place = Place::new();
+    let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], producer);
+    let mut client = Pipeline::play(
+        &place,
+        &["report out.sink"],
+        "xmemsrc name=src channel=cam0 ! fakesink name=out",
+    );
+    producer.until_clients("sink", 1);
+    client.order("hold at=out.sink count=3");
+    let push = "push from=src caps=application/x-test size=5000 memfds=6";
+    for number in 0..10 {
+        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+    }
+    client.stop();
+    let before = producer.stats("sink");
+    assert_eq!(before.number("client-0-held"), 3, "{before}");
+    // More than the pool has: who had them all would wait for ever.
+    assert_eq!(
+        producer.order(&format!("{push} count=30")).text("flow"),
+        "Ok"
+    );
+    let after = producer.until_stats("sink", "all are published", |stats| {
+        stats.number("published") == 40
+    });
+    let grown = |figure| after.number(figure) - before.number(figure);
+    assert_eq!(grown("copied") + grown("passed-on"), 30, "{after}");
+    assert!(grown("copied") >= 15, "{after}");
+    client.resume();
+    client.order("hold at=out.sink count=0");
+    let passed_on = after.number("passed-on");
+    until("they are passed on again", || {
+        producer.order(push);
+        producer.stats("sink").number("passed-on") > passed_on
+    });
+}
+
+#[test]
+fn dmabuf_caps_with_other_memory_are_an_error_that_says_so() {
+    let place = Place::new();
+    let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
+    let mut producer = Pipeline::play(&place, &[], producer);
+    let caps = "video/x-raw(memory:DMABuf),format=NV12,width=64,height=48,framerate=30/1";
+    for memory in ["", "memfds=2"] {
+        producer.order(&format!("push from=src caps={caps} {memory}"));
+        let error = producer.until_message("error");
+        assert!(error.text("text").contains("dmabuf"), "{error}");
+        producer.change("null");
+        producer.change("playing");
+    }
+}

@@ -1,0 +1,148 @@
+//! Frames in memory that is not the pool's. They take a number and no memory; what keeps their
+//! bytes as they are (a *hold*) goes when nobody can read the frame any more.
+
+use std::sync::Arc;
+
+use super::{Place, Pool, Slot, Status};
+use crate::foreign::Hold;
+use crate::lease::{FrameId, SlotIndex};
+use crate::segment::PayloadSegment;
+
+/// Most pieces of somebody else's memory that clients know at once.
+const MAX_MEMORIES: usize = 256;
+
+impl Slot {
+    /// Whether its frame is in somebody else's memory.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.hold.is_some()
+    }
+}
+
+impl Pool {
+    /// What clients know a memory as, and whether they have yet to be told. `None` where they know
+    /// as many as they may, and there are frames in all of them.
+    pub(crate) fn register(
+        &mut self,
+        memory: &Arc<PayloadSegment>,
+    ) -> Option<(Arc<PayloadSegment>, bool)> {
+        let known = self.segments.iter().find(|segment| segment.is_of(memory));
+        if let Some(known) = known {
+            return Some((known.clone(), false));
+        }
+        let foreign = self.segments.iter().filter(|one| one.is_passed_on());
+        if foreign.count() >= MAX_MEMORIES {
+            let unused = |segment: &Arc<PayloadSegment>| {
+                segment.is_passed_on() && Arc::strong_count(segment) == 1
+            };
+            let at = self.segments.iter().position(unused)?;
+            self.gone.push(self.segments.remove(at));
+        }
+        let id = self.next_segment_id();
+        let segment = Arc::new(PayloadSegment::passing(id, memory.clone()));
+        self.add_to_segments(segment.clone());
+        Some((segment, true))
+    }
+
+    /// Takes a number for a frame in somebody else's memory. Gives the hold back where there is
+    /// none: a quarter of all numbers is left for slots.
+    pub(crate) fn take_number(&mut self, place: Place, hold: Hold) -> Result<SlotIndex, Hold> {
+        let reserve = self.metadata.layout().slots as usize / 4;
+        if self.vacant.len() <= reserve {
+            return Err(hold);
+        }
+        let Some(index) = self.vacant.pop() else {
+            return Err(hold);
+        };
+        self.make_entry(index);
+        let slot = self.slot_mut(index);
+        slot.place = Some(place);
+        slot.outdated = true;
+        slot.hold = Some(hold);
+        slot.status = Status::Writing;
+        slot.held = true;
+        Ok(index)
+    }
+
+    /// Takes back the frames that everybody has passed and nobody holds.
+    pub(crate) fn collect(&mut self) {
+        self.take_back_passed();
+    }
+
+    /// Gives up the oldest frame in somebody else's memory that nobody holds, though clients have
+    /// yet to come to it. None that the writer has to wait for, and none that would still be there
+    /// were it in a slot: who lags no more than that misses nothing.
+    pub(crate) fn give_up_oldest(&mut self) -> bool {
+        let recent = self.head.saturating_sub(u64::from(self.needed(0, 0)));
+        for at in 0..self.ready.len() {
+            let index = self.ready[at];
+            if self.slot(index).position >= recent || self.is_awaited(index) {
+                return false;
+            }
+            if !self.slot(index).is_foreign() || !self.is_let_go(index) {
+                continue;
+            }
+            self.ready.remove(at);
+            self.recycle(index);
+            return true;
+        }
+        false
+    }
+
+    /// Whether a client has yet to come to a frame in somebody else's memory that the writer would
+    /// wait for.
+    pub(crate) fn awaits_foreign(&mut self) -> bool {
+        let mut ready = self.ready.iter().rev();
+        let newest = ready.find(|&&index| self.slot(index).is_foreign());
+        let Some(position) = newest.map(|&index| self.slot(index).position) else {
+            return false;
+        };
+        self.clients.await_frame(position, self.head)
+    }
+
+    /// Takes back all frames in somebody else's memory: the channel is closed. Those that clients
+    /// hold are left to [`take_held`](Pool::take_held).
+    pub(crate) fn retire_foreign(&mut self) {
+        self.clients.scan();
+        let mut at = 0;
+        while at < self.ready.len() {
+            let index = self.ready[at];
+            if self.slot(index).is_foreign() {
+                self.ready.remove(at);
+                self.recycle(index);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// The frames that clients hold, and what keeps their bytes.
+    pub(crate) fn take_held(&mut self) -> Vec<(FrameId, Hold)> {
+        self.clients.scan();
+        self.unpark();
+        let parked = std::mem::take(&mut self.parked);
+        let mut held = Vec::new();
+        for index in parked {
+            let slot = self.slot_mut(index);
+            match (slot.frame, slot.hold.take()) {
+                (Some(frame), Some(hold)) => held.push((frame, hold)),
+                _ => self.parked.push(index),
+            }
+        }
+        held
+    }
+
+    /// Forgets memory that nobody has any more but who passes it on. Says whether there was some.
+    pub(crate) fn forget_unused(&mut self) -> bool {
+        let before = self.gone.len();
+        let mut at = 0;
+        while at < self.segments.len() {
+            let segment = &self.segments[at];
+            if segment.is_abandoned() && Arc::strong_count(segment) == 1 {
+                self.gone.push(self.segments.remove(at));
+            } else {
+                at += 1;
+            }
+        }
+        self.gone.len() > before
+    }
+}

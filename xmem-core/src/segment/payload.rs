@@ -1,0 +1,239 @@
+//! Blocks of memory in which frames are: the producer's own, and those that it passes on.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use rustix::io::Errno;
+
+use super::PAGE;
+use crate::dtype::AccessMode;
+use crate::error::{Error, Result};
+use crate::sys::foreign::{self, Nature};
+use crate::sys::mapping::Mapping;
+use crate::sys::memfd;
+
+/// What a segment is made of. The one place where the kinds of memory meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum SegmentKind {
+    /// The producer's own: shared memory of the machine, sealed.
+    Memfd = 0,
+    /// The same, but made by another producer.
+    PassedOn = 1,
+    /// Somebody else's memfd, which others may write, and which keeps its size.
+    ForeignMemfd = 2,
+    /// A dmabuf, in the memory of a device perhaps.
+    DmaBuf = 3,
+}
+
+impl SegmentKind {
+    pub(crate) fn from_u32(number: u32) -> Option<SegmentKind> {
+        use SegmentKind as Kind;
+        let kinds = [
+            Kind::Memfd,
+            Kind::PassedOn,
+            Kind::ForeignMemfd,
+            Kind::DmaBuf,
+        ];
+        kinds.into_iter().find(|kind| *kind as u32 == number)
+    }
+
+    /// Whether somebody else decides what becomes of the bytes when the producer is gone.
+    pub(crate) fn is_foreign(self) -> bool {
+        self != SegmentKind::Memfd
+    }
+}
+
+/// The number of a payload segment; never used twice in a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SegmentId(pub(crate) u32);
+
+/// A block of memory in which frames live.
+#[derive(Debug)]
+pub(crate) struct PayloadSegment {
+    pub(crate) id: SegmentId,
+    pub(crate) kind: SegmentKind,
+    /// Bytes of it.
+    pub(crate) size: usize,
+    /// There from the start, but for a dmabuf, and for memory that is only passed on.
+    mapping: OnceLock<Mapping>,
+    /// It can only read, where that can be had. The producer passes it to clients; a client hands
+    /// it to who shows or passes on a frame, and may have none.
+    fd: Option<OwnedFd>,
+    /// What is passed on under this number.
+    source: Option<Arc<PayloadSegment>>,
+    /// How many numbers it is passed on under.
+    passings: AtomicUsize,
+}
+
+impl PayloadSegment {
+    fn new(
+        id: SegmentId,
+        kind: SegmentKind,
+        size: usize,
+        mapping: Option<Mapping>,
+        fd: Option<OwnedFd>,
+    ) -> PayloadSegment {
+        PayloadSegment {
+            id,
+            kind,
+            size,
+            mapping: mapping.map_or_else(OnceLock::new, OnceLock::from),
+            fd,
+            source: None,
+            passings: AtomicUsize::new(0),
+        }
+    }
+
+    /// Makes a segment of `count` slots of at least `slot_size` bytes each, and returns how far
+    /// they are apart: each starts at a page, which suits every video alignment.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where there is not enough memory.
+    pub(crate) fn create(
+        id: SegmentId,
+        slot_size: usize,
+        count: usize,
+    ) -> Result<(Arc<PayloadSegment>, usize)> {
+        let doing = || format!("making {count} slots of {slot_size} bytes");
+        let too_large = || Error::memory("")(Errno::NOMEM).doing(doing);
+        let stride = slot_size
+            .max(1)
+            .checked_next_multiple_of(PAGE)
+            .ok_or_else(too_large)?;
+        let len = stride
+            .checked_mul(count)
+            .filter(|&len| len <= isize::MAX as usize)
+            .ok_or_else(too_large)?;
+        let (fd, mapping) = memfd::create("xmem-payload", len, memfd::producer_seals())
+            .map_err(|error| error.doing(doing))?;
+        let fd = memfd::reopen_read_only(fd).map_err(|error| error.doing(doing))?;
+        let kind = SegmentKind::Memfd;
+        let segment = PayloadSegment::new(id, kind, len, Some(mapping), Some(fd));
+        Ok((Arc::new(segment), stride))
+    }
+
+    /// Looks at memory that somebody else has made, and makes it fit to be passed on. It has no
+    /// number yet.
+    pub(crate) fn adopt(fd: BorrowedFd<'_>) -> Result<Arc<PayloadSegment>> {
+        let (nature, size, fd) = foreign::adopt(fd)?;
+        let kind = match nature {
+            Nature::Sealed => SegmentKind::PassedOn,
+            Nature::Memfd => SegmentKind::ForeignMemfd,
+            Nature::DmaBuf => SegmentKind::DmaBuf,
+        };
+        let segment = PayloadSegment::new(SegmentId(0), kind, size, None, Some(fd));
+        Ok(Arc::new(segment))
+    }
+
+    /// Memory that is passed on, under a number of this channel.
+    pub(crate) fn passing(id: SegmentId, source: Arc<PayloadSegment>) -> PayloadSegment {
+        source.passings.fetch_add(1, Ordering::Relaxed);
+        let kind = match source.kind {
+            // To a client, what is another producer's is not ours to keep.
+            SegmentKind::Memfd => SegmentKind::PassedOn,
+            other => other,
+        };
+        let mut segment = PayloadSegment::new(id, kind, source.size, None, None);
+        segment.source = Some(source);
+        segment
+    }
+
+    /// Takes in a segment that a producer has told of: memfds are mapped, read-only. The
+    /// descriptor is kept where `keep` says so, and that of a dmabuf in any case.
+    pub(crate) fn open(
+        id: SegmentId,
+        kind: SegmentKind,
+        fd: OwnedFd,
+        size: u64,
+        keep: bool,
+    ) -> Result<Arc<PayloadSegment>> {
+        let len = usize::try_from(size)
+            .ok()
+            .filter(|&len| len > 0 && len <= isize::MAX as usize)
+            .ok_or_else(|| Error::Protocol(format!("a segment of {size} bytes")))?;
+        let seals = match kind {
+            SegmentKind::Memfd | SegmentKind::PassedOn => memfd::producer_seals(),
+            SegmentKind::ForeignMemfd => foreign::size_seals(),
+            SegmentKind::DmaBuf => {
+                check_dma_buf(&fd, len)?;
+                return Ok(Arc::new(PayloadSegment::new(id, kind, len, None, Some(fd))));
+            }
+        };
+        let mapping = memfd::open(&fd, len, seals, AccessMode::ReadOnly)?;
+        let fd = keep.then_some(fd);
+        Ok(Arc::new(PayloadSegment::new(
+            id,
+            kind,
+            len,
+            Some(mapping),
+            fd,
+        )))
+    }
+
+    /// The mapping, where there is one.
+    pub(crate) fn mapped(&self) -> Option<&Mapping> {
+        self.mapping.get()
+    }
+
+    /// The mapping of memory that is mapped from the start: the producer's own.
+    pub(crate) fn mapping(&self) -> &Mapping {
+        self.mapped().expect("the producer's own memory is mapped")
+    }
+
+    /// Maps what is not mapped from the start.
+    pub(crate) fn map(&self) -> Result<&Mapping> {
+        if let Some(mapping) = self.mapped() {
+            return Ok(mapping);
+        }
+        let fd = self.fd().ok_or(Error::BufferNotFound(self.id.0))?;
+        let mapping = Mapping::new(fd, self.size, AccessMode::ReadOnly)?;
+        // Another thread may have been faster, whose mapping is as good.
+        Ok(self.mapping.get_or_init(|| mapping))
+    }
+
+    /// The descriptor to hand on.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        let holder = self.source.as_deref().unwrap_or(self);
+        holder.fd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether this is somebody else's memory, passed on.
+    pub(crate) fn is_passed_on(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Whether this is a number of that memory.
+    pub(crate) fn is_of(&self, memory: &Arc<PayloadSegment>) -> bool {
+        let source = self.source.as_ref();
+        source.is_some_and(|source| Arc::ptr_eq(source, memory))
+    }
+
+    /// Whether this is a number of memory that nobody has any more but who passes it on.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        let source = self.source.as_ref();
+        source.is_some_and(|source| {
+            Arc::strong_count(source) <= source.passings.load(Ordering::Relaxed)
+        })
+    }
+}
+
+impl Drop for PayloadSegment {
+    fn drop(&mut self) {
+        if let Some(source) = &self.source {
+            source.passings.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn check_dma_buf(fd: &OwnedFd, len: usize) -> Result<()> {
+    let broken = |what: String| Err(Error::Protocol(what));
+    if !foreign::is_dma_buf(fd) {
+        return broken("the peer passed something that is not a dmabuf as one".into());
+    }
+    match foreign::dma_buf_size(fd)? {
+        size if size == len => Ok(()),
+        size => broken(format!("a dmabuf has {size} bytes, {len} were announced")),
+    }
+}
