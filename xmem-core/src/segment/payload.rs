@@ -45,6 +45,9 @@ impl SegmentKind {
     }
 }
 
+/// How many descriptors are kept that are not needed to receive frames.
+static KEPT: AtomicUsize = AtomicUsize::new(0);
+
 /// The number of a payload segment; never used twice in a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SegmentId(pub(crate) u32);
@@ -61,6 +64,8 @@ pub(crate) struct PayloadSegment {
     /// It can only read, where that can be had. The producer passes it to clients; a client hands
     /// it to who shows or passes on a frame, and may have none.
     fd: Option<OwnedFd>,
+    /// Whether its descriptor is one of those that a client keeps.
+    is_kept: bool,
     /// What is passed on under this number.
     source: Option<Arc<PayloadSegment>>,
     /// How many numbers it is passed on under.
@@ -81,6 +86,7 @@ impl PayloadSegment {
             size,
             mapping: mapping.map_or_else(OnceLock::new, OnceLock::from),
             fd,
+            is_kept: false,
             source: None,
             passings: AtomicUsize::new(0),
         }
@@ -163,13 +169,17 @@ impl PayloadSegment {
         };
         let mapping = memfd::open(&fd, len, seals, AccessMode::ReadOnly)?;
         let fd = keep.then_some(fd);
-        Ok(Arc::new(PayloadSegment::new(
-            id,
-            kind,
-            len,
-            Some(mapping),
-            fd,
-        )))
+        let mut segment = PayloadSegment::new(id, kind, len, Some(mapping), fd);
+        if keep {
+            KEPT.fetch_add(1, Ordering::Relaxed);
+            segment.is_kept = true;
+        }
+        Ok(Arc::new(segment))
+    }
+
+    /// Descriptors that this process keeps of what producers have told its clients of.
+    pub(crate) fn descriptors() -> usize {
+        KEPT.load(Ordering::Relaxed)
     }
 
     /// The mapping, where there is one.
@@ -221,6 +231,9 @@ impl PayloadSegment {
 
 impl Drop for PayloadSegment {
     fn drop(&mut self) {
+        if self.is_kept {
+            KEPT.fetch_sub(1, Ordering::Relaxed);
+        }
         if let Some(source) = &self.source {
             source.passings.fetch_sub(1, Ordering::Relaxed);
         }

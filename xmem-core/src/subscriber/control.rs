@@ -25,7 +25,7 @@ pub(super) type UrgentObserver = Arc<dyn Fn(StreamEvent) + Send + Sync>;
 /// Most descriptors of segments that are kept: a producer decides how many segments there are, and
 /// this process has use for its descriptors elsewhere. Frames in the others are none the worse.
 ///
-/// Nor are they kept by a process that has few left.
+/// Nor does a process keep them that has few left, or keeps many for all its clients together.
 const MAX_DESCRIPTORS: usize = 256;
 /// How long a process may take to exit after its sockets were closed.
 const EXITING: Duration = Duration::from_secs(1);
@@ -242,7 +242,8 @@ fn take_in(
                     "more dmabufs than {MAX_DESCRIPTORS}"
                 )));
             }
-            let keep = kept < MAX_DESCRIPTORS && limits::has_spare_descriptors();
+            let keep = kept < MAX_DESCRIPTORS
+                && limits::has_spare_descriptors(&fd, PayloadSegment::descriptors());
             // Mapped and prefaulted here, off the thread that receives.
             let segment = PayloadSegment::open(id, kind, fd, size, keep)?;
             if link.told().segments.insert(id, segment).is_some() {

@@ -1,6 +1,7 @@
 //! What must be asked for before it is taken: where the kernel answers with a signal, not an error.
 
 use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -13,6 +14,8 @@ const SMALL: usize = 1 << 20;
 
 /// Descriptors that are left for others.
 const SPARE_DESCRIPTORS: u64 = 16;
+/// So many that nobody counts them.
+const MANY_DESCRIPTORS: u64 = 4096;
 
 /// Whether a file may have so many bytes.
 ///
@@ -49,19 +52,22 @@ pub(crate) fn check_memory(len: usize) -> Result<()> {
     }
 }
 
-/// Whether the process has descriptors to spare, so that it can keep one that it could do without.
-pub(crate) fn has_spare_descriptors() -> bool {
+/// Whether the process can keep one more descriptor that it could do without, beside `kept` others:
+/// these are at most a quarter of all, and some are left besides.
+pub(crate) fn has_spare_descriptors(fd: impl AsFd, kept: usize) -> bool {
     let Some(limit) = getrlimit(Limit::Nofile).current else {
         return true;
     };
-    // To look takes one too.
-    let Ok(fds) = fs::read_dir("/proc/self/fd") else {
+    if kept as u64 >= limit / 4 {
         return false;
-    };
-    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u64>().ok();
-    let used = fds.flatten().filter_map(number);
-    let used = used.filter(|&number| number < limit).count() as u64;
-    used + SPARE_DESCRIPTORS <= limit
+    }
+    if limit > MANY_DESCRIPTORS {
+        return true;
+    }
+    // They are given out from the lowest number up: as a rule the last are free where one of them is.
+    let last = limit.saturating_sub(SPARE_DESCRIPTORS) as i32;
+    let found = rustix::io::fcntl_dupfd_cloexec(fd, last);
+    found.is_ok_and(|found| found.as_raw_fd() == last)
 }
 
 /// Bytes that the machine can give without taking them from anybody.
