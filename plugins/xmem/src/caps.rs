@@ -39,9 +39,7 @@ impl Format {
         let video = (media_type == "video/x-raw")
             .then(|| gst_video::VideoInfo::from_caps(caps).ok())
             .flatten();
-        let is_dma_buf = caps
-            .features(0)
-            .is_some_and(|features| features.contains(DMA_BUF));
+        let is_dma_buf = caps.features(0).is_some_and(is_dma_buf);
         Ok(Format {
             media_type,
             video,
@@ -141,6 +139,11 @@ fn memory_sizes(buffer: &gst::BufferRef) -> Vec<usize> {
 
 const DMA_BUF: &str = "memory:DMABuf";
 
+/// Whether the features say that the memory is a dmabuf. ANY has them all, and asks for none.
+fn is_dma_buf(features: &gst::CapsFeaturesRef) -> bool {
+    !features.is_any() && features.contains(DMA_BUF)
+}
+
 /// The feature that says the memory is one that can't be shared, if there is one.
 fn foreign_memory(features: &gst::CapsFeaturesRef) -> Option<String> {
     features
@@ -153,13 +156,21 @@ fn foreign_memory(features: &gst::CapsFeaturesRef) -> Option<String> {
         .map(|feature| feature.to_string())
 }
 
-/// The caps without the structures whose memory can't be shared; dmabufs can where `dma_buf` says so.
+/// The caps without the structures whose memory can't be shared. Dmabufs can, where `dma_buf` says
+/// so, but not everything behind a client takes them: they are left to who offers nothing else.
 pub(crate) fn without_foreign_memory(caps: &gst::Caps, dma_buf: bool) -> gst::Caps {
-    caps.iter_with_features()
-        .filter(|(_, features)| foreign_memory(features).is_none())
-        .filter(|(_, features)| dma_buf || !features.contains(DMA_BUF))
-        .map(|(structure, features)| (structure.to_owned(), features.to_owned()))
-        .collect()
+    let with = |dma_buf: bool| -> gst::Caps {
+        caps.iter_with_features()
+            .filter(|(_, features)| foreign_memory(features).is_none())
+            .filter(|(_, features)| is_dma_buf(features) == dma_buf)
+            .map(|(structure, features)| (structure.to_owned(), features.to_owned()))
+            .collect()
+    };
+    let system = with(false);
+    match system.is_empty() && dma_buf {
+        true => with(true),
+        false => system,
+    }
 }
 
 /// Components of a pixel, for formats whose pixels lie one after another, whole.
@@ -267,10 +278,20 @@ mod tests {
             .parse()
             .unwrap();
         assert!(Format::from_caps(&caps).unwrap_err().contains("GLMemory"));
-        let left = without_foreign_memory(&caps, false);
-        assert_eq!(left.to_string(), "video/x-raw, format=(string)RGB");
+        for dma_buf in [false, true] {
+            let left = without_foreign_memory(&caps, dma_buf);
+            assert_eq!(left.to_string(), "video/x-raw, format=(string)RGB");
+        }
+        let any: gst::Caps = "video/x-raw(ANY),format=RGB".parse().unwrap();
+        assert_eq!(without_foreign_memory(&any, true), any);
+        // Who can make nothing else may make dmabufs.
+        let caps: gst::Caps = "video/x-raw(memory:GLMemory),format=RGBA; \
+                               video/x-raw(memory:DMABuf),format=NV12"
+            .parse()
+            .unwrap();
+        assert!(without_foreign_memory(&caps, false).is_empty());
         let left = without_foreign_memory(&caps, true);
-        assert_eq!(left.size(), 2);
+        assert_eq!(left.size(), 1);
         assert!(Format::from_caps(&left).unwrap().is_dma_buf);
     }
 }
