@@ -175,11 +175,18 @@ fn pipelines_that_change_their_states_in_all_ways_leak_nothing() {
         walk(producer);
         producer.change("playing");
     }
+    fn story(producer: &mut Pipeline, client: &mut Pipeline, rounds: usize) {
+        // With the first frame comes what is kept once, some hundred blocks.
+        client.until_stats("src", "a frame is there", |stats| {
+            stats.number("received") > 0
+        });
+        (0..rounds).for_each(|_| round(producer, client));
+    }
     let little = verdicts_on_pipelines(PRODUCER, CLIENT, |producer, client| {
-        (0..3).for_each(|_| round(producer, client));
+        story(producer, client, 5);
     });
     let much = verdicts_on_pipelines(PRODUCER, CLIENT, |producer, client| {
-        (0..60).for_each(|_| round(producer, client));
+        story(producer, client, 60);
     });
     are_clean(little, much);
 }
