@@ -111,7 +111,8 @@ fn h264_whose_caps_hold_what_a_decoder_needs() {
     let _producer = Local::play(&format!(
         "{H264} ! video/x-h264,stream-format=avc,alignment=au ! {sink}"
     ));
-    let source = local::source(&place, "");
+    // A decoder of some versions keeps all that it was given until the end.
+    let source = local::source(&place, "max-leases=32");
     let client = Local::play(&format!(
         "{source} ! h264parse ! decodebin ! videoconvert ! video/x-raw,format=RGB \
          ! appsink name=out sync=false async=false enable-last-sample=false"

@@ -381,7 +381,9 @@ unsafe fn read_mtd(meta: *mut Meta, body: &mut Reader<'_>, kind: u32) -> Result<
                 );
                 if added != 0 {
                     // New, with room for its dimensions, and cleared.
-                    tensor.fill(ffi::gst_analytics_tensor_mtd_get_tensor(mtd.as_ptr().cast()));
+                    tensor.fill(ffi::gst_analytics_tensor_mtd_get_tensor(
+                        mtd.as_ptr().cast(),
+                    ));
                 }
                 added
             }
