@@ -500,6 +500,39 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "v1_28")]
+    #[test]
+    fn tensors_among_other_things_cross() {
+        gst::init().unwrap();
+        let mut sent = gst::Buffer::new();
+        let meta = AnalyticsRelationMeta::add(sent.make_mut());
+        let data = gst::Buffer::from_slice([1, 2, 3, 4, 5, 6]);
+        let mut dims = [3, 1];
+        // SAFETY: the meta is the buffer's, the data is given away, and there are two dimensions.
+        let added = unsafe {
+            ffi::gst_analytics_relation_meta_add_tensor_mtd_simple(
+                meta.as_mut_ptr(),
+                gst::glib::translate::IntoGlib::into_glib(gst::glib::Quark::from_str("x")),
+                ffi::GST_TENSOR_DATA_TYPE_INT16,
+                data.into_glib_ptr(),
+                ffi::GST_TENSOR_DIM_ORDER_ROW_MAJOR,
+                dims.len(),
+                dims.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        };
+        assert_ne!(added, 0);
+        let mut extra = Vec::new();
+        serialize(&sent, &mut extra);
+        let mut received = gst::Buffer::new();
+        without_criticals(|| assert!(attach(received.make_mut(), &extra, None)));
+        assert_eq!(length(&received), 1);
+        let mut again = Vec::new();
+        serialize(&received, &mut again);
+        assert_eq!(again, extra);
+        assert!(extra.windows(6).any(|bytes| bytes == [1, 2, 3, 4, 5, 6]));
+    }
+
     #[test]
     fn relations_lead_to_what_they_led_to_where_something_is_not_known_here() {
         gst::init().unwrap();

@@ -63,3 +63,25 @@ pub(super) fn read_protection(
     ProtectionMeta::add(buffer, info);
     Ok(())
 }
+
+#[cfg(all(test, feature = "v1_28"))]
+mod tests {
+    use super::super::{attach, serialize};
+    use super::*;
+
+    #[test]
+    fn what_is_said_about_a_reference_timestamp_crosses() {
+        gst::init().unwrap();
+        let mut sent = gst::Buffer::new();
+        let caps = gst::Caps::new_empty_simple("timestamp/x-ntp");
+        let time = gst::ClockTime::SECOND;
+        let mut meta = ReferenceTimestampMeta::add(sent.make_mut(), &caps, time, None);
+        meta.set_info(gst::Structure::builder("a").field("b", 7).build());
+        let mut extra = Vec::new();
+        serialize(&sent, &mut extra);
+        let mut received = gst::Buffer::new();
+        assert!(attach(received.make_mut(), &extra, None));
+        let meta = received.meta::<ReferenceTimestampMeta>().unwrap();
+        assert_eq!(meta.info().unwrap().get::<i32>("b"), Ok(7));
+    }
+}

@@ -127,6 +127,25 @@ fn more_of_a_kind_than_there_may_be_stay_behind() {
 }
 
 #[test]
+fn upstream_is_offered_what_does_not_change_the_picture() {
+    gst::init().unwrap();
+    let mut query = gst::query::Allocation::new(None, false);
+    propose(&mut query);
+    for offered in [
+        query.find_allocation_meta::<VideoMeta>(),
+        query.find_allocation_meta::<VideoCropMeta>(),
+        query.find_allocation_meta::<VideoRegionOfInterestMeta>(),
+        query.find_allocation_meta::<VideoCaptionMeta>(),
+        query.find_allocation_meta::<AudioMeta>(),
+    ] {
+        assert!(offered.is_some());
+    }
+    let overlay = query.find_allocation_meta::<VideoOverlayCompositionMeta>();
+    let affine = query.find_allocation_meta::<VideoAffineTransformationMeta>();
+    assert_eq!((overlay, affine), (None, None));
+}
+
+#[test]
 fn kinds_that_are_not_known_here_are_skipped() {
     gst::init().unwrap();
     let mut extra = Vec::new();
