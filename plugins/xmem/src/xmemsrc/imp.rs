@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use gst::glib;
@@ -23,6 +24,18 @@ const TIME_SLICE: Duration = Duration::from_micros(100);
 pub struct XmemSrc {
     settings: Mutex<Settings>,
     state: Mutex<State>,
+    threads: Mutex<Threads>,
+}
+
+/// Who calls `unlock` and `unlock_stop`. From GStreamer 1.24 on a pause unlocks, and what undoes
+/// that comes on the streaming thread, as late as it likes: it would undo the unlock of a flush
+/// that came meanwhile, and that of a pause that is over already would end the stream. No pause
+/// waits for the streaming thread: one leaves its waits alone, as before 1.24.
+#[derive(Default)]
+struct Threads {
+    streaming: Option<ThreadId>,
+    /// In a change from PLAYING to PAUSED.
+    pausing: Option<ThreadId>,
 }
 
 #[derive(Default)]
@@ -31,6 +44,9 @@ struct State {
     canceller: Option<Canceller>,
     /// There from start to stop, but while the streaming thread has it.
     receiver: Option<Box<Receiver>>,
+    /// What was handed to the base class and may not have been pushed: from 1.24 on it drops what
+    /// comes while it pauses, and asks again.
+    unpushed: Option<gst::Buffer>,
     /// As of the last frame, or of what has happened to the connection since.
     figures: Figures,
 }
@@ -42,6 +58,10 @@ impl XmemSrc {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Threads> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next buffer, its caps negotiated.
@@ -175,9 +195,15 @@ impl ElementImpl for XmemSrc {
         if let gst::MessageView::StreamStatus(status) = message.view() {
             // Before the application hears of it: what it sets stays.
             match status.get().0 {
-                gst::StreamStatusType::Enter => self.set_time_slice(Some(TIME_SLICE)),
+                gst::StreamStatusType::Enter => {
+                    self.threads().streaming = Some(std::thread::current().id());
+                    self.set_time_slice(Some(TIME_SLICE));
+                }
                 // Threads are used again, for other elements.
-                gst::StreamStatusType::Leave => self.set_time_slice(None),
+                gst::StreamStatusType::Leave => {
+                    self.threads().streaming = None;
+                    self.set_time_slice(None);
+                }
                 _ => {}
             }
         }
@@ -194,6 +220,12 @@ impl ElementImpl for XmemSrc {
                 self.post_error_message(message);
                 return Err(gst::StateChangeError);
             }
+        }
+        if transition == gst::StateChange::PlayingToPaused {
+            self.threads().pausing = Some(std::thread::current().id());
+            let changed = self.parent_change_state(transition);
+            self.threads().pausing = None;
+            return changed;
         }
         self.parent_change_state(transition)
     }
@@ -226,6 +258,7 @@ impl BaseSrcImpl for XmemSrc {
         *self.state() = State {
             canceller: Some(canceller),
             receiver: Some(Box::new(receiver)),
+            unpushed: None,
             figures: Figures::default(),
         };
         Ok(())
@@ -244,6 +277,9 @@ impl BaseSrcImpl for XmemSrc {
     }
 
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
+        if self.threads().pausing == Some(std::thread::current().id()) {
+            return Ok(());
+        }
         // Not under the lock: it wakes threads up.
         let canceller = self.state().canceller.clone();
         if let Some(canceller) = canceller {
@@ -253,10 +289,25 @@ impl BaseSrcImpl for XmemSrc {
     }
 
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
-        if let Some(canceller) = &self.state().canceller {
+        if self.threads().streaming == Some(std::thread::current().id()) {
+            return Ok(());
+        }
+        let mut state = self.state();
+        if let Some(canceller) = &state.canceller {
             canceller.reset();
         }
+        // What a flush has met goes with it.
+        let flushed = state.unpushed.take();
+        drop(state);
+        drop(flushed);
         Ok(())
+    }
+
+    /// The base class asks for the times of a buffer that it goes on with.
+    fn times(&self, _buffer: &gst::BufferRef) -> (Option<gst::ClockTime>, Option<gst::ClockTime>) {
+        let pushed = self.state().unpushed.take();
+        drop(pushed);
+        (None, None)
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
@@ -277,15 +328,22 @@ impl PushSrcImpl for XmemSrc {
         _buffer: Option<&mut gst::BufferRef>,
     ) -> Result<CreateSuccess, gst::FlowError> {
         // Taken out while it waits, so that no lock is held meanwhile.
-        let Some(mut receiver) = self.state().receiver.take() else {
-            return Err(gst::FlowError::Flushing);
+        let mut receiver = {
+            let mut state = self.state();
+            if let Some(buffer) = &state.unpushed {
+                return Ok(CreateSuccess::NewBuffer(buffer.clone()));
+            }
+            let receiver = state.receiver.take();
+            receiver.ok_or(gst::FlowError::Flushing)?
         };
         let result = self.next(&mut receiver);
         let mut state = self.state();
         // Stopped meanwhile? It can't be: stopping waits for the streaming thread.
         if state.canceller.is_some() {
             state.receiver = Some(receiver);
+            state.unpushed = result.as_ref().ok().cloned();
         }
+        drop(state);
         result.map(CreateSuccess::NewBuffer)
     }
 }
