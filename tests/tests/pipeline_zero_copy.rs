@@ -127,7 +127,11 @@ fn a_decoder_writes_straight_into_slots() {
         assert_eq!(received[0].text(field), sent[0].text(field), "{field}");
     }
     assert_eq!(received[0].text("video-size"), "322x242");
-    assert_ne!(received[0].text("video-padding"), "0,0,0,0");
+    // From GStreamer 1.28 on the decoder has memory of its own around the picture and writes here
+    // when that is complete.
+    if gst::version() < (1, 27, 0, 0) {
+        assert_ne!(received[0].text("video-padding"), "0,0,0,0");
+    }
 }
 
 #[test]
