@@ -23,7 +23,7 @@ VERSIONS ?= 1.22 1.26 1.28
 
 # How long each fuzz target runs, and which there are.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= message record producer client metas caps
+FUZZ_TARGETS ?= message record producer client metas events caps
 
 # Where rustup puts cargo: a shell that was open before Rust came does not have it.
 export PATH := $(PATH):$(HOME)/.cargo/bin

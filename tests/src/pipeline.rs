@@ -173,6 +173,11 @@ impl Pipeline {
         }
     }
 
+    /// All that it has said and was looked at so far.
+    pub fn log(&self) -> &[Line] {
+        &self.log
+    }
+
     /// Where its talk is now, for [`until_since`](Pipeline::until_since).
     pub fn mark(&self) -> usize {
         self.log.len()
@@ -279,9 +284,10 @@ impl Pipeline {
         lines.map(|line| line.text("text")).collect()
     }
 
-    /// What was posted on the bus.
+    /// What was posted on the bus, but for what every pipeline posts.
     pub fn messages(&self) -> Vec<String> {
-        let messages = self.log.iter().filter(|line| line.word == "message");
+        let is_told = |line: &&Line| line.word == "message" && line.text("type") != "latency";
+        let messages = self.log.iter().filter(is_told);
         messages.map(Line::to_string).collect()
     }
 

@@ -213,15 +213,16 @@ fn a_frame_that_comes_after_a_pause_has_its_time() {
         client.change_promptly("paused");
         client.change_promptly("playing");
         producer.order(PUSH);
+        producer.until_buffers("sink.sink", round);
         client.until_buffers("out.sink", round);
-        let base_time = client.order("base-time").number("ns");
         let [sent, received] =
             [(&producer, "sink.sink"), (&client, "out.sink")].map(|(at, pad)| {
                 let buffers = at.buffers(pad);
-                buffers.last().expect("one at least").number("pts")
+                (*buffers.last().expect("one at least")).clone()
             });
-        let sent = producer.order("base-time").number("ns") + sent;
-        assert_eq!(base_time + received, sent, "in round {round}");
+        // What is off by less is left: a new segment for each frame helps nobody.
+        let error = received.number("due").abs_diff(sent.number("due"));
+        assert!(error <= 500_000, "{error} ns in round {round}");
     }
 }
 

@@ -14,7 +14,10 @@ use gst_video::prelude::*;
 use gst_video::{VideoCropMeta, VideoFormat, VideoFrameRef, VideoInfo, VideoMeta};
 
 use crate::caps::{self, Format};
+use crate::events::{self, Said, upstream};
 use crate::metas;
+use crate::timestamps::MonotonicOffset;
+use crate::xmemsrc::Timeline;
 
 /// The text of a format: to caps, and to all that a client derives of them.
 pub fn caps(bytes: &[u8]) {
@@ -48,6 +51,50 @@ pub fn caps(bytes: &[u8]) {
         assert!(metas::attach(buffer, &[], format.video.as_ref()));
         if let Some(info) = &format.video {
             look(buffer, info);
+        }
+    });
+}
+
+/// What is said between frames, and upstream: to events, and back.
+///
+/// The offset of the pipeline (`i64`), a buffer's timestamp and the point at which it is shown (`u64`
+/// each); then what is said.
+pub fn events(bytes: &[u8]) {
+    let Some((numbers, content)) = bytes.split_first_chunk::<24>() else {
+        return;
+    };
+    without_criticals(|| {
+        let number = |at: usize| {
+            let number = numbers[at..at + 8].try_into().expect("8 bytes");
+            u64::from_le_bytes(number)
+        };
+        let offset = Some(MonotonicOffset::from_nseconds(number(0) as i64));
+        match events::decode(content, offset) {
+            Ok(Some(Said::Event(event) | Said::Gap(event, _))) => {
+                let said = events::encode(&event, offset);
+                if let Some((_, again)) = said {
+                    assert!(matches!(events::decode(&again, offset), Ok(Some(_))));
+                }
+            }
+            Ok(Some(Said::Segment(segment, _))) => {
+                let mut frame = xmem_core::BufferMeta::bytes(1);
+                (frame.stream_pts, frame.pts) = (number(8), number(16));
+                let mut timeline = Timeline::new(segment, number(0) as i64);
+                timeline.follow(&frame, offset);
+                let event = gst::event::Segment::new(timeline.segment());
+                assert!(events::encode(&event, offset).is_some());
+                let segment = timeline.segment().downcast_ref::<gst::ClockTime>();
+                if let Some(segment) = segment {
+                    let time = gst::ClockTime::from_nseconds(number(8) >> 1);
+                    segment.to_running_time_full(time);
+                    segment.to_stream_time(time);
+                }
+            }
+            _ => {}
+        }
+        if let Ok(event) = upstream::decode(content, offset) {
+            assert!(upstream::which(&event).is_some());
+            assert!(upstream::encode(&event, offset).is_some());
         }
     });
 }
@@ -249,6 +296,11 @@ mod tests {
     #[test]
     fn no_text_of_a_format_is_critical() {
         corpus::try_all("caps", 5_000, caps);
+    }
+
+    #[test]
+    fn no_event_is_critical() {
+        corpus::try_all("events", 5_000, events);
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod bufferpool;
 mod caps;
 mod channel;
 mod errors;
+mod events;
 mod fdmemory;
 mod framememory;
 mod framepool;

@@ -93,7 +93,8 @@ impl SubscriberBuilder {
     }
 
     /// Is told of urgent events ([`EventKind::Urgent`](crate::EventKind::Urgent) and `Flush`), on a
-    /// thread of the connection's own and with no lock held. It must not block.
+    /// thread of the connection's own and with no lock held, before any frame that follows can be
+    /// received. It must not block.
     pub fn on_urgent(mut self, observer: impl Fn(StreamEvent) + Send + Sync + 'static) -> Self {
         self.on_urgent = Some(Arc::new(observer));
         self

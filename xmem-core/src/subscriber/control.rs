@@ -186,10 +186,14 @@ impl Control {
         let message = decode(&self.buffer, &received)?;
         let fd = received.fds.into_iter().next();
         let (turn, urgent) = take_in(link, message, fd)?;
-        link.event.signal();
-        if let (Some(event), Some(observer)) = (urgent, &self.on_urgent) {
-            observer(event);
+        if let Some((number, event)) = urgent {
+            // Before any frame that follows can be received.
+            if let Some(observer) = &self.on_urgent {
+                observer(event);
+            }
+            link.told().events.add_told(number);
         }
+        link.event.signal();
         Ok(turn)
     }
 }
@@ -222,12 +226,12 @@ enum Turn {
     End(End),
 }
 
-/// Takes a message in. What is urgent is returned.
+/// Takes a message in. What is urgent is returned, with its number.
 fn take_in(
     link: &Link,
     message: Message,
     fd: Option<OwnedFd>,
-) -> Result<(Turn, Option<StreamEvent>)> {
+) -> Result<(Turn, Option<(u64, StreamEvent)>)> {
     match message {
         Message::Segment { id, kind, size } => {
             let kind = SegmentKind::from_u32(kind)
@@ -276,8 +280,7 @@ fn take_in(
                 link.flush(position);
             }
             if kind.is_urgent() {
-                link.told().events.add_told(number);
-                return Ok((Turn::More, Some(event)));
+                return Ok((Turn::More, Some((number, event))));
             }
             link.told().events.add(number, position, event);
         }

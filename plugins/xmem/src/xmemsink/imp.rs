@@ -12,10 +12,11 @@ use xmem_core::{Canceller, Error, Publisher, PublisherEvent};
 use super::preroll;
 use super::settings::{PROPERTIES, Settings};
 use super::stream::{Stream, Times};
+use super::upstream::Forwarder;
 use crate::CAT;
 use crate::caps::{self, Format, without_foreign_memory};
-use crate::errors;
-use crate::timestamps::Timekeeper;
+use crate::timestamps::{MonotonicOffset, Timekeeper};
+use crate::{errors, events};
 
 /// Slots without which there is no stream: the pool's two, and the newest frame's.
 const MIN_BUFFERS: u32 = 3;
@@ -68,38 +69,49 @@ impl XmemSink {
             PublisherEvent::ClientCaughtUp(id) => {
                 gst::info!(CAT, imp = self, "Client {id} has caught up");
             }
+            PublisherEvent::Upstream { content, .. } => {
+                if let Some(stream) = self.stream() {
+                    stream.forwarder.forward(content);
+                }
+            }
             _ => {}
         }
     }
 
-    /// When the buffer is shown, by the pipeline's clock, on `CLOCK_MONOTONIC`.
+    /// How far `CLOCK_MONOTONIC` is ahead of the pipeline's running time.
+    fn offset(&self) -> Option<MonotonicOffset> {
+        let timekeeper = self.timekeeper.lock();
+        let mut timekeeper = timekeeper.unwrap_or_else(PoisonError::into_inner);
+        timekeeper.offset(&*self.obj())
+    }
+
+    /// When the buffer is shown, by the pipeline's clock and without its latency.
     fn times(&self, buffer: &gst::BufferRef) -> Times {
-        let obj = self.obj();
-        let segment = obj.segment();
-        let none = Times {
+        let nseconds =
+            |time: Option<gst::ClockTime>| time.map_or(xmem_core::NONE, gst::ClockTime::nseconds);
+        let mut times = Times {
+            stream_pts: nseconds(buffer.pts()),
+            stream_dts: nseconds(buffer.dts()),
             pts: xmem_core::NONE,
             dts: xmem_core::NONE,
         };
-        let Some(segment) = segment.downcast_ref::<gst::ClockTime>() else {
-            return none;
-        };
-        if buffer.pts().is_none() && buffer.dts().is_none() {
-            return none;
+        let segment = self.obj().segment();
+        if let Some(segment) = segment.downcast_ref::<gst::ClockTime>()
+            && (buffer.pts().is_some() || buffer.dts().is_some())
+            && let Some(offset) = self.offset()
+        {
+            let point = |time: Option<gst::ClockTime>| {
+                let running_time = segment.to_running_time_full(time?)?;
+                let nseconds = i128::from(running_time.abs().nseconds());
+                Some(offset.to_monotonic(match running_time.is_negative() {
+                    true => -nseconds,
+                    false => nseconds,
+                }))
+            };
+            times.pts = point(buffer.pts()).unwrap_or(xmem_core::NONE);
+            times.dts = point(buffer.dts()).unwrap_or(xmem_core::NONE);
         }
-        let offset = self
-            .timekeeper
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .offset(&*obj);
-        let latency = obj.latency();
-        let point = |time: Option<gst::ClockTime>| {
-            let running_time = segment.to_running_time(time?)?;
-            Some(offset.to_monotonic(running_time + latency))
-        };
-        Times {
-            pts: point(buffer.pts()).unwrap_or(xmem_core::NONE),
-            dts: point(buffer.dts()).unwrap_or(xmem_core::NONE),
-        }
+        times
     }
 
     /// Waits for a client where that is wanted, then publishes.
@@ -107,6 +119,7 @@ impl XmemSink {
         // Before the lock is let go of: what ends this wait changes the state under it, or after.
         let cancellation = stream.canceller.begin()?;
         let times = self.times(buffer);
+        stream.tell_latency(self.obj().latency());
         let wait_for_client = self.settings().wait_for_connection;
         preroll::without_lock(&*self.obj(), || {
             if wait_for_client {
@@ -245,6 +258,16 @@ impl ElementImpl for XmemSink {
         &TEMPLATES
     }
 
+    fn send_event(&self, event: gst::Event) -> bool {
+        let is_latency = event.type_() == gst::EventType::Latency;
+        let handled = self.parent_send_event(event);
+        // Clients need not wait for the next frame to know.
+        if is_latency && let Some(stream) = self.stream() {
+            stream.tell_latency(self.obj().latency());
+        }
+        handled
+    }
+
     fn change_state(
         &self,
         transition: gst::StateChange,
@@ -318,9 +341,11 @@ impl BaseSinkImpl for XmemSink {
                 obj.imp().post_error_message(message);
             }
         };
-        let foreign_memory = settings.foreign_memory;
-        let started = Stream::new(publisher, canceller, foreign_memory, on_failure);
-        *stream = Some(Arc::new(started));
+        let forwarder = Forwarder::new(&self.obj(), settings.upstream_events);
+        let passes_on = settings.foreign_memory;
+        let new = Stream::new(publisher, canceller, (forwarder, passes_on), on_failure);
+        new.say(events::encode_accepts(settings.upstream_events));
+        *stream = Some(Arc::new(new));
         Ok(())
     }
 
@@ -398,6 +423,7 @@ impl BaseSinkImpl for XmemSink {
 
     fn event(&self, event: gst::Event) -> bool {
         let kind = event.type_();
+        let said = events::encode(&event, self.offset());
         let handled = self.parent_event(event);
         let Some(stream) = self.stream() else {
             return handled;
@@ -407,8 +433,13 @@ impl BaseSinkImpl for XmemSink {
                 gst::debug!(CAT, imp = self, "The stream ends");
                 stream.end();
             }
-            gst::EventType::FlushStop => stream.set_flushing(false),
+            gst::EventType::FlushStart => stream.flush(),
+            gst::EventType::FlushStop => stream.finish_flush(),
             _ => {}
+        }
+        // In order with the frames: both come on the streaming thread.
+        if let Some(said) = said.filter(|_| handled) {
+            stream.say(said);
         }
         handled
     }

@@ -53,6 +53,7 @@ mod passing;
 mod preroll;
 mod settings;
 mod stream;
+mod upstream;
 
 glib::wrapper! {
     /// The sink element.

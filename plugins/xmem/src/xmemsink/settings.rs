@@ -8,6 +8,7 @@ use gst::prelude::*;
 
 use super::Overflow;
 use crate::channel::ChannelSettings;
+use crate::events::upstream::UpstreamEvents;
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -17,6 +18,7 @@ pub(super) struct Settings {
     pub(super) max_clients: u32,
     pub(super) overflow: Overflow,
     pub(super) block_timeout: Duration,
+    pub(super) upstream_events: UpstreamEvents,
     pub(super) wait_for_connection: bool,
     pub(super) foreign_memory: bool,
 }
@@ -30,6 +32,7 @@ impl Default for Settings {
             max_clients: 16,
             overflow: Overflow::default(),
             block_timeout: Duration::from_secs(1),
+            upstream_events: UpstreamEvents::default(),
             wait_for_connection: false,
             foreign_memory: true,
         }
@@ -58,6 +61,9 @@ impl Settings {
                 let timeout: u64 = value.get().expect("type checked upstream");
                 self.block_timeout = Duration::from_nanos(timeout);
             }
+            "upstream-events" => {
+                self.upstream_events = value.get().expect("type checked upstream");
+            }
             "wait-for-connection" => {
                 self.wait_for_connection = value.get().expect("type checked upstream");
             }
@@ -77,6 +83,7 @@ impl Settings {
             "block-timeout" => u64::try_from(self.block_timeout.as_nanos())
                 .unwrap_or(u64::MAX)
                 .to_value(),
+            "upstream-events" => self.upstream_events.to_value(),
             "wait-for-connection" => self.wait_for_connection.to_value(),
             "foreign-memory" => self.foreign_memory.to_value(),
             _ => return self.channel.get(name),
@@ -151,6 +158,15 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
                  are not xmem's no kernel keeps a client from writing them; set in NULL",
             )
             .default_value(defaults.foreign_memory)
+            .build(),
+        glib::ParamSpecFlags::builder::<UpstreamEvents>("upstream-events")
+            .nick("Upstream events")
+            .blurb(
+                "Events of clients that go on upstream, as if there was one pipeline; of each client \
+                 at most 100 a second. One client's seeks and quality of service are all clients'; \
+                 set in NULL",
+            )
+            .default_value(defaults.upstream_events)
             .build(),
         glib::ParamSpecUInt::builder("num-clients")
             .nick("Number of clients")

@@ -7,13 +7,18 @@ use std::time::Duration;
 use gst::glib;
 use gst::prelude::*;
 use gst_video::VideoMeta;
-use xmem_core::{BufferMeta, Cancellation, Canceller, Error, Publisher, Result, Unpublished};
+use xmem_core::{
+    BufferMeta, Cancellation, Canceller, Error, EventKind, Publisher, Result, Unpublished,
+};
 
 use super::passing::{Passable, Passing, Refused};
 use crate::allocator::{Content, XmemAllocator, content_of};
 use crate::bufferpool::{OnFailure, XmemBufferPool};
 use crate::caps::Format;
+use crate::events;
 use crate::metas;
+
+use super::upstream::Forwarder;
 
 /// Buffer flags that mean something to another process: all but what tells of this one's memory.
 /// The four lowest bits are `GstMiniObject`'s own.
@@ -33,6 +38,11 @@ pub(super) struct Stream {
     /// Reused for every frame's metas.
     extra: Mutex<Vec<u8>>,
     pub(super) counters: Counters,
+    pub(super) forwarder: Forwarder,
+    /// The latency that clients were told of, in nanoseconds.
+    latency: AtomicU64,
+    /// Frames published when upstream began to flush.
+    flushed_at: AtomicU64,
 }
 
 /// Those given to upstream, whose waits end when it flushes.
@@ -63,9 +73,13 @@ impl Counters {
     }
 }
 
-/// When a buffer is to be shown, as points on `CLOCK_MONOTONIC` in nanoseconds.
+/// When a buffer is to be shown, in nanoseconds.
 #[derive(Clone, Copy)]
 pub(super) struct Times {
+    /// In the buffer's segment.
+    pub(super) stream_pts: u64,
+    pub(super) stream_dts: u64,
+    /// On `CLOCK_MONOTONIC`.
     pub(super) pts: u64,
     pub(super) dts: u64,
 }
@@ -78,7 +92,7 @@ impl Stream {
     pub(super) fn new(
         publisher: Publisher,
         canceller: Canceller,
-        foreign_memory: bool,
+        (forwarder, foreign_memory): (Forwarder, bool),
         on_failure: impl Fn(&Error) + Send + Sync + 'static,
     ) -> Stream {
         let publisher = Arc::new(publisher);
@@ -92,7 +106,41 @@ impl Stream {
             on_failure: Arc::new(on_failure),
             extra: Mutex::default(),
             counters: Counters::default(),
+            forwarder,
+            latency: AtomicU64::new(0),
+            flushed_at: AtomicU64::new(0),
         }
+    }
+
+    /// Says something to the clients, before the next frame.
+    pub(super) fn say(&self, (kind, content): (EventKind, Vec<u8>)) {
+        if let Err(error) = self.publisher.send_event(kind, &content) {
+            gst::warning!(crate::CAT, "An event is not passed on: {error}");
+        }
+    }
+
+    /// Tells the clients how late frames are passed on, where that has changed.
+    pub(super) fn tell_latency(&self, latency: gst::ClockTime) {
+        let nseconds = latency.nseconds();
+        if self.latency.swap(nseconds, Ordering::Relaxed) != nseconds {
+            self.say(events::encode_latency(latency));
+        }
+    }
+
+    /// What clients have not received yet is void.
+    pub(super) fn flush(&self) {
+        let published = self.publisher.stats().published;
+        self.flushed_at.store(published, Ordering::Relaxed);
+        self.say(events::encode_flush());
+    }
+
+    /// Upstream has flushed. A frame that was on its way through the sink then is void, too.
+    pub(super) fn finish_flush(&self) {
+        let published = self.publisher.stats().published;
+        if published != self.flushed_at.load(Ordering::Relaxed) {
+            self.flush();
+        }
+        self.set_flushing(false);
     }
 
     /// Ends upstream's waits in its pools, for as long as it flushes.
@@ -332,6 +380,8 @@ impl Stream {
         };
         meta.pts = times.pts;
         meta.dts = times.dts;
+        meta.stream_pts = times.stream_pts;
+        meta.stream_dts = times.stream_dts;
         meta.duration = buffer
             .duration()
             .map_or(xmem_core::NONE, gst::ClockTime::nseconds);

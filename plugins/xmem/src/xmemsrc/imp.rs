@@ -9,10 +9,15 @@ use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
-use xmem_core::{Canceller, Error};
+use xmem_core::{Canceller, Error, Upstream};
 
-use super::receiver::{Figures, Receiver};
+use super::downstream::Notice;
+use super::guard::Guard;
+use super::receiver::{Figures, Received, Receiver};
 use super::settings::{PROPERTIES, Settings};
+use super::urgent::Urgent;
+use crate::events::upstream::{self, UpstreamEvents};
+use crate::timestamps::Timekeeper;
 use crate::{CAT, errors, framememory};
 
 /// Of the streaming thread, the shortest there is: it waits for frames most of the time. With the
@@ -25,6 +30,12 @@ pub struct XmemSrc {
     settings: Mutex<Settings>,
     state: Mutex<State>,
     threads: Mutex<Threads>,
+    guard: Guard,
+}
+
+/// What watches over the pad of a source.
+pub(super) fn guard(source: &XmemSrc) -> &Guard {
+    &source.guard
 }
 
 /// Who calls `unlock` and `unlock_stop`. From GStreamer 1.24 on a pause unlocks, and what undoes
@@ -49,6 +60,11 @@ struct State {
     unpushed: Option<gst::Buffer>,
     /// As of the last frame, or of what has happened to the connection since.
     figures: Figures,
+    /// How late the producer passes on its buffers.
+    latency: gst::ClockTime,
+    /// The upstream events that the producer takes, and what takes them there.
+    accepts: UpstreamEvents,
+    upstream: Option<Upstream>,
 }
 
 impl XmemSrc {
@@ -64,29 +80,78 @@ impl XmemSrc {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next buffer, its caps negotiated.
+    /// The next buffer; what comes before it was pushed.
     fn next(&self, receiver: &mut Receiver) -> Result<gst::Buffer, gst::FlowError> {
         let (timeout, on_disconnect) = {
             let settings = self.settings();
             (settings.connection_timeout(), settings.on_disconnect)
         };
-        receiver.prepare();
         let observe = |figures| self.state().figures = figures;
-        let received = receiver.receive(timeout, on_disconnect, observe);
-        observe(receiver.figures());
-        let received = received.map_err(|error| self.failed(error))?;
-        let (frame, caps) = received.ok_or(gst::FlowError::Eos)?;
-        if let Some(caps) = caps {
-            gst::info!(CAT, imp = self, "Caps are {caps}");
-            self.obj().set_caps(&caps).map_err(|error| {
-                gst::warning!(CAT, imp = self, "Downstream refused {caps}: {error}");
-                gst::FlowError::NotNegotiated
-            })?;
-            let wanted = self.settings().fd_memory;
-            receiver.set_fd_memory(wanted && framememory::is_taken(&*self.obj(), &caps));
+        loop {
+            receiver.prepare();
+            let obj = self.obj();
+            let received = receiver.receive(&obj, timeout, on_disconnect, observe);
+            observe(receiver.figures());
+            let received = received
+                .and_then(|received| receiver.await_flush(received))
+                .map_err(|error| self.failed(error))?;
+            let notice = |notice| self.take_notice(notice);
+            let caps = receiver
+                .push_events(&obj, &self.guard, &received, notice)
+                .map_err(|error| {
+                    gst::warning!(CAT, imp = self, "Downstream refused the caps: {error}");
+                    gst::FlowError::NotNegotiated
+                })?;
+            if let Some(caps) = caps {
+                gst::info!(CAT, imp = self, "Caps are {caps}");
+                let wanted = self.settings().fd_memory;
+                receiver.set_fd_memory(wanted && framememory::is_taken(&*obj, &caps));
+            }
+            match received {
+                Received::Frame(frame) => {
+                    let buffer = receiver.buffer(frame, &*obj);
+                    let buffer = buffer.map_err(|error| self.failed(error))?;
+                    if buffer.pts().is_none() {
+                        Guard::keep_times(&obj, &buffer);
+                    }
+                    return Ok(buffer);
+                }
+                Received::Nothing => {}
+                Received::End => return Err(gst::FlowError::Eos),
+            }
         }
-        let buffer = receiver.buffer(frame, &*self.obj());
-        buffer.map_err(|error| self.failed(error))
+    }
+
+    /// Takes in what the producer says to the element itself.
+    fn take_notice(&self, notice: Notice) {
+        match notice {
+            Notice::Latency(latency) => {
+                let before = std::mem::replace(&mut self.state().latency, latency);
+                if before != latency {
+                    gst::info!(CAT, imp = self, "The producer's latency is {latency}");
+                    let obj = self.obj();
+                    let message = gst::message::Latency::builder().src(&*obj).build();
+                    let _ = obj.post_message(message);
+                }
+            }
+            Notice::Accepts(accepts) => self.state().accepts = accepts,
+        }
+    }
+
+    /// Takes an upstream event to the producer. False where that does not take such.
+    fn send_upstream(&self, event: &gst::EventRef) -> bool {
+        let accepted = upstream::which(event).is_some_and(|which| {
+            let state = self.state();
+            state.accepts.contains(which)
+        });
+        let to_producer = self.state().upstream.clone().filter(|_| accepted);
+        let Some(to_producer) = to_producer else {
+            return false;
+        };
+        let offset = Timekeeper::default().offset(&*self.obj());
+        let sent = upstream::encode(event, offset).map(|bytes| to_producer.send(&bytes));
+        gst::debug!(CAT, imp = self, "Sent to the producer, {sent:?}: {event:?}");
+        matches!(sent, Some(Ok(true)))
     }
 
     /// Says, once a run, that downstream holds every frame that there may be.
@@ -145,6 +210,9 @@ impl ObjectImpl for XmemSrc {
         let obj = self.obj();
         obj.set_live(true);
         obj.set_format(gst::Format::Time);
+        // The producer says where the stream ends, and not the segment's stop.
+        obj.set_automatic_eos(false);
+        Guard::install(&obj);
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
@@ -210,6 +278,11 @@ impl ElementImpl for XmemSrc {
         self.parent_post_message(message)
     }
 
+    fn send_event(&self, event: gst::Event) -> bool {
+        // Else the base class takes those of the application that go upstream no further.
+        (event.is_upstream() && self.send_upstream(&event)) || self.parent_send_event(event)
+    }
+
     fn change_state(
         &self,
         transition: gst::StateChange,
@@ -254,12 +327,20 @@ impl BaseSrcImpl for XmemSrc {
                     }
                 }
             },
+            {
+                let weak = self.obj().downgrade();
+                move |upstream| {
+                    let Some(obj) = weak.upgrade() else { return };
+                    obj.imp().state().upstream = Some(upstream);
+                }
+            },
+            Urgent::new(&self.obj()),
         );
+        self.guard.reset();
         *self.state() = State {
             canceller: Some(canceller),
             receiver: Some(Box::new(receiver)),
-            unpushed: None,
-            figures: Figures::default(),
+            ..State::default()
         };
         Ok(())
     }
@@ -274,6 +355,15 @@ impl BaseSrcImpl for XmemSrc {
 
     fn is_seekable(&self) -> bool {
         false
+    }
+
+    fn event(&self, event: &gst::Event) -> bool {
+        // The base class wants some for itself as well.
+        let sent = self.send_upstream(event);
+        match event.type_() {
+            gst::EventType::Seek if sent => true,
+            _ => BaseSrcImplExt::parent_event(self, event) || sent,
+        }
     }
 
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
@@ -312,10 +402,9 @@ impl BaseSrcImpl for XmemSrc {
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         if let gst::QueryViewMut::Latency(latency) = query.view_mut() {
-            // A frame is handed over as soon as it is there. Its time says when it is shown, the
-            // producer's own latency included, so nothing is added here; and it can be kept for
-            // as long as there are leases, which no time limits.
-            latency.set(true, gst::ClockTime::ZERO, gst::ClockTime::NONE);
+            // A frame is handed over as soon as it is there, which is as late as the producer passes it
+            // on; and it can be kept for as long as there are leases, which no time limits.
+            latency.set(true, self.state().latency, gst::ClockTime::NONE);
             return true;
         }
         BaseSrcImplExt::parent_query(self, query)

@@ -46,9 +46,16 @@
 use gst::glib;
 use gst::prelude::*;
 
+mod downstream;
+mod guard;
 mod imp;
 mod receiver;
 mod settings;
+mod timeline;
+mod urgent;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use timeline::Timeline;
 
 glib::wrapper! {
     /// The source element.

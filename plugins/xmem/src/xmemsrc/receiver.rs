@@ -4,15 +4,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gst::glib::object::IsA;
-use xmem_core::{Canceller, Channel, Error, Frame, Result, Subscriber};
+use xmem_core::{
+    Canceller, Channel, Error, EventKind, Frame, Item, Result, StreamEvent, Subscriber, Upstream,
+};
 
+use super::downstream::{Downstream, Held, Notice};
+use super::guard::Guard;
+use super::urgent::Urgent;
 use super::{Delivery, OnDisconnect};
+use crate::CAT;
 use crate::allocator::frame_memory;
 use crate::caps::{self, Format};
+use crate::events;
 use crate::framememory;
 use crate::metas;
 use crate::record::Recorder;
 use crate::timestamps::Timekeeper;
+use crate::values::Unreadable;
 
 /// Between two connections where the first ended for want of memory or descriptors.
 const LACKING_PAUSE: Duration = Duration::from_millis(100);
@@ -26,6 +34,9 @@ pub(super) struct Receiver {
     canceller: Canceller,
     /// Told when downstream holds every frame that there may be.
     on_starved: Arc<dyn Fn() + Send + Sync>,
+    /// Gets what speaks to each new producer.
+    on_connected: Box<dyn Fn(Upstream) + Send>,
+    urgent: Urgent,
     subscriber: Option<Subscriber>,
     format: Option<Current>,
     /// The next buffer does not follow the one before it.
@@ -34,12 +45,15 @@ pub(super) struct Receiver {
     /// Since when connections have ended for want of memory or descriptors, without a frame.
     lacking_since: Option<Instant>,
     timekeeper: Timekeeper,
+    downstream: Downstream,
     recorder: Recorder,
     /// Whether downstream is given memory with a descriptor.
     fd_memory: bool,
+    /// Was received, and comes after a flush that is not done yet.
+    put_back: Option<Received>,
 }
 
-/// The format of the last frame.
+/// The format of the frames.
 struct Current {
     text: Arc<str>,
     format: Format,
@@ -55,8 +69,18 @@ pub(super) struct Figures {
     pub(super) connected: bool,
 }
 
-/// A frame, with the caps it has from now on where they have changed.
-pub(super) type Received = (Frame, Option<gst::Caps>);
+/// What there is, after the events that [`Receiver::push_events`] pushes.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are frames, and a box would be an allocation for each"
+)]
+pub(super) enum Received {
+    Frame(Frame),
+    /// Nothing yet.
+    Nothing,
+    /// The end of the stream.
+    End,
+}
 
 impl Receiver {
     pub(super) fn new(
@@ -65,6 +89,8 @@ impl Receiver {
         (delivery, leases): (Delivery, u32),
         canceller: Canceller,
         on_starved: impl Fn() + Send + Sync + 'static,
+        on_connected: impl Fn(Upstream) + Send + 'static,
+        urgent: Urgent,
     ) -> Receiver {
         Receiver {
             channel,
@@ -73,14 +99,18 @@ impl Receiver {
             leases,
             canceller,
             on_starved: Arc::new(on_starved),
+            on_connected: Box::new(on_connected),
+            urgent,
             subscriber: None,
             format: None,
             discontinuous: true,
             figures: Figures::default(),
             lacking_since: None,
             timekeeper: Timekeeper::default(),
+            downstream: Downstream::default(),
             recorder: Recorder::default(),
             fd_memory: true,
+            put_back: None,
         }
     }
 
@@ -105,16 +135,25 @@ impl Receiver {
         self.recorder.prepare();
     }
 
-    /// The next frame, `None` at the end of the stream; connects first where there is no connection.
-    /// Tells `observe` the figures before each wait that may be a long one.
+    /// The next frame, or what else there is; connects first where there is no connection. Where there
+    /// are events to push, it does not wait. Tells `observe` the figures before each wait that may be
+    /// a long one.
     ///
     /// The one place that decides about connecting again.
     pub(super) fn receive(
         &mut self,
+        element: &super::XmemSrc,
         timeout: Option<Duration>,
         on_disconnect: OnDisconnect,
         observe: impl Fn(Figures),
-    ) -> Result<Option<Received>> {
+    ) -> Result<Received> {
+        if self.urgent.was_flushed() {
+            self.downstream.flush();
+            self.discontinuous = true;
+        }
+        if let Some(received) = self.put_back.take() {
+            return Ok(received);
+        }
         loop {
             let subscriber = match &mut self.subscriber {
                 Some(subscriber) => subscriber,
@@ -123,25 +162,29 @@ impl Receiver {
                     let subscriber = self.connect(timeout, insists)?;
                     self.figures.connections += 1;
                     self.discontinuous = true;
+                    self.downstream.restart();
+                    (self.on_connected)(subscriber.upstream());
                     self.subscriber = Some(subscriber);
                     observe(self.figures());
                     continue;
                 }
             };
-            match subscriber.receive(None) {
-                Ok(frame) => {
+            let patience = self.downstream.is_holding().then_some(Duration::ZERO);
+            match subscriber.receive_item(patience) {
+                Ok(Item::Frame(frame)) => {
                     self.figures.received += 1;
                     self.lacking_since = None;
-                    let caps = self.new_caps(&frame)?;
-                    return Ok(Some((frame, caps)));
+                    return Ok(Received::Frame(frame));
                 }
-                Err(Error::EndOfStream) => return Ok(None),
+                Ok(Item::Event(event)) => self.take_in(&event, element)?,
+                Err(Error::TimedOut) => return Ok(Received::Nothing),
+                Err(Error::EndOfStream) => return Ok(Received::End),
                 Err(error) if error.is_retryable() => {
                     self.disconnect();
                     observe(self.figures());
                     match on_disconnect {
                         OnDisconnect::Error => return Err(error),
-                        OnDisconnect::Eos => return Ok(None),
+                        OnDisconnect::Eos => return Ok(Received::End),
                         OnDisconnect::Reconnect => {}
                     }
                     if let Error::ResourceExhausted { .. } = error {
@@ -179,6 +222,10 @@ impl Receiver {
                 let on_starved = self.on_starved.clone();
                 move || on_starved()
             })
+            .on_urgent({
+                let urgent = self.urgent.clone();
+                move |event| urgent.tell(event)
+            })
             .connect()
     }
 
@@ -190,23 +237,70 @@ impl Receiver {
         self.subscriber = None;
     }
 
-    /// The frame's caps, where they are not those of the frame before.
-    fn new_caps(&mut self, frame: &Frame) -> Result<Option<gst::Caps>> {
-        let Some(text) = frame.format() else {
-            return Ok(None);
-        };
-        // The core hands out the same text as long as it is the same.
-        let same = |format: &Current| Arc::ptr_eq(&format.text, text) || format.text == *text;
-        if self.format.as_ref().is_some_and(same) {
-            return Ok(None);
+    /// Keeps an event until it is its turn to be pushed.
+    fn take_in(&mut self, event: &StreamEvent, element: &super::XmemSrc) -> Result<()> {
+        if event.kind() == EventKind::Format {
+            let text = std::str::from_utf8(event.content());
+            return self.take_in_caps(text.unwrap_or_default());
+        }
+        let offset = self.timekeeper.offset(element);
+        match events::decode(event.content(), offset) {
+            Ok(Some(said)) => self.downstream.hold(Held::Said(said)),
+            Ok(None) | Err(Unreadable::Unknown) => {
+                gst::debug!(CAT, "Passed over an event that is not known here");
+            }
+            Err(Unreadable::Broken) => {
+                let what = "an event that can't be read";
+                return Err(Error::Protocol(what.into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_in_caps(&mut self, text: &str) -> Result<()> {
+        let is_same = |format: &Current| *format.text == *text;
+        if self.format.as_ref().is_some_and(is_same) {
+            return Ok(());
         }
         let caps = caps::from_text(text).map_err(Error::Protocol)?;
         let format = Format::from_caps(&caps).map_err(Error::Protocol)?;
         self.format = Some(Current {
-            text: text.clone(),
+            text: text.into(),
             format,
         });
-        Ok(Some(caps))
+        self.downstream.hold(Held::Caps(caps));
+        Ok(())
+    }
+
+    /// Where downstream is about to be flushed, keeps what was received for afterwards, and waits.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when the flush has begun.
+    pub(super) fn await_flush(&mut self, received: Received) -> Result<Received> {
+        if !self.urgent.is_flush_due() {
+            return Ok(received);
+        }
+        self.put_back = Some(received);
+        let cancellation = self.canceller.begin()?;
+        loop {
+            cancellation.pause(Duration::from_secs(3600))?;
+        }
+    }
+
+    /// Pushes the events that come before what was received. Tells the caps, where they have changed.
+    ///
+    /// # Errors
+    /// Where downstream refuses the caps.
+    pub(super) fn push_events(
+        &mut self,
+        element: &super::XmemSrc,
+        guard: &Guard,
+        received: &Received,
+        notice: impl FnMut(Notice),
+    ) -> std::result::Result<Option<gst::Caps>, gst::glib::BoolError> {
+        let offset = self.timekeeper.offset(element);
+        self.downstream
+            .push(element, guard, received, offset, notice)
     }
 
     /// A buffer on the frame, which it gives back in the end.
@@ -215,16 +309,25 @@ impl Receiver {
         frame: Frame,
         element: &impl IsA<gst::Element>,
     ) -> Result<gst::Buffer> {
-        let offset = self.timekeeper.offset(element);
         let record = frame.meta();
         let extra = frame.extra();
         let mut buffer = self.recorder.buffer(record);
         let content = buffer.make_mut();
-        content.set_pts(offset.to_running_time(record.pts));
-        content.set_dts(offset.to_running_time(record.dts));
-        let duration = (record.duration != xmem_core::NONE)
-            .then(|| gst::ClockTime::from_nseconds(record.duration));
-        content.set_duration(duration);
+        let (pts, dts) = match self.downstream.timeline() {
+            Some(_) => (time(record.stream_pts), time(record.stream_dts)),
+            None => {
+                // A producer without GStreamer has no other times. From before our start they are 0.
+                let offset = self.timekeeper.offset(element);
+                let here = |monotonic| {
+                    let running_time = offset?.to_running_time(time(monotonic)?.nseconds());
+                    Some(gst::ClockTime::from_nseconds(running_time.max(0) as u64))
+                };
+                (here(record.pts), here(record.dts))
+            }
+        };
+        content.set_pts(pts);
+        content.set_dts(dts);
+        content.set_duration(time(record.duration));
         content.set_offset(record.offset);
         content.set_offset_end(record.offset_end);
         // The four lowest bits are not the producer's to set.
@@ -265,4 +368,8 @@ fn append_parts(buffer: &mut gst::BufferRef, memory: &gst::MemoryRef, sizes: &[u
         buffer.append_memory(memory.share(at..at + size));
         at += size;
     }
+}
+
+fn time(nseconds: u64) -> Option<gst::ClockTime> {
+    (nseconds != xmem_core::NONE).then(|| gst::ClockTime::from_nseconds(nseconds))
 }

@@ -11,6 +11,7 @@
 //! process ends with its input.
 
 mod digest;
+mod events;
 mod fdpool;
 mod orders;
 mod push;
@@ -49,11 +50,20 @@ fn main() {
         .collect::<Vec<_>>();
     report_clients(&pipeline);
     let bus = pipeline.bus().expect("a pipeline has a bus");
+    let weak = pipeline.downgrade();
     std::thread::Builder::new()
         .name("bus".into())
         .spawn(move || {
             let messages = bus.iter_timed(gst::ClockTime::NONE);
-            messages.filter_map(|message| told(&message)).for_each(say);
+            for message in messages {
+                if let gst::MessageView::Latency(_) = message.view()
+                    && let Some(pipeline) = weak.upgrade()
+                {
+                    // As every application does.
+                    let _ = pipeline.recalculate_latency();
+                }
+                told(&message).into_iter().for_each(say);
+            }
         })
         .expect("a thread starts");
     say(Line::new("ready"));
@@ -112,6 +122,7 @@ fn told(message: &gst::Message) -> Option<Line> {
     };
     match message.view() {
         gst::MessageView::Eos(_) => Some(line.with("type", "eos")),
+        gst::MessageView::Latency(_) => Some(line.with("type", "latency")),
         gst::MessageView::Error(error) => {
             let debug = error.debug();
             Some(problem(line, "error", error.error(), debug.as_deref()))

@@ -95,9 +95,19 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
                 .with("start", started)
                 .with("stop", stopped)
         }
-        // seek
+        // seek [rate=2] [stop=NS]
         "seek" => {
-            let sought = pipeline.seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::ZERO);
+            let rate = order
+                .get("rate")
+                .map_or(1.0, |rate| rate.parse().expect("a rate"));
+            let stop = order.get_number("stop").map(gst::ClockTime::from_nseconds);
+            let stop_type = match stop {
+                Some(_) => gst::SeekType::Set,
+                None => gst::SeekType::None,
+            };
+            let start = (gst::SeekType::Set, gst::ClockTime::ZERO);
+            let flags = gst::SeekFlags::FLUSH;
+            let sought = pipeline.seek(rate, flags, start.0, start.1, stop_type, stop);
             Line::new("sought").with("done", sought.is_ok())
         }
         // base-time
@@ -121,6 +131,30 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
                 .iter()
                 .filter_map(|format| format.get::<&str>().ok());
             Line::new("formats").with("text", formats.collect::<Vec<_>>().join(","))
+        }
+        // clock type=monotonic|realtime ppm=500: how much faster it goes than that
+        "clock" => {
+            let kind = match order.text("type") {
+                "realtime" => gst::ClockType::Realtime,
+                _ => gst::ClockType::Monotonic,
+            };
+            let clock = gst::glib::Object::builder::<gst::SystemClock>();
+            let clock = clock.property("clock-type", kind).build();
+            let now = clock.internal_time();
+            clock.set_calibration(now, now, 1_000_000 + order.number("ppm"), 1_000_000);
+            pipeline.use_clock(Some(&clock));
+            Line::new("clocked")
+        }
+        // send of=ELEMENT event=NAME ...
+        "send" => {
+            let event = crate::events::build(order);
+            Line::new("sent").with("taken", element("of").send_event(event))
+        }
+        // position of=ELEMENT
+        "position" => {
+            let position = element("of").query_position::<gst::ClockTime>();
+            let position = position.map_or("none".into(), |time| time.nseconds().to_string());
+            Line::new("position").with("ns", position)
         }
         // latency [of=ELEMENT]
         "latency" => {

@@ -9,6 +9,7 @@ use gst_video::{VideoInfo, VideoMeta};
 use xmem_tests::{Line, metas};
 
 use crate::digest::digest;
+use crate::events;
 
 /// One watched pad.
 pub(crate) struct Watch {
@@ -62,6 +63,7 @@ pub(crate) fn start(pipeline: &gst::Pipeline, option: &str, name: &str) -> Arc<W
     let probe = watch.clone();
     let kinds = gst::PadProbeType::BUFFER
         | gst::PadProbeType::EVENT_DOWNSTREAM
+        | gst::PadProbeType::EVENT_UPSTREAM
         | gst::PadProbeType::EVENT_FLUSH;
     pad.add_probe(kinds, move |pad, info| {
         match &info.data {
@@ -142,6 +144,11 @@ impl Watch {
             .with("offset-end", number_or_none(buffer.offset_end()))
             .with("flags", flags(buffer.flags()))
             .with("base-time", time(base_time))
+            .with(
+                "due",
+                due(pad, buffer).map_or("none".into(), |due| due.to_string()),
+            )
+            .with("due-monotonic", due_monotonic(pad, buffer))
             .with("now", xmem_core::monotonic_time().as_nanos());
         if self.detail >= Detail::Inspect {
             line = inspect(line, buffer, info.as_ref());
@@ -150,21 +157,47 @@ impl Watch {
     }
 
     fn event(&self, event: &gst::Event) {
+        if let gst::EventView::Caps(caps) = event.view() {
+            let raw = caps.caps().structure(0).is_some_and(|structure| {
+                structure.name() == "video/x-raw" && structure.has_field("format")
+            });
+            let info = raw.then(|| VideoInfo::from_caps(caps.caps()).ok());
+            *self.info.lock().expect("not poisoned") = info.flatten();
+        }
         let line = Line::new("event").with("at", &self.name);
         let line = line.with("type", event.type_().name());
-        let line = match event.view() {
-            gst::EventView::Caps(caps) => {
-                let raw = caps.caps().structure(0).is_some_and(|structure| {
-                    structure.name() == "video/x-raw" && structure.has_field("format")
-                });
-                let info = raw.then(|| VideoInfo::from_caps(caps.caps()).ok());
-                *self.info.lock().expect("not poisoned") = info.flatten();
-                line.with("text", caps.caps())
-            }
-            _ => line,
-        };
-        println!("{line}");
+        println!("{}", events::tell(line, event));
     }
+}
+
+/// When a buffer is shown, on its pipeline's clock: below zero before that.
+fn due(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<i128> {
+    let segment = pad.sticky_event::<gst::event::Segment>(0)?;
+    let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
+    let running_time = segment.to_running_time_full(buffer.pts()?)?;
+    let running_time = match running_time.is_negative() {
+        true => -i128::from(running_time.abs().nseconds()),
+        false => i128::from(running_time.abs().nseconds()),
+    };
+    let base_time = pad.parent_element()?.base_time()?;
+    Some(running_time + i128::from(base_time.nseconds()))
+}
+
+/// When a buffer is shown, on `CLOCK_MONOTONIC`.
+fn due_monotonic(pad: &gst::Pad, buffer: &gst::BufferRef) -> String {
+    let clock = pad.parent_element().and_then(|element| element.clock());
+    let Some((due, clock)) = due(pad, buffer).zip(clock) else {
+        return "none".into();
+    };
+    // The look that took least time says most.
+    let looks = (0..8).map(|_| {
+        let before = xmem_core::monotonic_time().as_nanos() as i128;
+        let there = i128::from(clock.time().nseconds());
+        let after = xmem_core::monotonic_time().as_nanos() as i128;
+        (after - before, (before + after) / 2 - there)
+    });
+    let (_, ahead) = looks.min().expect("some looks");
+    (due + ahead).to_string()
 }
 
 fn time(time: Option<gst::ClockTime>) -> String {

@@ -1,0 +1,345 @@
+//! Events across processes: to what an `xmemsink` says between its frames, and back. Pure.
+//!
+//! What is said starts with a kind (`u32`), then a body as [`values`](crate::values) writes it. A
+//! kind that is not known here is skipped. `docs/protocol.md` is the norm.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use xmem_core::EventKind;
+
+use crate::timestamps::MonotonicOffset;
+use crate::values::{Reader, Unreadable, Writer};
+
+mod key_unit;
+mod segment;
+pub(crate) mod upstream;
+
+use upstream::UpstreamEvents;
+
+/// Kinds of what is said. The numbers are part of the protocol.
+mod kind {
+    pub(super) const STREAM_START: u32 = 1;
+    pub(super) const SEGMENT: u32 = 2;
+    pub(super) const LATENCY: u32 = 3;
+    pub(super) const ACCEPTS: u32 = 4;
+    pub(super) const STREAM_COLLECTION: u32 = 5;
+    pub(super) const TAGS: u32 = 6;
+    pub(super) const CUSTOM: u32 = 7;
+    pub(super) const GAP: u32 = 8;
+    pub(super) const FLUSH: u32 = 9;
+}
+
+/// Most streams of a collection.
+const MAX_STREAMS: usize = 1024;
+/// Most groups of streams of other processes that are told apart.
+const MAX_GROUPS: usize = 1024;
+
+type Result<T> = std::result::Result<T, Unreadable>;
+
+/// What a producer says.
+#[derive(Clone, Debug)]
+pub(crate) enum Said {
+    /// An event to push as it is.
+    Event(gst::Event),
+    /// A gap, and how far `CLOCK_MONOTONIC` was ahead of the producer's running time.
+    Gap(gst::Event, Option<MonotonicOffset>),
+    /// The segment of the buffers to come, as the producer has it; the offset as above.
+    Segment(gst::Segment, Option<MonotonicOffset>),
+    /// How late the producer passes on its buffers.
+    Latency(gst::ClockTime),
+    /// The upstream events that the producer takes.
+    Accepts(UpstreamEvents),
+    /// What is not shown yet is not to be shown any more.
+    Flush,
+}
+
+/// Where a sticky event stands among those that a client is told of when it joins: stream-start
+/// comes before the caps, whose key has the highest bit alone.
+fn key(rank: u32, name: &str) -> EventKind {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    let after_caps = u64::from(rank != kind::STREAM_START) << 63;
+    EventKind::Sticky(after_caps | u64::from(rank) << 32 | (hasher.finish() & 0xffff_ffff))
+}
+
+fn body(kind: u32, write: impl FnOnce(&mut Writer<'_>) -> Option<()>) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes);
+    writer.u32(kind);
+    write(&mut writer)?;
+    Some(bytes)
+}
+
+/// What is said for an event; `None` for one that says nothing to another process, or what is
+/// said in other ways (caps, end of stream, flushes).
+pub(crate) fn encode(
+    event_ref: &gst::EventRef,
+    offset: Option<MonotonicOffset>,
+) -> Option<(EventKind, Vec<u8>)> {
+    use gst::EventView as E;
+    let (kind, body) = match event_ref.view() {
+        E::StreamStart(event) => (
+            key(kind::STREAM_START, ""),
+            body(kind::STREAM_START, |writer| stream_start(event, writer))?,
+        ),
+        E::Segment(event) => (
+            key(kind::SEGMENT, ""),
+            body(kind::SEGMENT, |writer| {
+                segment::write(event.segment(), writer);
+                write_offset(offset, writer);
+                Some(())
+            })?,
+        ),
+        E::StreamCollection(event) => (
+            key(kind::STREAM_COLLECTION, ""),
+            body(kind::STREAM_COLLECTION, |writer| {
+                collection(&event.stream_collection(), writer)
+            })?,
+        ),
+        E::Tag(event) => (
+            // As on a pad: those of the stream and those of all streams stand beside one another.
+            key(kind::TAGS, &format!("{:?}", event.tag().scope())),
+            body(kind::TAGS, |writer| writer.tag_list(event.tag()))?,
+        ),
+        E::Gap(event) => (
+            EventKind::Passing,
+            body(kind::GAP, |writer| {
+                let (timestamp, duration) = event.get();
+                writer.time(Some(timestamp));
+                writer.time(duration);
+                writer.u32(event.gap_flags().bits());
+                write_offset(offset, writer);
+                Some(())
+            })?,
+        ),
+        E::CustomDownstream(_) | E::CustomBoth(_) => {
+            (EventKind::Passing, custom(event_ref, offset)?)
+        }
+        E::CustomDownstreamOob(_) | E::CustomBothOob(_) => {
+            (EventKind::Urgent, custom(event_ref, offset)?)
+        }
+        E::CustomDownstreamSticky(_) => {
+            let name = event_ref.structure()?.name();
+            (key(kind::CUSTOM, name), custom(event_ref, offset)?)
+        }
+        _ => return None,
+    };
+    Some((kind, body))
+}
+
+/// How late the sink passes on its buffers.
+pub(crate) fn encode_latency(latency: gst::ClockTime) -> (EventKind, Vec<u8>) {
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes);
+    writer.u32(kind::LATENCY);
+    writer.time(Some(latency));
+    (key(kind::LATENCY, ""), bytes)
+}
+
+/// The upstream events that the sink takes.
+pub(crate) fn encode_accepts(accepts: UpstreamEvents) -> (EventKind, Vec<u8>) {
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes);
+    writer.u32(kind::ACCEPTS);
+    writer.u32(accepts.bits());
+    (key(kind::ACCEPTS, ""), bytes)
+}
+
+/// What is not shown yet is not to be shown any more. A client flushes at once, and then waits for
+/// what comes; so it needs no end of it.
+pub(crate) fn encode_flush() -> (EventKind, Vec<u8>) {
+    (EventKind::Flush, kind::FLUSH.to_le_bytes().into())
+}
+
+/// What [`encode`] has made; `None` where it is nothing that is known here.
+///
+/// # Errors
+/// The bytes come from another process: they may be none of ours.
+pub(crate) fn decode(content: &[u8], offset: Option<MonotonicOffset>) -> Result<Option<Said>> {
+    let mut reader = Reader::new(content);
+    Ok(Some(match reader.u32()? {
+        kind::STREAM_START => Said::Event(read_stream_start(&mut reader)?),
+        kind::SEGMENT => Said::Segment(segment::read(&mut reader)?, read_offset(&mut reader)?),
+        kind::LATENCY => Said::Latency(reader.time()?.unwrap_or_default()),
+        kind::ACCEPTS => Said::Accepts(UpstreamEvents::from_bits_truncate(reader.u32()?)),
+        kind::STREAM_COLLECTION => Said::Event(read_collection(&mut reader)?),
+        kind::TAGS => Said::Event(gst::event::Tag::new(reader.tag_list()?)),
+        kind::GAP => read_gap(&mut reader)?,
+        kind::CUSTOM => Said::Event(read_custom(&mut reader, offset)?),
+        kind::FLUSH => Said::Flush,
+        _ => return Ok(None),
+    }))
+}
+
+fn write_offset(offset: Option<MonotonicOffset>, writer: &mut Writer<'_>) {
+    writer.i64(offset.map_or(i64::MIN, MonotonicOffset::nseconds));
+}
+
+fn read_offset(reader: &mut Reader<'_>) -> Result<Option<MonotonicOffset>> {
+    let offset = reader.i64()?;
+    Ok((offset != i64::MIN).then(|| MonotonicOffset::from_nseconds(offset)))
+}
+
+/// Text: id; `u32` flags; `u64` process, `u32` group (0 for none); `u32` 1 and a stream, or 0.
+fn stream_start(event: &gst::event::StreamStart, writer: &mut Writer<'_>) -> Option<()> {
+    writer.text(event.stream_id())?;
+    writer.u32(event.stream_flags().bits());
+    writer.u64(*PROCESS);
+    let structure = event.event().structure();
+    let group = structure.and_then(|structure| structure.get::<u32>("group-id").ok());
+    writer.u32(group.unwrap_or(0));
+    match event.stream() {
+        Some(stream) => {
+            writer.u32(1);
+            write_stream(&stream, writer)
+        }
+        None => {
+            writer.u32(0);
+            Some(())
+        }
+    }
+}
+
+fn read_stream_start(reader: &mut Reader<'_>) -> Result<gst::Event> {
+    let mut start = gst::event::StreamStart::builder(reader.text()?)
+        .flags(gst::StreamFlags::from_bits_truncate(reader.u32()?));
+    let group = (reader.u64()?, reader.u32()?);
+    if group.1 != 0 {
+        start = start.group_id(group_here(group));
+    }
+    if reader.u32()? == 1 {
+        start = start.stream(read_stream(reader)?);
+    }
+    Ok(start.build())
+}
+
+/// Tells the groups of this process's streams from those of others.
+static PROCESS: LazyLock<u64> = LazyLock::new(|| {
+    let mut hasher = DefaultHasher::new();
+    (std::process::id(), xmem_core::monotonic_time()).hash(&mut hasher);
+    hasher.finish()
+});
+
+/// The number that a group of streams of another process has here: groups are numbered in each
+/// process, and streams that belong together there do here, whichever channels they come by.
+fn group_here(group: (u64, u32)) -> gst::GroupId {
+    static GROUPS: Mutex<Option<HashMap<(u64, u32), gst::GroupId>>> = Mutex::new(None);
+    let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
+    let groups = groups.get_or_insert_default();
+    if groups.len() >= MAX_GROUPS && !groups.contains_key(&group) {
+        groups.clear();
+    }
+    *groups.entry(group).or_insert_with(gst::GroupId::next)
+}
+
+/// Text: id; `u32` type, flags; `u32` parts (1 caps, 2 tags, or-ed together), then these.
+fn write_stream(stream: &gst::Stream, writer: &mut Writer<'_>) -> Option<()> {
+    writer.text(stream.stream_id().as_deref().unwrap_or_default())?;
+    writer.u32(stream.stream_type().bits());
+    writer.u32(stream.stream_flags().bits());
+    let (caps, tags) = (stream.caps(), stream.tags());
+    writer.u32(u32::from(caps.is_some()) | u32::from(tags.is_some()) << 1);
+    if let Some(caps) = caps {
+        writer.caps(&caps)?;
+    }
+    if let Some(tags) = tags {
+        writer.tag_list(&tags)?;
+    }
+    Some(())
+}
+
+fn read_stream(reader: &mut Reader<'_>) -> Result<gst::Stream> {
+    let id = reader.text()?;
+    let kind = gst::StreamType::from_bits_truncate(reader.u32()?);
+    let flags = gst::StreamFlags::from_bits_truncate(reader.u32()?);
+    let parts = reader.u32()?;
+    let caps = (parts & 1 != 0).then(|| reader.caps()).transpose()?;
+    let tags = (parts & 2 != 0).then(|| reader.tag_list()).transpose()?;
+    let stream = gst::Stream::new(Some(id), caps.as_ref(), kind, flags);
+    stream.set_tags(tags.as_ref());
+    Ok(stream)
+}
+
+/// `u32` 1 and text: upstream's id, or 0; `u32` streams, then these.
+fn collection(collection: &gst::StreamCollection, writer: &mut Writer<'_>) -> Option<()> {
+    match collection.upstream_id() {
+        Some(id) => {
+            writer.u32(1);
+            writer.text(&id)?;
+        }
+        None => writer.u32(0),
+    }
+    writer.u32(collection.len() as u32);
+    for stream in collection.iter() {
+        write_stream(&stream, writer)?;
+    }
+    Some(())
+}
+
+fn read_collection(reader: &mut Reader<'_>) -> Result<gst::Event> {
+    let id = match reader.u32()? {
+        0 => None,
+        _ => Some(reader.text()?),
+    };
+    let count = reader.count(16)?;
+    if count > MAX_STREAMS {
+        return Err(Unreadable::Broken);
+    }
+    let mut collection = gst::StreamCollection::builder(id);
+    for _ in 0..count {
+        collection = collection.stream(read_stream(reader)?);
+    }
+    Ok(gst::event::StreamCollection::new(&collection.build()))
+}
+
+fn read_gap(reader: &mut Reader<'_>) -> Result<Said> {
+    let timestamp = reader.time()?.ok_or(Unreadable::Broken)?;
+    let duration = reader.time()?;
+    let flags = gst::GapFlags::from_bits_truncate(reader.u32()?);
+    let mut gap = gst::event::Gap::builder(timestamp).duration(duration);
+    if !flags.is_empty() {
+        gap = gap.gap_flags(flags);
+    }
+    Ok(Said::Gap(gap.build(), read_offset(reader)?))
+}
+
+/// The kinds of custom events, as the protocol numbers them.
+const CUSTOM_KINDS: [gst::EventType; 5] = [
+    gst::EventType::CustomDownstream,
+    gst::EventType::CustomDownstreamSticky,
+    gst::EventType::CustomDownstreamOob,
+    gst::EventType::CustomBoth,
+    gst::EventType::CustomBothOob,
+];
+
+/// `u32` which of [`CUSTOM_KINDS`]; the structure.
+fn custom(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> Option<Vec<u8>> {
+    let number = CUSTOM_KINDS
+        .iter()
+        .position(|kind| *kind == event.type_())?;
+    let structure = key_unit::to_monotonic(event.structure()?, offset);
+    body(kind::CUSTOM, |writer| {
+        writer.u32(number as u32);
+        writer.structure(&structure)
+    })
+}
+
+fn read_custom(reader: &mut Reader<'_>, offset: Option<MonotonicOffset>) -> Result<gst::Event> {
+    let number = reader.u32()? as usize;
+    let kind = CUSTOM_KINDS.get(number).ok_or(Unreadable::Unknown)?;
+    let structure = key_unit::to_running_time(reader.structure()?, offset);
+    Ok(match kind {
+        gst::EventType::CustomDownstream => gst::event::CustomDownstream::new(structure),
+        gst::EventType::CustomDownstreamSticky => {
+            gst::event::CustomDownstreamSticky::new(structure)
+        }
+        gst::EventType::CustomDownstreamOob => gst::event::CustomDownstreamOob::new(structure),
+        gst::EventType::CustomBoth => gst::event::CustomBoth::new(structure),
+        _ => gst::event::CustomBothOob::new(structure),
+    })
+}
+
+#[cfg(test)]
+mod tests;

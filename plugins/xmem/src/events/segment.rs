@@ -1,0 +1,78 @@
+//! A segment, as numbers.
+
+use gst::glib::translate::IntoGlib;
+
+use super::Result;
+use crate::values::{Reader, Unreadable, Writer};
+
+/// `u32` format, flags; `f64` rate, applied rate; `u64` base, offset, start, stop, time, position,
+/// duration: those that are not known as the highest number.
+pub(super) fn write(segment: &gst::Segment, writer: &mut Writer<'_>) {
+    writer.u32(segment.format().into_glib() as u32);
+    writer.u32(segment.flags().bits());
+    writer.f64(segment.rate());
+    writer.f64(segment.applied_rate());
+    for value in [
+        segment.base(),
+        segment.offset(),
+        segment.start(),
+        segment.stop(),
+        segment.time(),
+        segment.position(),
+        segment.duration(),
+    ] {
+        writer.u64(value.value() as u64);
+    }
+}
+
+/// What [`write`] has written.
+///
+/// # Errors
+/// Where it is no segment, or one that GStreamer does not take.
+pub(super) fn read(reader: &mut Reader<'_>) -> Result<gst::Segment> {
+    use gst::Format as F;
+    let number = i32::try_from(reader.u32()?).map_err(|_| Unreadable::Broken)?;
+    let format = [F::Default, F::Bytes, F::Time, F::Buffers]
+        .into_iter()
+        .find(|format| format.into_glib() == number)
+        .ok_or(Unreadable::Broken)?;
+    let flags = gst::SegmentFlags::from_bits_truncate(reader.u32()?);
+    let mut rates = [0.0; 2];
+    for rate in &mut rates {
+        *rate = reader.f64()?;
+        if !rate.is_finite() || *rate == 0.0 {
+            return Err(Unreadable::Broken);
+        }
+    }
+    let mut numbers = [0; 7];
+    for number in &mut numbers {
+        *number = reader.u64()?;
+        // What is known is a time, or a count, of this world; sums of them do not overflow.
+        if *number != u64::MAX && *number > u64::MAX >> 3 {
+            return Err(Unreadable::Broken);
+        }
+    }
+    let [base, offset, start, stop, time, position, duration] = numbers;
+    if [base, offset, start].contains(&u64::MAX) || stop < start {
+        return Err(Unreadable::Broken);
+    }
+    // Backwards, running time counts from the stop.
+    if rates[0] < 0.0 && (stop == u64::MAX || stop < offset) {
+        return Err(Unreadable::Broken);
+    }
+    let value = |number: u64| gst::GenericFormattedValue::new(format, number as i64);
+    let mut segment = gst::Segment::new();
+    segment.set_format(format);
+    // Its end is an end of stream, or an event of its own.
+    segment.set_flags(flags - gst::SegmentFlags::SEGMENT);
+    segment.set_rate(rates[0]);
+    segment.set_applied_rate(rates[1]);
+    segment.set_base(value(base));
+    segment.set_offset(value(offset));
+    segment.set_start(value(start));
+    segment.set_stop(value(stop));
+    segment.set_time(value(time));
+    segment.set_position(value(position));
+    segment.set_duration(value(duration));
+    Ok(segment)
+}

@@ -1,0 +1,289 @@
+use super::*;
+
+fn offset() -> Option<MonotonicOffset> {
+    Some(MonotonicOffset::from_nseconds(7_000_000_000))
+}
+
+fn caps() -> gst::Caps {
+    gst::Caps::builder("video/x-raw")
+        .field("format", "RGB")
+        .field("width", 64i32)
+        .build()
+}
+
+fn tags() -> gst::TagList {
+    let mut tags = gst::TagList::new();
+    tags.make_mut()
+        .add::<gst::tags::Title>(&"Title", gst::TagMergeMode::Append);
+    tags
+}
+
+fn stream(id: &str) -> gst::Stream {
+    let kind = gst::StreamType::VIDEO;
+    let stream = gst::Stream::new(Some(id), Some(&caps()), kind, gst::StreamFlags::SELECT);
+    stream.set_tags(Some(&tags()));
+    stream
+}
+
+fn structure() -> gst::Structure {
+    gst::Structure::builder("application/x-event")
+        .field("number", 42i32)
+        .field("text", "ä")
+        .build()
+}
+
+/// One of each kind that crosses as it is.
+fn plain_events() -> Vec<gst::Event> {
+    let collection = gst::StreamCollection::builder(Some("upstream"))
+        .streams(["one", "two"].map(stream))
+        .build();
+    vec![
+        gst::event::StreamStart::builder("id/1")
+            .flags(gst::StreamFlags::SPARSE)
+            .stream(stream("id/1"))
+            .build(),
+        gst::event::StreamStart::new(""),
+        gst::event::StreamCollection::new(&collection),
+        gst::event::Tag::new(tags()),
+        gst::event::CustomDownstream::new(structure()),
+        gst::event::CustomDownstreamSticky::new(structure()),
+        gst::event::CustomDownstreamOob::new(structure()),
+        gst::event::CustomBoth::new(structure()),
+        gst::event::CustomBothOob::new(structure()),
+    ]
+}
+
+fn round_trip(event: &gst::Event) -> Said {
+    let (_, bytes) = encode(event, offset()).expect("it crosses");
+    decode(&bytes, offset()).unwrap().expect("it is known")
+}
+
+/// What an event says, but for objects, which are compared by their addresses.
+fn described(event: &gst::EventRef) -> String {
+    let stream = |stream: &gst::Stream| {
+        format!(
+            "{:?} {:?} {:?} {:?} {:?}",
+            stream.stream_id(),
+            stream.caps(),
+            stream.tags(),
+            stream.stream_type(),
+            stream.stream_flags()
+        )
+    };
+    let streams = match event.view() {
+        gst::EventView::StreamStart(start) => start.stream().into_iter().collect(),
+        gst::EventView::StreamCollection(event) => {
+            let collection = event.stream_collection();
+            assert_eq!(collection.upstream_id().as_deref(), Some("upstream"));
+            collection.iter().collect::<Vec<_>>()
+        }
+        _ => Vec::new(),
+    };
+    let streams: Vec<_> = streams.iter().map(stream).collect();
+    let structure = event.structure().map(|structure| {
+        let mut structure = structure.to_owned();
+        for field in ["stream", "collection", "group-id", "taglist"] {
+            structure.remove_field(field);
+        }
+        structure
+    });
+    let tags = match event.view() {
+        gst::EventView::Tag(event) => event.tag().to_string(),
+        _ => String::new(),
+    };
+    format!("{:?} {structure:?} {tags} {streams:?}", event.type_())
+}
+
+#[test]
+fn events_cross_as_they_are() {
+    gst::init().unwrap();
+    for event in plain_events() {
+        match round_trip(&event) {
+            Said::Event(crossed) => assert_eq!(described(&crossed), described(&event)),
+            other => panic!("{other:?} of {event:?}"),
+        }
+    }
+    assert!(encode(&gst::event::Eos::new(), None).is_none());
+    assert!(encode(&gst::event::Caps::new(&caps()), None).is_none());
+}
+
+#[test]
+fn streams_of_one_group_are_one_group_here() {
+    gst::init().unwrap();
+    let group = gst::GroupId::next();
+    let starts = [group, group, gst::GroupId::next()].map(|group| {
+        let start = gst::event::StreamStart::builder("id").group_id(group);
+        match round_trip(&start.build()) {
+            Said::Event(event) => match event.view() {
+                gst::EventView::StreamStart(start) => start.group_id().unwrap(),
+                _ => panic!("{event:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    });
+    assert_eq!(starts[0], starts[1]);
+    assert_ne!(starts[0], starts[2]);
+}
+
+#[test]
+fn segments_of_every_format_cross() {
+    gst::init().unwrap();
+    for format in [
+        gst::Format::Time,
+        gst::Format::Bytes,
+        gst::Format::Default,
+        gst::Format::Buffers,
+    ] {
+        let mut segment = gst::Segment::new();
+        let value = |number| gst::GenericFormattedValue::new(format, number);
+        segment.set_format(format);
+        segment.set_flags(gst::SegmentFlags::TRICKMODE);
+        segment.set_rate(-2.5);
+        segment.set_applied_rate(0.5);
+        segment.set_base(value(1));
+        segment.set_offset(value(2));
+        segment.set_start(value(3));
+        segment.set_stop(value(4_000_000_000));
+        segment.set_time(value(5));
+        segment.set_position(value(6));
+        segment.set_duration(value(-1));
+        match round_trip(&gst::event::Segment::new(&segment)) {
+            Said::Segment(crossed, theirs) => {
+                assert_eq!(crossed, segment);
+                assert_eq!(theirs, offset());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn gaps_latencies_and_what_is_accepted_cross() {
+    gst::init().unwrap();
+    let second = gst::ClockTime::SECOND;
+    for (duration, flags) in [(None, Some(gst::GapFlags::DATA)), (Some(second), None)] {
+        let gap = gst::event::Gap::builder(second)
+            .duration(duration)
+            .gap_flags_if_some(flags)
+            .build();
+        match round_trip(&gap) {
+            Said::Gap(crossed, theirs) => {
+                assert_eq!(described(&crossed), described(&gap));
+                assert_eq!(theirs, offset());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let (_, bytes) = encode_latency(second);
+    assert!(matches!(decode(&bytes, None), Ok(Some(Said::Latency(latency))) if latency == second));
+    let (_, bytes) = encode_accepts(UpstreamEvents::SEEK | UpstreamEvents::CUSTOM);
+    let accepts = UpstreamEvents::SEEK | UpstreamEvents::CUSTOM;
+    assert!(matches!(decode(&bytes, None), Ok(Some(Said::Accepts(crossed))) if crossed == accepts));
+    let (_, bytes) = encode_flush();
+    assert!(matches!(decode(&bytes, None), Ok(Some(Said::Flush))));
+}
+
+#[test]
+fn a_key_unit_is_wanted_at_the_same_moment() {
+    gst::init().unwrap();
+    let [theirs, ours] = [3, 5].map(gst::ClockTime::from_seconds);
+    let offset = |base: gst::ClockTime| {
+        let nseconds = i64::try_from(base.nseconds()).unwrap();
+        Some(MonotonicOffset::from_nseconds(nseconds))
+    };
+    let at = |seconds| {
+        gst_video::UpstreamForceKeyUnitEvent::builder()
+            .running_time(gst::ClockTime::from_seconds(seconds))
+            .all_headers(true)
+            .count(7)
+            .build()
+    };
+    let cross = |event: &gst::Event| {
+        assert_eq!(upstream::which(event), Some(UpstreamEvents::FORCE_KEY_UNIT));
+        let bytes = upstream::encode(event, offset(theirs)).unwrap();
+        upstream::decode(&bytes, offset(ours)).unwrap()
+    };
+    let parse = |event: &gst::Event| gst_video::UpstreamForceKeyUnitEvent::parse(event).unwrap();
+    let crossed = parse(&cross(&at(10)));
+    assert_eq!(crossed.running_time, Some(gst::ClockTime::from_seconds(8)));
+    assert!(crossed.all_headers && crossed.count == 7);
+    // Before our start: at once.
+    assert_eq!(parse(&cross(&at(1))).running_time, None);
+
+    let down = gst_video::DownstreamForceKeyUnitEvent::builder()
+        .running_time(gst::ClockTime::from_seconds(10))
+        .build();
+    let (_, bytes) = encode(&down, offset(theirs)).unwrap();
+    let Ok(Some(Said::Event(crossed))) = decode(&bytes, offset(ours)) else {
+        panic!("it crosses");
+    };
+    let crossed = gst_video::DownstreamForceKeyUnitEvent::parse(&crossed).unwrap();
+    assert_eq!(crossed.running_time, Some(gst::ClockTime::from_seconds(8)));
+}
+
+fn upstream_events() -> Vec<gst::Event> {
+    let second = gst::ClockTime::SECOND;
+    vec![
+        gst::event::CustomUpstream::new(structure()),
+        gst::event::CustomBoth::new(structure()),
+        gst::event::Navigation::new(structure()),
+        gst::event::Qos::builder(gst::QOSType::Underflow, 0.5, -100)
+            .timestamp(8 * second)
+            .build(),
+        gst::event::Seek::new(
+            -1.0,
+            gst::SeekFlags::FLUSH,
+            gst::SeekType::Set,
+            second,
+            gst::SeekType::None,
+            gst::ClockTime::NONE,
+        ),
+    ]
+}
+
+#[test]
+fn upstream_events_cross_as_they_are() {
+    gst::init().unwrap();
+    for event in upstream_events() {
+        assert!(upstream::which(&event).is_some());
+        let bytes = upstream::encode(&event, offset()).unwrap();
+        let crossed = upstream::decode(&bytes, offset()).unwrap();
+        assert_eq!(described(&crossed), described(&event));
+    }
+    assert!(upstream::which(&gst::event::Reconfigure::new()).is_none());
+}
+
+#[test]
+fn no_bytes_make_it_panic() {
+    gst::init().unwrap();
+    let mut samples: Vec<Vec<u8>> = plain_events()
+        .iter()
+        .filter_map(|event| encode(event, offset()))
+        .map(|(_, bytes)| bytes)
+        .collect();
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    let segment = gst::event::Segment::new(&segment);
+    let gap = gst::event::Gap::new(gst::ClockTime::SECOND, None);
+    samples.extend([segment, gap].iter().filter_map(|event| {
+        let said = encode(event, offset());
+        said.map(|(_, bytes)| bytes)
+    }));
+    let upstream = upstream_events();
+    samples.extend(
+        upstream
+            .iter()
+            .filter_map(|event| upstream::encode(event, offset())),
+    );
+    for sample in samples {
+        for at in 0..sample.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut changed = sample.clone();
+                changed[at] = value;
+                for bytes in [&changed[..], &changed[..at]] {
+                    let _ = decode(bytes, offset());
+                    let _ = upstream::decode(bytes, offset());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Upstream events, from a client's pipeline to the producer's.
+
+use gst::glib;
+use gst::glib::translate::IntoGlib;
+
+use super::{Result, key_unit};
+use crate::timestamps::MonotonicOffset;
+use crate::values::{Reader, Unreadable, Writer};
+
+/// Events of clients that a producer passes on upstream.
+#[glib::flags(name = "GstXmemSinkUpstreamEvents")]
+pub(crate) enum UpstreamEvents {
+    #[flags_value(
+        name = "Requests for a key frame (GstForceKeyUnit)",
+        nick = "force-key-unit"
+    )]
+    FORCE_KEY_UNIT = 1,
+    #[flags_value(name = "Custom events", nick = "custom")]
+    CUSTOM = 1 << 1,
+    #[flags_value(name = "Navigation: keys and pointer", nick = "navigation")]
+    NAVIGATION = 1 << 2,
+    #[flags_value(name = "Quality of service: of one client, for all", nick = "qos")]
+    QOS = 1 << 3,
+    #[flags_value(name = "Seeks: of one client, for all", nick = "seek")]
+    SEEK = 1 << 4,
+}
+
+impl Default for UpstreamEvents {
+    /// What harms nobody where there are many clients.
+    fn default() -> UpstreamEvents {
+        UpstreamEvents::FORCE_KEY_UNIT | UpstreamEvents::CUSTOM
+    }
+}
+
+/// What an event is among those that can be passed on; `None` for one that can't.
+pub(crate) fn which(event: &gst::EventRef) -> Option<UpstreamEvents> {
+    use gst::EventView as E;
+    Some(match event.view() {
+        E::CustomUpstream(_) | E::CustomBoth(_) | E::CustomBothOob(_) => {
+            match gst_video::ForceKeyUnitEvent::is(event) {
+                true => UpstreamEvents::FORCE_KEY_UNIT,
+                false => UpstreamEvents::CUSTOM,
+            }
+        }
+        E::Navigation(_) => UpstreamEvents::NAVIGATION,
+        E::Qos(_) => UpstreamEvents::QOS,
+        E::Seek(_) => UpstreamEvents::SEEK,
+        _ => return None,
+    })
+}
+
+/// The bytes of an event that [`which`] knows. Running times are of a pipeline with this offset.
+///
+/// A kind (the GstEventType, `u32`), then the structure; of a QoS event `u32` type, `f64`
+/// proportion, `i64` difference, `u64` time on `CLOCK_MONOTONIC`; of a seek `f64` rate, `u32`
+/// format, flags, `u32` and `i64` start's type and start, the same for stop.
+pub(crate) fn encode(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> Option<Vec<u8>> {
+    use gst::EventView as E;
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes);
+    writer.u32(event.type_().into_glib() as u32);
+    match event.view() {
+        E::Qos(qos) => {
+            let (kind, proportion, difference, time) = qos.get();
+            writer.u32(kind.into_glib() as u32);
+            writer.f64(proportion);
+            writer.i64(difference);
+            let time = time.zip(offset);
+            let time = time.map(|(time, offset)| offset.to_monotonic(time.nseconds().into()));
+            writer.u64(time.unwrap_or(u64::MAX));
+        }
+        E::Seek(seek) => {
+            let (rate, flags, start_type, start, stop_type, stop) = seek.get();
+            writer.f64(rate);
+            writer.u32(start.format().into_glib() as u32);
+            writer.u32(flags.bits());
+            for (kind, value) in [(start_type, start), (stop_type, stop)] {
+                writer.u32(kind.into_glib() as u32);
+                writer.i64(value.value());
+            }
+        }
+        _ => writer.structure(&key_unit::to_monotonic(event.structure()?, offset))?,
+    }
+    Some(bytes)
+}
+
+/// What [`encode`] has made, for a pipeline with this offset.
+///
+/// # Errors
+/// The bytes come from another process: they may be none of ours.
+pub(crate) fn decode(content: &[u8], offset: Option<MonotonicOffset>) -> Result<gst::Event> {
+    let mut reader = Reader::new(content);
+    let kind = reader.u32()?;
+    let is = |of: gst::EventType| of.into_glib() as u32 == kind;
+    if is(gst::EventType::Qos) {
+        return read_qos(&mut reader, offset);
+    }
+    if is(gst::EventType::Seek) {
+        return read_seek(&mut reader);
+    }
+    let new: fn(gst::Structure) -> gst::Event = if is(gst::EventType::CustomUpstream) {
+        gst::event::CustomUpstream::new
+    } else if is(gst::EventType::CustomBoth) {
+        gst::event::CustomBoth::new
+    } else if is(gst::EventType::CustomBothOob) {
+        gst::event::CustomBothOob::new
+    } else if is(gst::EventType::Navigation) {
+        gst::event::Navigation::new
+    } else {
+        return Err(Unreadable::Unknown);
+    };
+    let structure = reader.structure()?;
+    Ok(new(key_unit::to_running_time(structure, offset)))
+}
+
+fn read_qos(reader: &mut Reader<'_>, offset: Option<MonotonicOffset>) -> Result<gst::Event> {
+    let number = reader.u32()?;
+    let kind = [
+        gst::QOSType::Overflow,
+        gst::QOSType::Underflow,
+        gst::QOSType::Throttle,
+    ];
+    let kind = kind
+        .into_iter()
+        .find(|kind| kind.into_glib() as u32 == number)
+        .ok_or(Unreadable::Broken)?;
+    let (proportion, difference) = (reader.f64()?, reader.i64()?);
+    let time = reader.time()?;
+    let running_time = time.zip(offset).and_then(|(time, offset)| {
+        let running_time = u64::try_from(offset.to_running_time(time.nseconds())).ok()?;
+        // GStreamer refuses one that comes to less than zero.
+        let earliest = running_time.checked_add_signed(difference)?;
+        (earliest != u64::MAX).then(|| gst::ClockTime::from_nseconds(running_time))
+    });
+    if !proportion.is_finite() || running_time.is_none() {
+        return Err(Unreadable::Broken);
+    }
+    let qos = gst::event::Qos::builder(kind, proportion, difference);
+    Ok(qos.timestamp(running_time).build())
+}
+
+fn read_seek(reader: &mut Reader<'_>) -> Result<gst::Event> {
+    use gst::Format as F;
+    let rate = reader.f64()?;
+    let format = reader.u32()?;
+    let format = [F::Default, F::Bytes, F::Time, F::Buffers]
+        .into_iter()
+        .find(|known| known.into_glib() as u32 == format)
+        .ok_or(Unreadable::Broken)?;
+    // An instant change of the rate is one pipeline's own: its sinks have to agree on a time.
+    let flags = gst::SeekFlags::from_bits_truncate(reader.u32()?);
+    let flags = flags - gst::SeekFlags::INSTANT_RATE_CHANGE;
+    let mut bound = || -> Result<(gst::SeekType, gst::GenericFormattedValue)> {
+        let number = reader.u32()?;
+        let kind = [gst::SeekType::None, gst::SeekType::Set, gst::SeekType::End];
+        let kind = kind
+            .into_iter()
+            .find(|kind| kind.into_glib() as u32 == number)
+            .ok_or(Unreadable::Broken)?;
+        let value = reader.i64()?;
+        if value < -1 {
+            return Err(Unreadable::Broken);
+        }
+        Ok((kind, gst::GenericFormattedValue::new(format, value)))
+    };
+    let ((start_type, start), (stop_type, stop)) = (bound()?, bound()?);
+    if !rate.is_finite() || rate == 0.0 {
+        return Err(Unreadable::Broken);
+    }
+    Ok(gst::event::Seek::new(
+        rate, flags, start_type, start, stop_type, stop,
+    ))
+}

@@ -1,0 +1,71 @@
+//! Upstream events of clients, on their way to the elements before the sink.
+//!
+//! Those may take as long as they like to handle one, so a thread of its own passes them on, and not
+//! the one that sees to the clients.
+
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use gst::glib;
+use gst::prelude::*;
+
+use crate::CAT;
+use crate::events::upstream::{self, UpstreamEvents};
+use crate::timestamps::Timekeeper;
+
+/// Most events that wait to be passed on; what is more is lost.
+const MAX_WAITING: usize = 64;
+
+/// Passes on what clients say. The thread is there from the first such event to the end of the run.
+pub(super) struct Forwarder {
+    sink: glib::WeakRef<super::XmemSink>,
+    accepts: UpstreamEvents,
+    sender: OnceLock<SyncSender<Vec<u8>>>,
+}
+
+impl Forwarder {
+    pub(super) fn new(sink: &super::XmemSink, accepts: UpstreamEvents) -> Forwarder {
+        Forwarder {
+            sink: sink.downgrade(),
+            accepts,
+            sender: OnceLock::new(),
+        }
+    }
+
+    /// Takes what a client has said. Never waits.
+    pub(super) fn forward(&self, content: Vec<u8>) {
+        let sender = self.sender.get_or_init(|| {
+            let (sender, receiver) = sync_channel(MAX_WAITING);
+            let (sink, accepts) = (self.sink.clone(), self.accepts);
+            let thread = std::thread::Builder::new().name("xmem-upstream".into());
+            if let Err(error) = thread.spawn(move || run(&sink, accepts, &receiver)) {
+                gst::warning!(CAT, "Upstream events are lost, there is no thread: {error}");
+            }
+            sender
+        });
+        if sender.try_send(content).is_err() {
+            gst::debug!(CAT, "An upstream event is lost: too many wait");
+        }
+    }
+}
+
+fn run(
+    sink: &glib::WeakRef<super::XmemSink>,
+    accepts: UpstreamEvents,
+    contents: &Receiver<Vec<u8>>,
+) {
+    let mut timekeeper = Timekeeper::default();
+    for content in contents {
+        let Some(sink) = sink.upgrade() else { return };
+        let offset = timekeeper.offset(&sink);
+        match upstream::decode(&content, offset) {
+            Ok(event) if upstream::which(&event).is_some_and(|which| accepts.contains(which)) => {
+                gst::debug!(CAT, obj = sink, "A client wants {event:?}");
+                let pad = sink.static_pad("sink");
+                let handled = pad.is_some_and(|pad| pad.push_event(event));
+                gst::debug!(CAT, obj = sink, "Upstream has handled it: {handled}");
+            }
+            other => gst::debug!(CAT, obj = sink, "Not passed on: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Keeps what the base class says of the stream from going downstream, where the producer has said
+//! it.
+//!
+//! `GstBaseSrc` starts every stream itself, by a name of this pipeline, and pushes the segment before
+//! the next buffer only. Here the producer's events go downstream, each in its place. A later
+//! GStreamer has `gst_base_src_push_segment` for the second.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use gst::glib::translate::IntoGlib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+
+use super::imp;
+
+/// The sequence numbers of the events that the source itself has pushed; 0 for none. Written by the
+/// streaming thread.
+#[derive(Default)]
+pub(super) struct Guard {
+    stream_start: AtomicU32,
+    /// Of a segment that the base class is going to push once more.
+    #[cfg(not(feature = "v1_24"))]
+    segment: AtomicU32,
+}
+
+impl Guard {
+    /// Watches over the source's pad from now on.
+    pub(super) fn install(element: &super::XmemSrc) {
+        let weak = element.downgrade();
+        let events = gst::PadProbeType::EVENT_DOWNSTREAM;
+        element.src_pad().add_probe(events, move |_, info| {
+            let element: Option<super::XmemSrc> = weak.upgrade();
+            let is_foreign = |event: &gst::Event| {
+                let guard = element.as_ref().map(|element| imp::guard(element.imp()));
+                guard.is_some_and(|guard| guard.is_foreign(event))
+            };
+            match &info.data {
+                Some(gst::PadProbeData::Event(event)) if is_foreign(event) => {
+                    // And not Drop: what the bindings have taken, GStreamer 1.22 would free again.
+                    gst::PadProbeReturn::Handled
+                }
+                _ => gst::PadProbeReturn::Ok,
+            }
+        });
+    }
+
+    /// Forgets the events of an earlier stream.
+    pub(super) fn reset(&self) {
+        self.stream_start.store(0, Ordering::Relaxed);
+        #[cfg(not(feature = "v1_24"))]
+        self.segment.store(0, Ordering::Relaxed);
+    }
+
+    fn is_foreign(&self, event: &gst::EventRef) -> bool {
+        let seqnum = event.seqnum().into_glib();
+        match event.type_() {
+            gst::EventType::StreamStart => seqnum != self.stream_start.load(Ordering::Relaxed),
+            // The copy of a segment that went downstream already.
+            #[cfg(not(feature = "v1_24"))]
+            gst::EventType::Segment => {
+                let ours = self.segment.load(Ordering::Relaxed);
+                let is_copy = ours != 0 && seqnum != ours;
+                if is_copy {
+                    self.segment.store(0, Ordering::Relaxed);
+                }
+                is_copy
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn push_stream_start(&self, element: &super::XmemSrc, event: gst::Event) {
+        self.stream_start
+            .store(event.seqnum().into_glib(), Ordering::Relaxed);
+        // Where it is refused, the next buffer is, too, and tells why.
+        let _ = element.src_pad().push_event(event);
+    }
+
+    /// Lets the next buffer keep its times. The base class would give it a time for presentation where
+    /// it has none: that for decoding, or, to a stream's first buffer, the segment's start.
+    pub(super) fn keep_times(element: &super::XmemSrc, buffer: &gst::BufferRef) {
+        let (pts, dts) = (buffer.pts(), buffer.dts());
+        let pad = element.src_pad();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
+                let buffer = buffer.make_mut();
+                buffer.set_pts(pts);
+                buffer.set_dts(dts);
+            }
+            gst::PadProbeReturn::Remove
+        });
+    }
+
+    #[cfg(feature = "v1_24")]
+    pub(super) fn push_segment(&self, element: &super::XmemSrc, segment: &gst::Segment) {
+        let _ = element.push_segment(segment);
+    }
+
+    #[cfg(not(feature = "v1_24"))]
+    pub(super) fn push_segment(&self, element: &super::XmemSrc, segment: &gst::Segment) {
+        let event = gst::event::Segment::new(segment);
+        self.segment
+            .store(event.seqnum().into_glib(), Ordering::Relaxed);
+        let _ = element.src_pad().push_event(event);
+        // For its own reckoning: positions, and what it pushes before the first buffer.
+        if let Err(error) = element.new_segment(segment) {
+            gst::warning!(crate::CAT, obj = element, "{error}");
+        }
+    }
+}

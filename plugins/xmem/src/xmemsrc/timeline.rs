@@ -1,0 +1,178 @@
+//! The producer's time in this pipeline. Pure.
+//!
+//! Buffers keep their timestamps and the producer's segment, so that positions in the stream mean
+//! the same on both sides. What differs are the running times: the two pipelines have different base
+//! times, and may have different clocks. So the segment is shifted, until a frame is shown at the
+//! point on `CLOCK_MONOTONIC` at which the producer's pipeline shows it.
+
+use xmem_core::{BufferMeta, NONE};
+
+use crate::timestamps::MonotonicOffset;
+
+/// How far a frame's running time may be from where it belongs before the segment is shifted again,
+/// in nanoseconds. Two pipelines on the same clock are never off at all; others drift apart by some
+/// tens of microseconds in a second.
+const TOLERANCE: u64 = 500_000;
+
+/// A producer's segment, and the same in this pipeline's running time.
+pub(crate) struct Timeline {
+    theirs: gst::Segment,
+    ours: gst::Segment,
+    /// What is added to the producer's running times, in nanoseconds.
+    shift: i64,
+}
+
+impl Timeline {
+    /// The timeline of a segment, shifted by what is known before there is a frame.
+    pub(crate) fn new(segment: gst::Segment, shift: i64) -> Timeline {
+        Timeline {
+            ours: shifted(&segment, shift),
+            theirs: segment,
+            shift,
+        }
+    }
+
+    /// The segment of the buffers, in this pipeline's running time.
+    pub(crate) fn segment(&self) -> &gst::Segment {
+        &self.ours
+    }
+
+    pub(crate) fn shift(&self) -> i64 {
+        self.shift
+    }
+
+    /// Shifts the segment where the frame's time demands it. Says whether it has changed.
+    pub(crate) fn follow(&mut self, frame: &BufferMeta, offset: Option<MonotonicOffset>) -> bool {
+        let Some(offset) = offset else { return false };
+        let (stream, monotonic) = match (frame.stream_pts, frame.pts) {
+            (NONE, _) | (_, NONE) => (frame.stream_dts, frame.dts),
+            times => times,
+        };
+        if stream == NONE || monotonic == NONE {
+            return false;
+        }
+        let Some(theirs) = running_time(&self.theirs, stream) else {
+            return false;
+        };
+        self.shift_to(offset.to_running_time(monotonic).saturating_sub(theirs))
+    }
+
+    /// Shifts the segment, where that is off by more than a frame may be. Says whether it has changed.
+    pub(crate) fn shift_to(&mut self, shift: i64) -> bool {
+        let error = shift.saturating_sub(self.shift);
+        if error.unsigned_abs() <= TOLERANCE || self.theirs.format() != gst::Format::Time {
+            return false;
+        }
+        self.ours = shifted(&self.theirs, shift);
+        self.shift = shift;
+        true
+    }
+}
+
+/// The running time of a timestamp, in nanoseconds.
+fn running_time(segment: &gst::Segment, timestamp: u64) -> Option<i64> {
+    let segment = segment.downcast_ref::<gst::ClockTime>()?;
+    let time = gst::ClockTime::from_nseconds(timestamp);
+    let running_time = segment.to_running_time_full(time)?;
+    let nseconds = i64::try_from(running_time.abs().nseconds()).ok()?;
+    Some(match running_time.is_negative() {
+        true => -nseconds,
+        false => nseconds,
+    })
+}
+
+/// A segment whose running times are later by `shift` nanoseconds.
+///
+/// As `gst_segment_offset_running_time` does it, which goes wrong for a stream that plays backwards.
+fn shifted(segment: &gst::Segment, shift: i64) -> gst::Segment {
+    let Some(segment) = segment.downcast_ref::<gst::ClockTime>() else {
+        return segment.clone();
+    };
+    let mut segment = segment.clone();
+    let known = |time: Option<gst::ClockTime>| time.map_or(0, gst::ClockTime::nseconds);
+    let base = i128::from(known(segment.base())) + i128::from(shift);
+    // What can't be taken off the base was played already, of the segment: in its own time.
+    let played = u64::try_from(-base.min(0)).unwrap_or(u64::MAX);
+    let played = match segment.rate().abs() {
+        1.0 => played,
+        rate => (played as f64 * rate) as u64,
+    };
+    let most = match segment.rate() < 0.0 {
+        true => known(segment.stop()),
+        false => u64::MAX >> 2,
+    };
+    let offset = known(segment.offset()).saturating_add(played).min(most);
+    segment.set_base(gst::ClockTime::from_nseconds(base.max(0) as u64));
+    segment.set_offset(gst::ClockTime::from_nseconds(offset));
+    segment.upcast()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(stream_pts: u64, pts: u64) -> BufferMeta {
+        let mut frame = BufferMeta::bytes(1);
+        (frame.stream_pts, frame.pts) = (stream_pts, pts);
+        frame
+    }
+
+    fn segment(start: u64, rate: f64) -> gst::Segment {
+        gst::init().unwrap();
+        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        segment.set_rate(rate);
+        segment.set_start(gst::ClockTime::from_nseconds(start));
+        segment.set_time(gst::ClockTime::from_nseconds(start));
+        if rate < 0.0 {
+            segment.set_stop(gst::ClockTime::from_nseconds(start + 1_000_000_000));
+        }
+        segment.upcast()
+    }
+
+    #[test]
+    fn a_frame_gets_the_running_time_at_which_it_is_due() {
+        let offset = Some(MonotonicOffset::from_nseconds(1_000_000_000));
+        for rate in [1.0, 2.0, -1.0] {
+            for due in [1_700_000_000, 1_200_000_000, 900_000_000] {
+                let mut timeline = Timeline::new(segment(5_000_000_000, rate), 0);
+                timeline.follow(&frame(5_400_000_000, due), offset);
+                let expected = due as i64 - 1_000_000_000;
+                assert_eq!(
+                    running_time(timeline.segment(), 5_400_000_000),
+                    Some(expected),
+                    "{rate}"
+                );
+                // The stream's own time stays what it was.
+                let ours = timeline.segment().downcast_ref::<gst::ClockTime>().unwrap();
+                let time = gst::ClockTime::from_nseconds(5_400_000_000);
+                assert_eq!(ours.to_stream_time(time), Some(time));
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_difference_changes_nothing_and_a_larger_one_does() {
+        let offset = Some(MonotonicOffset::from_nseconds(0));
+        let mut timeline = Timeline::new(segment(0, 1.0), 1000);
+        assert!(!timeline.follow(&frame(0, 1000), offset));
+        assert!(!timeline.follow(&frame(0, 400_000), offset));
+        assert!(timeline.follow(&frame(0, 600_000), offset));
+        assert_eq!(timeline.shift(), 600_000);
+        assert!(!timeline.follow(&frame(NONE, NONE), offset));
+        assert!(!timeline.follow(&frame(0, 9_000_000), None));
+    }
+
+    #[test]
+    fn no_numbers_make_it_panic() {
+        let numbers = [0, 1, u64::MAX >> 3, u64::MAX >> 1, u64::MAX - 1, u64::MAX];
+        for start in [0, u64::MAX >> 3] {
+            for (stream, due) in numbers.iter().flat_map(|a| numbers.map(|b| (*a, b))) {
+                for offset in [i64::MIN + 1, 0, i64::MAX] {
+                    let mut timeline = Timeline::new(segment(start, 1.0), offset);
+                    let offset = Some(MonotonicOffset::from_nseconds(offset));
+                    timeline.follow(&frame(stream, due), offset);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Events that are sent by order, and what is told of those that pass.
+
+use xmem_tests::Line;
+
+/// The event that an order says.
+pub(crate) fn build(order: &Line) -> gst::Event {
+    let time = |key: &str| order.get_number(key).map(gst::ClockTime::from_nseconds);
+    let structure = || {
+        let name = order.get("name").unwrap_or("application/x-event");
+        gst::Structure::builder(name)
+            .field("number", order.get_number("number").unwrap_or(0))
+            .build()
+    };
+    match order.text("event") {
+        "stream-start" => gst::event::StreamStart::builder(order.text("id"))
+            .flags(gst::StreamFlags::SPARSE)
+            .group_id(gst::GroupId::next())
+            .build(),
+        // rate=2 start=1000 stop=2000 base=0 time=1000 format=bytes
+        "segment" => {
+            let format = match order.get("format") {
+                Some("bytes") => gst::Format::Bytes,
+                _ => gst::Format::Time,
+            };
+            let mut segment = gst::Segment::new();
+            segment.set_format(format);
+            let value = |key: &str| {
+                let number = order.get_number(key);
+                number.map(|number| gst::GenericFormattedValue::new(format, number as i64))
+            };
+            if let Some(rate) = order.get("rate") {
+                segment.set_rate(rate.parse::<f64>().expect("a rate"));
+            }
+            for (key, set) in [
+                ("start", gst::Segment::set_start as fn(&mut gst::Segment, _)),
+                ("stop", gst::Segment::set_stop),
+                ("time", gst::Segment::set_time),
+                ("base", gst::Segment::set_base),
+            ] {
+                if let Some(value) = value(key) {
+                    set(&mut segment, value);
+                }
+            }
+            gst::event::Segment::new(&segment)
+        }
+        // text=TITLE
+        "tag" => {
+            let mut tags = gst::TagList::new();
+            let title = order.text("text");
+            tags.make_mut()
+                .add::<gst::tags::Title>(&title, gst::TagMergeMode::Append);
+            gst::event::Tag::new(tags)
+        }
+        "collection" => {
+            let streams = ["video", "audio"].map(|id| {
+                let flags = gst::StreamFlags::SELECT;
+                gst::Stream::new(Some(id), None, gst::StreamType::UNKNOWN, flags)
+            });
+            let collection = gst::StreamCollection::builder(Some("upstream")).streams(streams);
+            gst::event::StreamCollection::new(&collection.build())
+        }
+        "gap" => gst::event::Gap::builder(time("pts").expect("a gap has a time"))
+            .duration(time("duration"))
+            .build(),
+        "custom" => gst::event::CustomDownstream::new(structure()),
+        "custom-sticky" => gst::event::CustomDownstreamSticky::new(structure()),
+        "custom-oob" => gst::event::CustomDownstreamOob::new(structure()),
+        "custom-both" => gst::event::CustomBoth::new(structure()),
+        "flush-start" => gst::event::FlushStart::new(),
+        "flush-stop" => gst::event::FlushStop::new(true),
+        "custom-upstream" => gst::event::CustomUpstream::new(structure()),
+        "navigation" => gst::event::Navigation::new(structure()),
+        "force-key-unit" => gst_video::UpstreamForceKeyUnitEvent::builder()
+            .running_time(time("running-time"))
+            .all_headers(true)
+            .build(),
+        "qos" => gst::event::Qos::builder(gst::QOSType::Underflow, 1.5, 10)
+            .timestamp(time("running-time"))
+            .build(),
+        "seek" => gst::event::Seek::new(
+            1.0,
+            gst::SeekFlags::FLUSH,
+            gst::SeekType::Set,
+            time("start").expect("where to"),
+            gst::SeekType::None,
+            gst::ClockTime::NONE,
+        ),
+        other => panic!("{other:?} is no event"),
+    }
+}
+
+/// Adds what an event says.
+pub(crate) fn tell(line: Line, event: &gst::EventRef) -> Line {
+    use gst::EventView as E;
+    match event.view() {
+        E::Caps(caps) => line.with("text", caps.caps()),
+        E::Segment(segment) => {
+            let segment = segment.segment();
+            line.with("format", format!("{:?}", segment.format()))
+                .with("rate", segment.rate())
+                .with("start", segment.start().value())
+                .with("stop", segment.stop().value())
+                .with("stream-time", segment.time().value())
+                .with("segment-base", segment.base().value())
+                .with("segment-offset", segment.offset().value())
+        }
+        E::StreamStart(start) => {
+            let group = start.group_id();
+            line.with("id", start.stream_id())
+                .with("has-group", group.is_some())
+                .with("text", format!("{:?}", start.stream_flags()))
+        }
+        E::StreamCollection(event) => {
+            let collection = event.stream_collection();
+            let ids: Vec<_> = collection
+                .iter()
+                .flat_map(|stream| stream.stream_id())
+                .collect();
+            line.with("text", format!("{:?} {ids:?}", collection.upstream_id()))
+        }
+        E::Tag(tag) => line.with("text", tag.tag()),
+        E::Latency(latency) => line.with("ns", latency.latency().nseconds()),
+        _ => match event.structure() {
+            Some(structure) => line.with("text", structure),
+            None => line,
+        },
+    }
+}

@@ -1,0 +1,398 @@
+//! A pipeline that is cut in two: what is said in it besides its buffers.
+
+use xmem_tests::pipeline::Pipeline;
+use xmem_tests::{Line, Place, until};
+
+const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
+const PRODUCER: &str = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false overflow=block \
+     block-timeout=20000000000";
+const BUFFER: &str = "push from=src caps=application/x-test size=100";
+/// What sinks send upstream by themselves.
+const FROM_SINKS: [&str; 3] = ["latency", "qos", "reconfigure"];
+
+/// A producer and its client, both of which tell all that passes.
+fn connected(place: &Place) -> (Pipeline, Pipeline) {
+    let mut client = Pipeline::play(place, &["report out.sink"], CLIENT);
+    let mut producer = Pipeline::play(place, &["report sink.sink"], PRODUCER);
+    producer.until_clients("sink", 1);
+    client.order("settle");
+    (producer, client)
+}
+
+/// What has passed a pad, in order: the types of events, and `buffer`.
+fn passed(at: &Pipeline, pad: &str) -> Vec<String> {
+    let lines = at.log().iter().filter(|line| line.get("at") == Some(pad));
+    let words = lines.map(|line| match line.get("type") {
+        Some(kind) => kind.to_owned(),
+        None => line.word.clone(),
+    });
+    words
+        .filter(|word| !FROM_SINKS.contains(&word.as_str()))
+        .collect()
+}
+
+/// The event of a type that passed a pad last.
+fn last(at: &Pipeline, pad: &str, kind: &str) -> Line {
+    let mut lines = at.log().iter().rev();
+    let found = lines.find(|line| line.get("at") == Some(pad) && line.get("type") == Some(kind));
+    found
+        .unwrap_or_else(|| panic!("no {kind} at {pad}"))
+        .clone()
+}
+
+fn until_event(at: &mut Pipeline, pad: &str, kind: &str, count: usize) -> Line {
+    let mut seen = 0;
+    at.until(&format!("{count} {kind} pass {pad}"), |line| {
+        seen += usize::from(line.get("at") == Some(pad) && line.get("type") == Some(kind));
+        seen >= count
+    })
+}
+
+fn send(at: &mut Pipeline, event: &str) {
+    let sent = at.order(&format!("send of=src event={event}"));
+    assert_eq!(sent.text("taken"), "true", "{event}");
+}
+
+#[test]
+fn events_pass_in_the_order_of_the_stream() {
+    let place = Place::new();
+    let (mut producer, mut client) = connected(&place);
+    producer.order(&format!("{BUFFER} pts=0"));
+    for event in [
+        "tag text=One",
+        "gap pts=1000 duration=5",
+        "custom number=1",
+        "collection",
+        "custom-sticky number=2 name=application/x-other",
+    ] {
+        send(&mut producer, event);
+        producer.order(BUFFER);
+    }
+    send(&mut producer, "custom-both number=3");
+    producer.order("end from=src");
+    client.until_eos();
+    producer.until_eos();
+    let [sent, received] =
+        [(&producer, "sink.sink"), (&client, "out.sink")].map(|(at, pad)| passed(at, pad));
+    assert_eq!(received, sent);
+    for kind in [
+        "tag",
+        "gap",
+        "custom-downstream",
+        "stream-collection",
+        "custom-downstream-sticky",
+        "custom-both",
+        "caps",
+        "stream-start",
+    ] {
+        let [sent, received] = [
+            last(&producer, "sink.sink", kind),
+            last(&client, "out.sink", kind),
+        ];
+        assert_eq!(received.get("text"), sent.get("text"), "{kind}");
+        assert_eq!(received.get("id"), sent.get("id"), "{kind}");
+    }
+}
+
+#[test]
+fn a_client_that_joins_late_gets_what_is_sticky_first() {
+    let place = Place::new();
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], PRODUCER);
+    producer.order(BUFFER);
+    send(&mut producer, "tag text=One");
+    send(&mut producer, "custom number=1");
+    send(&mut producer, "custom-sticky number=2");
+    send(&mut producer, "gap pts=1");
+    producer.order(BUFFER);
+    producer.until_buffers("sink.sink", 2);
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 1);
+    let expected = [
+        "stream-start",
+        "caps",
+        "segment",
+        "tag",
+        "custom-downstream-sticky",
+        "buffer",
+    ];
+    assert_eq!(passed(&client, "out.sink"), expected);
+    assert!(
+        last(&client, "out.sink", "tag")
+            .text("text")
+            .contains("One")
+    );
+}
+
+#[test]
+fn segments_keep_the_streams_own_time_and_rate() {
+    const MS: u64 = 1_000_000;
+    let place = Place::new();
+    let (mut producer, mut client) = connected(&place);
+    let segments = [
+        ("start=5000000000 time=5000000000", 5000 * MS),
+        (
+            "start=1000000000 time=1000000000 rate=2 base=400000000",
+            1200 * MS,
+        ),
+        (
+            "start=0 stop=3000000000 time=0 rate=-1 base=900000000",
+            2900 * MS,
+        ),
+        ("start=0 time=7000000000 base=3600000000000", 50 * MS),
+    ];
+    for (number, (segment, pts)) in segments.into_iter().enumerate() {
+        send(&mut producer, &format!("segment {segment}"));
+        producer.order(&format!("{BUFFER} pts={pts}"));
+        producer.until_buffers("sink.sink", number + 1);
+        client.until_buffers("out.sink", number + 1);
+        let sent = producer.buffers("sink.sink")[number].clone();
+        let received = client.buffers("out.sink")[number].clone();
+        assert_eq!(received.text("pts"), sent.text("pts"));
+        // The same moment, by the clock that both have.
+        if number > 0 {
+            assert_eq!(received.text("due"), sent.text("due"), "{segment}");
+        }
+        let [sent, received] = [
+            last(&producer, "sink.sink", "segment"),
+            last(&client, "out.sink", "segment"),
+        ];
+        for field in ["format", "rate", "start", "stop", "stream-time"] {
+            assert_eq!(
+                received.text(field),
+                sent.text(field),
+                "{field} of {segment}"
+            );
+        }
+    }
+    // Where it is in the stream is the same on both sides.
+    let [there, here] = [(&mut producer, "sink"), (&mut client, "src")].map(|(at, element)| {
+        at.order(&format!("position of={element}"))
+            .text("ns")
+            .to_owned()
+    });
+    assert_eq!(here, there);
+}
+
+#[test]
+fn a_stream_in_bytes_stays_one() {
+    let place = Place::new();
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let producer = PRODUCER.replace("format=time", "format=bytes");
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], &producer);
+    producer.until_clients("sink", 1);
+    send(&mut producer, "segment format=bytes start=100 time=100");
+    producer.order(BUFFER);
+    client.until_buffers("out.sink", 1);
+    producer.until_buffers("sink.sink", 1);
+    let segment = last(&client, "out.sink", "segment");
+    assert_eq!(segment.text("format"), "Bytes");
+    assert_eq!(segment.number("start"), 100);
+    let [sent, received] = [
+        producer.buffers("sink.sink")[0].text("pts"),
+        client.buffers("out.sink")[0].text("pts"),
+    ];
+    assert_eq!(received, sent);
+}
+
+#[test]
+fn what_is_not_serialized_overtakes_a_client_that_waits() {
+    let place = Place::new();
+    let client = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=true";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], PRODUCER);
+    producer.until_clients("sink", 1);
+    // Shown in an hour.
+    producer.order(&format!("{BUFFER} pts=3600000000000"));
+    client.until_buffers("out.sink", 1);
+    send(&mut producer, "custom number=1");
+    send(&mut producer, "custom-oob number=2");
+    let event = until_event(&mut client, "out.sink", "custom-downstream-oob", 1);
+    assert!(event.text("text").contains("number=(guint64)2"), "{event}");
+    assert!(!passed(&client, "out.sink").contains(&"custom-downstream".to_owned()));
+}
+
+#[test]
+fn a_flush_lets_go_of_what_was_not_shown() {
+    let place = Place::new();
+    let client = "xmemsrc name=src channel=cam0 ! queue ! fakesink name=out sync=true";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], PRODUCER);
+    producer.until_clients("sink", 1);
+    for round in 1..20 {
+        // Shown in an hour, so that the client waits for it.
+        producer.order(&format!("{BUFFER} pts=3600000000000"));
+        client.until_buffers("out.sink", 2 * round - 1);
+        for event in ["flush-start", "flush-stop", "segment start=0 time=0"] {
+            send(&mut producer, event);
+        }
+        producer.order(BUFFER);
+        client.until_buffers("out.sink", 2 * round);
+        until_event(&mut client, "out.sink", "flush-stop", round);
+        let passed = passed(&client, "out.sink");
+        let end: Vec<_> = passed.iter().rev().take(4).map(String::as_str).collect();
+        assert_eq!(
+            end,
+            ["buffer", "segment", "flush-stop", "flush-start"],
+            "{round}"
+        );
+        let stats = client.stats("src");
+        assert_eq!(stats.number("missed"), 0, "{stats}");
+        // A flush takes a sink's state away; one that comes before it has it again can leave
+        // GStreamer's bins where they are, also without an xmem.
+        for at in [&mut producer, &mut client] {
+            let settled = at.order("settle");
+            assert_eq!(settled.text("state"), "Playing", "{settled}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_has_ended_goes_on_after_a_flush() {
+    let place = Place::new();
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let producer = "videotestsrc ! video/x-raw,format=GRAY8,width=64,height=48,framerate=100/1 \
+                    ! xmemsink name=sink channel=cam0";
+    let mut producer = Pipeline::play(&place, &[], producer);
+    producer.until_clients("sink", 1);
+    client.until_buffers("out.sink", 1);
+    for round in 1..5 {
+        let mark = client.mark();
+        assert_eq!(producer.order("seek stop=100000000").text("done"), "true");
+        until_event(&mut client, "out.sink", "eos", round);
+        let since = &client.log()[mark..];
+        let is_last = |line: &&Line| line.word == "buffer" && line.text("pts") == "90000000";
+        assert_eq!(since.iter().filter(is_last).count(), 1, "{since:#?}");
+    }
+}
+
+#[test]
+fn a_client_asks_for_a_key_frame_and_says_what_it_likes() {
+    let place = Place::new();
+    let (mut producer, mut client) = connected(&place);
+    producer.order(BUFFER);
+    client.until_buffers("out.sink", 1);
+    let mut upstream = |event: &str| {
+        let sent = client.order(&format!("send of=out event={event}"));
+        sent.text("taken").to_owned()
+    };
+    assert_eq!(upstream("custom-upstream number=5"), "true");
+    assert_eq!(upstream("force-key-unit"), "true");
+    // These are for one pipeline.
+    for event in ["navigation", "seek start=0"] {
+        assert_eq!(upstream(event), "false", "{event}");
+    }
+    upstream("qos running-time=1000000000");
+    assert_eq!(upstream("custom-upstream number=6"), "true");
+    until_event(&mut producer, "sink.sink", "custom-upstream", 3);
+    let custom = |line: &&Line| line.get("type") == Some("custom-upstream");
+    let custom = producer
+        .log()
+        .iter()
+        .filter(custom)
+        .map(|line| line.text("text"));
+    let expected = ["number=(guint64)5", "GstForceKeyUnit", "number=(guint64)6"];
+    for (text, expected) in custom.zip(expected) {
+        assert!(text.contains(expected), "{text}");
+    }
+    let passed = passed(&producer, "sink.sink");
+    assert!(!passed.contains(&"navigation".to_owned()));
+    assert!(!passed.contains(&"seek".to_owned()));
+    let is_from_client = |line: &&Line| line.get("type") == Some("qos");
+    assert_eq!(producer.log().iter().filter(is_from_client).count(), 0);
+}
+
+#[test]
+fn a_key_frame_comes_when_a_client_asks_for_one() {
+    let place = Place::new();
+    let client = "xmemsrc name=src channel=cam0 ! h264parse ! fakesink name=out sync=false";
+    let mut client = Pipeline::start(&place, &["report src.src"], client);
+    let mut producer = Pipeline::play(
+        &place,
+        &["count sink.sink"],
+        "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=30/1 \
+         ! x264enc tune=zerolatency key-int-max=100000 \
+         ! video/x-h264,stream-format=byte-stream,alignment=au \
+         ! xmemsink name=sink channel=cam0 sync=false",
+    );
+    until("the encoder is at work", || {
+        producer.order("watched at=sink.sink").number("count") > 10
+    });
+    client.change("playing");
+    client.until_buffers("src.src", 5);
+    let is_key = |line: &Line| {
+        line.get("at") == Some("src.src")
+            && line.word == "buffer"
+            && !line.text("flags").contains("DELTA_UNIT")
+    };
+    let mark = client.mark();
+    assert_eq!(
+        client
+            .order("send of=out event=force-key-unit")
+            .text("taken"),
+        "true"
+    );
+    client.until_since(mark, "a key frame comes", is_key);
+}
+
+#[test]
+fn what_is_allowed_upstream_is_a_property() {
+    let place = Place::new();
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let producer = format!("{PRODUCER} upstream-events=navigation+seek+qos");
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], &producer);
+    producer.until_clients("sink", 1);
+    producer.order(BUFFER);
+    client.until_buffers("out.sink", 1);
+    client.order("send of=out event=custom-upstream");
+    client.order("send of=out event=force-key-unit");
+    client.order("send of=out event=qos running-time=86400000000000");
+    let sent = client.order("send of=out event=navigation name=application/x-gst-navigation");
+    assert_eq!(sent.text("taken"), "true");
+    client.order("send of=out event=seek start=7000000000");
+    until_event(&mut producer, "sink.sink", "seek", 1);
+    for (kind, count) in [("navigation", 1), ("qos", 1), ("custom-upstream", 0)] {
+        let of_kind = |line: &&Line| line.get("type") == Some(kind);
+        assert_eq!(
+            producer.log().iter().filter(of_kind).count(),
+            count,
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn the_clients_latency_includes_the_producers() {
+    let place = Place::new();
+    let live =
+        "videotestsrc is-live=true ! video/x-raw,format=GRAY8,width=64,height=48,framerate=10/1";
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let mut producer = Pipeline::play(
+        &place,
+        &["report sink.sink"],
+        &format!("{live} ! xmemsink name=sink channel=cam0"),
+    );
+    // A frame of the camera lasts 100 ms.
+    let mut of_producer = 0;
+    until("the producer knows its latency", || {
+        of_producer = producer.order("latency").number("min");
+        of_producer >= 100_000_000
+    });
+    client.until_buffers("out.sink", 1);
+    until("the client knows", || {
+        client.order("latency of=src").number("min") == of_producer
+    });
+    // And it tells its pipeline, which asks all elements again.
+    client.until("the latency is told", |line| {
+        line.word == "message" && line.text("type") == "latency"
+    });
+    // As an uncut pipeline of three: each adds its own.
+    let middle = "xmemsrc name=src channel=cam0 ! xmemsink name=sink channel=cam1";
+    let mut middle = Pipeline::play(&place, &["report sink.sink"], middle);
+    let last = "xmemsrc name=src channel=cam1 ! fakesink name=out";
+    let mut last = Pipeline::play(&place, &["report out.sink"], last);
+    last.until_buffers("out.sink", 3);
+    until("the last one knows", || {
+        last.order("latency of=src").number("min") >= of_producer
+    });
+    middle.end();
+}
