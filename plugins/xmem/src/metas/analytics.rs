@@ -505,7 +505,7 @@ mod tests {
     fn tensors_among_other_things_cross() {
         gst::init().unwrap();
         let mut sent = gst::Buffer::new();
-        let meta = AnalyticsRelationMeta::add(sent.make_mut());
+        let mut meta = AnalyticsRelationMeta::add(sent.make_mut());
         let data = gst::Buffer::from_slice([1, 2, 3, 4, 5, 6]);
         let mut dims = [3, 1];
         // SAFETY: the meta is the buffer's, the data is given away, and there are two dimensions.
