@@ -70,8 +70,9 @@ fn a_hundred_connects_use_no_descriptor_that_is_closed() {
     let place = Place::new();
     let start = |arguments: &str, report: &Path| {
         let mut command = Command::new("strace");
-        // Calls that fail.
-        command.args(["-f", "-qq", "-Z", "-o"]).arg(report);
+        // Calls with descriptors.
+        command.args(["-f", "-qq", "-e", "trace=%desc", "-o"]);
+        command.arg(report);
         command.arg(PEER).args(arguments.split_whitespace());
         Peer::spawn(command, &place, arguments)
     };
@@ -86,8 +87,7 @@ fn a_hundred_connects_use_no_descriptor_that_is_closed() {
     producer.end();
     for report in reports {
         let report = std::fs::read_to_string(report).unwrap();
-        // Both have waited in vain.
-        assert!(report.contains("EAGAIN"), "{report}");
+        assert!(report.matches("close(").count() > 100, "{report}");
         assert!(!report.contains("EBADF"), "{report}");
     }
 }
