@@ -124,6 +124,31 @@ fn a_client_that_joins_late_gets_what_is_sticky_first() {
 }
 
 #[test]
+fn tags_end_with_their_stream() {
+    let place = Place::new();
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], PRODUCER);
+    producer.order(BUFFER);
+    send(&mut producer, "tag text=One");
+    send(&mut producer, "custom-sticky number=2");
+    send(&mut producer, "stream-start id=another");
+    producer.order(BUFFER);
+    producer.until_buffers("sink.sink", 2);
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 1);
+    let expected = [
+        "stream-start",
+        "caps",
+        "segment",
+        "custom-downstream-sticky",
+        "buffer",
+    ];
+    assert_eq!(passed(&client, "out.sink"), expected);
+    // The same tags are said again, to this stream.
+    send(&mut producer, "tag text=One");
+    until_event(&mut client, "out.sink", "tag", 1);
+}
+
+#[test]
 fn segments_keep_the_streams_own_time_and_rate() {
     const MS: u64 = 1_000_000;
     let place = Place::new();

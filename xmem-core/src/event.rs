@@ -15,7 +15,7 @@ pub enum EventKind {
     /// Said once, in order with the frames, to the clients that there are.
     Passing,
     /// True until another with the same key is said. Who joins later is told, too: in the order of
-    /// the keys, before the first frame.
+    /// the keys, before the first frame. One without content takes back what was said.
     Sticky(u64),
     /// The format of the frames to come, for GStreamer their caps: text. Sticky; its key is 2^63.
     Format,

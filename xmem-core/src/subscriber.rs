@@ -47,6 +47,8 @@ pub struct Subscriber {
     end_told: Option<u64>,
     /// The format that was received last.
     format: Option<Arc<str>>,
+    /// Flushes that were told when something was received last.
+    flushes: u64,
     starved: u64,
     on_starved: Option<Arc<dyn Fn() + Send + Sync>>,
     canceller: Canceller,
@@ -225,6 +227,11 @@ impl Subscriber {
         self.starved
     }
 
+    /// Whether a flush was told since something was received last: then that is void, too.
+    pub fn is_flushed(&self) -> bool {
+        self.link.told().events.flushes() != self.flushes
+    }
+
     fn spin(&self) -> bool {
         let board = self.link.metadata.board();
         (0..SPINS).any(|_| {
@@ -240,7 +247,11 @@ impl Subscriber {
             && let Err(nothing) = self.claim()?
         {
             let next = match nothing {
-                Nothing::Empty => self.link.told().events.next(self.cursor),
+                Nothing::Empty => {
+                    let mut told = self.link.told();
+                    self.flushes = told.events.flushes();
+                    told.events.next(self.cursor)
+                }
                 _ => None,
             };
             return match next {
@@ -388,7 +399,7 @@ impl Subscriber {
     }
 
     /// What was told about the pending frame.
-    fn announced(&self) -> Result<Announcement> {
+    fn announced(&mut self) -> Result<Announcement> {
         let Some(Pending { meta, spilled, .. }) = &self.pending else {
             return Ok(Announcement::ToCome);
         };
@@ -399,6 +410,7 @@ impl Subscriber {
             ))
         };
         let mut told = self.link.told();
+        self.flushes = told.events.flushes();
         match told.events.before(meta.event) {
             Before::Nothing => {}
             Before::Event(event, position) => return Ok(Announcement::Event(event, position)),

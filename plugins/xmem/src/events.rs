@@ -129,6 +129,11 @@ pub(crate) fn encode(
     Some((kind, body))
 }
 
+/// Whether a sticky event is one that ends with its stream: its tags. What ends with the run is all.
+pub(crate) fn ends_with_stream(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Sticky(key) if key << 1 >> 33 == u64::from(kind::TAGS))
+}
+
 /// How late the sink passes on its buffers.
 pub(crate) fn encode_latency(latency: gst::ClockTime) -> (EventKind, Vec<u8>) {
     let mut bytes = Vec::new();

@@ -70,8 +70,10 @@ impl Log {
         }
         let mut entries: Vec<_> = newest.into_iter().collect();
         // An end of the stream that came before the client's first frame is none of its.
-        entries.retain(|(_, entry)| {
-            entry.kind != EventKind::EndOfStream || entry.position >= position
+        entries.retain(|(_, entry)| match entry.kind {
+            EventKind::EndOfStream => entry.position >= position,
+            EventKind::Sticky(_) => !entry.content.is_empty(),
+            _ => true,
         });
         entries.sort_by_key(|(key, _)| *key);
         entries
@@ -164,6 +166,17 @@ mod tests {
         assert_eq!(numbers(&log.as_of(5, 0)), [5, 2, 4]);
         assert_eq!(numbers(&log.as_of(3, 0)), [2, 1]);
         assert_eq!(numbers(log.after(3)), [4, 5]);
+    }
+
+    #[test]
+    fn what_was_taken_back_is_not_told() {
+        let mut log = Log::default();
+        say(&mut log, EventKind::Sticky(1), "tags", &[]);
+        say(&mut log, EventKind::Sticky(1), "", &[]);
+        assert_eq!(numbers(&log.as_of(1, 0)), [1]);
+        assert!(log.as_of(2, 0).is_empty());
+        say(&mut log, EventKind::Sticky(1), "tags", &[]);
+        assert_eq!(numbers(&log.as_of(3, 0)), [3]);
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(crate) struct Events {
     /// Frames whose last event has a lower number can't be understood any more: what was true then
     /// was forgotten.
     forgotten: u64,
+    flushes: u64,
 }
 
 /// What comes before a frame.
@@ -60,8 +61,14 @@ impl Events {
         self.told = self.told.max(number);
     }
 
+    /// How often what was said once has become void.
+    pub(crate) fn flushes(&self) -> u64 {
+        self.flushes
+    }
+
     /// What was said once is void.
     pub(crate) fn flush(&mut self) {
+        self.flushes += 1;
         self.pending.retain(|pending| {
             let kind = pending.event.kind;
             kind.key().is_some() && kind != EventKind::EndOfStream

@@ -142,6 +142,7 @@ impl SubscriberBuilder {
             pending: None,
             end_told,
             format: None,
+            flushes: 0,
             starved: 0,
             on_starved: self.on_starved,
             canceller,

@@ -287,6 +287,12 @@ impl ElementImpl for XmemSink {
         }
         let changed = self.parent_change_state(transition)?;
         if let Some(stream) = &stream
+            && transition == gst::StateChange::PausedToReady
+        {
+            // As its pad does. Caps and segment stay true of the frames that are there.
+            stream.take_back(|_| true);
+        }
+        if let Some(stream) = &stream
             && transition == gst::StateChange::PausedToPlaying
         {
             // Who has waited in PAUSED, to render a step, has a state to complete.
@@ -439,7 +445,7 @@ impl BaseSinkImpl for XmemSink {
         }
         // In order with the frames: both come on the streaming thread.
         if let Some(said) = said.filter(|_| handled) {
-            stream.say(said);
+            stream.say_event(kind, said);
         }
         handled
     }

@@ -43,6 +43,8 @@ pub(super) struct Stream {
     latency: AtomicU64,
     /// Frames published when upstream began to flush.
     flushed_at: AtomicU64,
+    /// What sticky events were said of the stream.
+    sticky: Mutex<Vec<EventKind>>,
 }
 
 /// Those given to upstream, whose waits end when it flushes.
@@ -109,6 +111,31 @@ impl Stream {
             forwarder,
             latency: AtomicU64::new(0),
             flushed_at: AtomicU64::new(0),
+            sticky: Mutex::default(),
+        }
+    }
+
+    /// Says to the clients what an event of the stream does, before the next frame.
+    pub(super) fn say_event(&self, event: gst::EventType, said: (EventKind, Vec<u8>)) {
+        if event == gst::EventType::StreamStart {
+            self.take_back(events::ends_with_stream);
+        }
+        if let EventKind::Sticky(_) = said.0 {
+            let mut sticky = lock(&self.sticky);
+            if !sticky.contains(&said.0) {
+                sticky.push(said.0);
+            }
+        }
+        self.say(said);
+    }
+
+    /// Clients that join from now on are not told of what was said of such a kind.
+    pub(super) fn take_back(&self, is_over: impl Fn(EventKind) -> bool) {
+        let over: Vec<_> = lock(&self.sticky)
+            .extract_if(.., |kind| is_over(*kind))
+            .collect();
+        for kind in over {
+            self.say((kind, Vec::new()));
         }
     }
 

@@ -51,6 +51,7 @@ mod guard;
 mod imp;
 mod receiver;
 mod settings;
+mod state_lock;
 mod timeline;
 mod urgent;
 

@@ -243,6 +243,10 @@ impl Receiver {
             let text = std::str::from_utf8(event.content());
             return self.take_in_caps(text.unwrap_or_default());
         }
+        if event.content().is_empty() {
+            // Something was taken back: for those who come later.
+            return Ok(());
+        }
         let offset = self.timekeeper.offset(element);
         match events::decode(event.content(), offset) {
             Ok(Some(said)) => self.downstream.hold(Held::Said(said)),
@@ -280,7 +284,9 @@ impl Receiver {
         if !self.urgent.is_flush_due() {
             return Ok(received);
         }
-        self.put_back = Some(received);
+        // From before the flush it is void.
+        let is_void = self.subscriber.as_ref().is_some_and(Subscriber::is_flushed);
+        self.put_back = (!is_void).then_some(received);
         let cancellation = self.canceller.begin()?;
         loop {
             cancellation.pause(Duration::from_secs(3600))?;

@@ -12,6 +12,7 @@ use gst::prelude::*;
 use gst_base::prelude::*;
 use xmem_core::{EventKind, StreamEvent};
 
+use super::state_lock::with_state_lock;
 use crate::CAT;
 use crate::events::{self, Said};
 use crate::timestamps::Timekeeper;
@@ -111,9 +112,11 @@ fn run(element: &glib::WeakRef<super::XmemSrc>, flush: &Flush, events: &Receiver
 /// Flushes downstream. In running time the stream goes on where it is: that is this pipeline's own.
 fn perform(element: &super::XmemSrc, flush: &Flush) {
     gst::debug!(CAT, obj = element, "Flushing");
-    element.send_event(gst::event::FlushStart::new());
-    // Once more after this one, should another come meanwhile.
-    flush.is_due.store(false, Ordering::Release);
-    flush.is_done.store(true, Ordering::Release);
-    element.send_event(gst::event::FlushStop::new(false));
+    with_state_lock(element, || {
+        element.send_event(gst::event::FlushStart::new());
+        // Once more after this one, should another come meanwhile.
+        flush.is_due.store(false, Ordering::Release);
+        flush.is_done.store(true, Ordering::Release);
+        element.send_event(gst::event::FlushStop::new(false));
+    });
 }
