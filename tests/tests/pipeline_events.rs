@@ -12,10 +12,9 @@ const FROM_SINKS: [&str; 3] = ["latency", "qos", "reconfigure"];
 
 /// A producer and its client, both of which tell all that passes.
 fn connected(place: &Place) -> (Pipeline, Pipeline) {
-    let mut client = Pipeline::play(place, &["report out.sink"], CLIENT);
+    let client = Pipeline::play(place, &["report out.sink"], CLIENT);
     let mut producer = Pipeline::play(place, &["report sink.sink"], PRODUCER);
     producer.until_clients("sink", 1);
-    client.order("settle");
     (producer, client)
 }
 
