@@ -93,19 +93,30 @@ fn events_pass_in_the_order_of_the_stream() {
     }
 }
 
+/// What passes a client's pad that joins after a buffer, these events and another buffer; and both.
+fn join_after(place: &Place, events: &[&str]) -> (Vec<String>, Pipeline, Pipeline) {
+    let mut producer = Pipeline::play(place, &["report sink.sink"], PRODUCER);
+    producer.order(BUFFER);
+    for event in events {
+        send(&mut producer, event);
+    }
+    producer.order(BUFFER);
+    producer.until_buffers("sink.sink", 2);
+    let mut client = Pipeline::play(place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 1);
+    (passed(&client, "out.sink"), producer, client)
+}
+
 #[test]
 fn a_client_that_joins_late_gets_what_is_sticky_first() {
     let place = Place::new();
-    let mut producer = Pipeline::play(&place, &["report sink.sink"], PRODUCER);
-    producer.order(BUFFER);
-    send(&mut producer, "tag text=One");
-    send(&mut producer, "custom number=1");
-    send(&mut producer, "custom-sticky number=2");
-    send(&mut producer, "gap pts=1");
-    producer.order(BUFFER);
-    producer.until_buffers("sink.sink", 2);
-    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
-    client.until_buffers("out.sink", 1);
+    let events = [
+        "tag text=One",
+        "custom number=1",
+        "custom-sticky number=2",
+        "gap pts=1",
+    ];
+    let (passed, _producer, client) = join_after(&place, &events);
     let expected = [
         "stream-start",
         "caps",
@@ -114,7 +125,7 @@ fn a_client_that_joins_late_gets_what_is_sticky_first() {
         "custom-downstream-sticky",
         "buffer",
     ];
-    assert_eq!(passed(&client, "out.sink"), expected);
+    assert_eq!(passed, expected);
     assert!(
         last(&client, "out.sink", "tag")
             .text("text")
@@ -125,15 +136,12 @@ fn a_client_that_joins_late_gets_what_is_sticky_first() {
 #[test]
 fn tags_end_with_their_stream() {
     let place = Place::new();
-    let mut producer = Pipeline::play(&place, &["report sink.sink"], PRODUCER);
-    producer.order(BUFFER);
-    send(&mut producer, "tag text=One");
-    send(&mut producer, "custom-sticky number=2");
-    send(&mut producer, "stream-start id=another");
-    producer.order(BUFFER);
-    producer.until_buffers("sink.sink", 2);
-    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
-    client.until_buffers("out.sink", 1);
+    let events = [
+        "tag text=One",
+        "custom-sticky number=2",
+        "stream-start id=another",
+    ];
+    let (passed, mut producer, mut client) = join_after(&place, &events);
     let expected = [
         "stream-start",
         "caps",
@@ -141,7 +149,7 @@ fn tags_end_with_their_stream() {
         "custom-downstream-sticky",
         "buffer",
     ];
-    assert_eq!(passed(&client, "out.sink"), expected);
+    assert_eq!(passed, expected);
     // The same tags are said again, to this stream.
     send(&mut producer, "tag text=One");
     until_event(&mut client, "out.sink", "tag", 1);
