@@ -428,3 +428,30 @@ fn the_clients_latency_includes_the_producers() {
     });
     middle.end();
 }
+
+#[test]
+fn what_is_said_after_a_flush_is_not_lost_with_it() {
+    let place = Place::new();
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], PRODUCER);
+    producer.until_clients("sink", 1);
+    producer.order(BUFFER);
+    client.until_buffers("out.sink", 1);
+    for round in 1..=200 {
+        let mark = client.mark();
+        // At once, so that the client hears of the event before it has flushed.
+        for event in [
+            "flush-start",
+            "flush-stop",
+            "segment start=0 time=0",
+            &format!("custom number={round}"),
+        ] {
+            producer.send(&format!("send of=src event={event}"));
+        }
+        producer.order(BUFFER);
+        let number = format!("number=(guint64){round}");
+        client.until_since(mark, "the event passes", |line| {
+            line.get("text").is_some_and(|text| text.contains(&number))
+        });
+    }
+}

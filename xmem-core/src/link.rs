@@ -165,7 +165,9 @@ impl Link {
 
     /// Frames before `position` are void, and what was said once until now.
     pub(crate) fn flush(&self, position: u64) {
-        self.told().events.flush();
+        // Under the lock, so that who takes a frame or an event knows whether it came before.
+        let mut told = self.told();
+        told.events.flush();
         // Relaxed: who is told of it synchronizes by being told; until then a frame more does no harm.
         self.void.fetch_max(position, Ordering::Relaxed);
     }

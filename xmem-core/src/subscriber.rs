@@ -88,6 +88,8 @@ enum Announcement {
     ToCome,
     /// So much was said since that it is not known any more what was true at the frame.
     Forgotten,
+    /// A flush came first.
+    Void,
     /// Has to be received before it, and its place in the stream.
     Event(StreamEvent, u64),
 }
@@ -269,6 +271,10 @@ impl Subscriber {
                 self.give_up_pending();
                 return Ok(Err(Nothing::Skipped));
             }
+            Ok(Announcement::Void) => {
+                self.skip_void();
+                return Ok(Err(Nothing::Skipped));
+            }
             Err(error) => {
                 self.give_up_pending();
                 return Err(error);
@@ -410,6 +416,9 @@ impl Subscriber {
             ))
         };
         let mut told = self.link.told();
+        if meta.seq < self.link.void() {
+            return Ok(Announcement::Void);
+        }
         self.flushes = told.events.flushes();
         match told.events.before(meta.event) {
             Before::Nothing => {}
@@ -448,6 +457,12 @@ impl Subscriber {
             }
         };
         Ok(Announcement::Complete(Announced { segment, spilled }))
+    }
+
+    /// How many times the producer had flushed when something was received last: two items with the
+    /// same number have no flush between them.
+    pub fn flushes(&self) -> u64 {
+        self.flushes
     }
 
     /// What speaks to the producer, from any thread.

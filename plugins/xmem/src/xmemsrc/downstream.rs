@@ -3,6 +3,7 @@
 use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
+use xmem_core::BufferMeta;
 
 use super::guard::Guard;
 use super::receiver::Received;
@@ -13,6 +14,7 @@ use crate::timestamps::MonotonicOffset;
 
 /// What waits to be pushed: a segment can't be before a frame tells where it belongs in this
 /// pipeline's running time.
+#[derive(Clone)]
 pub(super) enum Held {
     Caps(gst::Caps),
     Said(Said),
@@ -56,14 +58,14 @@ impl Downstream {
         self.is_flushed |= self.timeline.take().is_some();
     }
 
-    /// Downstream was flushed: what was said once until then is void.
+    /// Downstream was flushed.
     pub(super) fn flush(&mut self) {
         self.is_flushed = true;
-        self.held.retain(|held| match held {
-            Held::Said(Said::Gap(..)) => false,
-            Held::Said(Said::Event(event)) => event.is_sticky(),
-            _ => true,
-        });
+    }
+
+    /// The producer has flushed: what it has said once until then is void.
+    pub(super) fn forget_once(&mut self) {
+        self.held.retain(|held| !is_once(held));
     }
 
     /// Pushes what is held before what was received. Tells the caps, where they have changed.
@@ -88,11 +90,18 @@ impl Downstream {
             }
             Received::End => None,
         };
+        let (started, has_news) = (self.started, !held.is_empty() || !self.started);
+        // Not what is said once: that is void after a flush.
+        let lasting: Vec<_> = held.iter().filter(|held| !is_once(held)).cloned().collect();
         for held in held {
             match held {
                 Held::Caps(caps) => {
                     self.start(element, guard);
-                    element.set_caps(&caps)?;
+                    if let Err(error) = element.set_caps(&caps)
+                        && !is_flushing(element)
+                    {
+                        return Err(error);
+                    }
                     changed = Some(caps);
                 }
                 Held::Said(Said::Segment(segment, theirs)) => {
@@ -130,9 +139,26 @@ impl Downstream {
                 Held::Said(Said::Flush) => {}
             }
         }
-        let Some(frame) = frame else {
-            return Ok(changed);
-        };
+        if let Some(frame) = frame {
+            self.begin(element, guard, frame, offset);
+        }
+        if has_news && is_flushing(element) {
+            // A pad that flushes does not even keep what is sticky.
+            self.held.splice(..0, lasting);
+            self.started = started;
+            self.is_flushed = true;
+        }
+        Ok(changed)
+    }
+
+    /// Pushes what has to come before a frame in any case.
+    fn begin(
+        &mut self,
+        element: &super::XmemSrc,
+        guard: &Guard,
+        frame: &BufferMeta,
+        offset: Option<MonotonicOffset>,
+    ) {
         self.start(element, guard);
         if let Some(timeline) = &mut self.timeline {
             if timeline.follow(frame, offset) || self.is_flushed {
@@ -143,7 +169,6 @@ impl Downstream {
             guard.push_segment(element, segment.upcast_ref());
         }
         self.is_flushed = false;
-        Ok(changed)
     }
 
     /// A producer without GStreamer says no stream-start.
@@ -167,14 +192,25 @@ impl Downstream {
     }
 }
 
-/// How much can be pushed where no frame tells yet where a segment belongs: all before that. What
-/// comes after it waits with it, unless it is said once.
-fn due(held: &[Held]) -> usize {
-    let is_once = |held: &Held| match held {
+/// Whether something is said once, and void after a flush.
+fn is_once(held: &Held) -> bool {
+    match held {
         Held::Said(Said::Gap(..)) => true,
         Held::Said(Said::Event(event)) => !event.is_sticky(),
         _ => false,
-    };
+    }
+}
+
+/// Whether what is pushed now does not arrive. That is over only when the streaming thread has come
+/// out of all it does.
+fn is_flushing(element: &super::XmemSrc) -> bool {
+    let flags = element.src_pad().pad_flags();
+    flags.contains(gst::PadFlags::FLUSHING)
+}
+
+/// How much can be pushed where no frame tells yet where a segment belongs: all before that. What
+/// comes after it waits with it, unless it is said once.
+fn due(held: &[Held]) -> usize {
     let once = held.iter().rposition(is_once).map_or(0, |at| at + 1);
     let is_segment = |held: &Held| matches!(held, Held::Said(Said::Segment(..)));
     once.max(held.iter().position(is_segment).unwrap_or(held.len()))
@@ -183,4 +219,91 @@ fn due(held: &[Held]) -> usize {
 fn push(element: &super::XmemSrc, event: gst::Event) {
     // Where it is refused, the next buffer is, too, and tells why.
     let _ = element.src_pad().push_event(event);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use gst::subclass::prelude::*;
+
+    use super::super::{XmemSrc, imp};
+    use super::*;
+
+    /// What has arrived downstream of a source: events, and the times of buffers.
+    type Arrived = Arc<Mutex<Vec<String>>>;
+
+    /// A source that waits to play, so that its pad is the test's, and what follows it.
+    fn linked() -> (XmemSrc, gst::Pad, Arrived) {
+        gst::init().unwrap();
+        let element: XmemSrc = glib::Object::builder()
+            .property("socket-path", "/nonexistent/xmem")
+            .build();
+        let arrived = Arrived::default();
+        let [events, buffers] = [arrived.clone(), arrived.clone()];
+        let pad = gst::Pad::builder(gst::PadDirection::Sink)
+            .event_function(move |_, _, event| {
+                events.lock().unwrap().push(event.type_().to_string());
+                true
+            })
+            .chain_function(move |_, _, buffer| {
+                buffers.lock().unwrap().push(format!("{:?}", buffer.pts()));
+                Ok(gst::FlowSuccess::Ok)
+            })
+            .build();
+        element.src_pad().link(&pad).unwrap();
+        pad.set_active(true).unwrap();
+        element.set_state(gst::State::Paused).unwrap();
+        (element, pad, arrived)
+    }
+
+    fn taken(arrived: &Arrived) -> Vec<String> {
+        std::mem::take(&mut *arrived.lock().unwrap())
+    }
+
+    fn tags() -> Held {
+        Held::Said(Said::Event(gst::event::Tag::new(gst::TagList::new())))
+    }
+
+    #[test]
+    fn what_is_pushed_while_the_pad_flushes_is_pushed_once_more() {
+        let (element, _pad, arrived) = linked();
+        let guard =
+            super::super::imp::guard(gst::subclass::prelude::ObjectSubclassIsExt::imp(&element));
+        let mut downstream = Downstream::default();
+        let caps = gst::Caps::new_empty_simple("application/x-test");
+        downstream.hold(Held::Caps(caps));
+        downstream.hold(tags());
+        element.src_pad().push_event(gst::event::FlushStart::new());
+        let nothing = Received::Nothing;
+        let push =
+            |downstream: &mut Downstream| downstream.push(&element, guard, &nothing, None, |_| ());
+        push(&mut downstream).expect("a flush is no refusal");
+        assert_eq!(taken(&arrived), ["flush-start"]);
+        element
+            .src_pad()
+            .push_event(gst::event::FlushStop::new(true));
+        push(&mut downstream).unwrap();
+        let expected = ["flush-stop", "stream-start", "caps", "tag"];
+        assert_eq!(taken(&arrived), expected);
+        assert!(!downstream.is_holding());
+        element.set_state(gst::State::Null).unwrap();
+    }
+
+    #[test]
+    fn a_buffer_that_is_dropped_does_not_leave_its_times_to_the_next() {
+        let (element, _pad, arrived) = linked();
+        let guard = imp::guard(element.imp());
+        guard.push_stream_start(&element, gst::event::StreamStart::new("test"));
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        guard.push_segment(&element, segment.upcast_ref());
+        let mut buffer = gst::Buffer::new();
+        guard.keep_times(&element, &buffer);
+        buffer.get_mut().unwrap().set_pts(gst::ClockTime::SECOND);
+        guard.keep_times(&element, &buffer);
+        element.src_pad().push(buffer).unwrap();
+        let pts = format!("{:?}", Some(gst::ClockTime::SECOND));
+        assert_eq!(taken(&arrived).last(), Some(&pts));
+        element.set_state(gst::State::Null).unwrap();
+    }
 }

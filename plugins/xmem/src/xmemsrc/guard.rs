@@ -5,7 +5,8 @@
 //! the next buffer only. Here the producer's events go downstream, each in its place. A later
 //! GStreamer has `gst_base_src_push_segment` for the second.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use gst::glib::translate::IntoGlib;
 use gst::prelude::*;
@@ -22,6 +23,8 @@ pub(super) struct Guard {
     /// Of a segment that the base class is going to push once more.
     #[cfg(not(feature = "v1_24"))]
     segment: AtomicU32,
+    /// Counts the buffers that were handed to the base class.
+    buffers: Arc<AtomicU64>,
 }
 
 impl Guard {
@@ -77,13 +80,21 @@ impl Guard {
         let _ = element.src_pad().push_event(event);
     }
 
-    /// Lets the next buffer keep its times. The base class would give it a time for presentation where
-    /// it has none: that for decoding, or, to a stream's first buffer, the segment's start.
-    pub(super) fn keep_times(element: &super::XmemSrc, buffer: &gst::BufferRef) {
+    /// Lets a buffer that is handed to the base class keep its times. The base class would give it a time
+    /// for presentation where it has none: that for decoding, or, to a stream's first buffer, the
+    /// segment's start. Called for all buffers, by the streaming thread.
+    pub(super) fn keep_times(&self, element: &super::XmemSrc, buffer: &gst::BufferRef) {
+        let number = self.buffers.fetch_add(1, Ordering::Relaxed) + 1;
+        if buffer.pts().is_some() {
+            return;
+        }
         let (pts, dts) = (buffer.pts(), buffer.dts());
         let pad = element.src_pad();
+        let buffers = self.buffers.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
+            // A flush may have dropped the buffer before it came here.
+            let is_it = buffers.load(Ordering::Relaxed) == number;
+            if is_it && let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
                 let buffer = buffer.make_mut();
                 buffer.set_pts(pts);
                 buffer.set_dts(dts);

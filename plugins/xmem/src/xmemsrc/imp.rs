@@ -111,9 +111,7 @@ impl XmemSrc {
                 Received::Frame(frame) => {
                     let buffer = receiver.buffer(frame, &*obj);
                     let buffer = buffer.map_err(|error| self.failed(error))?;
-                    if buffer.pts().is_none() {
-                        Guard::keep_times(&obj, &buffer);
-                    }
+                    self.guard.keep_times(&obj, &buffer);
                     return Ok(buffer);
                 }
                 Received::Nothing => {}

@@ -39,6 +39,8 @@ pub(super) struct Receiver {
     urgent: Urgent,
     subscriber: Option<Subscriber>,
     format: Option<Current>,
+    /// Of the producer's flushes, those before what was received last.
+    flushes: u64,
     /// The next buffer does not follow the one before it.
     discontinuous: bool,
     figures: Figures,
@@ -103,6 +105,7 @@ impl Receiver {
             urgent,
             subscriber: None,
             format: None,
+            flushes: 0,
             discontinuous: true,
             figures: Figures::default(),
             lacking_since: None,
@@ -151,7 +154,11 @@ impl Receiver {
             self.downstream.flush();
             self.discontinuous = true;
         }
-        if let Some(received) = self.put_back.take() {
+        let is_void = self.subscriber.as_ref().is_some_and(Subscriber::is_flushed);
+        if is_void {
+            self.downstream.forget_once();
+        }
+        if let Some(received) = self.put_back.take().filter(|_| !is_void) {
             return Ok(received);
         }
         loop {
@@ -163,6 +170,7 @@ impl Receiver {
                     self.figures.connections += 1;
                     self.discontinuous = true;
                     self.downstream.restart();
+                    self.flushes = 0;
                     (self.on_connected)(subscriber.upstream());
                     self.subscriber = Some(subscriber);
                     observe(self.figures());
@@ -170,7 +178,13 @@ impl Receiver {
                 }
             };
             let patience = self.downstream.is_holding().then_some(Duration::ZERO);
-            match subscriber.receive_item(patience) {
+            let received = subscriber.receive_item(patience);
+            // Not those that were received since: they are what the stream goes on with.
+            let flushes = subscriber.flushes();
+            if std::mem::replace(&mut self.flushes, flushes) != flushes {
+                self.downstream.forget_once();
+            }
+            match received {
                 Ok(Item::Frame(frame)) => {
                     self.figures.received += 1;
                     self.lacking_since = None;
@@ -276,12 +290,13 @@ impl Receiver {
         Ok(())
     }
 
-    /// Where downstream is about to be flushed, keeps what was received for afterwards, and waits.
+    /// Where downstream is about to be flushed, keeps what was received for afterwards, and waits: what
+    /// is pushed while it flushes is lost.
     ///
     /// # Errors
     /// [`Error::Cancelled`] when the flush has begun.
     pub(super) fn await_flush(&mut self, received: Received) -> Result<Received> {
-        if !self.urgent.is_flush_due() {
+        if !self.urgent.is_flush_due() && !self.canceller.is_cancelled() {
             return Ok(received);
         }
         // From before the flush it is void.
