@@ -1,8 +1,11 @@
 //! Sink and sources in one process, each in a pipeline of its own.
 
+use std::sync::{Arc, OnceLock};
+
 use gst::prelude::*;
-use xmem_tests::Place;
+use xmem_core::{Publisher, PublisherEvent};
 use xmem_tests::local::{self, Local};
+use xmem_tests::{Place, pattern, until};
 
 const PICTURES: &str = "videotestsrc is-live=true pattern=ball \
                         ! video/x-raw,format=RGB,width=64,height=48,framerate=60/1";
@@ -136,4 +139,43 @@ fn what_upstream_writes_into_the_sinks_memory_is_not_copied() {
     let stats = producer.stats("sink");
     assert_eq!(stats.get::<u64>("zero-copy"), Ok(3), "{stats}");
     assert_eq!(stats.get::<u64>("copied"), Ok(1), "{stats}");
+}
+
+#[test]
+fn caps_of_a_producer_that_is_gone_at_once_are_pushed_for_the_next() {
+    let place = Place::new();
+    let producer = || Publisher::builder(place.channel("cam0")).producer_name("test");
+    for _ in 0..20 {
+        let gone = Arc::new(OnceLock::<Publisher>::new());
+        let first = producer().on_event({
+            let gone = gone.clone();
+            // Before the client is told anything: it hears of the caps and of the end at once.
+            move |event| {
+                if let PublisherEvent::ClientConnected(_) = event {
+                    gone.wait().close();
+                }
+            }
+        });
+        let first = first.open().unwrap();
+        first.set_format("application/x-test").unwrap();
+        gone.set(first).unwrap();
+        let source = local::source(&place, "on-disconnect=reconnect");
+        let client = Local::play(&format!(
+            "{source} ! appsink name=out sync=false async=false"
+        ));
+        until("it was connected", || {
+            client.stats("src").get::<u64>("connections").unwrap() > 0
+        });
+        let mut second = None;
+        until("the channel is free", || {
+            second = producer().open().ok();
+            second.is_some()
+        });
+        let second = second.unwrap();
+        second.set_format("application/x-test").unwrap();
+        pattern::publish(&second, 0, 100, 0).unwrap();
+        let sample = client.pull().unwrap();
+        let caps = sample.caps().expect("a buffer has caps");
+        assert_eq!(caps.to_string(), "application/x-test");
+    }
 }

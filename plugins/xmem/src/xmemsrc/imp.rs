@@ -329,7 +329,10 @@ impl BaseSrcImpl for XmemSrc {
                 let weak = self.obj().downgrade();
                 move |upstream| {
                     let Some(obj) = weak.upgrade() else { return };
-                    obj.imp().state().upstream = Some(upstream);
+                    let mut state = obj.imp().state();
+                    // Until this producer has said what it takes.
+                    state.accepts = UpstreamEvents::default();
+                    state.upstream = Some(upstream);
                 }
             },
             Urgent::new(&self.obj()),

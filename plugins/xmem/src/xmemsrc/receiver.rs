@@ -170,6 +170,8 @@ impl Receiver {
                     self.figures.connections += 1;
                     self.discontinuous = true;
                     self.downstream.restart();
+                    // Its caps were dropped with what was held, perhaps.
+                    self.format = None;
                     self.flushes = 0;
                     (self.on_connected)(subscriber.upstream());
                     self.subscriber = Some(subscriber);
