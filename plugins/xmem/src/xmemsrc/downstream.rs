@@ -12,6 +12,9 @@ use crate::events::Said;
 use crate::events::upstream::UpstreamEvents;
 use crate::timestamps::MonotonicOffset;
 
+/// Most events that wait for a frame.
+const MAX_HELD: usize = 128;
+
 /// What waits to be pushed: a segment can't be before a frame tells where it belongs in this
 /// pipeline's running time.
 #[derive(Clone)]
@@ -209,8 +212,11 @@ fn is_flushing(element: &super::XmemSrc) -> bool {
 }
 
 /// How much can be pushed where no frame tells yet where a segment belongs: all before that. What
-/// comes after it waits with it, unless it is said once.
+/// comes after it waits with it, unless it is said once, or there is too much of it.
 fn due(held: &[Held]) -> usize {
+    if held.len() > MAX_HELD {
+        return held.len();
+    }
     let once = held.iter().rposition(is_once).map_or(0, |at| at + 1);
     let is_segment = |held: &Held| matches!(held, Held::Said(Said::Segment(..)));
     once.max(held.iter().position(is_segment).unwrap_or(held.len()))
@@ -305,5 +311,17 @@ mod tests {
         let pts = format!("{:?}", Some(gst::ClockTime::SECOND));
         assert_eq!(taken(&arrived).last(), Some(&pts));
         element.set_state(gst::State::Null).unwrap();
+    }
+
+    #[test]
+    fn a_producer_that_only_talks_fills_no_memory() {
+        gst::init().unwrap();
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        let mut held = vec![Held::Said(Said::Segment(segment.upcast(), None))];
+        assert_eq!(due(&held), 0);
+        held.extend(std::iter::repeat_with(tags).take(MAX_HELD - 1));
+        assert_eq!(due(&held), 0);
+        held.push(tags());
+        assert_eq!(due(&held), held.len());
     }
 }
