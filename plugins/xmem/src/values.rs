@@ -5,8 +5,6 @@
 //!
 //! Numbers are little-endian. What has no fixed size is a *record*: kind (`u32`), length (`u32`),
 //! then so many bytes. So a reader can skip what it does not know.
-// Metas and events come to use it one after another.
-#![allow(dead_code)]
 
 mod names;
 mod reader;
