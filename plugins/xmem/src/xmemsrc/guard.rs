@@ -3,7 +3,7 @@
 //!
 //! `GstBaseSrc` starts every stream itself, by a name of this pipeline, and pushes the segment before
 //! the next buffer only. Here the producer's events go downstream, each in its place. A later
-//! GStreamer has `gst_base_src_push_segment` for the second.
+//! GStreamer has `gst_base_src_push_segment` for the second, where the segment is one of times.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -20,8 +20,7 @@ use super::imp;
 #[derive(Default)]
 pub(super) struct Guard {
     stream_start: AtomicU32,
-    /// Of a segment that the base class is going to push once more.
-    #[cfg(not(feature = "v1_24"))]
+    /// Of a segment that the base class is going to push once more, or its own instead.
     segment: AtomicU32,
     /// Counts the buffers that were handed to the base class.
     buffers: Arc<AtomicU64>,
@@ -51,7 +50,6 @@ impl Guard {
     /// Forgets the events of an earlier stream.
     pub(super) fn reset(&self) {
         self.stream_start.store(0, Ordering::Relaxed);
-        #[cfg(not(feature = "v1_24"))]
         self.segment.store(0, Ordering::Relaxed);
     }
 
@@ -60,7 +58,6 @@ impl Guard {
         match event.type_() {
             gst::EventType::StreamStart => seqnum != self.stream_start.load(Ordering::Relaxed),
             // The copy of a segment that went downstream already.
-            #[cfg(not(feature = "v1_24"))]
             gst::EventType::Segment => {
                 let ours = self.segment.load(Ordering::Relaxed);
                 let is_copy = ours != 0 && seqnum != ours;
@@ -103,20 +100,20 @@ impl Guard {
         });
     }
 
-    #[cfg(feature = "v1_24")]
     pub(super) fn push_segment(&self, element: &super::XmemSrc, segment: &gst::Segment) {
-        let _ = element.push_segment(segment);
-    }
-
-    #[cfg(not(feature = "v1_24"))]
-    pub(super) fn push_segment(&self, element: &super::XmemSrc, segment: &gst::Segment) {
+        self.segment.store(0, Ordering::Relaxed);
+        // Not one of another format than time: the base class has no other here.
+        #[cfg(feature = "v1_24")]
+        if element.push_segment(segment) {
+            return;
+        }
         let event = gst::event::Segment::new(segment);
         self.segment
             .store(event.seqnum().into_glib(), Ordering::Relaxed);
         let _ = element.src_pad().push_event(event);
         // For its own reckoning: positions, and what it pushes before the first buffer.
         if let Err(error) = element.new_segment(segment) {
-            gst::warning!(crate::CAT, obj = element, "{error}");
+            gst::debug!(crate::CAT, obj = element, "{error}");
         }
     }
 }
