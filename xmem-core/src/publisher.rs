@@ -266,6 +266,23 @@ impl Publisher {
         self.writer.reclaim(enough)
     }
 
+    /// Whether memory that was [passed on](Publisher::pass_on) has yet to go back to its owner.
+    pub fn owes_memory(&self) -> bool {
+        self.writer.owes_memory()
+    }
+
+    /// Gives all memory that was [passed on](Publisher::pass_on) back to its owner, who wants to be
+    /// rid of it. Waits, at most `timeout`, until the clients have received those frames, then until
+    /// they have let them go; nothing else ends the wait. Clients that come later start with the
+    /// next frame.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`], and all is done that can be: frames that clients have not received by
+    /// then are missed, those that they hold go back when they let them go.
+    pub fn drain(&self, timeout: Duration) -> Result<()> {
+        self.writer.drain(timeout)
+    }
+
     /// Whether the slot is one of this publisher's.
     pub fn owns(&self, frame: &FrameMut) -> bool {
         Arc::ptr_eq(frame.writer(), &self.writer)

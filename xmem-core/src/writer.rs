@@ -139,14 +139,13 @@ impl Writer {
 
     /// From now on nothing is acquired or published, and the control thread says goodbye.
     pub(crate) fn close(&self) {
-        self.drain();
-        let released = {
+        self.await_receipt();
+        {
             let mut pool = self.pool();
             pool.closed = true;
             pool.retire_foreign();
-            std::mem::take(&mut pool.released)
-        };
-        self.drop_holds(released);
+        }
+        self.give_back();
         self.event.signal();
         self.bell.ring();
     }
@@ -301,6 +300,10 @@ impl Writer {
         patience: Option<Duration>,
         cancel: &Cancellation<'_>,
     ) -> Result<SlotIndex> {
+        let any_slot = |pool: &mut Pool| match pool.acquire() {
+            Acquired::Slot(index) => Some(index),
+            _ => None,
+        };
         let own_deadline = Deadline::after(patience);
         let mut client_deadline = None;
         loop {
@@ -324,7 +327,7 @@ impl Writer {
                     if self.grow()? {
                         continue;
                     }
-                    match self.wait(&[event, cancelled], own_deadline) {
+                    match self.wait(&[event, cancelled], own_deadline, any_slot) {
                         Ok(Some(index)) => return Ok(index),
                         Ok(None) => {}
                         Err(Error::TimedOut) => return Err(self.exhausted()),
@@ -337,7 +340,7 @@ impl Writer {
                     };
                     let deadline =
                         *client_deadline.get_or_insert_with(|| Deadline::after(Some(timeout)));
-                    match self.wait(&[event, cancelled], deadline) {
+                    match self.wait(&[event, cancelled], deadline, any_slot) {
                         Ok(Some(index)) => return Ok(index),
                         Ok(None) => {}
                         Err(Error::TimedOut) => {
@@ -355,8 +358,13 @@ impl Writer {
     }
 
     /// Sleeps until a slot came back: one of the producer's own, or one that a client has passed
-    /// or released. Looks once more before, and may find a slot.
-    fn wait(&self, others: &[Wait], deadline: Deadline) -> Result<Option<SlotIndex>> {
+    /// or released. Looks once more before, and may find what is waited for.
+    fn wait<T>(
+        &self,
+        others: &[Wait],
+        deadline: Deadline,
+        look: impl FnOnce(&mut Pool) -> Option<T>,
+    ) -> Result<Option<T>> {
         let pages: Vec<Arc<LeasePage>> = {
             let mut pool = self.pool();
             pool.waiting_writers += 1;
@@ -369,19 +377,20 @@ impl Writer {
             words.push(futex::shared(progress, progress.load(Ordering::Acquire)));
         }
         self.metadata.board().prepare_block();
-        let acquired = self.pool().acquire();
-        let result = match acquired {
-            Acquired::Slot(index) => Ok(Some(index)),
-            _ => futex::wait_any(&words, deadline).map(|()| None),
+        let (found, released) = {
+            let mut pool = self.pool();
+            (look(&mut pool), std::mem::take(&mut pool.released))
+        };
+        self.drop_holds(released);
+        let result = match found {
+            Some(found) => Ok(Some(found)),
+            None => futex::wait_any(&words, deadline).map(|()| None),
         };
         let mut pool = self.pool();
         pool.waiting_writers -= 1;
         if pool.waiting_writers == 0 {
             self.metadata.board().finish_block();
         }
-        let released = std::mem::take(&mut pool.released);
-        drop(pool);
-        self.drop_holds(released);
         result
     }
 
@@ -528,8 +537,15 @@ impl Writer {
         }
     }
 
+    /// Does without a client from now on. What only it held or had yet to come to is taken back at
+    /// once: there may be no next frame.
     pub(crate) fn remove_client(&self, id: ClientId) {
-        self.pool().clients.remove(id);
+        {
+            let mut pool = self.pool();
+            pool.clients.remove(id);
+            pool.collect();
+        }
+        self.give_back();
         self.event.signal();
     }
 

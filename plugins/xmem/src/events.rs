@@ -29,6 +29,7 @@ mod kind {
     pub(super) const CUSTOM: u32 = 7;
     pub(super) const GAP: u32 = 8;
     pub(super) const FLUSH: u32 = 9;
+    pub(super) const DRAIN: u32 = 10;
 }
 
 /// Most streams of a collection.
@@ -53,6 +54,8 @@ pub(crate) enum Said {
     Accepts(UpstreamEvents),
     /// What is not shown yet is not to be shown any more.
     Flush,
+    /// The memory of the buffers before it is wanted back.
+    Drain,
 }
 
 /// Where a sticky event stands among those that a client is told of when it joins: stream-start
@@ -158,6 +161,11 @@ pub(crate) fn encode_flush() -> (EventKind, Vec<u8>) {
     (EventKind::Flush, kind::FLUSH.to_le_bytes().into())
 }
 
+/// The memory of the buffers before it is wanted back.
+pub(crate) fn encode_drain() -> (EventKind, Vec<u8>) {
+    (EventKind::Passing, kind::DRAIN.to_le_bytes().into())
+}
+
 /// What [`encode`] has made; `None` where it is nothing that is known here.
 ///
 /// # Errors
@@ -174,6 +182,7 @@ pub(crate) fn decode(content: &[u8], offset: Option<MonotonicOffset>) -> Result<
         kind::GAP => read_gap(&mut reader)?,
         kind::CUSTOM => Said::Event(read_custom(&mut reader, offset)?),
         kind::FLUSH => Said::Flush,
+        kind::DRAIN => Said::Drain,
         _ => return Ok(None),
     }))
 }

@@ -99,8 +99,13 @@ impl Pool {
         self.clients.await_frame(position, self.head)
     }
 
-    /// Takes back all frames in somebody else's memory: the channel is closed. Those that clients
-    /// hold are left to [`take_held`](Pool::take_held).
+    /// Whether there is a frame in somebody else's memory: one that is received, or was and is held.
+    pub(crate) fn owes_memory(&self) -> bool {
+        self.slots.iter().any(Slot::is_foreign)
+    }
+
+    /// Takes back all frames in somebody else's memory. Those that clients hold follow when they
+    /// are let go.
     pub(crate) fn retire_foreign(&mut self) {
         self.clients.scan();
         let mut at = 0;

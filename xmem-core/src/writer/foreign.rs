@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Writer;
@@ -12,14 +11,13 @@ use crate::error::{Error, Result};
 use crate::foreign::{ForeignFrame, ForeignMemory, Hold};
 use crate::frame::FrameMut;
 use crate::lease::FrameId;
-use crate::pool::Place;
+use crate::pool::{Place, Pool};
 use crate::segment::LeasePage;
 use crate::sys::clock::Deadline;
-use crate::sys::futex;
 
 /// How long a publisher that is closed lets clients come to what it has passed on: then that goes
 /// back to its owner.
-const DRAINING: Duration = Duration::from_millis(500);
+const LAST_CALL: Duration = Duration::from_millis(500);
 
 impl Writer {
     /// A frame in `range` of somebody else's memory, which `hold` keeps as it is.
@@ -73,23 +71,21 @@ impl Writer {
         if self.check_origin().is_err() {
             return false;
         }
-        let released = {
-            let mut pool = self.pool();
-            pool.collect();
-            std::mem::take(&mut pool.released)
-        };
-        self.drop_holds(released);
+        self.pool().collect();
+        self.give_back();
         while !enough() {
-            let released = {
-                let mut pool = self.pool();
-                if !pool.give_up_oldest() {
-                    return false;
-                }
-                std::mem::take(&mut pool.released)
-            };
-            self.drop_holds(released);
+            if !self.pool().give_up_oldest() {
+                return false;
+            }
+            self.give_back();
         }
         true
+    }
+
+    /// Gives back what was taken back.
+    pub(super) fn give_back(&self) {
+        let released = std::mem::take(&mut self.pool().released);
+        self.drop_holds(released);
     }
 
     /// Drops what has kept bytes that nobody can read any more. Never under a lock: it may be
@@ -104,34 +100,41 @@ impl Writer {
         }
     }
 
+    /// Whether there is a frame in somebody else's memory.
+    pub(crate) fn owes_memory(&self) -> bool {
+        self.check_origin().is_ok() && self.pool().owes_memory()
+    }
+
+    /// Takes back all frames in somebody else's memory. Waits until clients have come to them, and
+    /// have let them go.
+    pub(crate) fn drain(&self, timeout: Duration) -> Result<()> {
+        self.check_origin()?;
+        let deadline = Deadline::after(Some(timeout));
+        let received = self.await_pool(deadline, |pool| !pool.awaits_foreign());
+        self.pool().retire_foreign();
+        self.give_back();
+        received?;
+        self.await_pool(deadline, |pool| {
+            pool.collect();
+            !pool.owes_memory()
+        })
+    }
+
     /// Lets clients come to what was passed on, for a while: it can't be received later.
-    pub(super) fn drain(&self) {
-        let deadline = Deadline::after(Some(DRAINING));
-        let pages: Vec<Arc<LeasePage>> = {
-            let mut pool = self.pool();
-            if pool.closed || !pool.awaits_foreign() {
-                return;
-            }
-            pool.waiting_writers += 1;
-            let pages = pool.clients.iter().map(|client| client.page.clone());
-            pages.collect()
-        };
+    pub(super) fn await_receipt(&self) {
+        let is_over = |pool: &mut Pool| pool.closed || !pool.awaits_foreign();
+        // What nobody has come to by then is lost.
+        let _ = self.await_pool(Deadline::after(Some(LAST_CALL)), is_over);
+    }
+
+    /// Waits until clients have come as far as `is_done` wants.
+    fn await_pool(&self, deadline: Deadline, is_done: impl Fn(&mut Pool) -> bool) -> Result<()> {
         loop {
             let event = self.event.since(self.event.snapshot());
-            let progress = pages.iter().map(|page| {
-                let progress = page.page().progress;
-                futex::shared(progress, progress.load(Ordering::Acquire))
-            });
-            let words: Vec<_> = progress.chain([event]).collect();
-            self.metadata.board().prepare_block();
-            if !self.pool().awaits_foreign() || futex::wait_any(&words, deadline).is_err() {
-                break;
+            let look = |pool: &mut Pool| is_done(pool).then_some(());
+            if self.wait(&[event], deadline, look)?.is_some() {
+                return Ok(());
             }
-        }
-        let mut pool = self.pool();
-        pool.waiting_writers -= 1;
-        if pool.waiting_writers == 0 {
-            self.metadata.board().finish_block();
         }
     }
 
@@ -148,7 +151,7 @@ impl Writer {
     }
 }
 
-fn no_number(pool: &crate::pool::Pool) -> Error {
+fn no_number(pool: &Pool) -> Error {
     Error::Exhausted {
         slots: pool.count(),
         max: pool.limit(),

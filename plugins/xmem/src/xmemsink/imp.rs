@@ -291,6 +291,8 @@ impl ElementImpl for XmemSink {
         {
             // As its pad does. Caps and segment stay true of the frames that are there.
             stream.take_back(|_| true);
+            // The elements before this one are going to take their memory down.
+            stream.drain();
         }
         if let Some(stream) = &stream
             && transition == gst::StateChange::PausedToPlaying
@@ -425,6 +427,16 @@ impl BaseSinkImpl for XmemSink {
             Some(stream) => stream.propose_allocation(query, max_buffers),
             None => Err(gst::loggable_error!(CAT, "Not started")),
         }
+    }
+
+    fn query(&self, query: &mut gst::QueryRef) -> bool {
+        let is_drain = query.type_() == gst::QueryType::Drain;
+        let answered = BaseSinkImplExt::parent_query(self, query);
+        // After the base class has let go of the last sample.
+        if is_drain && let Some(stream) = self.stream() {
+            stream.drain();
+        }
+        answered
     }
 
     fn event(&self, event: gst::Event) -> bool {

@@ -24,6 +24,10 @@ use super::upstream::Forwarder;
 /// The four lowest bits are `GstMiniObject`'s own.
 const FLAGS: u32 = !(0xf | gst::BufferFlags::TAG_MEMORY.bits());
 
+/// How long clients may take to receive what was passed on, and to let it go, where upstream wants it
+/// back.
+const DRAINING: Duration = Duration::from_millis(500);
+
 pub(super) struct Stream {
     pub(super) publisher: Arc<Publisher>,
     /// Ends the waits of the streaming thread.
@@ -168,6 +172,18 @@ impl Stream {
             self.flush();
         }
         self.set_flushing(false);
+    }
+
+    /// Gives upstream back what was passed on: it wants to be rid of that memory.
+    pub(super) fn drain(&self) {
+        if !self.publisher.owes_memory() {
+            return;
+        }
+        // What a client's sinks keep of a frame, they copy.
+        self.say(events::encode_drain());
+        if let Err(error) = self.publisher.drain(DRAINING) {
+            gst::info!(crate::CAT, "Upstream does not get all its memory: {error}");
+        }
     }
 
     /// Ends upstream's waits in its pools, for as long as it flushes.

@@ -138,6 +138,10 @@ impl Downstream {
                 }
                 Held::Said(Said::Latency(latency)) => notice(Notice::Latency(latency)),
                 Held::Said(Said::Accepts(accepts)) => notice(Notice::Accepts(accepts)),
+                Held::Said(Said::Drain) => {
+                    // Nothing follows from the answer: who can let go of buffers has done so.
+                    let _ = element.src_pad().peer_query(&mut gst::query::Drain::new());
+                }
                 // Was seen to when it was told.
                 Held::Said(Said::Flush) => {}
             }
@@ -198,7 +202,7 @@ impl Downstream {
 /// Whether something is said once, and void after a flush.
 fn is_once(held: &Held) -> bool {
     match held {
-        Held::Said(Said::Gap(..)) => true,
+        Held::Said(Said::Gap(..) | Said::Drain) => true,
         Held::Said(Said::Event(event)) => !event.is_sticky(),
         _ => false,
     }

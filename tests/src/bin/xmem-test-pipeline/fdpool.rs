@@ -76,9 +76,25 @@ pub(crate) struct Kind {
     pub(crate) count: u32,
 }
 
+/// The pools that there are.
+static POOLS: LazyLock<Mutex<Vec<(Kind, gst::BufferPool)>>> = LazyLock::new(Mutex::default);
+
+/// How many buffers of all pools are not in use.
+pub(crate) fn unused() -> usize {
+    let pools = POOLS.lock().expect("not poisoned");
+    let mut unused = Vec::new();
+    for (_, pool) in pools.iter() {
+        let params =
+            gst::BufferPoolAcquireParams::with_flags(gst::BufferPoolAcquireFlags::DONTWAIT);
+        while let Ok(buffer) = pool.acquire_buffer(Some(&params)) {
+            unused.push(buffer);
+        }
+    }
+    unused.len()
+}
+
 /// A buffer of such a pool, which is made with the first.
 pub(crate) fn buffer(kind: Kind) -> gst::Buffer {
-    static POOLS: LazyLock<Mutex<Vec<(Kind, gst::BufferPool)>>> = LazyLock::new(Mutex::default);
     let mut pools = POOLS.lock().expect("not poisoned");
     let pool = match pools.iter().find(|(one, _)| *one == kind) {
         Some((_, pool)) => pool.clone(),

@@ -7,6 +7,7 @@ use std::time::Instant;
 use gst::prelude::*;
 use xmem_tests::Line;
 
+use crate::fdpool;
 use crate::push::push;
 use crate::watch::Watch;
 
@@ -80,6 +81,14 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
         }
         // push from=SRC ...
         "push" => push(&element("from"), order),
+        // unused: buffers of the pools that "push" has made
+        "unused" => Line::new("unused").with("count", fdpool::unused()),
+        // drain from=SRC
+        "drain" => {
+            let pad = element("from").static_pad("src").expect("a source");
+            let answered = pad.peer_query(&mut gst::query::Drain::new());
+            Line::new("drained").with("answered", answered)
+        }
         // end from=SRC
         "end" => {
             let flow: gst::FlowReturn = element("from").emit_by_name("end-of-stream", &[]);

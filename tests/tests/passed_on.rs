@@ -1,0 +1,134 @@
+//! Frames in memory that the publisher did not make: when it goes back to its owner.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use xmem_core::{Error, ForeignMemory, Frame, Publisher, Subscriber};
+use xmem_tests::{PATIENCE, Place, until};
+
+const SIZE: usize = 4096;
+/// As long as a wait may be that ends otherwise.
+const LONG: Duration = PATIENCE;
+const SHORT: Duration = Duration::from_millis(20);
+
+/// A publisher, a client, and the memory to pass on.
+struct Channel {
+    publisher: Publisher,
+    client: Subscriber,
+    memory: ForeignMemory,
+    /// Its clones are what keeps the frames' bytes.
+    hold: Arc<()>,
+}
+
+impl Channel {
+    fn open(place: &Place) -> Channel {
+        let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
+        let client = Subscriber::builder(place.channel("cam0")).connect();
+        let fd = memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+        ftruncate(&fd, SIZE as u64).unwrap();
+        Channel {
+            publisher,
+            client: client.unwrap(),
+            memory: ForeignMemory::new(fd.as_fd()).unwrap(),
+            hold: Arc::default(),
+        }
+    }
+
+    fn pass_on(&self, count: usize) {
+        for _ in 0..count {
+            let hold = self.hold.clone();
+            let frame = self.publisher.pass_on(&self.memory, 0..SIZE, hold);
+            frame.unwrap().publish().unwrap();
+        }
+    }
+
+    fn receive(&mut self) -> Frame {
+        self.client.receive(Some(LONG)).unwrap()
+    }
+
+    /// Frames whose memory was not given back.
+    fn kept(&self) -> usize {
+        Arc::strong_count(&self.hold) - 1
+    }
+}
+
+#[test]
+fn a_drain_waits_until_clients_have_received_and_let_go() {
+    let place = Place::new();
+    let mut channel = Channel::open(&place);
+    assert!(!channel.publisher.owes_memory());
+    channel.pass_on(3);
+    assert!(channel.publisher.owes_memory());
+    std::thread::scope(|scope| {
+        let (publisher, hold) = (&channel.publisher, &channel.hold);
+        let draining = scope.spawn(|| publisher.drain(LONG));
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(channel.client.receive(Some(LONG)).unwrap());
+        }
+        let seqs: Vec<u64> = held.iter().map(|frame| frame.meta().seq).collect();
+        assert_eq!(seqs, [0, 1, 2]);
+        assert!(!draining.is_finished());
+        for left in (0..3).rev() {
+            held.pop();
+            until("it goes back", || Arc::strong_count(hold) - 1 == left);
+        }
+        draining.join().unwrap().unwrap();
+    });
+    assert!(!channel.publisher.owes_memory());
+}
+
+#[test]
+fn what_is_held_when_a_drain_ends_goes_back_later() {
+    let place = Place::new();
+    let mut channel = Channel::open(&place);
+    channel.pass_on(2);
+    let held = channel.receive();
+    drop(channel.receive());
+    let drained = channel.publisher.drain(SHORT);
+    assert!(matches!(drained, Err(Error::TimedOut)), "{drained:?}");
+    assert_eq!(channel.kept(), 1);
+    assert!(channel.publisher.owes_memory());
+    drop(held);
+    let drained = channel.publisher.drain(LONG);
+    drained.unwrap();
+    assert_eq!(channel.kept(), 0);
+}
+
+#[test]
+fn what_no_client_has_received_when_a_drain_ends_is_missed() {
+    let place = Place::new();
+    let mut channel = Channel::open(&place);
+    channel.pass_on(3);
+    let drained = channel.publisher.drain(SHORT);
+    assert!(matches!(drained, Err(Error::TimedOut)), "{drained:?}");
+    assert_eq!(channel.kept(), 0);
+    channel.pass_on(1);
+    let frame = channel.receive();
+    assert_eq!((frame.meta().seq, frame.missed()), (3, 3));
+}
+
+#[test]
+fn a_client_that_leaves_is_waited_for_no_longer() {
+    let place = Place::new();
+    let Channel {
+        publisher,
+        mut client,
+        memory,
+        hold,
+    } = Channel::open(&place);
+    for _ in 0..2 {
+        let frame = publisher.pass_on(&memory, 0..SIZE, hold.clone());
+        frame.unwrap().publish().unwrap();
+    }
+    let held = client.receive(Some(LONG)).unwrap();
+    std::thread::scope(|scope| {
+        let publisher = &publisher;
+        let draining = scope.spawn(move || publisher.drain(LONG));
+        drop((held, client));
+        draining.join().unwrap().unwrap();
+    });
+    assert_eq!(Arc::strong_count(&hold), 1);
+}

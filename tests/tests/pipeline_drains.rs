@@ -1,0 +1,197 @@
+//! Memory that a sink passes on, wanted back by who has made it: a pool that is to go, or to change.
+
+use xmem_tests::pipeline::Pipeline;
+use xmem_tests::{Place, until};
+
+const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
+const PRODUCER: &str = "appsrc name=src format=time ! xmemsink name=sink channel=cam0";
+/// Its sink keeps the last buffer, as sinks do.
+const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
+/// Buffers in the producer's pool, of which half are passed on at most.
+const POOL: u64 = 40;
+
+/// A producer and its client, which has received `frames` frames of the producer's pool.
+fn passed(place: &Place, client: &str, frames: usize) -> (Pipeline, Pipeline) {
+    let mut client = Pipeline::play(place, &["report out.sink"], client);
+    let producer = format!("{PRODUCER} {LOSSLESS}");
+    let mut producer = Pipeline::start(place, &["report sink.sink"], &producer);
+    producer.change("ready");
+    producer.until_clients("sink", 1);
+    producer.change("playing");
+    push(&mut producer, frames);
+    client.until_buffers("out.sink", frames);
+    (producer, client)
+}
+
+fn push(producer: &mut Pipeline, frames: usize) {
+    let mark = producer.mark();
+    let push = "push from=src caps=application/x-test size=5000";
+    let order = format!("{push} memfds={POOL} count={frames}");
+    assert_eq!(producer.order(&order).text("flow"), "Ok");
+    producer.until_buffers_since(mark, "sink.sink", frames);
+}
+
+fn unused(producer: &mut Pipeline) -> u64 {
+    producer.order("unused").number("count")
+}
+
+fn drain(producer: &mut Pipeline) {
+    let answer = producer.order("drain from=src");
+    assert_eq!(answer.text("answered"), "true");
+}
+
+fn assert_same(producer: &Pipeline, client: &Pipeline) {
+    let (sent, received) = (producer.digests("sink.sink"), client.digests("out.sink"));
+    assert_eq!(sent.len(), received.len());
+    assert!(sent == received, "{} frames, not the same", sent.len());
+}
+
+#[test]
+fn who_drains_has_all_buffers_back_though_sinks_keep_the_last() {
+    let place = Place::new();
+    let (mut producer, mut client) = passed(&place, CLIENT, 10);
+    assert!(unused(&mut producer) < POOL);
+    for round in 1..=20 {
+        drain(&mut producer);
+        assert_eq!(unused(&mut producer), POOL, "round {round}");
+        // None was lost by it, and the next ones are passed on as before.
+        push(&mut producer, 10);
+        client.until_buffers("out.sink", 10 + 10 * round);
+    }
+    assert_same(&producer, &client);
+    let stats = producer.stats("sink");
+    assert_eq!(stats.number("passed-on"), 210, "{stats}");
+    assert_eq!(stats.number("client-0-missed"), 0, "{stats}");
+}
+
+#[test]
+fn frames_that_clients_have_yet_to_receive_are_not_lost_by_a_drain() {
+    let place = Place::new();
+    let (mut producer, mut client) = passed(&place, CLIENT, 1);
+    for round in 1..=50 {
+        push(&mut producer, 15);
+        drain(&mut producer);
+        assert_eq!(unused(&mut producer), POOL, "round {round}");
+    }
+    client.until_buffers("out.sink", 1 + 50 * 15);
+    assert_same(&producer, &client);
+}
+
+#[test]
+fn a_drain_goes_through_a_process_in_the_middle() {
+    let place = Place::new();
+    let middle = format!(
+        "xmemsrc channel=cam0 max-leases=16 ! queue ! xmemsink name=sink channel=cam1 {LOSSLESS}"
+    );
+    let mut middle = Pipeline::play(&place, &[], &middle);
+    let last = "xmemsrc channel=cam1 ! queue ! fakesink name=out";
+    let mut last = Pipeline::play(&place, &["report out.sink"], last);
+    middle.until_clients("sink", 1);
+    let mut producer = Pipeline::play(
+        &place,
+        &["report sink.sink"],
+        &format!("{PRODUCER} {LOSSLESS}"),
+    );
+    producer.until_clients("sink", 1);
+    for round in 1..=20 {
+        push(&mut producer, 5);
+        drain(&mut producer);
+        assert_eq!(unused(&mut producer), POOL, "round {round}");
+    }
+    last.until_buffers("out.sink", 100);
+    assert_same(&producer, &last);
+    assert_eq!(middle.stats("sink").number("passed-on"), 100);
+}
+
+#[test]
+fn what_a_client_holds_comes_back_when_it_lets_go() {
+    let place = Place::new();
+    let (mut producer, mut client) = passed(&place, CLIENT, 1);
+    client.order("hold at=out.sink count=2");
+    push(&mut producer, 3);
+    client.until_buffers("out.sink", 4);
+    let held = client.order("digest at=out.sink").text("held").to_owned();
+    drain(&mut producer);
+    assert_eq!(unused(&mut producer), POOL - 2);
+    // As it was: nobody writes into it.
+    push(&mut producer, 10);
+    drain(&mut producer);
+    client.until_buffers("out.sink", 14);
+    client.order("hold at=out.sink count=0");
+    drain(&mut producer);
+    assert_eq!(unused(&mut producer), POOL);
+    assert!(!held.is_empty());
+    assert_same(&producer, &client);
+}
+
+#[test]
+fn a_stopped_client_keeps_nobody_from_draining_for_long() {
+    let place = Place::new();
+    let (mut producer, mut client) = passed(&place, CLIENT, 1);
+    let mut other = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    producer.until_clients("sink", 2);
+    other.until_buffers("out.sink", 1);
+    client.stop();
+    push(&mut producer, 5);
+    other.until_buffers("out.sink", 6);
+    drain(&mut producer);
+    // All but the one that it has in hand.
+    assert!(unused(&mut producer) >= POOL - 1);
+    assert_eq!(other.messages(), [""; 0]);
+    push(&mut producer, 5);
+    other.until_buffers("out.sink", 11);
+    client.kill();
+    producer.until_clients("sink", 1);
+    drain(&mut producer);
+    assert_eq!(unused(&mut producer), POOL);
+}
+
+#[test]
+fn from_paused_to_ready_all_buffers_go_back() {
+    let place = Place::new();
+    let (mut producer, mut client) = passed(&place, CLIENT, 10);
+    for round in 1..=10 {
+        producer.change("ready");
+        assert_eq!(unused(&mut producer), POOL, "round {round}");
+        producer.change("playing");
+        push(&mut producer, 10);
+        client.until_buffers("out.sink", 10 + 10 * round);
+    }
+    assert_same(&producer, &client);
+}
+
+#[test]
+fn what_a_killed_client_held_goes_back_at_once() {
+    let place = Place::new();
+    let (mut producer, mut client) = passed(&place, CLIENT, 1);
+    client.order("hold at=out.sink count=3");
+    push(&mut producer, 5);
+    client.until_buffers("out.sink", 6);
+    producer.change("ready");
+    assert_eq!(unused(&mut producer), POOL - 3);
+    client.kill();
+    // No frame and no call is needed for that.
+    until("its buffers are back", || unused(&mut producer) == POOL);
+}
+
+/// The query waits behind the frames before it, which a paused sink does not take.
+#[test]
+fn a_client_that_is_paused_when_memory_is_wanted_back_goes_on_and_stops_as_ever() {
+    let place = Place::new();
+    let client = "xmemsrc name=src channel=cam0 ! queue ! fakesink name=out";
+    let (mut producer, mut client) = passed(&place, client, 1);
+    for next in ["playing", "ready", "null"] {
+        client.change("paused");
+        push(&mut producer, 3);
+        drain(&mut producer);
+        client.change(next);
+        client.change("playing");
+        producer.until_clients("sink", 1);
+        let mark = client.mark();
+        push(&mut producer, 3);
+        client.until_buffers_since(mark, "out.sink", 1);
+        drain(&mut producer);
+        assert_eq!(unused(&mut producer), POOL, "after {next}");
+    }
+    assert_eq!(client.messages(), [""; 0]);
+}
