@@ -133,6 +133,23 @@ fn sub_buffers_are_passed_on_with_their_place() {
     }
 }
 
+/// Each is a memory of its own, in the first process as in the last.
+#[test]
+fn frames_of_several_tensors_are_passed_on() {
+    let place = Place::new();
+    let mut chain = Chain::of_pushes(&place);
+    let caps = "other/tensors,format=static,num_tensors=2,dimensions=(string)\"3:64:48,9216\",\
+                types=(string)\"uint8,uint8\",framerate=(fraction)30/1";
+    let push = format!("push from=src caps={caps} size=18432 memories=2");
+    for number in 0..20 {
+        chain.pass(&format!("{push} seed={number}"));
+    }
+    chain.compare();
+    for one in &mut chain.middle {
+        all_passed_on(&one.stats("sink"), 20);
+    }
+}
+
 #[test]
 fn any_of_four_processes_can_be_killed_and_started_again() {
     let place = Place::new();
