@@ -13,7 +13,7 @@ use crate::message::{MAX_MESSAGE, Message};
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED};
 use crate::payload::{Payload, View};
 use crate::segment::{INLINE_EXTRA, MAX_EXTRA, SPILL_SIZE, read_location};
-use crate::subscriber::{check, is_inside};
+use crate::subscriber::pending::{check, is_inside};
 use crate::sys::socket::MAX_FDS;
 
 /// A datagram of the control connection, from either side.

@@ -1,29 +1,30 @@
 //! Floor 4: a client's end of a channel.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::cancel::Canceller;
 use crate::channel::Channel;
 use crate::error::{Error, Result};
-use crate::event::pending::Before;
 use crate::event::{EventKind, StreamEvent};
-use crate::frame::{Frame, Spilled};
-use crate::lease::{Claim, FrameId};
+use crate::frame::Frame;
+use crate::lease::Claim;
 use crate::link::{End, Link};
-use crate::message::{Delivery, MAX_UPSTREAM};
-use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED};
-use crate::segment::{
-    INLINE_EXTRA, MAX_EXTRA, PayloadSegment, SPILL_SIZE, SegmentId, read_location,
-};
+use crate::message::Delivery;
+use crate::meta::FLAG_EXTRA_SPILLED;
+use crate::segment::{SPILL_SIZE, read_location};
 use crate::sys::clock::Deadline;
 use crate::sys::futex;
 
 mod builder;
 mod control;
+pub(crate) mod pending;
+mod upstream;
 
 pub use builder::SubscriberBuilder;
+use pending::{Announcement, Pending, check};
+pub use upstream::Upstream;
 
 /// How often a client looks before it sleeps: a few microseconds, less than falling asleep and
 /// waking up take.
@@ -60,14 +61,6 @@ const _: () = {
     send::<Subscriber>();
 };
 
-struct Pending {
-    lease: u16,
-    id: FrameId,
-    meta: BufferMeta,
-    /// Where the extra bytes say they are, when they stand in memory of their own.
-    spilled: Option<(SegmentId, u64)>,
-}
-
 /// What the producer said or published.
 #[derive(Debug)]
 #[expect(
@@ -79,25 +72,6 @@ pub enum Item {
     Frame(Frame),
     /// Something between the frames.
     Event(StreamEvent),
-}
-
-/// How much the control connection has told about a frame.
-enum Announcement {
-    Complete(Announced),
-    /// Something is still to come.
-    ToCome,
-    /// So much was said since that it is not known any more what was true at the frame.
-    Forgotten,
-    /// A flush came first.
-    Void,
-    /// Has to be received before it, and its place in the stream.
-    Event(StreamEvent, u64),
-}
-
-/// What the control connection has told about a frame.
-struct Announced {
-    segment: Arc<PayloadSegment>,
-    spilled: Option<Spilled>,
 }
 
 /// Why there is no frame now.
@@ -404,61 +378,6 @@ impl Subscriber {
         self.link.pass(self.cursor);
     }
 
-    /// What was told about the pending frame.
-    fn announced(&mut self) -> Result<Announcement> {
-        let Some(Pending { meta, spilled, .. }) = &self.pending else {
-            return Ok(Announcement::ToCome);
-        };
-        let outside = |what: &str| {
-            Error::Protocol(format!(
-                "{what} of frame {} outside of its segment",
-                meta.seq
-            ))
-        };
-        let mut told = self.link.told();
-        if meta.seq < self.link.void() {
-            return Ok(Announcement::Void);
-        }
-        self.flushes = told.events.flushes();
-        match told.events.before(meta.event) {
-            Before::Nothing => {}
-            Before::Event(event, position) => return Ok(Announcement::Event(event, position)),
-            Before::ToCome => return Ok(Announcement::ToCome),
-            Before::Forgotten => return Ok(Announcement::Forgotten),
-        }
-        let Some(segment) = told.segments.get(&SegmentId(meta.segment)).cloned() else {
-            return Ok(Announcement::ToCome);
-        };
-        if !is_inside(segment.size, meta.payload_offset, meta.size) {
-            return Err(outside("the payload"));
-        }
-        // A producer that goes in good order takes back what it has passed on. When one dies, so
-        // does its claim on somebody else's memory, which may hold another frame by now.
-        let is_over = told.end.as_ref().is_some_and(|end| *end != End::Stopped);
-        if is_over && segment.kind.is_foreign() {
-            return Ok(Announcement::Forgotten);
-        }
-        let spilled = match spilled {
-            None => None,
-            Some((id, offset)) => {
-                let Some(segment) = told.segments.get(id).cloned() else {
-                    return Ok(Announcement::ToCome);
-                };
-                if !is_inside(segment.size, *offset, u64::from(meta.extra_len)) {
-                    return Err(outside("the extra bytes"));
-                }
-                if segment.kind.is_foreign() {
-                    return Err(Error::Protocol(
-                        "extra bytes in somebody else's memory".into(),
-                    ));
-                }
-                let offset = *offset as usize;
-                Some(Spilled { segment, offset })
-            }
-        };
-        Ok(Announcement::Complete(Announced { segment, spilled }))
-    }
-
     /// How many times the producer had flushed when something was received last: two items with the
     /// same number have no flush between them.
     pub fn flushes(&self) -> u64 {
@@ -467,72 +386,7 @@ impl Subscriber {
 
     /// What speaks to the producer, from any thread.
     pub fn upstream(&self) -> Upstream {
-        Upstream {
-            link: Arc::downgrade(&self.link),
-        }
-    }
-
-    fn give_up_pending(&mut self) {
-        if let Some(pending) = self.pending.take() {
-            self.missed += 1;
-            self.link.release(pending.lease);
-        }
-    }
-}
-
-/// Whether a range lies inside a segment of `room` bytes.
-pub(crate) fn is_inside(room: usize, offset: u64, len: u64) -> bool {
-    let end = offset.checked_add(len);
-    end.is_some_and(|end| end <= room as u64)
-}
-
-/// Checks what can be checked of a record before its segment is known.
-pub(crate) fn check(meta: &BufferMeta, cursor: u64) -> Result<()> {
-    meta.check()?;
-    if meta.seq < cursor || meta.seq == u64::MAX {
-        return Err(Error::Protocol(format!(
-            "frame {} comes where {cursor} was due",
-            meta.seq
-        )));
-    }
-    let most = match meta.flags & FLAG_EXTRA_SPILLED {
-        0 => INLINE_EXTRA,
-        _ => MAX_EXTRA,
-    };
-    if meta.extra_len > most {
-        return Err(Error::Protocol(format!(
-            "frame {} has {} extra bytes",
-            meta.seq, meta.extra_len
-        )));
-    }
-    Ok(())
-}
-
-/// Speaks to the producer of a subscriber, from any thread.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// Keeps nothing alive: the connection ends with the subscriber and its frames.
-    link: Weak<Link>,
-}
-
-impl Upstream {
-    /// Sends some bytes to the producer, who is told with
-    /// [`PublisherEvent::Upstream`](crate::PublisherEvent::Upstream). It never waits: false where the
-    /// producer is gone, or takes no more now.
-    ///
-    /// # Errors
-    /// [`Error::InvalidSetting`] for more than 32,760 bytes, [`Error::Forked`].
-    pub fn send(&self, content: &[u8]) -> Result<bool> {
-        if content.len() > MAX_UPSTREAM {
-            return Err(Error::InvalidSetting(format!(
-                "{} bytes for the producer, at most {MAX_UPSTREAM} can be sent",
-                content.len()
-            )));
-        }
-        match self.link.upgrade() {
-            Some(link) => link.send_upstream(content),
-            None => Ok(false),
-        }
+        Upstream::new(&self.link)
     }
 }
 

@@ -9,16 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::cancel::Cancellation;
-use crate::clients::{Client, ClientId};
+use crate::clients::ClientId;
 use crate::error::{Error, Result};
 use crate::event::{EventKind, MAX_EVENT};
 use crate::frame::FrameMut;
 use crate::lease::SlotIndex;
 use crate::message::MAX_INLINE_EVENT;
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED};
-use crate::pool::{Acquired, Joining, Place, Pool};
+use crate::pool::{Acquired, Place, Pool};
 use crate::segment::{
-    INLINE_EXTRA, LeasePage, MAX_EXTRA, MAX_SLOTS, MetadataSegment, PayloadSegment, write_location,
+    INLINE_EXTRA, LeasePage, MAX_EXTRA, MetadataSegment, PayloadSegment, write_location,
 };
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fork::Origin;
@@ -26,7 +26,9 @@ use crate::sys::futex::{self, Event, Wait};
 use crate::sys::memfd;
 use crate::sys::poll::Bell;
 
+mod clients;
 mod foreign;
+mod sizing;
 
 /// Most clients of a channel: a blocked writer sleeps on a word of each, its own event and a
 /// canceller at once.
@@ -154,115 +156,12 @@ impl Writer {
         self.pool().closed
     }
 
-    // ---- size
-
-    /// Slots have at least `slot_size` bytes from now on, and there are as many as the producer
-    /// (`need`) and the clients need. Where there is no memory for that, all stays as it was.
-    pub(crate) fn configure(&self, slot_size: usize, need: u32) -> Result<()> {
-        self.check_origin()?;
-        let need = need.min(MAX_SLOTS);
-        let growing = self.lock_growing();
-        let (count, size) = {
-            let pool = self.pool();
-            let size = slot_size.max(pool.slot_size());
-            // The clients there are were admitted when the producer needed less, perhaps.
-            let needed = pool.needed(need, 0).min(pool.limit());
-            (needed.saturating_sub(pool.count_with_room(size)), size)
-        };
-        self.make_slots(&growing, size, count)?;
-        let mut pool = self.pool();
-        pool.raise_need(need);
-        if count == 0 {
-            // Those there are have room for more than they were made for.
-            pool.resize(size);
+    /// Waits until something happens here, at most so long.
+    pub(crate) fn wait_for_event(&self, time: Duration) {
+        let event = self.event.since(self.event.snapshot());
+        if !self.is_closed() {
+            let _ = futex::wait_any(&[event], Deadline::after(Some(time)));
         }
-        drop(pool);
-        // There may be segments to announce, and others to drop.
-        self.bell.ring();
-        Ok(())
-    }
-
-    /// Takes a client in, after making the slots for its leases.
-    pub(crate) fn admit(&self, client: Client) -> Result<Joining> {
-        let leases = client.page.leases();
-        let growing = self.lock_growing();
-        loop {
-            let (missing, size) = {
-                let mut pool = self.pool();
-                let needed = pool.needed(0, leases);
-                let limit = pool.limit();
-                if needed > limit {
-                    return Err(Error::Refused {
-                        reason: format!(
-                            "a client with max-leases={leases} more needs {needed} slots in all, \
-                             and max-buffers allows {limit}: raise max-buffers of the producer, \
-                             or lower max-leases of the client"
-                        ),
-                        retryable: true,
-                    });
-                }
-                let missing = needed.saturating_sub(pool.count());
-                if missing == 0 || pool.slot_size() == 0 {
-                    // In the same breath: nobody else takes these slots for granted.
-                    let joining = pool.add_client(client);
-                    drop(pool);
-                    self.event.signal();
-                    return Ok(joining);
-                }
-                (missing, pool.slot_size())
-            };
-            if self.make_slots(&growing, size, missing)? == 0 {
-                return Err(Error::Refused {
-                    reason: "the producer has no slot numbers left now".into(),
-                    retryable: true,
-                });
-            }
-        }
-    }
-
-    /// Makes slots because there is none left. False when there can be no more.
-    fn grow(&self) -> Result<bool> {
-        let growing = self.lock_growing();
-        let (growth, size) = {
-            let pool = self.pool();
-            (pool.growth(), pool.slot_size())
-        };
-        if self.make_slots(&growing, size, growth)? == 0 {
-            return Ok(false);
-        }
-        self.pool().note_need();
-        self.bell.ring();
-        Ok(true)
-    }
-
-    fn lock_growing(&self) -> MutexGuard<'_, ()> {
-        self.growing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes as many of `count` slots of `size` bytes as there are numbers for. The memory is
-    /// made first and the pool changed afterwards, so a failure changes nothing.
-    fn make_slots(&self, _growing: &MutexGuard<'_, ()>, size: usize, count: u32) -> Result<u32> {
-        let (id, count, released) = {
-            let mut pool = self.pool();
-            let count = match size {
-                0 => 0,
-                _ => pool.make_room(count),
-            };
-            let released = std::mem::take(&mut pool.released);
-            (pool.next_segment_id(), count, released)
-        };
-        self.drop_holds(released);
-        if count == 0 {
-            return Ok(0);
-        }
-        let (segment, stride) = PayloadSegment::create(id, size, count as usize)?;
-        {
-            let mut pool = self.pool();
-            pool.resize(size);
-            pool.add_segment(&segment, stride);
-        }
-        self.event.signal();
-        Ok(count)
     }
 
     // ---- frames
@@ -525,59 +424,6 @@ impl Writer {
         }
         self.bell.ring();
         Ok(())
-    }
-
-    // ---- clients
-
-    /// Waits until something happens here, at most so long.
-    pub(crate) fn wait_for_event(&self, time: Duration) {
-        let event = self.event.since(self.event.snapshot());
-        if !self.is_closed() {
-            let _ = futex::wait_any(&[event], Deadline::after(Some(time)));
-        }
-    }
-
-    /// Does without a client from now on. What only it held or had yet to come to is taken back at
-    /// once: there may be no next frame.
-    pub(crate) fn remove_client(&self, id: ClientId) {
-        {
-            let mut pool = self.pool();
-            pool.clients.remove(id);
-            pool.collect();
-        }
-        self.give_back();
-        self.event.signal();
-    }
-
-    /// Nobody waits for this client any more; what it holds stays its own.
-    pub(crate) fn expel_client(&self, id: ClientId) {
-        self.pool().clients.expel(id);
-        self.event.signal();
-    }
-
-    /// Waits until there are `count` clients.
-    pub(crate) fn wait_for_clients(
-        &self,
-        count: usize,
-        timeout: Option<Duration>,
-        cancel: &Cancellation<'_>,
-    ) -> Result<()> {
-        self.check_origin()?;
-        let deadline = Deadline::after(timeout);
-        loop {
-            let cancelled = cancel.wait()?;
-            let event = self.event.since(self.event.snapshot());
-            {
-                let pool = self.pool();
-                if pool.closed {
-                    return Err(Error::Stopped);
-                }
-                if pool.clients.len() >= count {
-                    return Ok(());
-                }
-            }
-            futex::wait_any(&[event, cancelled], deadline)?;
-        }
     }
 }
 

@@ -1,0 +1,97 @@
+use super::*;
+use proptest::prelude::*;
+
+fn messages() -> Vec<Message> {
+    vec![
+        Message::Hello(Hello {
+            leases: 4,
+            delivery: Delivery::Latest,
+            name: "viewer".into(),
+        }),
+        Message::Welcome(Welcome {
+            client: 7,
+            leases: 4,
+            slots: 64,
+            position: 12,
+        }),
+        Message::Segment {
+            id: SegmentId(3),
+            kind: 0,
+            size: 1 << 40,
+        },
+        Message::SegmentGone { id: SegmentId(3) },
+        Message::Event {
+            number: 1,
+            position: 7,
+            kind: EventKind::Format,
+            length: 11,
+            content: Some("video/x-raw".into()),
+        },
+        Message::Event {
+            number: 2,
+            position: 7,
+            kind: EventKind::Sticky(9),
+            length: 100_000,
+            content: None,
+        },
+        Message::Event {
+            number: 3,
+            position: 99,
+            kind: EventKind::EndOfStream,
+            length: 0,
+            content: Some(Vec::new()),
+        },
+        Message::Told { number: 3 },
+        Message::Upstream {
+            content: vec![1, 2, 3],
+        },
+        Message::Bye {
+            reason: ByeReason::Full,
+            position: 100,
+            text: "no room: raise max-clients".into(),
+        },
+    ]
+}
+
+#[test]
+fn what_is_encoded_is_decoded() {
+    for message in messages() {
+        assert_eq!(Message::decode(&message.encode()).unwrap(), message);
+    }
+}
+
+#[test]
+fn a_message_cut_or_grown_is_refused() {
+    for message in messages() {
+        let bytes = message.encode();
+        for end in 0..bytes.len() {
+            assert!(Message::decode(&bytes[..end]).is_err());
+        }
+        assert!(Message::decode(&[&bytes[..], &[0]].concat()).is_err());
+    }
+}
+
+#[test]
+fn another_version_is_named() {
+    let mut bytes = messages()[0].encode();
+    bytes[16] = 9;
+    let error = Message::decode(&bytes).unwrap_err().to_string();
+    assert!(error.contains("version 9"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Message::decode(&bytes);
+    }
+
+    #[test]
+    fn a_changed_byte_makes_it_err_or_another_message(which in 0usize..10, at in 0usize..100, to: u8) {
+        let mut bytes = messages()[which].encode();
+        let at = at % bytes.len();
+        bytes[at] = to;
+        if let Ok(message) = Message::decode(&bytes) {
+            prop_assert_eq!(message.encode().len(), bytes.len());
+        }
+    }
+}

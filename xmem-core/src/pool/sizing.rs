@@ -1,0 +1,102 @@
+//! How many slots, and how large.
+
+use super::Pool;
+use super::Slot;
+
+impl Pool {
+    /// Slots with memory that frames to come can use.
+    pub(crate) fn count(&self) -> u32 {
+        self.slots.iter().filter(|slot| slot.is_usable()).count() as u32
+    }
+
+    /// Of these, slots with room for `size` bytes: they start at pages, so that is often more than
+    /// was asked for.
+    pub(crate) fn count_with_room(&self, size: usize) -> u32 {
+        let has_room = |slot: &&Slot| {
+            let place = slot.place.as_ref();
+            slot.is_usable() && place.is_some_and(|place| place.size >= size)
+        };
+        self.slots.iter().filter(has_room).count() as u32
+    }
+
+    /// Bytes of all segments of our own.
+    pub(crate) fn bytes(&self) -> u64 {
+        let own = self.segments.iter().filter(|one| !one.is_passed_on());
+        own.map(|segment| segment.size as u64).sum()
+    }
+
+    /// Most slots there can be.
+    pub(crate) fn limit(&self) -> u32 {
+        match self.max {
+            0 => self.metadata.layout().slots / 2,
+            max => max,
+        }
+    }
+
+    /// Slots there have to be so that the producer, who needs `need`, all clients and one more
+    /// with `leases` leases never run out.
+    pub(crate) fn needed(&self, need: u32, leases: u32) -> u32 {
+        need.max(self.need) + self.clients.leases() + leases
+    }
+
+    /// Slots to add when there is none left: those that are missing, else more than the producer
+    /// said it needs. 0 when there can be no more.
+    pub(crate) fn growth(&self) -> u32 {
+        let count = self.count();
+        let left = self.limit().saturating_sub(count);
+        let missing = self.needed(0, 0).saturating_sub(count);
+        match missing {
+            0 => (count / 4).max(1).min(left),
+            missing => missing.min(left),
+        }
+    }
+
+    /// How many of `count` slots more there are numbers for.
+    ///
+    /// Slots that are outdated keep theirs for as long as their frame can be received. Where
+    /// numbers run short, those frames are given up.
+    pub(crate) fn make_room(&mut self, count: u32) -> u32 {
+        if self.vacant.len() < count as usize {
+            self.clients.scan();
+            self.unpark();
+            let mut at = 0;
+            while at < self.ready.len() {
+                let index = self.ready[at];
+                if self.slot(index).outdated && self.is_let_go(index) && !self.is_awaited(index) {
+                    self.ready.remove(at);
+                    self.recycle(index);
+                } else {
+                    at += 1;
+                }
+            }
+        }
+        count.min(self.vacant.len() as u32)
+    }
+
+    /// The producer needs at least this many slots for itself.
+    pub(crate) fn raise_need(&mut self, need: u32) {
+        self.need = self.need.max(need);
+    }
+
+    /// The producer holds more than it said: from now on that counts as what it needs.
+    pub(crate) fn note_need(&mut self) {
+        let own = self.count().saturating_sub(self.clients.leases());
+        self.need = self.need.max(own);
+    }
+
+    /// From now on slots have `size` bytes. Where that is more than before, the slots there are
+    /// go as they become free.
+    pub(crate) fn resize(&mut self, size: usize) {
+        if size <= self.slot_size {
+            return;
+        }
+        self.slot_size = size;
+        for slot in &mut self.slots {
+            let is_small = slot.place.as_ref().is_some_and(|place| place.size < size);
+            slot.outdated = is_small || slot.is_foreign();
+        }
+        for index in std::mem::take(&mut self.free) {
+            self.make_free(index);
+        }
+    }
+}

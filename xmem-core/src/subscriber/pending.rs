@@ -1,0 +1,134 @@
+//! A frame that is leased, until all that belongs to it was received.
+
+use std::sync::Arc;
+
+use super::Subscriber;
+use crate::error::{Error, Result};
+use crate::event::StreamEvent;
+use crate::event::pending::Before;
+use crate::frame::Spilled;
+use crate::lease::FrameId;
+use crate::link::End;
+use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED};
+use crate::segment::{INLINE_EXTRA, MAX_EXTRA, PayloadSegment, SegmentId};
+
+/// A frame that is leased.
+pub(super) struct Pending {
+    pub(super) lease: u16,
+    pub(super) id: FrameId,
+    pub(super) meta: BufferMeta,
+    /// Where the extra bytes say they are, when they stand in memory of their own.
+    pub(super) spilled: Option<(SegmentId, u64)>,
+}
+
+/// How much the control connection has told about a frame.
+pub(super) enum Announcement {
+    Complete(Announced),
+    /// Something is still to come.
+    ToCome,
+    /// So much was said since that it is not known any more what was true at the frame.
+    Forgotten,
+    /// A flush came first.
+    Void,
+    /// Has to be received before it, and its place in the stream.
+    Event(StreamEvent, u64),
+}
+
+/// What the control connection has told about a frame.
+pub(super) struct Announced {
+    pub(super) segment: Arc<PayloadSegment>,
+    pub(super) spilled: Option<Spilled>,
+}
+
+impl Subscriber {
+    /// What was told about the pending frame.
+    pub(super) fn announced(&mut self) -> Result<Announcement> {
+        let Some(Pending { meta, spilled, .. }) = &self.pending else {
+            return Ok(Announcement::ToCome);
+        };
+        let outside = |what: &str| {
+            Error::Protocol(format!(
+                "{what} of frame {} outside of its segment",
+                meta.seq
+            ))
+        };
+        let mut told = self.link.told();
+        if meta.seq < self.link.void() {
+            return Ok(Announcement::Void);
+        }
+        self.flushes = told.events.flushes();
+        match told.events.before(meta.event) {
+            Before::Nothing => {}
+            Before::Event(event, position) => return Ok(Announcement::Event(event, position)),
+            Before::ToCome => return Ok(Announcement::ToCome),
+            Before::Forgotten => return Ok(Announcement::Forgotten),
+        }
+        let Some(segment) = told.segments.get(&SegmentId(meta.segment)).cloned() else {
+            return Ok(Announcement::ToCome);
+        };
+        if !is_inside(segment.size, meta.payload_offset, meta.size) {
+            return Err(outside("the payload"));
+        }
+        // A producer that goes in good order takes back what it has passed on. When one dies, so
+        // does its claim on somebody else's memory, which may hold another frame by now.
+        let is_over = told.end.as_ref().is_some_and(|end| *end != End::Stopped);
+        if is_over && segment.kind.is_foreign() {
+            return Ok(Announcement::Forgotten);
+        }
+        let spilled = match spilled {
+            None => None,
+            Some((id, offset)) => {
+                let Some(segment) = told.segments.get(id).cloned() else {
+                    return Ok(Announcement::ToCome);
+                };
+                if !is_inside(segment.size, *offset, u64::from(meta.extra_len)) {
+                    return Err(outside("the extra bytes"));
+                }
+                if segment.kind.is_foreign() {
+                    return Err(Error::Protocol(
+                        "extra bytes in somebody else's memory".into(),
+                    ));
+                }
+                let offset = *offset as usize;
+                Some(Spilled { segment, offset })
+            }
+        };
+        Ok(Announcement::Complete(Announced { segment, spilled }))
+    }
+
+    /// Gives the pending frame back unseen.
+    pub(super) fn give_up_pending(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            self.missed += 1;
+            self.link.release(pending.lease);
+        }
+    }
+}
+
+/// Whether a range lies inside a segment of `room` bytes.
+pub(crate) fn is_inside(room: usize, offset: u64, len: u64) -> bool {
+    let end = offset.checked_add(len);
+    end.is_some_and(|end| end <= room as u64)
+}
+
+/// Checks what can be checked of a record before its segment is known.
+pub(crate) fn check(meta: &BufferMeta, cursor: u64) -> Result<()> {
+    meta.check()?;
+    if meta.seq < cursor || meta.seq == u64::MAX {
+        return Err(Error::Protocol(format!(
+            "frame {} comes where {cursor} was due",
+            meta.seq
+        )));
+    }
+    let most = match meta.flags & FLAG_EXTRA_SPILLED {
+        0 => INLINE_EXTRA,
+        _ => MAX_EXTRA,
+    };
+    if meta.extra_len > most {
+        return Err(Error::Protocol(format!(
+            "frame {} has {} extra bytes",
+            meta.seq, meta.extra_len
+        )));
+    }
+    Ok(())
+}

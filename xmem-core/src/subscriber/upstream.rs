@@ -1,0 +1,41 @@
+//! Speaking to the producer.
+
+use std::sync::{Arc, Weak};
+
+use crate::error::{Error, Result};
+use crate::link::Link;
+use crate::message::MAX_UPSTREAM;
+
+/// Speaks to the producer of a subscriber, from any thread.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Keeps nothing alive: the connection ends with the subscriber and its frames.
+    link: Weak<Link>,
+}
+
+impl Upstream {
+    pub(super) fn new(link: &Arc<Link>) -> Upstream {
+        Upstream {
+            link: Arc::downgrade(link),
+        }
+    }
+
+    /// Sends some bytes to the producer, who is told with
+    /// [`PublisherEvent::Upstream`](crate::PublisherEvent::Upstream). It never waits: false where the
+    /// producer is gone, or takes no more now.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] for more than 32,760 bytes, [`Error::Forked`].
+    pub fn send(&self, content: &[u8]) -> Result<bool> {
+        if content.len() > MAX_UPSTREAM {
+            return Err(Error::InvalidSetting(format!(
+                "{} bytes for the producer, at most {MAX_UPSTREAM} can be sent",
+                content.len()
+            )));
+        }
+        match self.link.upgrade() {
+            Some(link) => link.send_upstream(content),
+            None => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Clients: taken in, waited for, done without.
+
+use std::time::Duration;
+
+use super::Writer;
+use crate::cancel::Cancellation;
+use crate::clients::{Client, ClientId};
+use crate::error::{Error, Result};
+use crate::pool::Joining;
+use crate::sys::clock::Deadline;
+use crate::sys::futex;
+
+impl Writer {
+    /// Takes a client in, after making the slots for its leases.
+    pub(crate) fn admit(&self, client: Client) -> Result<Joining> {
+        let leases = client.page.leases();
+        let growing = self.lock_growing();
+        loop {
+            let (missing, size) = {
+                let mut pool = self.pool();
+                let needed = pool.needed(0, leases);
+                let limit = pool.limit();
+                if needed > limit {
+                    return Err(Error::Refused {
+                        reason: format!(
+                            "a client with max-leases={leases} more needs {needed} slots in all, \
+                             and max-buffers allows {limit}: raise max-buffers of the producer, \
+                             or lower max-leases of the client"
+                        ),
+                        retryable: true,
+                    });
+                }
+                let missing = needed.saturating_sub(pool.count());
+                if missing == 0 || pool.slot_size() == 0 {
+                    // In the same breath: nobody else takes these slots for granted.
+                    let joining = pool.add_client(client);
+                    drop(pool);
+                    self.event.signal();
+                    return Ok(joining);
+                }
+                (missing, pool.slot_size())
+            };
+            if self.make_slots(&growing, size, missing)? == 0 {
+                return Err(Error::Refused {
+                    reason: "the producer has no slot numbers left now".into(),
+                    retryable: true,
+                });
+            }
+        }
+    }
+
+    /// Does without a client from now on. What only it held or had yet to come to is taken back at
+    /// once: there may be no next frame.
+    pub(crate) fn remove_client(&self, id: ClientId) {
+        {
+            let mut pool = self.pool();
+            pool.clients.remove(id);
+            pool.collect();
+        }
+        self.give_back();
+        self.event.signal();
+    }
+
+    /// Nobody waits for this client any more; what it holds stays its own.
+    pub(crate) fn expel_client(&self, id: ClientId) {
+        self.pool().clients.expel(id);
+        self.event.signal();
+    }
+
+    /// Waits until there are `count` clients.
+    pub(crate) fn wait_for_clients(
+        &self,
+        count: usize,
+        timeout: Option<Duration>,
+        cancel: &Cancellation<'_>,
+    ) -> Result<()> {
+        self.check_origin()?;
+        let deadline = Deadline::after(timeout);
+        loop {
+            let cancelled = cancel.wait()?;
+            let event = self.event.since(self.event.snapshot());
+            {
+                let pool = self.pool();
+                if pool.closed {
+                    return Err(Error::Stopped);
+                }
+                if pool.clients.len() >= count {
+                    return Ok(());
+                }
+            }
+            futex::wait_any(&[event, cancelled], deadline)?;
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Making slots: the memory first, then the pool is changed.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use super::Writer;
+use crate::error::Result;
+use crate::segment::{MAX_SLOTS, PayloadSegment};
+
+impl Writer {
+    /// Slots have at least `slot_size` bytes from now on, and there are as many as the producer
+    /// (`need`) and the clients need. Where there is no memory for that, all stays as it was.
+    pub(crate) fn configure(&self, slot_size: usize, need: u32) -> Result<()> {
+        self.check_origin()?;
+        let need = need.min(MAX_SLOTS);
+        let growing = self.lock_growing();
+        let (count, size) = {
+            let pool = self.pool();
+            let size = slot_size.max(pool.slot_size());
+            // The clients there are were admitted when the producer needed less, perhaps.
+            let needed = pool.needed(need, 0).min(pool.limit());
+            (needed.saturating_sub(pool.count_with_room(size)), size)
+        };
+        self.make_slots(&growing, size, count)?;
+        let mut pool = self.pool();
+        pool.raise_need(need);
+        if count == 0 {
+            // Those there are have room for more than they were made for.
+            pool.resize(size);
+        }
+        drop(pool);
+        // There may be segments to announce, and others to drop.
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Makes slots because there is none left. False when there can be no more.
+    pub(super) fn grow(&self) -> Result<bool> {
+        let growing = self.lock_growing();
+        let (growth, size) = {
+            let pool = self.pool();
+            (pool.growth(), pool.slot_size())
+        };
+        if self.make_slots(&growing, size, growth)? == 0 {
+            return Ok(false);
+        }
+        self.pool().note_need();
+        self.bell.ring();
+        Ok(true)
+    }
+
+    pub(super) fn lock_growing(&self) -> MutexGuard<'_, ()> {
+        self.growing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes as many of `count` slots of `size` bytes as there are numbers for. The memory is
+    /// made first and the pool changed afterwards, so a failure changes nothing.
+    pub(super) fn make_slots(
+        &self,
+        _growing: &MutexGuard<'_, ()>,
+        size: usize,
+        count: u32,
+    ) -> Result<u32> {
+        let (id, count, released) = {
+            let mut pool = self.pool();
+            let count = match size {
+                0 => 0,
+                _ => pool.make_room(count),
+            };
+            let released = std::mem::take(&mut pool.released);
+            (pool.next_segment_id(), count, released)
+        };
+        self.drop_holds(released);
+        if count == 0 {
+            return Ok(0);
+        }
+        let (segment, stride) = PayloadSegment::create(id, size, count as usize)?;
+        {
+            let mut pool = self.pool();
+            pool.resize(size);
+            pool.add_segment(&segment, stride);
+        }
+        self.event.signal();
+        Ok(count)
+    }
+}
