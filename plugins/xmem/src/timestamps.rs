@@ -5,6 +5,7 @@
 //! shows the frame.
 
 use gst::prelude::*;
+use gst_base::prelude::*;
 
 /// How far `CLOCK_MONOTONIC` is ahead of a pipeline's running time, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,50 @@ impl Timekeeper {
             i128::from(base_time.nseconds()) + ahead,
         )))
     }
+
+    /// When a sink shows a buffer.
+    pub(crate) fn times(
+        &mut self,
+        sink: &impl IsA<gst_base::BaseSink>,
+        buffer: &gst::BufferRef,
+    ) -> Times {
+        let nseconds =
+            |time: Option<gst::ClockTime>| time.map_or(xmem_core::NONE, gst::ClockTime::nseconds);
+        let mut times = Times {
+            stream_pts: nseconds(buffer.pts()),
+            stream_dts: nseconds(buffer.dts()),
+            pts: xmem_core::NONE,
+            dts: xmem_core::NONE,
+        };
+        let segment = sink.segment();
+        if let Some(segment) = segment.downcast_ref::<gst::ClockTime>()
+            && (buffer.pts().is_some() || buffer.dts().is_some())
+            && let Some(offset) = self.offset(sink.upcast_ref())
+        {
+            let point = |time: Option<gst::ClockTime>| {
+                let running_time = segment.to_running_time_full(time?)?;
+                let nseconds = i128::from(running_time.abs().nseconds());
+                Some(offset.to_monotonic(match running_time.is_negative() {
+                    true => -nseconds,
+                    false => nseconds,
+                }))
+            };
+            times.pts = point(buffer.pts()).unwrap_or(xmem_core::NONE);
+            times.dts = point(buffer.dts()).unwrap_or(xmem_core::NONE);
+        }
+        times
+    }
+}
+
+/// When a buffer is shown, in nanoseconds; [`xmem_core::NONE`] where it does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// In the buffer's segment.
+    pub(crate) stream_pts: u64,
+    pub(crate) stream_dts: u64,
+    /// On `CLOCK_MONOTONIC`, by the pipeline's clock and without its latency.
+    pub(crate) pts: u64,
+    pub(crate) dts: u64,
 }
 
 impl MonotonicOffset {

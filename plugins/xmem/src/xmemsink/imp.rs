@@ -11,11 +11,11 @@ use xmem_core::{Canceller, Error, Publisher, PublisherEvent};
 
 use super::preroll;
 use super::settings::{PROPERTIES, Settings};
-use super::stream::{Stream, Times};
+use super::stream::Stream;
 use super::upstream::Forwarder;
 use crate::CAT;
 use crate::caps::{self, Format, without_foreign_memory};
-use crate::timestamps::{MonotonicOffset, Timekeeper};
+use crate::timestamps::Timekeeper;
 use crate::{errors, events};
 
 /// Slots without which there is no stream: the pool's two, and the newest frame's.
@@ -78,47 +78,16 @@ impl XmemSink {
         }
     }
 
-    /// How far `CLOCK_MONOTONIC` is ahead of the pipeline's running time.
-    fn offset(&self) -> Option<MonotonicOffset> {
+    fn timekeeper(&self) -> MutexGuard<'_, Timekeeper> {
         let timekeeper = self.timekeeper.lock();
-        let mut timekeeper = timekeeper.unwrap_or_else(PoisonError::into_inner);
-        timekeeper.offset(&*self.obj())
-    }
-
-    /// When the buffer is shown, by the pipeline's clock and without its latency.
-    fn times(&self, buffer: &gst::BufferRef) -> Times {
-        let nseconds =
-            |time: Option<gst::ClockTime>| time.map_or(xmem_core::NONE, gst::ClockTime::nseconds);
-        let mut times = Times {
-            stream_pts: nseconds(buffer.pts()),
-            stream_dts: nseconds(buffer.dts()),
-            pts: xmem_core::NONE,
-            dts: xmem_core::NONE,
-        };
-        let segment = self.obj().segment();
-        if let Some(segment) = segment.downcast_ref::<gst::ClockTime>()
-            && (buffer.pts().is_some() || buffer.dts().is_some())
-            && let Some(offset) = self.offset()
-        {
-            let point = |time: Option<gst::ClockTime>| {
-                let running_time = segment.to_running_time_full(time?)?;
-                let nseconds = i128::from(running_time.abs().nseconds());
-                Some(offset.to_monotonic(match running_time.is_negative() {
-                    true => -nseconds,
-                    false => nseconds,
-                }))
-            };
-            times.pts = point(buffer.pts()).unwrap_or(xmem_core::NONE);
-            times.dts = point(buffer.dts()).unwrap_or(xmem_core::NONE);
-        }
-        times
+        timekeeper.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a client where that is wanted, then publishes.
     fn publish(&self, stream: &Stream, buffer: &gst::Buffer) -> xmem_core::Result<()> {
         // Before the lock is let go of: what ends this wait changes the state under it, or after.
         let cancellation = stream.canceller.begin()?;
-        let times = self.times(buffer);
+        let times = self.timekeeper().times(&*self.obj(), buffer);
         stream.tell_latency(self.obj().latency());
         let wait_for_client = self.settings().wait_for_connection;
         preroll::without_lock(&*self.obj(), || {
@@ -441,7 +410,7 @@ impl BaseSinkImpl for XmemSink {
 
     fn event(&self, event: gst::Event) -> bool {
         let kind = event.type_();
-        let said = events::encode(&event, self.offset());
+        let said = events::encode(&event, self.timekeeper().offset(&*self.obj()));
         let handled = self.parent_event(event);
         let Some(stream) = self.stream() else {
             return handled;

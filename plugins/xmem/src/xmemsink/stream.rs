@@ -17,6 +17,7 @@ use crate::bufferpool::{OnFailure, XmemBufferPool};
 use crate::caps::Format;
 use crate::events;
 use crate::metas;
+use crate::timestamps::Times;
 
 use super::upstream::Forwarder;
 
@@ -77,17 +78,6 @@ impl Counters {
         let reason = usize::from(matches!(error, Error::ResourceExhausted { .. }));
         !self.told[reason].swap(true, Ordering::Relaxed)
     }
-}
-
-/// When a buffer is to be shown, in nanoseconds.
-#[derive(Clone, Copy)]
-pub(super) struct Times {
-    /// In the buffer's segment.
-    pub(super) stream_pts: u64,
-    pub(super) stream_dts: u64,
-    /// On `CLOCK_MONOTONIC`.
-    pub(super) pts: u64,
-    pub(super) dts: u64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
