@@ -409,3 +409,24 @@ fn a_client_that_reconnects_waits_for_room() {
     second.until_buffers("out.sink", 1);
     assert_eq!(producer.stats("sink").number("clients"), 1);
 }
+
+#[test]
+fn an_event_that_is_too_long_is_a_warning_and_the_stream_goes_on() {
+    let place = Place::new();
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
+    let mut producer = Pipeline::play(&place, &[], producer);
+    producer.until_clients("sink", 1);
+    let push = "push from=src caps=application/x-test size=100";
+    producer.order(push);
+    client.until_buffers("out.sink", 1);
+    producer.order("send of=src event=custom padding=17000000");
+    producer.order(push);
+    let warning = producer.until_message("warning");
+    says(
+        &warning,
+        "Resource.Write",
+        &["does not reach", "17000", "at most 16777216"],
+    );
+    client.until_buffers("out.sink", 2);
+}

@@ -320,7 +320,13 @@ impl BaseSinkImpl for XmemSink {
         };
         let forwarder = Forwarder::new(&self.obj(), settings.upstream_events);
         let passes_on = settings.foreign_memory;
-        let new = Stream::new(publisher, canceller, (forwarder, passes_on), on_failure);
+        let new = Stream::new(
+            &self.obj(),
+            publisher,
+            canceller,
+            (forwarder, passes_on),
+            on_failure,
+        );
         new.say(events::encode_accepts(settings.upstream_events));
         *stream = Some(Arc::new(new));
         Ok(())

@@ -30,6 +30,7 @@ const FLAGS: u32 = !(0xf | gst::BufferFlags::TAG_MEMORY.bits());
 const DRAINING: Duration = Duration::from_millis(500);
 
 pub(super) struct Stream {
+    sink: glib::WeakRef<super::XmemSink>,
     pub(super) publisher: Arc<Publisher>,
     /// Ends the waits of the streaming thread.
     pub(super) canceller: Canceller,
@@ -86,6 +87,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Stream {
     pub(super) fn new(
+        sink: &super::XmemSink,
         publisher: Publisher,
         canceller: Canceller,
         (forwarder, foreign_memory): (Forwarder, bool),
@@ -93,6 +95,7 @@ impl Stream {
     ) -> Stream {
         let publisher = Arc::new(publisher);
         Stream {
+            sink: sink.downgrade(),
             allocator: XmemAllocator::new(&publisher, &canceller),
             publisher,
             canceller,
@@ -135,8 +138,12 @@ impl Stream {
 
     /// Says something to the clients, before the next frame.
     pub(super) fn say(&self, (kind, content): (EventKind, Vec<u8>)) {
-        if let Err(error) = self.publisher.send_event(kind, &content) {
-            gst::warning!(crate::CAT, "An event is not passed on: {error}");
+        let said = self.publisher.send_event(kind, &content);
+        if let Err(error) = said
+            && let Some(sink) = self.sink.upgrade()
+        {
+            let text = format!("An event does not reach the clients: {error}");
+            gst::element_warning!(sink, gst::ResourceError::Write, ("{text}"), ["{error:?}"]);
         }
     }
 

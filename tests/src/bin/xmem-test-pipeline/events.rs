@@ -9,6 +9,12 @@ pub(crate) fn build(order: &Line) -> gst::Event {
         let name = order.get("name").unwrap_or("application/x-event");
         gst::Structure::builder(name)
             .field("number", order.get_number("number").unwrap_or(0))
+            .field_if_some(
+                "padding",
+                order
+                    .get_number("padding")
+                    .map(|size| "-".repeat(size as usize)),
+            )
             .build()
     };
     match order.text("event") {
