@@ -5,8 +5,9 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
+use xmem_core::{BufferMeta, Publisher};
 use xmem_tests::pipeline::Pipeline;
-use xmem_tests::{Line, Place, process, until};
+use xmem_tests::{Line, PATIENCE, Place, process, until};
 
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
 const PICTURES: &str = "videotestsrc ! video/x-raw,format=RGB,width=64,height=48,framerate=60/1";
@@ -429,4 +430,30 @@ fn an_event_that_is_too_long_is_a_warning_and_the_stream_goes_on() {
         &["does not reach", "17000", "at most 16777216"],
     );
     client.until_buffers("out.sink", 2);
+}
+
+/// What it sends would be taken for what the caps of the one before it say.
+#[test]
+fn a_producer_without_caps_after_one_with_caps_is_an_error() {
+    let place = Place::new();
+    let client = "xmemsrc channel=cam0 on-disconnect=reconnect ! fakesink name=out";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    for caps in ["application/x-test", "application/x-other", ""] {
+        let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
+        if !caps.is_empty() {
+            publisher.set_format(caps).unwrap();
+        }
+        publisher.wait_for_clients(1, Some(PATIENCE)).unwrap();
+        let mark = client.mark();
+        let mut frame = publisher.acquire(100).unwrap();
+        *frame.meta_mut() = BufferMeta::bytes(100);
+        frame.publish().unwrap();
+        if !caps.is_empty() {
+            client.until_buffers_since(mark, "out.sink", 1);
+            continue;
+        }
+        let error = client.until_message("error");
+        says(&error, "Resource.Read", &["without caps"]);
+    }
+    assert_eq!(client.buffers("out.sink").len(), 2);
 }

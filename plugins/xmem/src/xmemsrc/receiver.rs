@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gst::glib::object::IsA;
+use gst::prelude::*;
+use gst_base::prelude::*;
 use xmem_core::{
     Canceller, Channel, Error, EventKind, Frame, Item, Result, StreamEvent, Subscriber, Upstream,
 };
@@ -188,6 +190,10 @@ impl Receiver {
             }
             match received {
                 Ok(Item::Frame(frame)) => {
+                    if self.format.is_none() && element.src_pad().has_current_caps() {
+                        let what = "frames without caps, after another producer's with caps";
+                        return Err(Error::Protocol(what.into()));
+                    }
                     self.figures.received += 1;
                     self.lacking_since = None;
                     return Ok(Received::Frame(frame));
