@@ -12,8 +12,9 @@ use crate::events::Said;
 use crate::events::upstream::UpstreamEvents;
 use crate::timestamps::MonotonicOffset;
 
-/// Most events that wait for a frame.
+/// Most events that wait for a frame, and most bytes that were told of them.
 const MAX_HELD: usize = 128;
+const MAX_HELD_BYTES: usize = 32 << 20;
 
 /// What waits to be pushed: a segment can't be before a frame tells where it belongs in this
 /// pipeline's running time.
@@ -33,6 +34,8 @@ pub(super) enum Notice {
 #[derive(Default)]
 pub(super) struct Downstream {
     held: Vec<Held>,
+    /// Bytes that were told of what is held.
+    held_bytes: usize,
     timeline: Option<Timeline>,
     /// A stream-start was pushed.
     started: bool,
@@ -41,13 +44,27 @@ pub(super) struct Downstream {
 }
 
 impl Downstream {
-    pub(super) fn hold(&mut self, held: Held) {
+    /// Keeps what `size` bytes told until it is pushed.
+    pub(super) fn hold(&mut self, held: Held, size: usize) {
         self.held.push(held);
+        self.held_bytes += size;
     }
 
     /// Whether there is something that can be pushed now.
     pub(super) fn is_holding(&self) -> bool {
-        due(&self.held) > 0
+        self.due() > 0
+    }
+
+    /// How much can be pushed where no frame tells yet where a segment belongs: all before that.
+    /// What comes after it waits with it, unless it is said once, or there is too much of it.
+    fn due(&self) -> usize {
+        let held = &self.held;
+        if held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES {
+            return held.len();
+        }
+        let once = held.iter().rposition(is_once).map_or(0, |at| at + 1);
+        let is_segment = |held: &Held| matches!(held, Held::Said(Said::Segment(..)));
+        once.max(held.iter().position(is_segment).unwrap_or(held.len()))
     }
 
     /// The producer's segment as it is here, where it has said one.
@@ -58,6 +75,7 @@ impl Downstream {
     /// Another producer speaks from now on: its buffers are in a segment of its own, or of ours.
     pub(super) fn restart(&mut self) {
         self.held.clear();
+        self.held_bytes = 0;
         self.is_flushed |= self.timeline.take().is_some();
     }
 
@@ -84,14 +102,18 @@ impl Downstream {
         mut notice: impl FnMut(Notice),
     ) -> Result<Option<gst::Caps>, glib::BoolError> {
         let mut changed = None;
-        let mut held = std::mem::take(&mut self.held);
+        let due = match received {
+            Received::Nothing => self.due(),
+            Received::Frame(_) | Received::End => self.held.len(),
+        };
+        let rest = self.held.split_off(due);
+        let held = std::mem::replace(&mut self.held, rest);
+        if self.held.is_empty() {
+            self.held_bytes = 0;
+        }
         let frame = match received {
             Received::Frame(frame) => Some(frame.meta()),
-            Received::Nothing => {
-                self.held = held.split_off(due(&held));
-                None
-            }
-            Received::End => None,
+            Received::Nothing | Received::End => None,
         };
         let (started, has_news) = (self.started, !held.is_empty() || !self.started);
         // Not what is said once: that is void after a flush.
@@ -215,17 +237,6 @@ fn is_flushing(element: &super::XmemSrc) -> bool {
     flags.contains(gst::PadFlags::FLUSHING)
 }
 
-/// How much can be pushed where no frame tells yet where a segment belongs: all before that. What
-/// comes after it waits with it, unless it is said once, or there is too much of it.
-fn due(held: &[Held]) -> usize {
-    if held.len() > MAX_HELD {
-        return held.len();
-    }
-    let once = held.iter().rposition(is_once).map_or(0, |at| at + 1);
-    let is_segment = |held: &Held| matches!(held, Held::Said(Said::Segment(..)));
-    once.max(held.iter().position(is_segment).unwrap_or(held.len()))
-}
-
 fn push(element: &super::XmemSrc, event: gst::Event) {
     // Where it is refused, the next buffer is, too, and tells why.
     let _ = element.src_pad().push_event(event);
@@ -282,8 +293,8 @@ mod tests {
             super::super::imp::guard(gst::subclass::prelude::ObjectSubclassIsExt::imp(&element));
         let mut downstream = Downstream::default();
         let caps = gst::Caps::new_empty_simple("application/x-test");
-        downstream.hold(Held::Caps(caps));
-        downstream.hold(tags());
+        downstream.hold(Held::Caps(caps), 1);
+        downstream.hold(tags(), 1);
         element.src_pad().push_event(gst::event::FlushStart::new());
         let nothing = Received::Nothing;
         let push =
@@ -320,12 +331,23 @@ mod tests {
     #[test]
     fn a_producer_that_only_talks_fills_no_memory() {
         gst::init().unwrap();
-        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        let mut held = vec![Held::Said(Said::Segment(segment.upcast(), None))];
-        assert_eq!(due(&held), 0);
-        held.extend(std::iter::repeat_with(tags).take(MAX_HELD - 1));
-        assert_eq!(due(&held), 0);
-        held.push(tags());
-        assert_eq!(due(&held), held.len());
+        let waiting = || {
+            let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+            let mut downstream = Downstream::default();
+            downstream.hold(Held::Said(Said::Segment(segment.upcast(), None)), 100);
+            downstream
+        };
+        let mut many = waiting();
+        for _ in 1..MAX_HELD {
+            many.hold(tags(), 100);
+        }
+        assert_eq!(many.due(), 0);
+        many.hold(tags(), 100);
+        assert_eq!(many.due(), MAX_HELD + 1);
+        let mut large = waiting();
+        large.hold(tags(), MAX_HELD_BYTES - 100);
+        assert_eq!(large.due(), 0);
+        large.hold(tags(), 1);
+        assert_eq!(large.due(), 3);
     }
 }

@@ -271,7 +271,9 @@ impl Receiver {
         }
         let offset = self.timekeeper.offset(element);
         match events::decode(event.content(), offset) {
-            Ok(Some(said)) => self.downstream.hold(Held::Said(said)),
+            Ok(Some(said)) => self
+                .downstream
+                .hold(Held::Said(said), event.content().len()),
             Ok(None) | Err(Unreadable::Unknown) => {
                 gst::debug!(CAT, "Passed over an event that is not known here");
             }
@@ -294,7 +296,7 @@ impl Receiver {
             text: text.into(),
             format,
         });
-        self.downstream.hold(Held::Caps(caps));
+        self.downstream.hold(Held::Caps(caps), text.len());
         Ok(())
     }
 
