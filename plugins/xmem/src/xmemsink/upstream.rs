@@ -3,8 +3,9 @@
 //! Those may take as long as they like to handle one, so a thread of its own passes them on, and not
 //! the one that sees to the clients.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 
 use gst::glib;
 use gst::prelude::*;
@@ -21,6 +22,15 @@ pub(super) struct Forwarder {
     sink: glib::WeakRef<super::XmemSink>,
     accepts: UpstreamEvents,
     sender: OnceLock<SyncSender<Vec<u8>>>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Drop for Forwarder {
+    /// What waits is not for the next run.
+    fn drop(&mut self) {
+        // Relaxed: nothing else is read because of it.
+        self.is_over.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Forwarder {
@@ -29,6 +39,7 @@ impl Forwarder {
             sink: sink.downgrade(),
             accepts,
             sender: OnceLock::new(),
+            is_over: Arc::default(),
         }
     }
 
@@ -37,8 +48,9 @@ impl Forwarder {
         let sender = self.sender.get_or_init(|| {
             let (sender, receiver) = sync_channel(MAX_WAITING);
             let (sink, accepts) = (self.sink.clone(), self.accepts);
+            let is_over = self.is_over.clone();
             let thread = std::thread::Builder::new().name("xmem-upstream".into());
-            if let Err(error) = thread.spawn(move || run(&sink, accepts, &receiver)) {
+            if let Err(error) = thread.spawn(move || run(&sink, accepts, &is_over, &receiver)) {
                 gst::warning!(CAT, "Upstream events are lost, there is no thread: {error}");
             }
             sender
@@ -52,11 +64,15 @@ impl Forwarder {
 fn run(
     sink: &glib::WeakRef<super::XmemSink>,
     accepts: UpstreamEvents,
+    is_over: &AtomicBool,
     contents: &Receiver<Vec<u8>>,
 ) {
     let mut timekeeper = Timekeeper::default();
     for content in contents {
         let Some(sink) = sink.upgrade() else { return };
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
         let offset = timekeeper.offset(&sink);
         match upstream::decode(&content, offset) {
             Ok(event) if upstream::which(&event).is_some_and(|which| accepts.contains(which)) => {

@@ -86,6 +86,12 @@ pub(super) enum Received {
     End,
 }
 
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.urgent.end();
+    }
+}
+
 impl Receiver {
     pub(super) fn new(
         channel: Channel,

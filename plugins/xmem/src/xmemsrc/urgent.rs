@@ -26,6 +26,7 @@ pub(super) struct Urgent {
     element: glib::WeakRef<super::XmemSrc>,
     sender: Arc<OnceLock<SyncSender<StreamEvent>>>,
     flush: Arc<Flush>,
+    is_over: Arc<AtomicBool>,
 }
 
 /// How far a flush has come.
@@ -43,7 +44,14 @@ impl Urgent {
             element: element.downgrade(),
             sender: Arc::default(),
             flush: Arc::default(),
+            is_over: Arc::default(),
         }
+    }
+
+    /// The run ends: what waits is not for the next one.
+    pub(super) fn end(&self) {
+        // Relaxed: nothing else is read because of it.
+        self.is_over.store(true, Ordering::Relaxed);
     }
 
     /// Takes in what the producer has told. Called by the connection's thread, before it tells of
@@ -56,8 +64,9 @@ impl Urgent {
         let sender = self.sender.get_or_init(|| {
             let (sender, receiver) = sync_channel(MAX_WAITING);
             let (element, flush) = (self.element.clone(), self.flush.clone());
+            let is_over = self.is_over.clone();
             let thread = std::thread::Builder::new().name("xmem-urgent".into());
-            if let Err(error) = thread.spawn(move || run(&element, &flush, &receiver)) {
+            if let Err(error) = thread.spawn(move || run(&element, &flush, &is_over, &receiver)) {
                 gst::warning!(
                     CAT,
                     "What is urgent is lost, there is no thread for it: {error}"
@@ -86,12 +95,20 @@ impl Urgent {
     }
 }
 
-fn run(element: &glib::WeakRef<super::XmemSrc>, flush: &Flush, events: &Receiver<StreamEvent>) {
+fn run(
+    element: &glib::WeakRef<super::XmemSrc>,
+    flush: &Flush,
+    is_over: &AtomicBool,
+    events: &Receiver<StreamEvent>,
+) {
     let mut timekeeper = Timekeeper::default();
     for event in events {
         let Some(element) = element.upgrade() else {
             return;
         };
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
         // A flush whose own event found no room is done with the next.
         if flush.is_due.load(Ordering::Acquire) {
             perform(&element, flush);
