@@ -55,9 +55,10 @@ struct State {
     canceller: Option<Canceller>,
     /// There from start to stop, but while the streaming thread has it.
     receiver: Option<Box<Receiver>>,
-    /// What was handed to the base class and may not have been pushed: from 1.24 on it drops what
-    /// comes while it pauses, and asks again.
+    /// What was handed to the base class and may not have been pushed.
     unpushed: Option<gst::Buffer>,
+    /// The base class drops what comes while it pauses, and asks again: so from 1.24 on.
+    asks_again: bool,
     /// As of the last frame, or of what has happened to the connection since.
     figures: Figures,
     /// How late the producer passes on its buffers.
@@ -341,6 +342,7 @@ impl BaseSrcImpl for XmemSrc {
         *self.state() = State {
             canceller: Some(canceller),
             receiver: Some(Box::new(receiver)),
+            asks_again: gst::version() >= (1, 24, 0, 0),
             ..State::default()
         };
         Ok(())
@@ -431,7 +433,9 @@ impl PushSrcImpl for XmemSrc {
         // Stopped meanwhile? It can't be: stopping waits for the streaming thread.
         if state.canceller.is_some() {
             state.receiver = Some(receiver);
-            state.unpushed = result.as_ref().ok().cloned();
+            if state.asks_again {
+                state.unpushed = result.as_ref().ok().cloned();
+            }
         }
         drop(state);
         result.map(CreateSuccess::NewBuffer)
