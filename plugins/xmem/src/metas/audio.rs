@@ -93,7 +93,10 @@ pub(super) fn read(
         if !planes_fit(buffer.size(), &offsets, plane) {
             return Err(broken);
         }
-    } else if channels as usize * plane > buffer.size() {
+    } else if plane
+        .checked_mul(number)
+        .is_none_or(|all| all > buffer.size())
+    {
         return Err(broken);
     }
     AudioMeta::add(buffer, &info, samples, &offsets).map_err(|_| broken)?;

@@ -321,6 +321,7 @@ fn audio_outside_of_its_buffer_is_refused() {
     assert!(whole(0, 20, &[], 1, &[]));
     assert!(!whole(0, 100, &[], 1, &[]));
     assert!(!whole(0, 2, &[0, 1], 11, &[]));
+    assert!(!whole(0, 2, &[0, 1], 1 << 62, &[]));
     assert!(!whole(0, 2, &[0, 0], 10, &[]));
     assert!(!whole(0, 2, &[0, 99], 10, &[]));
     assert!(!whole(0, 2, &[0], 10, &[]));
