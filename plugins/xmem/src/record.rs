@@ -12,7 +12,7 @@ use xmem_core::BufferMeta;
 use crate::framepool::XmemFramePool;
 
 /// The name of the custom meta on `xmemsrc`'s buffers.
-const RECORD: &str = "XmemBufferMeta";
+pub(crate) const RECORD: &str = "XmemBufferMeta";
 
 /// The type that tells the custom meta from others.
 static RECORD_API: OnceLock<glib::Type> = OnceLock::new();

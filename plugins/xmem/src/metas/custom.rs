@@ -7,6 +7,7 @@ use gst::glib::Type;
 use gst::meta::CustomMeta;
 
 use super::Result;
+use crate::record::RECORD;
 use crate::values::{Reader, Unreadable, Writer};
 
 /// Most names that are registered here because another process has: none is ever forgotten.
@@ -36,7 +37,8 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result
     let tags = tags.collect::<Result<Vec<_>>>()?;
     let structure = body.structure()?;
     let name = structure.name();
-    if !register(name, &tags, body) {
+    // The source makes that one itself, and keeps it when it uses the buffer again.
+    if name == RECORD || !register(name, &tags, body) {
         return Err(Unreadable::Unknown);
     }
     // Not where the name is another meta's.

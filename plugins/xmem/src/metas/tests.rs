@@ -230,6 +230,23 @@ fn names_of_types_and_of_libraries_are_not_registered_for_a_producer() {
 }
 
 #[test]
+fn a_producer_puts_no_records_on_buffers_that_are_used_again() {
+    gst::init().unwrap();
+    crate::record::register();
+    let mut recorder = crate::record::Recorder::default();
+    let extra = custom("XmemBufferMeta", &[]).repeat(100);
+    for seq in 0..3 {
+        let mut record = xmem_core::BufferMeta::bytes(0);
+        record.seq = seq;
+        let mut received = recorder.buffer(&record);
+        without_criticals(|| assert!(attach(received.make_mut(), &extra, None)));
+        assert_eq!(told(&received).len(), 1, "{seq}");
+        let meta = CustomMeta::from_buffer(&received, "XmemBufferMeta").unwrap();
+        assert_eq!(meta.structure().get::<u64>("seq"), Ok(seq));
+    }
+}
+
+#[test]
 fn what_gstreamer_would_call_critical_is_refused() {
     gst::init().unwrap();
     let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
