@@ -503,6 +503,9 @@ impl<'a> Reader<'a> {
                 return Err(Unreadable::Broken);
             }
             let of = gst::tags::tag_exists(name).then(|| gst::tags::tag_get_type(name));
+            if of.is_some() && content.size_by_name(name) > 0 {
+                return Err(Unreadable::Broken);
+            }
             for _ in 0..values {
                 match self.value() {
                     Ok(value) if of == Some(value.type_()) && !is_empty_string(&value) => {

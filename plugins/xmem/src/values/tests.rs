@@ -243,6 +243,28 @@ fn tags_that_are_not_known_here_are_left_out() {
 }
 
 #[test]
+fn a_tag_has_no_more_values_than_it_may_have_by_being_named_again() {
+    gst::init().unwrap();
+    let names = |names: &[&str]| {
+        written(|writer| {
+            writer.record(kind::TAG_LIST, |writer| {
+                writer.u32(0);
+                writer.u32(names.len() as u32);
+                names.iter().try_for_each(|name| {
+                    writer.text(name)?;
+                    writer.u32(1);
+                    writer.value(&"x".to_send_value())
+                })
+            })
+        })
+    };
+    let tags = names(&["artist", "title", "nobody-registers-this"]);
+    assert_eq!(Reader::new(&tags).tag_list().unwrap().n_tags(), 2);
+    let tags = names(&["artist", "title", "artist"]);
+    assert_eq!(Reader::new(&tags).tag_list(), Err(Unreadable::Broken));
+}
+
+#[test]
 fn what_means_nothing_elsewhere_is_left_out_alone() {
     gst::init().unwrap();
     let pipeline = gst::Pipeline::new();
