@@ -6,6 +6,9 @@
 //! Numbers are little-endian. What has no fixed size is a *record*: kind (`u32`), length (`u32`),
 //! then so many bytes. So a reader can skip what it does not know.
 
+use gst::glib::Type;
+use gst::glib::value::SendValue;
+
 mod names;
 mod reader;
 #[cfg(test)]
@@ -29,6 +32,35 @@ pub(crate) const MAX_FIELDS: usize = 4096;
 pub(crate) const MAX_FEATURES: usize = 64;
 /// Most values of one tag: GStreamer copies all that there are to add another.
 pub(crate) const MAX_TAG_VALUES: usize = 256;
+
+/// Days that cross, the first being the first of January of year 1: until the end of year 9999.
+const DAYS: std::ops::RangeInclusive<u32> = 1..=3_652_059;
+/// Seconds of a day. No time is as far from UTC.
+const DAY: u32 = 24 * 60 * 60;
+
+/// Whether values can be an array or a list together.
+///
+/// GStreamer takes numbers together with ranges of them too, which stand in caps that are not fixed:
+/// and calls it critical to compare them.
+fn are_of_one_type(values: &[SendValue]) -> bool {
+    let first = values.first().and_then(basic_type);
+    first.is_none_or(|first| {
+        let mut others = values.iter().filter_map(basic_type);
+        others.all(|other| other == first)
+    })
+}
+
+/// The type of a value, or of the first that is inside of it; `None` where there is none.
+fn basic_type(value: &SendValue) -> Option<Type> {
+    let first = if let Ok(array) = value.get::<gst::ArrayRef>() {
+        array.as_slice().first()
+    } else if let Ok(list) = value.get::<gst::ListRef>() {
+        list.as_slice().first()
+    } else {
+        return Some(value.type_());
+    };
+    first.and_then(basic_type)
+}
 
 /// What a value's record has in it. The numbers are part of the protocol.
 mod kind {

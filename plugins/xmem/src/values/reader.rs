@@ -4,13 +4,13 @@ use gst::glib::value::{SendValue, ToSendValue};
 use gst::glib::{self, Type};
 
 use super::names::{Names, is_feature_name, is_structure_name};
-use super::{MAX_DEPTH, MAX_FEATURES, MAX_FIELDS, MAX_TAG_VALUES, MAX_VALUES, kind, untyped};
+use super::{
+    DAY, DAYS, MAX_DEPTH, MAX_FEATURES, MAX_FIELDS, MAX_TAG_VALUES, MAX_VALUES, are_of_one_type,
+    kind, untyped,
+};
 
 /// Names of structures, fields and features of all that is read in this process.
 static NAMES: Names = Names::new(1 << 16);
-
-/// The last day of the year 9999.
-const LAST_DAY: u32 = 3_652_059;
 
 /// Why something could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,15 +302,12 @@ impl<'a> Reader<'a> {
     fn values(&mut self) -> Result<Vec<SendValue>> {
         let mut values = Vec::new();
         for _ in 0..self.count(8)? {
-            let value = self.value()?;
-            // GStreamer takes no two types together.
-            let (first, this) = (values.first().and_then(basic_type), basic_type(&value));
-            if first.zip(this).is_some_and(|(first, this)| first != this) {
-                return Err(Unreadable::Broken);
-            }
-            values.push(value);
+            values.push(self.value()?);
         }
-        Ok(values)
+        match are_of_one_type(&values) {
+            true => Ok(values),
+            false => Err(Unreadable::Broken),
+        }
     }
 
     fn type_name(&mut self) -> Result<&'a str> {
@@ -332,7 +329,7 @@ impl<'a> Reader<'a> {
 
     fn date(&mut self) -> Result<glib::Date> {
         let day = self.u32()?;
-        match (1..=LAST_DAY).contains(&day) {
+        match DAYS.contains(&day) {
             true => glib::Date::from_julian(day).map_err(|_| Unreadable::Broken),
             false => Err(Unreadable::Broken),
         }
@@ -372,7 +369,7 @@ impl<'a> Reader<'a> {
     fn g_date_time_body(&mut self) -> Result<glib::DateTime> {
         let (seconds, microsecond) = (self.i64()?, self.i32()?);
         let ahead = self.i32()?;
-        if !(0..1_000_000).contains(&microsecond) || ahead.unsigned_abs() >= 24 * 60 * 60 {
+        if !(0..1_000_000).contains(&microsecond) || ahead.unsigned_abs() >= DAY {
             return Err(Unreadable::Broken);
         }
         let (sign, ahead) = (if ahead < 0 { '-' } else { '+' }, ahead.unsigned_abs());
@@ -521,18 +518,6 @@ impl<'a> Reader<'a> {
         }
         Ok(tags)
     }
-}
-
-/// The type of a value, or of the first that is inside of it; `None` where there is none.
-fn basic_type(value: &SendValue) -> Option<Type> {
-    let first = if let Ok(array) = value.get::<gst::ArrayRef>() {
-        array.as_slice().first()
-    } else if let Ok(list) = value.get::<gst::ListRef>() {
-        list.as_slice().first()
-    } else {
-        return Some(value.type_());
-    };
-    first.and_then(basic_type)
 }
 
 /// GStreamer wants no such strings as tags.

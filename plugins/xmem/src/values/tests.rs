@@ -265,6 +265,41 @@ fn a_tag_has_no_more_values_than_it_may_have_by_being_named_again() {
 }
 
 #[test]
+fn what_the_reader_would_refuse_is_not_written() {
+    gst::init().unwrap();
+    let good = glib::Date::from_dmy(31, glib::DateMonth::December, 9999);
+    let far = glib::Date::from_dmy(1, glib::DateMonth::January, 10_000);
+    let [good, far] = [good, far].map(|date| date.unwrap().to_send_value());
+    let received = crossed(&structure_with(good.clone()));
+    assert_eq!(
+        received.value("c").unwrap().compare(&good),
+        Some(std::cmp::Ordering::Equal)
+    );
+    assert_eq!(crossed(&structure_with(far)).n_fields(), 0);
+
+    let time = glib::DateTime::from_iso8601("2024-02-29T23:59:58+24", None);
+    if let Ok(time) = time {
+        assert_eq!(time.utc_offset().as_hours(), 24);
+        assert_eq!(crossed(&structure_with(time.to_send_value())).n_fields(), 0);
+    }
+
+    // To compare them is critical to GStreamer.
+    let numbers = gst::List::from_values([
+        1.to_send_value(),
+        gst::IntRange::<i32>::new(2, 9).to_send_value(),
+    ]);
+    assert_eq!(
+        crossed(&structure_with(numbers.to_send_value())).n_fields(),
+        0
+    );
+
+    // One more than the reader takes, for the structure is one too.
+    let buffers = vec![gst::Buffer::new().to_send_value(); MAX_VALUES as usize - 1];
+    let buffers = gst::Array::from_values(buffers).to_send_value();
+    assert_eq!(crossed(&structure_with(buffers)).n_fields(), 0);
+}
+
+#[test]
 fn what_means_nothing_elsewhere_is_left_out_alone() {
     gst::init().unwrap();
     let pipeline = gst::Pipeline::new();

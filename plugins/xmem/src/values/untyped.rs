@@ -191,3 +191,39 @@ pub(super) fn string(value: &Value) -> Result<Option<&str>, ()> {
     };
     text.map(|text| text.to_str().map_err(|_| ())).transpose()
 }
+
+/// A text of an array of texts; `None` where it is not UTF-8.
+pub(super) fn text(text: &glib::GStringPtr) -> Option<&str> {
+    // SAFETY: it ends with a zero, and stays as long as it is borrowed.
+    unsafe { std::ffi::CStr::from_ptr(text.as_ptr()) }
+        .to_str()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Reader, Writer};
+    use super::*;
+
+    #[test]
+    fn texts_that_are_not_utf_8_are_left_out_alone() {
+        gst::init().unwrap();
+        let [good, mut bad] = [(); 2].map(|()| glib::StrV::from(&["a", "b"][..]).to_value());
+        // SAFETY: the value is an array of two texts of one letter each.
+        unsafe {
+            let texts = glib::gobject_ffi::g_value_get_boxed(bad.to_glib_none_mut().0);
+            let texts = texts.cast::<*mut u8>();
+            **texts.add(1) = 0xff;
+        }
+        let mut structure = gst::Structure::new_empty("a");
+        for (field, value) in [("good", good), ("bad", bad)] {
+            // SAFETY: any thread may have texts.
+            structure.set_value(field, unsafe { value.into_send_value() });
+        }
+        let mut bytes = Vec::new();
+        Writer::new(&mut bytes).structure(&structure).unwrap();
+        let received = Reader::new(&bytes).structure().unwrap();
+        assert_eq!(received.n_fields(), 1);
+        assert!(received.has_field("good"));
+    }
+}

@@ -5,7 +5,10 @@ use gst::glib::{self, Type, Value};
 use gst::prelude::*;
 
 use super::names::{Names, is_feature_name, is_structure_name};
-use super::{MAX_DEPTH, MAX_FEATURES, MAX_FIELDS, MAX_TAG_VALUES, MAX_VALUES, kind, untyped};
+use super::{
+    DAY, DAYS, MAX_DEPTH, MAX_FEATURES, MAX_FIELDS, MAX_TAG_VALUES, MAX_VALUES, are_of_one_type,
+    kind, untyped,
+};
 
 /// Writes at the end of bytes.
 ///
@@ -223,6 +226,7 @@ impl<'a> Writer<'a> {
 
     /// As the record of an array, or of a list: all of them or nothing.
     fn values(&mut self, kind: u32, values: &[SendValue]) -> Option<()> {
+        are_of_one_type(values).then_some(())?;
         self.record(kind, |writer| {
             writer.u32(values.len().try_into().ok()?);
             values.iter().try_for_each(|value| writer.value(value))
@@ -293,7 +297,7 @@ impl<'a> Writer<'a> {
     }
 
     fn date(&mut self, date: &glib::Date) -> Option<()> {
-        if !date.valid() {
+        if !date.valid() || !DAYS.contains(&date.julian()) {
             return None;
         }
         self.record(kind::DATE, |writer| {
@@ -332,10 +336,14 @@ impl<'a> Writer<'a> {
     /// A date and time of GLib's, as a value.
     pub(crate) fn g_date_time(&mut self, date_time: &glib::DateTime) -> Option<()> {
         self.count()?;
+        let ahead = i32::try_from(date_time.utc_offset().as_seconds()).ok()?;
+        if ahead.unsigned_abs() >= DAY {
+            return None;
+        }
         self.record(kind::G_DATE_TIME, |writer| {
             writer.i64(date_time.to_unix());
             writer.i32(date_time.microsecond());
-            writer.i32((date_time.utc_offset().0 / 1_000_000).try_into().ok()?);
+            writer.i32(ahead);
             Some(())
         })
     }
@@ -345,13 +353,14 @@ impl<'a> Writer<'a> {
             writer.u32(strings.len().try_into().ok()?);
             strings.iter().try_for_each(|text| {
                 writer.count()?;
-                writer.text(text)
+                writer.text(untyped::text(text)?)
             })
         })
     }
 
     /// A buffer, as a value: its times and its bytes. Its metas stay behind.
     pub(crate) fn buffer(&mut self, buffer: &gst::BufferRef) -> Option<()> {
+        self.count()?;
         self.record(kind::BUFFER, |writer| {
             for time in [buffer.pts(), buffer.dts(), buffer.duration()] {
                 writer.time(time);
