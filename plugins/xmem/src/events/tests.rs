@@ -1,3 +1,5 @@
+use gst::glib::translate::IntoGlib;
+
 use super::*;
 
 fn offset() -> Option<MonotonicOffset> {
@@ -251,6 +253,30 @@ fn upstream_events_cross_as_they_are() {
         assert_eq!(described(&crossed), described(&event));
     }
     assert!(upstream::which(&gst::event::Reconfigure::new()).is_none());
+}
+
+#[test]
+fn a_seek_that_gstreamer_would_warn_of_is_one_that_it_takes() {
+    gst::init().unwrap();
+    let snap = gst::SeekFlags::SNAP_BEFORE | gst::SeekFlags::FLUSH;
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes);
+    writer.u32(gst::EventType::Seek.into_glib() as u32);
+    writer.f64(1.0);
+    for number in [gst::Format::Time.into_glib() as u32, snap.bits()] {
+        writer.u32(number);
+    }
+    for (kind, value) in [(gst::SeekType::Set, 7), (gst::SeekType::None, -1)] {
+        writer.u32(kind.into_glib() as u32);
+        writer.i64(value);
+    }
+    crate::fuzz::quietly(|| {
+        let event = upstream::decode(&bytes, None).unwrap();
+        let gst::EventView::Seek(seek) = event.view() else {
+            panic!("{event:?}");
+        };
+        assert_eq!(seek.get().1, gst::SeekFlags::FLUSH);
+    });
 }
 
 #[test]

@@ -149,7 +149,11 @@ fn read_seek(reader: &mut Reader<'_>) -> Result<gst::Event> {
         .ok_or(Unreadable::Broken)?;
     // An instant change of the rate is one pipeline's own: its sinks have to agree on a time.
     let flags = gst::SeekFlags::from_bits_truncate(reader.u32()?);
-    let flags = flags - gst::SeekFlags::INSTANT_RATE_CHANGE;
+    let mut flags = flags - gst::SeekFlags::INSTANT_RATE_CHANGE;
+    if !flags.contains(gst::SeekFlags::KEY_UNIT) {
+        // GStreamer takes no notice of it then, and warns.
+        flags -= gst::SeekFlags::SNAP_NEAREST;
+    }
     let mut bound = || -> Result<(gst::SeekType, gst::GenericFormattedValue)> {
         let number = reader.u32()?;
         let kind = [gst::SeekType::None, gst::SeekType::Set, gst::SeekType::End];

@@ -5,7 +5,7 @@ use gst_audio::{AudioLevelMeta, AudioMeta};
 use gst_video::video_meta::*;
 
 use super::*;
-use crate::fuzz::without_criticals;
+use crate::fuzz::quietly;
 
 #[allow(dead_code)]
 #[path = "../../../../tests/src/metas.rs"]
@@ -17,7 +17,7 @@ fn crossed(sent: &gst::BufferRef) -> gst::Buffer {
     let mut extra = Vec::new();
     serialize(sent, &mut extra);
     let mut received = gst::Buffer::with_size(sent.size()).unwrap();
-    without_criticals(|| assert!(attach(received.make_mut(), &extra, None)));
+    quietly(|| assert!(attach(received.make_mut(), &extra, None)));
     received
 }
 
@@ -78,7 +78,7 @@ fn downmixes_cross() {
         })
         .unwrap();
     let mut received = gst::Buffer::new();
-    without_criticals(|| assert!(attach(received.make_mut(), &extra, None)));
+    quietly(|| assert!(attach(received.make_mut(), &extra, None)));
     assert!(received.meta::<audio::AudioDownmixMeta>().is_some());
     let mut again = Vec::new();
     serialize(&received, &mut again);
@@ -193,7 +193,7 @@ fn custom(name: &str, tags: &[&str]) -> Vec<u8> {
 fn custom_metas_that_nobody_has_registered_are_registered() {
     gst::init().unwrap();
     let mut received = gst::Buffer::new();
-    without_criticals(|| {
+    quietly(|| {
         let extra = custom("XmTestUnregistered", &["video", "own-tag"]);
         assert!(attach(received.make_mut(), &extra, None));
     });
@@ -217,7 +217,7 @@ fn names_of_types_and_of_libraries_are_not_registered_for_a_producer() {
     ] {
         let mut received = gst::Buffer::new();
         let extra = custom(name, &[]);
-        without_criticals(|| assert!(attach(received.make_mut(), &extra, None), "{name}"));
+        quietly(|| assert!(attach(received.make_mut(), &extra, None), "{name}"));
         assert!(told(&received).is_empty(), "{name}");
         assert!(!CustomMeta::is_registered(name));
     }
@@ -225,7 +225,7 @@ fn names_of_types_and_of_libraries_are_not_registered_for_a_producer() {
     let _ = AudioLevelMeta::add(gst::Buffer::new().make_mut(), 1, true);
     let mut received = gst::Buffer::new();
     let extra = custom("GstAudioLevelMeta", &[]);
-    without_criticals(|| assert!(attach(received.make_mut(), &extra, None)));
+    quietly(|| assert!(attach(received.make_mut(), &extra, None)));
     assert!(told(&received).is_empty());
 }
 
@@ -239,7 +239,7 @@ fn a_producer_puts_no_records_on_buffers_that_are_used_again() {
         let mut record = xmem_core::BufferMeta::bytes(0);
         record.seq = seq;
         let mut received = recorder.buffer(&record);
-        without_criticals(|| assert!(attach(received.make_mut(), &extra, None)));
+        quietly(|| assert!(attach(received.make_mut(), &extra, None)));
         assert_eq!(told(&received).len(), 1, "{seq}");
         let meta = CustomMeta::from_buffer(&received, "XmemBufferMeta").unwrap();
         assert_eq!(meta.structure().get::<u64>("seq"), Ok(seq));
@@ -294,7 +294,7 @@ fn what_gstreamer_would_call_critical_is_refused() {
         });
         written.unwrap();
         let mut received = gst::Buffer::with_size(16).unwrap();
-        without_criticals(|| {
+        quietly(|| {
             assert!(
                 !attach(received.make_mut(), &extra, None),
                 "{number}: {kind}"
@@ -328,7 +328,7 @@ fn audio_outside_of_its_buffer_is_refused() {
         written.unwrap();
         let mut received = gst::Buffer::with_size(40).unwrap();
         let mut whole = false;
-        without_criticals(|| whole = attach(received.make_mut(), &extra, None));
+        quietly(|| whole = attach(received.make_mut(), &extra, None));
         assert_eq!(received.meta::<AudioMeta>().is_some(), whole);
         whole
     };
@@ -369,7 +369,7 @@ fn no_byte_of_any_meta_makes_it_panic() {
                 let mut changed = extra.clone();
                 changed[at] = value;
                 for bytes in [&changed[..], &changed[..at]] {
-                    without_criticals(|| {
+                    quietly(|| {
                         let mut received = gst::Buffer::with_size(100).unwrap();
                         attach(received.make_mut(), bytes, None);
                         let copied = received.copy();
