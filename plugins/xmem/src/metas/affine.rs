@@ -1,7 +1,6 @@
 //! GstVideoAffineTransformationMeta: how a picture is to be turned.
 
 use gst::MetaRef;
-use gst_video::VideoInfo;
 use gst_video::video_meta::VideoAffineTransformationMeta;
 
 use super::Result;
@@ -18,11 +17,7 @@ pub(super) fn write(
     Some(())
 }
 
-pub(super) fn read(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let mut matrix = [[0.0; 4]; 4];
     for number in matrix.iter_mut().flatten() {
         *number = body.f32()?;

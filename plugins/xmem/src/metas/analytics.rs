@@ -239,11 +239,7 @@ fn pixel(format: VideoFormat) -> usize {
     }
 }
 
-pub(super) fn read(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let broken = Unreadable::Broken;
     let count = body.count(8)?;
     if count > MAX_MTDS {

@@ -5,7 +5,7 @@ use gst::glib::translate::IntoGlib;
 use gst_video::video_meta::{
     VideoAFDMeta, VideoBarMeta, VideoCaptionMeta, VideoSeiUserDataUnregisteredMeta,
 };
-use gst_video::{VideoAFDSpec as Spec, VideoAFDValue as Afd, VideoCaptionType, VideoInfo};
+use gst_video::{VideoAFDSpec as Spec, VideoAFDValue as Afd, VideoCaptionType};
 
 use super::Result;
 use crate::values::{Reader, Unreadable, Writer};
@@ -50,11 +50,7 @@ pub(super) fn write_caption(
     (!meta.data().is_empty()).then_some(())
 }
 
-pub(super) fn read_caption(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read_caption(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let number = body.i32()?;
     // A later version may have more of them.
     let caption = known(&CAPTIONS, number).map_err(|_| Unreadable::Unknown)?;
@@ -84,11 +80,7 @@ fn is_afd(spec: Spec, afd: Afd) -> bool {
         && (spec != Spec::DvbEtsi || afd != Afd::Unavailable)
 }
 
-pub(super) fn read_afd(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read_afd(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let field = body.bool()?.into();
     let (spec, afd) = (known(&SPECS, body.i32()?)?, known(&AFDS, body.i32()?)?);
     if !is_afd(spec, afd) {
@@ -110,11 +102,7 @@ pub(super) fn write_bar(meta: &MetaRef<'_, VideoBarMeta>, body: &mut Writer<'_>)
     Some(())
 }
 
-pub(super) fn read_bar(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read_bar(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let (field, is_letterbox) = (body.bool()?.into(), body.bool()?);
     let (first, second) = (body.u32()?, body.u32()?);
     VideoBarMeta::add(buffer, field, is_letterbox, first, second);
@@ -131,11 +119,7 @@ pub(super) fn write_sei(
     (!meta.data().is_empty()).then_some(())
 }
 
-pub(super) fn read_sei(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read_sei(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let uuid = body.raw(16)?.try_into().map_err(|_| Unreadable::Broken)?;
     let data = body.rest();
     if data.is_empty() {
@@ -180,11 +164,7 @@ pub(super) fn write_ancillary(
 }
 
 #[cfg(feature = "v1_24")]
-pub(super) fn read_ancillary(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read_ancillary(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let word = |body: &mut Reader<'_>| {
         let word = body.u32()?.try_into();
         word.map_err(|_| Unreadable::Broken)

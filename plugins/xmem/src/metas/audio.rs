@@ -9,7 +9,6 @@ use gst_audio::{
     AudioChannelPosition as Position, AudioClippingMeta, AudioFlags, AudioFormat, AudioInfo,
     AudioLayout, AudioLevelMeta, AudioMeta,
 };
-use gst_video::VideoInfo;
 
 use super::Result;
 use crate::values::{Reader, Unreadable, Writer};
@@ -45,11 +44,7 @@ pub(super) fn write(meta: &MetaRef<'_, AudioMeta>, body: &mut Writer<'_>) -> Opt
     Some(())
 }
 
-pub(super) fn read(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let broken = Unreadable::Broken;
     let format = body.text()?;
     let format = AudioFormat::iter_raw().find(|known| known.to_str() == format);
@@ -144,11 +139,7 @@ pub(super) fn write_level(meta: &MetaRef<'_, AudioLevelMeta>, body: &mut Writer<
     Some(())
 }
 
-pub(super) fn read_level(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read_level(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let level = u8::try_from(body.u32()?).map_err(|_| Unreadable::Broken)?;
     let voice = body.bool()?;
     AudioLevelMeta::add(buffer, level, voice);
@@ -175,11 +166,7 @@ pub(super) fn write_clipping(
 const FORMATS: std::ops::RangeInclusive<i32> =
     gst::ffi::GST_FORMAT_DEFAULT..=gst::ffi::GST_FORMAT_TIME;
 
-pub(super) fn read_clipping(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read_clipping(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let (format, start, end) = (body.i32()?, body.u64()?, body.u64()?);
     if !FORMATS.contains(&format) {
         return Err(Unreadable::Broken);
@@ -241,11 +228,7 @@ pub(super) fn write_downmix(
     Some(())
 }
 
-pub(super) fn read_downmix(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read_downmix(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let [from, to] = [read_positions(body)?, read_positions(body)?];
     if from.is_empty() || to.is_empty() {
         return Err(Unreadable::Broken);

@@ -3,7 +3,6 @@
 
 use gst::MetaRef;
 use gst::glib::translate::IntoGlibPtr;
-use gst_video::VideoInfo;
 use gst_video::video_meta::VideoCodecAlphaMeta;
 
 use super::Result;
@@ -14,11 +13,7 @@ pub(super) fn write(meta: &MetaRef<'_, VideoCodecAlphaMeta>, body: &mut Writer<'
     body.buffer(meta.alpha_buffer())
 }
 
-pub(super) fn read(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let alpha = body.buffer()?;
     add(buffer, alpha);
     Ok(())

@@ -2,7 +2,6 @@
 
 use gst::MetaRef;
 use gst::meta::{ProtectionMeta, ReferenceTimestampMeta};
-use gst_video::VideoInfo;
 
 use super::Result;
 use crate::values::{Reader, Unreadable, Writer};
@@ -25,11 +24,7 @@ pub(super) fn write_timestamp(
     Some(())
 }
 
-pub(super) fn read_timestamp(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read_timestamp(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let timestamp = body.time()?.ok_or(Unreadable::Broken)?;
     let duration = body.time()?;
     let reference = body.caps()?;
@@ -54,11 +49,7 @@ pub(super) fn write_protection(
     body.structure(meta.info())
 }
 
-pub(super) fn read_protection(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read_protection(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let info = body.structure()?;
     ProtectionMeta::add(buffer, info);
     Ok(())

@@ -40,14 +40,6 @@ pub(crate) const MAX_OF_A_KIND: u32 = 4096;
 type Meta<'a> = gst::MetaRef<'a, gst::Meta>;
 type Result<T = ()> = std::result::Result<T, Unreadable>;
 
-/// Which streams a meta means something for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Whose {
-    /// Raw video alone: it says where in the frame something is.
-    RawVideo,
-    Any,
-}
-
 /// A kind of metas that cross.
 struct Kind {
     /// Of the record. Part of the protocol.
@@ -55,11 +47,21 @@ struct Kind {
     api: glib::Type,
     /// Most of them on a frame.
     most: u32,
-    whose: Whose,
     /// Puts it into the answer to an allocation query.
-    offer: Option<fn(&mut gst::query::Allocation)>,
+    offer: Offer,
+    /// Writes its body; `None` where a reader would not take it.
     write: for<'a> fn(&Meta<'a>, &mut Writer<'_>) -> Option<()>,
-    read: fn(&mut gst::BufferRef, &mut Reader<'_>, Option<&VideoInfo>) -> Result,
+    read: Read,
+}
+
+type Offer = Option<fn(&mut gst::query::Allocation)>;
+
+/// Reads a body, and attaches what it says.
+#[derive(Clone, Copy)]
+enum Read {
+    Any(fn(&mut gst::BufferRef, &mut Reader<'_>) -> Result),
+    /// Of raw video alone: it says where in the frame something is.
+    RawVideo(fn(&mut gst::BufferRef, &mut Reader<'_>, &VideoInfo) -> Result),
 }
 
 const VIDEO: u32 = 1;
@@ -95,192 +97,68 @@ const TENSORS: u32 = 22;
 
 /// What is known here, the most frequent first: each frame looks here for each of its metas.
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
-    macro_rules! kind {
-        ($number:expr, $api:ty, $most:expr, $whose:ident, $write:path, $read:path) => {
-            kind!(
-                $number,
-                $api,
-                $most,
-                $whose,
-                $write,
-                $read,
-                Some(|query| {
-                    query.add_allocation_meta::<$api>(None);
-                })
-            )
-        };
-        ($number:expr, $api:ty, $most:expr, $whose:ident, $write:path, $read:path, $offer:expr) => {
-            Kind {
+    macro_rules! kinds {
+        ($(
+            $(#[$if:meta])?
+            $number:ident: $api:ty, $most:expr, $offer:ident, $write:path, $read:expr;
+        )*) => {
+            vec![$($(#[$if])? Kind {
                 number: $number,
                 api: <$api>::meta_api(),
                 most: $most,
-                whose: Whose::$whose,
-                offer: $offer,
-                write: |meta, writer| $write(meta.downcast_ref::<$api>()?, writer),
+                offer: $offer(|query| query.add_allocation_meta::<$api>(None)),
+                write: |meta, body| $write(meta.downcast_ref::<$api>()?, body),
                 read: $read,
-            }
+            }),*]
         };
     }
-    let many = MAX_OF_A_KIND;
     use gst::meta::{ProtectionMeta, ReferenceTimestampMeta};
+    #[cfg(feature = "v1_26")]
+    use gst_analytics::{AnalyticsRelationMeta, TensorMeta};
     use gst_audio::{AudioClippingMeta, AudioLevelMeta, AudioMeta};
     use gst_video::VideoTimeCodeMeta;
     use gst_video::video_meta::*;
-    vec![
-        kind!(VIDEO, VideoMeta, 1, RawVideo, video::write, video::read),
-        kind!(
-            VIDEO_CROP,
-            VideoCropMeta,
-            1,
-            RawVideo,
-            video::write_crop,
-            video::read_crop
-        ),
-        kind!(
-            REGION,
-            VideoRegionOfInterestMeta,
-            many,
-            Any,
-            region::write,
-            region::read
-        ),
-        kind!(
-            AFFINE,
-            VideoAffineTransformationMeta,
-            1,
-            Any,
-            affine::write,
-            affine::read,
-            None
-        ),
-        kind!(
-            TIME_CODE,
-            VideoTimeCodeMeta,
-            many,
-            Any,
-            time_code::write,
-            time_code::read
-        ),
-        kind!(
-            OVERLAY,
-            VideoOverlayCompositionMeta,
-            many,
-            Any,
-            overlay::write,
-            overlay::read,
-            None
-        ),
-        kind!(
-            CAPTION,
-            VideoCaptionMeta,
-            many,
-            Any,
-            ancillary::write_caption,
-            ancillary::read_caption
-        ),
-        kind!(
-            AFD,
-            VideoAFDMeta,
-            many,
-            Any,
-            ancillary::write_afd,
-            ancillary::read_afd
-        ),
-        kind!(
-            BAR,
-            VideoBarMeta,
-            many,
-            Any,
-            ancillary::write_bar,
-            ancillary::read_bar
-        ),
-        kind!(
-            SEI,
-            VideoSeiUserDataUnregisteredMeta,
-            many,
-            Any,
-            ancillary::write_sei,
-            ancillary::read_sei
-        ),
-        kind!(
-            CODEC_ALPHA,
-            VideoCodecAlphaMeta,
-            1,
-            Any,
-            codec_alpha::write,
-            codec_alpha::read,
-            None
-        ),
+
+    use Read::{Any, RawVideo};
+    use audio::AudioDownmixMeta;
+    let many = MAX_OF_A_KIND;
+    kinds! {
+        VIDEO: VideoMeta, 1, asked, video::write, RawVideo(video::read);
+        VIDEO_CROP: VideoCropMeta, 1, asked, video::write_crop, RawVideo(video::read_crop);
+        REGION: VideoRegionOfInterestMeta, many, asked, region::write, Any(region::read);
+        AFFINE: VideoAffineTransformationMeta, 1, unasked, affine::write, Any(affine::read);
+        TIME_CODE: VideoTimeCodeMeta, many, asked, time_code::write, Any(time_code::read);
+        OVERLAY: VideoOverlayCompositionMeta, many, unasked, overlay::write, Any(overlay::read);
+        CAPTION: VideoCaptionMeta, many, asked, ancillary::write_caption, Any(ancillary::read_caption);
+        AFD: VideoAFDMeta, many, asked, ancillary::write_afd, Any(ancillary::read_afd);
+        BAR: VideoBarMeta, many, asked, ancillary::write_bar, Any(ancillary::read_bar);
+        SEI: VideoSeiUserDataUnregisteredMeta, many, asked, ancillary::write_sei, Any(ancillary::read_sei);
+        CODEC_ALPHA: VideoCodecAlphaMeta, 1, unasked, codec_alpha::write, Any(codec_alpha::read);
         #[cfg(feature = "v1_24")]
-        kind!(
-            ANCILLARY,
-            AncillaryMeta,
-            many,
-            Any,
-            ancillary::write_ancillary,
-            ancillary::read_ancillary
-        ),
-        kind!(AUDIO, AudioMeta, 1, Any, audio::write, audio::read),
-        kind!(
-            AUDIO_LEVEL,
-            AudioLevelMeta,
-            1,
-            Any,
-            audio::write_level,
-            audio::read_level
-        ),
-        kind!(
-            AUDIO_CLIPPING,
-            AudioClippingMeta,
-            many,
-            Any,
-            audio::write_clipping,
-            audio::read_clipping
-        ),
-        kind!(
-            AUDIO_DOWNMIX,
-            audio::AudioDownmixMeta,
-            many,
-            Any,
-            audio::write_downmix,
-            audio::read_downmix
-        ),
-        kind!(
-            REFERENCE_TIMESTAMP,
-            ReferenceTimestampMeta,
-            many,
-            Any,
-            core::write_timestamp,
-            core::read_timestamp
-        ),
-        kind!(
-            PROTECTION,
-            ProtectionMeta,
-            many,
-            Any,
-            core::write_protection,
-            core::read_protection
-        ),
+        ANCILLARY: AncillaryMeta, many, asked, ancillary::write_ancillary, Any(ancillary::read_ancillary);
+        AUDIO: AudioMeta, 1, asked, audio::write, Any(audio::read);
+        AUDIO_LEVEL: AudioLevelMeta, 1, asked, audio::write_level, Any(audio::read_level);
+        AUDIO_CLIPPING: AudioClippingMeta, many, asked, audio::write_clipping, Any(audio::read_clipping);
+        AUDIO_DOWNMIX: AudioDownmixMeta, many, asked, audio::write_downmix, Any(audio::read_downmix);
+        REFERENCE_TIMESTAMP: ReferenceTimestampMeta, many, asked, core::write_timestamp, Any(core::read_timestamp);
+        PROTECTION: ProtectionMeta, many, asked, core::write_protection, Any(core::read_protection);
         #[cfg(feature = "v1_26")]
-        kind!(
-            ANALYTICS,
-            gst_analytics::AnalyticsRelationMeta,
-            1,
-            Any,
-            analytics::write,
-            analytics::read
-        ),
+        ANALYTICS: AnalyticsRelationMeta, 1, asked, analytics::write, Any(analytics::read);
         #[cfg(feature = "v1_26")]
-        kind!(
-            TENSORS,
-            gst_analytics::TensorMeta,
-            1,
-            Any,
-            tensors::write,
-            tensors::read
-        ),
-    ]
+        TENSORS: TensorMeta, 1, asked, tensors::write, Any(tensors::read);
+    }
 });
+
+/// Of a kind that upstream is asked to attach.
+fn asked(offer: fn(&mut gst::query::Allocation)) -> Offer {
+    Some(offer)
+}
+
+/// Of a kind that a frame is not whole without. Upstream does without them where it can, and draws a text
+/// into the picture, because nobody knows what clients will come, and whether they draw it.
+fn unasked(_: fn(&mut gst::query::Allocation)) -> Offer {
+    None
+}
 
 /// Where in [`KINDS`] the video meta stands.
 const VIDEO_INDEX: usize = 0;
@@ -377,9 +255,11 @@ fn read(
     let kinds = &**KINDS;
     if let Some(index) = kinds.iter().position(|kind| kind.number == number) {
         let kind = &kinds[index];
-        match kind.whose == Whose::RawVideo && info.is_none() || !counts.take(index, kind.most) {
-            true => Ok(()),
-            false => (kind.read)(buffer, body, info),
+        match (kind.read, info) {
+            (Read::RawVideo(_), None) => Ok(()),
+            _ if !counts.take(index, kind.most) => Ok(()),
+            (Read::RawVideo(read), Some(info)) => read(buffer, body, info),
+            (Read::Any(read), _) => read(buffer, body),
         }
     } else if !counts.take(kinds.len(), MAX_OF_A_KIND) {
         Ok(())
@@ -393,11 +273,7 @@ fn read(
     }
 }
 
-/// Tells upstream which metas cross, so that it attaches them.
-///
-/// But for those that a frame is not whole without: overlays, transformations, the alpha channel.
-/// Upstream does without them where it can, and draws a text into the picture, because nobody knows
-/// what clients will come, and whether they draw it.
+/// Tells upstream which metas cross, so that it attaches them: those that it is asked for.
 pub(crate) fn propose(query: &mut gst::query::Allocation) {
     for offer in KINDS.iter().filter_map(|kind| kind.offer) {
         offer(query);

@@ -84,11 +84,7 @@ fn is_drawable((x, y): (i32, i32), (width, height): (u32, u32)) -> bool {
         && y.unsigned_abs() <= MAX_DISTANCE
 }
 
-pub(super) fn read(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let mut rectangles = Vec::new();
     let count = body.count(40)?;
     if count > MAX_RECTANGLES {

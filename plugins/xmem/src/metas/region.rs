@@ -3,7 +3,6 @@
 
 use gst::MetaRef;
 use gst::glib;
-use gst_video::VideoInfo;
 use gst_video::video_meta::VideoRegionOfInterestMeta;
 
 use super::Result;
@@ -43,11 +42,7 @@ fn roi_type<'a>(meta: &MetaRef<'a, VideoRegionOfInterestMeta>) -> Option<&'a str
     text.map_or(Some(""), |text| text.to_str().ok())
 }
 
-pub(super) fn read(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let roi_type = body.text()?;
     let (id, parent_id) = (body.i32()?, body.i32()?);
     let (x, y) = (body.u32()?, body.u32()?);

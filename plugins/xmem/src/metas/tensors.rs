@@ -6,7 +6,6 @@ use gst::glib;
 use gst::glib::translate::{IntoGlib, IntoGlibPtr};
 use gst_analytics::TensorMeta;
 use gst_analytics::ffi::{self, GstTensor};
-use gst_video::VideoInfo;
 
 use super::Result;
 use crate::values::{Reader, Unreadable, Writer};
@@ -179,11 +178,7 @@ pub(super) fn read_tensor(body: &mut Reader<'_>) -> Result<Tensor> {
     })
 }
 
-pub(super) fn read(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let count = body.count(24)?;
     if count > MAX_TENSORS {
         return Err(Unreadable::Broken);

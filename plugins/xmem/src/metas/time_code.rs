@@ -1,7 +1,7 @@
 //! GstVideoTimeCodeMeta: the time code of a picture, and what it counts from.
 
 use gst::MetaRef;
-use gst_video::{ValidVideoTimeCode, VideoInfo, VideoTimeCodeFlags, VideoTimeCodeMeta};
+use gst_video::{ValidVideoTimeCode, VideoTimeCodeFlags, VideoTimeCodeMeta};
 
 use super::Result;
 use crate::values::{Reader, Unreadable, Writer};
@@ -39,11 +39,7 @@ pub(super) fn write(meta: &MetaRef<'_, VideoTimeCodeMeta>, body: &mut Writer<'_>
     }
 }
 
-pub(super) fn read(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    _: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let broken = Unreadable::Broken;
     let rate = body.fraction()?;
     let flags = VideoTimeCodeFlags::from_bits_truncate(body.u32()?);

@@ -35,13 +35,8 @@ pub(super) fn write(meta: &MetaRef<'_, VideoMeta>, body: &mut Writer<'_>) -> Opt
     Some(())
 }
 
-pub(super) fn read(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    info: Option<&VideoInfo>,
-) -> Result {
+pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>, info: &VideoInfo) -> Result {
     let broken = Unreadable::Broken;
-    let info = info.ok_or(broken)?;
     let flags = VideoFrameFlags::from_bits_truncate(body.u32()?);
     let format = info.format();
     if body.i32()? != format.into_glib() {
@@ -159,10 +154,9 @@ pub(super) fn write_crop(meta: &MetaRef<'_, VideoCropMeta>, body: &mut Writer<'_
 pub(super) fn read_crop(
     buffer: &mut gst::BufferRef,
     body: &mut Reader<'_>,
-    info: Option<&VideoInfo>,
+    info: &VideoInfo,
 ) -> Result {
     let broken = Unreadable::Broken;
-    let info = info.ok_or(broken)?;
     let (x, y) = (body.u32()?, body.u32()?);
     let (width, height) = (body.u32()?, body.u32()?);
     let frame = match buffer.meta::<VideoMeta>() {
