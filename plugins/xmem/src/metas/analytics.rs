@@ -7,19 +7,16 @@ use gst::MetaRef;
 use gst::glib::translate::{IntoGlibPtr, from_glib_full};
 use gst_analytics::AnalyticsRelationMeta;
 use gst_analytics::ffi::{self, GstAnalyticsMtd as Mtd, GstAnalyticsRelationMeta as Meta};
-use gst_video::prelude::*;
-use gst_video::{VideoFormat, VideoFrameFlags, VideoFrameRef, VideoInfo, VideoMeta};
+use gst_video::{VideoFormat, VideoMeta};
 
-use super::Result;
 #[cfg(feature = "v1_28")]
 use super::tensors;
 use super::tensors::{name_of, read_name};
+use super::{Result, pixels};
 use crate::values::{Reader, Unreadable, Writer};
 
 /// Most things of a frame: there is a byte for each pair of them.
 const MAX_MTDS: usize = 1024;
-/// Most pixels wide and high of a mask.
-const MAX_SIDE: u32 = 32767;
 /// The formats that a mask can have, by the number that stands for them.
 const MASKS: [VideoFormat; 3] = [
     VideoFormat::Gray8,
@@ -213,30 +210,10 @@ unsafe fn write_segmentation(mtd: &Mtd, body: &mut Writer<'_>) -> Option<()> {
             ));
         }
     }
-    let (format, width, height) = {
-        let meta = mask.meta::<VideoMeta>()?;
-        (meta.format(), meta.width(), meta.height())
-    };
+    let format = mask.meta::<VideoMeta>()?.format();
     let number = MASKS.iter().position(|&known| known == format)?;
     body.u32(number as u32);
-    body.u32(width);
-    body.u32(height);
-    let info = VideoInfo::builder(format, width, height).build().ok()?;
-    let frame = VideoFrameRef::from_buffer_ref_readable(&mask, &info).ok()?;
-    let stride = usize::try_from(frame.plane_stride()[0]).ok()?;
-    let rows = frame.plane_data(0).ok()?.chunks(stride);
-    for row in rows.take(height as usize) {
-        body.raw(row.get(..width as usize * pixel(format))?);
-    }
-    Some(())
-}
-
-/// Bytes of a pixel of a mask.
-fn pixel(format: VideoFormat) -> usize {
-    match format {
-        VideoFormat::Gray8 => 1,
-        _ => 2,
-    }
+    pixels::write(&mask, body)
 }
 
 pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
@@ -395,26 +372,14 @@ unsafe fn read_mtd(meta: *mut Meta, body: &mut Reader<'_>, kind: u32) -> Result<
 }
 
 fn read_mask(body: &mut Reader<'_>) -> Result<gst::Buffer> {
-    let broken = Unreadable::Broken;
-    let format = *MASKS.get(body.u32()? as usize).ok_or(broken)?;
-    let (width, height) = (body.u32()?, body.u32()?);
-    let sides = 1..=MAX_SIDE;
-    if !sides.contains(&width) || !sides.contains(&height) {
-        return Err(broken);
-    }
-    let row = width as usize * pixel(format);
-    let bytes = body.raw(row * height as usize)?;
-    let mut mask = gst::Buffer::from_slice(bytes.to_vec());
-    // Rows without gaps, whatever GStreamer would have made of them.
-    let (none, stride) = (VideoFrameFlags::empty(), [row as i32]);
-    VideoMeta::add_full(mask.make_mut(), none, format, width, height, &[0], &stride)
-        .map_err(|_| broken)?;
-    Ok(mask)
+    let format = *MASKS.get(body.u32()? as usize).ok_or(Unreadable::Broken)?;
+    pixels::read(format, body)
 }
 
 #[cfg(test)]
 mod tests {
     use gst_analytics::prelude::*;
+    use gst_video::VideoFrameFlags;
 
     use super::super::{ANALYTICS, attach, serialize};
     use super::*;
@@ -424,14 +389,18 @@ mod tests {
         buffer.meta::<AnalyticsRelationMeta>().unwrap().len()
     }
 
-    /// A segmentation of 3 by 2 pixels, and something that is related to it.
-    fn segmented(format: VideoFormat) -> gst::Buffer {
-        let row = 3 * pixel(format);
-        let bytes = (0..row as u8 * 2).collect::<Vec<_>>();
+    /// A segmentation two pixels high, and something that is related to it.
+    fn segmented(format: VideoFormat, width: u32) -> gst::Buffer {
+        let pixel = match format {
+            VideoFormat::Gray8 => 1,
+            _ => 2,
+        };
+        let row = width as usize * pixel;
+        let bytes = (0..row * 2).map(|at| at as u8).collect::<Vec<_>>();
         let mut mask = gst::Buffer::from_slice(bytes);
         let none = VideoFrameFlags::empty();
         let stride = [row as i32];
-        VideoMeta::add_full(mask.make_mut(), none, format, 3, 2, &[0], &stride).unwrap();
+        VideoMeta::add_full(mask.make_mut(), none, format, width, 2, &[0], &stride).unwrap();
         let mut buffer = gst::Buffer::new();
         let mut meta = AnalyticsRelationMeta::add(buffer.make_mut());
         let object = meta.add_od_mtd(gst::glib::Quark::from_str("x"), 0, 0, 1, 1, 1.0);
@@ -465,7 +434,7 @@ mod tests {
         gst::init().unwrap();
         for format in MASKS {
             let mut extra = Vec::new();
-            serialize(&segmented(format), &mut extra);
+            serialize(&segmented(format, 3), &mut extra);
             let mut received = gst::Buffer::new();
             quietly(|| assert!(attach(received.make_mut(), &extra, None)));
             assert_eq!(length(&received), 2);
@@ -476,10 +445,22 @@ mod tests {
     }
 
     #[test]
+    fn masks_that_clients_would_refuse_stay_behind_alone() {
+        gst::init().unwrap();
+        for (width, things) in [(32767, 2), (32768, 1)] {
+            let mut extra = Vec::new();
+            serialize(&segmented(VideoFormat::Gray8, width), &mut extra);
+            let mut received = gst::Buffer::new();
+            assert!(attach(received.make_mut(), &extra, None), "{width}");
+            assert_eq!(length(&received), things, "{width}");
+        }
+    }
+
+    #[test]
     fn no_byte_of_a_segmentation_makes_it_panic() {
         gst::init().unwrap();
         let mut extra = Vec::new();
-        serialize(&segmented(VideoFormat::Gray8), &mut extra);
+        serialize(&segmented(VideoFormat::Gray8, 3), &mut extra);
         for at in 0..extra.len() {
             for value in [0, 1, 0x7f, 0x80, 0xff] {
                 let mut changed = extra.clone();

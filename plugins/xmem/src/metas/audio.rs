@@ -10,7 +10,7 @@ use gst_audio::{
     AudioLayout, AudioLevelMeta, AudioMeta,
 };
 
-use super::Result;
+use super::{Meta, Result};
 use crate::values::{Reader, Unreadable, Writer};
 
 /// Most channels that have positions, which is as many as GStreamer has room for.
@@ -42,6 +42,17 @@ pub(super) fn write(meta: &MetaRef<'_, AudioMeta>, body: &mut Writer<'_>) -> Opt
         }
     }
     Some(())
+}
+
+/// Whether the buffer has as many samples as the meta says. GStreamer copies that of interleaved ones
+/// to a part of a buffer as it is.
+pub(super) fn fits(meta: &Meta<'_>, size: usize) -> bool {
+    let Some(meta) = meta.downcast_ref::<AudioMeta>() else {
+        return true;
+    };
+    let info = meta.info();
+    let all = meta.samples().checked_mul(info.bpf() as usize);
+    info.layout() != AudioLayout::Interleaved || all.is_some_and(|all| all <= size)
 }
 
 pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
@@ -120,16 +131,21 @@ fn read_positions(body: &mut Reader<'_>) -> Result<Vec<Position>> {
     if count > MAX_CHANNELS {
         return Err(Unreadable::Broken);
     }
-    let known = Position::Mono.into_glib()..=Position::TopSurroundRight.into_glib();
     let positions = (0..count).map(|_| {
         let number = body.i32()?;
-        if !known.contains(&number) || number == Position::Invalid.into_glib() {
+        if !is_position(number) {
             return Err(Unreadable::Broken);
         }
         // SAFETY: the number was found to be a position's.
         Ok(unsafe { Position::from_glib(number) })
     });
     positions.collect()
+}
+
+/// Whether a channel can have this position.
+fn is_position(number: i32) -> bool {
+    let known = Position::Mono.into_glib()..=Position::TopSurroundRight.into_glib();
+    known.contains(&number) && number != Position::Invalid.into_glib()
 }
 
 /// `u32` decibels below full scale, `u32` 1 where somebody speaks.
@@ -215,7 +231,9 @@ pub(super) fn write_downmix(
         body.u32(count as u32);
         for channel in 0..count {
             // SAFETY: GStreamer has made room for as many positions as there are channels.
-            body.i32(unsafe { *positions.add(channel) });
+            let position = unsafe { *positions.add(channel) };
+            is_position(position).then_some(())?;
+            body.i32(position);
         }
     }
     for row in 0..to {
@@ -254,4 +272,37 @@ pub(super) fn read_downmix(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::serialize;
+    use super::*;
+
+    #[test]
+    fn downmixes_of_channels_without_a_position_stay_behind() {
+        gst::init().unwrap();
+        let mut extra = Vec::new();
+        for (position, crosses) in [(Position::Mono, true), (Position::None, false)] {
+            let mut sent = gst::Buffer::new();
+            let sent = sent.make_mut();
+            let position = position.into_glib();
+            let row = [1.0f32];
+            let mut rows = [row.as_ptr()];
+            // SAFETY: the buffer can be written; there are a position of each, and a row of one
+            // number. All are copied.
+            unsafe {
+                gst_audio::ffi::gst_buffer_add_audio_downmix_meta(
+                    sent.as_mut_ptr(),
+                    &position,
+                    1,
+                    &position,
+                    1,
+                    rows.as_mut_ptr(),
+                );
+            }
+            serialize(sent, &mut extra);
+            assert_eq!(!extra.is_empty(), crosses);
+        }
+    }
 }

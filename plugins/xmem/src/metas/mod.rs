@@ -23,6 +23,7 @@ mod core;
 mod custom;
 mod memories;
 mod overlay;
+mod pixels;
 mod region;
 #[cfg(feature = "v1_24")]
 mod registered;
@@ -190,8 +191,8 @@ pub(crate) fn serialize(buffer: &gst::BufferRef, extra: &mut Vec<u8>) {
         let written = match kinds.iter().position(|kind| kind.api == api) {
             Some(index) => {
                 let kind = &kinds[index];
-                counts
-                    .take(index, kind.most)
+                let fits = kind.number != AUDIO || audio::fits(&meta, buffer.size());
+                (fits && counts.take(index, kind.most))
                     .then_some(())
                     .and_then(|()| writer.record(kind.number, |body| (kind.write)(&meta, body)))
             }

@@ -1,20 +1,17 @@
 //! GstVideoOverlayCompositionMeta: pictures to be drawn over a picture, with their pixels.
 
 use gst::MetaRef;
-use gst_video::prelude::*;
 use gst_video::video_meta::VideoOverlayCompositionMeta;
 use gst_video::{
-    VideoFormat, VideoFrameFlags, VideoFrameRef, VideoInfo, VideoMeta, VideoOverlayComposition,
-    VideoOverlayFormatFlags as Flags, VideoOverlayRectangle, VideoOverlayRectangleRef,
+    VideoFormat, VideoMeta, VideoOverlayComposition, VideoOverlayFormatFlags as Flags,
+    VideoOverlayRectangle, VideoOverlayRectangleRef,
 };
 
-use super::Result;
+use super::{Result, pixels};
 use crate::values::{Reader, Unreadable, Writer};
 
 /// Most rectangles of a composition.
 const MAX_RECTANGLES: usize = 1024;
-/// Most pixels wide and high, of a rectangle and of what it is drawn as.
-const MAX_SIDE: u32 = 32767;
 /// Most pixels that a rectangle is drawn as: whoever draws it makes a picture of so many.
 const MAX_DRAWN: u64 = 1 << 26;
 /// Furthest from the frame's corner that one is drawn.
@@ -44,12 +41,8 @@ pub(super) fn write(
 fn write_rectangle(rectangle: &VideoOverlayRectangleRef, body: &mut Writer<'_>) -> Option<()> {
     let flags = rectangle.flags();
     // As they are: nothing is converted where the same is asked for that there is.
-    let pixels = rectangle.pixels_unscaled_raw(flags);
-    let (format, width, height) = {
-        let meta = pixels.meta::<VideoMeta>()?;
-        (meta.format(), meta.width(), meta.height())
-    };
-    body.u32(match format {
+    let picture = rectangle.pixels_unscaled_raw(flags);
+    body.u32(match picture.meta::<VideoMeta>()?.format() {
         RGB => 0,
         YUV => 1,
         _ => return None,
@@ -62,23 +55,14 @@ fn write_rectangle(rectangle: &VideoOverlayRectangleRef, body: &mut Writer<'_>) 
     }
     body.i32(x);
     body.i32(y);
-    for number in [drawn_width, drawn_height, width, height] {
-        body.u32(number);
-    }
-    let info = VideoInfo::builder(format, width, height).build().ok()?;
-    let frame = VideoFrameRef::from_buffer_ref_readable(&pixels, &info).ok()?;
-    let stride = usize::try_from(frame.plane_stride()[0]).ok()?;
-    let rows = frame.plane_data(0).ok()?.chunks(stride);
-    for row in rows.take(height as usize) {
-        body.raw(row.get(..width as usize * 4)?);
-    }
-    Some(())
+    body.u32(drawn_width);
+    body.u32(drawn_height);
+    pixels::write(&picture, body)
 }
 
 fn is_drawable((x, y): (i32, i32), (width, height): (u32, u32)) -> bool {
-    let sides = 1..=MAX_SIDE;
-    sides.contains(&width)
-        && sides.contains(&height)
+    pixels::SIDES.contains(&width)
+        && pixels::SIDES.contains(&height)
         && u64::from(width) * u64::from(height) <= MAX_DRAWN
         && x.unsigned_abs() <= MAX_DISTANCE
         && y.unsigned_abs() <= MAX_DISTANCE
@@ -108,21 +92,12 @@ fn read_rectangle(body: &mut Reader<'_>) -> Result<VideoOverlayRectangle> {
     let alpha = body.f32()?;
     let (x, y) = (body.i32()?, body.i32()?);
     let (drawn_width, drawn_height) = (body.u32()?, body.u32()?);
-    let (width, height) = (body.u32()?, body.u32()?);
-    let sides = 1..=MAX_SIDE;
-    if !is_drawable((x, y), (drawn_width, drawn_height))
-        || !sides.contains(&width)
-        || !sides.contains(&height)
-        || !(0.0..=1.0).contains(&alpha)
-    {
+    if !is_drawable((x, y), (drawn_width, drawn_height)) || !(0.0..=1.0).contains(&alpha) {
         return Err(broken);
     }
-    let pixels = body.raw(width as usize * height as usize * 4)?;
-    let mut pixels = gst::Buffer::from_slice(pixels.to_vec());
-    let none = VideoFrameFlags::empty();
-    VideoMeta::add(pixels.make_mut(), none, format, width, height).map_err(|_| broken)?;
+    let picture = pixels::read(format, body)?;
     let mut rectangle =
-        VideoOverlayRectangle::new_raw(&pixels, x, y, drawn_width, drawn_height, flags);
+        VideoOverlayRectangle::new_raw(&picture, x, y, drawn_width, drawn_height, flags);
     if alpha < 1.0 {
         rectangle.get_mut().ok_or(broken)?.set_global_alpha(alpha);
     }

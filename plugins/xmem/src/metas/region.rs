@@ -17,10 +17,13 @@ pub(super) fn write(
     meta: &MetaRef<'_, VideoRegionOfInterestMeta>,
     body: &mut Writer<'_>,
 ) -> Option<()> {
+    let (x, y, width, height) = meta.rect();
+    if !has_end((x, y, width, height)) {
+        return None;
+    }
     body.text(roi_type(meta)?)?;
     body.i32(meta.id());
     body.i32(meta.parent_id());
-    let (x, y, width, height) = meta.rect();
     for number in [x, y, width, height] {
         body.u32(number);
     }
@@ -29,6 +32,11 @@ pub(super) fn write(
         params.filter_map(|param| body.structure(param)).count()
     });
     Some(())
+}
+
+/// Whoever looks at one computes its end.
+fn has_end((x, y, width, height): (u32, u32, u32, u32)) -> bool {
+    x.checked_add(width).is_some() && y.checked_add(height).is_some()
 }
 
 /// `None` where it is not UTF-8.
@@ -45,10 +53,8 @@ fn roi_type<'a>(meta: &MetaRef<'a, VideoRegionOfInterestMeta>) -> Option<&'a str
 pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let roi_type = body.text()?;
     let (id, parent_id) = (body.i32()?, body.i32()?);
-    let (x, y) = (body.u32()?, body.u32()?);
-    let (width, height) = (body.u32()?, body.u32()?);
-    // Whoever looks at one computes its end.
-    if x.checked_add(width).is_none() || y.checked_add(height).is_none() {
+    let rect = (body.u32()?, body.u32()?, body.u32()?, body.u32()?);
+    if !has_end(rect) {
         return Err(Unreadable::Broken);
     }
     let mut params = Vec::new();
@@ -66,7 +72,6 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result
     if !roi_type.is_empty() && !body.admits(roi_type) {
         return Err(Unreadable::Unknown);
     }
-    let rect = (x, y, width, height);
     let mut meta = match roi_type.is_empty() {
         false => VideoRegionOfInterestMeta::add(buffer, roi_type, rect),
         true => without_type(buffer, rect),

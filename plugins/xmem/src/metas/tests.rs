@@ -175,6 +175,58 @@ fn what_belongs_to_a_buffer_or_a_memory_stays_behind() {
     assert!(extra.is_empty());
 }
 
+/// An overlay of one picture without colours.
+fn overlay(width: u32, height: u32) -> gst_video::VideoOverlayComposition {
+    let bytes = vec![0; (width * height * 4) as usize];
+    let mut picture = gst::Buffer::from_slice(bytes);
+    let format = gst_video::VideoFormat::Ayuv;
+    let none = gst_video::VideoFrameFlags::empty();
+    VideoMeta::add(picture.make_mut(), none, format, width, height).unwrap();
+    let flags = gst_video::VideoOverlayFormatFlags::empty();
+    let rectangle = gst_video::VideoOverlayRectangle::new_raw(&picture, 0, 0, 1, 1, flags);
+    gst_video::VideoOverlayComposition::new(&[rectangle]).unwrap()
+}
+
+#[test]
+fn what_clients_would_refuse_stays_behind() {
+    gst::init().unwrap();
+    let crosses = |add: &dyn Fn(&mut gst::BufferRef)| {
+        let mut sent = gst::Buffer::with_size(100).unwrap();
+        add(sent.make_mut());
+        assert_eq!(sent.iter_meta::<gst::Meta>().count(), 1);
+        let received = crossed(&sent);
+        received.iter_meta::<gst::Meta>().count() == 1
+    };
+    // At -1, as some say it.
+    for (x, expected) in [(u32::MAX, false), (u32::MAX - 2, true)] {
+        let rect = (x, 0, 2, 2);
+        let add = |buffer: &mut gst::BufferRef| {
+            VideoRegionOfInterestMeta::add(buffer, "face", rect);
+        };
+        assert_eq!(crosses(&add), expected, "{x}");
+    }
+    for (width, expected) in [(32768, false), (32767, true)] {
+        let add = |buffer: &mut gst::BufferRef| {
+            VideoOverlayCompositionMeta::add(buffer, &overlay(width, 1));
+        };
+        assert_eq!(crosses(&add), expected, "{width}");
+    }
+}
+
+#[test]
+fn what_was_said_of_more_audio_than_is_left_stays_behind() {
+    gst::init().unwrap();
+    let info = gst_audio::AudioInfo::builder(gst_audio::AudioFormat::S16le, 48000, 2);
+    let mut whole = gst::Buffer::with_size(100).unwrap();
+    AudioMeta::add(whole.make_mut(), &info.build().unwrap(), 25, &[]).unwrap();
+    for (end, expected) in [(100, true), (99, false)] {
+        let part = whole.copy_region(gst::BufferCopyFlags::all(), ..end);
+        let part = part.unwrap();
+        assert!(part.meta::<AudioMeta>().is_some());
+        assert_eq!(crossed(&part).meta::<AudioMeta>().is_some(), expected);
+    }
+}
+
 /// A record of a custom meta of that name and with these tags.
 fn custom(name: &str, tags: &[&str]) -> Vec<u8> {
     let mut extra = Vec::new();
