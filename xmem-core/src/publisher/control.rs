@@ -319,10 +319,15 @@ impl Control {
             }
             !close
         });
+        if left.is_empty() {
+            return;
+        }
         for id in left {
             self.writer.remove_client(id);
             self.writer.tell(PublisherEvent::ClientDisconnected(id));
         }
+        // What only they held goes back at once: there may be no next frame that would look.
+        self.writer.collect();
     }
 
     /// Says goodbye to everybody. What a socket does not take at once is not sent: then the

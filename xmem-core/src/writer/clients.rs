@@ -49,15 +49,8 @@ impl Writer {
         }
     }
 
-    /// Does without a client from now on. What only it held or had yet to come to is taken back at
-    /// once: there may be no next frame.
     pub(crate) fn remove_client(&self, id: ClientId) {
-        {
-            let mut pool = self.pool();
-            pool.clients.remove(id);
-            pool.collect();
-        }
-        self.give_back();
+        self.pool().clients.remove(id);
         self.event.signal();
     }
 

@@ -71,8 +71,7 @@ impl Writer {
         if self.check_origin().is_err() {
             return false;
         }
-        self.pool().collect();
-        self.give_back();
+        self.collect();
         while !enough() {
             if !self.pool().give_up_oldest() {
                 return false;
@@ -80,6 +79,12 @@ impl Writer {
             self.give_back();
         }
         true
+    }
+
+    /// Takes back the frames that everybody has passed and nobody holds.
+    pub(crate) fn collect(&self) {
+        self.pool().collect();
+        self.give_back();
     }
 
     /// Gives back what was taken back.
