@@ -184,6 +184,26 @@ fn what_is_urgent_overtakes_and_a_flush_voids_what_was_not_received() {
     assert!(is_quiet(&mut subscriber));
 }
 
+/// Nor may an end that a flush has made void come back when the producer stops.
+#[test]
+fn an_end_that_was_flushed_is_not_received() {
+    let place = Place::new();
+    for flushes in [false, true] {
+        let publisher = publisher(&place).open().unwrap();
+        let mut subscriber = subscriber(&place).connect().unwrap();
+        pattern::publish(&publisher, 0, 100, 0).unwrap();
+        assert_eq!(next(&mut subscriber), "frame 0");
+        publisher.end_stream();
+        if flushes {
+            publisher.send_event(EventKind::Flush, b"flush").unwrap();
+        } else {
+            assert_eq!(next(&mut subscriber), "EndOfStream");
+        }
+        publisher.close();
+        assert_eq!(next(&mut subscriber), "Stopped");
+    }
+}
+
 #[test]
 fn a_client_speaks_to_its_producer_and_not_too_much() {
     let place = Place::new();

@@ -136,15 +136,20 @@ impl Subscriber {
             };
             match nothing {
                 Nothing::Empty => {
-                    let end = self.link.told().end.as_ref().map(End::error);
-                    if let Some(error) = end {
+                    let end = {
+                        let told = self.link.told();
+                        let end = told.end.as_ref();
+                        end.map(|end| (end.error(), *end == End::Stopped))
+                    };
+                    if let Some((error, has_told_all)) = end {
                         // Told after the last frame: look once more, in that order.
                         if self.cursor < self.link.metadata.board().head() {
                             continue;
                         }
                         // A producer that was killed may not have told all.
                         let end = self.link.metadata.board().end();
-                        if end.is_some_and(|end| end <= self.cursor) && end != self.end_told {
+                        let is_due = end.is_some_and(|end| end <= self.cursor);
+                        if !has_told_all && is_due && end != self.end_told {
                             self.end_told = end;
                             return Err(Error::EndOfStream);
                         }
