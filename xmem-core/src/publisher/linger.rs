@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::foreign::Hold;
 use crate::lease::FrameId;
@@ -9,6 +10,9 @@ use crate::segment::LeasePage;
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::socket;
+
+/// How long until the next look after `poll` itself has failed.
+const POLL_FAILED: Duration = Duration::from_millis(100);
 
 /// A client that was told goodbye, and may hold frames.
 pub(super) struct Holder {
@@ -48,7 +52,10 @@ fn linger(mut held: Vec<(FrameId, Hold)>, mut holders: Vec<Holder>) {
             }
         }
         if poll(&mut fds, Deadline::after(None)).is_err() {
-            return;
+            // For want of memory, say. Nobody may write those bytes before it is known who has gone.
+            drop(fds);
+            std::thread::sleep(POLL_FAILED);
+            continue;
         }
         let ended: Vec<bool> = fds
             .chunks(2)
