@@ -91,6 +91,42 @@ fn frames_are_shown_at_the_same_moment_whatever_the_clocks() {
     }
 }
 
+/// Plays a pipeline, by the clock of the card where it has one.
+fn play_by_card(place: &Place, description: &str) -> Pipeline {
+    let watches = ["report video.sink", "report audio.sink"];
+    let mut pipeline = Pipeline::start(place, &watches, description);
+    if description.contains("name=card") {
+        pipeline.change("paused");
+        // It has one when it knows what it is to play.
+        until("the card is prepared", || {
+            pipeline.order("clock-of of=card").text("type") == "GstAudioClock"
+        });
+    }
+    pipeline.change("playing");
+    pipeline
+}
+
+/// The clock of a sound card tells how far that has played, and is not quite as fast as others.
+#[test]
+fn frames_are_shown_at_the_same_moment_where_a_sound_card_has_the_clock() {
+    let card = |ppm: u32| {
+        format!(
+            "audiotestsrc ! audio/x-raw,format=S16LE,rate=48000,channels=2 \
+             ! soundcard name=card ppm={ppm}"
+        )
+    };
+    let (fast, slow) = (card(500), card(0));
+    for (theirs, ours) in [(&*fast, ""), ("", &*fast), (&fast, &slow)] {
+        let place = Place::new();
+        let mut client = play_by_card(&place, &format!("{CLIENT} {ours}"));
+        let mut producer = play_by_card(&place, &format!("{PRODUCER} {theirs}"));
+        receive(&mut producer, &mut client, 20);
+        let since = receive(&mut producer, &mut client, 40);
+        let what = format!("theirs {theirs:?}, ours {ours:?}");
+        assert_in_sync(&producer, &client, since, &what);
+    }
+}
+
 #[test]
 fn a_producer_that_pauses_and_goes_on_stays_in_sync() {
     let place = Place::new();

@@ -15,6 +15,7 @@ mod events;
 mod fdpool;
 mod orders;
 mod push;
+mod soundcard;
 mod watch;
 
 use std::io::BufRead;
@@ -24,6 +25,7 @@ use xmem_tests::Line;
 
 fn main() {
     gst::init().expect("GStreamer starts");
+    soundcard::register();
     let mut arguments = std::env::args().skip(1);
     let mut watches = Vec::new();
     let description = loop {

@@ -154,6 +154,13 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
             pipeline.use_clock(Some(&clock));
             Line::new("clocked")
         }
+        // clock-of of=ELEMENT: from now on the pipeline goes by that, if there is one by now
+        "clock-of" => {
+            let clock = element("of").provide_clock();
+            pipeline.use_clock(clock.as_ref());
+            let kind = clock.map_or("none".into(), |clock| clock.type_().to_string());
+            Line::new("clocked").with("type", kind)
+        }
         // send of=ELEMENT event=NAME ...
         "send" => {
             let event = crate::events::build(order);
