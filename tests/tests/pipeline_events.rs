@@ -63,6 +63,9 @@ fn events_pass_in_the_order_of_the_stream() {
         "custom number=1",
         "collection",
         "custom-sticky number=2 name=application/x-other",
+        "toc text=edition",
+        "protection text=edef8ba9-79d6",
+        "segment-done pts=5000",
     ] {
         send(&mut producer, event);
         producer.order(BUFFER);
@@ -81,6 +84,9 @@ fn events_pass_in_the_order_of_the_stream() {
         "stream-collection",
         "custom-downstream-sticky",
         "custom-both",
+        "toc",
+        "protection",
+        "segment-done",
         "caps",
         "stream-start",
     ] {
@@ -114,6 +120,9 @@ fn a_client_that_joins_late_gets_what_is_sticky_first() {
         "tag text=One",
         "custom number=1",
         "custom-sticky number=2",
+        "protection text=one",
+        "protection text=two",
+        "toc text=edition",
         "gap pts=1",
     ];
     let (passed, _producer, client) = join_after(&place, &events);
@@ -123,6 +132,9 @@ fn a_client_that_joins_late_gets_what_is_sticky_first() {
         "segment",
         "tag",
         "custom-downstream-sticky",
+        "protection",
+        "protection",
+        "toc",
         "buffer",
     ];
     assert_eq!(passed, expected);

@@ -7,13 +7,15 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use gst::glib::translate::IntoGlib;
 use xmem_core::EventKind;
 
 use crate::timestamps::MonotonicOffset;
-use crate::values::{Reader, Unreadable, Writer};
+use crate::values::{Reader, Unreadable, Writer, is_structure_name};
 
 mod key_unit;
 mod segment;
+mod toc;
 pub(crate) mod upstream;
 
 use upstream::UpstreamEvents;
@@ -30,6 +32,9 @@ mod kind {
     pub(super) const GAP: u32 = 8;
     pub(super) const FLUSH: u32 = 9;
     pub(super) const DRAIN: u32 = 10;
+    pub(super) const SEGMENT_DONE: u32 = 11;
+    pub(super) const PROTECTION: u32 = 12;
+    pub(super) const TOC: u32 = 13;
 }
 
 /// Most streams of a collection.
@@ -117,6 +122,32 @@ pub(crate) fn encode(
                 Some(())
             })?,
         ),
+        E::SegmentDone(event) => (
+            EventKind::Passing,
+            body(kind::SEGMENT_DONE, |writer| {
+                let position = event.get();
+                writer.u32(position.format().into_glib() as u32);
+                writer.i64(position.value());
+                Some(())
+            })?,
+        ),
+        E::Protection(event) => (
+            // As on a pad: beside one another stand those of other systems and origins.
+            key(kind::PROTECTION, event_ref.structure()?.name()),
+            body(kind::PROTECTION, |writer| {
+                let (system, data, origin) = event.get();
+                writer.text(system)?;
+                writer.u32(origin.is_some().into());
+                if let Some(origin) = origin {
+                    writer.text(origin)?;
+                }
+                writer.buffer(data)
+            })?,
+        ),
+        E::Toc(event) => (
+            key(kind::TOC, &format!("{:?}", event.toc().0.scope())),
+            body(kind::TOC, |writer| toc::write(event, writer))?,
+        ),
         E::CustomDownstream(_) | E::CustomBoth(_) => {
             (EventKind::Passing, custom(event_ref, offset)?)
         }
@@ -132,9 +163,14 @@ pub(crate) fn encode(
     Some((kind, body))
 }
 
-/// Whether a sticky event is one that ends with its stream: its tags. What ends with the run is all.
+/// Whether a sticky event is one that ends with its stream: its tags and its table of contents. What
+/// ends with the run is all.
 pub(crate) fn ends_with_stream(kind: EventKind) -> bool {
-    matches!(kind, EventKind::Sticky(key) if key << 1 >> 33 == u64::from(kind::TAGS))
+    let EventKind::Sticky(key) = kind else {
+        return false;
+    };
+    let rank = key << 1 >> 33;
+    [kind::TAGS, kind::TOC].map(u64::from).contains(&rank)
 }
 
 /// How late the sink passes on its buffers.
@@ -183,6 +219,9 @@ pub(crate) fn decode(content: &[u8], offset: Option<MonotonicOffset>) -> Result<
         kind::CUSTOM => Said::Event(read_custom(&mut reader, offset)?),
         kind::FLUSH => Said::Flush,
         kind::DRAIN => Said::Drain,
+        kind::SEGMENT_DONE => Said::Event(read_segment_done(&mut reader)?),
+        kind::PROTECTION => Said::Event(read_protection(&mut reader)?),
+        kind::TOC => Said::Event(toc::read(&mut reader)?),
         _ => return Ok(None),
     }))
 }
@@ -317,6 +356,30 @@ fn read_gap(reader: &mut Reader<'_>) -> Result<Said> {
         gap = gap.gap_flags(flags);
     }
     Ok(Said::Gap(gap.build(), read_offset(reader)?))
+}
+
+fn read_segment_done(reader: &mut Reader<'_>) -> Result<gst::Event> {
+    let format = segment::read_format(reader)?;
+    let position = gst::GenericFormattedValue::new(format, reader.i64()?);
+    Ok(gst::event::SegmentDone::new(position))
+}
+
+fn read_protection(reader: &mut Reader<'_>) -> Result<gst::Event> {
+    let system = reader.text()?;
+    let has_origin = reader.bool()?;
+    let origin = has_origin.then(|| reader.text()).transpose()?;
+    // The event that GStreamer makes is called so.
+    let origin_in_name = origin.map_or(String::new(), |origin| format!("-{origin}"));
+    let name = format!("GstProtectionEvent{origin_in_name}-{system}");
+    if !is_structure_name(&name) {
+        return Err(Unreadable::Broken);
+    }
+    if !reader.admits(&name) {
+        return Err(Unreadable::Unknown);
+    }
+    let data = reader.buffer()?;
+    let event = gst::event::Protection::builder(system, &data);
+    Ok(event.origin_if_some(origin).build())
 }
 
 /// The kinds of custom events, as the protocol numbers them.

@@ -25,17 +25,22 @@ pub(super) fn write(segment: &gst::Segment, writer: &mut Writer<'_>) {
     }
 }
 
+/// What positions are counted in.
+pub(super) fn read_format(reader: &mut Reader<'_>) -> Result<gst::Format> {
+    use gst::Format as F;
+    let number = i32::try_from(reader.u32()?).map_err(|_| Unreadable::Broken)?;
+    [F::Default, F::Bytes, F::Time, F::Buffers]
+        .into_iter()
+        .find(|format| format.into_glib() == number)
+        .ok_or(Unreadable::Broken)
+}
+
 /// What [`write`] has written.
 ///
 /// # Errors
 /// Where it is no segment, or one that GStreamer does not take.
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<gst::Segment> {
-    use gst::Format as F;
-    let number = i32::try_from(reader.u32()?).map_err(|_| Unreadable::Broken)?;
-    let format = [F::Default, F::Bytes, F::Time, F::Buffers]
-        .into_iter()
-        .find(|format| format.into_glib() == number)
-        .ok_or(Unreadable::Broken)?;
+    let format = read_format(reader)?;
     let flags = gst::SegmentFlags::from_bits_truncate(reader.u32()?);
     let mut rates = [0.0; 2];
     for rate in &mut rates {

@@ -47,6 +47,8 @@ fn plain_events() -> Vec<gst::Event> {
         gst::event::StreamStart::new(""),
         gst::event::StreamCollection::new(&collection),
         gst::event::Tag::new(tags()),
+        gst::event::SegmentDone::new(gst::ClockTime::from_seconds(5)),
+        gst::event::SegmentDone::new(gst::format::Bytes::from_u64(5000)),
         gst::event::CustomDownstream::new(structure()),
         gst::event::CustomDownstreamSticky::new(structure()),
         gst::event::CustomDownstreamOob::new(structure()),
@@ -107,6 +109,130 @@ fn events_cross_as_they_are() {
     }
     assert!(encode(&gst::event::Eos::new(), None).is_none());
     assert!(encode(&gst::event::Caps::new(&caps()), None).is_none());
+}
+
+#[test]
+fn protections_cross_with_their_data() {
+    gst::init().unwrap();
+    let mut data = gst::Buffer::from_slice([1, 2, 3]);
+    data.get_mut().unwrap().set_pts(gst::ClockTime::SECOND);
+    for origin in [None, Some("isobmff/moov")] {
+        let event = gst::event::Protection::builder("edef8ba9-79d6", &data);
+        let Said::Event(crossed) = round_trip(&event.origin_if_some(origin).build()) else {
+            panic!("not an event");
+        };
+        let gst::EventView::Protection(crossed) = crossed.view() else {
+            panic!("{crossed:?}");
+        };
+        let (system, crossed, said_origin) = crossed.get();
+        assert_eq!((system, said_origin), ("edef8ba9-79d6", origin));
+        assert_eq!(crossed.pts(), data.pts());
+        assert_eq!(*crossed.map_readable().unwrap(), [1, 2, 3]);
+    }
+}
+
+/// An entry as text, with those below it.
+fn entry(entry: &gst::TocEntry) -> String {
+    let below: Vec<_> = entry.sub_entries().iter().map(self::entry).collect();
+    format!(
+        "{:?} {} {:?} {:?} {:?} {below:?}",
+        entry.entry_type(),
+        entry.uid(),
+        entry.start_stop_times(),
+        entry.loop_(),
+        entry.tags().map(|tags| tags.to_string()),
+    )
+}
+
+#[test]
+fn tables_of_contents_cross() {
+    gst::init().unwrap();
+    let mut toc = gst::Toc::new(gst::TocScope::Global);
+    let mut edition = gst::TocEntry::new(gst::TocEntryType::Edition, "edition");
+    for (number, uid) in ["one", "two"].into_iter().enumerate() {
+        let mut chapter = gst::TocEntry::new(gst::TocEntryType::Chapter, uid);
+        let content = chapter.make_mut();
+        let start = number as i64 * 1_000_000_000;
+        content.set_start_stop_times(start, start + 1_000_000_000);
+        content.set_loop(gst::TocLoopType::PingPong, 3);
+        content.set_tags(tags());
+        edition.make_mut().append_sub_entry(chapter);
+    }
+    let content = toc.make_mut();
+    content.append_entry(edition);
+    content.set_tags(tags());
+    let Said::Event(crossed) = round_trip(&gst::event::Toc::new(&toc, true)) else {
+        panic!("not an event");
+    };
+    let gst::EventView::Toc(crossed) = crossed.view() else {
+        panic!("{crossed:?}");
+    };
+    let (crossed, updated) = crossed.toc_owned();
+    assert!(updated);
+    assert_eq!(crossed.scope(), toc.scope());
+    assert_eq!(crossed.tags().unwrap().to_string(), tags().to_string());
+    let entries = |toc: &gst::Toc| toc.entries().iter().map(entry).collect::<Vec<_>>();
+    assert_eq!(entries(&crossed), entries(&toc));
+}
+
+#[test]
+fn a_table_of_contents_that_is_too_large_or_too_deep_is_refused() {
+    gst::init().unwrap();
+    let mut deep = gst::TocEntry::new(gst::TocEntryType::Chapter, "0");
+    for _ in 0..20 {
+        let mut above = gst::TocEntry::new(gst::TocEntryType::Chapter, "0");
+        above.make_mut().append_sub_entry(deep);
+        deep = above;
+    }
+    let mut toc = gst::Toc::new(gst::TocScope::Current);
+    toc.make_mut().append_entry(deep);
+    assert!(encode(&gst::event::Toc::new(&toc, false), None).is_none());
+    let mut toc = gst::Toc::new(gst::TocScope::Current);
+    for number in 0..5000 {
+        let track = gst::TocEntry::new(gst::TocEntryType::Track, &number.to_string());
+        toc.make_mut().append_entry(track);
+    }
+    assert!(encode(&gst::event::Toc::new(&toc, false), None).is_none());
+    // Nor is one read.
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes);
+    for number in [kind::TOC, 1, 0, 0, 5000] {
+        writer.u32(number);
+    }
+    for _ in 0..5000 {
+        let entry = writer.record(1, |writer| {
+            writer.i32(2);
+            writer.text("track")?;
+            for time in [-1, -1] {
+                writer.i64(time);
+            }
+            for number in [0; 4] {
+                writer.u32(number);
+            }
+            Some(())
+        });
+        entry.unwrap();
+    }
+    assert!(matches!(decode(&bytes, None), Err(Unreadable::Broken)));
+    for (byte, few) in bytes[16..20].iter_mut().zip(10u32.to_le_bytes()) {
+        *byte = few;
+    }
+    assert!(matches!(decode(&bytes, None), Ok(Some(Said::Event(_)))));
+}
+
+/// GStreamer makes a name of what it says, of which it takes not any.
+#[test]
+fn a_protection_with_a_name_that_can_not_be_is_refused() {
+    gst::init().unwrap();
+    for (system, is_good) in [("a b", false), ("edef8ba9", true), ("ä", false)] {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
+        writer.u32(kind::PROTECTION);
+        writer.text(system).unwrap();
+        writer.u32(0);
+        writer.buffer(&gst::Buffer::from_slice([1])).unwrap();
+        assert_eq!(decode(&bytes, None).is_ok(), is_good, "{system:?}");
+    }
 }
 
 #[test]

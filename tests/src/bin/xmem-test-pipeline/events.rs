@@ -65,6 +65,25 @@ pub(crate) fn build(order: &Line) -> gst::Event {
             let collection = gst::StreamCollection::builder(Some("upstream")).streams(streams);
             gst::event::StreamCollection::new(&collection.build())
         }
+        // text=UID
+        "toc" => {
+            let mut toc = gst::Toc::new(gst::TocScope::Global);
+            let mut entry = gst::TocEntry::new(gst::TocEntryType::Edition, order.text("text"));
+            let chapter = gst::TocEntry::new(gst::TocEntryType::Chapter, "chapter");
+            entry.make_mut().append_sub_entry(chapter);
+            toc.make_mut().append_entry(entry);
+            gst::event::Toc::new(&toc, false)
+        }
+        // text=SYSTEM
+        "protection" => {
+            let data = gst::Buffer::from_slice(order.text("text").to_owned());
+            gst::event::Protection::builder(order.text("text"), &data)
+                .origin("isobmff/moov")
+                .build()
+        }
+        "segment-done" => {
+            gst::event::SegmentDone::new(time("pts").expect("a segment is done at a time"))
+        }
         "gap" => gst::event::Gap::builder(time("pts").expect("a gap has a time"))
             .duration(time("duration"))
             .build(),
@@ -125,6 +144,21 @@ pub(crate) fn tell(line: Line, event: &gst::EventRef) -> Line {
             line.with("text", format!("{:?} {ids:?}", collection.upstream_id()))
         }
         E::Tag(tag) => line.with("text", tag.tag()),
+        E::Toc(event) => {
+            let (toc, _) = event.toc_owned();
+            let entries = toc.entries();
+            let told = entries.iter().map(|entry| {
+                let below = entry.sub_entries();
+                let below: Vec<_> = below.iter().map(|entry| entry.uid()).collect();
+                format!("{} {below:?}", entry.uid())
+            });
+            line.with("text", told.collect::<Vec<_>>().join(" "))
+        }
+        E::Protection(event) => {
+            let (system, data, origin) = event.get();
+            let data = data.map_readable().expect("it can be read");
+            line.with("text", format!("{system} {origin:?} {:?}", data.as_slice()))
+        }
         E::Latency(latency) => line.with("ns", latency.latency().nseconds()),
         _ => match event.structure() {
             Some(structure) => line.with("text", structure),
