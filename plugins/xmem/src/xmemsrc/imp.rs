@@ -139,11 +139,14 @@ impl XmemSrc {
 
     /// Takes an upstream event to the producer. False where that does not take such.
     fn send_upstream(&self, event: &gst::EventRef) -> bool {
-        let accepted = upstream::which(event).is_some_and(|which| {
+        let Some(which) = upstream::which(event) else {
+            return false;
+        };
+        let to_producer = {
             let state = self.state();
-            state.accepts.contains(which)
-        });
-        let to_producer = self.state().upstream.clone().filter(|_| accepted);
+            let accepted = state.accepts.contains(which);
+            state.upstream.clone().filter(|_| accepted)
+        };
         let Some(to_producer) = to_producer else {
             return false;
         };
