@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use xmem_core::{Error, ForeignMemory, Frame, Publisher, Subscriber};
-use xmem_tests::{PATIENCE, Place, until};
+use xmem_core::{Error, ForeignMemory, Frame, Publisher, PublisherEvent, Subscriber};
+use xmem_tests::wire::{self, Connection};
+use xmem_tests::{Events, PATIENCE, Place, until};
 
 const SIZE: usize = 4096;
 /// As long as a wait may be that ends otherwise.
@@ -22,16 +23,21 @@ struct Channel {
     hold: Arc<()>,
 }
 
+/// Memory that is not the publisher's.
+fn memory() -> ForeignMemory {
+    let fd = memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    ftruncate(&fd, SIZE as u64).unwrap();
+    ForeignMemory::new(fd.as_fd()).unwrap()
+}
+
 impl Channel {
     fn open(place: &Place) -> Channel {
         let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
         let client = Subscriber::builder(place.channel("cam0")).connect();
-        let fd = memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
-        ftruncate(&fd, SIZE as u64).unwrap();
         Channel {
             publisher,
             client: client.unwrap(),
-            memory: ForeignMemory::new(fd.as_fd()).unwrap(),
+            memory: memory(),
             hold: Arc::default(),
         }
     }
@@ -131,4 +137,42 @@ fn a_client_that_leaves_is_waited_for_no_longer() {
         draining.join().unwrap().unwrap();
     });
     assert_eq!(Arc::strong_count(&hold), 1);
+}
+
+/// What it was not told of is forgotten again.
+#[test]
+fn memory_that_comes_and_goes_does_not_make_a_client_that_does_not_read_one_that_is_thrown_out() {
+    let place = Place::new();
+    let (events, observer) = Events::new();
+    let publisher = Publisher::builder(place.channel("cam0")).on_event(observer);
+    let publisher = publisher.open().unwrap();
+    let client = Subscriber::builder(place.channel("cam0")).connect();
+    let (mut client, hold) = (client.unwrap(), Arc::new(()));
+    let silent = Connection::open(&place.socket("cam0"));
+    silent.greet(wire::VERSION, 1);
+    publisher
+        .wait_for_clients(2, Some(PATIENCE))
+        .expect("both are there");
+    for number in 0..2000 {
+        let few = || Arc::strong_count(&hold) < 20;
+        assert!(publisher.reclaim(few), "frame {number}");
+        let frame = publisher.pass_on(&memory(), 0..SIZE, hold.clone());
+        frame.unwrap().publish().unwrap();
+        let frame = client.receive(Some(LONG)).unwrap();
+        assert_eq!(frame.meta().seq, number);
+    }
+    let refused = |event: &PublisherEvent| matches!(event, PublisherEvent::ClientRefused { .. });
+    assert!(!events.drain().iter().any(refused));
+    // It was told in order, and no more than it could read.
+    let mut last = 0;
+    drop(client);
+    publisher.close();
+    while let Some(message) = silent.receive() {
+        if message.kind == wire::SEGMENT {
+            let id = u32::from_le_bytes(message.body[..4].try_into().unwrap());
+            assert!(id > last, "segment {id} after {last}");
+            last = id;
+        }
+    }
+    assert!(last > 0);
 }

@@ -8,8 +8,9 @@ use crate::foreign::Hold;
 use crate::lease::{FrameId, SlotIndex};
 use crate::segment::PayloadSegment;
 
-/// Most pieces of somebody else's memory that clients know at once.
-const MAX_MEMORIES: usize = 256;
+/// Most pieces of somebody else's memory that clients know at once: half of what may wait for one
+/// that does not read.
+const MAX_MEMORIES: usize = 128;
 
 impl Slot {
     /// Whether its frame is in somebody else's memory.

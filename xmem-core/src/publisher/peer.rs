@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -38,7 +38,8 @@ const UPSTREAM_BURST: u32 = 64;
 enum Attached {
     Nothing,
     Owned(Vec<OwnedFd>),
-    Segment(Arc<PayloadSegment>),
+    /// Not sent where nobody has the segment any more.
+    Segment(SegmentId, Weak<PayloadSegment>),
     Event(Arc<OwnedFd>),
 }
 
@@ -226,7 +227,13 @@ impl Peer {
             .collect();
         for id in gone {
             self.segments.remove(&id);
-            self.tell(&Message::SegmentGone { id });
+            let is_of_it =
+                |attached: &Attached| matches!(attached, Attached::Segment(of, _) if *of == id);
+            let untold = self.queue.iter().position(|(_, of)| is_of_it(of));
+            // Where it was not told of it yet, it never is.
+            if untold.and_then(|at| self.queue.remove(at)).is_none() {
+                self.tell(&Message::SegmentGone { id });
+            }
         }
         for segment in &news.segments {
             if self.segments.insert(segment.id) {
@@ -235,8 +242,8 @@ impl Peer {
                     kind: segment.kind as u32,
                     size: segment.size as u64,
                 };
-                self.queue
-                    .push_back((message.encode(), Attached::Segment(segment.clone())));
+                let attached = Attached::Segment(segment.id, Arc::downgrade(segment));
+                self.queue.push_back((message.encode(), attached));
             }
         }
     }
@@ -275,10 +282,21 @@ impl Peer {
     /// Sends what the socket takes.
     pub(super) fn flush(&mut self) -> Result<()> {
         while let Some((bytes, attached)) = self.queue.front() {
+            let segment = match attached {
+                Attached::Segment(id, segment) => match segment.upgrade() {
+                    Some(segment) => Some(segment),
+                    None => {
+                        self.segments.remove(id);
+                        self.queue.pop_front();
+                        continue;
+                    }
+                },
+                _ => None,
+            };
             let fds: Vec<BorrowedFd<'_>> = match attached {
                 Attached::Nothing => Vec::new(),
                 Attached::Owned(fds) => fds.iter().map(AsFd::as_fd).collect(),
-                Attached::Segment(segment) => segment.fd().into_iter().collect(),
+                Attached::Segment(..) => segment.iter().filter_map(|one| one.fd()).collect(),
                 Attached::Event(fd) => vec![fd.as_fd()],
             };
             match socket::send(&self.socket, bytes, &fds) {
