@@ -101,15 +101,18 @@ fn is_tensor(data_type: i32, order: i32, dims: &[usize], size: usize) -> bool {
         14 => 0,
         _ => return false,
     };
-    let elements = |count: usize, &dim: &usize| count.checked_mul(dim);
-    let elements = dims.iter().try_fold(1, elements);
-    // A dimension of 0 is one that is not known before.
-    let is_open = bits == 0 || dims.contains(&0);
-    let bytes = elements.and_then(|elements| elements.checked_mul(bits));
+    // A dimension of 0 is one that is not known before: so many of what the others make.
+    let mut known = dims.iter().filter(|&&dim| dim != 0);
+    let all = known.try_fold(bits, |all: usize, &dim| all.checked_mul(dim));
+    let times = |bits: usize| match dims.contains(&0) {
+        true => Some(size.checked_mul(8)? / bits),
+        false => Some(1),
+    };
+    let fits = |bits: usize| Some(bits.checked_mul(times(bits)?)?.div_ceil(8) == size);
     (0..=LAST_TYPE).contains(&data_type)
         && (0..=ffi::GST_TENSOR_DIM_ORDER_COL_MAJOR).contains(&order)
         && (1..=MAX_DIMS).contains(&dims.len())
-        && (is_open || bytes.is_some_and(|bits| bits.div_ceil(8) == size))
+        && (bits == 0 || all.and_then(fits).unwrap_or(false))
 }
 
 /// What was read of a tensor.
@@ -187,11 +190,13 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result
     let tensors = tensors.collect::<Result<Vec<_>>>()?;
     // SAFETY: the buffer can be written, for it is borrowed so, and gets the meta. Memory for each
     // tensor is made with room for its dimensions and cleared, and each is filled; memory for the
-    // pointers is made for as many as there are. All of it becomes the meta's.
+    // pointers is made for at least as many as there are. All of it becomes the meta's.
     unsafe {
         let meta = ffi::gst_buffer_add_tensor_meta(buffer.as_mut_ptr());
         let size = std::mem::size_of::<*mut GstTensor>();
-        let pointers: *mut *mut GstTensor = glib::ffi::g_malloc0_n(tensors.len(), size).cast();
+        // GStreamer wants them to be there also where there are none.
+        let room = tensors.len().max(1);
+        let pointers: *mut *mut GstTensor = glib::ffi::g_malloc0_n(room, size).cast();
         for (at, tensor) in tensors.into_iter().enumerate() {
             let memory = ffi::gst_tensor_alloc(tensor.dims.len());
             // Not all versions clear it.
@@ -202,4 +207,69 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result
         ffi::gst_tensor_meta_set(meta, count as u32, pointers);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{TENSORS, attach, serialize};
+    use super::*;
+
+    #[test]
+    fn a_tensor_has_as_many_bytes_as_its_dimensions_say() {
+        let (int4, uint8) = (
+            ffi::GST_TENSOR_DATA_TYPE_INT4,
+            ffi::GST_TENSOR_DATA_TYPE_UINT8,
+        );
+        let (uint16, float32) = (
+            ffi::GST_TENSOR_DATA_TYPE_UINT16,
+            ffi::GST_TENSOR_DATA_TYPE_FLOAT32,
+        );
+        for (of, dims, size, expected) in [
+            (float32, &[3, 4][..], 48, true),
+            (float32, &[3, 4], 47, false),
+            (int4, &[3, 5], 8, true),
+            (int4, &[3, 5], 7, false),
+            (uint8, &[usize::MAX, 2], 6, false),
+            (uint8, &[usize::MAX / 4, 8], 0, false),
+            (uint8, &[], 1, false),
+            (uint8, &[1; 65], 1, false),
+            // So many of what the other dimensions make.
+            (uint16, &[0, 3], 12, true),
+            (uint16, &[0, 3], 0, true),
+            (uint16, &[0, 3], 10, false),
+            (uint16, &[0, 0], 6, true),
+            (int4, &[3, 0], 5, true),
+            (int4, &[3, 0], 4, false),
+            (float32, &[0, 1 << 20, 4], 64, false),
+            (float32, &[0, usize::MAX, 4], 64, false),
+            (-1, &[1], 1, false),
+            (LAST_TYPE + 1, &[1], 1, false),
+        ] {
+            let order = ffi::GST_TENSOR_DIM_ORDER_ROW_MAJOR;
+            assert_eq!(
+                is_tensor(of, order, dims, size),
+                expected,
+                "{of} {dims:?} {size}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_meta_of_no_tensors_can_be_asked_for_them() {
+        gst::init().unwrap();
+        let mut extra = Vec::new();
+        let written = Writer::new(&mut extra).record(TENSORS, |body| {
+            body.u32(0);
+            Some(())
+        });
+        written.unwrap();
+        let mut received = gst::Buffer::new();
+        assert!(attach(received.make_mut(), &extra, None));
+        let meta = received.meta::<TensorMeta>().unwrap();
+        // SAFETY: the meta is GStreamer's own.
+        assert!(!unsafe { (*meta.as_ptr()).tensors }.is_null());
+        let mut again = Vec::new();
+        serialize(&received, &mut again);
+        assert_eq!(again, extra);
+    }
 }
