@@ -1,19 +1,20 @@
 //! Support for tests in which several processes take part.
 //!
 //! A test has a [`Place`] of its own, a runtime directory where its channels are. The other
-//! processes are [`Peer`]s: `xmem-test-peer`, which plays a producer or a client as its orders
-//! say, or any other program. What they do is agreed on in [`Line`]s of text. Frames carry a
-//! [`pattern`] that tells what each of them must hold. [`process`] looks at a process from
-//! outside, [`valgrind`] from inside, [`remains`] at what it has left, and [`limits`] leaves it less than it wants. [`wire`] speaks the
-//! protocol without the core, [`area`] is memory shared so, and [`hostile`] are peers that lie in
-//! both. [`local`] is a pipeline in the test's own process, [`metas`] are
-//! what buffers carry. [`wait`] is how to wait: for a condition, with a
-//! deadline, never for a time.
+//! processes are [`Peer`]s: `xmem-test-peer`, which plays a producer or a client as its orders say,
+//! or any other program. What they do is agreed on in [`Line`]s of text. Frames carry a [`pattern`]
+//! that tells what each of them must hold. [`process`] looks at a process from outside,
+//! [`valgrind`] from inside, [`remains`] at what it has left, and [`limits`] leaves it less than it
+//! wants. [`wire`] speaks the protocol without the core, [`area`] is memory shared so, and
+//! [`hostile`] are peers that lie in both. [`pipeline`] and [`launched`] are pipelines in processes
+//! of their own, [`local`] is one in the test's, [`metas`] are what buffers carry. [`wait`] is how
+//! to wait: for a condition, with a deadline, never for a time.
 
 pub mod area;
 pub mod attacks;
 pub mod events;
 pub mod hostile;
+pub mod launched;
 pub mod limits;
 pub mod line;
 pub mod local;

@@ -1,7 +1,8 @@
 //! Pipelines that people have for shmsink and unixfdsink work with xmemsink in their place.
 
 use tempfile::TempDir;
-use xmem_tests::pipeline::{Launched, Pipeline};
+use xmem_tests::launched::Launched;
+use xmem_tests::pipeline::Pipeline;
 use xmem_tests::{Place, until};
 
 #[test]

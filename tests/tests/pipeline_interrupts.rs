@@ -3,7 +3,8 @@
 
 use std::time::Instant;
 
-use xmem_tests::pipeline::{Launched, Pipeline};
+use xmem_tests::launched::Launched;
+use xmem_tests::pipeline::Pipeline;
 use xmem_tests::{Place, process, until};
 
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
