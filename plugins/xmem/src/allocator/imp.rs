@@ -412,7 +412,7 @@ unsafe extern "C" fn mem_share(
         )
     };
     let parent = if parent.is_null() { memory } else { parent };
-    // GStreamer has checked that the range lies inside; -1 is all that follows.
+    // The range lies inside, as GStreamer's caller promises; -1 is all that follows.
     let size = match size {
         -1 => (rest - offset) as usize,
         size => size as usize,
@@ -427,17 +427,19 @@ unsafe extern "C" fn mem_share(
     raw_memory(allocator, parent, whole.content.clone(), whole.data, layout)
 }
 
-unsafe extern "C" fn mem_is_span(
+/// Whether one memory ends where another begins, and where in their parent the first one does.
+///
+/// # Safety
+/// They are alive and have the same parent; `offset` is null or writable.
+pub(crate) unsafe extern "C" fn mem_is_span(
     first: *mut ffi::GstMemory,
     second: *mut ffi::GstMemory,
     offset: *mut usize,
 ) -> glib::ffi::gboolean {
-    // SAFETY: GStreamer calls this for two memories of our allocator with the same parent
-    // (invariant 1), and with a null or writable `offset`.
+    // SAFETY: as the caller, GStreamer, promises: a memory keeps its parent alive.
     unsafe {
         if !offset.is_null() {
-            let parent = (*first).parent;
-            *offset = (*first).offset - (*parent).offset;
+            *offset = (*first).offset - (*(*first).parent).offset;
         }
         ((*first).offset + (*first).size == (*second).offset).into_glib()
     }

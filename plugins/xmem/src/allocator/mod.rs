@@ -4,7 +4,7 @@ use gst::glib;
 
 mod imp;
 
-pub(crate) use imp::{Content, content_of, frame_memory, slot_buffer};
+pub(crate) use imp::{Content, content_of, frame_memory, mem_is_span, slot_buffer};
 
 glib::wrapper! {
     /// Allocates slots of a publisher for upstream elements that use no buffer pool.

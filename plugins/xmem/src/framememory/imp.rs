@@ -12,7 +12,7 @@ use gst_allocators::ffi as allocators;
 use gst_allocators::subclass::prelude::*;
 use xmem_core::Frame;
 
-use crate::allocator::frame_memory;
+use crate::allocator::{frame_memory, mem_is_span};
 
 /// Says of a memory what a `GstFdMemory` is: only GStreamer knows how one looks inside, so what is
 /// ours hangs on it as its data.
@@ -203,29 +203,14 @@ unsafe extern "C" fn mem_share(
     let Some(share) = PARENT_SHARE.get() else {
         return std::ptr::null_mut();
     };
-    // SAFETY: GStreamer calls this for memories of our allocator, alive during the call, and has
-    // checked that the range lies inside. The function is the one that `GstFdAllocator` has for its
-    // memories, of which these are.
+    // SAFETY: GStreamer calls this for memories of our allocator, alive during the call, with a range
+    // that its caller promises to lie inside. The function is the one that `GstFdAllocator` has for
+    // its memories, of which these are.
     unsafe {
         let size = match size {
             -1 => (*memory).size as isize - offset,
             size => size,
         };
         share(memory, offset, size)
-    }
-}
-
-unsafe extern "C" fn mem_is_span(
-    first: *mut ffi::GstMemory,
-    second: *mut ffi::GstMemory,
-    offset: *mut usize,
-) -> glib::ffi::gboolean {
-    // SAFETY: GStreamer calls this for two memories of our allocator with the same parent, and with
-    // a null or writable `offset`. What is then shared is the parent, which is a whole frame.
-    unsafe {
-        if !offset.is_null() {
-            *offset = (*first).offset - (*(*first).parent).offset;
-        }
-        ((*first).offset + (*first).size == (*second).offset).into_glib()
     }
 }
