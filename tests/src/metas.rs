@@ -14,6 +14,8 @@ use gst_video::{
     VideoTimeCodeFlags, VideoTimeCodeMeta,
 };
 
+const KNOWN: &str = "a test knows what GStreamer takes";
+
 /// Bytes of a meta that is huge.
 const HUGE: usize = 10 << 20;
 
@@ -45,13 +47,9 @@ fn rectangle(
     let pixels = (0..width * height * 4).map(|at| at as u8);
     let mut buffer = gst::Buffer::from_slice(pixels.collect::<Vec<_>>());
     let none = VideoFrameFlags::empty();
-    VideoMeta::add(buffer.make_mut(), none, overlay_format(), width, height)
-        .expect("a test knows what GStreamer takes");
+    VideoMeta::add(buffer.make_mut(), none, overlay_format(), width, height).expect(KNOWN);
     let mut rectangle = VideoOverlayRectangle::new_raw(&buffer, -3, 4, 9, 8, flags);
-    rectangle
-        .get_mut()
-        .expect("a test knows what GStreamer takes")
-        .set_global_alpha(alpha);
+    rectangle.get_mut().expect(KNOWN).set_global_alpha(alpha);
     rectangle
 }
 
@@ -86,13 +84,11 @@ pub const KINDS: &[(&str, Add)] = &[
         VideoAffineTransformationMeta::add(buffer, Some(&matrix));
     }),
     ("time-codes", |buffer| {
-        let jam = glib::DateTime::from_iso8601("2024-02-29T23:59:58.5+05:30", None)
-            .expect("a test knows what GStreamer takes");
+        let jam = glib::DateTime::from_iso8601("2024-02-29T23:59:58.5+05:30", None).expect(KNOWN);
         let drop = VideoTimeCodeFlags::DROP_FRAME | VideoTimeCodeFlags::INTERLACED;
         let rate = gst::Fraction::new(30000, 1001);
         for jam in [None, Some(&jam)] {
-            let code = ValidVideoTimeCode::new(rate, jam, drop, 23, 59, 58, 17, 2)
-                .expect("a test knows what GStreamer takes");
+            let code = ValidVideoTimeCode::new(rate, jam, drop, 23, 59, 58, 17, 2).expect(KNOWN);
             VideoTimeCodeMeta::add(buffer, &code);
         }
     }),
@@ -103,10 +99,9 @@ pub const KINDS: &[(&str, Add)] = &[
             rectangle((5, 3), premultiplied, 0.5),
             rectangle((2, 2), none, 1.0),
         ];
-        let overlay =
-            VideoOverlayComposition::new(&rectangles).expect("a test knows what GStreamer takes");
+        let overlay = VideoOverlayComposition::new(&rectangles).expect(KNOWN);
         VideoOverlayCompositionMeta::add(buffer, &overlay);
-        let overlay = VideoOverlayComposition::new(&[]).expect("a test knows what GStreamer takes");
+        let overlay = VideoOverlayComposition::new(&[]).expect(KNOWN);
         VideoOverlayCompositionMeta::add(buffer, &overlay);
     }),
     ("captions", |buffer| {
@@ -128,8 +123,8 @@ pub const KINDS: &[(&str, Add)] = &[
         let info = info
             .layout(AudioLayout::NonInterleaved)
             .build()
-            .expect("a test knows what GStreamer takes");
-        AudioMeta::add(buffer, &info, 10, &[40, 4]).expect("a test knows what GStreamer takes");
+            .expect(KNOWN);
+        AudioMeta::add(buffer, &info, 10, &[40, 4]).expect(KNOWN);
     }),
     ("level", |buffer| {
         AudioLevelMeta::add(buffer, 99, true);
@@ -156,14 +151,13 @@ pub const KINDS: &[(&str, Add)] = &[
     }),
     ("custom", |buffer| {
         register("XmTestCustom", &["video"]);
-        let mut meta =
-            CustomMeta::add(buffer, "XmTestCustom").expect("a test knows what GStreamer takes");
+        let mut meta = CustomMeta::add(buffer, "XmTestCustom").expect(KNOWN);
         meta.mut_structure().set("answer", 42);
     }),
     ("empty-custom", |buffer| {
         register("XmTestNothing", &[]);
-        CustomMeta::add(buffer, "XmTestNothing").expect("a test knows what GStreamer takes");
-        CustomMeta::add(buffer, "XmTestNothing").expect("a test knows what GStreamer takes");
+        CustomMeta::add(buffer, "XmTestNothing").expect(KNOWN);
+        CustomMeta::add(buffer, "XmTestNothing").expect(KNOWN);
     }),
     #[cfg(feature = "v1_24")]
     ("ancillary", |buffer| {
@@ -223,21 +217,13 @@ pub fn told(buffer: &gst::BufferRef) -> Vec<String> {
         if let Some(meta) = meta.downcast_ref::<VideoTimeCodeMeta>() {
             let mut code = meta.tc();
             let jam = code.latest_daily_jam();
-            let jam = jam.map(|jam| {
-                jam.format("%F %T %f %z")
-                    .expect("a test knows what GStreamer takes")
-            });
+            let jam = jam.map(|jam| jam.format("%F %T %f %z").expect(KNOWN));
             code.set_latest_daily_jam(None);
             return format!("{code:?} {jam:?}");
         }
         if let Some(meta) = meta.downcast_ref::<ProtectionMeta>() {
-            let buffer = meta
-                .info()
-                .get::<gst::Buffer>("iv")
-                .expect("a test knows what GStreamer takes");
-            let iv = buffer
-                .map_readable()
-                .expect("a test knows what GStreamer takes");
+            let buffer = meta.info().get::<gst::Buffer>("iv").expect(KNOWN);
+            let iv = buffer.map_readable().expect(KNOWN);
             return format!("{} {:?}", meta.info().n_fields(), &iv[..]);
         }
         #[cfg(feature = "v1_24")]
@@ -263,9 +249,7 @@ pub fn told(buffer: &gst::BufferRef) -> Vec<String> {
 
 fn told_of_overlay(rectangle: &gst_video::VideoOverlayRectangleRef) -> String {
     let pixels = rectangle.pixels_unscaled_raw(rectangle.flags());
-    let video = pixels
-        .meta::<VideoMeta>()
-        .expect("a test knows what GStreamer takes");
+    let video = pixels.meta::<VideoMeta>().expect(KNOWN);
     let bytes = digest(&pixels.map_readable().expect("it can be read"));
     format!("{rectangle:?} {:?} {bytes}", *video)
 }
@@ -283,7 +267,7 @@ mod analytics {
     use gst::glib::Quark;
     use gst_analytics::*;
 
-    const KNOWN: &str = "a test knows what GStreamer takes";
+    use super::KNOWN;
 
     pub(super) fn add(buffer: &mut gst::BufferRef) {
         let mut meta = AnalyticsRelationMeta::add(buffer);

@@ -67,6 +67,7 @@ mod tests {
     use gst::ffi::{GstBuffer, GstByteArrayInterface, GstMeta, GstMetaInfo};
     use gst::glib::ffi::{GFALSE, GTRUE, gboolean, gpointer};
 
+    use super::super::tests::record;
     use super::super::{REGISTERED, attach, serialize};
     use super::*;
     use crate::fuzz::quietly;
@@ -201,12 +202,10 @@ mod tests {
         let meta = other.iter_meta::<gst::Meta>().next().unwrap();
         meta.serialize(&mut bytes).unwrap();
         assert_eq!(name(&bytes), Some("GstReferenceTimestampMeta"));
-        let mut extra = Vec::new();
-        let written = Writer::new(&mut extra).record(REGISTERED, |body| {
+        let extra = record(REGISTERED, |body| {
             body.raw(&bytes);
             Some(())
         });
-        written.unwrap();
         let mut received = gst::Buffer::new();
         assert!(attach(received.make_mut(), &extra, None));
         assert_eq!(received.iter_meta::<gst::Meta>().count(), 0);

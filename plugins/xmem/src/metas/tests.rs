@@ -13,6 +13,23 @@ mod attached;
 
 use attached::{KINDS, told};
 
+/// A record of this kind.
+pub(super) fn record(kind: u32, body: impl FnOnce(&mut Writer<'_>) -> Option<()>) -> Vec<u8> {
+    let mut extra = Vec::new();
+    let written = Writer::new(&mut extra).record(kind, body);
+    written.unwrap();
+    extra
+}
+
+/// What is sent on by who gets these metas.
+pub(super) fn sent_on(extra: &[u8]) -> Vec<u8> {
+    let mut received = gst::Buffer::new();
+    quietly(|| assert!(attach(received.make_mut(), extra, None)));
+    let mut again = Vec::new();
+    serialize(&received, &mut again);
+    again
+}
+
 fn crossed(sent: &gst::BufferRef) -> gst::Buffer {
     let mut extra = Vec::new();
     serialize(sent, &mut extra);
@@ -46,43 +63,28 @@ fn metas_of_all_kinds_cross_together_and_in_order() {
 #[test]
 fn regions_without_a_type_cross() {
     gst::init().unwrap();
-    let mut extra = Vec::new();
-    Writer::new(&mut extra)
-        .record(REGION, |body| {
-            body.text("")?;
-            (0..6).for_each(|number| body.u32(number));
-            body.u32(0);
-            Some(())
-        })
-        .unwrap();
-    let mut received = gst::Buffer::new();
-    assert!(attach(received.make_mut(), &extra, None));
-    let mut again = Vec::new();
-    serialize(&received, &mut again);
-    assert_eq!(again, extra);
+    let extra = record(REGION, |body| {
+        body.text("")?;
+        (0..6).for_each(|number| body.u32(number));
+        body.u32(0);
+        Some(())
+    });
+    assert_eq!(sent_on(&extra), extra);
 }
 
 #[test]
 fn downmixes_cross() {
     gst::init().unwrap();
-    let mut extra = Vec::new();
     let positions = [[0, 1, 2].as_slice(), &[-2]];
-    Writer::new(&mut extra)
-        .record(AUDIO_DOWNMIX, |body| {
-            for positions in positions {
-                body.u32(positions.len() as u32);
-                positions.iter().for_each(|&position| body.i32(position));
-            }
-            (0..3).for_each(|number| body.f32(number as f32));
-            Some(())
-        })
-        .unwrap();
-    let mut received = gst::Buffer::new();
-    quietly(|| assert!(attach(received.make_mut(), &extra, None)));
-    assert!(received.meta::<audio::AudioDownmixMeta>().is_some());
-    let mut again = Vec::new();
-    serialize(&received, &mut again);
-    assert_eq!(again, extra);
+    let extra = record(AUDIO_DOWNMIX, |body| {
+        for positions in positions {
+            body.u32(positions.len() as u32);
+            positions.iter().for_each(|&position| body.i32(position));
+        }
+        (0..3).for_each(|number| body.f32(number as f32));
+        Some(())
+    });
+    assert_eq!(sent_on(&extra), extra);
 }
 
 #[test]
@@ -112,14 +114,11 @@ fn more_of_a_kind_than_there_may_be_stay_behind() {
     assert_eq!(last.unwrap().rect().0, MAX_OF_A_KIND - 1);
 
     // And a producer that sends more gets no further.
-    let mut extra = Vec::new();
-    for _ in 0..100_000 {
-        let written = Writer::new(&mut extra).record(BAR, |body| {
-            [0, 1, 2, 3].into_iter().for_each(|number| body.u32(number));
-            Some(())
-        });
-        written.unwrap();
-    }
+    let extra = record(BAR, |body| {
+        [0, 1, 2, 3].into_iter().for_each(|number| body.u32(number));
+        Some(())
+    });
+    let extra = extra.repeat(100_000);
     let mut received = gst::Buffer::new();
     assert!(attach(received.make_mut(), &extra, None));
     let bars = received.iter_meta::<VideoBarMeta>().count();
@@ -229,16 +228,12 @@ fn what_was_said_of_more_audio_than_is_left_stays_behind() {
 
 /// A record of a custom meta of that name and with these tags.
 fn custom(name: &str, tags: &[&str]) -> Vec<u8> {
-    let mut extra = Vec::new();
     let structure = gst::Structure::builder(name).field("a", 1).build();
-    Writer::new(&mut extra)
-        .record(CUSTOM, |body| {
-            body.u32(tags.len() as u32);
-            tags.iter().try_for_each(|tag| body.text(tag))?;
-            body.structure(&structure)
-        })
-        .unwrap();
-    extra
+    record(CUSTOM, |body| {
+        body.u32(tags.len() as u32);
+        tags.iter().try_for_each(|tag| body.text(tag))?;
+        body.structure(&structure)
+    })
 }
 
 #[test]
@@ -339,12 +334,10 @@ fn what_gstreamer_would_call_critical_is_refused() {
         (REFERENCE_TIMESTAMP, words(&[minus, minus, 0, 0])),
     ];
     for (number, (kind, body)) in bad.into_iter().enumerate() {
-        let mut extra = Vec::new();
-        let written = Writer::new(&mut extra).record(kind, |writer| {
+        let extra = record(kind, |writer| {
             writer.raw(&body);
             Some(())
         });
-        written.unwrap();
         let mut received = gst::Buffer::with_size(16).unwrap();
         quietly(|| {
             assert!(
@@ -360,8 +353,7 @@ fn audio_outside_of_its_buffer_is_refused() {
     gst::init().unwrap();
     let whole = |planar: u32, channels: u32, positions: &[i32], samples: u64, offsets: &[u64]| {
         let unpositioned = u32::from(positions.is_empty());
-        let mut extra = Vec::new();
-        let written = Writer::new(&mut extra).record(AUDIO, |body| {
+        let extra = record(AUDIO, |body| {
             body.text("S16LE")?;
             for number in [
                 48000,
@@ -377,7 +369,6 @@ fn audio_outside_of_its_buffer_is_refused() {
             offsets.iter().for_each(|&offset| body.u64(offset));
             Some(())
         });
-        written.unwrap();
         let mut received = gst::Buffer::with_size(40).unwrap();
         let mut whole = false;
         quietly(|| whole = attach(received.make_mut(), &extra, None));
