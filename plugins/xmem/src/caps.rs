@@ -70,7 +70,7 @@ impl Format {
     /// the caps.
     pub(crate) fn memories_to_tell(&self, buffer: &gst::BufferRef) -> Option<Vec<usize>> {
         let tensors = self.tensors.as_ref()?;
-        let is_told = tensors.sizes(buffer.size()).is_some();
+        let is_told = tensors.size() == Some(buffer.size());
         (!is_told && buffer.n_memory() > 1).then(|| memory_sizes(buffer))
     }
 
