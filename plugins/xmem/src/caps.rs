@@ -5,9 +5,11 @@ use xmem_core::{BufferMeta, DType};
 mod nested;
 mod tensors;
 mod text;
+mod video;
 
 use tensors::Tensors;
 pub(crate) use text::{from_text, to_text};
+pub(crate) use video::{is_sound, planes_fit};
 
 /// What is known of a stream from its caps alone.
 #[derive(Clone, Debug)]
@@ -39,6 +41,14 @@ impl Format {
         let video = (media_type == "video/x-raw")
             .then(|| gst_video::VideoInfo::from_caps(caps).ok())
             .flatten();
+        if let Some(info) = video.as_ref().filter(|info| !is_sound(info)) {
+            return Err(format!(
+                "{} of {}x{} pixels is too wide for GStreamer's own numbers",
+                info.format(),
+                info.width(),
+                info.height()
+            ));
+        }
         let is_dma_buf = caps.features(0).is_some_and(is_dma_buf);
         Ok(Format {
             media_type,
@@ -268,6 +278,20 @@ mod tests {
         assert_eq!(rgb.record(100, Some((0, 192))).shape(), &[100]);
         assert_eq!(rgb.record(192 * 48, Some((7, 192))).ndim, 1);
         assert_eq!(rgb.record(192 * 48, Some((0, -192))).ndim, 1);
+    }
+
+    #[test]
+    fn pictures_too_wide_for_gstreamers_numbers_are_refused() {
+        gst::init().unwrap();
+        let caps = |format: &str, width: u32, height: u32| {
+            let caps = format!("video/x-raw,format={format},width={width},height={height}");
+            Format::from_caps(&caps.parse::<gst::Caps>().unwrap())
+        };
+        let error = caps("RGBx", (1 << 30) + 16, 1).unwrap_err();
+        assert!(error.contains("1073741840x1"), "{error}");
+        assert!(caps("Y412_LE", (1 << 29) + 16, 1).is_err());
+        assert!(caps("NV12_8L128", (1 << 28) + 16, 1).is_err());
+        assert!(caps("RGBx", 32768, 32767).is_ok());
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use gst::MetaRef;
 use gst::glib::translate::IntoGlib;
-use gst_video::{VideoCropMeta, VideoFormatFlags, VideoFrameFlags, VideoInfo, VideoMeta};
+use gst_video::{VideoCropMeta, VideoFrameFlags, VideoInfo, VideoMeta};
 
 use super::Result;
+use crate::caps::{is_sound, planes_fit};
 use crate::values::{Reader, Unreadable, Writer};
 
 const PLANES: usize = gst_video::VIDEO_MAX_PLANES;
@@ -71,7 +72,8 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>, info: &Vi
     } else {
         let other = VideoInfo::builder(format, width, height);
         let other = other.interlace_mode(info.interlace_mode()).build();
-        planes_fit(size, &other.map_err(|_| broken)?, offset, stride)
+        let other = other.ok().filter(is_sound).ok_or(broken)?;
+        planes_fit(size, &other, offset, stride)
     };
     fits.ok_or(broken)?;
     let meta = VideoMeta::add_full(buffer, flags, format, width, height, offset, stride);
@@ -83,64 +85,6 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>, info: &Vi
         let _ = meta.set_alignment(&alignment);
     }
     Ok(())
-}
-
-/// Checks that every row of every plane lies inside a buffer of `size` bytes: elements read where
-/// the meta tells them to.
-fn planes_fit(size: u64, info: &VideoInfo, offset: &[usize], stride: &[i32]) -> Option<()> {
-    if offset.len() != info.n_planes() as usize {
-        return None;
-    }
-    // A gap in the stream, for example. There is nothing to map, so the planes lead nowhere.
-    if size == 0 {
-        return Some(());
-    }
-    let tiled = info.format_info().flags().contains(VideoFormatFlags::TILED);
-    for plane in 0..offset.len() {
-        let start = offset[plane] as u64;
-        let default_start = info.offset()[plane] as u64;
-        let default_end = match info.offset().get(plane + 1) {
-            Some(&next) => next as u64,
-            None => info.size() as u64,
-        };
-        let length = default_end.checked_sub(default_start)?;
-        let default_stride = info.stride()[plane];
-        let needed = if stride[plane] == default_stride || tiled {
-            // A tiled plane's stride is not one of bytes: only the usual one is understood.
-            (stride[plane] == default_stride).then_some(length)?
-        } else {
-            let stride = u64::try_from(stride[plane]).ok()?;
-            let default_stride = u64::try_from(default_stride).ok().filter(|&s| s > 0)?;
-            let row = row_bytes(info, plane).unwrap_or(default_stride);
-            let rows = length / default_stride;
-            if stride < row {
-                return None;
-            }
-            rows.saturating_sub(1)
-                .checked_mul(stride)?
-                .checked_add(row)?
-        };
-        if start.checked_add(needed)? > size {
-            return None;
-        }
-    }
-    Some(())
-}
-
-/// Bytes of a plane's row that hold pixels; `None` for formats that pack pixels in other ways.
-fn row_bytes(info: &VideoInfo, plane: usize) -> Option<u64> {
-    let format = info.format_info();
-    if format.flags().contains(VideoFormatFlags::COMPLEX) {
-        return None;
-    }
-    (0..format.n_components() as usize)
-        .filter(|&component| format.plane()[component] as usize == plane)
-        .map(|component| {
-            let width = u64::from(format.scale_width(component as u8, info.width()));
-            width * format.pixel_stride()[component] as u64
-        })
-        .max()
-        .filter(|&bytes| bytes > 0)
 }
 
 pub(super) fn write_crop(meta: &MetaRef<'_, VideoCropMeta>, body: &mut Writer<'_>) -> Option<()> {
@@ -309,17 +253,46 @@ mod tests {
     #[test]
     fn every_formats_usual_layout_is_accepted() {
         gst::init().unwrap();
-        for format in VideoFormat::iter_raw() {
-            let Ok(info) = VideoInfo::builder(format, 322, 242).build() else {
-                continue;
-            };
-            let mut buffer = gst::Buffer::with_size(info.size()).unwrap();
-            let buffer = buffer.make_mut();
-            VideoMeta::add_from_info(buffer, VideoFrameFlags::empty(), &info).unwrap();
+        for (width, height) in [(322, 242), (321, 241), (1, 1), (7, 3)] {
+            for format in VideoFormat::iter_raw() {
+                let Ok(info) = VideoInfo::builder(format, width, height).build() else {
+                    continue;
+                };
+                let mut buffer = gst::Buffer::with_size(info.size()).unwrap();
+                let buffer = buffer.make_mut();
+                VideoMeta::add_from_info(buffer, VideoFrameFlags::empty(), &info).unwrap();
+                let mut extra = Vec::new();
+                serialize(buffer, &mut extra);
+                let mut received = gst::Buffer::with_size(info.size()).unwrap();
+                let whole = attach(received.make_mut(), &extra, Some(&info));
+                assert!(whole, "{format} of {width}x{height}");
+            }
+        }
+    }
+
+    #[test]
+    fn pictures_too_wide_for_gstreamers_numbers_are_refused() {
+        gst::init().unwrap();
+        for (format, width) in [
+            (VideoFormat::Rgbx, (1 << 30) + 16),
+            (VideoFormat::Y412Le, (1 << 29) + 16),
+            (VideoFormat::Nv128l128, (1 << 28) + 16),
+        ] {
+            // So it says of its rows, which it computes in 32 bits.
+            let wide = VideoInfo::builder(format, width, 1).build().unwrap();
+            assert!(wide.size() < 10_000);
+            let info = VideoInfo::builder(format, 4, 1).build().unwrap();
+            let mut sent = gst::Buffer::with_size(wide.size()).unwrap();
+            let sent = sent.make_mut();
+            let (none, offset, stride) = (VideoFrameFlags::empty(), wide.offset(), wide.stride());
+            VideoMeta::add_full(sent, none, format, width, 1, offset, stride).unwrap();
             let mut extra = Vec::new();
-            serialize(buffer, &mut extra);
-            let mut received = gst::Buffer::with_size(info.size()).unwrap();
-            assert!(attach(received.make_mut(), &extra, Some(&info)), "{format}");
+            serialize(sent, &mut extra);
+            let mut received = gst::Buffer::with_size(10_000).unwrap();
+            assert!(
+                !attach(received.make_mut(), &extra, Some(&info)),
+                "{format}"
+            );
         }
     }
 
