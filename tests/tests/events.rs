@@ -196,6 +196,8 @@ fn an_end_that_was_flushed_is_not_received() {
         publisher.end_stream();
         if flushes {
             publisher.send_event(EventKind::Flush, b"flush").unwrap();
+            // Who looks before it is told of the flush receives the end.
+            until("the flush is told", || subscriber.is_flushed());
         } else {
             assert_eq!(next(&mut subscriber), "EndOfStream");
         }
