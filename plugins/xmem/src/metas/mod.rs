@@ -238,6 +238,7 @@ pub(crate) fn attach(buffer: &mut gst::BufferRef, extra: &[u8], info: Option<&Vi
     if let Some(info) = info
         && !has_video
         && buffer.size() > 0
+        && info.n_planes() > 0
     {
         // A buffer too small for its caps gets none, as from any other source.
         let flags = gst_video::VideoFrameFlags::empty();

@@ -2,7 +2,7 @@
 
 use gst::MetaRef;
 use gst::glib::translate::IntoGlib;
-use gst_video::{VideoCropMeta, VideoFrameFlags, VideoInfo, VideoMeta};
+use gst_video::{VideoCropMeta, VideoFormat, VideoFrameFlags, VideoInfo, VideoMeta};
 
 use super::Result;
 use crate::caps::{is_sound, planes_fit};
@@ -39,10 +39,7 @@ pub(super) fn write(meta: &MetaRef<'_, VideoMeta>, body: &mut Writer<'_>) -> Opt
 pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>, info: &VideoInfo) -> Result {
     let broken = Unreadable::Broken;
     let flags = VideoFrameFlags::from_bits_truncate(body.u32()?);
-    let format = info.format();
-    if body.i32()? != format.into_glib() {
-        return Err(broken);
-    }
+    let format = format(body.i32()?, info)?;
     let (width, height) = (body.u32()?, body.u32()?);
     let planes = body.u32()? as usize;
     let (mut offset, mut stride) = ([0usize; PLANES], [0i32; PLANES]);
@@ -67,7 +64,8 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>, info: &Vi
         return Err(broken);
     }
     let size = buffer.size() as u64;
-    let fits = if (width, height) == (info.width(), info.height()) {
+    let is_as_in_caps = format == info.format() && (width, height) == (info.width(), info.height());
+    let fits = if is_as_in_caps {
         planes_fit(size, info, offset, stride)
     } else {
         let other = VideoInfo::builder(format, width, height);
@@ -85,6 +83,24 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>, info: &Vi
         let _ = meta.set_alignment(&alignment);
     }
     Ok(())
+}
+
+/// The format that a meta tells by its number: that of the caps.
+///
+/// From GStreamer 1.24 on the caps of dmabufs may have `DMA_DRM` instead, and tell in words of DRM's
+/// how the picture lies. Then it is the raw format that is the same or nearest to that; where there
+/// is none, only a device can read the picture.
+fn format(number: i32, info: &VideoInfo) -> Result<VideoFormat> {
+    let format = info.format();
+    if format.to_str() == "DMA_DRM" {
+        let mut raw = VideoFormat::iter_raw();
+        let raw = raw.find(|raw| raw.into_glib() == number);
+        return raw.ok_or(Unreadable::Unknown);
+    }
+    match number == format.into_glib() {
+        true => Ok(format),
+        false => Err(Unreadable::Broken),
+    }
 }
 
 pub(super) fn write_crop(meta: &MetaRef<'_, VideoCropMeta>, body: &mut Writer<'_>) -> Option<()> {
@@ -120,8 +136,6 @@ pub(super) fn read_crop(
 
 #[cfg(test)]
 mod tests {
-    use gst_video::VideoFormat;
-
     use super::super::{VIDEO_CROP, attach, serialize};
     use super::*;
 
@@ -188,6 +202,48 @@ mod tests {
         assert!(of_size(64, 100));
         assert!(!of_size(64, 47));
         assert!(!of_size(63, 48));
+    }
+
+    #[test]
+    fn of_dmabufs_whose_caps_speak_of_drm_the_layout_is_told() {
+        gst::init().unwrap();
+        let caps = "video/x-raw(memory:DMABuf),format=DMA_DRM,drm-format=NV12,width=64,height=48";
+        let caps: gst::Caps = caps.parse().unwrap();
+        let Ok(info) = VideoInfo::from_caps(&caps) else {
+            eprintln!("not tried: GStreamer is older than 1.24");
+            return;
+        };
+        let (offset, stride) = ([0, 128 * 64], [128, 128]);
+        let received = |format: VideoFormat, size: usize| {
+            let mut sent = gst::Buffer::with_size(128 * 96).unwrap();
+            let sent = sent.make_mut();
+            let flags = VideoFrameFlags::empty();
+            VideoMeta::add_full(sent, flags, format, 64, 48, &offset, &stride).unwrap();
+            let mut extra = Vec::new();
+            serialize(sent, &mut extra);
+            let mut received = gst::Buffer::with_size(size).unwrap();
+            let whole = attach(received.make_mut(), &extra, Some(&info));
+            (whole, received)
+        };
+        let (whole, buffer) = received(VideoFormat::Nv12, 128 * 96);
+        let meta = buffer.meta::<VideoMeta>().unwrap();
+        assert!(whole);
+        assert_eq!(meta.format(), VideoFormat::Nv12);
+        assert_eq!((meta.offset(), meta.stride()), (&offset[..], &stride[..]));
+        // Rows outside of the buffer, and planes that are more than the format has.
+        for (format, size) in [
+            (VideoFormat::Nv12, 128 * 80),
+            (VideoFormat::Gray8, 128 * 96),
+        ] {
+            let (whole, buffer) = received(format, size);
+            assert!(!whole && buffer.meta::<VideoMeta>().is_none(), "{format}");
+        }
+        // What only a device can read has no planes that are told here.
+        let (whole, buffer) = received(info.format(), 128 * 96);
+        assert!(whole && buffer.meta::<VideoMeta>().is_none());
+        let mut plain = gst::Buffer::with_size(128 * 96).unwrap();
+        assert!(attach(plain.make_mut(), &[], Some(&info)));
+        assert!(plain.meta::<VideoMeta>().is_none());
     }
 
     #[test]
