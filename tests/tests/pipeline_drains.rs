@@ -1,7 +1,7 @@
 //! Memory that a sink passes on, wanted back by who has made it: a pool that is to go, or to change.
 
 use xmem_tests::pipeline::Pipeline;
-use xmem_tests::{Place, until};
+use xmem_tests::{Place, process, until};
 
 const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
 const PRODUCER: &str = "appsrc name=src format=time ! xmemsink name=sink channel=cam0";
@@ -194,4 +194,30 @@ fn a_client_that_is_paused_when_memory_is_wanted_back_goes_on_and_stops_as_ever(
         assert_eq!(unused(&mut producer), POOL, "after {next}");
     }
     assert_eq!(client.messages(), [""; 0]);
+}
+
+/// A camera that films anew has other buffers, and may get none where those from before are still
+/// there.
+#[test]
+fn memory_that_its_maker_has_given_up_is_not_kept() {
+    const FRAMES: usize = 10;
+    let place = Place::new();
+    let (mut producer, mut client) = passed(&place, CLIENT, FRAMES);
+    for round in 2..=8 {
+        drain(&mut producer);
+        producer.order("give-up");
+        push(&mut producer, FRAMES);
+        client.until_buffers("out.sink", round * FRAMES);
+    }
+    // That of the last pool, and of the one before, which goes with a frame that comes back.
+    until("the client has forgotten that of the others", || {
+        process::maps(client.pid(), "test-memfd").len() <= 2 * FRAMES
+    });
+    let fds = process::fds(producer.pid());
+    let memfds = fds.iter().filter(|(_, name)| {
+        let name = name.to_string_lossy();
+        name.contains("test-memfd")
+    });
+    assert!(memfds.count() <= 3 * FRAMES, "{fds:?}");
+    assert_same(&producer, &client);
 }

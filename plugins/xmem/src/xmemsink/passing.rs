@@ -92,6 +92,8 @@ impl Passing {
         publisher: &Publisher,
     ) -> Result<Passable, Refused> {
         self.frames += 1;
+        let oldest = self.frames.saturating_sub(REMEMBERED);
+        self.remembered.retain(|one| one.frame >= oldest);
         let (first, range) = contiguous(buffer).ok_or(Refused::Unfit)?;
         if let Some(frame) = framememory::frame_of(first) {
             let memory = frame.memory().ok_or(Refused::Unfit)?;
@@ -112,6 +114,11 @@ impl Passing {
         Ok(passable(memory, range, buffer, Some(held)))
     }
 
+    /// Remembers no memory for the frames to come: whose maker wants it back may give it up.
+    pub(super) fn forget(&mut self) {
+        self.remembered.clear();
+    }
+
     /// What the memory is passed on as.
     fn memory(&mut self, memory: &gst::MemoryRef) -> Known {
         if let Some(known) = fdmemory::known(memory) {
@@ -119,8 +126,6 @@ impl Passing {
         }
         let fd = fdmemory::descriptor(memory)?;
         let file = File::from(fd.try_clone_to_owned().ok()?).metadata().ok()?;
-        let oldest = self.frames.saturating_sub(REMEMBERED);
-        self.remembered.retain(|one| one.frame >= oldest);
         let mut remembered = self.remembered.iter_mut();
         let same = |one: &&mut Remembered| (one.device, one.inode) == (file.dev(), file.ino());
         let known = match remembered.find(same) {

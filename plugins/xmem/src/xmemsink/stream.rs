@@ -173,6 +173,9 @@ impl Stream {
 
     /// Gives upstream back what was passed on: it wants to be rid of that memory.
     pub(super) fn drain(&self) {
+        if let Some(passing) = &self.passing {
+            lock(passing).forget();
+        }
         if !self.publisher.owes_memory() {
             return;
         }

@@ -93,6 +93,13 @@ pub(crate) fn unused() -> usize {
     unused.len()
 }
 
+/// Gives up all pools. Their memory goes with the last buffer that is in use.
+pub(crate) fn give_up() {
+    for (_, pool) in POOLS.lock().expect("not poisoned").drain(..) {
+        pool.set_active(false).expect("it stops");
+    }
+}
+
 /// A buffer of such a pool, which is made with the first.
 pub(crate) fn buffer(kind: Kind) -> gst::Buffer {
     let mut pools = POOLS.lock().expect("not poisoned");

@@ -83,6 +83,11 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
         "push" => push(&element("from"), order),
         // unused: buffers of the pools that "push" has made
         "unused" => Line::new("unused").with("count", fdpool::unused()),
+        // give-up
+        "give-up" => {
+            fdpool::give_up();
+            Line::new("given-up")
+        }
         // drain from=SRC
         "drain" => {
             let pad = element("from").static_pad("src").expect("a source");
