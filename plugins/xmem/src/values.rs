@@ -19,7 +19,7 @@ mod writer;
 #[cfg(test)]
 use names::Names;
 pub(crate) use names::is_structure_name;
-pub(crate) use reader::{Reader, Unreadable};
+pub(crate) use reader::{Reader, Unreadable, one_of};
 pub(crate) use writer::Writer;
 
 /// Most records within one another.

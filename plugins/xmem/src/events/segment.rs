@@ -3,7 +3,7 @@
 use gst::glib::translate::IntoGlib;
 
 use super::Result;
-use crate::values::{Reader, Unreadable, Writer};
+use crate::values::{Reader, Unreadable, Writer, one_of};
 
 /// `u32` format, flags; `f64` rate, applied rate; `u64` base, offset, start, stop, time, position,
 /// duration: those that are not known as the highest number.
@@ -28,11 +28,7 @@ pub(super) fn write(segment: &gst::Segment, writer: &mut Writer<'_>) {
 /// What positions are counted in.
 pub(super) fn read_format(reader: &mut Reader<'_>) -> Result<gst::Format> {
     use gst::Format as F;
-    let number = i32::try_from(reader.u32()?).map_err(|_| Unreadable::Broken)?;
-    [F::Default, F::Bytes, F::Time, F::Buffers]
-        .into_iter()
-        .find(|format| format.into_glib() == number)
-        .ok_or(Unreadable::Broken)
+    one_of(&[F::Default, F::Bytes, F::Time, F::Buffers], reader.i32()?)
 }
 
 /// What [`write`] has written.

@@ -3,7 +3,7 @@
 use gst::glib::translate::IntoGlib;
 
 use super::Result;
-use crate::values::{Reader, Unreadable, Writer};
+use crate::values::{Reader, Unreadable, Writer, one_of};
 
 /// Of the record that an entry is. It has no other kinds beside it.
 const ENTRY: u32 = 1;
@@ -60,7 +60,7 @@ fn write_entries(
 /// Where it is none, or is nested too deeply, or has too many entries.
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<gst::Event> {
     let scopes = [gst::TocScope::Global, gst::TocScope::Current];
-    let mut toc = gst::Toc::new(one_of(&scopes, reader.u32()? as i32)?);
+    let mut toc = gst::Toc::new(one_of(&scopes, reader.i32()?)?);
     let updated = reader.bool()?;
     let content = toc.make_mut();
     if let Some(tags) = read_tags(reader)? {
@@ -71,12 +71,6 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<gst::Event> {
         content.append_entry(entry);
     }
     Ok(gst::event::Toc::new(&toc, updated))
-}
-
-/// The one of these that has such a number.
-fn one_of<T: IntoGlib<GlibType = i32> + Copy>(all: &[T], number: i32) -> Result<T> {
-    let found = all.iter().find(|one| one.into_glib() == number);
-    found.copied().ok_or(Unreadable::Broken)
 }
 
 fn read_tags(reader: &mut Reader<'_>) -> Result<Option<gst::TagList>> {
@@ -110,7 +104,7 @@ fn read_entry(reader: &mut Reader<'_>, room: &mut usize) -> Result<gst::TocEntry
     let content = entry.make_mut();
     content.set_start_stop_times(reader.i64()?, reader.i64()?);
     let loops = [L::None, L::Forward, L::Reverse, L::PingPong];
-    content.set_loop(one_of(&loops, reader.u32()? as i32)?, reader.i32()?);
+    content.set_loop(one_of(&loops, reader.i32()?)?, reader.i32()?);
     if let Some(tags) = read_tags(reader)? {
         content.set_tags(tags);
     }

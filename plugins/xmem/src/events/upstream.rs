@@ -3,9 +3,9 @@
 use gst::glib;
 use gst::glib::translate::IntoGlib;
 
-use super::{Result, key_unit};
+use super::{Result, key_unit, segment};
 use crate::timestamps::MonotonicOffset;
-use crate::values::{Reader, Unreadable, Writer};
+use crate::values::{Reader, Unreadable, Writer, one_of};
 
 /// Events of clients that a producer passes on upstream.
 #[glib::flags(name = "GstXmemSinkUpstreamEvents")]
@@ -114,16 +114,12 @@ pub(crate) fn decode(content: &[u8], offset: Option<MonotonicOffset>) -> Result<
 }
 
 fn read_qos(reader: &mut Reader<'_>, offset: Option<MonotonicOffset>) -> Result<gst::Event> {
-    let number = reader.u32()?;
-    let kind = [
+    let kinds = [
         gst::QOSType::Overflow,
         gst::QOSType::Underflow,
         gst::QOSType::Throttle,
     ];
-    let kind = kind
-        .into_iter()
-        .find(|kind| kind.into_glib() as u32 == number)
-        .ok_or(Unreadable::Broken)?;
+    let kind = one_of(&kinds, reader.i32()?)?;
     let (proportion, difference) = (reader.f64()?, reader.i64()?);
     let time = reader.time()?;
     let running_time = time.zip(offset).and_then(|(time, offset)| {
@@ -140,13 +136,8 @@ fn read_qos(reader: &mut Reader<'_>, offset: Option<MonotonicOffset>) -> Result<
 }
 
 fn read_seek(reader: &mut Reader<'_>) -> Result<gst::Event> {
-    use gst::Format as F;
     let rate = reader.f64()?;
-    let format = reader.u32()?;
-    let format = [F::Default, F::Bytes, F::Time, F::Buffers]
-        .into_iter()
-        .find(|known| known.into_glib() as u32 == format)
-        .ok_or(Unreadable::Broken)?;
+    let format = segment::read_format(reader)?;
     // An instant change of the rate is one pipeline's own: its sinks have to agree on a time.
     let flags = gst::SeekFlags::from_bits_truncate(reader.u32()?);
     let mut flags = flags - gst::SeekFlags::INSTANT_RATE_CHANGE;
@@ -155,12 +146,8 @@ fn read_seek(reader: &mut Reader<'_>) -> Result<gst::Event> {
         flags -= gst::SeekFlags::SNAP_NEAREST;
     }
     let mut bound = || -> Result<(gst::SeekType, gst::GenericFormattedValue)> {
-        let number = reader.u32()?;
-        let kind = [gst::SeekType::None, gst::SeekType::Set, gst::SeekType::End];
-        let kind = kind
-            .into_iter()
-            .find(|kind| kind.into_glib() as u32 == number)
-            .ok_or(Unreadable::Broken)?;
+        let kinds = [gst::SeekType::None, gst::SeekType::Set, gst::SeekType::End];
+        let kind = one_of(&kinds, reader.i32()?)?;
         let value = reader.i64()?;
         if value < -1 {
             return Err(Unreadable::Broken);

@@ -8,7 +8,7 @@ use gst_video::video_meta::{
 use gst_video::{VideoAFDSpec as Spec, VideoAFDValue as Afd, VideoCaptionType};
 
 use super::Result;
-use crate::values::{Reader, Unreadable, Writer};
+use crate::values::{Reader, Unreadable, Writer, one_of};
 
 const CAPTIONS: [VideoCaptionType; 4] = [
     VideoCaptionType::Cea608Raw,
@@ -32,19 +32,13 @@ const AFDS: [Afd; 11] = [
     Afd::_169Letter43Center,
 ];
 
-/// The one of these that has this number.
-fn known<T: Copy + IntoGlib<GlibType = i32>>(all: &[T], number: i32) -> Result<T> {
-    let one = all.iter().find(|one| one.into_glib() == number);
-    one.copied().ok_or(Unreadable::Broken)
-}
-
 /// `i32` type; the data.
 pub(super) fn write_caption(
     meta: &MetaRef<'_, VideoCaptionMeta>,
     body: &mut Writer<'_>,
 ) -> Option<()> {
     let number = meta.caption_type().into_glib();
-    known(&CAPTIONS, number).ok()?;
+    one_of(&CAPTIONS, number).ok()?;
     body.i32(number);
     body.raw(meta.data());
     (!meta.data().is_empty()).then_some(())
@@ -53,7 +47,7 @@ pub(super) fn write_caption(
 pub(super) fn read_caption(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let number = body.i32()?;
     // A later version may have more of them.
-    let caption = known(&CAPTIONS, number).map_err(|_| Unreadable::Unknown)?;
+    let caption = one_of(&CAPTIONS, number).map_err(|_| Unreadable::Unknown)?;
     let data = body.rest();
     if data.is_empty() {
         return Err(Unreadable::Broken);
@@ -82,7 +76,7 @@ fn is_afd(spec: Spec, afd: Afd) -> bool {
 
 pub(super) fn read_afd(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let field = body.bool()?.into();
-    let (spec, afd) = (known(&SPECS, body.i32()?)?, known(&AFDS, body.i32()?)?);
+    let (spec, afd) = (one_of(&SPECS, body.i32()?)?, one_of(&AFDS, body.i32()?)?);
     if !is_afd(spec, afd) {
         return Err(Unreadable::Broken);
     }
@@ -144,7 +138,7 @@ pub(super) fn write_ancillary(
     body: &mut Writer<'_>,
 ) -> Option<()> {
     let field = meta.field().into_glib();
-    known(&FIELDS, field).ok()?;
+    one_of(&FIELDS, field).ok()?;
     body.i32(field);
     body.u32(meta.c_not_y_channel().into());
     for number in [
@@ -169,7 +163,7 @@ pub(super) fn read_ancillary(buffer: &mut gst::BufferRef, body: &mut Reader<'_>)
         let word = body.u32()?.try_into();
         word.map_err(|_| Unreadable::Broken)
     };
-    let field = known(&FIELDS, body.i32()?)?;
+    let field = one_of(&FIELDS, body.i32()?)?;
     let is_colour = body.bool()?;
     let mut numbers = [0u16; 6];
     for number in &mut numbers {

@@ -1,5 +1,6 @@
 //! From another process's bytes to GStreamer's values.
 
+use gst::glib::translate::IntoGlib;
 use gst::glib::value::{SendValue, ToSendValue};
 use gst::glib::{self, Type};
 
@@ -518,6 +519,12 @@ impl<'a> Reader<'a> {
         }
         Ok(tags)
     }
+}
+
+/// The one of these that has this number.
+pub(crate) fn one_of<T: Copy + IntoGlib<GlibType = i32>>(all: &[T], number: i32) -> Result<T> {
+    let one = all.iter().find(|one| one.into_glib() == number);
+    one.copied().ok_or(Unreadable::Broken)
 }
 
 /// GStreamer wants no such strings as tags.
