@@ -292,6 +292,9 @@ mod tests {
         assert!(caps("Y412_LE", (1 << 29) + 16, 1).is_err());
         assert!(caps("NV12_8L128", (1 << 28) + 16, 1).is_err());
         assert!(caps("RGBx", 32768, 32767).is_ok());
+        // Of these they say nothing.
+        let drm = "video/x-raw(memory:DMABuf),format=DMA_DRM,drm-format=NV12,width=64,height=48";
+        assert!(Format::from_caps(&drm.parse::<gst::Caps>().unwrap()).is_ok());
     }
 
     #[test]
