@@ -2,8 +2,9 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo build test suite test-matrix check torture fuzz bench compare deb test-deb doc loom install-deps \
-    deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-deb deps-matrix deps-compare
+.PHONY: help demo build test suite test-matrix test-dmabuf check torture fuzz bench compare deb test-deb doc loom \
+    install-deps deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-deb deps-matrix deps-dmabuf \
+    deps-compare
 
 # "make INSTALL_DEPS=true ..." leaves the machine's packages alone.
 INSTALL_DEPS ?= scripts/install-deps.sh
@@ -63,6 +64,10 @@ loom: deps-build ## the lease protocol under loom, in all the orders that thread
 test-matrix: deps-matrix ## build and test on GStreamer VERSIONS (1.22 1.26 1.28), in roots of Debian that are made on demand
 	scripts/test-matrix.sh $(VERSIONS)
 
+# What "make test" can't try where the kernel has no dmabufs and no camera.
+test-dmabuf: deps-dmabuf build ## pass on dmabufs, of a camera too, in a virtual machine with a kernel that has both
+	scripts/test-dmabuf.sh dmabuf pipeline_dmabuf
+
 torture: deps-test deps-fuzz build ## what "make test" does for seconds, for as long as it takes: see docs/reliability.md
 	XMEM_TORTURE=1 XMEM_ROUNDS=1000 cargo test $(LOCKED) -p xmem-tests --release --no-fail-fast $(WITH) -- --nocapture
 	$(MAKE) fuzz
@@ -119,5 +124,7 @@ deps-deb:
 	@$(INSTALL_DEPS) build deb
 deps-matrix:
 	@$(INSTALL_DEPS) matrix
+deps-dmabuf:
+	@$(INSTALL_DEPS) build run matrix machine
 deps-compare:
 	@$(INSTALL_DEPS) build run

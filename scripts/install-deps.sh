@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what xmem needs to build, run, test or be measured is there.
 #
-#     scripts/install-deps.sh [build] [lint] [run] [test] [bench] [fuzz] [deb] [matrix]
+#     scripts/install-deps.sh [build] [lint] [run] [test] [bench] [fuzz] [deb] [matrix] [machine]
 #
 # Without a group it is build, lint, run, test and bench.
 #
@@ -57,12 +57,15 @@ add_group() {
         # Rust is looked at all the same: the roots have that of the machine.
         packages="$packages debootstrap"
         ;;
+    machine)
+        packages="$packages qemu-system-x86"
+        ;;
     fuzz)
         packages="$packages g++"
         fuzz=yes
         ;;
     *)
-        fail "no such group of dependencies: $1 (build, lint, run, test, bench, fuzz, deb, matrix)"
+        fail "no such group of dependencies: $1 (build, lint, run, test, bench, fuzz, deb, matrix, machine)"
         ;;
     esac
 }
