@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
@@ -13,6 +14,7 @@ const SIZE: usize = 4096;
 /// As long as a wait may be that ends otherwise.
 const LONG: Duration = PATIENCE;
 const SHORT: Duration = Duration::from_millis(20);
+const ROUNDS: usize = 5_000;
 
 /// A publisher, a client, and the memory to pass on.
 struct Channel {
@@ -175,4 +177,55 @@ fn memory_that_comes_and_goes_does_not_make_a_client_that_does_not_read_one_that
         }
     }
     assert!(last > 0);
+}
+
+/// What is published is taken back by a drain before its publisher's thread has let go of it, and
+/// its number is the next frame's.
+#[test]
+fn a_drain_takes_nothing_from_who_writes_the_next_frame() {
+    let place = Place::new();
+    let Channel {
+        publisher,
+        mut client,
+        memory,
+        ..
+    } = Channel::open(&place);
+    let is_over = AtomicBool::new(false);
+    let go_on = || !is_over.load(Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while go_on() {
+                // Unless there are more than were drained so far.
+                if let Ok(frame) = publisher.pass_on(&memory, 0..SIZE, ()) {
+                    frame.publish().unwrap();
+                }
+            }
+        });
+        scope.spawn(|| {
+            while go_on() {
+                let _ = publisher.drain(Duration::ZERO);
+            }
+        });
+        // To wake it is what comes between.
+        scope.spawn(|| {
+            while go_on() {
+                let _ = client.receive(Some(SHORT));
+            }
+        });
+        let mut rounds = 0;
+        while rounds < ROUNDS {
+            let hold = Arc::new(());
+            let Ok(frame) = publisher.pass_on(&memory, 0..SIZE, hold.clone()) else {
+                continue;
+            };
+            rounds += 1;
+            std::thread::yield_now();
+            if Arc::strong_count(&hold) != 2 {
+                is_over.store(true, Ordering::Relaxed);
+                panic!("the bytes of a frame that is being written were given back");
+            }
+            drop(frame);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }

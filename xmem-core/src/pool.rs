@@ -46,7 +46,7 @@ enum Status {
     /// In the producer's hands, not published.
     Writing,
     Ready,
-    /// Retired while a client held it.
+    /// Retired while a client or the producer held it.
     Parked,
 }
 
@@ -341,13 +341,14 @@ impl Pool {
         self.blocking && self.clients.await_frame(position, self.head)
     }
 
-    /// Frees the parked slots that the last scan did not find leased.
+    /// Frees the parked slots that the last scan did not find leased, and the producer has let go.
     fn unpark(&mut self) {
         let mut at = 0;
         while at < self.parked.len() {
             let index = self.parked[at];
-            let frame = self.slot(index).frame.expect("a parked slot had a frame");
-            if self.clients.holders(frame) > 0 {
+            let slot = self.slot(index);
+            let frame = slot.frame.expect("a parked slot had a frame");
+            if slot.held || self.clients.holders(frame) > 0 {
                 at += 1;
             } else {
                 self.parked.swap_remove(at);
@@ -360,10 +361,11 @@ impl Pool {
     fn recycle(&mut self, index: SlotIndex) {
         let frame = self.slot(index).frame.expect("a ready slot has a frame");
         self.metadata.board().retire(frame);
-        let held = self.clients.hold(frame);
+        let leased = self.clients.hold(frame);
         let slot = self.slot_mut(index);
         slot.generation = slot.generation.next();
-        if held {
+        // Who is to let it go would otherwise let go of another frame under its number.
+        if leased || slot.held {
             slot.status = Status::Parked;
             self.parked.push(index);
         } else {
