@@ -221,3 +221,63 @@ fn memory_that_its_maker_has_given_up_is_not_kept() {
     assert!(memfds.count() <= 3 * FRAMES, "{fds:?}");
     assert_same(&producer, &client);
 }
+
+#[test]
+fn behind_a_tee_every_sink_lets_go() {
+    let place = Place::new();
+    let client = "xmemsrc name=src channel=cam0 ! tee name=tee tee. ! queue ! fakesink name=out \
+         tee. ! queue ! identity ! fakesink tee. ! fakesink";
+    let (mut producer, _client) = passed(&place, client, 10);
+    for round in 1..=10 {
+        drain(&mut producer);
+        assert_eq!(unused(&mut producer), POOL, "round {round}");
+        push(&mut producer, 10);
+    }
+}
+
+/// Its DRAIN query is answered when the application has taken all, and not before.
+#[test]
+fn a_client_with_an_appsink_goes_on_and_stops_as_ever() {
+    let place = Place::new();
+    let client = "xmemsrc name=src channel=cam0 ! \
+        appsink name=out sync=false max-buffers=1 drop=true wait-on-eos=false";
+    let (mut producer, mut client) = passed(&place, client, 5);
+    for next in ["playing", "paused", "ready", "null"] {
+        drain(&mut producer);
+        // All but what the application may take: the first that came, and the last.
+        assert!(unused(&mut producer) >= POOL - 2, "before {next}");
+        client.change_promptly(next);
+        client.change_promptly("playing");
+        producer.until_clients("sink", 1);
+        let mark = client.mark();
+        push(&mut producer, 5);
+        client.until_buffers_since(mark, "out.sink", 1);
+    }
+    client.end();
+}
+
+/// It lets nothing out before more has come in.
+#[test]
+fn a_client_that_splits_its_recording_goes_on() {
+    let place = Place::new();
+    let location = place.path().join("%02d.mkv");
+    let client = format!(
+        "xmemsrc name=src channel=cam0 ! jpegenc name=out ! \
+         splitmuxsink muxer-factory=matroskamux location={}",
+        location.display()
+    );
+    let mut client = Pipeline::play(&place, &["report out.sink"], &client);
+    let producer = PRODUCER.replace("appsrc", "appsrc do-timestamp=true is-live=true");
+    let mut producer = Pipeline::play(&place, &[], &format!("{producer} {LOSSLESS}"));
+    producer.until_clients("sink", 1);
+    let caps = "video/x-raw,format=I420,width=64,height=48,framerate=30/1";
+    for round in 1..=5 {
+        let order = format!("push from=src caps={caps} memfds={POOL} count=5");
+        assert_eq!(producer.order(&order).text("flow"), "Ok");
+        client.until_buffers("out.sink", 5 * round);
+        drain(&mut producer);
+    }
+    assert!(producer.stats("sink").number("passed-on") > 0);
+    producer.order("end from=src");
+    client.until_eos();
+}

@@ -5,6 +5,7 @@ use gst::prelude::*;
 use gst_base::prelude::*;
 use xmem_core::BufferMeta;
 
+use super::drain::Drain;
 use super::guard::Guard;
 use super::receiver::Received;
 use super::timeline::Timeline;
@@ -41,6 +42,9 @@ pub(super) struct Downstream {
     started: bool,
     /// Downstream has lost the segment.
     is_flushed: bool,
+    drain: Drain,
+    /// No frame has followed since it was last asked to let go.
+    is_drained: bool,
 }
 
 impl Downstream {
@@ -161,8 +165,9 @@ impl Downstream {
                 Held::Said(Said::Latency(latency)) => notice(Notice::Latency(latency)),
                 Held::Said(Said::Accepts(accepts)) => notice(Notice::Accepts(accepts)),
                 Held::Said(Said::Drain) => {
-                    // Nothing follows from the answer: who can let go of buffers has done so.
-                    let _ = element.src_pad().peer_query(&mut gst::query::Drain::new());
+                    if !std::mem::replace(&mut self.is_drained, true) {
+                        self.drain.push(element.src_pad());
+                    }
                 }
                 // Was seen to when it was told.
                 Held::Said(Said::Flush) => {}
@@ -188,6 +193,7 @@ impl Downstream {
         frame: &BufferMeta,
         offset: Option<MonotonicOffset>,
     ) {
+        self.is_drained = false;
         self.start(element, guard);
         if let Some(timeline) = &mut self.timeline {
             if timeline.follow(frame, offset) || self.is_flushed {

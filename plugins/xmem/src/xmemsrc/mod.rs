@@ -47,6 +47,7 @@ use gst::glib;
 use gst::prelude::*;
 
 mod downstream;
+mod drain;
 mod guard;
 mod imp;
 mod receiver;
