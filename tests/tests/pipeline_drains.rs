@@ -281,3 +281,13 @@ fn a_client_that_splits_its_recording_goes_on() {
     producer.order("end from=src");
     client.until_eos();
 }
+#[test]
+fn after_the_end_of_the_stream_all_buffers_go_back() {
+    let place = Place::new();
+    let (mut producer, mut client) = passed(&place, CLIENT, 10);
+    producer.order("end from=src");
+    producer.until_eos();
+    client.until_eos();
+    producer.change("ready");
+    assert_eq!(unused(&mut producer), POOL);
+}

@@ -176,14 +176,22 @@ impl Stream {
         if let Some(passing) = &self.passing {
             lock(passing).forget();
         }
-        if !self.publisher.owes_memory() {
+        if !self.say_drain() {
             return;
         }
-        // What a client's sinks keep of a frame, they copy.
-        self.say(events::encode_drain());
         if let Err(error) = self.publisher.drain(DRAINING) {
             gst::info!(crate::CAT, "Upstream does not get all its memory: {error}");
         }
+    }
+
+    /// Asks the clients for what was passed on: what their sinks keep of a frame, they copy. Says
+    /// whether there is anything.
+    fn say_drain(&self) -> bool {
+        let owes_memory = self.publisher.owes_memory();
+        if owes_memory {
+            self.say(events::encode_drain());
+        }
+        owes_memory
     }
 
     /// Ends upstream's waits in its pools, for as long as it flushes.
@@ -452,6 +460,8 @@ impl Stream {
 
     /// The stream ends: clients get what was published, then EOS.
     pub(super) fn end(&self) {
+        // After the end no client listens, and this sink is going to stop.
+        self.say_drain();
         self.publisher.end_stream();
     }
 }
