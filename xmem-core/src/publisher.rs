@@ -274,7 +274,7 @@ impl Publisher {
     /// Gives all memory that was [passed on](Publisher::pass_on) back to its owner, who wants to be
     /// rid of it. Waits, at most `timeout`, until the clients have received those frames, then until
     /// they have let them go; nothing else ends the wait. Clients that come later start with the
-    /// next frame.
+    /// newest frame that is left, or with the next.
     ///
     /// # Errors
     /// [`Error::TimedOut`], and all is done that can be: frames that clients have not received by

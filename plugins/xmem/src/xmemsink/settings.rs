@@ -155,7 +155,9 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .blurb(
                 "Pass memory on as it is that another element has made and that has a descriptor \
                  (of xmemsrc, dmabufs, memfds) instead of copying it; of memfds and dmabufs that \
-                 are not xmem's no kernel keeps a client from writing them; set in NULL",
+                 are not xmem's no kernel keeps a client from writing them. Upstream gets it back \
+                 when it drains and when the sink leaves PAUSED: until then clients have half a \
+                 second to receive it, whatever block-timeout says; set in NULL",
             )
             .default_value(defaults.foreign_memory)
             .build(),

@@ -111,7 +111,7 @@ fn run(
         }
         // A flush whose own event found no room is done with the next.
         if flush.is_due.load(Ordering::Acquire) {
-            perform(&element, flush);
+            perform(&element, flush, is_over);
         }
         if event.kind() == EventKind::Flush {
             continue;
@@ -127,9 +127,13 @@ fn run(
 }
 
 /// Flushes downstream. In running time the stream goes on where it is: that is this pipeline's own.
-fn perform(element: &super::XmemSrc, flush: &Flush) {
+fn perform(element: &super::XmemSrc, flush: &Flush, is_over: &AtomicBool) {
     gst::debug!(CAT, obj = element, "Flushing");
     with_state_lock(element, || {
+        // It may have been stopped while this waited for the lock, and play again.
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
         element.send_event(gst::event::FlushStart::new());
         // Once more after this one, should another come meanwhile.
         flush.is_due.store(false, Ordering::Release);
