@@ -72,6 +72,18 @@ pub(super) struct Counters {
     told: [AtomicBool; 2],
 }
 
+/// Counts what is published. Clients can have it before this returns, and whoever asks then is told
+/// of it.
+fn counted<T, E>(
+    counter: &AtomicU64,
+    publish: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
+    counter.fetch_add(1, Ordering::Relaxed);
+    publish().inspect_err(|_| {
+        counter.fetch_sub(1, Ordering::Relaxed);
+    })
+}
+
 impl Counters {
     /// Counts a dropped frame. Says whether it is the first to be dropped for such a reason.
     pub(super) fn drop_for(&self, error: &Error) -> bool {
@@ -287,15 +299,13 @@ impl Stream {
                 if let Err(error) = self.with_metas(buffer, |extra| frame.set_extra(extra)) {
                     return Err((Box::new(frame), Some(error)));
                 }
-                frame
-                    .publish_range(offset, len)
-                    .map_err(|Unpublished { frame, error }| (frame, Some(error)))
+                counted(&self.counters.zero_copy, || {
+                    frame.publish_range(offset, len)
+                })
+                .map_err(|Unpublished { frame, error }| (frame, Some(error)))
             });
             match published {
-                Some(Ok(())) => {
-                    self.counters.zero_copy.fetch_add(1, Ordering::Relaxed);
-                    return Ok(());
-                }
+                Some(Ok(())) => return Ok(()),
                 Some(Err(Some(error))) => return Err(error),
                 // Another sink's slot, or one that was published before.
                 Some(Err(None)) | None => {}
@@ -331,8 +341,7 @@ impl Stream {
         let mut frame = self.publisher.pass_on(&memory, range, hold)?;
         *frame.meta_mut() = self.record(buffer, times);
         self.with_metas(buffer, |extra| frame.set_extra(extra))?;
-        frame.publish()?;
-        self.counters.passed_on.fetch_add(1, Ordering::Relaxed);
+        counted(&self.counters.passed_on, || frame.publish())?;
         Ok(())
     }
 
@@ -382,11 +391,10 @@ impl Stream {
         }
         *frame.meta_mut() = self.record(buffer, times);
         self.with_metas(buffer, |extra| frame.set_extra(extra))?;
-        frame.publish()?;
-        self.counters.copied.fetch_add(1, Ordering::Relaxed);
         self.counters
             .copied_bytes
             .fetch_add(size as u64, Ordering::Relaxed);
+        counted(&self.counters.copied, || frame.publish())?;
         Ok(())
     }
 
