@@ -136,6 +136,9 @@ impl Downstream {
                 Held::Said(Said::Segment(segment, theirs)) => {
                     self.start(element, guard);
                     let mut timeline = Timeline::new(segment, self.shift(theirs, offset));
+                    if theirs.and(offset).is_none() {
+                        timeline = timeline.guessed();
+                    }
                     if let Some(frame) = frame {
                         timeline.follow(frame, offset);
                     }

@@ -20,6 +20,8 @@ pub(crate) struct Timeline {
     ours: gst::Segment,
     /// What is added to the producer's running times, in nanoseconds.
     shift: i64,
+    /// That was not told: the first frame tells it.
+    is_guess: bool,
 }
 
 impl Timeline {
@@ -29,6 +31,16 @@ impl Timeline {
             ours: shifted(&segment, shift),
             theirs: segment,
             shift,
+            is_guess: false,
+        }
+    }
+
+    /// The same, with a shift that is not to be relied on: as far as the first frame wants it, and no
+    /// nanosecond further.
+    pub(crate) fn guessed(self) -> Timeline {
+        Timeline {
+            is_guess: true,
+            ..self
         }
     }
 
@@ -59,12 +71,14 @@ impl Timeline {
 
     /// Shifts the segment, where that is off by more than a frame may be. Says whether it has changed.
     pub(crate) fn shift_to(&mut self, shift: i64) -> bool {
+        let tolerance = if self.is_guess { 0 } else { TOLERANCE };
         let error = shift.saturating_sub(self.shift);
-        if error.unsigned_abs() <= TOLERANCE || self.theirs.format() != gst::Format::Time {
+        if error.unsigned_abs() <= tolerance || self.theirs.format() != gst::Format::Time {
             return false;
         }
         self.ours = shifted(&self.theirs, shift);
         self.shift = shift;
+        self.is_guess = false;
         true
     }
 }
@@ -160,6 +174,17 @@ mod tests {
         assert_eq!(timeline.shift(), 600_000);
         assert!(!timeline.follow(&frame(NONE, NONE), offset));
         assert!(!timeline.follow(&frame(0, 9_000_000), None));
+    }
+
+    #[test]
+    fn what_was_only_a_guess_is_as_the_first_frame_wants_it() {
+        let offset = Some(MonotonicOffset::from_nseconds(0));
+        let mut timeline = Timeline::new(segment(0, 1.0), 0).guessed();
+        assert!(!timeline.follow(&frame(0, 300_000), None));
+        assert!(timeline.follow(&frame(0, 300_000), offset));
+        assert_eq!(timeline.shift(), 300_000);
+        assert!(!timeline.follow(&frame(0, 400_000), offset));
+        assert_eq!(timeline.shift(), 300_000);
     }
 
     #[test]
