@@ -178,7 +178,8 @@ fn what_a_killed_client_held_goes_back_at_once() {
 #[test]
 fn a_client_that_is_paused_when_memory_is_wanted_back_goes_on_and_stops_as_ever() {
     let place = Place::new();
-    let client = "xmemsrc name=src channel=cam0 ! queue ! fakesink name=out";
+    // With leases for all that waits in the queue: to lack them is a warning.
+    let client = "xmemsrc name=src channel=cam0 max-leases=16 ! queue ! fakesink name=out";
     let (mut producer, mut client) = passed(&place, client, 1);
     for next in ["playing", "ready", "null"] {
         client.change("paused");

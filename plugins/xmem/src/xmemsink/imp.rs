@@ -406,8 +406,14 @@ impl BaseSinkImpl for XmemSink {
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         let is_drain = query.type_() == gst::QueryType::Drain;
+        if is_drain {
+            // The base class would copy the last sample, and so map memory that nobody else does.
+            let obj = self.obj();
+            let is_enabled = obj.enables_last_sample();
+            obj.set_enable_last_sample(false);
+            obj.set_enable_last_sample(is_enabled);
+        }
         let answered = BaseSinkImplExt::parent_query(self, query);
-        // After the base class has let go of the last sample.
         if is_drain && let Some(stream) = self.stream() {
             stream.drain();
         }
