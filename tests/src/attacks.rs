@@ -187,11 +187,15 @@ impl Map {
     }
 
     /// Writes to it; it must be writable.
-    fn write(&self) {
+    pub fn write(&self) {
         write_mark(self.0);
     }
 
-    fn remove_pages(&self) -> Result<(), Errno> {
+    /// Takes its memory away (`MADV_REMOVE`).
+    ///
+    /// # Errors
+    /// The kernel's, where it refuses.
+    pub fn remove_pages(&self) -> Result<(), Errno> {
         // SAFETY: the range is a mapping of our own, and nobody has a reference into it.
         unsafe { madvise(self.0, PAGE, Advice::LinuxRemove) }
     }

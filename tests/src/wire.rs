@@ -15,11 +15,11 @@ use rustix::net::{
 use crate::wait::PATIENCE;
 
 /// The version of the protocol that the core speaks.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Kinds of messages.
 pub const HELLO: u16 = 1;
-/// The producer takes the client in; with the metadata segment and the lease page.
+/// The producer's answer; with the metadata segment and the lease page.
 pub const WELCOME: u16 = 2;
 /// A payload segment; with its descriptor.
 pub const SEGMENT: u16 = 3;
@@ -31,6 +31,10 @@ pub const UPSTREAM: u16 = 6;
 pub const BYE: u16 = 7;
 /// All events up to a number were told.
 pub const TOLD: u16 = 8;
+/// The client has mapped its lease page.
+pub const READY: u16 = 9;
+/// The client is in the scan; with the position of its first frame.
+pub const JOINED: u16 = 10;
 
 /// A message, as it came.
 #[derive(Debug)]
@@ -106,6 +110,16 @@ impl Connection {
         self.receive().expect("an answer")
     }
 
+    /// Says that the lease page is mapped, and waits until the producer has taken it into its scan.
+    ///
+    /// # Panics
+    /// Where it does not.
+    pub fn join(&self) {
+        self.send(&message(READY, &[]), &[]).expect("it is sent");
+        let answer = self.receive().expect("an answer");
+        assert_eq!(answer.kind, JOINED, "{answer:?}");
+    }
+
     /// Sends one datagram.
     ///
     /// # Errors
@@ -178,10 +192,10 @@ pub fn message(kind: u16, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A client's hello, for in-order delivery.
+/// A client's hello, for in-order delivery, and of memory that others may write.
 pub fn hello(version: u32, leases: u32) -> Vec<u8> {
     let mut body = b"xmem/hey".to_vec();
-    for number in [version, leases, 0, 0] {
+    for number in [version, leases, 0, 1] {
         body.extend(number.to_le_bytes());
     }
     body.extend([0; 32]);

@@ -13,7 +13,7 @@ const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
 /// Bytes of a lease page; where the word is that a waiting writer sleeps on, and the cursor.
 const PAGE: usize = 4096;
-const PROGRESS_AT: usize = 4;
+const PROGRESS_AT: usize = 24;
 const CURSOR_AT: usize = 8;
 
 /// A new client's lease page, for its own process to write as it likes, and its connection.
@@ -21,7 +21,9 @@ fn lease_page(place: &Place) -> (Area, Connection) {
     let connection = Connection::open(&place.socket("cam0"));
     let welcome = connection.greet(wire::VERSION, 4);
     assert_eq!(welcome.kind, wire::WELCOME);
-    (Area::map(&welcome.fds[1], PAGE, true), connection)
+    let page = Area::map(&welcome.fds[1], PAGE, true);
+    connection.join();
+    (page, connection)
 }
 
 /// Runs `harm` again and again in a thread of its own, while `test` runs.
@@ -203,15 +205,25 @@ fn messages_of_every_kind_but_a_hello_are_refused() {
 }
 
 #[test]
-fn all_that_a_client_may_say_after_its_hello_is_what_goes_upstream() {
+fn all_that_a_client_may_say_after_its_hello_is_that_it_is_ready_and_what_goes_upstream() {
     let mut host = Host::new();
-    for kind in (0..20).filter(|kind| *kind != wire::UPSTREAM) {
+    for (kind, has_joined) in (0..20).flat_map(|kind| [(kind, false), (kind, true)]) {
         for len in [0, 4, 24, 56, 20_000] {
+            let is_allowed = match has_joined {
+                false => (kind, len) == (wire::READY, 0),
+                true => kind == wire::UPSTREAM,
+            };
+            if is_allowed {
+                continue;
+            }
             let hostile = host.connect();
             assert_eq!(hostile.greet(wire::VERSION, 4).kind, wire::WELCOME);
+            if has_joined {
+                hostile.join();
+            }
             let bytes = wire::message(kind, &vec![7; len]);
             let reason = host.answer(&hostile, &bytes);
-            assert!(reason.is_some(), "kind {kind}, {len} bytes");
+            assert!(reason.is_some(), "kind {kind}, {len} bytes, {has_joined}");
         }
     }
     until("they are gone", || host.publisher.num_clients() == 1);
@@ -258,7 +270,7 @@ fn a_cursor_is_believed_forwards_and_as_far_as_there_are_frames() {
             host.goes_on();
         }
         let told = events.drain().into_iter();
-        let lapsed = told.filter(|event| matches!(event, PublisherEvent::ClientLapsed(_)));
+        let lapsed = told.filter(|event| matches!(event, PublisherEvent::ClientLapsed { .. }));
         lapsed.count()
     };
     // Who is ahead of all frames is not waited for. Who asks for those after them is, once.

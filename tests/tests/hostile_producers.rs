@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use xmem_core::{Error, Result, Subscriber};
+use xmem_core::{Error, Result, Subscriber, SubscriberBuilder, UnsealedMemory};
 use xmem_tests::area::SEALED;
 use xmem_tests::hostile::impostor::{HEAD, Impostor, PAGE, pattern};
 use xmem_tests::random::Random;
@@ -115,6 +115,11 @@ fn a_client_tries_again_where_a_producer_hangs_up_in_the_handshake() {
 
 /// An impostor with one segment of two pages, number 1, and its client.
 fn deceived() -> (Impostor, Subscriber) {
+    deceived_with(|builder| builder)
+}
+
+/// The same, with settings for the client.
+fn deceived_with(settings: fn(SubscriberBuilder) -> SubscriberBuilder) -> (Impostor, Subscriber) {
     let mut impostor = Impostor::new(4, 0, SEALED, 0);
     let place = Place::new();
     let listener = wire::listen(&place.socket("cam0"));
@@ -122,7 +127,7 @@ fn deceived() -> (Impostor, Subscriber) {
     let subscriber = std::thread::scope(|scope| {
         scope.spawn(|| impostor.answer(&listener, &answer));
         let builder = Subscriber::builder(place.channel("cam0")).leases(4);
-        builder.connect().expect("it is like a producer")
+        settings(builder).connect().expect("it is like a producer")
     });
     announce(&mut impostor, 1);
     (impostor, subscriber)
@@ -357,6 +362,31 @@ fn somebody_elses_memfd_is_mapped_with_the_seals_that_it_needs() {
     impostor.publish(0, &record);
     let frame = subscriber.receive(Some(PATIENCE)).expect("a frame");
     assert_eq!(frame.payload().to_vec()[4095], pattern(2, 4095));
+}
+
+#[test]
+fn memory_that_others_may_write_is_not_mapped_by_a_client_that_takes_none() {
+    let sizes = SealFlags::SHRINK | SealFlags::GROW;
+    for kind in [2, 3] {
+        let careful = |builder: SubscriberBuilder| builder.unsealed_memory(UnsealedMemory::Never);
+        let (mut impostor, mut subscriber) = deceived_with(careful);
+        let fd = impostor.make_segment(2, PAGE, sizes);
+        impostor.announce(2, kind, PAGE as u64, &[fd.as_fd()]);
+        let error = subscriber.receive(Some(PATIENCE)).expect_err("a lie");
+        assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+        assert!(error.to_string().contains("does not take"), "{error}");
+    }
+    // What no process can write any more is as good as the producer's own, whatever seal says so.
+    for seal in [SealFlags::WRITE, SealFlags::FUTURE_WRITE] {
+        let careful = |builder: SubscriberBuilder| builder.unsealed_memory(UnsealedMemory::Never);
+        let (mut impostor, mut subscriber) = deceived_with(careful);
+        let fd = impostor.make_sealed_segment(2, PAGE, sizes | seal);
+        impostor.announce(2, 1, PAGE as u64, &[fd.as_fd()]);
+        let record = impostor.record(0, 2, PAGE as u64);
+        impostor.publish(0, &record);
+        let frame = subscriber.receive(Some(PATIENCE)).expect("a frame");
+        assert_eq!(frame.payload().to_vec()[4095], pattern(2, 4095));
+    }
 }
 
 /// What a client was told to map stays as it is, whatever becomes of the file.

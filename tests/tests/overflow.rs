@@ -1,10 +1,11 @@
 //! What happens when clients do not keep up: with `Overflow::Block`, with the default, and when a
 //! client holds all that it may.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use xmem_core::{ClientId, Overflow, Publisher, PublisherBuilder, PublisherEvent};
-use xmem_tests::{Events, Peer, Place, pattern, process, until};
+use xmem_core::{ClientId, Overflow, Publisher, PublisherBuilder, PublisherEvent, Subscriber};
+use xmem_tests::{Events, PATIENCE, Peer, Place, pattern, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
@@ -23,7 +24,7 @@ fn client(place: &Place, settings: &str) -> Peer {
 
 fn lapsed(event: &PublisherEvent) -> Option<ClientId> {
     match event {
-        PublisherEvent::ClientLapsed(id) => Some(*id),
+        PublisherEvent::ClientLapsed { client, .. } => Some(*client),
         _ => None,
     }
 }
@@ -218,4 +219,100 @@ fn a_slow_client_knows_how_many_frames_it_has_missed() {
     let figures = ["first", "next", "missed"].map(|key| received.number(key));
     assert_eq!(figures, [94, 100, 94]);
     assert_eq!(publisher.stats().clients[0].missed, 94);
+}
+
+/// An encoder that looks ahead: for a while it takes frames and gives none back.
+#[test]
+fn a_client_that_takes_frames_is_waited_for_though_it_gives_none_back_for_long() {
+    const FRAMES: u64 = 120;
+    const AHEAD: usize = 50;
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    let place = Place::new();
+    let (events, observer) = Events::new();
+    let publisher = blocking(&place, TIMEOUT).on_event(observer);
+    let publisher = publisher.open().unwrap();
+    let subscriber = Subscriber::builder(place.channel("cam0")).leases(64);
+    let mut subscriber = subscriber.connect().unwrap();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..FRAMES {
+                pattern::publish(&publisher, number, 3000, 0).unwrap();
+            }
+        });
+        let mut held = VecDeque::new();
+        for number in 0..FRAMES {
+            let frame = subscriber.receive(Some(PATIENCE)).unwrap();
+            assert_eq!((frame.seq(), frame.missed()), (number, 0));
+            held.push_back(frame);
+            if held.len() < AHEAD {
+                // Its work: the writer waits meanwhile, longer than for a client that stands still.
+                std::thread::sleep(TIMEOUT / 40);
+            } else {
+                held.pop_front();
+            }
+        }
+    });
+    assert!(start.elapsed() > TIMEOUT, "too fast to show anything");
+    assert_eq!(events.drain().iter().filter_map(lapsed).count(), 0);
+}
+
+#[test]
+fn a_client_that_gives_frames_back_is_waited_for_though_it_takes_none_for_long() {
+    const LEASES: u32 = 16;
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    let place = Place::new();
+    let (events, observer) = Events::new();
+    let publisher = blocking(&place, TIMEOUT).on_event(observer);
+    let publisher = publisher.open().unwrap();
+    let subscriber = Subscriber::builder(place.channel("cam0")).leases(LEASES);
+    let mut subscriber = subscriber.connect().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..100 {
+                pattern::publish(&publisher, number, 3000, 0).unwrap();
+            }
+        });
+        let receive = |subscriber: &mut Subscriber| subscriber.receive(Some(PATIENCE)).unwrap();
+        let mut held: Vec<_> = (0..LEASES).map(|_| receive(&mut subscriber)).collect();
+        let start = Instant::now();
+        while held.pop().is_some() {
+            std::thread::sleep(TIMEOUT / 6);
+        }
+        assert!(start.elapsed() > TIMEOUT, "too fast to show anything");
+        for number in u64::from(LEASES)..100 {
+            let frame = receive(&mut subscriber);
+            assert_eq!((frame.seq(), frame.missed()), (number, 0));
+        }
+    });
+    assert_eq!(events.drain().iter().filter_map(lapsed).count(), 0);
+}
+
+#[test]
+fn what_was_observed_of_a_client_that_lapsed_is_told() {
+    const TIMEOUT: Duration = Duration::from_millis(50);
+    let place = Place::new();
+    let (events, observer) = Events::new();
+    let publisher = blocking(&place, TIMEOUT).on_event(observer);
+    let publisher = publisher.open().unwrap();
+    let subscriber = Subscriber::builder(place.channel("cam0")).leases(3);
+    let mut subscriber = subscriber.connect().unwrap();
+    pattern::publish(&publisher, 0, 3000, 0).unwrap();
+    let _held = subscriber.receive(Some(PATIENCE)).unwrap();
+    for number in 1..20 {
+        pattern::publish(&publisher, number, 3000, 0).unwrap();
+    }
+    let told = |event: &PublisherEvent| match event {
+        PublisherEvent::ClientLapsed {
+            stalled,
+            held,
+            behind,
+            ..
+        } => Some((*stalled, *held, *behind)),
+        _ => None,
+    };
+    let (stalled, held, behind) = events.wait_for("of a client that lapsed", told);
+    assert!(stalled >= TIMEOUT, "{stalled:?}");
+    // Two slots for the producer and three for the client, of which it holds one.
+    assert_eq!((held, behind), (1, 4));
 }

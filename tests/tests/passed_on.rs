@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use xmem_core::{Error, ForeignMemory, Frame, Publisher, PublisherEvent, Subscriber};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use xmem_core::{
+    Error, ForeignMemory, Frame, Publisher, PublisherEvent, Subscriber, UnsealedMemory,
+};
 use xmem_tests::wire::{self, Connection};
 use xmem_tests::{Events, PATIENCE, Place, until};
 
@@ -152,6 +154,7 @@ fn memory_that_comes_and_goes_does_not_make_a_client_that_does_not_read_one_that
     let (mut client, hold) = (client.unwrap(), Arc::new(()));
     let silent = Connection::open(&place.socket("cam0"));
     silent.greet(wire::VERSION, 1);
+    silent.join();
     publisher
         .wait_for_clients(2, Some(PATIENCE))
         .expect("both are there");
@@ -228,4 +231,51 @@ fn a_drain_takes_nothing_from_who_writes_the_next_frame() {
         }
         is_over.store(true, Ordering::Relaxed);
     });
+}
+
+/// Memory that only its maker's old mappings can write.
+fn sealed_memory() -> ForeignMemory {
+    let fd = memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    ftruncate(&fd, SIZE as u64).unwrap();
+    fcntl_add_seals(&fd, SealFlags::FUTURE_WRITE).unwrap();
+    ForeignMemory::new(fd.as_fd()).unwrap()
+}
+
+/// A client that takes no memory that others may write or punch holes into.
+fn careful(place: &Place) -> Subscriber {
+    let client = Subscriber::builder(place.channel("cam0"));
+    let client = client.unsealed_memory(UnsealedMemory::Never).connect();
+    client.unwrap()
+}
+
+#[test]
+fn memory_that_others_may_write_is_for_clients_that_take_it() {
+    let place = Place::new();
+    let mut channel = Channel::open(&place);
+    let publish = |memory: &ForeignMemory| {
+        let frame = channel.publisher.pass_on(memory, 0..SIZE, ())?;
+        frame.publish().map(drop)
+    };
+    publish(&channel.memory).unwrap();
+    assert_eq!(channel.client.receive(Some(LONG)).unwrap().seq(), 0);
+    let early = channel.publisher.pass_on(&channel.memory, 0..SIZE, ());
+
+    // It does not even receive the newest frame.
+    let mut careful = careful(&place);
+    assert!(!channel.publisher.stats().clients[1].takes_unsealed);
+    let refused = publish(&channel.memory).unwrap_err();
+    let is_refused = |error: &Error| matches!(error, Error::UnsealedMemory { clients: 1 });
+    assert!(is_refused(&refused), "{refused}");
+    let refused = early.unwrap().publish().unwrap_err();
+    assert!(is_refused(&refused), "{refused}");
+    publish(&sealed_memory()).unwrap();
+    for client in [&mut channel.client, &mut careful] {
+        let frame = client.receive(Some(LONG)).unwrap();
+        assert_eq!((frame.seq(), frame.missed()), (1, 0));
+    }
+
+    drop(careful);
+    until("it is gone", || channel.publisher.num_clients() == 1);
+    publish(&channel.memory).unwrap();
+    assert_eq!(channel.client.receive(Some(LONG)).unwrap().seq(), 2);
 }

@@ -4,11 +4,11 @@ use std::fs::OpenOptions;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{OFlags, SealFlags, fcntl_add_seals, ftruncate};
+use rustix::fs::{OFlags, SealFlags, fcntl_add_seals, fstat, ftruncate};
 use rustix::io::Errno;
 use rustix::mm::ProtFlags;
 
-use xmem_tests::attacks::{self, Map};
+use xmem_tests::attacks::{self, Map, ON_CONTENT, PAGE};
 use xmem_tests::wire::{self, Connection};
 use xmem_tests::{Peer, Place, process, until};
 
@@ -22,6 +22,8 @@ struct Victim {
     _connection: Connection,
     metadata: OwnedFd,
     page: OwnedFd,
+    /// Mapped before the producer has sealed it.
+    lease_page: Map,
     payload: OwnedFd,
 }
 
@@ -39,6 +41,8 @@ impl Victim {
         let welcome = connection.greet(wire::VERSION, 4);
         assert_eq!(welcome.kind, wire::WELCOME);
         let [metadata, page] = welcome.fds.try_into().expect("two descriptors");
+        let lease_page = Map::new(&page, 0, ProtFlags::READ | ProtFlags::WRITE).expect("a page");
+        connection.join();
         let mut segment = connection.receive_kind(wire::SEGMENT);
         Victim {
             place,
@@ -46,6 +50,7 @@ impl Victim {
             _connection: connection,
             metadata,
             page,
+            lease_page,
             payload: segment.fds.remove(0),
         }
     }
@@ -151,15 +156,23 @@ fn what_the_producer_has_open_does_not_help_either() {
     victim.is_unharmed();
 }
 
-/// Were the lease page smaller, the producer would be killed by SIGBUS when it reads it.
+/// Were the lease page smaller, the producer would be killed by SIGBUS when it reads it; had it a
+/// hole, its look would be a page fault.
 #[test]
-fn the_lease_page_can_be_written_and_keeps_its_size() {
+fn the_lease_page_can_be_written_where_it_was_mapped_and_keeps_its_memory() {
     let mut victim = Victim::new();
     let page = &victim.page;
-    Map::new(page, 0, ProtFlags::READ | ProtFlags::WRITE).unwrap();
+    victim.lease_page.write();
     assert_eq!(ftruncate(page, 0), Err(Errno::PERM));
     assert_eq!(ftruncate(page, 1 << 20), Err(Errno::PERM));
     assert_eq!(fcntl_add_seals(page, SealFlags::WRITE), Err(Errno::PERM));
+    for attack in ON_CONTENT {
+        let refused = attack.attempt(page.as_fd(), 0);
+        assert!(refused.is_err(), "it was changed by {}", attack.name);
+    }
+    assert_eq!(victim.lease_page.remove_pages(), Err(Errno::PERM));
+    assert_eq!(fstat(page).unwrap().st_blocks * 512, PAGE as i64);
+    victim.lease_page.write();
     victim.is_unharmed();
 }
 

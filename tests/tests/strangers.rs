@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{set_thread_gid, set_thread_uid};
-use xmem_core::{Error, Publisher, PublisherBuilder, Subscriber};
+use xmem_core::{ClientStats, Error, Publisher, PublisherBuilder, Subscriber};
 use xmem_tests::{PATIENCE, Peer, Place, pattern, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
@@ -23,7 +23,7 @@ fn publish(publisher: &Publisher, number: u64) {
 fn as_nobody(
     place: &Place,
     settings: fn(PublisherBuilder) -> PublisherBuilder,
-) -> Option<xmem_core::Result<u32>> {
+) -> Option<xmem_core::Result<ClientStats>> {
     if !geteuid().is_root() {
         eprintln!("not tried: only root can become another user");
         return None;
@@ -41,7 +41,7 @@ fn as_nobody(
         let mut subscriber = Subscriber::builder(place.channel("cam0")).connect()?;
         let frame = subscriber.receive(Some(PATIENCE))?;
         pattern::check(&frame).expect("a whole frame");
-        Ok(publisher.stats().clients[0].uid)
+        Ok(publisher.stats().clients.remove(0))
     };
     let tried = std::thread::scope(|scope| scope.spawn(client).join());
     Some(tried.expect("no panic"))
@@ -50,8 +50,11 @@ fn as_nobody(
 #[test]
 fn another_user_is_let_in_where_perms_allow_it() {
     let place = Place::new();
-    if let Some(uid) = as_nobody(&place, |builder| builder.perms(0o666)) {
-        assert_eq!(uid.expect("a frame"), NOBODY);
+    if let Some(client) = as_nobody(&place, |builder| builder.perms(0o666)) {
+        let client = client.expect("a frame");
+        assert_eq!(client.uid, NOBODY);
+        // The producer's user could punch holes into it.
+        assert!(!client.takes_unsealed);
     }
 }
 

@@ -110,7 +110,7 @@ impl Cancellation<'_> {
     }
 
     /// The entry for a futex wait that is to end with the operation; an error if that has to end.
-    pub(crate) fn wait(&self) -> Result<Wait> {
+    pub(crate) fn wait(&self) -> Result<Wait<'_>> {
         self.check()?;
         Ok(self.canceller.0.event.since(self.seen))
     }

@@ -1,8 +1,9 @@
 //! Floor 3: the clients that are in the scan, and what the writer believes of their lease pages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::lease::{FrameId, Page};
+use crate::lease::{FrameId, SlotIndex};
 use crate::message::Delivery;
 use crate::segment::LeasePage;
 
@@ -23,18 +24,30 @@ impl std::fmt::Display for ClientId {
     }
 }
 
+/// What a client has said of itself, and the kernel of its process.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    pub(crate) uid: u32,
+    pub(crate) delivery: Delivery,
+    /// It takes frames in memory that other processes may write or punch holes into.
+    pub(crate) takes_unsealed: bool,
+}
+
 /// A client that is in the scan.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) id: ClientId,
     pub(crate) page: Arc<LeasePage>,
-    pub(crate) delivery: Delivery,
-    pub(crate) name: String,
-    pub(crate) pid: u32,
-    pub(crate) uid: u32,
+    pub(crate) identity: Identity,
     /// The furthest that its cursor was seen: what it writes is not believed to go back, or ahead
     /// of the stream.
     passed: u64,
+    /// The sleep that it was woken from last.
+    woken: u64,
+    /// Since when the writer has waited for it in vain.
+    stall: Option<Stall>,
     /// It has made the writer wait too long: until it has caught up, nobody waits for it.
     pub(crate) lapsed: bool,
     /// It has broken the protocol: nobody waits for it any more. What it holds stays its own until
@@ -42,22 +55,35 @@ pub(crate) struct Client {
     pub(crate) expelled: bool,
 }
 
+/// A client's standstill: what the writer saw of it when it last made progress.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    /// On `CLOCK_MONOTONIC`.
+    since: Duration,
+    passed: u64,
+    /// The fewest frames that it has held since `passed`. Fewer than that is progress, so between
+    /// two steps of its cursor it can show as much progress as it has leases, and no more.
+    held: usize,
+}
+
+/// A client that has made no progress for as long as the writer waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lapsed {
+    pub(crate) id: ClientId,
+    pub(crate) stalled: Duration,
+    pub(crate) held: u32,
+    pub(crate) behind: u64,
+}
+
 impl Client {
-    pub(crate) fn new(
-        id: ClientId,
-        page: Arc<LeasePage>,
-        delivery: Delivery,
-        name: String,
-        (pid, uid): (u32, u32),
-    ) -> Client {
+    pub(crate) fn new(id: ClientId, page: Arc<LeasePage>, identity: Identity) -> Client {
         Client {
             id,
             page,
-            delivery,
-            name,
-            pid,
-            uid,
+            identity,
             passed: 0,
+            woken: 0,
+            stall: None,
             lapsed: false,
             expelled: false,
         }
@@ -69,16 +95,77 @@ impl Client {
 
     /// Whether the writer waits for this client where it waits at all.
     fn is_waited_for(&self) -> bool {
-        self.delivery == Delivery::InOrder && !self.lapsed && !self.expelled
+        self.identity.delivery == Delivery::InOrder && !self.lapsed && !self.expelled
+    }
+
+    /// Looks whether it has made progress, and returns its standstill since then.
+    fn watch(&mut self, now: Duration) -> Stall {
+        let held = self.page.page().held().count();
+        let (since, held) = match self.stall {
+            Some(last) if last.passed == self.passed && held >= last.held => {
+                (last.since, last.held)
+            }
+            _ => (now, held),
+        };
+        let passed = self.passed;
+        *self.stall.insert(Stall {
+            since,
+            passed,
+            held,
+        })
     }
 }
 
-/// The clients, and their leases as of the last scan.
+/// How many leases name the frame in each slot, as of the last scan.
+///
+/// Plain arrays of words: a scan looks at as many of them as there are leases, a search of the
+/// slots at as many as there are slots, and neither at anything else.
+#[derive(Debug, Default)]
+pub(crate) struct Holders {
+    /// The frame that is in each slot, READY or retired and not yet free.
+    frames: Vec<Option<FrameId>>,
+    counts: Vec<u16>,
+    /// The counts that stand in the slots' records.
+    noted: Vec<u16>,
+}
+
+impl Holders {
+    /// Sets which frame is in a slot.
+    pub(crate) fn set_frame(&mut self, slot: SlotIndex, frame: Option<FrameId>) {
+        let at = usize::from(slot.0);
+        if self.frames.len() <= at {
+            self.frames.resize(at + 1, None);
+            self.counts.resize(at + 1, 0);
+            self.noted.resize(at + 1, 0);
+        }
+        self.frames[at] = frame;
+        self.counts[at] = 0;
+        self.noted[at] = 0;
+    }
+
+    /// The frame in a slot.
+    pub(crate) fn frame(&self, slot: SlotIndex) -> Option<FrameId> {
+        self.frames.get(usize::from(slot.0)).copied().flatten()
+    }
+
+    /// How many leases named the slot's frame at the last scan.
+    pub(crate) fn count(&self, slot: SlotIndex) -> u16 {
+        self.counts[usize::from(slot.0)]
+    }
+
+    /// The slots whose count is another than the last time, and the count.
+    pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = (SlotIndex, u16)> {
+        let slots = self.counts.iter().zip(&mut self.noted).enumerate();
+        slots.filter_map(|(slot, (&count, noted))| {
+            (std::mem::replace(noted, count) != count).then_some((SlotIndex(slot as u16), count))
+        })
+    }
+}
+
+/// The clients that are in the scan.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     list: Vec<Client>,
-    /// Reused by every scan.
-    leased: Vec<FrameId>,
 }
 
 impl Clients {
@@ -90,13 +177,19 @@ impl Clients {
         self.list.iter()
     }
 
-    pub(crate) fn pages(&self) -> impl Iterator<Item = Page<'_>> {
-        self.list.iter().map(|client| client.page.page())
-    }
-
     /// The leases of all clients together.
     pub(crate) fn leases(&self) -> u32 {
         self.list.iter().map(|client| client.page.leases()).sum()
+    }
+
+    /// Clients that take no frames in memory that other processes may write or punch holes into,
+    /// but for those that take no frames at all any more.
+    pub(crate) fn needing_sealed(&self) -> impl Iterator<Item = ClientId> {
+        let needs_sealed = |client: &&Client| !client.identity.takes_unsealed && !client.expelled;
+        self.list
+            .iter()
+            .filter(needs_sealed)
+            .map(|client| client.id)
     }
 
     /// Takes a client in, who receives the frame at `position` first.
@@ -116,25 +209,33 @@ impl Clients {
         }
     }
 
-    /// Reads every client's leases.
-    pub(crate) fn scan(&mut self) {
-        self.leased.clear();
-        for client in &self.list {
-            client.page.page().collect(&mut self.leased);
+    /// Adds the clients to `sleepers` that have to be woken now that the frame at `position` is
+    /// published.
+    pub(crate) fn collect_sleepers(
+        &mut self,
+        position: u64,
+        sleepers: &mut Vec<(ClientId, Arc<LeasePage>)>,
+    ) {
+        for client in &mut self.list {
+            if let Some(sleep) = client.page.page().must_wake(position, client.woken) {
+                client.woken = sleep;
+                sleepers.push((client.id, client.page.clone()));
+            }
         }
     }
 
-    /// How many leases named the frame at the last scan.
-    pub(crate) fn holders(&self, frame: FrameId) -> usize {
-        self.leased
-            .iter()
-            .filter(|&&leased| leased == frame)
-            .count()
-    }
-
-    /// Whether a lease names the frame now.
-    pub(crate) fn hold(&self, frame: FrameId) -> bool {
-        self.pages().any(|page| page.holds(frame))
+    /// Reads every client's leases: counts for each slot how many name its frame.
+    pub(crate) fn scan(&self, holders: &mut Holders) {
+        holders.counts.fill(0);
+        for client in &self.list {
+            for frame in client.page.page().held() {
+                // Words of another process: they name a frame of ours, or have no effect.
+                let slot = usize::from(frame.slot.0);
+                if holders.frames.get(slot) == Some(&Some(frame)) {
+                    holders.counts[slot] += 1;
+                }
+            }
+        }
     }
 
     /// The first position that a client may still come to; `head` without clients. Who wants only
@@ -143,7 +244,7 @@ impl Clients {
         let mut passed = head;
         for client in &mut self.list {
             client.refresh(head);
-            if client.delivery == Delivery::InOrder && !client.expelled {
+            if client.identity.delivery == Delivery::InOrder && !client.expelled {
                 passed = passed.min(client.passed);
             }
         }
@@ -161,18 +262,37 @@ impl Clients {
             })
     }
 
-    /// Gives up waiting for the clients that have not received the frame at `position`, and names
-    /// them.
-    pub(crate) fn lapse(&mut self, position: u64, head: u64) -> Vec<ClientId> {
-        let mut lapsed = Vec::new();
+    /// Of the clients that have yet to receive the frame at `position`: gives up waiting for those
+    /// that have made no progress for `patience`, and names them; else tells when the first of the
+    /// others will come to that point.
+    pub(crate) fn lapse(
+        &mut self,
+        position: u64,
+        head: u64,
+        (now, patience): (Duration, Duration),
+    ) -> (Vec<Lapsed>, Option<Duration>) {
+        let (mut lapsed, mut next) = (Vec::new(), None);
         for client in self.list.iter_mut().filter(|client| client.is_waited_for()) {
             client.refresh(head);
-            if client.passed <= position {
-                client.lapsed = true;
-                lapsed.push(client.id);
+            if client.passed > position {
+                continue;
             }
+            let stall = client.watch(now);
+            let until = stall.since.saturating_add(patience);
+            if until > now {
+                next = Some(next.map_or(until, |next: Duration| next.min(until)));
+                continue;
+            }
+            client.lapsed = true;
+            client.stall = None;
+            lapsed.push(Lapsed {
+                id: client.id,
+                stalled: now.saturating_sub(stall.since),
+                held: stall.held as u32,
+                behind: head.saturating_sub(client.passed),
+            });
         }
-        lapsed
+        (lapsed, next)
     }
 
     /// Waits again for clients that have caught up, and names them.

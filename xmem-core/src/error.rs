@@ -123,6 +123,15 @@ pub enum Error {
         /// The limit.
         max: u32,
     },
+    /// Memory that others may write can't be passed on: there are clients that take none.
+    #[error(
+        "{clients} client(s) take no memory that other processes may write or punch holes into: \
+         copy the frame, or allow such memory in the clients (unsealed-memory)"
+    )]
+    UnsealedMemory {
+        /// How many clients.
+        clients: u32,
+    },
     /// The time given has passed.
     #[error("timed out")]
     TimedOut,

@@ -16,9 +16,11 @@
 //! `std` on atomics in read-only memory allows relaxed loads only, so the client's acquire loads of
 //! the board are relaxed loads followed by an acquire fence.
 //!
-//! Sleeping works the same way twice more: the client raises `waiting`, then looks at the head
-//! once more; the writer moves the head, then looks at `waiting`. And where the writer waits for
-//! clients (mostly with `overflow=block`), with `writer_waiting`, and the cursors and leases.
+//! Sleeping works the same way twice more: the client says in `sleep` that it is about to, then
+//! looks at the head once more; the writer moves the head, then looks at every `sleep`. And where
+//! the writer waits for clients (mostly with `overflow=block`), with `writer_waiting`, and the
+//! cursors and leases. Each word that a process sleeps on stands in a client's page, which no
+//! third process has.
 //!
 //! `lease/model.rs` runs all of it under loom, with each fence and without it.
 
@@ -85,9 +87,9 @@ enum FullFence {
     Recycle,
     /// Client: lease written, then state read. Pairs with `Recycle`.
     Claim,
-    /// Writer: head moved, then `waiting` read. Pairs with `Sleep`.
+    /// Writer: head moved, then `sleep` read. Pairs with `Sleep`.
     Publish,
-    /// Client: `waiting` written, then head read. Pairs with `Publish`.
+    /// Client: `sleep` written, then head read. Pairs with `Publish`.
     Sleep,
     /// Client: cursor or lease written, then `writer_waiting` read. Pairs with `Block`.
     Progress,
@@ -113,13 +115,6 @@ fn load_acquire_64(word: &AtomicU64) -> u64 {
     value
 }
 
-#[inline]
-fn load_acquire_32(word: &AtomicU32) -> u32 {
-    let value = word.load(Ordering::Relaxed);
-    fence(Ordering::Acquire);
-    value
-}
-
 /// The words of the metadata segment that the protocol runs on: the producer writes, all read.
 #[derive(Clone, Copy)]
 pub(crate) struct Board<'a> {
@@ -129,19 +124,20 @@ pub(crate) struct Board<'a> {
     pub(crate) ring: &'a [AtomicU64],
     /// How many frames were published: the position of the next.
     pub(crate) head: &'a AtomicU64,
-    /// The futex word that clients sleep on: the head's lower half, stored after it.
-    pub(crate) sequence: &'a AtomicU32,
     /// 1 while the writer sleeps until clients have made progress.
     pub(crate) writer_waiting: &'a AtomicU32,
     /// 1 more than the position before which the stream ended last; 0 when it never did.
     pub(crate) end: &'a AtomicU64,
 }
 
-/// The words of one client's lease page: the client writes, the producer reads.
+/// The words of one client's lease page: the client writes, the producer reads. It writes `wake`
+/// alone, and `cursor` once, before the client joins.
 #[derive(Clone, Copy)]
 pub(crate) struct Page<'a> {
-    /// 1 while the client sleeps, or is about to.
-    pub(crate) waiting: &'a AtomicU32,
+    /// The futex word that the client sleeps on. Whoever wakes it changes the word first.
+    pub(crate) wake: &'a AtomicU32,
+    /// Counts the client's sleeps: odd while it sleeps, or is about to.
+    pub(crate) sleep: &'a AtomicU64,
     /// The futex word that a blocked writer sleeps on.
     pub(crate) progress: &'a AtomicU32,
     /// The position of the frame that the client will receive next.
@@ -154,28 +150,26 @@ pub(crate) struct Page<'a> {
 
 /// The writer's side. One thread at a time calls these.
 impl Board<'_> {
-    /// Takes the READY mark from a frame. Afterwards no client gets a new lease on it, and
-    /// [`Page::holds`] tells of every one that there is.
-    pub(crate) fn retire(&self, frame: FrameId) {
-        let state = &self.states[usize::from(frame.slot.0)];
-        // Relaxed: the fence below orders it before the scan, and nobody reads data because of it.
-        state.store(
-            state_word(frame.generation.next(), RETIRED),
-            Ordering::Relaxed,
-        );
+    /// Takes the READY mark from frames. Afterwards no client gets a new lease on them, and
+    /// [`Page::held`] and [`Page::holds`] tell of every lease that there is.
+    pub(crate) fn retire(&self, frames: impl IntoIterator<Item = FrameId>) {
+        for frame in frames {
+            let state = &self.states[usize::from(frame.slot.0)];
+            // Relaxed: the fence below orders it before the scan, and nobody reads data because of
+            // it.
+            state.store(
+                state_word(frame.generation.next(), RETIRED),
+                Ordering::Relaxed,
+            );
+        }
         // SYNC POINT with `try_claim`: either its fence came first, then the scan after this
         // fence sees its lease; or this one did, then it sees the state stored above.
         full_fence(FullFence::Recycle);
     }
 
-    /// Makes the frame that was written into a slot known as number `position`, and tells whether
-    /// a client has to be woken: then wake all who sleep on `sequence`.
-    pub(crate) fn publish<'p>(
-        &self,
-        frame: FrameId,
-        position: u64,
-        pages: impl IntoIterator<Item = Page<'p>>,
-    ) -> bool {
+    /// Makes the frame that was written into a slot known as number `position`. Ask every page
+    /// then whether it [has to be woken](Page::must_wake).
+    pub(crate) fn publish(&self, frame: FrameId, position: u64) {
         // SYNC POINT with `try_claim`: Release, so that who sees READY under this generation, or
         // the ring's entry, sees the payload and the BufferMeta written before.
         self.states[usize::from(frame.slot.0)]
@@ -183,18 +177,10 @@ impl Board<'_> {
         self.ring[position as usize & (self.ring.len() - 1)].store(frame.word(), Ordering::Release);
         // SYNC POINT with `head`: who sees the new head sees the ring's entry below it.
         self.head.store(position + 1, Ordering::Release);
-        self.sequence
-            .store((position + 1) as u32, Ordering::Release);
-        // SYNC POINT with `prepare_sleep`: either the client's fence came first, then this scan
-        // sees `waiting`; or this one did, then the client sees the new head and does not sleep.
+        // SYNC POINT with `prepare_sleep`: either the client's fence came first, then the look at
+        // `sleep` after this one sees it; or this one did, then the client sees the new head and
+        // does not sleep.
         full_fence(FullFence::Publish);
-        // The flag is the client's alone: were it lowered here, that could undo its announcement
-        // of the next sleep. So a client that is slow to wake up costs one system call a frame. One
-        // whose cursor is past this frame has it already, and sleeps for the next.
-        pages.into_iter().any(|page| {
-            page.waiting.load(Ordering::Relaxed) != 0
-                && page.cursor.load(Ordering::Relaxed) <= position
-        })
     }
 
     /// Ends the stream before the frame at `position`, which is published later, if ever.
@@ -256,7 +242,7 @@ impl Board<'_> {
         let Some(state) = self.states.get(usize::from(frame.slot.0)) else {
             return Claim::Lost;
         };
-        // SYNC POINT with `holds` and `collect`: Release, so that a writer which finds this name
+        // SYNC POINT with `holds` and `held`: Release, so that a writer which finds this name
         // where it looked for the one before knows that we have read that frame to the end.
         page.leases[lease].store(frame.word(), Ordering::Release);
         // SYNC POINT with `retire`.
@@ -271,19 +257,19 @@ impl Board<'_> {
     }
 
     /// Announces that the client is about to sleep until something is published at `position`.
-    ///
-    /// Returns the value of `sequence` to sleep with, or `None` when there is something already.
-    pub(crate) fn prepare_sleep(&self, page: &Page<'_>, position: u64) -> Option<u32> {
-        page.waiting.store(1, Ordering::Relaxed);
+    /// False where that is there already. Else sleep once on `page.wake`, with the value that
+    /// [`Page::wake_word`] had before the first look, then [finish](Page::finish_sleep).
+    pub(crate) fn prepare_sleep(&self, page: &Page<'_>, position: u64) -> bool {
+        // Odd, and never the number of an earlier sleep. The word is the client's alone.
+        let sleep = page.sleep.load(Ordering::Relaxed).wrapping_add(1) | 1;
+        page.sleep.store(sleep, Ordering::Relaxed);
         // SYNC POINT with `publish`.
         full_fence(FullFence::Sleep);
-        // Before the head: if the head is old, so is this value, and the kernel compares it again.
-        let sequence = load_acquire_32(self.sequence);
-        if self.head() > position {
-            page.waiting.store(0, Ordering::Relaxed);
-            return None;
+        let is_due = self.head() <= position;
+        if !is_due {
+            page.finish_sleep();
         }
-        Some(sequence)
+        is_due
     }
 
     /// Whether the writer waits for progress and must be woken through `page.progress`. Called
@@ -309,18 +295,47 @@ impl Page<'_> {
             .any(|lease| lease.load(Ordering::Acquire) == frame.word())
     }
 
-    /// Writer: adds the frames that this client says it holds; whether they exist is not checked.
-    pub(crate) fn collect(&self, frames: &mut Vec<FrameId>) {
+    /// Writer: the frames that this client says it holds; whether they exist is not checked.
+    pub(crate) fn held(&self) -> impl Iterator<Item = FrameId> {
+        // SYNC POINT with `release`, as in `holds`.
         let words = self
             .leases
             .iter()
             .map(|lease| lease.load(Ordering::Acquire));
-        frames.extend(words.filter_map(FrameId::from_word));
+        words.filter_map(FrameId::from_word)
+    }
+
+    /// Writer: the sleep in which the client has to be woken now that the frame at `position` is
+    /// published. `None` where it is awake, was woken in that sleep (`woken`) already, or has
+    /// received the frame.
+    ///
+    /// Each sleep is one wait on the futex, and has a number of its own. So a client that is slow
+    /// to wake up costs one wake, however many frames are published meanwhile, and the writer never
+    /// has to lower a flag of the client's, which could undo the announcement of its next sleep.
+    pub(crate) fn must_wake(&self, position: u64, woken: u64) -> Option<u64> {
+        let sleep = self.sleep.load(Ordering::Relaxed);
+        let is_asleep = sleep % 2 == 1 && sleep != woken;
+        (is_asleep && self.cursor.load(Ordering::Relaxed) <= position).then_some(sleep)
+    }
+
+    /// Writer: changes the word that the client sleeps on. Wake it there afterwards.
+    pub(crate) fn end_sleep(&self) {
+        // SYNC POINT with `wake_word`: the client has loaded it before it announced this sleep, so
+        // it sees a change, or sleeps already.
+        self.wake.fetch_add(1, Ordering::Release);
+    }
+
+    /// Client: the value of `wake` to sleep with. Load it before every look at what could make
+    /// the sleep unnecessary.
+    pub(crate) fn wake_word(&self) -> u32 {
+        // SYNC POINT with `end_sleep`: Acquire, so that the announcement of the sleep comes after
+        // this load, and an end of that sleep changes the value.
+        self.wake.load(Ordering::Acquire)
     }
 
     /// Client: gives a frame back, after the last read of it.
     pub(crate) fn release(&self, lease: usize) {
-        // SYNC POINT with `holds` and `collect`.
+        // SYNC POINT with `holds` and `held`.
         self.leases[lease].store(0, Ordering::Release);
     }
 
@@ -337,6 +352,7 @@ impl Page<'_> {
 
     /// Client: awake again.
     pub(crate) fn finish_sleep(&self) {
-        self.waiting.store(0, Ordering::Relaxed);
+        let awake = self.sleep.load(Ordering::Relaxed).wrapping_add(1) & !1;
+        self.sleep.store(awake, Ordering::Relaxed);
     }
 }

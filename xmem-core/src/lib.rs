@@ -118,7 +118,7 @@ pub use self::{
     payload::{Payload, PayloadMut, View},
     publisher::{ClientStats, Publisher, PublisherBuilder, PublisherStats},
     segment::MAX_LEASES,
-    subscriber::{Item, Subscriber, SubscriberBuilder, Upstream},
+    subscriber::{Item, Subscriber, SubscriberBuilder, UnsealedMemory, Upstream},
     sys::{clock::monotonic as monotonic_time, sched::set_time_slice},
     writer::{Overflow, PublisherEvent},
 };

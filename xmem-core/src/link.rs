@@ -76,6 +76,9 @@ pub(crate) struct Link {
     pub(crate) metadata: MetadataSegment,
     pub(crate) page: LeasePage,
     pub(crate) socket: OwnedFd,
+    /// Nanoseconds that this process's `CLOCK_MONOTONIC` is ahead of the producer's: not 0 where
+    /// they are in different time namespaces.
+    pub(crate) clock_offset: i64,
     /// Signalled when something was told, or a lease came back that was waited for.
     pub(crate) event: Event,
     /// Rings when nobody needs the connection any more.
@@ -91,12 +94,18 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(metadata: MetadataSegment, page: LeasePage, socket: OwnedFd) -> Result<Link> {
+    pub(crate) fn new(
+        metadata: MetadataSegment,
+        page: LeasePage,
+        socket: OwnedFd,
+        clock_offset: i64,
+    ) -> Result<Link> {
         let free = (0..page.leases() as u16).rev().collect();
         Ok(Link {
             metadata,
             page,
             socket,
+            clock_offset,
             event: Event::default(),
             bell: Bell::new()?,
             broken: AtomicBool::new(false),
@@ -177,10 +186,15 @@ impl Link {
         self.void.load(Ordering::Relaxed)
     }
 
-    /// The connection has ended: says how, and wakes who waits.
+    /// The connection has ended: says how, the first time, and wakes who waits.
     pub(crate) fn finish(&self, end: End) {
+        let mut told = self.told();
+        if told.end.is_some() {
+            return;
+        }
         let broken = matches!(end, End::Dropped(_) | End::Broken(_) | End::Lacking(..));
-        self.told().end = Some(end);
+        told.end = Some(end);
+        drop(told);
         self.broken.store(broken, Ordering::Release);
         self.event.signal();
     }
@@ -228,8 +242,9 @@ impl Link {
     /// Wakes a writer that waits for us.
     fn made_progress(&self) {
         let page = self.page.page();
-        if self.metadata.board().wake_writer(&page) {
-            futex::wake_all(page.progress);
+        if self.metadata.board().wake_writer(&page) && futex::wake_one(page.progress).is_err() {
+            let what = "it uses the word that it is woken by for another kind of futex";
+            self.finish(End::Broken(what.into()));
         }
     }
 }

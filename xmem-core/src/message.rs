@@ -43,13 +43,20 @@ pub(crate) enum ByeReason {
     Full = 2,
 }
 
-/// What goes over the control connection. A client sends `Hello` and `Upstream`, the producer all
-/// others.
+/// What goes over the control connection. A client sends `Hello`, `Ready` and `Upstream`, the
+/// producer all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     Hello(Hello),
     /// With two descriptors: the metadata segment (read-only) and the lease page.
     Welcome(Welcome),
+    /// The client has mapped its lease page.
+    Ready,
+    /// The client is in the scan, and may lease frames.
+    Joined {
+        /// The position of its first frame.
+        position: u64,
+    },
     /// A segment exists; with its descriptor (read-only).
     Segment {
         id: SegmentId,
@@ -90,6 +97,8 @@ pub(crate) enum Message {
 pub(crate) struct Hello {
     pub(crate) leases: u32,
     pub(crate) delivery: Delivery,
+    /// It takes frames in memory that other processes may write or punch holes into.
+    pub(crate) takes_unsealed: bool,
     /// At most 32 bytes arrive.
     pub(crate) name: String,
 }
@@ -99,8 +108,8 @@ pub(crate) struct Welcome {
     pub(crate) client: u32,
     pub(crate) leases: u32,
     pub(crate) slots: u32,
-    /// The position of the first frame for this client.
-    pub(crate) position: u64,
+    /// The producer's `CLOCK_MONOTONIC` when it was sent, in nanoseconds.
+    pub(crate) clock: u64,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -118,7 +127,7 @@ struct HelloBody {
     version: u32,
     leases: u32,
     delivery: u32,
-    zero: u32,
+    flags: u32,
     name: [u8; 32],
 }
 
@@ -129,7 +138,7 @@ struct WelcomeBody {
     client: u32,
     leases: u32,
     slots: u32,
-    position: u64,
+    clock: u64,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -166,6 +175,11 @@ const EVENT: u16 = 5;
 const UPSTREAM: u16 = 6;
 const BYE: u16 = 7;
 const TOLD: u16 = 8;
+const READY: u16 = 9;
+const JOINED: u16 = 10;
+
+/// The flag of a hello: the client takes memory that other processes may write.
+const TAKES_UNSEALED: u32 = 1;
 
 impl Message {
     /// How many descriptors come with the message.
@@ -186,7 +200,7 @@ impl Message {
                     version: VERSION,
                     leases: hello.leases,
                     delivery: hello.delivery as u32,
-                    zero: 0,
+                    flags: u32::from(hello.takes_unsealed) * TAKES_UNSEALED,
                     name: fixed(&hello.name),
                 };
                 body.extend_from_slice(part.as_bytes());
@@ -198,10 +212,15 @@ impl Message {
                     client: welcome.client,
                     leases: welcome.leases,
                     slots: welcome.slots,
-                    position: welcome.position,
+                    clock: welcome.clock,
                 };
                 body.extend_from_slice(part.as_bytes());
                 WELCOME
+            }
+            Message::Ready => READY,
+            Message::Joined { position } => {
+                body.extend_from_slice(&position.to_le_bytes());
+                JOINED
             }
             Message::Segment { id, kind, size } => {
                 let part = SegmentBody {
@@ -309,9 +328,13 @@ impl Message {
                         body.leases
                     )));
                 }
+                if body.flags & !TAKES_UNSEALED != 0 {
+                    return Err(bad(format!("unknown flags {:#x} of a hello", body.flags)));
+                }
                 Ok(Message::Hello(Hello {
                     leases: body.leases,
                     delivery,
+                    takes_unsealed: body.flags & TAKES_UNSEALED != 0,
                     name: fixed_text(&body.name).to_owned(),
                 }))
             }
@@ -330,9 +353,16 @@ impl Message {
                     client: body.client,
                     leases: body.leases,
                     slots: body.slots,
-                    position: body.position,
+                    clock: body.clock,
                 }))
             }
+            READY => match body {
+                [] => Ok(Message::Ready),
+                _ => Err(bad(format!("a ready of {} bytes", body.len()))),
+            },
+            JOINED => Ok(Message::Joined {
+                position: exact(body, "joined")?,
+            }),
             SEGMENT => {
                 let body: SegmentBody = exact(body, "segment")?;
                 Ok(Message::Segment {

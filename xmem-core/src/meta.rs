@@ -221,6 +221,15 @@ impl BufferMeta {
         self.producer = fixed(name);
     }
 
+    /// Moves the points on `CLOCK_MONOTONIC` to a clock that is ahead by `offset` nanoseconds.
+    pub(crate) fn shift_times(&mut self, offset: i64) {
+        for time in [&mut self.pts, &mut self.dts] {
+            if *time != NONE {
+                *time = time.saturating_add_signed(offset).min(NONE - 1);
+            }
+        }
+    }
+
     /// Checks a record that came from another process, all but what only its segment can tell.
     pub(crate) fn check(&self) -> Result<()> {
         let bad = |what: String| Err(Error::Protocol(format!("frame {}: {what}", self.seq)));

@@ -5,17 +5,20 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::clients::{Client, Clients};
+use crate::clients::{Client, ClientId, Clients, Holders, Lapsed};
 use crate::event::EventKind;
 use crate::event::log::{Entry, Log};
 use crate::foreign::Hold;
 use crate::lease::{FrameId, Generation, SlotIndex};
 use crate::meta::BufferMeta;
-use crate::segment::{MetadataSegment, PayloadSegment, SegmentId};
+use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
 
 mod foreign;
 mod sizing;
+
+pub(crate) use foreign::UNSEALED_ONLY;
 
 /// A range of a segment.
 #[derive(Clone, Debug)]
@@ -55,9 +58,7 @@ struct Slot {
     /// As in the shared state word: even while READY, odd otherwise.
     generation: Generation,
     status: Status,
-    /// The frame published last.
-    frame: Option<FrameId>,
-    /// That frame's place in the stream, and the last event before it.
+    /// The place in the stream of the frame published last, and the last event before it.
     position: u64,
     event: u64,
     /// The producer still reads or writes it.
@@ -75,7 +76,6 @@ impl Slot {
     const VACANT: Slot = Slot {
         generation: Generation::UNUSED,
         status: Status::Vacant,
-        frame: None,
         position: 0,
         event: 0,
         held: false,
@@ -109,6 +109,7 @@ pub(crate) struct Pool {
     /// A stack: what was used last is taken first.
     free: Vec<SlotIndex>,
     vacant: Vec<SlotIndex>,
+    /// In the order in which they were retired.
     parked: Vec<SlotIndex>,
     /// Published, oldest first.
     ready: VecDeque<SlotIndex>,
@@ -122,6 +123,13 @@ pub(crate) struct Pool {
     pub(crate) released: Vec<Hold>,
     next_segment: u32,
     pub(crate) clients: Clients,
+    holders: Holders,
+    /// Used again by every publish.
+    pub(crate) sleepers: Vec<(ClientId, Arc<LeasePage>)>,
+    /// Clients to be thrown out, and why.
+    pub(crate) unwanted: Vec<(ClientId, &'static str)>,
+    /// All frames are in memory that other processes may write: no other kind will do.
+    pub(crate) unsealed_only: bool,
     /// What was said between the frames.
     pub(crate) log: Log,
     head: u64,
@@ -158,6 +166,10 @@ impl Pool {
             released: Vec::new(),
             next_segment: 0,
             clients: Clients::default(),
+            holders: Holders::default(),
+            sleepers: Vec::new(),
+            unwanted: Vec::new(),
+            unsealed_only: false,
             log: Log::default(),
             head: 0,
             slot_size: 0,
@@ -228,11 +240,17 @@ impl Pool {
 
     // ---- clients
 
-    /// Takes a client in. It gets the newest frame at once, then the next ones.
+    /// Takes a client in. It gets the newest frame at once, where it takes memory of that kind, then
+    /// the next ones.
     pub(crate) fn add_client(&mut self, client: Client) -> Joining {
         let joined = self.log.last();
+        let takes = |slot: &&Slot| {
+            let place = slot.place.as_ref();
+            client.identity.takes_unsealed
+                || !place.is_some_and(|one| one.segment.kind.is_unsealed())
+        };
         let newest = self.ready.back().map(|&index| self.slot(index));
-        let (position, event) = match newest {
+        let (position, event) = match newest.filter(takes) {
             Some(slot) => (slot.position, slot.event),
             None => (self.head, joined),
         };
@@ -245,15 +263,20 @@ impl Pool {
         }
     }
 
-    /// Gives up waiting for the clients that hold up the oldest frame, and names them.
-    pub(crate) fn lapse(&mut self) -> Vec<crate::clients::ClientId> {
+    /// Gives up waiting for those of the clients that hold up the oldest frame that have made no
+    /// progress for `patience`, and tells when the next of them will have made none for so long.
+    pub(crate) fn lapse(
+        &mut self,
+        now: Duration,
+        patience: Duration,
+    ) -> (Vec<Lapsed>, Option<Duration>) {
         // Frames that a slot is gained by.
         let own = |index: &&SlotIndex| !self.slot(**index).is_foreign();
         let oldest = self.ready.iter().filter(own);
         let oldest = { oldest }.find(|&&index| self.is_let_go(index));
         match oldest.map(|&index| self.slot(index).position) {
-            Some(position) => self.clients.lapse(position, self.head),
-            None => Vec::new(),
+            Some(position) => self.clients.lapse(position, self.head, (now, patience)),
+            None => (Vec::new(), None),
         }
     }
 
@@ -271,21 +294,21 @@ impl Pool {
         let mut at = 0;
         while self.free.is_empty() && at < self.ready.len() {
             let index = self.ready[at];
-            if self.slot(index).is_foreign() || !self.is_let_go(index) {
+            if !self.is_let_go(index) || self.slot(index).is_foreign() {
                 at += 1;
             } else if self.is_awaited(index) {
                 // So are those after it, which came later.
                 blocked = true;
                 break;
             } else {
+                // Where a client has leased it since the last look, the next one is tried. There is
+                // an end to that: a look finds at most as many frames held as there are leases, and
+                // all others that were tried are free.
                 self.ready.remove(at);
-                self.recycle(index);
+                let first = self.parked.len();
+                self.parked.push(index);
+                self.retire_parked(first);
             }
-        }
-        if self.free.is_empty() && !self.parked.is_empty() {
-            // A lease that was only tried is gone by now.
-            self.clients.scan();
-            self.unpark();
         }
         match self.free.pop() {
             Some(index) => self.take(index),
@@ -294,26 +317,74 @@ impl Pool {
         }
     }
 
-    /// Frees the frames that nobody needs any more: every client that wants all frames has passed
-    /// them, and nobody holds them. The newest stays, for clients to come.
+    /// Takes the frames back that nobody needs any more: every client that wants all frames has
+    /// passed them. The newest stays, for clients to come. Those that are held are free later.
     ///
     /// They come to lie on top of the free slots, the latest uppermost. So a stream whose clients
     /// keep up goes round in the two or three slots that are in the processors' caches, however
     /// many there are.
     fn take_back_passed(&mut self) {
         let passed = self.clients.passed(self.head);
-        self.clients.scan();
-        self.unpark();
-        let mut at = 0;
-        while at + 1 < self.ready.len() && self.slot(self.ready[at]).position < passed {
-            let index = self.ready[at];
-            if self.is_let_go(index) {
-                self.ready.remove(at);
-                self.recycle(index);
+        let first = self.parked.len();
+        while let [Some(&oldest), Some(_)] = [self.ready.front(), self.ready.get(1)]
+            && self.slot(oldest).position < passed
+        {
+            self.ready.pop_front();
+            self.parked.push(oldest);
+        }
+        self.retire_parked(first);
+    }
+
+    /// Takes back the published frames that `which` wants.
+    fn take_back(&mut self, which: impl Fn(&mut Pool, SlotIndex) -> bool) {
+        let first = self.parked.len();
+        for _ in 0..self.ready.len() {
+            let Some(index) = self.ready.pop_front() else {
+                break;
+            };
+            if which(self, index) {
+                self.parked.push(index);
             } else {
-                at += 1;
+                self.ready.push_back(index);
             }
         }
+        self.retire_parked(first);
+    }
+
+    /// Takes the READY mark from the frames that were parked from `first` on, and looks who holds
+    /// what. Clients may have leases on them, and the producer may read them; the others are free.
+    fn retire_parked(&mut self, first: usize) {
+        if first < self.parked.len() {
+            let frames = self.parked[first..].iter();
+            let frames = frames.filter_map(|&index| self.holders.frame(index));
+            self.metadata.board().retire(frames);
+        }
+        for at in first..self.parked.len() {
+            let slot = &mut self.slots[usize::from(self.parked[at].0)];
+            slot.generation = slot.generation.next();
+            slot.status = Status::Parked;
+        }
+        self.look();
+    }
+
+    /// Looks at all leases, and frees the parked slots that neither a client nor the producer
+    /// holds, in the order in which they were retired.
+    fn look(&mut self) {
+        self.clients.scan(&mut self.holders);
+        for (index, count) in self.holders.take_changes() {
+            self.metadata.set_ref_count(index, i32::from(count));
+        }
+        let mut kept = 0;
+        for at in 0..self.parked.len() {
+            let index = self.parked[at];
+            if self.is_let_go(index) {
+                self.make_free(index);
+            } else {
+                self.parked[kept] = index;
+                kept += 1;
+            }
+        }
+        self.parked.truncate(kept);
     }
 
     fn take(&mut self, index: SlotIndex) -> Acquired {
@@ -323,16 +394,9 @@ impl Pool {
         Acquired::Slot(index)
     }
 
-    /// Whether neither the producer nor, at the last scan, a client holds the slot's frame. Notes
-    /// in the record how many clients do.
+    /// Whether neither the producer nor, at the last look, a client holds the slot's frame.
     fn is_let_go(&self, index: SlotIndex) -> bool {
-        let slot = self.slot(index);
-        let frame = slot.frame.expect("a ready slot has a frame");
-        let holders = self.clients.holders(frame);
-        if holders > 0 {
-            self.metadata.set_ref_count(index, holders as i32);
-        }
-        !slot.held && holders == 0
+        self.holders.count(index) == 0 && !self.slot(index).held
     }
 
     /// Whether the writer has to wait until a client has received the slot's frame.
@@ -341,45 +405,13 @@ impl Pool {
         self.blocking && self.clients.await_frame(position, self.head)
     }
 
-    /// Frees the parked slots that the last scan did not find leased, and the producer has let go.
-    fn unpark(&mut self) {
-        let mut at = 0;
-        while at < self.parked.len() {
-            let index = self.parked[at];
-            let slot = self.slot(index);
-            let frame = slot.frame.expect("a parked slot had a frame");
-            if slot.held || self.clients.holders(frame) > 0 {
-                at += 1;
-            } else {
-                self.parked.swap_remove(at);
-                self.make_free(index);
-            }
-        }
-    }
-
-    /// Takes a published frame back: the slot becomes free, or is parked.
-    fn recycle(&mut self, index: SlotIndex) {
-        let frame = self.slot(index).frame.expect("a ready slot has a frame");
-        self.metadata.board().retire(frame);
-        let leased = self.clients.hold(frame);
-        let slot = self.slot_mut(index);
-        slot.generation = slot.generation.next();
-        // Who is to let it go would otherwise let go of another frame under its number.
-        if leased || slot.held {
-            slot.status = Status::Parked;
-            self.parked.push(index);
-        } else {
-            self.make_free(index);
-        }
-    }
-
     fn make_free(&mut self, index: SlotIndex) {
         if let Some(spill) = self.slot_mut(index).spill.take() {
             self.spares.push(spill);
         }
+        self.holders.set_frame(index, None);
         let slot = self.slot_mut(index);
         slot.held = false;
-        slot.frame = None;
         if let Some(hold) = slot.hold.take() {
             slot.status = Status::Vacant;
             slot.place = None;
@@ -433,14 +465,15 @@ impl Pool {
         self.spares.push(spare);
     }
 
-    /// Makes what was written known as the next frame. Completes `meta`, and tells the frame's
-    /// position and whether clients have to be woken.
+    /// Makes what was written known as the next frame. Completes `meta`, tells the frame's
+    /// position, and adds the clients to `sleepers` that have to be woken.
     pub(crate) fn publish(
         &mut self,
         index: SlotIndex,
         spill: Option<Place>,
         meta: &mut BufferMeta,
-    ) -> (u64, bool) {
+        sleepers: &mut Vec<(ClientId, Arc<LeasePage>)>,
+    ) -> u64 {
         let position = self.head;
         self.head += 1;
         meta.event = self.log.last();
@@ -452,18 +485,18 @@ impl Pool {
             generation: slot.generation,
         };
         slot.status = Status::Ready;
-        slot.frame = Some(frame);
         slot.position = position;
         slot.event = meta.event;
         slot.spill = spill;
         meta.id = u32::from(index.0);
         meta.ref_count = 0;
         meta.seq = position;
+        self.holders.set_frame(index, Some(frame));
         self.metadata.write_meta(index, meta);
-        let board = self.metadata.board();
-        let wake = board.publish(frame, position, self.clients.pages());
+        self.metadata.board().publish(frame, position);
         self.ready.push_back(index);
-        (position, wake)
+        self.clients.collect_sleepers(position, sleepers);
+        position
     }
 
     /// The producer does not touch the slot any more: it has written nothing, or its frame may be

@@ -247,8 +247,8 @@ impl Publisher {
     ///
     /// # Errors
     /// [`Error::Exhausted`] where there are too many such frames or pieces of memory,
-    /// [`Error::InvalidShape`] where the range is not inside the memory, [`Error::Stopped`] after
-    /// `close`.
+    /// [`Error::InvalidShape`] where the range is not inside the memory, [`Error::UnsealedMemory`]
+    /// where a client does not take such memory, [`Error::Stopped`] after `close`.
     pub fn pass_on(
         &self,
         memory: &ForeignMemory,
@@ -256,6 +256,14 @@ impl Publisher {
         hold: impl Any + Send,
     ) -> Result<ForeignFrame> {
         self.writer.pass_on(memory, range, Hold(Box::new(hold)))
+    }
+
+    /// Says whether all frames are in memory that other processes may write, and can't be copied: a
+    /// format may mean memory of a device. Then clients that take none are refused, and those there
+    /// are are thrown out, so that [`pass_on`](Publisher::pass_on) goes on for the others.
+    pub fn set_unsealed_only(&self, only: bool) {
+        self.writer.pool().set_unsealed_only(only);
+        self.writer.bell.ring();
     }
 
     /// Gives memory that was [passed on](Publisher::pass_on) back to its owner until `enough` says
@@ -358,16 +366,16 @@ impl Publisher {
                 .iter()
                 .map(|client| {
                     let page = client.page.page();
-                    let mut held = Vec::new();
-                    page.collect(&mut held);
+                    let identity = &client.identity;
                     ClientStats {
                         id: client.id,
-                        name: client.name.clone(),
-                        pid: client.pid,
-                        uid: client.uid,
-                        delivery: client.delivery,
+                        name: identity.name.clone(),
+                        pid: identity.pid,
+                        uid: identity.uid,
+                        delivery: identity.delivery,
+                        takes_unsealed: identity.takes_unsealed,
                         leases: client.page.leases(),
-                        held: held.len() as u32,
+                        held: page.held().count() as u32,
                         lag: head.saturating_sub(page.position()),
                         missed: page.missed.load(std::sync::atomic::Ordering::Relaxed),
                         lapsed: client.lapsed,
@@ -447,6 +455,10 @@ pub struct ClientStats {
     pub uid: u32,
     /// Which frames it wants.
     pub delivery: Delivery,
+    /// Whether it takes frames in memory that other processes may write
+    /// ([`UnsealedMemory`](crate::UnsealedMemory)). While one client does not,
+    /// [`Publisher::pass_on`] of such memory fails.
+    pub takes_unsealed: bool,
     /// Frames that it can hold at once.
     pub leases: u32,
     /// Frames that it holds.

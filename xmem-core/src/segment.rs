@@ -21,7 +21,7 @@ mod payload;
 pub(crate) use payload::{PayloadSegment, SegmentId, SegmentKind};
 
 /// The version of everything that two processes share: areas and messages.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Most slots of a channel.
 pub(crate) const MAX_SLOTS: u32 = 4096;
@@ -156,8 +156,7 @@ impl MetadataSegment {
                 .atomics(layout.states_at, layout.slots as usize),
             ring: self.mapping.atomics(layout.ring_at, layout.ring as usize),
             head: &self.mapping.atomics::<AtomicU64>(HEAD, 1)[0],
-            sequence: &self.mapping.atomics::<AtomicU32>(HEAD + 8, 1)[0],
-            writer_waiting: &self.mapping.atomics::<AtomicU32>(HEAD + 12, 1)[0],
+            writer_waiting: &self.mapping.atomics::<AtomicU32>(HEAD + 8, 1)[0],
             end: &self.mapping.atomics::<AtomicU64>(HEAD + 16, 1)[0],
         }
     }
@@ -224,7 +223,7 @@ pub(crate) fn read_location(bytes: &[u8; SPILL_SIZE]) -> (SegmentId, u64) {
     (SegmentId((word >> 64) as u32), word as u64)
 }
 
-/// One client's page: its leases, its cursor, and whether it sleeps.
+/// One client's page: its leases, its cursor, and the words that it and the writer sleep on.
 #[derive(Debug)]
 pub(crate) struct LeasePage {
     mapping: Mapping,
@@ -233,29 +232,54 @@ pub(crate) struct LeasePage {
 
 /// The size of every lease page, in bytes.
 pub(crate) const LEASE_PAGE_SIZE: usize = PAGE;
-const LEASES_AT: usize = LINE;
+/// What the client writes, what the producer writes and the leases are in cache lines of their own.
+const WAKE_AT: usize = LINE;
+const LEASES_AT: usize = 2 * LINE;
 const _: () = assert!(LEASES_AT + 8 * MAX_LEASES as usize <= LEASE_PAGE_SIZE);
 
-impl LeasePage {
+/// A lease page that its client has yet to map.
+#[derive(Debug)]
+pub(crate) struct UnsealedPage {
+    page: LeasePage,
+    fd: OwnedFd,
+}
+
+impl UnsealedPage {
     /// Makes the page for a client with `leases` leases (at most [`MAX_LEASES`]).
-    pub(crate) fn create(leases: u32) -> Result<(LeasePage, OwnedFd)> {
+    pub(crate) fn create(leases: u32) -> Result<UnsealedPage> {
         assert!((1..=MAX_LEASES).contains(&leases));
-        let (fd, mapping) =
-            memfd::create("xmem-leases", LEASE_PAGE_SIZE, memfd::lease_page_seals())?;
-        Ok((LeasePage { mapping, leases }, fd))
+        let (fd, mapping) = memfd::create("xmem-leases", LEASE_PAGE_SIZE, memfd::size_seals())?;
+        let page = LeasePage { mapping, leases };
+        Ok(UnsealedPage { page, fd })
     }
 
+    /// The descriptor for the client.
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Takes the page in use, after the client has mapped it: from now on no process can punch a
+    /// hole into it, which would make the writer's next look at it a page fault.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] where the client has sealed it itself.
+    pub(crate) fn seal(self) -> Result<LeasePage> {
+        memfd::seal(&self.fd, memfd::producer_seals())
+            .map_err(|_| Error::Protocol("the client has put seals on its lease page".into()))?;
+        // A hole that was punched before is filled here, off the thread that writes frames.
+        self.page.mapping.prefault()?;
+        Ok(self.page)
+    }
+}
+
+impl LeasePage {
     /// Maps the page that the producer made for us.
     pub(crate) fn open(fd: impl AsFd, leases: u32) -> Result<LeasePage> {
         if !(1..=MAX_LEASES).contains(&leases) {
             return Err(Error::Protocol(format!("{leases} leases granted")));
         }
-        let mapping = memfd::open(
-            fd,
-            LEASE_PAGE_SIZE,
-            memfd::lease_page_seals(),
-            AccessMode::ReadWrite,
-        )?;
+        let access = AccessMode::ReadWrite;
+        let mapping = memfd::open(fd, LEASE_PAGE_SIZE, memfd::size_seals(), access)?;
         Ok(LeasePage { mapping, leases })
     }
 
@@ -266,10 +290,11 @@ impl LeasePage {
     /// The words that the lease protocol runs on.
     pub(crate) fn page(&self) -> Page<'_> {
         Page {
-            waiting: &self.mapping.atomics::<AtomicU32>(0, 1)[0],
-            progress: &self.mapping.atomics::<AtomicU32>(4, 1)[0],
+            sleep: &self.mapping.atomics::<AtomicU64>(0, 1)[0],
             cursor: &self.mapping.atomics::<AtomicU64>(8, 1)[0],
             missed: &self.mapping.atomics::<AtomicU64>(16, 1)[0],
+            progress: &self.mapping.atomics::<AtomicU32>(24, 1)[0],
+            wake: &self.mapping.atomics::<AtomicU32>(WAKE_AT, 1)[0],
             leases: self.mapping.atomics(LEASES_AT, self.leases as usize),
         }
     }

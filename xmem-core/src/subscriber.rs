@@ -22,7 +22,7 @@ mod control;
 pub(crate) mod pending;
 mod upstream;
 
-pub use builder::SubscriberBuilder;
+pub use builder::{SubscriberBuilder, UnsealedMemory};
 use pending::{Announcement, Pending, check};
 pub use upstream::Upstream;
 
@@ -128,7 +128,9 @@ impl Subscriber {
             if std::mem::replace(&mut again, true) && deadline.has_passed() {
                 return Err(Error::TimedOut);
             }
-            let event = self.link.event.since(self.link.event.snapshot());
+            // Before every look: what comes from here on ends the sleep.
+            let told = self.link.event.snapshot();
+            let wake = self.link.page.page().wake_word();
             self.link.check()?;
             let nothing = match self.attempt()? {
                 Ok(item) => return Ok(item),
@@ -164,9 +166,10 @@ impl Subscriber {
                     }
                     let page = self.link.page.page();
                     let board = self.link.metadata.board();
-                    if let Some(sequence) = board.prepare_sleep(&page, self.cursor) {
-                        let sequence = futex::shared(board.sequence, sequence);
-                        let waited = futex::wait_any(&[sequence, event, cancelled], deadline);
+                    if board.prepare_sleep(&page, self.cursor) {
+                        let published = futex::shared(page.wake, wake);
+                        let event = self.link.event.since(told);
+                        let waited = futex::wait_any(&[published, event, cancelled], deadline);
                         page.finish_sleep();
                         waited?;
                     }
@@ -178,7 +181,7 @@ impl Subscriber {
                             observer();
                         }
                     }
-                    futex::wait_any(&[event, cancelled], deadline)?;
+                    futex::wait_any(&[self.link.event.since(told), cancelled], deadline)?;
                 }
                 Nothing::Unannounced => {
                     let ended = self.link.told().end.is_some();
@@ -191,7 +194,7 @@ impl Subscriber {
                         }
                         continue;
                     }
-                    futex::wait_any(&[event, cancelled], deadline)?;
+                    futex::wait_any(&[self.link.event.since(told), cancelled], deadline)?;
                 }
                 Nothing::Skipped => {}
             }
@@ -351,7 +354,8 @@ impl Subscriber {
             }
             return Ok(Err(Nothing::Empty));
         };
-        let meta = self.link.metadata.read_meta(id.slot);
+        let mut meta = self.link.metadata.read_meta(id.slot);
+        meta.shift_times(self.link.clock_offset);
         if let Err(error) = check(&meta, self.cursor) {
             self.link.release(lease);
             return Err(error);
@@ -387,6 +391,13 @@ impl Subscriber {
     /// same number have no flush between them.
     pub fn flushes(&self) -> u64 {
         self.flushes
+    }
+
+    /// Nanoseconds that this process's `CLOCK_MONOTONIC` is ahead of the producer's: 0, unless they
+    /// are in different time namespaces. The records of frames are corrected for it; what is said
+    /// in events is for the application to correct.
+    pub fn clock_offset(&self) -> i64 {
+        self.link.clock_offset
     }
 
     /// What speaks to the producer, from any thread.

@@ -29,6 +29,9 @@ use crate::sys::poll::Bell;
 mod clients;
 mod foreign;
 mod sizing;
+mod watchers;
+
+use watchers::Watchers;
 
 /// Most clients of a channel: a blocked writer sleeps on a word of each, its own event and a
 /// canceller at once.
@@ -40,10 +43,11 @@ pub enum Overflow {
     /// Takes the oldest frame's slot. The writer never waits; slow clients miss frames, and know.
     #[default]
     DropOldest,
-    /// Waits until every in-order client has received that frame, at most so long. Then who has
-    /// not is treated as with [`Overflow::DropOldest`] until it has caught up.
+    /// Waits until every in-order client has received that frame, for as long as each of them makes
+    /// progress: it receives a frame, or gives one back. A client that makes none for `timeout` is
+    /// treated as with [`Overflow::DropOldest`] until it has caught up.
     Block {
-        /// Longest wait.
+        /// Longest wait for a client without progress.
         timeout: Duration,
     },
 }
@@ -63,8 +67,18 @@ pub enum PublisherEvent {
         /// What it was told.
         reason: String,
     },
-    /// With [`Overflow::Block`]: the writer waited too long for this client and goes on without.
-    ClientLapsed(ClientId),
+    /// With [`Overflow::Block`]: a client made no progress for too long, and the writer goes on
+    /// without it.
+    ClientLapsed {
+        /// Which one.
+        client: ClientId,
+        /// How long the writer saw no progress of it.
+        stalled: Duration,
+        /// Frames that it holds.
+        held: u32,
+        /// Frames that it has yet to receive.
+        behind: u64,
+    },
     /// A lapsed client has received everything and is waited for again.
     ClientCaughtUp(ClientId),
     /// A client says something to the producer: bytes of another process, at most 32 KiB. Of one
@@ -86,7 +100,8 @@ pub(crate) struct Writer {
     /// Held while slots are made, so that two threads don't both make what is missing once.
     growing: Mutex<()>,
     /// Signalled when a slot came back, a client came or went, or the channel was closed.
-    event: Event,
+    event: Arc<Event>,
+    watchers: Watchers,
     /// Rings when the control thread has something to tell clients or to drop.
     pub(crate) bell: Bell,
     overflow: Overflow,
@@ -109,7 +124,8 @@ impl Writer {
             pool: Mutex::new(Pool::new(metadata.clone(), (need, max), blocking)),
             metadata,
             growing: Mutex::new(()),
-            event: Event::default(),
+            event: Arc::default(),
+            watchers: Watchers::default(),
             bell: Bell::new()?,
             overflow,
             name,
@@ -204,7 +220,6 @@ impl Writer {
             _ => None,
         };
         let own_deadline = Deadline::after(patience);
-        let mut client_deadline = None;
         loop {
             let cancelled = cancel.wait()?;
             let event = self.event.since(self.event.snapshot());
@@ -234,21 +249,12 @@ impl Writer {
                     }
                 }
                 Acquired::Blocked => {
-                    let Overflow::Block { timeout } = self.overflow else {
-                        unreachable!("only a blocking acquire is blocked");
+                    let Some(deadline) = self.lapse() else {
+                        continue;
                     };
-                    let deadline =
-                        *client_deadline.get_or_insert_with(|| Deadline::after(Some(timeout)));
                     match self.wait(&[event, cancelled], deadline, any_slot) {
                         Ok(Some(index)) => return Ok(index),
-                        Ok(None) => {}
-                        Err(Error::TimedOut) => {
-                            client_deadline = None;
-                            let lapsed = self.pool().lapse();
-                            for id in lapsed {
-                                self.tell(PublisherEvent::ClientLapsed(id));
-                            }
-                        }
+                        Ok(None) | Err(Error::TimedOut) => {}
                         Err(other) => return Err(other),
                     }
                 }
@@ -260,20 +266,25 @@ impl Writer {
     /// or released. Looks once more before, and may find what is waited for.
     fn wait<T>(
         &self,
-        others: &[Wait],
+        others: &[Wait<'_>],
         deadline: Deadline,
         look: impl FnOnce(&mut Pool) -> Option<T>,
     ) -> Result<Option<T>> {
-        let pages: Vec<Arc<LeasePage>> = {
+        let pages: Vec<(ClientId, Arc<LeasePage>)> = {
             let mut pool = self.pool();
             pool.waiting_writers += 1;
-            let pages = pool.clients.iter().map(|client| client.page.clone());
-            pages.collect()
+            let clients = pool.clients.iter();
+            clients.map(|one| (one.id, one.page.clone())).collect()
         };
         let mut words = others.to_vec();
-        for page in &pages {
-            let progress = page.page().progress;
-            words.push(futex::shared(progress, progress.load(Ordering::Acquire)));
+        let mut deadline = deadline;
+        if futex::takes_many() {
+            for (_, page) in &pages {
+                let progress = page.page().progress;
+                words.push(futex::shared(progress, progress.load(Ordering::Acquire)));
+            }
+        } else {
+            deadline = deadline.min(self.watchers.watch(&pages, &self.event));
         }
         self.metadata.board().prepare_block();
         let (found, released) = {
@@ -365,17 +376,45 @@ impl Writer {
         if meta.producer[0] == 0 {
             meta.set_producer(&self.name);
         }
-        let (position, wake) = {
+        let (position, sleepers) = {
             let mut pool = self.pool();
             if pool.closed {
                 return Err(Error::Stopped);
             }
-            pool.publish(index, spill.take(), meta)
+            pool.check_memory(index)?;
+            let mut sleepers = std::mem::take(&mut pool.sleepers);
+            let position = pool.publish(index, spill.take(), meta, &mut sleepers);
+            if sleepers.is_empty() {
+                pool.sleepers = sleepers;
+                return Ok(position);
+            }
+            (position, sleepers)
         };
-        if wake {
-            futex::wake_all(self.metadata.board().sequence);
-        }
+        self.wake(sleepers);
         Ok(position)
+    }
+
+    /// Wakes clients, each by a word that it shares with this process alone.
+    fn wake(&self, mut sleepers: Vec<(ClientId, Arc<LeasePage>)>) {
+        const MISUSED: &str = "it uses the word that it is woken by for another kind of futex";
+        let mut misused = Vec::new();
+        for (id, page) in sleepers.drain(..) {
+            let words = page.page();
+            words.end_sleep();
+            if futex::wake_one(words.wake).is_err() {
+                misused.push((id, MISUSED));
+            }
+        }
+        let is_misused = !misused.is_empty();
+        {
+            let mut pool = self.pool();
+            pool.sleepers = sleepers;
+            pool.unwanted.append(&mut misused);
+        }
+        if is_misused {
+            // The control thread throws them out.
+            self.bell.ring();
+        }
     }
 
     pub(crate) fn let_go(&self, index: SlotIndex) {

@@ -26,6 +26,8 @@ const LEASES_OF_HONEST: u32 = 2;
 const PAGE: usize = 4096;
 /// Where the states of the slots stand in the metadata segment, in words.
 const STATES: usize = 256 / 8;
+/// Where the leases stand in a lease page, in words.
+const LEASES: usize = 128 / 8;
 
 /// A producer with clients that do what the bytes say, and mostly one that is honest. It goes on
 /// publishing, hands no slot out twice, overwrites nothing that the honest one holds, has no more
@@ -157,14 +159,16 @@ impl Scene {
                     let state = metadata.words()[STATES + slot].load(Ordering::Relaxed);
                     let generation = (state >> 16).wrapping_sub(u64::from(input.byte() & 3));
                     let lease = input.below(*leases as usize);
-                    page.words()[8 + lease].store(generation << 16 | slot as u64, Ordering::SeqCst);
+                    page.words()[LEASES + lease]
+                        .store(generation << 16 | slot as u64, Ordering::SeqCst);
                 }
             }
             9 => {
                 if let Some((page, ..)) = self.areas(input) {
+                    page.words()[0].store(u64::from(input.byte()), Ordering::Relaxed);
                     page.words()[1].store(input.number(), Ordering::Relaxed);
-                    page.halves()[0].store(u32::from(input.byte()), Ordering::Relaxed);
-                    page.halves()[1].fetch_add(1, Ordering::Relaxed);
+                    page.halves()[6].fetch_add(1, Ordering::Relaxed);
+                    page.halves()[16].fetch_add(1, Ordering::Relaxed);
                 }
             }
             10 | 11 => {
@@ -226,13 +230,17 @@ impl Scene {
             .expect("the producer is there");
         // Whatever it was, it is answered: with a welcome, or with a goodbye.
         let answer = connection.receive();
-        let areas = answer
-            .filter(|answer| answer.kind == wire::WELCOME)
-            .map(|welcome| {
-                let leases = welcome.u32_at(8);
-                let metadata = Area::map(&welcome.fds[0], 256 + 8 * NUMBERS, false);
-                (Area::map(&welcome.fds[1], PAGE, true), metadata, leases)
-            });
+        let welcome = answer.filter(|answer| answer.kind == wire::WELCOME);
+        let areas = welcome.and_then(|welcome| {
+            let leases = welcome.u32_at(8);
+            let metadata = Area::map(&welcome.fds[0], 256 + 8 * NUMBERS, false);
+            let page = Area::map(&welcome.fds[1], PAGE, true);
+            let ready = wire::message(wire::READY, &[]);
+            connection.send(&ready, &[]).ok()?;
+            // There may be no slots for its leases.
+            let is_joined = connection.receive()?.kind == wire::JOINED;
+            is_joined.then_some((page, metadata, leases))
+        });
         if let Some((_, _, leases)) = &areas {
             self.connected += 1;
             self.leases += leases;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
-use rustix::fs::SealFlags;
+use rustix::fs::{SealFlags, fcntl_add_seals};
 
-use crate::area::{Area, SEALED};
+use crate::area::Area;
 use crate::wire::{self, Connection};
 
 /// Bytes of a page.
@@ -79,6 +79,8 @@ pub struct Impostor {
     connection: Option<Connection>,
     generations: Vec<u64>,
     head: u64,
+    /// The position that the client is told to start at.
+    pub start: u64,
 }
 
 impl Impostor {
@@ -93,7 +95,7 @@ impl Impostor {
         }
         metadata.write(0, &header);
         metadata.words()[HEAD].store(position, Ordering::Relaxed);
-        let (page, page_fd) = Area::new(PAGE, SEALED - SealFlags::FUTURE_WRITE);
+        let (page, page_fd) = Area::new(PAGE, SealFlags::SHRINK | SealFlags::GROW);
         Impostor {
             metadata,
             page,
@@ -102,6 +104,7 @@ impl Impostor {
             connection: None,
             generations: vec![0; slots],
             head: position,
+            start: position,
             layout,
         }
     }
@@ -113,15 +116,19 @@ impl Impostor {
 
     /// The welcome of a client with so many leases.
     pub fn welcome(&self, leases: u32) -> Vec<u8> {
-        welcome(leases, self.layout.slots as u32, self.head)
+        welcome(leases, self.layout.slots as u32)
     }
 
-    /// Takes the next client and gives its hello this answer.
+    /// Takes the next client, gives its hello this answer, and lets it join where it goes on.
     pub fn answer(&mut self, listener: &OwnedFd, answer: &[u8]) {
         let client = wire::accept(listener);
         client.receive().expect("a hello");
         let fds: Vec<_> = self.fds.iter().map(AsFd::as_fd).collect();
         let _ = client.send(answer, &fds);
+        if client.receive().is_some() {
+            let joined = wire::message(wire::JOINED, &self.start.to_le_bytes());
+            let _ = client.send(&joined, &[]);
+        }
         self.connection = Some(client);
     }
 
@@ -152,6 +159,13 @@ impl Impostor {
         }
         let most = self.segments.entry(id).or_default();
         *most = size.max(*most);
+        fd
+    }
+
+    /// The same, sealed when no mapping is left that could write it, which `F_SEAL_WRITE` needs.
+    pub fn make_sealed_segment(&mut self, id: u32, size: usize, seals: SealFlags) -> OwnedFd {
+        let fd = self.make_segment(id, size, SealFlags::empty());
+        fcntl_add_seals(&fd, seals).expect("no mapping is left");
         fd
     }
 
@@ -189,7 +203,6 @@ impl Impostor {
             .store(*generation << 16 | slot as u64, Ordering::Release);
         self.head = self.head.wrapping_add(1);
         words[HEAD].store(self.head, Ordering::Release);
-        self.metadata.halves()[2 * HEAD + 2].store(self.head as u32, Ordering::Release);
     }
 
     /// Where the record of a slot stands.
@@ -204,12 +217,12 @@ impl Impostor {
     }
 }
 
-/// A welcome that says what it is told to.
-pub fn welcome(leases: u32, slots: u32, position: u64) -> Vec<u8> {
+/// A welcome that says what it is told to, with a clock that is the client's own.
+pub fn welcome(leases: u32, slots: u32) -> Vec<u8> {
     let mut body = Vec::new();
     for number in [wire::VERSION, 1, leases, slots] {
         body.extend(number.to_le_bytes());
     }
-    body.extend(position.to_le_bytes());
+    body.extend((xmem_core::monotonic_time().as_nanos() as u64).to_le_bytes());
     wire::message(wire::WELCOME, &body)
 }

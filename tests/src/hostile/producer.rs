@@ -431,5 +431,5 @@ fn answer(settings: &Settings) -> Vec<u8> {
         true => settings.detail as u32,
         false => settings.slots as u32,
     };
-    welcome(leases, slots, settings.position)
+    welcome(leases, slots)
 }

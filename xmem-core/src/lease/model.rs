@@ -29,7 +29,8 @@ fn model(omit: Option<FullFence>, run: impl Fn() + Send + Sync + 'static) {
 }
 
 struct Words {
-    waiting: AtomicU32,
+    wake: AtomicU32,
+    sleep: AtomicU64,
     progress: AtomicU32,
     cursor: AtomicU64,
     missed: AtomicU64,
@@ -40,7 +41,6 @@ struct World {
     states: Vec<AtomicU64>,
     ring: Vec<AtomicU64>,
     head: AtomicU64,
-    sequence: AtomicU32,
     writer_waiting: AtomicU32,
     end: AtomicU64,
     payload: Vec<UnsafeCell<u64>>,
@@ -54,13 +54,13 @@ impl World {
             states: words(slots),
             ring: words((2 * slots).next_power_of_two()),
             head: AtomicU64::new(0),
-            sequence: AtomicU32::new(0),
             writer_waiting: AtomicU32::new(0),
             end: AtomicU64::new(0),
             payload: (0..slots).map(|_| UnsafeCell::new(0)).collect(),
             clients: (0..clients)
                 .map(|_| Words {
-                    waiting: AtomicU32::new(0),
+                    wake: AtomicU32::new(0),
+                    sleep: AtomicU64::new(0),
                     progress: AtomicU32::new(0),
                     cursor: AtomicU64::new(0),
                     missed: AtomicU64::new(0),
@@ -75,7 +75,6 @@ impl World {
             states: &self.states,
             ring: &self.ring,
             head: &self.head,
-            sequence: &self.sequence,
             writer_waiting: &self.writer_waiting,
             end: &self.end,
         }
@@ -84,7 +83,8 @@ impl World {
     fn page(&self, client: usize) -> Page<'_> {
         let words = &self.clients[client];
         Page {
-            waiting: &words.waiting,
+            wake: &words.wake,
+            sleep: &words.sleep,
             progress: &words.progress,
             cursor: &words.cursor,
             missed: &words.missed,
@@ -124,7 +124,7 @@ impl World {
         for _ in 0..turns {
             if let Some(frame) = published {
                 if frame.generation == generation {
-                    self.board().retire(frame);
+                    self.board().retire([frame]);
                     generation = generation.next();
                 }
                 if self.pages().any(|page| page.holds(frame)) {
@@ -134,7 +134,7 @@ impl World {
             generation = generation.next();
             let frame = FrameId { slot, generation };
             self.write(frame);
-            self.board().publish(frame, position, self.pages());
+            self.board().publish(frame, position);
             published = Some(frame);
             position += 1;
         }
@@ -187,23 +187,81 @@ fn without_the_clients_fence_a_frame_is_torn() {
     frames_are_whole(1, Some(FullFence::Claim));
 }
 
-/// A client sleeps only when the writer, who has published meanwhile, knows that it has to wake it.
+/// Two frames that are retired at once, with one fence, are each read to the end, or not at all.
+fn frames_retired_together_are_whole(omit: Option<FullFence>) {
+    model(omit, move || {
+        let world = World::new(2, 1);
+        let frames = [0, 1].map(|slot| FrameId {
+            slot: SlotIndex(slot),
+            generation: Generation::UNUSED.next(),
+        });
+        for (position, frame) in frames.into_iter().enumerate() {
+            world.write(frame);
+            world.board().publish(frame, position as u64);
+        }
+        let client = {
+            let world = world.clone();
+            thread::spawn(move || world.receive(0, 2))
+        };
+        world.board().retire(frames);
+        for frame in frames {
+            if !world.page(0).holds(frame) {
+                world.write(FrameId {
+                    generation: frame.generation.next().next(),
+                    ..frame
+                });
+            }
+        }
+        client.join().unwrap();
+    });
+}
+
+#[test]
+fn two_frames_retired_with_one_fence_are_whole() {
+    frames_retired_together_are_whole(None);
+}
+
+#[test]
+#[should_panic]
+fn two_frames_retired_without_a_fence_are_torn() {
+    frames_retired_together_are_whole(Some(FullFence::Recycle));
+}
+
+impl World {
+    /// Publishes a frame in a slot of its own, and ends the client's sleep where it has to.
+    fn publish_and_wake(&self, position: u64, woken: &mut u64) {
+        let frame = FrameId {
+            slot: SlotIndex(position as u16),
+            generation: Generation::UNUSED.next(),
+        };
+        self.write(frame);
+        self.board().publish(frame, position);
+        let page = self.page(0);
+        if let Some(sleep) = page.must_wake(position, *woken) {
+            *woken = sleep;
+            page.end_sleep();
+        }
+    }
+}
+
+/// A client sleeps only when the writer, who has published meanwhile, ends that sleep.
 fn nobody_sleeps_through_a_frame(omit: Option<FullFence>) {
     model(omit, move || {
         let world = World::new(1, 1);
         let client = {
             let world = world.clone();
-            thread::spawn(move || world.board().prepare_sleep(&world.page(0), 0))
+            thread::spawn(move || {
+                let seen = world.page(0).wake_word();
+                let is_due = world.board().prepare_sleep(&world.page(0), 0);
+                is_due.then_some(seen)
+            })
         };
-        let frame = FrameId {
-            slot: SlotIndex(0),
-            generation: Generation::UNUSED.next(),
-        };
-        world.write(frame);
-        let woken = world.board().publish(frame, 0, world.pages());
-        // The kernel would compare `sequence` with the value returned: only an equal one sleeps.
-        let sleeps = client.join().unwrap() == Some(0);
-        assert!(!sleeps || woken, "a client sleeps and nobody wakes it");
+        world.publish_and_wake(0, &mut 0);
+        // The kernel compares the word with the value returned: only an equal one sleeps, and a
+        // change that comes later is followed by a wake.
+        let seen = client.join().unwrap();
+        let is_woken = seen != Some(world.page(0).wake_word());
+        assert!(is_woken, "a client sleeps and nobody wakes it");
     });
 }
 
@@ -224,7 +282,7 @@ fn without_the_sleepers_fence_a_client_sleeps_on() {
     nobody_sleeps_through_a_frame(Some(FullFence::Sleep));
 }
 
-/// A client that was woken and sleeps again is woken again.
+/// A client that was woken and sleeps again is woken again, though no sleep is ended twice.
 #[test]
 fn a_client_that_sleeps_a_second_time_is_woken() {
     model(None, || {
@@ -233,28 +291,49 @@ fn a_client_that_sleeps_a_second_time_is_woken() {
             let world = world.clone();
             thread::spawn(move || {
                 let (board, page) = (world.board(), world.page(0));
+                page.wake_word();
                 // Sleeping is left out: it may end for no reason at all.
-                let first = board.prepare_sleep(&page, 0);
-                page.finish_sleep();
-                if first.is_some() && board.head() == 0 {
-                    return None;
+                if board.prepare_sleep(&page, 0) {
+                    page.finish_sleep();
+                    if board.head() == 0 {
+                        return None;
+                    }
                 }
                 page.pass(1);
-                board.prepare_sleep(&page, 1)
+                let seen = page.wake_word();
+                board.prepare_sleep(&page, 1).then_some(seen)
             })
         };
-        let mut woken = false;
+        let mut woken = 0;
         for position in 0..2 {
-            let frame = FrameId {
-                slot: SlotIndex(position as u16),
-                generation: Generation::UNUSED.next(),
-            };
-            world.write(frame);
-            woken = world.board().publish(frame, position, world.pages());
+            world.publish_and_wake(position, &mut woken);
         }
-        // Asleep on the value that `sequence` had before the second frame.
-        let sleeps = client.join().unwrap() == Some(1);
-        assert!(!sleeps || woken, "a client sleeps and nobody wakes it");
+        let seen = client.join().unwrap();
+        let is_woken = seen != Some(world.page(0).wake_word());
+        assert!(is_woken, "a client sleeps and nobody wakes it");
+    });
+}
+
+/// A client whose sleep ends without a frame, and who sleeps again before that, is woken by it.
+#[test]
+fn a_client_whose_sleep_ended_for_no_reason_is_woken() {
+    model(None, || {
+        let world = World::new(1, 1);
+        let client = {
+            let world = world.clone();
+            thread::spawn(move || {
+                let (board, page) = (world.board(), world.page(0));
+                if board.prepare_sleep(&page, 0) {
+                    page.finish_sleep();
+                }
+                let seen = page.wake_word();
+                board.prepare_sleep(&page, 0).then_some(seen)
+            })
+        };
+        world.publish_and_wake(0, &mut 0);
+        let seen = client.join().unwrap();
+        let is_woken = seen != Some(world.page(0).wake_word());
+        assert!(is_woken, "a client sleeps and nobody wakes it");
     });
 }
 
@@ -276,7 +355,7 @@ fn an_end_of_stream_is_not_overtaken_by_the_next_frame() {
         };
         world.board().end_stream(0);
         world.write(frame);
-        world.board().publish(frame, 0, world.pages());
+        world.board().publish(frame, 0);
         let (head, end) = client.join().unwrap();
         assert!(
             head == 0 || end == Some(0),
@@ -334,7 +413,7 @@ fn a_frame_that_was_passed_is_released_or_seen_leased() {
             generation: Generation::UNUSED.next(),
         };
         world.write(frame);
-        world.board().publish(frame, 0, world.pages());
+        world.board().publish(frame, 0);
         let client = {
             let world = world.clone();
             thread::spawn(move || {
@@ -348,7 +427,7 @@ fn a_frame_that_was_passed_is_released_or_seen_leased() {
         };
         // overflow=block: only what was passed is taken back.
         if world.page(0).position() == 1 {
-            world.board().retire(frame);
+            world.board().retire([frame]);
             if !world.page(0).holds(frame) {
                 world.write(FrameId {
                     generation: frame.generation.next().next(),

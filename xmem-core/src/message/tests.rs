@@ -6,14 +6,17 @@ fn messages() -> Vec<Message> {
         Message::Hello(Hello {
             leases: 4,
             delivery: Delivery::Latest,
+            takes_unsealed: true,
             name: "viewer".into(),
         }),
         Message::Welcome(Welcome {
             client: 7,
             leases: 4,
             slots: 64,
-            position: 12,
+            clock: 12,
         }),
+        Message::Ready,
+        Message::Joined { position: 12 },
         Message::Segment {
             id: SegmentId(3),
             kind: 0,

@@ -4,13 +4,18 @@
 use std::sync::Arc;
 
 use super::{Place, Pool, Slot, Status};
+use crate::error::{Error, Result};
 use crate::foreign::Hold;
 use crate::lease::{FrameId, SlotIndex};
-use crate::segment::PayloadSegment;
+use crate::segment::{PayloadSegment, SegmentKind};
 
 /// Most pieces of somebody else's memory that clients know at once: half of what may wait for one
 /// that does not read.
 const MAX_MEMORIES: usize = 128;
+
+/// What a client is told that takes no memory of the only kind there is.
+pub(crate) const UNSEALED_ONLY: &str = "its frames are in memory that other processes may write \
+    (dmabufs), and can't be copied: allow such memory in the client (unsealed-memory=always)";
 
 impl Slot {
     /// Whether its frame is in somebody else's memory.
@@ -46,7 +51,11 @@ impl Pool {
 
     /// Takes a number for a frame in somebody else's memory. Gives the hold back where there is
     /// none: a quarter of all numbers is left for slots.
-    pub(crate) fn take_number(&mut self, place: Place, hold: Hold) -> Result<SlotIndex, Hold> {
+    pub(crate) fn take_number(
+        &mut self,
+        place: Place,
+        hold: Hold,
+    ) -> std::result::Result<SlotIndex, Hold> {
         let reserve = self.metadata.layout().slots as usize / 4;
         if self.vacant.len() <= reserve {
             return Err(hold);
@@ -62,6 +71,34 @@ impl Pool {
         slot.status = Status::Writing;
         slot.held = true;
         Ok(index)
+    }
+
+    /// An error where there are clients that don't take frames in memory of this kind.
+    pub(crate) fn check_kind(&self, kind: SegmentKind) -> Result<()> {
+        match self.clients.needing_sealed().count() as u32 {
+            clients if clients > 0 && kind.is_unsealed() => Err(Error::UnsealedMemory { clients }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has a client not taken in, or thrown out, where no frame is in memory that it takes.
+    pub(crate) fn set_unsealed_only(&mut self, only: bool) {
+        self.unsealed_only = only;
+        if only {
+            for id in self.clients.needing_sealed().collect::<Vec<_>>() {
+                self.unwanted.push((id, UNSEALED_ONLY));
+                self.clients.expel(id);
+            }
+        }
+    }
+
+    /// The same for the memory that this slot's frame is in: a client may have come since it was
+    /// taken.
+    pub(crate) fn check_memory(&self, index: SlotIndex) -> Result<()> {
+        match &self.slot(index).place {
+            Some(place) if self.slot(index).is_foreign() => self.check_kind(place.segment.kind),
+            _ => Ok(()),
+        }
     }
 
     /// Takes back the frames that everybody has passed and nobody holds.
@@ -83,7 +120,9 @@ impl Pool {
                 continue;
             }
             self.ready.remove(at);
-            self.recycle(index);
+            let first = self.parked.len();
+            self.parked.push(index);
+            self.retire_parked(first);
             return true;
         }
         false
@@ -108,28 +147,17 @@ impl Pool {
     /// Takes back all frames in somebody else's memory. Those that clients hold follow when they
     /// are let go.
     pub(crate) fn retire_foreign(&mut self) {
-        self.clients.scan();
-        let mut at = 0;
-        while at < self.ready.len() {
-            let index = self.ready[at];
-            if self.slot(index).is_foreign() {
-                self.ready.remove(at);
-                self.recycle(index);
-            } else {
-                at += 1;
-            }
-        }
+        self.take_back(|pool, index| pool.slot(index).is_foreign());
     }
 
     /// The frames that clients hold, and what keeps their bytes.
     pub(crate) fn take_held(&mut self) -> Vec<(FrameId, Hold)> {
-        self.clients.scan();
-        self.unpark();
+        self.look();
         let parked = std::mem::take(&mut self.parked);
         let mut held = Vec::new();
         for index in parked {
-            let slot = self.slot_mut(index);
-            match (slot.frame, slot.hold.take()) {
+            let frame = self.holders.frame(index);
+            match (frame, self.slot_mut(index).hold.take()) {
                 (Some(frame), Some(hold)) => held.push((frame, hold)),
                 _ => self.parked.push(index),
             }

@@ -57,18 +57,10 @@ impl Pool {
     /// numbers run short, those frames are given up.
     pub(crate) fn make_room(&mut self, count: u32) -> u32 {
         if self.vacant.len() < count as usize {
-            self.clients.scan();
-            self.unpark();
-            let mut at = 0;
-            while at < self.ready.len() {
-                let index = self.ready[at];
-                if self.slot(index).outdated && self.is_let_go(index) && !self.is_awaited(index) {
-                    self.ready.remove(at);
-                    self.recycle(index);
-                } else {
-                    at += 1;
-                }
-            }
+            self.look();
+            self.take_back(|pool, index| {
+                pool.slot(index).outdated && pool.is_let_go(index) && !pool.is_awaited(index)
+            });
         }
         count.min(self.vacant.len() as u32)
     }

@@ -8,18 +8,18 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::linger::{self, Holder};
-use super::peer::{MAX_QUEUE_OF_EVENTS, News, Peer, Stage};
+use super::peer::{MAX_QUEUE_OF_EVENTS, Newcomer, News, Peer, Stage};
 use crate::channel::Listener;
-use crate::clients::{Client, ClientId};
+use crate::clients::{Client, ClientId, Identity};
 use crate::error::{Error, Result};
 use crate::message::{ByeReason, Hello, MAX_MESSAGE, Message, Welcome};
-use crate::segment::LeasePage;
-use crate::sys::clock::Deadline;
+use crate::segment::UnsealedPage;
+use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::socket;
 use crate::writer::{PublisherEvent, Writer};
 
-/// How long a new connection may take to say hello.
+/// How long a new connection may take to say hello, and then to map its lease page.
 const GREETING: Duration = Duration::from_secs(2);
 /// How long a goodbye may take to be sent.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -102,7 +102,7 @@ impl Control {
                 Some(pidfd) => fds.push(PollFd::new(pidfd, PollFlags::IN)),
                 None => fds.push(PollFd::new(&peer.socket, PollFlags::empty())),
             }
-            if let Stage::Greeting(until) | Stage::Leaving(until) = peer.stage {
+            if let Some(until) = peer.deadline() {
                 deadline = deadline.min(until);
             }
         }
@@ -183,7 +183,15 @@ impl Control {
             Message::decode(&self.buffer[..received.len])
         };
         match (&self.peers[number].stage, message) {
-            (Stage::Greeting(_), Ok(Message::Hello(hello))) => self.greet(number, hello),
+            (Stage::Greeting(_), Ok(Message::Hello(hello))) => {
+                if let Err(error) = self.welcome(number, hello) {
+                    self.turn_away(number, error);
+                }
+            }
+            (Stage::Mapping(..), Ok(Message::Ready)) => match self.admit(number) {
+                Ok(id) => self.writer.tell(PublisherEvent::ClientConnected(id)),
+                Err(error) => self.turn_away(number, error),
+            },
             (&Stage::Client(client), Ok(Message::Upstream { content })) => {
                 self.peers[number].count_upstream();
                 self.writer
@@ -199,59 +207,79 @@ impl Control {
         true
     }
 
-    /// Takes a client in, or tells it why not.
-    fn greet(&mut self, number: usize, hello: Hello) {
-        match self.admit(number, hello) {
-            Ok(id) => self.writer.tell(PublisherEvent::ClientConnected(id)),
-            Err(error) => {
-                let reason = match error.is_retryable() {
-                    true => ByeReason::Full,
-                    false => ByeReason::Refused,
-                };
-                let text = match error {
-                    Error::Refused { reason, .. } => reason,
-                    other => format!("it can't take another client: {other}"),
-                };
-                self.refuse(number, reason, &text);
-            }
-        }
+    /// Tells a peer why it is not taken as a client.
+    fn turn_away(&mut self, number: usize, error: Error) {
+        let reason = match error.is_retryable() {
+            true => ByeReason::Full,
+            false => ByeReason::Refused,
+        };
+        let text = match error {
+            Error::Refused { reason, .. } => reason,
+            Error::Protocol(what) => what,
+            other => format!("it can't take another client: {other}"),
+        };
+        self.refuse(number, reason, &text);
     }
 
-    fn admit(&mut self, number: usize, hello: Hello) -> Result<ClientId> {
-        let clients = self.writer.pool().clients.len();
+    /// Makes a client's lease page, and sends it.
+    fn welcome(&mut self, number: usize, hello: Hello) -> Result<()> {
+        let is_newcomer = |peer: &&Peer| matches!(peer.stage, Stage::Mapping(..));
+        let newcomers = self.peers.iter().filter(is_newcomer).count();
+        let clients = self.writer.pool().clients.len() + newcomers;
         if clients >= self.max_clients as usize {
             return Err(Error::Refused {
                 reason: format!(
-                    "it has {clients} of {clients} clients: raise max-clients of the producer"
+                    "it has {clients} of {} clients: raise max-clients of the producer",
+                    self.max_clients
                 ),
                 retryable: true,
             });
         }
         let peer = &mut self.peers[number];
         peer.watch_process()?;
-        let (page, page_fd) = LeasePage::create(hello.leases)?;
-        let metadata = rustix::io::fcntl_dupfd_cloexec(&self.metadata, 0)
-            .map_err(Error::socket("copying a descriptor"))?;
+        let page = UnsealedPage::create(hello.leases)?;
+        let copy = |fd: &OwnedFd| {
+            rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(Error::socket("copying a descriptor"))
+        };
+        let fds = vec![copy(&self.metadata)?, copy(page.fd())?];
         let id = ClientId(self.next_client);
         self.next_client += 1;
-        let client = Client::new(
-            id,
-            Arc::new(page),
-            hello.delivery,
-            hello.name,
-            (peer.credentials.pid, peer.credentials.uid),
-        );
-        // Its slots exist before it does. It enters the scan before the welcome is sent: no lease
-        // of its goes unseen.
-        let joining = self.writer.admit(client)?;
-        let welcome = Message::Welcome(Welcome {
+        let message = Message::Welcome(Welcome {
             client: id.get(),
             leases: hello.leases,
             slots: self.writer.metadata.layout().slots,
-            position: joining.position,
+            clock: clock::monotonic().as_nanos() as u64,
         });
-        peer.welcome(&welcome, vec![metadata, page_fd], &joining);
-        peer.stage = Stage::Client(id);
+        let newcomer = Newcomer {
+            id,
+            page,
+            identity: Identity {
+                name: hello.name,
+                pid: peer.credentials.pid,
+                uid: peer.credentials.uid,
+                delivery: hello.delivery,
+                takes_unsealed: hello.takes_unsealed,
+            },
+        };
+        peer.welcome(&message, fds, Deadline::after(Some(GREETING)), newcomer);
+        Ok(())
+    }
+
+    /// Takes a client in that has mapped its lease page.
+    fn admit(&mut self, number: usize) -> Result<ClientId> {
+        let peer = &mut self.peers[number];
+        let refused = Stage::Leaving(Deadline::after(Some(LEAVING)));
+        let Stage::Mapping(_, newcomer) = std::mem::replace(&mut peer.stage, refused) else {
+            unreachable!("only a newcomer is admitted");
+        };
+        let Newcomer { id, page, identity } = newcomer;
+        let takes_unsealed = identity.takes_unsealed;
+        // From here on no process can make the writer's look at the page wait.
+        let page = Arc::new(page.seal()?);
+        // Its slots exist before it does. It enters the scan before it is told so: no lease of its
+        // goes unseen.
+        let joining = self.writer.admit(Client::new(id, page, identity))?;
+        peer.join(id, takes_unsealed, &joining);
         Ok(id)
     }
 
@@ -274,13 +302,20 @@ impl Control {
 
     /// Tells every client what is new, and sends what can be sent.
     fn update(&mut self, ended: &mut [bool]) {
-        let (news, gone) = {
+        let (news, gone, unwanted) = {
             let mut pool = self.writer.pool();
             let news = News::of(&pool, &self.peers);
-            (news, std::mem::take(&mut pool.gone))
+            let gone = std::mem::take(&mut pool.gone);
+            (news, gone, std::mem::take(&mut pool.unwanted))
         };
         // Unmaps what no slot uses any more.
         drop(gone);
+        for (id, why) in unwanted {
+            let peer = |peer: &Peer| matches!(peer.stage, Stage::Client(client) if client == id);
+            if let Some(number) = self.peers.iter().position(peer) {
+                self.refuse(number, ByeReason::Refused, why);
+            }
+        }
         for (number, ended) in ended.iter_mut().enumerate().filter(|(_, ended)| !**ended) {
             let peer = &mut self.peers[number];
             let is_client = matches!(peer.stage, Stage::Client(_));

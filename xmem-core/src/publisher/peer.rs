@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use crate::clients::ClientId;
+use crate::clients::{ClientId, Identity};
 use crate::error::{Error, Result};
 use crate::event::log::Entry;
 use crate::message::{ByeReason, Message};
 use crate::pool::{Joining, Pool};
-use crate::segment::{PayloadSegment, SegmentId};
+use crate::segment::{PayloadSegment, SegmentId, UnsealedPage};
 use crate::sys::clock::Deadline;
 use crate::sys::pidfd::{self, Credentials};
 use crate::sys::poll::PollFlags;
@@ -47,6 +47,8 @@ enum Attached {
 pub(super) enum Stage {
     /// Has to say hello before the deadline.
     Greeting(Deadline),
+    /// Was welcomed, and has to map its lease page before the deadline.
+    Mapping(Deadline, Newcomer),
     /// A client, in the scan.
     Client(ClientId),
     /// A client that has broken the protocol: it is told nothing more, and stays in the scan until
@@ -54,6 +56,13 @@ pub(super) enum Stage {
     Expelled(ClientId),
     /// Was told goodbye; is closed when that is sent, or at the deadline.
     Leaving(Deadline),
+}
+
+/// A client that has yet to map its lease page.
+pub(super) struct Newcomer {
+    pub(super) id: ClientId,
+    pub(super) page: UnsealedPage,
+    pub(super) identity: Identity,
 }
 
 pub(super) struct Peer {
@@ -64,6 +73,8 @@ pub(super) struct Peer {
     pub(super) stage: Stage,
     queue: VecDeque<(Vec<u8>, Attached)>,
     segments: HashSet<SegmentId>,
+    /// It is told of memory that other processes may write.
+    takes_unsealed: bool,
     /// The last event that is queued, and the last before it joined.
     event: u64,
     joined: u64,
@@ -100,6 +111,7 @@ impl Peer {
             stage: Stage::Greeting(greeting),
             queue: VecDeque::new(),
             segments: HashSet::new(),
+            takes_unsealed: false,
             event: 0,
             joined: 0,
             stuck: None,
@@ -125,12 +137,19 @@ impl Peer {
         }
     }
 
-    /// Whether its time to say hello, or to take our goodbye, is over.
-    pub(super) fn is_overdue(&self) -> bool {
+    /// Until when it has to say hello, to map its page, or to take our goodbye.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
         match self.stage {
-            Stage::Greeting(until) | Stage::Leaving(until) => until.has_passed(),
-            Stage::Client(_) | Stage::Expelled(_) => false,
+            Stage::Greeting(until) | Stage::Mapping(until, _) | Stage::Leaving(until) => {
+                Some(until)
+            }
+            Stage::Client(_) | Stage::Expelled(_) => None,
         }
+    }
+
+    /// Whether that is over.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.deadline().is_some_and(Deadline::has_passed)
     }
 
     /// Whether the goodbye was sent.
@@ -187,10 +206,23 @@ impl Peer {
         self.stage = Stage::Expelled(id);
     }
 
-    /// The welcome of a client, with its descriptors, and what is true when it joins.
-    pub(super) fn welcome(&mut self, message: &Message, fds: Vec<OwnedFd>, joining: &Joining) {
+    /// Welcomes a client, who has to map its page before `until`.
+    pub(super) fn welcome(
+        &mut self,
+        message: &Message,
+        fds: Vec<OwnedFd>,
+        until: Deadline,
+        newcomer: Newcomer,
+    ) {
         self.queue
             .push_back((message.encode(), Attached::Owned(fds)));
+        self.stage = Stage::Mapping(until, newcomer);
+    }
+
+    /// Tells a client that it is in the scan, and what is true there.
+    pub(super) fn join(&mut self, id: ClientId, takes_unsealed: bool, joining: &Joining) {
+        let position = joining.position;
+        self.tell(&Message::Joined { position });
         for entry in &joining.events {
             // Their numbers are of no use to it: they come before the first frame.
             let entry = Entry {
@@ -204,6 +236,8 @@ impl Peer {
         });
         self.event = joining.event;
         self.joined = joining.joined;
+        self.takes_unsealed = takes_unsealed;
+        self.stage = Stage::Client(id);
     }
 
     /// Says goodbye, and nothing more after it.
@@ -236,7 +270,9 @@ impl Peer {
             }
         }
         for segment in &news.segments {
-            if self.segments.insert(segment.id) {
+            // No frame in memory that it does not take is published while it is here.
+            let is_for_it = self.takes_unsealed || !segment.kind.is_unsealed();
+            if is_for_it && self.segments.insert(segment.id) {
                 let message = Message::Segment {
                     id: segment.id,
                     kind: segment.kind as u32,

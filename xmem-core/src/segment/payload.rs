@@ -39,6 +39,11 @@ impl SegmentKind {
         kinds.into_iter().find(|kind| *kind as u32 == number)
     }
 
+    /// Whether processes other than the producer may write the memory, or punch holes into it.
+    pub(crate) fn is_unsealed(self) -> bool {
+        matches!(self, SegmentKind::ForeignMemfd | SegmentKind::DmaBuf)
+    }
+
     /// Whether somebody else decides what becomes of the bytes when the producer is gone.
     pub(crate) fn is_foreign(self) -> bool {
         self != SegmentKind::Memfd
@@ -160,8 +165,12 @@ impl PayloadSegment {
             .filter(|&len| len > 0 && len <= isize::MAX as usize)
             .ok_or_else(|| Error::Protocol(format!("a segment of {size} bytes")))?;
         let seals = match kind {
-            SegmentKind::Memfd | SegmentKind::PassedOn => memfd::producer_seals(),
-            SegmentKind::ForeignMemfd => foreign::size_seals(),
+            SegmentKind::Memfd => memfd::producer_seals(),
+            SegmentKind::PassedOn => {
+                memfd::check_write_sealed(&fd)?;
+                memfd::size_seals()
+            }
+            SegmentKind::ForeignMemfd => memfd::size_seals(),
             SegmentKind::DmaBuf => {
                 check_dma_buf(&fd, len)?;
                 return Ok(Arc::new(PayloadSegment::new(id, kind, len, None, Some(fd))));

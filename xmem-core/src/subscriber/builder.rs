@@ -9,12 +9,42 @@ use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::event::StreamEvent;
 use crate::link::Link;
-use crate::message::Delivery;
+use crate::message::{Delivery, Hello};
 use crate::segment::MAX_LEASES;
 use crate::sys::clock::Deadline;
+use crate::sys::pidfd;
 
 /// Between two tries to connect where a producer refuses, or this process lacks something.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Whose memory a client takes that other processes may write or punch holes into: memfds without
+/// `F_SEAL_WRITE` or `F_SEAL_FUTURE_WRITE`, and dmabufs.
+///
+/// Whoever can do that can make a client's read of a frame wait, or have the client killed for the
+/// memory that it needs. A process of the same user can do so in other ways, too. While a client
+/// does not take such memory, a producer has to copy the frames that are in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum UnsealedMemory {
+    /// Taken from producers of the same user as this process.
+    #[default]
+    OwnUser,
+    /// Taken from every producer.
+    Always,
+    /// Taken from none.
+    Never,
+}
+
+impl UnsealedMemory {
+    /// Whether it is taken from a producer of this user.
+    fn is_taken_from(self, uid: u32) -> bool {
+        match self {
+            UnsealedMemory::OwnUser => pidfd::is_own_user(uid),
+            UnsealedMemory::Always => true,
+            UnsealedMemory::Never => false,
+        }
+    }
+}
 
 /// Settings of a [`Subscriber`] to be.
 #[derive(Clone)]
@@ -23,6 +53,7 @@ pub struct SubscriberBuilder {
     name: String,
     leases: u32,
     delivery: Delivery,
+    unsealed_memory: UnsealedMemory,
     timeout: Option<Duration>,
     retry_refused: bool,
     canceller: Option<Canceller>,
@@ -38,6 +69,7 @@ impl SubscriberBuilder {
             name: String::new(),
             leases: 4,
             delivery: Delivery::default(),
+            unsealed_memory: UnsealedMemory::default(),
             timeout: Some(Duration::from_secs(5)),
             retry_refused: false,
             canceller: None,
@@ -62,6 +94,13 @@ impl SubscriberBuilder {
     /// Which frames to receive.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
+        self
+    }
+
+    /// Whose memory to take that other processes may write: of the same user's producers, by
+    /// default.
+    pub fn unsealed_memory(mut self, unsealed: UnsealedMemory) -> Self {
+        self.unsealed_memory = unsealed;
         self
     }
 
@@ -155,9 +194,14 @@ impl SubscriberBuilder {
         let deadline = Deadline::after(self.timeout);
         let mut reason = None;
         loop {
-            let wanted = (self.leases, self.delivery, self.name.clone());
+            let hello = |uid| Hello {
+                leases: self.leases,
+                delivery: self.delivery,
+                takes_unsealed: self.unsealed_memory.is_taken_from(uid),
+                name: self.name.clone(),
+            };
             let on_urgent = self.on_urgent.clone();
-            match control::connect(&self.channel, wanted, deadline, cancel, on_urgent) {
+            match control::connect(&self.channel, hello, deadline, cancel, on_urgent) {
                 Err(Error::Disconnected(_) | Error::Stopped) if !deadline.has_passed() => {}
                 Err(
                     error @ (Error::Refused {

@@ -13,9 +13,9 @@ use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
 use crate::event::{EventKind, StreamEvent};
 use crate::link::{End, Link};
-use crate::message::{ByeReason, Delivery, Hello, MAX_MESSAGE, Message, Welcome, utf8};
+use crate::message::{ByeReason, Hello, MAX_MESSAGE, Message, utf8};
 use crate::segment::{LeasePage, MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentKind};
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::{limits, memfd, pidfd, socket};
 
@@ -35,90 +35,150 @@ pub(super) struct Control {
     /// Readable when the producer has exited.
     pidfd: Option<OwnedFd>,
     buffer: Vec<u8>,
+    takes_unsealed: bool,
     on_urgent: Option<UrgentObserver>,
 }
 
 /// Connects and shakes hands. Returns the link, the position of the first frame, and what reads
-/// the connection from then on.
+/// the connection from then on. `hello` says what is wanted of a producer of this user.
 pub(super) fn connect(
     channel: &Channel,
-    (leases, delivery, name): (u32, Delivery, String),
+    hello: impl FnOnce(u32) -> Hello,
     deadline: Deadline,
     cancel: &Cancellation<'_>,
     on_urgent: Option<UrgentObserver>,
 ) -> Result<(Link, u64, Control)> {
     let socket = channel::connect(channel, deadline, cancel)?;
-    let pidfd = pidfd::peer_pidfd(&socket)?;
-    let hello = Message::Hello(Hello {
-        leases,
-        delivery,
-        name,
-    });
-    let gone = |what: &str| Error::Disconnected(format!("{what} during the handshake"));
-    socket::send(&socket, &hello.encode(), &[]).map_err(|_| gone("it hung up"))?;
-    let mut buffer = vec![0; MAX_MESSAGE];
-    let bell = cancel.bell()?;
-    let received = loop {
-        let mut fds = [
-            PollFd::new(&socket, PollFlags::IN),
-            PollFd::new(&*bell, PollFlags::IN),
-            PollFd::new(pidfd.as_ref().unwrap_or(&socket), PollFlags::IN),
-        ];
-        poll(&mut fds, deadline)?;
-        cancel.check()?;
-        if fds[0].revents().is_empty() && fds[2].revents().is_empty() {
-            return Err(Error::NoAnswer {
-                path: channel.socket_path()?,
-                waited: Duration::MAX,
-            });
-        }
-        match socket::receive(&socket, &mut buffer) {
-            Ok(received) => break received,
-            Err(Errno::AGAIN | Errno::INTR) if fds[2].revents().is_empty() => {}
-            Err(Errno::AGAIN) => return Err(gone("its process exited")),
-            Err(_) => return Err(gone("it hung up")),
-        }
+    let hello = hello(pidfd::peer_credentials(&socket).uid);
+    let (leases, takes_unsealed) = (hello.leases, hello.takes_unsealed);
+    let mut handshake = Handshake {
+        channel,
+        pidfd: pidfd::peer_pidfd(&socket)?,
+        socket,
+        deadline,
+        cancel,
+        buffer: vec![0; MAX_MESSAGE],
     };
-    if received.len == 0 {
-        return Err(gone("it hung up"));
+    let said = clock::monotonic();
+    handshake.say(&Message::Hello(hello))?;
+    let (message, fds) = handshake.hear()?;
+    let Message::Welcome(welcome) = message else {
+        return Err(refusal(message, "a welcome"));
+    };
+    let clock_offset = clock_offset(said, welcome.clock, clock::monotonic());
+    if welcome.leases != leases {
+        return Err(Error::Protocol(format!(
+            "{} leases were granted, {leases} wanted",
+            welcome.leases
+        )));
     }
-    let message = decode(&buffer, &received)?;
-    match message {
-        Message::Welcome(welcome) => {
-            let Welcome {
-                leases: granted,
-                slots,
-                position,
-                ..
-            } = welcome;
-            if granted != leases {
-                return Err(Error::Protocol(format!(
-                    "{granted} leases were granted, {leases} wanted"
-                )));
+    let [metadata, page] = &fds[..] else {
+        return Err(Error::Protocol("a welcome without its descriptors".into()));
+    };
+    let metadata = MetadataSegment::open(metadata, welcome.slots)?;
+    let page = LeasePage::open(page, leases)?;
+    drop(fds);
+    // The producer seals the page now, so that its memory stays.
+    handshake.say(&Message::Ready)?;
+    let position = match handshake.hear()?.0 {
+        Message::Joined { position } => position,
+        other => return Err(refusal(other, "a place in the stream")),
+    };
+    let Handshake {
+        socket,
+        pidfd,
+        buffer,
+        ..
+    } = handshake;
+    let link = Link::new(metadata, page, socket, clock_offset)?;
+    let control = Control {
+        pidfd,
+        buffer,
+        takes_unsealed,
+        on_urgent,
+    };
+    Ok((link, position, control))
+}
+
+/// A connection that is being made.
+struct Handshake<'a> {
+    channel: &'a Channel,
+    socket: OwnedFd,
+    /// Readable when the producer has exited.
+    pidfd: Option<OwnedFd>,
+    deadline: Deadline,
+    cancel: &'a Cancellation<'a>,
+    buffer: Vec<u8>,
+}
+
+impl Handshake<'_> {
+    fn gone(what: &str) -> Error {
+        Error::Disconnected(format!("{what} during the handshake"))
+    }
+
+    fn say(&self, message: &Message) -> Result<()> {
+        let sent = socket::send(&self.socket, &message.encode(), &[]);
+        sent.map_err(|_| Self::gone("it hung up"))
+    }
+
+    /// Waits for the producer's next message, and its descriptors.
+    fn hear(&mut self) -> Result<(Message, Vec<OwnedFd>)> {
+        let bell = self.cancel.bell()?;
+        let received = loop {
+            let mut fds = [
+                PollFd::new(&self.socket, PollFlags::IN),
+                PollFd::new(&*bell, PollFlags::IN),
+                PollFd::new(self.pidfd.as_ref().unwrap_or(&self.socket), PollFlags::IN),
+            ];
+            poll(&mut fds, self.deadline)?;
+            self.cancel.check()?;
+            if fds[0].revents().is_empty() && fds[2].revents().is_empty() {
+                return Err(Error::NoAnswer {
+                    path: self.channel.socket_path()?,
+                    waited: Duration::MAX,
+                });
             }
-            let [metadata, page] = &received.fds[..] else {
-                return Err(Error::Protocol("a welcome without its descriptors".into()));
-            };
-            let metadata = MetadataSegment::open(metadata, slots)?;
-            let page = LeasePage::open(page, leases)?;
-            let link = Link::new(metadata, page, socket)?;
-            let control = Control {
-                pidfd,
-                buffer,
-                on_urgent,
-            };
-            Ok((link, position, control))
+            match socket::receive(&self.socket, &mut self.buffer) {
+                Ok(received) => break received,
+                Err(Errno::AGAIN | Errno::INTR) if fds[2].revents().is_empty() => {}
+                Err(Errno::AGAIN) => return Err(Self::gone("its process exited")),
+                Err(_) => return Err(Self::gone("it hung up")),
+            }
+        };
+        if received.len == 0 {
+            return Err(Self::gone("it hung up"));
         }
+        let message = decode(&self.buffer, &received)?;
+        Ok((message, received.fds))
+    }
+}
+
+/// What a goodbye in place of another message comes to.
+fn refusal(message: Message, wanted: &str) -> Error {
+    match message {
         Message::Bye {
             reason: ByeReason::Stopped,
             ..
-        } => Err(Error::Stopped),
-        Message::Bye { reason, text, .. } => Err(Error::Refused {
+        } => Error::Stopped,
+        Message::Bye { reason, text, .. } => Error::Refused {
             reason: text,
             retryable: reason == ByeReason::Full,
-        }),
-        other => Err(Error::Protocol(format!("{other:?} instead of a welcome"))),
+        },
+        other => Error::Protocol(format!("{other:?} instead of {wanted}")),
     }
+}
+
+/// How far this process's clock is ahead of another's, which was read at some time between two
+/// readings of this one. Where it may be the same clock, it is; else the middle of what is possible,
+/// which is off by half the time between the readings at most.
+fn clock_offset(before: Duration, theirs: u64, after: Duration) -> i64 {
+    let (before, after) = (before.as_nanos() as i128, after.as_nanos() as i128);
+    let theirs = i128::from(theirs);
+    if (before..=after).contains(&theirs) {
+        return 0;
+    }
+    let offset = before.midpoint(after) - theirs;
+    offset.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
 fn decode(buffer: &[u8], received: &socket::Received) -> Result<Message> {
@@ -185,7 +245,7 @@ impl Control {
         }
         let message = decode(&self.buffer, &received)?;
         let fd = received.fds.into_iter().next();
-        let (turn, urgent) = take_in(link, message, fd)?;
+        let (turn, urgent) = take_in(link, message, fd, self.takes_unsealed)?;
         if let Some((number, event)) = urgent {
             // Before any frame that follows can be received.
             if let Some(observer) = &self.on_urgent {
@@ -231,11 +291,17 @@ fn take_in(
     link: &Link,
     message: Message,
     fd: Option<OwnedFd>,
+    takes_unsealed: bool,
 ) -> Result<(Turn, Option<(u64, StreamEvent)>)> {
     match message {
         Message::Segment { id, kind, size } => {
             let kind = SegmentKind::from_u32(kind)
                 .ok_or_else(|| Error::Protocol(format!("a segment of unknown kind {kind}")))?;
+            if kind.is_unsealed() && !takes_unsealed {
+                return Err(Error::Protocol(
+                    "memory that others may write, which this client does not take".into(),
+                ));
+            }
             if link.told().segments.len() >= MAX_SLOTS as usize {
                 return Err(Error::Protocol("more segments than slots".into()));
             }
@@ -292,7 +358,11 @@ fn take_in(
             };
             return Ok((Turn::End(end), None));
         }
-        Message::Hello(_) | Message::Welcome(_) | Message::Upstream { .. } => {
+        Message::Hello(_)
+        | Message::Welcome(_)
+        | Message::Ready
+        | Message::Joined { .. }
+        | Message::Upstream { .. } => {
             return Err(Error::Protocol(format!("{message:?} after the welcome")));
         }
     }

@@ -14,6 +14,11 @@ impl Deadline {
         Deadline(timeout.and_then(|timeout| monotonic().checked_add(timeout)))
     }
 
+    /// A point on the clock.
+    pub(crate) fn at(time: Duration) -> Deadline {
+        Deadline(Some(time))
+    }
+
     /// What is left, zero when it has passed, `None` for ever.
     pub(crate) fn left(self) -> Option<Duration> {
         self.0.map(|at| at.saturating_sub(monotonic()))

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, FallocateFlags, SealFlags, SeekFrom};
+use rustix::fs::{self, FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::memfd;
@@ -14,17 +14,12 @@ const DMA_BUF_MAGIC: u64 = 0x444d_4142;
 /// What somebody else's memory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nature {
-    /// A memfd with all seals of a producer's: nobody gets another writable mapping of it.
+    /// A memfd that is sealed against writing, but by mappings that are older than the seal.
     Sealed,
     /// A memfd that keeps its size.
     Memfd,
     /// A dmabuf.
     DmaBuf,
-}
-
-/// What a memfd needs so that nobody who has it mapped is killed by SIGBUS.
-pub(crate) fn size_seals() -> SealFlags {
-    SealFlags::SHRINK | SealFlags::GROW
 }
 
 /// Whether the descriptor is a dmabuf.
@@ -54,8 +49,8 @@ pub(crate) fn adopt(fd: BorrowedFd<'_>) -> Result<(Nature, usize, OwnedFd)> {
     let refused = |why: &str| Error::InvalidSetting(format!("memory can't be passed on: {why}"));
     let seals = fs::fcntl_get_seals(fd)
         .map_err(|_| refused("its descriptor is neither a memfd's nor a dmabuf's"))?;
-    if !seals.contains(size_seals()) {
-        fs::fcntl_add_seals(fd, size_seals())
+    if !seals.contains(memfd::size_seals()) {
+        memfd::seal(fd, memfd::size_seals())
             .map_err(|_| refused("the memfd may shrink, and can't be sealed against that"))?;
     }
     // From here on neither changes.
@@ -69,7 +64,7 @@ pub(crate) fn adopt(fd: BorrowedFd<'_>) -> Result<(Nature, usize, OwnedFd)> {
         fs::fallocate(fd, FallocateFlags::empty(), 0, size as u64)
             .map_err(|_| refused("the memfd has holes, and they can't be filled"))?;
     }
-    let nature = match seals.contains(memfd::producer_seals()) {
+    let nature = match memfd::is_write_sealed(seals) {
         true => Nature::Sealed,
         false => Nature::Memfd,
     };

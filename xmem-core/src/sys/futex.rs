@@ -1,91 +1,133 @@
 //! Sleeping on words: `FUTEX_WAKE` and `futex_waitv` (Linux 5.16).
 //!
-//! A wait names words and the values they had; it ends when one was woken, has another value, or
-//! at the deadline, and also for no reason at all. So every caller loops on its own predicate.
+//! A wait names words and the values they had. It ends when one of them was woken or has another
+//! value, at the deadline, and also without a reason. So every caller loops on its own predicate.
+//!
+//! Where the kernel, or a container's seccomp profile, refuses `futex_waitv`, `fallback.rs` takes
+//! its place.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
 use rustix::io::Errno;
 use rustix::thread::futex::{self, Flags, WaitFlags, WaitPtr, WaitvFlags};
-use rustix::time::{ClockId, Timespec};
-
-pub(crate) use rustix::thread::futex::Wait;
+use rustix::time::ClockId;
 
 use super::clock::Deadline;
 use crate::error::{Error, Result};
 
+mod fallback;
+
+/// The kernel's answer.
+type Answer<T> = std::result::Result<T, Errno>;
+
 /// Most words that one wait can name (the kernel's `FUTEX_WAITV_MAX`).
 pub(crate) const MAX_WORDS: usize = 128;
 
-/// A word in shared memory, which may be mapped read-only, and the value it was seen with.
-pub(crate) fn shared(word: &AtomicU32, seen: u32) -> Wait {
-    entry(word, seen, WaitFlags::SIZE_U32)
+/// Whether `futex_waitv` was refused once.
+static REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// A word to sleep on, and the value it was seen with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait<'a> {
+    word: &'a AtomicU32,
+    seen: u32,
+    /// Only this process sleeps on the word and wakes it.
+    private: bool,
 }
 
-fn entry(word: &AtomicU32, seen: u32, flags: WaitFlags) -> Wait {
-    let mut wait = Wait::new();
-    wait.val = u64::from(seen);
-    wait.uaddr = WaitPtr::new(word.as_ptr().cast());
-    wait.flags = flags;
-    wait
+/// A word that another process wakes.
+pub(crate) fn shared(word: &AtomicU32, seen: u32) -> Wait<'_> {
+    Wait {
+        word,
+        seen,
+        private: false,
+    }
+}
+
+impl Wait<'_> {
+    /// The kernel's form. Its pointer is valid for as long as the word is borrowed.
+    fn to_kernel(self) -> futex::Wait {
+        let mut wait = futex::Wait::new();
+        wait.val = u64::from(self.seen);
+        wait.uaddr = WaitPtr::new(self.word.as_ptr().cast());
+        wait.flags = WaitFlags::SIZE_U32;
+        wait.flags.set(WaitFlags::PRIVATE, self.private);
+        wait
+    }
+
+    fn flags(self) -> Flags {
+        if self.private {
+            Flags::PRIVATE
+        } else {
+            Flags::empty()
+        }
+    }
+}
+
+/// Whether a wait may name several shared words. Where this is false, it may name one, and any
+/// number of [events](Event).
+pub(crate) fn takes_many() -> bool {
+    !REFUSED.load(Ordering::Relaxed)
 }
 
 /// Sleeps until one of the words is woken or differs from the value seen, or until the deadline.
 ///
 /// # Errors
 /// [`Error::TimedOut`] at the deadline.
-pub(crate) fn wait_any(words: &[Wait], deadline: Deadline) -> Result<()> {
-    match futex::waitv(
-        words,
-        WaitvFlags::empty(),
-        deadline.timespec().as_ref(),
-        ClockId::Monotonic,
-    ) {
-        Ok(_) => Ok(()),
+pub(crate) fn wait_any(words: &[Wait<'_>], deadline: Deadline) -> Result<()> {
+    if !takes_many() {
+        return fallback::wait(words, deadline);
+    }
+    let answer = match words {
+        [a, b] => wait_for(&[a.to_kernel(), b.to_kernel()], deadline),
+        [a, b, c] => wait_for(&[a.to_kernel(), b.to_kernel(), c.to_kernel()], deadline),
+        _ => {
+            let words: Vec<_> = words.iter().map(|word| word.to_kernel()).collect();
+            wait_for(&words, deadline)
+        }
+    };
+    match answer {
+        // A kernel before 5.16, or a container that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            // SYNC POINT with `Event::signal`: a signal that does not see this flag came before
+            // the wait in the fallback looks at the words.
+            REFUSED.store(true, Ordering::SeqCst);
+            fallback::wait(words, deadline)
+        }
+        other => ended(other, deadline),
+    }
+}
+
+fn wait_for(words: &[futex::Wait], deadline: Deadline) -> Answer<()> {
+    let timeout = deadline.timespec();
+    let flags = WaitvFlags::empty();
+    futex::waitv(words, flags, timeout.as_ref(), ClockId::Monotonic).map(drop)
+}
+
+/// What a wait comes to, from the kernel's answer.
+fn ended(answer: Answer<()>, deadline: Deadline) -> Result<()> {
+    match answer {
+        Ok(()) => Ok(()),
         // Words that change all the time must not put the deadline off.
         Err(Errno::AGAIN | Errno::INTR) if deadline.has_passed() => Err(Error::TimedOut),
         Err(Errno::AGAIN | Errno::INTR) => Ok(()),
         Err(Errno::TIMEDOUT) => Err(Error::TimedOut),
-        Err(Errno::NOSYS) => wait_first(words, deadline),
-        Err(errno) => Err(Error::memory("futex_waitv")(errno)),
+        Err(errno) => Err(Error::memory("waiting on a futex")(errno)),
     }
 }
 
-/// What kernels before 5.16, and some tools that stand in for a kernel, can do: wait for the first
-/// word. A change of the others is noticed a little later.
-#[cold]
-fn wait_first(words: &[Wait], deadline: Deadline) -> Result<()> {
-    const SLICE: Duration = Duration::from_millis(2);
-    let slice = Deadline::after(Some(SLICE)).min(deadline);
-    let left = slice.left().unwrap_or(SLICE);
-    let timeout = Timespec::try_from(left).ok();
-    let Some(first) = words.first() else {
-        return Ok(());
-    };
-    let private = first.flags.contains(WaitFlags::PRIVATE);
-    let flags = match private {
-        true => Flags::PRIVATE,
-        false => Flags::empty(),
-    };
-    // SAFETY: `entry` made the pointer from a reference to an atomic that the caller still
-    // borrows or owns: every wait happens while its words are alive.
-    let word = unsafe { AtomicU32::from_ptr(first.uaddr.ptr.cast()) };
-    let _ = futex::wait(word, flags, first.val as u32, timeout.as_ref());
-    match deadline.has_passed() {
-        true => Err(Error::TimedOut),
-        false => Ok(()),
-    }
+/// Wakes one thread that sleeps on a word in shared memory. The caller has changed the word
+/// before. Returns whether a thread slept there.
+///
+/// # Errors
+/// The kernel's answer where the other process uses the word for something else than such a sleep
+/// (`EINVAL`: a priority-inheritance futex). It may then sleep on.
+pub(crate) fn wake_one(word: &AtomicU32) -> Answer<bool> {
+    futex::wake(word, Flags::empty(), 1).map(|woken| woken > 0)
 }
 
-/// Wakes everyone who sleeps on a word in shared memory.
-pub(crate) fn wake_all(word: &AtomicU32) {
-    // A wake of a valid, aligned word can't fail.
-    let _ = futex::wake(word, Flags::empty(), i32::MAX as u32);
-}
-
-/// A word of this process alone: wakes its threads from a wait for words of other processes.
+/// A word of this process alone: ends its threads' waits for words of other processes.
 #[derive(Debug, Default)]
 pub(crate) struct Event(AtomicU32);
 
@@ -96,15 +138,27 @@ impl Event {
     }
 
     /// The entry of a wait that a signal since `snapshot` ends.
-    pub(crate) fn since(&self, snapshot: u32) -> Wait {
-        entry(&self.0, snapshot, WaitFlags::SIZE_U32 | WaitFlags::PRIVATE)
+    pub(crate) fn since(&self, snapshot: u32) -> Wait<'_> {
+        Wait {
+            word: &self.0,
+            seen: snapshot,
+            private: true,
+        }
     }
 
     /// Ends every wait since a snapshot taken before. What was written before this call is seen
-    /// by who takes a snapshot after it: the increment's Release pairs with `snapshot`'s Acquire.
+    /// after a snapshot taken after it: the increment's Release pairs with `snapshot`'s Acquire.
     pub(crate) fn signal(&self) {
         self.0.fetch_add(1, Ordering::Release);
+        // No other process has the word, so the kernel has no reason to refuse.
         let _ = futex::wake(&self.0, Flags::PRIVATE, i32::MAX as u32);
+        // SYNC POINT with `wait_any` and `fallback::wait`: either this fence comes first, then
+        // the sleeper sees the increment when it looks at the words; or its own does, then the
+        // flag and its entry are seen here.
+        fence(Ordering::SeqCst);
+        if REFUSED.load(Ordering::SeqCst) {
+            fallback::signal(&self.0);
+        }
     }
 }
 
@@ -113,21 +167,57 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    /// Both ways to wait have to pass.
+    type Waiting = fn(&[Wait<'_>], Deadline) -> Result<()>;
+    const WAYS: [Waiting; 2] = [wait_any, fallback::wait];
+
     #[test]
     fn a_signal_since_the_snapshot_ends_the_wait() {
-        let event = Event::default();
-        let seen = event.snapshot();
-        let soon = Deadline::after(Some(Duration::from_millis(1)));
-        assert!(matches!(
-            wait_any(&[event.since(seen)], soon),
-            Err(Error::TimedOut)
-        ));
-        std::thread::scope(|scope| {
-            scope.spawn(|| event.signal());
-            while event.snapshot() == seen {
-                wait_any(&[event.since(seen)], Deadline::after(None)).unwrap();
+        for wait in WAYS {
+            let event = Event::default();
+            let seen = event.snapshot();
+            let soon = Deadline::after(Some(Duration::from_millis(1)));
+            assert!(matches!(
+                wait(&[event.since(seen)], soon),
+                Err(Error::TimedOut)
+            ));
+            std::thread::scope(|scope| {
+                scope.spawn(|| event.signal());
+                while event.snapshot() == seen {
+                    wait_any(&[event.since(seen)], Deadline::after(None)).unwrap();
+                }
+            });
+            wait(&[event.since(seen)], Deadline::after(None)).unwrap();
+        }
+    }
+
+    #[test]
+    fn without_futex_waitv_every_signal_ends_a_wait_for_several_words() {
+        REFUSED.store(true, Ordering::SeqCst);
+        let (word, events) = (AtomicU32::new(7), [Event::default(), Event::default()]);
+        // Each of these ends a wait without end, a thousand times.
+        let signals: [&(dyn Fn() + Sync); 3] =
+            [&|| events[0].signal(), &|| events[1].signal(), &|| {
+                word.fetch_add(1, Ordering::Release);
+                wake_one(&word).unwrap();
+            }];
+        for signal in signals {
+            for _ in 0..1000 {
+                let seen = (
+                    word.load(Ordering::Acquire),
+                    events.each_ref().map(Event::snapshot),
+                );
+                let words = [
+                    shared(&word, seen.0),
+                    events[0].since(seen.1[0]),
+                    events[1].since(seen.1[1]),
+                ];
+                std::thread::scope(|scope| {
+                    scope.spawn(signal);
+                    fallback::wait(&words, Deadline::after(None)).unwrap();
+                });
             }
-        });
-        wait_any(&[event.since(seen)], Deadline::after(None)).unwrap();
+        }
+        REFUSED.store(false, Ordering::SeqCst);
     }
 }

@@ -10,14 +10,37 @@ use super::mapping::Mapping;
 use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
 
-/// What both sides may write: its size is fixed, and its seals.
-pub(crate) fn lease_page_seals() -> SealFlags {
-    SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL
+/// Its size is fixed, so that no process that has it mapped is killed by a SIGBUS.
+pub(crate) fn size_seals() -> SealFlags {
+    SealFlags::SHRINK | SealFlags::GROW
 }
 
-/// What only the maker may write: besides, no new writable mapping and no `write` (Linux 5.1).
+/// Besides, only mappings that are older can write it (Linux 5.1): no new mapping, no `write`, and
+/// no hole is punched into it by any process.
 pub(crate) fn producer_seals() -> SealFlags {
-    lease_page_seals() | SealFlags::FUTURE_WRITE
+    size_seals() | SealFlags::FUTURE_WRITE | SealFlags::SEAL
+}
+
+/// Whether no process can write the memory, or punch a hole into it, but by a mapping that is
+/// older than the seal.
+pub(crate) fn is_write_sealed(seals: SealFlags) -> bool {
+    seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE)
+}
+
+/// An error where [that](is_write_sealed) is not so.
+pub(crate) fn check_write_sealed(fd: impl AsFd) -> Result<()> {
+    let found = fs::fcntl_get_seals(fd).unwrap_or(SealFlags::empty());
+    if !is_write_sealed(found) {
+        return Err(Error::Protocol(format!(
+            "a memfd has the seals {found:?}, one against writing is needed"
+        )));
+    }
+    Ok(())
+}
+
+/// Adds seals.
+pub(crate) fn seal(fd: impl AsFd, seals: SealFlags) -> Result<()> {
+    fs::fcntl_add_seals(fd, seals).map_err(Error::memory("sealing"))
 }
 
 /// Bytes, for a person.
@@ -50,11 +73,10 @@ fn make(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedFd, Mapping)> 
     fs::ftruncate(&fd, len as u64).map_err(Error::memory("ftruncate"))?;
     // From here on it can't shrink, which `Mapping` relies on. The other seals come after the
     // writable mapping, which FUTURE_WRITE would refuse.
-    fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW)
-        .map_err(Error::memory("sealing"))?;
+    seal(&fd, size_seals())?;
     let mapping = Mapping::new(&fd, len, AccessMode::ReadWrite)?;
     mapping.prefault()?;
-    fs::fcntl_add_seals(&fd, seals).map_err(Error::memory("sealing"))?;
+    seal(&fd, seals)?;
     Ok((fd, mapping))
 }
 

@@ -24,6 +24,16 @@ pub(crate) struct Credentials {
     pub(crate) uid: u32,
 }
 
+/// How the kernel names a user that has no number in this user namespace, unless told otherwise
+/// (`/proc/sys/kernel/overflowuid`).
+const OVERFLOW_UID: u32 = 65534;
+
+/// Whether this is the user of this process. Never so for a number that stands for any user of
+/// another namespace.
+pub(crate) fn is_own_user(uid: u32) -> bool {
+    uid == rustix::process::geteuid().as_raw() && uid != OVERFLOW_UID
+}
+
 pub(crate) fn peer_credentials(socket: impl AsFd) -> Credentials {
     let fd = socket.as_fd().as_raw_fd();
     // rustix's `UCred` can't hold pid 0, which another PID namespace gives.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::Writer;
+use super::{Overflow, PublisherEvent, Writer};
 use crate::cancel::Cancellation;
 use crate::clients::{Client, ClientId};
 use crate::error::{Error, Result};
-use crate::pool::Joining;
-use crate::sys::clock::Deadline;
+use crate::pool::{Joining, UNSEALED_ONLY};
+use crate::sys::clock::{self, Deadline};
 use crate::sys::futex;
 
 impl Writer {
@@ -18,6 +18,12 @@ impl Writer {
         loop {
             let (missing, size) = {
                 let mut pool = self.pool();
+                if pool.unsealed_only && !client.identity.takes_unsealed {
+                    return Err(Error::Refused {
+                        reason: UNSEALED_ONLY.into(),
+                        retryable: false,
+                    });
+                }
                 let needed = pool.needed(0, leases);
                 let limit = pool.limit();
                 if needed > limit {
@@ -51,6 +57,7 @@ impl Writer {
 
     pub(crate) fn remove_client(&self, id: ClientId) {
         self.pool().clients.remove(id);
+        self.watchers.forget(id);
         self.event.signal();
     }
 
@@ -58,6 +65,26 @@ impl Writer {
     pub(crate) fn expel_client(&self, id: ClientId) {
         self.pool().clients.expel(id);
         self.event.signal();
+    }
+
+    /// Gives up waiting for clients that have made no progress for as long as `overflow` says, and
+    /// tells of them. Returns until when to wait for the others; `None` where some were given up.
+    pub(super) fn lapse(&self) -> Option<Deadline> {
+        let Overflow::Block { timeout } = self.overflow else {
+            unreachable!("only a blocking acquire is blocked");
+        };
+        let now = clock::monotonic();
+        let (lapsed, next) = self.pool().lapse(now, timeout);
+        for client in &lapsed {
+            self.tell(PublisherEvent::ClientLapsed {
+                client: client.id,
+                stalled: client.stalled,
+                held: client.held,
+                behind: client.behind,
+            });
+        }
+        // Without either, what the writer waited for has come by now.
+        lapsed.is_empty().then(|| Deadline::at(next.unwrap_or(now)))
     }
 
     /// Waits until there are `count` clients.

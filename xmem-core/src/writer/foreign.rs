@@ -40,6 +40,7 @@ impl Writer {
             if pool.closed {
                 return Err(Error::Stopped);
             }
+            pool.check_kind(memory.0.kind)?;
             let (segment, is_new) = pool.register(&memory.0).ok_or_else(|| no_number(&pool))?;
             let place = Place {
                 segment,

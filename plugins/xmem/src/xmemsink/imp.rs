@@ -57,13 +57,19 @@ impl XmemSink {
             PublisherEvent::ClientRefused { pid, reason } => {
                 gst::warning!(CAT, imp = self, "Refused process {pid}: {reason}");
             }
-            PublisherEvent::ClientLapsed(id) => {
-                let timeout = self.settings().block_timeout;
+            PublisherEvent::ClientLapsed {
+                client,
+                stalled,
+                held,
+                behind,
+            } => {
                 gst::element_imp_warning!(
                     self,
                     gst::ResourceError::Busy,
-                    ("Client {id} did not take a frame for {timeout:?}: it may miss frames \
-                         until it has caught up. Raise block-timeout, or make the client faster.")
+                    ("Client {client} has neither taken a frame nor given one back for \
+                         {stalled:.1?}. It holds {held} frames and has {behind} to take. xmemsink \
+                         goes on without it: it may miss frames until it has caught up. Raise \
+                         block-timeout, or make the client faster.")
                 );
             }
             PublisherEvent::ClientCaughtUp(id) => {

@@ -10,6 +10,10 @@
 //!   For scale: this is what handing over a frame by copy would cost at least.
 //! - `recycle`: `acquire` and `publish` where every slot has to be taken back from a frame, with
 //!   so many clients connected, each of which holds a frame and never asks for the next.
+//! - `held`: the same with 0 and with 64 clients that hold 31 frames each.
+//! - `wake`: see `wake.rs`.
+
+mod wake;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -35,6 +39,9 @@ fn main() -> Result<()> {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         return answer(&PathBuf::from(directory), std::env::var_os(BUSY).is_some());
     }
+    if let Some(done) = wake::other_process() {
+        return done;
+    }
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(3))
@@ -43,6 +50,8 @@ fn main() -> Result<()> {
     one_way(&mut criterion)?;
     write(&mut criterion)?;
     recycle(&mut criterion)?;
+    held(&mut criterion)?;
+    wake::bench(&mut criterion)?;
     criterion.final_summary();
     Ok(())
 }
@@ -211,5 +220,41 @@ fn recycle_with(group: &mut BenchmarkGroup<'_, WallTime>, clients: usize) -> Res
             frame.publish().expect("it is published")
         });
     });
+    Ok(())
+}
+
+fn held(criterion: &mut Criterion) -> Result<()> {
+    const LEASES: u32 = 31;
+    let mut group = criterion.benchmark_group("held");
+    for clients in [0, 8, 64] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let publisher = Publisher::builder(ping(directory.path()))
+            .max_clients(64)
+            .max_slots(2048)
+            .slot_size(SMALL)
+            .open()?;
+        let mut subscribers = Vec::new();
+        let mut held = Vec::new();
+        for _ in 0..clients {
+            let builder = Subscriber::builder(ping(directory.path())).leases(LEASES);
+            let mut subscriber = builder.connect()?;
+            // Each holds frames of its own.
+            for _ in 0..LEASES {
+                publisher.acquire(SMALL)?.publish()?;
+                while let Ok(frame) = subscriber.receive(Some(Duration::ZERO)) {
+                    held.push(frame);
+                }
+            }
+            subscribers.push(subscriber);
+        }
+        let id = BenchmarkId::from_parameter(format!("{} frames", held.len()));
+        group.bench_function(id, |bencher| {
+            bencher.iter(|| {
+                let frame = publisher.acquire(SMALL).expect("a slot");
+                frame.publish().expect("it is published")
+            });
+        });
+    }
+    group.finish();
     Ok(())
 }

@@ -1,0 +1,119 @@
+//! Waiting for several words with `FUTEX_WAIT`, which sleeps on one.
+//!
+//! The thread sleeps on the word that another process wakes, or on a word of its own where it waits
+//! for events alone, and says here which events end its wait. A signal of one of them changes and
+//! wakes the word that the thread sleeps on.
+
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::thread::futex::{self, Flags};
+
+use super::{Wait, ended};
+use crate::error::{Error, Result};
+use crate::sys::clock::Deadline;
+
+/// How long a thread sleeps at most on a word that another process has too.
+///
+/// That process can move the sleeper to another word (`FUTEX_REQUEUE`). With `futex_waitv` the
+/// events still end the wait; here they would not, but for this.
+const SLICE: Duration = Duration::from_secs(1);
+/// The same where there are more such words than the one that it sleeps on. Callers avoid this:
+/// see [`takes_many`](super::takes_many).
+const SHORT_SLICE: Duration = Duration::from_millis(10);
+
+/// A thread that sleeps.
+struct Sleeper {
+    /// The address of a value of this wait alone.
+    id: usize,
+    /// The addresses of the events that end its sleep.
+    events: Vec<usize>,
+    /// The word that it sleeps on, which is alive as long as this entry stands in `SLEEPERS`.
+    word: *const AtomicU32,
+    flags: Flags,
+}
+
+// SAFETY: the word is an atomic, and `signal` follows the pointer only while the entry stands in
+// the list, under its lock; `wait` takes the entry out before its borrow of the word ends.
+unsafe impl Send for Sleeper {}
+
+static SLEEPERS: Mutex<Vec<Sleeper>> = Mutex::new(Vec::new());
+
+fn sleepers() -> MutexGuard<'static, Vec<Sleeper>> {
+    SLEEPERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes a sleeper out of the list, on every way out of `wait`.
+struct Entry {
+    id: usize,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        sleepers().retain(|sleeper| sleeper.id != self.id);
+    }
+}
+
+/// As [`wait_any`](super::wait_any), for one shared word at most and any number of events.
+#[cold]
+pub(super) fn wait(words: &[Wait<'_>], deadline: Deadline) -> Result<()> {
+    let own = AtomicU32::new(0);
+    let id = own.as_ptr() as usize;
+    let own = Wait {
+        word: &own,
+        seen: 0,
+        private: true,
+    };
+    let mut shared = words.iter().filter(|word| !word.private);
+    let sleep = *shared.next().unwrap_or(&own);
+    let until = match (sleep.private, shared.next()) {
+        (true, _) => deadline,
+        (false, None) => deadline.min(Deadline::after(Some(SLICE))),
+        (false, Some(_)) => deadline.min(Deadline::after(Some(SHORT_SLICE))),
+    };
+    let events = words.iter().filter(|word| word.private);
+    sleepers().push(Sleeper {
+        id,
+        events: events.map(|event| event.word.as_ptr() as usize).collect(),
+        word: sleep.word,
+        flags: sleep.flags(),
+    });
+    let _entry = Entry { id };
+    // SYNC POINT with `Event::signal`: its entry stands, then the sleeper looks at the words.
+    fence(Ordering::SeqCst);
+    let has_changed = |word: &Wait<'_>| word.word.load(Ordering::Acquire) != word.seen;
+    if words.iter().any(has_changed) {
+        return Ok(());
+    }
+    let timeout = until.timespec();
+    let every = std::num::NonZeroU32::MAX;
+    let answer = futex::wait_bitset(
+        sleep.word,
+        sleep.flags(),
+        sleep.seen,
+        timeout.as_ref(),
+        every,
+    );
+    match ended(answer, until) {
+        // The end of a slice is no time-out.
+        Err(Error::TimedOut) if !deadline.has_passed() => Ok(()),
+        other => other,
+    }
+}
+
+/// Wakes the threads that wait for this event.
+#[cold]
+pub(super) fn signal(event: &AtomicU32) {
+    let address = event.as_ptr() as usize;
+    for sleeper in sleepers().iter() {
+        if sleeper.events.contains(&address) {
+            // SAFETY: the entry stands in the list, whose lock is held, so `wait` has not returned
+            // and still borrows the word.
+            let word = unsafe { &*sleeper.word };
+            word.fetch_add(1, Ordering::Release);
+            // All of them: where several threads share the word, each looks for itself.
+            let _ = futex::wake(word, sleeper.flags, i32::MAX as u32);
+        }
+    }
+}
