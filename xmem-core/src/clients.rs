@@ -155,9 +155,17 @@ impl Holders {
 
     /// The slots whose count is another than the last time, and the count.
     pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = (SlotIndex, u16)> {
-        let slots = self.counts.iter().zip(&mut self.noted).enumerate();
-        slots.filter_map(|(slot, (&count, noted))| {
-            (std::mem::replace(noted, count) != count).then_some((SlotIndex(slot as u16), count))
+        // Whole pieces are compared at once: mostly none has changed.
+        const PIECE: usize = 64;
+        let counts = self.counts.chunks(PIECE);
+        let pieces = counts.zip(self.noted.chunks_mut(PIECE)).enumerate();
+        let changed = pieces.filter(|(_, (counts, noted))| *counts != &noted[..]);
+        changed.flat_map(|(piece, (counts, noted))| {
+            let slots = counts.iter().zip(noted).enumerate();
+            slots.filter_map(move |(at, (&count, noted))| {
+                let slot = SlotIndex((piece * PIECE + at) as u16);
+                (std::mem::replace(noted, count) != count).then_some((slot, count))
+            })
         })
     }
 }
@@ -230,12 +238,19 @@ impl Clients {
         for client in &self.list {
             for frame in client.page.page().held() {
                 // Words of another process: they name a frame of ours, or have no effect.
-                let slot = usize::from(frame.slot.0);
+                let slot = usize::from(frame.slot().0);
                 if holders.frames.get(slot) == Some(&Some(frame)) {
                     holders.counts[slot] += 1;
                 }
             }
         }
+    }
+
+    /// Whether a lease names the frame now.
+    pub(crate) fn hold(&self, frame: FrameId) -> bool {
+        self.list
+            .iter()
+            .any(|client| client.page.page().holds(frame))
     }
 
     /// The first position that a client may still come to; `head` without clients. Who wants only

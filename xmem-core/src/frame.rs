@@ -271,7 +271,7 @@ impl Frame {
 
     /// The slot's number.
     pub fn slot(&self) -> u32 {
-        u32::from(self.id.slot.0)
+        u32::from(self.id.slot().0)
     }
 
     /// How many frames were missed between the one received before and this one.
@@ -360,7 +360,7 @@ impl Frame {
         let mut extra = vec![0; self.meta.extra_len as usize];
         match &self.extra {
             Some(spilled) => spilled.segment.mapping().read(spilled.offset, &mut extra),
-            None => self.link.metadata.read_extra(self.id.slot, &mut extra),
+            None => self.link.metadata.read_extra(self.id.slot(), &mut extra),
         }
         extra
     }

@@ -24,6 +24,8 @@
 //!
 //! `lease/model.rs` runs all of it under loom, with each fence and without it.
 
+use std::num::NonZeroU64;
+
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(not(loom))]
@@ -56,23 +58,39 @@ const READY: u64 = 1;
 const RETIRED: u64 = 0;
 
 /// One frame: a slot under one generation. As a word: the generation above 16 bits of slot.
+///
 /// The word 0 is no frame, because a frame's generation is at least 2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FrameId {
-    pub(crate) slot: SlotIndex,
-    pub(crate) generation: Generation,
-}
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameId(NonZeroU64);
 
 impl FrameId {
+    /// # Panics
+    /// Under the generation 0, which no slot ever has.
+    pub(crate) fn new(slot: SlotIndex, generation: Generation) -> FrameId {
+        let word = NonZeroU64::new(generation.0 << SLOT_BITS | u64::from(slot.0));
+        FrameId(word.expect("generations are counted from 1"))
+    }
+
     fn word(self) -> u64 {
-        self.generation.0 << SLOT_BITS | u64::from(self.slot.0)
+        self.0.get()
     }
 
     fn from_word(word: u64) -> Option<FrameId> {
-        (word != 0).then_some(FrameId {
-            slot: SlotIndex(word as u16),
-            generation: Generation(word >> SLOT_BITS),
-        })
+        NonZeroU64::new(word).map(FrameId)
+    }
+
+    pub(crate) fn slot(self) -> SlotIndex {
+        SlotIndex(self.word() as u16)
+    }
+
+    pub(crate) fn generation(self) -> Generation {
+        Generation(self.word() >> SLOT_BITS)
+    }
+}
+
+impl std::fmt::Debug for FrameId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FrameId({}, {})", self.slot().0, self.generation().0)
     }
 }
 
@@ -154,11 +172,11 @@ impl Board<'_> {
     /// [`Page::held`] and [`Page::holds`] tell of every lease that there is.
     pub(crate) fn retire(&self, frames: impl IntoIterator<Item = FrameId>) {
         for frame in frames {
-            let state = &self.states[usize::from(frame.slot.0)];
+            let state = &self.states[usize::from(frame.slot().0)];
             // Relaxed: the fence below orders it before the scan, and nobody reads data because of
             // it.
             state.store(
-                state_word(frame.generation.next(), RETIRED),
+                state_word(frame.generation().next(), RETIRED),
                 Ordering::Relaxed,
             );
         }
@@ -172,8 +190,8 @@ impl Board<'_> {
     pub(crate) fn publish(&self, frame: FrameId, position: u64) {
         // SYNC POINT with `try_claim`: Release, so that who sees READY under this generation, or
         // the ring's entry, sees the payload and the BufferMeta written before.
-        self.states[usize::from(frame.slot.0)]
-            .store(state_word(frame.generation, READY), Ordering::Release);
+        self.states[usize::from(frame.slot().0)]
+            .store(state_word(frame.generation(), READY), Ordering::Release);
         self.ring[position as usize & (self.ring.len() - 1)].store(frame.word(), Ordering::Release);
         // SYNC POINT with `head`: who sees the new head sees the ring's entry below it.
         self.head.store(position + 1, Ordering::Release);
@@ -239,7 +257,7 @@ impl Board<'_> {
             return Claim::Lost;
         };
         // The ring is another process's memory: its slot may be any number.
-        let Some(state) = self.states.get(usize::from(frame.slot.0)) else {
+        let Some(state) = self.states.get(usize::from(frame.slot().0)) else {
             return Claim::Lost;
         };
         // SYNC POINT with `holds` and `held`: Release, so that a writer which finds this name
@@ -248,7 +266,7 @@ impl Board<'_> {
         // SYNC POINT with `retire`.
         full_fence(FullFence::Claim);
         // SYNC POINT with `publish`: what stands READY under this generation is written.
-        if load_acquire_64(state) == state_word(frame.generation, READY) {
+        if load_acquire_64(state) == state_word(frame.generation(), READY) {
             Claim::Leased(frame)
         } else {
             page.leases[lease].store(0, Ordering::Release);

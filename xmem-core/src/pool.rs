@@ -289,7 +289,10 @@ impl Pool {
         if self.closed {
             return Acquired::Closed;
         }
-        self.take_back_passed();
+        let has_looked = self.take_back_passed();
+        if self.free.is_empty() && !has_looked {
+            self.look();
+        }
         let mut blocked = false;
         let mut at = 0;
         while self.free.is_empty() && at < self.ready.len() {
@@ -300,14 +303,11 @@ impl Pool {
                 // So are those after it, which came later.
                 blocked = true;
                 break;
-            } else {
-                // Where a client has leased it since the last look, the next one is tried. There is
-                // an end to that: a look finds at most as many frames held as there are leases, and
-                // all others that were tried are free.
-                self.ready.remove(at);
-                let first = self.parked.len();
-                self.parked.push(index);
-                self.retire_parked(first);
+            } else if !self.take_back_one(at) {
+                // A client has leased it since the last look, and another may have been let go.
+                // There is an end to that: a look finds at most as many frames held as there are
+                // leases, and all others that were tried are free.
+                self.look();
             }
         }
         match self.free.pop() {
@@ -323,7 +323,8 @@ impl Pool {
     /// They come to lie on top of the free slots, the latest uppermost. So a stream whose clients
     /// keep up goes round in the two or three slots that are in the processors' caches, however
     /// many there are.
-    fn take_back_passed(&mut self) {
+    /// Says whether there were some: then it has [looked](Pool::look).
+    fn take_back_passed(&mut self) -> bool {
         let passed = self.clients.passed(self.head);
         let first = self.parked.len();
         while let [Some(&oldest), Some(_)] = [self.ready.front(), self.ready.get(1)]
@@ -332,7 +333,28 @@ impl Pool {
             self.ready.pop_front();
             self.parked.push(oldest);
         }
-        self.retire_parked(first);
+        self.retire_parked(first)
+    }
+
+    /// Takes back the frame at this place among the published ones, which no client held at the
+    /// last look. Says whether its slot is free.
+    fn take_back_one(&mut self, at: usize) -> bool {
+        let Some(index) = self.ready.remove(at) else {
+            return false;
+        };
+        let frame = self.holders.frame(index);
+        self.metadata.board().retire(frame);
+        let is_leased = frame.is_some_and(|frame| self.clients.hold(frame));
+        let slot = self.slot_mut(index);
+        slot.generation = slot.generation.next();
+        slot.status = Status::Parked;
+        let is_free = !is_leased && !slot.held;
+        if is_free {
+            self.make_free(index);
+        } else {
+            self.parked.push(index);
+        }
+        is_free
     }
 
     /// Takes back the published frames that `which` wants.
@@ -353,18 +375,21 @@ impl Pool {
 
     /// Takes the READY mark from the frames that were parked from `first` on, and looks who holds
     /// what. Clients may have leases on them, and the producer may read them; the others are free.
-    fn retire_parked(&mut self, first: usize) {
-        if first < self.parked.len() {
-            let frames = self.parked[first..].iter();
-            let frames = frames.filter_map(|&index| self.holders.frame(index));
-            self.metadata.board().retire(frames);
+    /// Says whether there were some.
+    fn retire_parked(&mut self, first: usize) -> bool {
+        if first == self.parked.len() {
+            return false;
         }
+        let frames = self.parked[first..].iter();
+        let frames = frames.filter_map(|&index| self.holders.frame(index));
+        self.metadata.board().retire(frames);
         for at in first..self.parked.len() {
             let slot = &mut self.slots[usize::from(self.parked[at].0)];
             slot.generation = slot.generation.next();
             slot.status = Status::Parked;
         }
         self.look();
+        true
     }
 
     /// Looks at all leases, and frees the parked slots that neither a client nor the producer
@@ -480,10 +505,7 @@ impl Pool {
         let slot = self.slot_mut(index);
         assert_eq!(slot.status, Status::Writing);
         slot.generation = slot.generation.next();
-        let frame = FrameId {
-            slot: index,
-            generation: slot.generation,
-        };
+        let frame = FrameId::new(index, slot.generation);
         slot.status = Status::Ready;
         slot.position = position;
         slot.event = meta.event;

@@ -354,7 +354,7 @@ impl Subscriber {
             }
             return Ok(Err(Nothing::Empty));
         };
-        let mut meta = self.link.metadata.read_meta(id.slot);
+        let mut meta = self.link.metadata.read_meta(id.slot());
         meta.shift_times(self.link.clock_offset);
         if let Err(error) = check(&meta, self.cursor) {
             self.link.release(lease);
@@ -364,7 +364,7 @@ impl Subscriber {
         self.cursor = meta.seq + 1;
         let spilled = (meta.flags & FLAG_EXTRA_SPILLED != 0).then(|| {
             let mut location = [0; SPILL_SIZE];
-            self.link.metadata.read_extra(id.slot, &mut location);
+            self.link.metadata.read_extra(id.slot(), &mut location);
             read_location(&location)
         });
         self.pending = Some(Pending {

@@ -51,8 +51,8 @@ fn main() -> Result<()> {
     write(&mut criterion)?;
     recycle(&mut criterion)?;
     held(&mut criterion)?;
-    wake::bench(&mut criterion)?;
     criterion.final_summary();
+    wake::bench()?;
     Ok(())
 }
 

@@ -5,7 +5,9 @@
 //! - `bare, N asleep`: N processes that sleep on a word each of one file, mapped shared, and one
 //!   addition and one `FUTEX_WAKE` for each.
 //!
-//! A round begins when all of them are asleep.
+//! A round begins when all of them are asleep. The thread that wakes them is kept from running by
+//! those that it has woken, where there are fewer processors, and clients do more than processes
+//! that sleep on a bare word. Its processor time is without that.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -14,9 +16,9 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::thread::futex::{self, Flags};
+use rustix::time::{ClockId, clock_gettime};
 use xmem_core::{Channel, Publisher, Result, Subscriber};
 
 use crate::SMALL;
@@ -36,12 +38,17 @@ fn channel(directory: &Path) -> Channel {
 struct Words(MmapRaw);
 
 impl Words {
-    fn open(directory: &Path, count: usize) -> Words {
-        let mut options = File::options();
-        options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(directory.join("words"));
-        let file = file.expect("a temporary directory");
+    /// Makes so many.
+    fn create(directory: &Path, count: usize) -> Words {
+        let file = File::create(directory.join("words")).expect("a temporary directory");
         file.set_len((count * PAGE) as u64).expect("room");
+        Words::open(directory)
+    }
+
+    fn open(directory: &Path) -> Words {
+        let mut options = File::options();
+        let file = options.read(true).write(true).open(directory.join("words"));
+        let file = file.expect("a file of words");
         Words(MmapOptions::new().map_raw(&file).expect("a mapping"))
     }
 
@@ -61,7 +68,7 @@ pub(crate) fn other_process() -> Option<Result<()>> {
         return Some(receive_all(&directory));
     };
     let number: usize = number.parse().expect("a number");
-    let words = Words::open(&directory, number + 1);
+    let words = Words::open(&directory);
     let word = words.word(number);
     // It is killed at the end.
     loop {
@@ -73,6 +80,12 @@ fn receive_all(directory: &Path) -> Result<()> {
     let mut subscriber = Subscriber::builder(channel(directory)).connect()?;
     while subscriber.receive(None).is_ok() {}
     Ok(())
+}
+
+/// Processor time of this thread.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Processes that sleep most of the time, and are killed at the end.
@@ -91,14 +104,19 @@ impl Sleepers {
     }
 
     /// Waits until all of them are asleep.
+    ///
+    /// # Panics
+    /// Where one has ended.
     fn settle(&self) {
         let is_asleep = |child: &Child| {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()));
-            stat.is_ok_and(|stat| {
-                stat.rsplit(") ")
-                    .next()
-                    .is_some_and(|it| it.starts_with('S'))
-            })
+            let stat = stat.expect("it runs");
+            let state = stat
+                .rsplit(") ")
+                .next()
+                .and_then(|rest| rest.chars().next());
+            assert!(state != Some('Z'), "another process has ended");
+            state == Some('S')
         };
         // Some fall asleep only to be woken by what they wait for.
         for _ in 0..3 {
@@ -118,54 +136,67 @@ impl Drop for Sleepers {
     }
 }
 
-pub(crate) fn bench(criterion: &mut Criterion) -> Result<()> {
-    let mut group = criterion.benchmark_group("wake");
+/// Rounds of each kind.
+const ROUNDS: usize = 400;
+
+/// What `work` takes of the clock and of the processor, in microseconds.
+fn measure(work: impl FnOnce()) -> [f64; 2] {
+    let start = (Instant::now(), processor_time());
+    work();
+    let took = [start.0.elapsed(), processor_time() - start.1];
+    took.map(|time| time.as_secs_f64() * 1e6)
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// The kinds of rounds take turns, so that the machine's other work is in both.
+pub(crate) fn bench() -> Result<()> {
+    println!(
+        "wake, medians in µs       bare: clock, cpu    publish: clock, cpu    ratio: clock, cpu"
+    );
     for count in [1, 4, 16, 64] {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let words = Words::open(directory.path(), count);
-        let sleepers = Sleepers::start(count, directory.path(), |number, command| {
+        let words = Words::create(directory.path(), count);
+        let bare = Sleepers::start(count, directory.path(), |number, command| {
             command.env(WORD, number.to_string());
         });
-        group.bench_function(BenchmarkId::new("bare", format!("{count} asleep")), |it| {
-            it.iter_custom(|rounds| {
-                let round = |_| {
-                    sleepers.settle();
-                    let start = Instant::now();
-                    for number in 0..count {
-                        let word = words.word(number);
-                        word.fetch_add(1, Ordering::Release);
-                        futex::wake(word, Flags::empty(), 1).expect("a word of ours");
-                    }
-                    start.elapsed()
-                };
-                (0..rounds).map(round).sum()
-            });
-        });
-        drop(sleepers);
-
         let publisher = Publisher::builder(channel(directory.path()));
         let publisher = publisher
             .max_clients(count as u32)
             .slot_size(SMALL)
             .open()?;
-        let sleepers = Sleepers::start(count, directory.path(), |_, _| {});
+        let clients = Sleepers::start(count, directory.path(), |_, _| {});
         publisher.wait_for_clients(count, Some(Duration::from_secs(10)))?;
-        group.bench_function(
-            BenchmarkId::new("publish", format!("{count} asleep")),
-            |it| {
-                it.iter_custom(|rounds| {
-                    let round = |_| {
-                        sleepers.settle();
-                        let frame = publisher.acquire(SMALL).expect("a slot");
-                        let start = Instant::now();
-                        frame.publish().expect("it is not closed");
-                        start.elapsed()
-                    };
-                    (0..rounds).map(round).sum()
-                });
-            },
+        let mut taken = [(); 4].map(|()| Vec::with_capacity(ROUNDS));
+        for _ in 0..ROUNDS {
+            bare.settle();
+            clients.settle();
+            let bare = measure(|| {
+                for number in 0..count {
+                    let word = words.word(number);
+                    word.fetch_add(1, Ordering::Release);
+                    futex::wake(word, Flags::empty(), 1).expect("a word of ours");
+                }
+            });
+            let frame = publisher.acquire(SMALL)?;
+            clients.settle();
+            let publish = measure(|| drop(frame.publish().expect("it is not closed")));
+            let figures = bare.into_iter().chain(publish);
+            taken
+                .iter_mut()
+                .zip(figures)
+                .for_each(|(all, one)| all.push(one));
+        }
+        let [clock, cpu, publish_clock, publish_cpu] = taken.map(median);
+        println!(
+            "{count:3} asleep {clock:20.1} {cpu:6.1} {publish_clock:16.1} {publish_cpu:6.1} {:15.2} \
+             {:6.2}",
+            publish_clock / clock,
+            publish_cpu / cpu
         );
     }
-    group.finish();
     Ok(())
 }

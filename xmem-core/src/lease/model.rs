@@ -100,7 +100,7 @@ impl World {
     #[allow(unsafe_code)]
     fn write(&self, frame: FrameId) {
         // SAFETY: loom's cell checks what is to be proved here, that no read is concurrent.
-        self.payload[usize::from(frame.slot.0)].with_mut(|payload| unsafe {
+        self.payload[usize::from(frame.slot().0)].with_mut(|payload| unsafe {
             *payload = frame.word();
         });
     }
@@ -109,7 +109,7 @@ impl World {
     #[allow(unsafe_code)]
     fn read(&self, frame: FrameId) {
         // SAFETY: loom's cell checks what is to be proved here, that no write is concurrent.
-        let found = self.payload[usize::from(frame.slot.0)].with(|payload| unsafe { *payload });
+        let found = self.payload[usize::from(frame.slot().0)].with(|payload| unsafe { *payload });
         assert_eq!(found, frame.word(), "torn frame");
     }
 
@@ -123,7 +123,7 @@ impl World {
         let mut position = 0;
         for _ in 0..turns {
             if let Some(frame) = published {
-                if frame.generation == generation {
+                if frame.generation() == generation {
                     self.board().retire([frame]);
                     generation = generation.next();
                 }
@@ -132,7 +132,7 @@ impl World {
                 }
             }
             generation = generation.next();
-            let frame = FrameId { slot, generation };
+            let frame = FrameId::new(slot, generation);
             self.write(frame);
             self.board().publish(frame, position);
             published = Some(frame);
@@ -191,10 +191,7 @@ fn without_the_clients_fence_a_frame_is_torn() {
 fn frames_retired_together_are_whole(omit: Option<FullFence>) {
     model(omit, move || {
         let world = World::new(2, 1);
-        let frames = [0, 1].map(|slot| FrameId {
-            slot: SlotIndex(slot),
-            generation: Generation::UNUSED.next(),
-        });
+        let frames = [0, 1].map(|slot| FrameId::new(SlotIndex(slot), Generation::UNUSED.next()));
         for (position, frame) in frames.into_iter().enumerate() {
             world.write(frame);
             world.board().publish(frame, position as u64);
@@ -206,10 +203,7 @@ fn frames_retired_together_are_whole(omit: Option<FullFence>) {
         world.board().retire(frames);
         for frame in frames {
             if !world.page(0).holds(frame) {
-                world.write(FrameId {
-                    generation: frame.generation.next().next(),
-                    ..frame
-                });
+                world.write(FrameId::new(frame.slot(), frame.generation().next().next()));
             }
         }
         client.join().unwrap();
@@ -230,10 +224,7 @@ fn two_frames_retired_without_a_fence_are_torn() {
 impl World {
     /// Publishes a frame in a slot of its own, and ends the client's sleep where it has to.
     fn publish_and_wake(&self, position: u64, woken: &mut u64) {
-        let frame = FrameId {
-            slot: SlotIndex(position as u16),
-            generation: Generation::UNUSED.next(),
-        };
+        let frame = FrameId::new(SlotIndex(position as u16), Generation::UNUSED.next());
         self.write(frame);
         self.board().publish(frame, position);
         let page = self.page(0);
@@ -349,10 +340,7 @@ fn an_end_of_stream_is_not_overtaken_by_the_next_frame() {
                 (head, world.board().end())
             })
         };
-        let frame = FrameId {
-            slot: SlotIndex(0),
-            generation: Generation::UNUSED.next(),
-        };
+        let frame = FrameId::new(SlotIndex(0), Generation::UNUSED.next());
         world.board().end_stream(0);
         world.write(frame);
         world.board().publish(frame, 0);
@@ -408,10 +396,7 @@ fn without_the_clients_progress_fence_the_writer_blocks_on() {
 fn a_frame_that_was_passed_is_released_or_seen_leased() {
     model(None, || {
         let world = World::new(1, 1);
-        let frame = FrameId {
-            slot: SlotIndex(0),
-            generation: Generation::UNUSED.next(),
-        };
+        let frame = FrameId::new(SlotIndex(0), Generation::UNUSED.next());
         world.write(frame);
         world.board().publish(frame, 0);
         let client = {
@@ -429,10 +414,7 @@ fn a_frame_that_was_passed_is_released_or_seen_leased() {
         if world.page(0).position() == 1 {
             world.board().retire([frame]);
             if !world.page(0).holds(frame) {
-                world.write(FrameId {
-                    generation: frame.generation.next().next(),
-                    ..frame
-                });
+                world.write(FrameId::new(frame.slot(), frame.generation().next().next()));
             }
         }
         client.join().unwrap();

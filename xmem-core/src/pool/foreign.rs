@@ -103,7 +103,9 @@ impl Pool {
 
     /// Takes back the frames that everybody has passed and nobody holds.
     pub(crate) fn collect(&mut self) {
-        self.take_back_passed();
+        if !self.take_back_passed() {
+            self.look();
+        }
     }
 
     /// Gives up the oldest frame in somebody else's memory that nobody holds, though clients have
@@ -119,10 +121,9 @@ impl Pool {
             if !self.slot(index).is_foreign() || !self.is_let_go(index) {
                 continue;
             }
-            self.ready.remove(at);
-            let first = self.parked.len();
-            self.parked.push(index);
-            self.retire_parked(first);
+            if !self.take_back_one(at) {
+                self.look();
+            }
             return true;
         }
         false
