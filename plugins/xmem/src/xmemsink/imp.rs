@@ -131,6 +131,7 @@ impl XmemSink {
                 .field("lag", client.lag)
                 .field("missed", client.missed)
                 .field("lapsed", client.lapsed)
+                .field("takes-unsealed", client.takes_unsealed)
                 .build()
         });
         stats.set("published", figures.published);
@@ -140,6 +141,10 @@ impl XmemSink {
         stats.set(
             "copied-bytes",
             counters.copied_bytes.load(Ordering::Relaxed),
+        );
+        stats.set(
+            "copied-for-unsealed",
+            counters.unsealed.load(Ordering::Relaxed),
         );
         stats.set("dropped", late + counters.dropped.load(Ordering::Relaxed));
         stats.set("slots", figures.slots);

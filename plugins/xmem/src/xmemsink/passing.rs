@@ -57,6 +57,8 @@ pub(super) enum Refused {
     Unfit,
     /// Its maker has to have some left.
     TooManyHeld,
+    /// There are clients that take no memory that others may write.
+    Unsealed,
 }
 
 /// A pool whose buffers were passed on; `None` stands for all buffers that have none.

@@ -135,9 +135,10 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecUInt64::builder("block-timeout")
             .nick("Block timeout")
             .blurb(
-                "With overflow=block, the longest wait for a client in nanoseconds; then it is \
-                 treated as with drop-oldest until it has caught up, and a warning is posted \
-                 (18446744073709551615 = for ever); set in NULL",
+                "With overflow=block, how long to wait for a client that makes no progress (takes \
+                 no frame and gives none back), in nanoseconds. After that it is treated as with \
+                 drop-oldest until it has caught up, and a warning is posted \
+                 (18446744073709551615 = no limit); set in NULL",
             )
             .default_value(defaults.block_timeout.as_nanos() as u64)
             .build(),
@@ -153,11 +154,12 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecBoolean::builder("foreign-memory")
             .nick("Foreign memory")
             .blurb(
-                "Pass memory on as it is that another element has made and that has a descriptor \
-                 (of xmemsrc, dmabufs, memfds) instead of copying it; of memfds and dmabufs that \
-                 are not xmem's no kernel keeps a client from writing them. Upstream gets it back \
-                 when it drains and when the sink leaves PAUSED: until then clients have half a \
-                 second to receive it, whatever block-timeout says; set in NULL",
+                "Share upstream memory that has a descriptor (of xmemsrc, dmabufs, memfds) instead \
+                 of copying it. Clients may be able to write memory that xmem did not create. \
+                 While a client does not take memory that others may write (unsealed-memory of \
+                 xmemsrc), that is copied. Upstream gets its memory back when it drains and when \
+                 the sink leaves PAUSED: until then clients have half a second to receive it, \
+                 whatever block-timeout says; set in NULL",
             )
             .default_value(defaults.foreign_memory)
             .build(),
@@ -179,10 +181,11 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Statistics")
             .blurb(
                 "Figures since the channel was opened: what GstBaseSink counts; frames published, \
-                 zero-copy (upstream wrote them into slots), passed-on (foreign memory), copied and \
+                 zero-copy (upstream wrote them into slots), passed-on (foreign memory), copied, of \
+                 these copied-for-unsealed (a client takes no memory that others may write), and \
                  dropped; copied-bytes; \
                  slots, slot-size and memory in bytes; clients, an array with id, name, pid, uid, \
-                 delivery, leases, held, lag, missed and lapsed of each",
+                 delivery, leases, held, lag, missed, lapsed and takes-unsealed of each",
             )
             .read_only()
             .build(),

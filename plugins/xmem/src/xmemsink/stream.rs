@@ -67,6 +67,8 @@ pub(super) struct Counters {
     pub(super) copied: AtomicU64,
     pub(super) copied_bytes: AtomicU64,
     pub(super) dropped: AtomicU64,
+    /// Frames that were copied because a client takes no memory that others may write.
+    pub(super) unsealed: AtomicU64,
     /// Whether frames were dropped because all slots are in upstream's hands, and because the
     /// system had nothing left to make one of.
     told: [AtomicBool; 2],
@@ -223,6 +225,8 @@ impl Stream {
     /// The format of the buffers to come, and the text of their caps.
     pub(super) fn set_caps(&self, text: &str, format: Format) -> Result<()> {
         self.publisher.set_format(text)?;
+        // Dmabufs can't be copied into slots: clients that take none are refused.
+        self.publisher.set_unsealed_only(format.is_dma_buf);
         *lock(&self.format) = Some(format);
         Ok(())
     }
@@ -317,6 +321,10 @@ impl Stream {
                 match looked.map(|passable| self.pass_on(buffer, passable, times)) {
                     // There are more such frames than there can be.
                     Ok(Err(Error::Exhausted { .. })) => Refused::TooManyHeld,
+                    Ok(Err(Error::UnsealedMemory { clients })) => {
+                        self.tell_unsealed(clients);
+                        Refused::Unsealed
+                    }
                     Ok(passed) => return passed,
                     Err(refused) => refused,
                 }
@@ -345,11 +353,27 @@ impl Stream {
         Ok(())
     }
 
+    /// Counts a frame that is copied for the sake of clients that take no memory that others may
+    /// write, and tells of the first.
+    fn tell_unsealed(&self, clients: u32) {
+        let first = self.counters.unsealed.fetch_add(1, Ordering::Relaxed) == 0;
+        if first && let Some(sink) = self.sink.upgrade() {
+            gst::element_info!(
+                sink,
+                gst::ResourceError::Settings,
+                ("Upstream's memory is copied: {clients} clients take none that other \
+                     processes may write (dmabufs, memfds without a write seal). Where they may \
+                     trust this producer, set unsealed-memory=always on their xmemsrc")
+            );
+        }
+    }
+
     /// What becomes of a buffer that can't be copied, and was not passed on.
     fn leave_out(&self, refused: Refused) -> Result<()> {
         match refused {
-            Refused::TooManyHeld => {
-                gst::debug!(crate::CAT, "Dropped a frame: clients hold too many dmabufs");
+            // Those clients are thrown out: see `set_caps`.
+            Refused::TooManyHeld | Refused::Unsealed => {
+                gst::debug!(crate::CAT, "Dropped a frame: {refused:?}");
                 self.counters.dropped.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }

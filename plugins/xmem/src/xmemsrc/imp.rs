@@ -13,7 +13,7 @@ use xmem_core::{Canceller, Error, Upstream};
 
 use super::downstream::Notice;
 use super::guard::Guard;
-use super::receiver::{Figures, Received, Receiver};
+use super::receiver::{Figures, Received, Receiver, Wanted};
 use super::settings::{PROPERTIES, Settings};
 use super::urgent::Urgent;
 use crate::events::upstream::{self, UpstreamEvents};
@@ -315,7 +315,11 @@ impl BaseSrcImpl for XmemSrc {
         let receiver = Receiver::new(
             channel,
             self.obj().name().to_string(),
-            (settings.delivery, settings.max_leases),
+            Wanted {
+                delivery: settings.delivery,
+                leases: settings.max_leases,
+                unsealed_memory: settings.unsealed_memory,
+            },
             canceller.clone(),
             {
                 let weak = self.obj().downgrade();

@@ -99,6 +99,33 @@ pub(crate) enum Delivery {
     Latest,
 }
 
+/// From which producers the source takes memory that other processes may write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstXmemSrcUnsealedMemory")]
+pub(crate) enum UnsealedMemory {
+    /// Those of the same user.
+    #[default]
+    #[enum_value(name = "From producers of the same user", nick = "own-user")]
+    OwnUser,
+    /// All.
+    #[enum_value(name = "From all producers", nick = "always")]
+    Always,
+    /// None.
+    #[enum_value(name = "From no producer", nick = "never")]
+    Never,
+}
+
+impl From<UnsealedMemory> for xmem_core::UnsealedMemory {
+    fn from(setting: UnsealedMemory) -> Self {
+        match setting {
+            UnsealedMemory::OwnUser => Self::OwnUser,
+            UnsealedMemory::Always => Self::Always,
+            UnsealedMemory::Never => Self::Never,
+        }
+    }
+}
+
 pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     gst::Element::register(
         Some(plugin),

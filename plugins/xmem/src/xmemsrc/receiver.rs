@@ -13,7 +13,7 @@ use xmem_core::{
 use super::downstream::{Downstream, Held, Notice};
 use super::guard::Guard;
 use super::urgent::Urgent;
-use super::{Delivery, OnDisconnect};
+use super::{Delivery, OnDisconnect, UnsealedMemory};
 use crate::CAT;
 use crate::allocator::frame_memory;
 use crate::caps::{self, Format};
@@ -27,12 +27,19 @@ use crate::values::Unreadable;
 /// Between two connections where the first ended for want of memory or descriptors.
 const LACKING_PAUSE: Duration = Duration::from_millis(100);
 
+/// What the source asks of each producer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) delivery: Delivery,
+    pub(super) leases: u32,
+    pub(super) unsealed_memory: UnsealedMemory,
+}
+
 /// Receives frames. Used by the streaming thread alone.
 pub(super) struct Receiver {
     channel: Channel,
     name: String,
-    delivery: Delivery,
-    leases: u32,
+    wanted: Wanted,
     canceller: Canceller,
     /// Told when downstream holds every frame that there may be.
     on_starved: Arc<dyn Fn() + Send + Sync>,
@@ -96,7 +103,7 @@ impl Receiver {
     pub(super) fn new(
         channel: Channel,
         name: String,
-        (delivery, leases): (Delivery, u32),
+        wanted: Wanted,
         canceller: Canceller,
         on_starved: impl Fn() + Send + Sync + 'static,
         on_connected: impl Fn(Upstream) + Send + 'static,
@@ -105,8 +112,7 @@ impl Receiver {
         Receiver {
             channel,
             name,
-            delivery,
-            leases,
+            wanted,
             canceller,
             on_starved: Arc::new(on_starved),
             on_connected: Box::new(on_connected),
@@ -238,11 +244,12 @@ impl Receiver {
     fn connect(&self, timeout: Option<Duration>, insists: bool) -> Result<Subscriber> {
         Subscriber::builder(self.channel.clone())
             .name(&self.name)
-            .leases(self.leases)
-            .delivery(match self.delivery {
+            .leases(self.wanted.leases)
+            .delivery(match self.wanted.delivery {
                 Delivery::InOrder => xmem_core::Delivery::InOrder,
                 Delivery::Latest => xmem_core::Delivery::Latest,
             })
+            .unsealed_memory(self.wanted.unsealed_memory.into())
             .connect_timeout(timeout)
             .retry_refused(insists)
             .canceller(self.canceller.clone())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gst::glib;
 use gst::prelude::*;
 
-use super::{Delivery, OnDisconnect};
+use super::{Delivery, OnDisconnect, UnsealedMemory};
 use crate::channel::ChannelSettings;
 
 #[derive(Clone, Debug)]
@@ -18,6 +18,7 @@ pub(super) struct Settings {
     pub(super) delivery: Delivery,
     pub(super) max_leases: u32,
     pub(super) fd_memory: bool,
+    pub(super) unsealed_memory: UnsealedMemory,
 }
 
 impl Default for Settings {
@@ -29,6 +30,7 @@ impl Default for Settings {
             delivery: Delivery::default(),
             max_leases: 4,
             fd_memory: true,
+            unsealed_memory: UnsealedMemory::default(),
         }
     }
 }
@@ -50,6 +52,9 @@ impl Settings {
             "delivery" => self.delivery = value.get().expect("type checked upstream"),
             "max-leases" => self.max_leases = value.get().expect("type checked upstream"),
             "fd-memory" => self.fd_memory = value.get().expect("type checked upstream"),
+            "unsealed-memory" => {
+                self.unsealed_memory = value.get().expect("type checked upstream");
+            }
             _ => return self.channel.set(name, value),
         }
         true
@@ -63,6 +68,7 @@ impl Settings {
             "delivery" => self.delivery.to_value(),
             "max-leases" => self.max_leases.to_value(),
             "fd-memory" => self.fd_memory.to_value(),
+            "unsealed-memory" => self.unsealed_memory.to_value(),
             _ => return self.channel.get(name),
         })
     }
@@ -116,6 +122,16 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
                  waylandsink does; not behind a tee it is given other memory by itself",
             )
             .default_value(defaults.fd_memory)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("unsealed-memory", defaults.unsealed_memory)
+            .nick("Unsealed memory")
+            .blurb(
+                "From which producers to take dmabufs, and memfds that other processes may write. \
+                 Such a process can make a read of a frame wait, or fail. While a client does not \
+                 take them, xmemsink copies these frames; where their caps are memory:DMABuf, it \
+                 refuses the client",
+            )
             .mutable_ready()
             .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
