@@ -10,6 +10,7 @@
 //! - `allocator`: the `GstMemory` of a slot;
 //! - `fdmemory`: memory with a descriptor that others have made;
 //! - `framememory`: the `GstMemory` of a received frame;
+//! - `bindings`: calls of GStreamer that its Rust bindings get wrong;
 //! - `errors`: what the bus calls an error of the core;
 //! - `caps`, `metas`, `timestamps`: from GStreamer's words to the record of a frame and back;
 //! - `values`: GStreamer's values as bytes and back, for what is in metas;
@@ -23,6 +24,7 @@ use std::sync::LazyLock;
 use gst::glib;
 
 mod allocator;
+mod bindings;
 mod bufferpool;
 mod caps;
 mod channel;

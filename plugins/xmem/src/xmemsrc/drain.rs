@@ -9,6 +9,8 @@
 use gst::glib;
 use gst::prelude::*;
 
+use crate::bindings;
+
 /// The event's name. No sink gets to see it.
 const NAME: &str = "xmem-drain";
 /// Most pads that are looked at on the way to the sinks.
@@ -83,11 +85,8 @@ fn sinks(source: &gst::Pad) -> Vec<gst::Pad> {
             continue;
         }
         // Where pads come and go meanwhile, those that were found.
-        for source in pad
-            .iterate_internal_links()
-            .into_iter()
-            .map_while(Result::ok)
-        {
+        let links = bindings::internal_links(&pad).into_iter().flatten();
+        for source in links.map_while(Result::ok) {
             if !seen.contains(&source) {
                 seen.push(source);
             }
