@@ -31,7 +31,7 @@ fn profile_directory() -> PathBuf {
 }
 
 /// Sets what GStreamer needs to find this tree's plugin, and nobody else's registry.
-pub(crate) fn set_environment(command: &mut Command) {
+pub fn set_environment(command: &mut Command) {
     static REGISTRY: OnceLock<PathBuf> = OnceLock::new();
     let set_paths = |command: &mut Command, registry: &Path| {
         if std::env::var_os("GST_PLUGIN_PATH").is_none_or(|path| path.is_empty()) {

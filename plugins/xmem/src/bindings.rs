@@ -1,9 +1,64 @@
-//! Calls of GStreamer where its Rust bindings are not right for all callers. `clippy.toml` lists
-//! those of the bindings that the plugin does not use because of that.
+//! Calls of GStreamer where its Rust bindings are not right for all callers.
+//!
+//! An element that is in no bin, a pad without a parent, and objects that C made with
+//! `g_object_new` have a *floating* reference: the one that their maker got, which the first call of
+//! `g_object_ref_sink` takes over. The bindings make a Rust object of a borrowed pointer with
+//! `from_glib_none`, which calls just that. Where the reference floats, the Rust object then owns
+//! the reference of the maker, and its drop frees the object. A clone, an upgraded weak reference, a
+//! value and `from_glib_full` take a reference of their own (`g_object_ref`), which leaves one that
+//! floats as it is.
+//!
+//! So the plugin uses no call that is `from_glib_none` for a `GObject` that others may have made:
+//! `clippy.toml` lists them.
 #![allow(unsafe_code)]
 
 use gst::ffi;
-use gst::glib::translate::{ToGlibPtr, from_glib_full};
+use gst::glib;
+use gst::glib::translate::{FromGlibPtrFull, ToGlibPtr, from_glib_full};
+
+/// A reference of our own, which leaves one that floats as it is. `None` for NULL.
+///
+/// # Safety
+/// `object` must be NULL or point to a `T` that is alive.
+pub(crate) unsafe fn reference<T>(object: *mut T::GlibType) -> Option<T>
+where
+    T: glib::object::ObjectType + FromGlibPtrFull<*mut T::GlibType>,
+{
+    if object.is_null() {
+        return None;
+    }
+    // SAFETY: the object is alive, as the caller promises. The reference that is taken here is the
+    // one that the result owns.
+    unsafe {
+        glib::gobject_ffi::g_object_ref(object.cast());
+        Some(from_glib_full(object))
+    }
+}
+
+/// What a stream-status message tells; `None` for another message. The bindings make an object of
+/// the element that it tells of, too.
+pub(crate) fn stream_status(message: &gst::MessageRef) -> Option<gst::StreamStatusType> {
+    if message.type_() != gst::MessageType::StreamStatus {
+        return None;
+    }
+    message.structure()?.get("type").ok()
+}
+
+/// The streams of a collection.
+pub(crate) fn streams(collection: &gst::StreamCollection) -> impl Iterator<Item = gst::Stream> {
+    let pointer: *mut ffi::GstStreamCollection = collection.to_glib_none().0;
+    // SAFETY: the collection is alive, as it is borrowed, and keeps its streams.
+    let stream =
+        move |index| unsafe { reference(ffi::gst_stream_collection_get_stream(pointer, index)) };
+    (0..collection.len() as u32).map_while(stream)
+}
+
+/// The pool that a buffer goes back to.
+pub(crate) fn pool_of(buffer: &gst::BufferRef) -> Option<gst::BufferPool> {
+    // SAFETY: the buffer is alive, as it is borrowed, and holds a reference to its pool while it is
+    // out.
+    unsafe { reference((*buffer.as_ptr()).pool) }
+}
 
 /// The pads that what comes in by a pad goes out by, or the other way round. None, and not a NULL
 /// that is taken for an iterator, where the pad has no parent or its element does not tell.
@@ -14,7 +69,75 @@ pub(crate) fn internal_links(pad: &gst::Pad) -> Option<gst::Iterator<gst::Pad>> 
 
 #[cfg(test)]
 mod tests {
+    use gst::glib::translate::{IntoGlib, from_glib};
+    use gst::prelude::*;
+
     use super::*;
+
+    /// An object as C makes one: its only reference floats.
+    fn floating<T: FromGlibPtrFull<*mut T::GlibType> + IsA<gst::Object>>() -> T {
+        let none = std::ptr::null::<std::ffi::c_char>();
+        // SAFETY: the type is that of the object, and no property follows. The reference is the
+        // caller's now.
+        unsafe {
+            let object = glib::gobject_ffi::g_object_new(T::static_type().into_glib(), none);
+            from_glib_full(object.cast::<T::GlibType>())
+        }
+    }
+
+    fn floats(object: &impl IsA<gst::Object>) -> bool {
+        let object: *mut ffi::GstObject = object.as_ref().to_glib_none().0;
+        // SAFETY: the object is alive, as it is borrowed.
+        unsafe { from_glib(glib::gobject_ffi::g_object_is_floating(object.cast())) }
+    }
+
+    #[test]
+    fn pools_of_buffers_keep_a_reference_that_floats() {
+        gst::init().unwrap();
+        let pool: gst::BufferPool = floating();
+        let mut config = pool.config();
+        config.set_params(None, 16, 0, 0);
+        pool.set_config(config).unwrap();
+        pool.set_active(true).unwrap();
+        let buffer = pool.acquire_buffer(None).unwrap();
+        let before = (pool.ref_count(), floats(&pool));
+        assert!(before.1);
+        assert_eq!(pool_of(&buffer).as_ref(), Some(&pool));
+        assert_eq!((pool.ref_count(), floats(&pool)), before);
+        drop(buffer);
+        pool.set_active(false).unwrap();
+        assert!(pool_of(&gst::Buffer::new()).is_none());
+    }
+
+    #[test]
+    fn streams_of_collections_keep_a_reference_that_floats() {
+        gst::init().unwrap();
+        let collection = gst::StreamCollection::builder(None).build();
+        let stream: gst::Stream = floating();
+        // SAFETY: both are alive, and the reference that the collection gets is one of its own.
+        unsafe {
+            let pointer: *mut ffi::GstStream = stream.to_glib_none().0;
+            glib::gobject_ffi::g_object_ref(pointer.cast());
+            ffi::gst_stream_collection_add_stream(collection.to_glib_none().0, pointer);
+        }
+        let before = (stream.ref_count(), floats(&stream));
+        assert!(before.1);
+        assert!(streams(&collection).eq(std::iter::once(stream.clone())));
+        assert_eq!((stream.ref_count(), floats(&stream)), before);
+    }
+
+    #[test]
+    fn the_owner_of_a_status_keeps_a_reference_that_floats() {
+        gst::init().unwrap();
+        let owner: gst::Pipeline = floating();
+        let kind = gst::StreamStatusType::Leave;
+        let message = gst::message::StreamStatus::new(kind, owner.upcast_ref());
+        let before = (owner.ref_count(), floats(&owner));
+        assert!(before.1);
+        assert_eq!(stream_status(&message), Some(kind));
+        assert_eq!((owner.ref_count(), floats(&owner)), before);
+        assert_eq!(stream_status(&gst::message::Eos::new()), None);
+    }
 
     #[test]
     fn a_pad_without_a_parent_has_no_links() {

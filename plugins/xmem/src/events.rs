@@ -10,6 +10,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use gst::glib::translate::IntoGlib;
 use xmem_core::EventKind;
 
+use crate::bindings;
 use crate::timestamps::MonotonicOffset;
 use crate::values::{Reader, Unreadable, Writer, is_structure_name};
 
@@ -325,7 +326,7 @@ fn collection(collection: &gst::StreamCollection, writer: &mut Writer<'_>) -> Op
         None => writer.u32(0),
     }
     writer.u32(collection.len() as u32);
-    for stream in collection.iter() {
+    for stream in bindings::streams(collection) {
         write_stream(&stream, writer)?;
     }
     Some(())

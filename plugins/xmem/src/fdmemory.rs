@@ -79,10 +79,3 @@ unsafe extern "C" fn forget(known: glib::ffi::gpointer) {
     // SAFETY: GStreamer calls this once, with what `note` has boxed.
     drop(unsafe { Box::from_raw(known.cast::<Known>()) });
 }
-
-/// The pool that a buffer goes back to.
-pub(crate) fn pool_of(buffer: &gst::BufferRef) -> Option<gst::BufferPool> {
-    // SAFETY: the buffer is alive, as it is borrowed, and holds a reference to its pool while it is
-    // out.
-    unsafe { from_glib_none((*buffer.as_ptr()).pool) }
-}

@@ -79,7 +79,7 @@ fn described(event: &gst::EventRef) -> String {
         gst::EventView::StreamCollection(event) => {
             let collection = event.stream_collection();
             assert_eq!(collection.upstream_id().as_deref(), Some("upstream"));
-            collection.iter().collect::<Vec<_>>()
+            bindings::streams(&collection).collect::<Vec<_>>()
         }
         _ => Vec::new(),
     };

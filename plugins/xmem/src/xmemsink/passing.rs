@@ -10,6 +10,7 @@ use gst::glib;
 use gst::prelude::*;
 use xmem_core::{ForeignMemory, Publisher};
 
+use crate::bindings;
 use crate::fdmemory::{self, Known};
 use crate::framememory;
 
@@ -160,7 +161,7 @@ impl Passing {
 
     /// How many buffers of the same pool are held, and how many may be.
     fn source(&mut self, buffer: &gst::BufferRef) -> (Arc<AtomicU32>, u32) {
-        let pool = fdmemory::pool_of(buffer);
+        let pool = bindings::pool_of(buffer);
         let same = |source: &&Source| match (&source.pool, &pool) {
             (None, None) => true,
             (Some(one), Some(other)) => one.upgrade().as_ref() == Some(other),

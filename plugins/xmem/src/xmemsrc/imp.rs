@@ -18,7 +18,7 @@ use super::settings::{PROPERTIES, Settings};
 use super::urgent::Urgent;
 use crate::events::upstream::{self, UpstreamEvents};
 use crate::timestamps::Timekeeper;
-use crate::{CAT, errors, framememory};
+use crate::{CAT, bindings, errors, framememory};
 
 /// Of the streaming thread, the shortest there is: it waits for frames most of the time. With the
 /// kernel's own slice, a frame that comes while another thread computes on its processor (the
@@ -262,20 +262,18 @@ impl ElementImpl for XmemSrc {
 
     /// Passes by here on the streaming thread, when that begins and ends.
     fn post_message(&self, message: gst::Message) -> bool {
-        if let gst::MessageView::StreamStatus(status) = message.view() {
-            // Before the application hears of it: what it sets stays.
-            match status.get().0 {
-                gst::StreamStatusType::Enter => {
-                    self.threads().streaming = Some(std::thread::current().id());
-                    self.set_time_slice(Some(TIME_SLICE));
-                }
-                // Threads are used again, for other elements.
-                gst::StreamStatusType::Leave => {
-                    self.threads().streaming = None;
-                    self.set_time_slice(None);
-                }
-                _ => {}
+        // Before the application hears of it: what it sets stays.
+        match bindings::stream_status(&message) {
+            Some(gst::StreamStatusType::Enter) => {
+                self.threads().streaming = Some(std::thread::current().id());
+                self.set_time_slice(Some(TIME_SLICE));
             }
+            // Threads are used again, for other elements.
+            Some(gst::StreamStatusType::Leave) => {
+                self.threads().streaming = None;
+                self.set_time_slice(None);
+            }
+            _ => {}
         }
         self.parent_post_message(message)
     }
