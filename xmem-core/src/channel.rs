@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
+mod found;
 mod listener;
 mod waiting;
 
@@ -26,6 +27,10 @@ const MAX_PATH: usize = 107;
 /// The socket of the channel `cam0` is `$XMEM_RUNTIME_DIR/cam0.sock`, else
 /// `$XDG_RUNTIME_DIR/xmem/cam0.sock`, else `/tmp/xmem-UID/cam0.sock`. The directory must belong to
 /// the user and be closed to others; it is made when it is missing.
+///
+/// A path may lead through directories that are symbolic links. At the path itself a symbolic link
+/// is not followed, by producers or clients: where others may write to the directory, it could be
+/// one of theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Channel {
     /// Found by a name.
@@ -49,7 +54,8 @@ impl Channel {
     ///
     /// # Errors
     /// [`Error::BadPath`] for a name that is empty, starts with a dot or has a slash, and for a
-    /// path longer than a socket address holds (107 bytes).
+    /// path that has no name of a file at its end, or is longer than a socket address holds (107
+    /// bytes).
     pub fn socket_path(&self) -> Result<PathBuf> {
         let path = match self {
             Channel::Path(path) => path.clone(),
@@ -69,8 +75,14 @@ impl Channel {
                 format!("the path is too long for a socket: {MAX_PATH} bytes are possible"),
             ));
         }
-        if path.file_name().is_none() {
-            return Err(bad_path(&path, "not the path of a file"));
+        if !found::names_a_file(&path) {
+            return Err(bad_path(
+                &path,
+                "has to end with the name of the socket's file, not with a slash, \".\" or \"..\"",
+            ));
+        }
+        if path.as_os_str().as_encoded_bytes().contains(&0) {
+            return Err(bad_path(&path, "a path can't contain a zero byte"));
         }
         Ok(path)
     }
@@ -86,13 +98,10 @@ impl Channel {
                 .create(directory)
             {
                 Ok(()) => {}
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::AlreadyExists | ErrorKind::NotADirectory
-                    ) =>
-                {
-                    return Err(bad_path(directory, "not a directory"));
+                // What is there instead is looked at below.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                    return Err(bad_path(directory, BELOW_A_FILE));
                 }
                 Err(error) => {
                     return Err(Error::path(directory, "making the runtime directory")(
@@ -145,6 +154,13 @@ fn directory(path: &Path) -> &Path {
 fn check_directory(path: &Path) -> Result<()> {
     let found = fs::symlink_metadata(path).map_err(Error::path(path, "looking at it"))?;
     let uid = rustix::process::geteuid().as_raw();
+    if found.is_symlink() {
+        return Err(bad_path(
+            path,
+            "is a symbolic link, which is not followed here: set XMEM_RUNTIME_DIR to the directory \
+             that it leads to",
+        ));
+    }
     if !found.is_dir() {
         return Err(bad_path(path, "not a directory"));
     }
@@ -169,19 +185,8 @@ fn check_directory(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What tells one file from another of the same name.
-type FileId = (u64, u64);
-
-fn file_id(path: &Path) -> std::io::Result<FileId> {
-    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
-}
-
-const NO_SOCKET: &str = "exists and is not a socket";
-
-/// Whether a path that nobody listens at is that of another kind of file.
-fn is_no_socket(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket())
-}
+const BELOW_A_FILE: &str = "leads through something that is not a directory";
+const OTHER_PROGRAM: &str = "is the socket of another program: remove it, or choose another path";
 
 #[cfg(test)]
 mod tests {
@@ -192,6 +197,18 @@ mod tests {
         for name in ["", ".", "..", "a/b", ".hidden", "a\0b"] {
             assert!(Channel::name(name).socket_path().is_err(), "{name:?}");
         }
-        assert!(Channel::path("/tmp/".repeat(40)).socket_path().is_err());
+    }
+
+    #[test]
+    fn paths_that_name_no_file_are_refused() {
+        let long = "/tmp/a".repeat(40);
+        for path in [
+            "", "/", ".", "..", "/tmp/", "a.sock/", "a.sock/.", "a/..", "a\0b", &long,
+        ] {
+            assert!(Channel::path(path).socket_path().is_err(), "{path:?}");
+        }
+        for path in ["a.sock", "./a.sock", "/tmp/../a.sock", "//a.sock", "a/.b"] {
+            assert!(Channel::path(path).socket_path().is_ok(), "{path:?}");
+        }
     }
 }

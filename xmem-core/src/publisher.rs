@@ -86,7 +86,7 @@ impl PublisherBuilder {
         self
     }
 
-    /// Ends the publisher's waits.
+    /// Ends the waits of opening the channel and of the publisher.
     pub fn canceller(mut self, canceller: Canceller) -> Self {
         self.canceller = Some(canceller);
         self
@@ -104,7 +104,7 @@ impl PublisherBuilder {
     /// # Errors
     /// [`Error::InUse`] when another live producer has the channel, [`Error::BadPath`] where its
     /// socket can't be, [`Error::ResourceExhausted`] without memory, descriptors or room for the
-    /// socket, [`Error::InvalidSetting`].
+    /// socket, [`Error::Cancelled`], [`Error::InvalidSetting`].
     pub fn open(self) -> Result<Publisher> {
         if !(1..=MAX_CLIENTS).contains(&self.max_clients) {
             return Err(Error::InvalidSetting(format!(
@@ -128,7 +128,7 @@ impl PublisherBuilder {
             Some(canceller) => canceller,
             None => Canceller::new(),
         };
-        let listener = Listener::new(&self.channel, self.perms)?;
+        let listener = Listener::new(&self.channel, self.perms, &canceller.begin()?)?;
         let path = listener.path().to_owned();
         let (metadata, metadata_fd) = MetadataSegment::create(room)?;
         let writer = Writer::new(

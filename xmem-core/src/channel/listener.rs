@@ -11,9 +11,9 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::{
-    CONNECT_SLICE, Channel, FileId, NO_SOCKET, bad_path, directory, file_id, is_no_socket,
-};
+use super::found::{FileId, Found, file_id};
+use super::{BELOW_A_FILE, Channel, OTHER_PROGRAM, bad_path, directory};
+use crate::cancel::Cancellation;
 use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::watch::Watch;
@@ -49,18 +49,22 @@ impl Listener {
     ///
     /// # Errors
     /// [`Error::InUse`] when a live producer has the path, [`Error::BadPath`] when it can't be
-    /// used.
-    pub(crate) fn new(channel: &Channel, perms: u32) -> Result<Listener> {
+    /// used, [`Error::Cancelled`].
+    pub(crate) fn new(
+        channel: &Channel,
+        perms: u32,
+        cancel: &Cancellation<'_>,
+    ) -> Result<Listener> {
         let path = channel.prepare()?;
         let temporary = temporary_name(&path);
-        let fd = socket::bind(&temporary).map_err(Error::path(&path, "making a socket there"))?;
+        let fd = socket::bind(&temporary).map_err(|errno| not_made(&path, errno))?;
         let prepared: std::io::Result<_> = (|| {
             fs::set_permissions(&temporary, fs::Permissions::from_mode(perms))?;
             socket::listen(&fd)?;
-            file_id(&temporary)
+            Ok(file_id(&temporary)?)
         })();
         let result = match prepared {
-            Ok(file) => claim(&path, &temporary).map(|()| file),
+            Ok(file) => claim(&path, &temporary, cancel).map(|()| file),
             Err(error) => Err(Error::path(&path, "making a socket there")(error)),
         };
         // Gone already where it was renamed.
@@ -95,9 +99,10 @@ impl Drop for Listener {
 /// A name that is free is taken with `link`, which only one can do. A socket whose owner is dead
 /// is replaced under a lock on the directory: without it, two that found the same dead socket
 /// could each replace it, and the second would replace the first.
-fn claim(path: &Path, temporary: &Path) -> Result<()> {
+fn claim(path: &Path, temporary: &Path, cancel: &Cancellation<'_>) -> Result<()> {
     let deadline = Deadline::after(Some(CLAIM_PATIENCE));
     loop {
+        cancel.check()?;
         match fs::hard_link(temporary, path) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -116,7 +121,8 @@ fn claim(path: &Path, temporary: &Path) -> Result<()> {
             match owner(path)? {
                 Owner::Alive(pid) => return Err(in_use(path, pid)),
                 // It went away by itself; the name may be anybody's by now.
-                Owner::Missing => continue,
+                Owner::Missing if !deadline.has_passed() => continue,
+                Owner::Missing => return Err(bad_path(path, "comes and goes all the time")),
                 Owner::Dead => {}
             }
             return fs::rename(temporary, path)
@@ -127,7 +133,8 @@ fn claim(path: &Path, temporary: &Path) -> Result<()> {
             return Err(in_use(path, pid));
         }
         if let Some(watch) = &watch {
-            watch.wait(None, deadline)?;
+            let bell = cancel.bell()?;
+            watch.wait(Some(&bell), deadline)?;
         }
         if deadline.has_passed() {
             return Err(bad_path(
@@ -135,6 +142,15 @@ fn claim(path: &Path, temporary: &Path) -> Result<()> {
                 "another process holds a lock on the directory",
             ));
         }
+    }
+}
+
+/// Why there can't be a socket.
+fn not_made(path: &Path, errno: Errno) -> Error {
+    match errno {
+        Errno::NOTDIR => bad_path(path, BELOW_A_FILE),
+        Errno::NOENT => bad_path(directory(path), "there is no such directory: make it"),
+        errno => Error::path(path, "making a socket there")(errno),
     }
 }
 
@@ -154,17 +170,24 @@ enum Owner {
 }
 
 fn owner(path: &Path) -> Result<Owner> {
-    match socket::connect(path, CONNECT_SLICE) {
+    let found = match Found::at(path) {
+        Ok(found) => found,
+        Err(Errno::NOENT) => return Ok(Owner::Missing),
+        Err(Errno::NOTDIR) => return Err(bad_path(path, BELOW_A_FILE)),
+        Err(errno) => return Err(Error::path(path, "looking at it")(errno)),
+    };
+    if let Some(reason) = found.is_no_socket() {
+        return Err(bad_path(path, reason));
+    }
+    match found.connect(Duration::ZERO) {
         // A child that the owner forked may have kept its socket open.
         Ok(fd) if pidfd::peer_has_exited(&fd)? => Ok(Owner::Dead),
         Ok(fd) => Ok(Owner::Alive(pidfd::peer_credentials(&fd).pid)),
         // Somebody listens, and does not accept.
         Err(Errno::AGAIN) => Ok(Owner::Alive(0)),
-        Err(Errno::NOENT) => Ok(Owner::Missing),
-        Err(Errno::CONNREFUSED) if is_no_socket(path) => Err(bad_path(path, NO_SOCKET)),
         // Should it be gone by now, replacing it is as good.
-        Err(Errno::CONNREFUSED) => Ok(Owner::Dead),
-        Err(Errno::PROTOTYPE) => Err(bad_path(path, "is the socket of another program")),
+        Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(Owner::Dead),
+        Err(Errno::PROTOTYPE) => Err(bad_path(path, OTHER_PROGRAM)),
         Err(errno) => Err(Error::path(path, "asking whose it is")(errno)),
     }
 }
@@ -196,9 +219,13 @@ fn remove_leftovers(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cancel::Canceller;
+
+    const PROMPT: Duration = Duration::from_millis(50);
 
     fn listen(path: &Path) -> Result<Listener> {
-        Listener::new(&Channel::path(path), 0o600)
+        let canceller = Canceller::new();
+        Listener::new(&Channel::path(path), 0o600, &canceller.begin()?)
     }
 
     #[test]
@@ -216,7 +243,7 @@ mod tests {
         socket::listen(&dead).unwrap();
         drop(dead);
         let second = listen(&path).unwrap();
-        assert!(socket::connect(&path, CONNECT_SLICE).is_ok());
+        assert!(socket::connect(&path, PROMPT).is_ok());
         drop(second);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
@@ -243,7 +270,7 @@ mod tests {
                 .collect()
         });
         assert_eq!(winners.iter().filter(|result| result.is_ok()).count(), 1);
-        assert!(socket::connect(&path, CONNECT_SLICE).is_ok());
+        assert!(socket::connect(&path, PROMPT).is_ok());
         drop(winners);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::{CONNECT_SLICE, Channel, FileId, NO_SOCKET, bad_path, directory, is_no_socket};
+use super::found::{FileId, Found};
+use super::{BELOW_A_FILE, CONNECT_SLICE, Channel, OTHER_PROGRAM, bad_path, directory};
 use crate::cancel::Cancellation;
 use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
+use crate::sys::pidfd;
 use crate::sys::watch::Watch;
-use crate::sys::{pidfd, socket};
 
 /// Connects to the channel's producer, waiting for one to appear until the deadline.
 ///
@@ -28,50 +29,69 @@ pub(crate) fn connect(
     let path = channel.prepare()?;
     let mut watching: Option<Watching> = None;
     loop {
-        match socket::connect(&path, CONNECT_SLICE) {
-            Ok(fd) if !pidfd::peer_has_exited(&fd)? => return Ok(fd),
-            // The backlog is full: the wait has ended, or is over.
-            Err(Errno::AGAIN) => {
-                cancel.check()?;
-                if deadline.has_passed() {
-                    return Err(Error::NoAnswer {
-                        path,
-                        waited: Duration::MAX,
-                    });
-                }
-                continue;
-            }
-            Err(Errno::CONNREFUSED) if is_no_socket(&path) => {
-                return Err(bad_path(&path, NO_SOCKET));
-            }
-            // The owner is dead, though a child of its listens.
-            Ok(_) | Err(Errno::NOENT | Errno::CONNREFUSED) => {}
-            Err(Errno::ACCESS) => {
-                return Err(bad_path(
-                    &path,
-                    "permission denied: the producer's perms decide who may connect",
-                ));
-            }
-            Err(Errno::PROTOTYPE) => {
-                return Err(bad_path(&path, "is the socket of another program"));
-            }
-            Err(errno) => {
-                let what = format!("connecting to {}", path.display());
-                return Err(Error::socket(what)(errno));
-            }
+        let attempt = attempt(&path, deadline)?;
+        if let Attempt::Connected(socket) = attempt {
+            return Ok(socket);
+        }
+        // Whatever was found, and however often it changes.
+        cancel.check()?;
+        if deadline.has_passed() {
+            return Err(match attempt {
+                Attempt::Full => no_answer(&path),
+                _ => no_producer(&path),
+            });
+        }
+        if let Attempt::Full = attempt {
+            continue;
         }
         // The watch comes before the look that counts, so a socket that appears between them is
         // noticed.
         match &watching {
             Some(watching) if watching.is_current(&path) => {
                 let bell = cancel.bell()?;
-                let told = watching.watch.wait(Some(&bell), deadline)?;
-                cancel.check()?;
-                if !told {
-                    return Err(no_producer(&path));
-                }
+                watching.watch.wait(Some(&bell), deadline)?;
             }
-            _ => watching = Some(Watching::new(&path)?),
+            _ => watching = Some(Watching::new(&path, deadline, cancel)?),
+        }
+    }
+}
+
+/// What has become of one attempt to connect.
+enum Attempt {
+    Connected(OwnedFd),
+    /// Somebody listens, and did not accept for a while.
+    Full,
+    /// There is no producer now.
+    Absent,
+}
+
+fn attempt(path: &Path, deadline: Deadline) -> Result<Attempt> {
+    let found = match Found::at(path) {
+        Ok(found) => found,
+        Err(Errno::NOENT) => return Ok(Attempt::Absent),
+        Err(Errno::NOTDIR) => return Err(bad_path(path, BELOW_A_FILE)),
+        Err(errno) => return Err(Error::path(path, "looking for its socket")(errno)),
+    };
+    if let Some(reason) = found.is_no_socket() {
+        return Err(bad_path(path, reason));
+    }
+    let patience = deadline
+        .left()
+        .map_or(CONNECT_SLICE, |left| left.min(CONNECT_SLICE));
+    match found.connect(patience) {
+        // Its owner is dead, though a child of its listens.
+        Ok(socket) if pidfd::peer_has_exited(&socket)? => Ok(Attempt::Absent),
+        Ok(socket) => Ok(Attempt::Connected(socket)),
+        Err(Errno::AGAIN) => Ok(Attempt::Full),
+        Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(Attempt::Absent),
+        Err(Errno::ACCESS) => Err(bad_path(
+            path,
+            "permission denied: the producer's perms decide who may connect",
+        )),
+        Err(Errno::PROTOTYPE) => Err(bad_path(path, OTHER_PROGRAM)),
+        Err(errno) => {
+            let what = format!("connecting to {}", path.display());
+            Err(Error::socket(what)(errno))
         }
     }
 }
@@ -84,6 +104,22 @@ fn no_producer(path: &Path) -> Error {
     }
 }
 
+fn no_answer(path: &Path) -> Error {
+    Error::NoAnswer {
+        path: path.into(),
+        waited: Duration::MAX,
+    }
+}
+
+/// An error where there is no time left to look again.
+fn is_over(path: &Path, deadline: Deadline, cancel: &Cancellation<'_>) -> Result<()> {
+    cancel.check()?;
+    match deadline.has_passed() {
+        true => Err(no_producer(path)),
+        false => Ok(()),
+    }
+}
+
 /// A watch on the socket's directory, or the nearest one above it that exists.
 struct Watching {
     watch: Watch,
@@ -93,7 +129,7 @@ struct Watching {
 }
 
 impl Watching {
-    fn new(path: &Path) -> Result<Watching> {
+    fn new(path: &Path, deadline: Deadline, cancel: &Cancellation<'_>) -> Result<Watching> {
         loop {
             let Some(found) = nearest_directory(path) else {
                 return Err(bad_path(directory(path), "no such directory"));
@@ -106,12 +142,16 @@ impl Watching {
                     file,
                 },
                 (_, Err(error)) if found.is_dir() => return Err(error),
-                _ => continue,
+                _ => {
+                    is_over(path, deadline, cancel)?;
+                    continue;
+                }
             };
             // A nearer one may have appeared before the watch.
             if watching.is_current(path) {
                 return Ok(watching);
             }
+            is_over(path, deadline, cancel)?;
         }
     }
 
@@ -164,7 +204,7 @@ mod tests {
                 connect(&channel, Deadline::after(None), &cancellation)
             });
             std::fs::create_dir(path.parent().unwrap()).unwrap();
-            let _listener = Listener::new(&channel, 0o600).unwrap();
+            let _listener = Listener::new(&channel, 0o600, &canceller.begin().unwrap()).unwrap();
             client.join().unwrap().unwrap();
         });
         let cancellation = canceller.begin().unwrap();

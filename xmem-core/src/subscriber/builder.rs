@@ -17,6 +17,10 @@ use crate::sys::pidfd;
 /// Between two tries to connect where a producer refuses, or this process lacks something.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
+/// Between two tries where a producer has hung up before it said anything, but for the first: it may
+/// have gone just then, or hang up on whoever comes.
+const HUNG_UP_PAUSE: Duration = Duration::from_millis(20);
+
 /// Whose memory a client takes that other processes may write or punch holes into: memfds without
 /// `F_SEAL_WRITE` or `F_SEAL_FUTURE_WRITE`, and dmabufs.
 ///
@@ -193,6 +197,7 @@ impl SubscriberBuilder {
     fn shake_hands(&self, cancel: &Cancellation<'_>) -> Result<(Link, u64, control::Control)> {
         let deadline = Deadline::after(self.timeout);
         let mut reason = None;
+        let mut hung_up = false;
         loop {
             let hello = |uid| Hello {
                 leases: self.leases,
@@ -202,7 +207,12 @@ impl SubscriberBuilder {
             };
             let on_urgent = self.on_urgent.clone();
             match control::connect(&self.channel, hello, deadline, cancel, on_urgent) {
-                Err(Error::Disconnected(_) | Error::Stopped) if !deadline.has_passed() => {}
+                Err(Error::Disconnected(_) | Error::Stopped) if !deadline.has_passed() => {
+                    if std::mem::replace(&mut hung_up, true) {
+                        let left = deadline.left().unwrap_or(HUNG_UP_PAUSE);
+                        cancel.pause(HUNG_UP_PAUSE.min(left))?;
+                    }
+                }
                 Err(
                     error @ (Error::Refused {
                         retryable: true, ..

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use super::clock::Deadline;
 use rustix::io::Errno;
 use rustix::net::{
     self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
@@ -18,6 +19,9 @@ pub(crate) const MAX_FDS: usize = 4;
 
 /// Connections that the kernel keeps for us until we accept them.
 const BACKLOG: i32 = 128;
+
+/// The kernel takes less for no wait at all, or for one without end.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 fn socket() -> Result<OwnedFd, Errno> {
     net::socket_with(
@@ -48,11 +52,20 @@ pub(crate) fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
 /// Connects, waiting at most `patience` for room in the listener's backlog: `AGAIN` then.
 pub(crate) fn connect(path: &Path, patience: Duration) -> Result<OwnedFd, Errno> {
     let fd = socket()?;
-    sockopt::set_socket_timeout(&fd, sockopt::Timeout::Send, Some(patience))?;
     let address = SocketAddrUnix::new(path)?;
-    while let Err(errno) = net::connect(&fd, &address) {
-        if errno != Errno::INTR {
-            return Err(errno);
+    let deadline = Deadline::after(Some(patience));
+    loop {
+        // Signals that come all the time must not put the deadline off.
+        let left = deadline.left().unwrap_or(patience);
+        if left < SHORTEST_WAIT {
+            rustix::io::ioctl_fionbio(&fd, true)?;
+        } else {
+            sockopt::set_socket_timeout(&fd, sockopt::Timeout::Send, Some(left))?;
+        }
+        match net::connect(&fd, &address) {
+            Ok(()) => break,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
         }
     }
     rustix::io::ioctl_fionbio(&fd, true)?;

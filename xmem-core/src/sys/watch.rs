@@ -12,6 +12,9 @@ use super::clock::Deadline;
 use super::poll::{Bell, PollFd, PollFlags, poll};
 use crate::error::{Error, Result};
 
+/// How often events are read, after a wait; what is left ends the next one.
+const MOST_READS: u32 = 64;
+
 /// Of a thread that closes a descriptor.
 const STACK: usize = 64 * 1024;
 
@@ -20,7 +23,8 @@ const SLICE: Duration = Duration::from_millis(20);
 
 /// Tells when a name appears in a directory, or the directory goes.
 ///
-/// Without a descriptor where the user has no inotify instance left (there are 128, usually).
+/// Without a descriptor where the user has no inotify instance left (there are 128, usually), or may
+/// not look into the directory.
 pub(crate) struct Watch(Option<OwnedFd>);
 
 impl Watch {
@@ -39,7 +43,8 @@ impl Watch {
             | WatchFlags::ONLYDIR;
         match inotify::add_watch(&fd, directory, events) {
             Ok(_) => Ok(Watch(Some(fd))),
-            Err(Errno::NOSPC | Errno::NOMEM) => Ok(Watch(None)),
+            // ACCESS: a directory that may be passed and not looked at.
+            Err(Errno::NOSPC | Errno::NOMEM | Errno::ACCESS) => Ok(Watch(None)),
             Err(errno) => {
                 let what = format!("watching {}", directory.display());
                 Err(Error::socket(what)(errno))
@@ -63,7 +68,9 @@ impl Watch {
         if let Some(fd) = &self.0 {
             // What it tells is looked at afterwards; what comes from here on ends the next wait.
             let mut events = [0; 4096];
-            while rustix::io::read(fd, &mut events).is_ok_and(|len| len > 0) {}
+            let mut read = || rustix::io::read(fd, &mut events).is_ok_and(|len| len > 0);
+            // Not as long as they come: another user may make them faster than they are read.
+            let _ = (0..MOST_READS).all(|_| read());
         }
         Ok(told || self.0.is_none() && !deadline.has_passed())
     }
