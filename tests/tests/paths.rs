@@ -11,8 +11,11 @@ use xmem_tests::{Line, PATIENCE, Peer, Place, pattern};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// Puts one file of each kind at a path, and says how it is called.
-const KINDS: [(&str, fn(&Place, &Path)); 6] = [
+/// Makes a file at a path.
+type Put = fn(&Place, &Path);
+
+/// Files of each kind, and what they are called.
+const KINDS: [(&str, Put); 6] = [
     ("a symbolic link", |_, path| {
         symlink("nothing", path).unwrap()
     }),

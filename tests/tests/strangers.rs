@@ -4,10 +4,12 @@ use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{set_thread_gid, set_thread_uid};
 use xmem_core::{ClientStats, Error, Publisher, PublisherBuilder, Subscriber};
-use xmem_tests::{PATIENCE, Peer, Place, pattern, process, until};
+use xmem_tests::{PATIENCE, Peer, Place, is_torture, pattern, process, until, wire};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 /// "nobody", who has no rights.
@@ -24,27 +26,18 @@ fn as_nobody(
     place: &Place,
     settings: fn(PublisherBuilder) -> PublisherBuilder,
 ) -> Option<xmem_core::Result<ClientStats>> {
-    if !geteuid().is_root() {
-        eprintln!("not tried: only root can become another user");
-        return None;
-    }
     // Others may pass, not look.
     set_permissions(place.path(), Permissions::from_mode(0o711)).expect("our directory");
     let publisher = settings(Publisher::builder(place.channel("cam0")))
         .open()
         .expect("a channel");
     publish(&publisher, 0);
-    let client = || {
-        // The system calls change this thread alone, and with it those that it starts.
-        set_thread_gid(Gid::from_raw(NOBODY)).expect("root may");
-        set_thread_uid(Uid::from_raw(NOBODY)).expect("root may");
+    run_as_nobody(|| {
         let mut subscriber = Subscriber::builder(place.channel("cam0")).connect()?;
         let frame = subscriber.receive(Some(PATIENCE))?;
         pattern::check(&frame).expect("a whole frame");
         Ok(publisher.stats().clients.remove(0))
-    };
-    let tried = std::thread::scope(|scope| scope.spawn(client).join());
-    Some(tried.expect("no panic"))
+    })
 }
 
 #[test]
@@ -135,6 +128,142 @@ fn a_producer_in_another_pid_namespace_serves_and_dies_as_others_do() {
     Publisher::builder(place.channel("cam0"))
         .open()
         .expect("a channel");
+}
+
+/// Each has its own process ids, and they share a directory.
+#[test]
+fn producers_in_two_pid_namespaces_do_not_disturb_each_other() {
+    let place = Place::new();
+    let Some(mut there) = elsewhere(&place, "opener channel=there") else {
+        return;
+    };
+    let mut here = Peer::start(PEER, &place, "opener channel=here");
+    let count = if is_torture() { 20_000 } else { 1000 };
+    let order = format!("cycle count={count}");
+    for peer in [&mut there, &mut here] {
+        peer.wait_for("ready");
+        peer.order(&order);
+    }
+    there.wait_for("cycled");
+    here.wait_for("cycled");
+    assert_eq!(place.files(), [""; 0]);
+}
+
+/// Runs as another user, in a thread of its own: the system calls change that thread alone, and
+/// those that it starts. `None` where this test can't become one.
+fn run_as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    if !geteuid().is_root() {
+        eprintln!("not tried: only root can become another user");
+        return None;
+    }
+    let work = || {
+        set_thread_gid(Gid::from_raw(NOBODY)).expect("root may");
+        set_thread_uid(Uid::from_raw(NOBODY)).expect("root may");
+        work()
+    };
+    let done = std::thread::scope(|scope| scope.spawn(work).join());
+    Some(done.expect("no panic"))
+}
+
+#[test]
+fn another_users_lock_on_the_directory_keeps_no_producer_from_starting() {
+    let place = Place::new();
+    set_permissions(place.path(), Permissions::from_mode(0o755)).expect("our directory");
+    // Of a producer that is dead.
+    let dead = wire::listen(&place.socket("cam0"));
+    shutdown(&dead, Shutdown::Both).expect("a socket");
+    drop(dead);
+    let lock = run_as_nobody(|| {
+        let directory = std::fs::File::open(place.path()).expect("others may look");
+        flock(&directory, FlockOperation::LockExclusive).expect("others may lock");
+        directory
+    });
+    let Some(_lock) = lock else { return };
+    Publisher::builder(place.channel("cam0"))
+        .open()
+        .expect("a channel");
+}
+
+#[test]
+fn another_users_files_beside_its_path_keep_no_producer_from_starting() {
+    let place = Place::new();
+    set_permissions(place.path(), Permissions::from_mode(0o1777)).expect("our directory");
+    let dead = wire::listen(&place.socket("cam0"));
+    shutdown(&dead, Shutdown::Both).expect("a socket");
+    drop(dead);
+    // What its own files are called.
+    let names = |number| format!(".xmem-lock-0-{number}-cam0.sock");
+    let made = run_as_nobody(|| {
+        let lock = |number| {
+            let file = std::fs::File::create(place.path().join(names(number))).expect("all may");
+            flock(&file, FlockOperation::LockExclusive).expect("it is new");
+            set_permissions(
+                place.path().join(names(number)),
+                Permissions::from_mode(0o666),
+            )
+            .expect("it is its own");
+            file
+        };
+        (0..4).map(lock).collect::<Vec<_>>()
+    });
+    let Some(_locks) = made else { return };
+    let publisher = Publisher::builder(place.channel("cam0"))
+        .open()
+        .expect("a channel");
+    drop(publisher);
+    assert_eq!(place.files(), (0..4).map(names).collect::<Vec<_>>());
+}
+
+/// The umask keeps its file closed for a moment, until the producer says what it wanted.
+#[test]
+fn another_user_waits_for_a_socket_that_is_being_made() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    set_permissions(place.path(), Permissions::from_mode(0o755)).expect("our directory");
+    let path = place.socket("cam0");
+    let making = wire::listen(&path);
+    set_permissions(&path, Permissions::from_mode(0o1644)).expect("our socket");
+    let connected = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            process::until_asleep(std::process::id(), "another user");
+            std::fs::remove_file(&path).expect("our socket");
+            let builder = Publisher::builder(place.channel("cam0")).perms(0o666);
+            let publisher = builder.open().expect("a channel");
+            let count = Some(PATIENCE);
+            let _ = publisher.wait_for_clients(1, count);
+        });
+        run_as_nobody(|| {
+            rustix::thread::set_name(c"another user").expect("a name");
+            let builder = Subscriber::builder(place.channel("cam0"));
+            builder.connect_timeout(Some(PATIENCE)).connect().map(drop)
+        })
+    });
+    drop(making);
+    if let Some(connected) = connected {
+        connected.expect("a connection");
+    }
+}
+
+#[test]
+fn the_system_lists_a_channel_under_its_path() {
+    let place = Place::new();
+    // At first, and after a producer that was killed.
+    for _ in 0..2 {
+        let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+        producer.wait_for("opened");
+        let sockets = std::fs::read_to_string("/proc/net/unix").expect("the sockets of the system");
+        let path = place.socket("cam0").display().to_string();
+        let listed = sockets.lines().filter(|line| line.ends_with(&path));
+        // That listens; what is accepted has its name, too.
+        assert_eq!(
+            listed.filter(|line| line.contains(" 00010000 ")).count(),
+            1,
+            "{sockets}"
+        );
+        producer.kill();
+    }
 }
 
 #[test]

@@ -6,10 +6,15 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::rand::{GetRandomFlags, getrandom};
+
 use crate::error::{Error, Result};
+use crate::sys::clock;
 
 mod found;
 mod listener;
+mod lock;
+mod takeover;
 mod waiting;
 
 pub(crate) use listener::Listener;
@@ -187,6 +192,15 @@ fn check_directory(path: &Path) -> Result<()> {
 
 const BELOW_A_FILE: &str = "leads through something that is not a directory";
 const OTHER_PROGRAM: &str = "is the socket of another program: remove it, or choose another path";
+
+/// A number that no other process has thought of: process ids are not unique between namespaces.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    match getrandom(&mut bytes, GetRandomFlags::NONBLOCK) {
+        Ok(8) => u64::from_ne_bytes(bytes),
+        _ => clock::monotonic().as_nanos() as u64 ^ u64::from(std::process::id()) << 40,
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,26 +1,32 @@
-//! The socket file's life: made, taken over from a dead producer, removed.
+//! The socket file's life: made at its path, taken over from a dead producer, removed.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::found::{FileId, Found, file_id};
-use super::{BELOW_A_FILE, Channel, OTHER_PROGRAM, bad_path, directory};
+use super::found::{FileId, Found, Owner, UNFINISHED, file_id};
+use super::lock::Lock;
+use super::takeover::{clear_away, remove_leftovers};
+use super::{BELOW_A_FILE, Channel, bad_path, directory, random};
 use crate::cancel::Cancellation;
 use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
-use crate::sys::watch::Watch;
-use crate::sys::{pidfd, socket};
+use crate::sys::socket;
 
-/// How long a producer waits for another one that replaces a dead socket beside it.
-const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a producer tries to take a path that others take and free.
+const TRYING: Duration = Duration::from_secs(1);
+/// How often it tries at least: it may have been stopped meanwhile.
+const LEAST_TRIES: u32 = 16;
+/// Between two looks at a socket that another producer is about to finish, in a few system calls.
+const UNFINISHED_PAUSE: Duration = Duration::from_millis(1);
+
+/// What the owner of a socket may do with it until it is finished: ask whether it is reached.
+const OWNERS: u32 = 0o600;
+
+/// What permissions are made of.
+const PERMISSIONS: u32 = 0o777;
 
 /// A listening socket and its file, which goes with it.
 #[derive(Debug)]
@@ -30,22 +36,8 @@ pub(crate) struct Listener {
     file: FileId,
 }
 
-/// The start of the name that a socket has while it is set up, before the process id.
-const TEMPORARY: &str = ".xmem-";
-
-/// A name beside `path` that nobody else uses: the prefix, this process's id and a count. Short, since
-/// it has to fit into a socket address as well.
-fn temporary_name(path: &Path) -> PathBuf {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!("{TEMPORARY}{:x}.{count:x}", std::process::id()))
-}
-
 impl Listener {
-    /// Listens at the channel's socket path.
-    ///
-    /// The socket is bound and listens under a temporary name before it gets its own, so whoever
-    /// sees the name can connect. A file whose owner is dead is replaced.
+    /// Listens at the channel's socket path. A file whose owner is dead is replaced.
     ///
     /// # Errors
     /// [`Error::InUse`] when a live producer has the path, [`Error::BadPath`] when it can't be
@@ -56,20 +48,7 @@ impl Listener {
         cancel: &Cancellation<'_>,
     ) -> Result<Listener> {
         let path = channel.prepare()?;
-        let temporary = temporary_name(&path);
-        let fd = socket::bind(&temporary).map_err(|errno| not_made(&path, errno))?;
-        let prepared: std::io::Result<_> = (|| {
-            fs::set_permissions(&temporary, fs::Permissions::from_mode(perms))?;
-            socket::listen(&fd)?;
-            Ok(file_id(&temporary)?)
-        })();
-        let result = match prepared {
-            Ok(file) => claim(&path, &temporary, cancel).map(|()| file),
-            Err(error) => Err(Error::path(&path, "making a socket there")(error)),
-        };
-        // Gone already where it was renamed.
-        let _ = fs::remove_file(&temporary);
-        let file = result?;
+        let (fd, file) = take(&path, perms & PERMISSIONS, cancel)?;
         remove_leftovers(&path);
         Ok(Listener { fd, path, file })
     }
@@ -87,61 +66,120 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // Not if somebody else's socket has taken the name.
+        // While it listens no other process replaces it; a user may have removed it.
         if file_id(&self.path).is_ok_and(|file| file == self.file) {
-            let _ = fs::remove_file(&self.path);
+            let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// Gives the listening socket at `temporary` its final name.
+/// Takes the path: `bind` makes the file, which only one can. A file that is there and dead is
+/// cleared away first.
 ///
-/// A name that is free is taken with `link`, which only one can do. A socket whose owner is dead
-/// is replaced under a lock on the directory: without it, two that found the same dead socket
-/// could each replace it, and the second would replace the first.
-fn claim(path: &Path, temporary: &Path, cancel: &Cancellation<'_>) -> Result<()> {
-    let deadline = Deadline::after(Some(CLAIM_PATIENCE));
-    loop {
+/// No lock that another user could hold is relied on. With nothing of ours at the path, whoever finds
+/// a finished socket there that lives gives up, and nobody else does; so one is left.
+fn take(path: &Path, perms: u32, cancel: &Cancellation<'_>) -> Result<(OwnedFd, FileId)> {
+    let _lock = Lock::take(path, cancel)?;
+    let deadline = Deadline::after(Some(TRYING));
+    for tries in 1.. {
         cancel.check()?;
-        match fs::hard_link(temporary, path) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(Error::path(path, "naming the socket")(error)),
+        if let Some(taken) = place(path, perms)? {
+            return Ok(taken);
         }
-        let lock =
-            fs::File::open(directory(path)).map_err(Error::path(directory(path), "opening it"))?;
-        let mut watch = None;
-        let mut locked = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
-        if !locked {
-            // What happens from here on is noticed; what happened before is looked at again.
-            watch = Some(Watch::new(directory(path))?);
-            locked = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
-        }
-        if locked {
-            match owner(path)? {
-                Owner::Alive(pid) => return Err(in_use(path, pid)),
-                // It went away by itself; the name may be anybody's by now.
-                Owner::Missing if !deadline.has_passed() => continue,
-                Owner::Missing => return Err(bad_path(path, "comes and goes all the time")),
-                Owner::Dead => {}
+        let is_last = tries >= LEAST_TRIES && deadline.has_passed();
+        let found = match Found::at(path) {
+            Ok(found) => found,
+            Err(Errno::NOENT) if is_last => break,
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(Error::path(path, "looking at it")(errno)),
+        };
+        match found.owner()? {
+            Owner::Alive(_) if found.is_unfinished() && !is_last => {
+                cancel.pause(UNFINISHED_PAUSE)?
             }
-            return fs::rename(temporary, path)
-                .map_err(Error::path(path, "replacing a dead producer's socket"));
+            Owner::Alive(pid) => {
+                let path = path.into();
+                return Err(Error::InUse { path, pid });
+            }
+            Owner::Dead if is_last => break,
+            Owner::Dead => clear_away(path, &found)?,
         }
-        // Somebody else is replacing a dead socket in this directory: we'll see a new name.
-        if let Owner::Alive(pid) = owner(path)? {
-            return Err(in_use(path, pid));
+    }
+    Err(bad_path(
+        path,
+        "other processes make and remove it all the time",
+    ))
+}
+
+/// Makes the socket. `None` where there is a file, and where another producer has taken the socket
+/// for dead, before it listened.
+fn place(path: &Path, perms: u32) -> Result<Option<(OwnedFd, FileId)>> {
+    let fd = match socket::bind(path, UNFINISHED | OWNERS | perms) {
+        Ok(fd) => fd,
+        Err(Errno::ADDRINUSE) => return Ok(None),
+        Err(errno) => return Err(not_made(path, errno)),
+    };
+    let finished = finish(path, &fd, perms);
+    if finished.is_err() {
+        remove_unfinished(path);
+    }
+    Ok(finished?.map(|file| (fd, file)))
+}
+
+/// Lets the socket listen, and then looks whether the path leads to it. That order and the one of
+/// `clear_away`, which moves a file and then looks whether it is dead, let at most one go on.
+fn finish(path: &Path, fd: &OwnedFd, perms: u32) -> Result<Option<FileId>> {
+    let failed = |errno| not_made(path, errno);
+    socket::listen(fd).map_err(failed)?;
+    let found = match Found::at(path) {
+        Ok(found) => found,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(failed(errno)),
+    };
+    if !is_reached(&found, fd).map_err(failed)? {
+        return Ok(None);
+    }
+    // Also tells those who were refused until now, and watch the directory.
+    found.set_permissions(perms).map_err(failed)?;
+    Ok(Some(found.id()))
+}
+
+/// Whether a connection to the file arrives at the socket. That others do says nothing: they may
+/// have found the file before it was moved away.
+fn is_reached(found: &Found, fd: &OwnedFd) -> std::result::Result<bool, Errno> {
+    let connection = match found.connect(Duration::ZERO) {
+        Ok(connection) => connection,
+        Err(Errno::CONNREFUSED | Errno::NOENT | Errno::AGAIN | Errno::PROTOTYPE) => {
+            return Ok(false);
         }
-        if let Some(watch) = &watch {
-            let bell = cancel.bell()?;
-            watch.wait(Some(&bell), deadline)?;
+        Err(errno) => return Err(errno),
+    };
+    let sent = random().to_ne_bytes();
+    // Where it is another's socket, that may be full, or closed.
+    let _ = socket::send(&connection, &sent, &[]);
+    let mut received = [0; 16];
+    for _ in 0..=socket::BACKLOG {
+        // A client that was as quick is hung up on here, and comes again.
+        let accepted = match socket::accept(fd) {
+            Ok(accepted) => accepted,
+            Err(Errno::INTR | Errno::CONNABORTED) => continue,
+            Err(Errno::AGAIN) => break,
+            Err(errno) => return Err(errno),
+        };
+        let message = socket::receive(&accepted, &mut received);
+        if message.is_ok_and(|message| received[..message.len] == sent) {
+            return Ok(true);
         }
-        if deadline.has_passed() {
-            return Err(bad_path(
-                directory(path),
-                "another process holds a lock on the directory",
-            ));
-        }
+    }
+    Ok(false)
+}
+
+/// Removes what a producer that could not go on has left at its path. Where it is another's by now
+/// that is unfinished as well, that one begins anew.
+fn remove_unfinished(path: &Path) {
+    let is_unfinished = |found: Found| found.is_no_socket().is_none() && found.is_unfinished();
+    if Found::at(path).is_ok_and(is_unfinished) {
+        let _ = std::fs::remove_file(path);
     }
 }
 
@@ -154,70 +192,10 @@ fn not_made(path: &Path, errno: Errno) -> Error {
     }
 }
 
-fn in_use(path: &Path, pid: u32) -> Error {
-    let path = path.into();
-    Error::InUse { path, pid }
-}
-
-/// Who listens at a path.
-enum Owner {
-    /// A process that lives; 0 where its pid can't be seen from here.
-    Alive(u32),
-    /// Nobody, though there is a socket.
-    Dead,
-    /// There is no file.
-    Missing,
-}
-
-fn owner(path: &Path) -> Result<Owner> {
-    let found = match Found::at(path) {
-        Ok(found) => found,
-        Err(Errno::NOENT) => return Ok(Owner::Missing),
-        Err(Errno::NOTDIR) => return Err(bad_path(path, BELOW_A_FILE)),
-        Err(errno) => return Err(Error::path(path, "looking at it")(errno)),
-    };
-    if let Some(reason) = found.is_no_socket() {
-        return Err(bad_path(path, reason));
-    }
-    match found.connect(Duration::ZERO) {
-        // A child that the owner forked may have kept its socket open.
-        Ok(fd) if pidfd::peer_has_exited(&fd)? => Ok(Owner::Dead),
-        Ok(fd) => Ok(Owner::Alive(pidfd::peer_credentials(&fd).pid)),
-        // Somebody listens, and does not accept.
-        Err(Errno::AGAIN) => Ok(Owner::Alive(0)),
-        // Should it be gone by now, replacing it is as good.
-        Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(Owner::Dead),
-        Err(Errno::PROTOTYPE) => Err(bad_path(path, OTHER_PROGRAM)),
-        Err(errno) => Err(Error::path(path, "asking whose it is")(errno)),
-    }
-}
-
-/// Removes what producers that were killed while they started have left in the directory.
-fn remove_leftovers(path: &Path) {
-    let Ok(entries) = fs::read_dir(directory(path)) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let pid = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(TEMPORARY))
-            .and_then(|rest| rest.split('.').next())
-            .and_then(|pid| i32::from_str_radix(pid, 16).ok());
-        let Some(pid) = pid else { continue };
-        if !entry.file_type().is_ok_and(|kind| kind.is_socket()) {
-            continue;
-        }
-        let alive = rustix::process::Pid::from_raw(pid)
-            .is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(Errno::SRCH));
-        if !alive {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::cancel::Canceller;
 
@@ -239,13 +217,83 @@ mod tests {
         }
         drop(first);
         // Dead: nobody listens, and the file is still there.
-        let dead = socket::bind(&path).unwrap();
+        let dead = socket::bind(&path, 0o600).unwrap();
         socket::listen(&dead).unwrap();
         drop(dead);
         let second = listen(&path).unwrap();
         assert!(socket::connect(&path, PROMPT).is_ok());
         drop(second);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_socket_that_was_replaced_before_it_listened_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        let slow = socket::bind(&path, UNFINISHED | 0o600).unwrap();
+        let quick = listen(&path).unwrap();
+        assert_eq!(finish(&path, &slow, 0o600).unwrap(), None);
+        assert_eq!(file_id(&path).unwrap(), quick.file);
+        drop(slow);
+        assert!(socket::connect(&path, PROMPT).is_ok());
+        // Nor is one whose file was removed.
+        drop(quick);
+        let slow = socket::bind(&path, UNFINISHED | 0o600).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(finish(&path, &slow, 0o600).unwrap(), None);
+    }
+
+    #[test]
+    fn a_live_socket_that_was_thought_dead_is_not_cleared_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        let live = listen(&path).unwrap();
+        clear_away(&path, &Found::at(&path).unwrap()).unwrap();
+        assert_eq!(file_id(&path).unwrap(), live.file);
+        assert!(socket::connect(&path, PROMPT).is_ok());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        // Nor is a file of another kind.
+        let path = directory.path().join("notes.txt");
+        fs::write(&path, "mine").unwrap();
+        clear_away(&path, &Found::at(&path).unwrap()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_killed_producers_have_left_is_replaced_and_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        // Killed before it listened, and after it had moved a dead one aside.
+        drop(socket::bind(&path, UNFINISHED | 0o600).unwrap());
+        let beside = |name: &str| directory.path().join(name);
+        drop(socket::bind(&beside(".xmem-0123456789abcdef"), 0o600).unwrap());
+        fs::write(beside(".xmem-lock-0-0-b.sock"), "").unwrap();
+        // That lives.
+        let live = socket::bind(&beside(".xmem-fedcba9876543210"), 0o600).unwrap();
+        socket::listen(&live).unwrap();
+        let listener = listen(&path).unwrap();
+        let left = fs::read_dir(directory.path()).unwrap().flatten();
+        let mut left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".xmem-fedcba9876543210", "a.sock"]);
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_address_of_the_socket_is_its_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        // At first, and after a producer that is dead.
+        drop(socket::bind(&path, 0o600).unwrap());
+        for _ in 0..2 {
+            let listener = listen(&path).unwrap();
+            let address = rustix::net::getsockname(&listener).unwrap();
+            let address = rustix::net::SocketAddrUnix::try_from(address).unwrap();
+            let address = address.path_bytes().unwrap();
+            assert_eq!(address, path.as_os_str().as_encoded_bytes());
+        }
     }
 
     #[test]
@@ -253,7 +301,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.sock");
         // A socket whose owner is dead.
-        drop(socket::bind(&path).unwrap());
+        drop(socket::bind(&path, 0o600).unwrap());
         let barrier = std::sync::Barrier::new(8);
         let winners: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
@@ -272,16 +320,16 @@ mod tests {
         assert_eq!(winners.iter().filter(|result| result.is_ok()).count(), 1);
         assert!(socket::connect(&path, PROMPT).is_ok());
         drop(winners);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn a_file_that_is_no_socket_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notes.txt");
-        std::fs::write(&path, "mine").unwrap();
+        fs::write(&path, "mine").unwrap();
         assert!(matches!(listen(&path), Err(Error::BadPath { .. })));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

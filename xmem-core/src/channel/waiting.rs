@@ -84,6 +84,8 @@ fn attempt(path: &Path, deadline: Deadline) -> Result<Attempt> {
         Ok(socket) => Ok(Attempt::Connected(socket)),
         Err(Errno::AGAIN) => Ok(Attempt::Full),
         Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(Attempt::Absent),
+        // Its permissions will be others in a moment.
+        Err(Errno::ACCESS) if found.is_unfinished() => Ok(Attempt::Absent),
         Err(Errno::ACCESS) => Err(bad_path(
             path,
             "permission denied: the producer's perms decide who may connect",

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::clock::Deadline;
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{
     self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
@@ -18,7 +19,7 @@ use rustix::net::{
 pub(crate) const MAX_FDS: usize = 4;
 
 /// Connections that the kernel keeps for us until we accept them.
-const BACKLOG: i32 = 128;
+pub(crate) const BACKLOG: i32 = 128;
 
 /// The kernel takes less for no wait at all, or for one without end.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -32,9 +33,11 @@ fn socket() -> Result<OwnedFd, Errno> {
     )
 }
 
-/// A bound socket at `path`, which must not exist; it does not listen yet.
-pub(crate) fn bind(path: &Path) -> Result<OwnedFd, Errno> {
+/// A bound socket at `path`, which must not exist; it does not listen yet. Its file has these
+/// permissions from the start, less the umask.
+pub(crate) fn bind(path: &Path, mode: u32) -> Result<OwnedFd, Errno> {
     let fd = socket()?;
+    rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
     net::bind(&fd, &SocketAddrUnix::new(path)?)?;
     rustix::io::ioctl_fionbio(&fd, true)?;
     Ok(fd)

@@ -26,6 +26,14 @@ fn obey(settings: &Line, publisher: &mut Option<Publisher>, order: &Line) -> Res
             *publisher = Some(opened);
             Ok(Line::new("opened").with("text", path))
         }
+        // Again and again, each time for a moment.
+        "cycle" => {
+            for _ in 0..order.number("count") {
+                let channel = Channel::name(settings.text("channel"));
+                drop(Publisher::builder(channel).open()?);
+            }
+            Ok(Line::new("cycled"))
+        }
         "publish" => {
             let publisher = publisher.as_ref().expect("open comes first");
             pattern::publish(publisher, publisher.stats().published, 1000, 0)?;
