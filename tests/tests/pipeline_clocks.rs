@@ -1,5 +1,9 @@
 //! A pipeline that is cut in two: when its buffers are shown.
 
+use std::ffi::OsStr;
+use std::process::Command;
+
+use rustix::process::geteuid;
 use xmem_tests::pipeline::Pipeline;
 use xmem_tests::{Line, Place, until};
 
@@ -183,5 +187,61 @@ fn a_stream_at_another_rate_is_in_sync() {
         });
         let error = error(&producer, &client, PADS[0], before + 10);
         assert!(error.abs() < MS, "{error} ns at rate {rate}");
+    }
+}
+
+/// The pipeline's process in a time namespace whose monotonic clock is ahead by `AHEAD` seconds.
+fn elsewhere(command: Command) -> Command {
+    let mut there = in_time_namespace(command.get_program());
+    there.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => there.env(name, value),
+            None => there.env_remove(name),
+        };
+    }
+    there
+}
+
+/// In seconds.
+const AHEAD: i128 = 100_000;
+
+fn in_time_namespace(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("unshare");
+    if !geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--time", &format!("--monotonic={AHEAD}")]);
+    command.args(["--fork", "--kill-child"]).arg(program);
+    command
+}
+
+/// The two processes' monotonic clocks are far apart, and a frame is shown at the same moment.
+#[test]
+fn a_client_in_another_time_namespace_shows_frames_when_the_producer_does() {
+    let can = in_time_namespace("true").status();
+    if !can.is_ok_and(|status| status.success()) {
+        eprintln!("not tried: there are no time namespaces to be had");
+        return;
+    }
+    let here = |command: Command| command;
+    for (producer_is_there, ahead) in [(false, AHEAD), (true, -AHEAD)] {
+        let place = Place::new();
+        let watches = PADS.map(|pad| format!("report {pad}"));
+        let watches = watches.each_ref().map(String::as_str);
+        let start = |description, is_there| {
+            let prepare = if is_there { elsewhere } else { here };
+            let mut pipeline = Pipeline::start_as(&place, &watches, description, prepare);
+            pipeline.change("playing");
+            pipeline
+        };
+        let mut producer = start(PRODUCER, producer_is_there);
+        let mut client = start(CLIENT, !producer_is_there);
+        receive(&mut producer, &mut client, 20);
+        for pad in PADS {
+            // As exact as the clocks were compared: half of the time that the hello took.
+            let error = error(&producer, &client, pad, 0) - ahead * 1000 * MS;
+            assert!(error.abs() < 50 * MS, "{pad}: {error} ns");
+        }
     }
 }

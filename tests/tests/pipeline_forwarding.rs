@@ -457,3 +457,41 @@ fn dmabuf_caps_with_other_memory_are_an_error_that_says_so() {
         producer.change("playing");
     }
 }
+
+/// Memory that its maker may write, or punch holes into, is copied while there is a client that does
+/// not take it; then it is passed on again.
+#[test]
+fn memory_that_others_may_write_is_copied_while_a_client_does_not_take_it() {
+    let place = Place::new();
+    let (mut producer, mut client) = pushing(&place, "");
+    let push = "push from=src caps=application/x-test size=100000 memfds=20";
+    for number in 0..5 {
+        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+    }
+    let careful = "xmemsrc name=src channel=cam0 unsealed-memory=never ! fakesink name=out";
+    let mut careful = Pipeline::play(&place, &["report out.sink"], careful);
+    producer.until_clients("sink", 2);
+    for number in 5..15 {
+        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+    }
+    careful.until_buffers("out.sink", 10);
+    assert_eq!(
+        careful.digests("out.sink"),
+        producer.digests("sink.sink")[5..]
+    );
+    let stats = producer.stats("sink");
+    assert_eq!(stats.number("passed-on"), 5, "{stats}");
+    assert_eq!(stats.number("copied"), 10, "{stats}");
+    assert_eq!(stats.number("copied-for-unsealed"), 10, "{stats}");
+    let told = producer.until_message("info");
+    assert!(told.text("text").contains("unsealed-memory"), "{told}");
+    careful.kill();
+    producer.until_clients("sink", 1);
+    for number in 15..20 {
+        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+    }
+    assert_same(&producer, &client);
+    let stats = producer.stats("sink");
+    assert_eq!(stats.number("passed-on"), 10, "{stats}");
+    assert_eq!(stats.number("copied"), 10, "{stats}");
+}

@@ -203,21 +203,30 @@ pub(crate) fn encode_drain() -> (EventKind, Vec<u8>) {
     (EventKind::Passing, kind::DRAIN.to_le_bytes().into())
 }
 
-/// What [`encode`] has made; `None` where it is nothing that is known here.
+/// What [`encode`] has made; `None` where it is nothing that is known here. This process's
+/// `CLOCK_MONOTONIC` is ahead of the producer's by `ahead` nanoseconds.
 ///
 /// # Errors
 /// The bytes come from another process: they may be none of ours.
-pub(crate) fn decode(content: &[u8], offset: Option<MonotonicOffset>) -> Result<Option<Said>> {
+pub(crate) fn decode(
+    content: &[u8],
+    offset: Option<MonotonicOffset>,
+    ahead: i64,
+) -> Result<Option<Said>> {
+    let offset_there = offset.map(|offset| offset.on_clock_ahead(-ahead));
     let mut reader = Reader::new(content);
     Ok(Some(match reader.u32()? {
         kind::STREAM_START => Said::Event(read_stream_start(&mut reader)?),
-        kind::SEGMENT => Said::Segment(segment::read(&mut reader)?, read_offset(&mut reader)?),
+        kind::SEGMENT => {
+            let segment = segment::read(&mut reader)?;
+            Said::Segment(segment, read_offset(&mut reader, ahead)?)
+        }
         kind::LATENCY => Said::Latency(reader.time()?.unwrap_or_default()),
         kind::ACCEPTS => Said::Accepts(UpstreamEvents::from_bits_truncate(reader.u32()?)),
         kind::STREAM_COLLECTION => Said::Event(read_collection(&mut reader)?),
         kind::TAGS => Said::Event(gst::event::Tag::new(reader.tag_list()?)),
-        kind::GAP => read_gap(&mut reader)?,
-        kind::CUSTOM => Said::Event(read_custom(&mut reader, offset)?),
+        kind::GAP => read_gap(&mut reader, ahead)?,
+        kind::CUSTOM => Said::Event(read_custom(&mut reader, offset_there)?),
         kind::FLUSH => Said::Flush,
         kind::DRAIN => Said::Drain,
         kind::SEGMENT_DONE => Said::Event(read_segment_done(&mut reader)?),
@@ -231,9 +240,10 @@ fn write_offset(offset: Option<MonotonicOffset>, writer: &mut Writer<'_>) {
     writer.i64(offset.map_or(i64::MIN, MonotonicOffset::nseconds));
 }
 
-fn read_offset(reader: &mut Reader<'_>) -> Result<Option<MonotonicOffset>> {
+fn read_offset(reader: &mut Reader<'_>, ahead: i64) -> Result<Option<MonotonicOffset>> {
     let offset = reader.i64()?;
-    Ok((offset != i64::MIN).then(|| MonotonicOffset::from_nseconds(offset)))
+    let there = (offset != i64::MIN).then(|| MonotonicOffset::from_nseconds(offset));
+    Ok(there.map(|offset| offset.on_clock_ahead(ahead)))
 }
 
 /// Text: id; `u32` flags; `u64` process, `u32` group (0 for none); `u32` 1 and a stream, or 0.
@@ -348,7 +358,7 @@ fn read_collection(reader: &mut Reader<'_>) -> Result<gst::Event> {
     Ok(gst::event::StreamCollection::new(&collection.build()))
 }
 
-fn read_gap(reader: &mut Reader<'_>) -> Result<Said> {
+fn read_gap(reader: &mut Reader<'_>, ahead: i64) -> Result<Said> {
     let timestamp = reader.time()?.ok_or(Unreadable::Broken)?;
     let duration = reader.time()?;
     let flags = gst::GapFlags::from_bits_truncate(reader.u32()?);
@@ -356,7 +366,7 @@ fn read_gap(reader: &mut Reader<'_>) -> Result<Said> {
     if !flags.is_empty() {
         gap = gap.gap_flags(flags);
     }
-    Ok(Said::Gap(gap.build(), read_offset(reader)?))
+    Ok(Said::Gap(gap.build(), read_offset(reader, ahead)?))
 }
 
 fn read_segment_done(reader: &mut Reader<'_>) -> Result<gst::Event> {

@@ -70,11 +70,11 @@ pub fn events(bytes: &[u8]) {
             u64::from_le_bytes(number)
         };
         let offset = Some(MonotonicOffset::from_nseconds(number(0) as i64));
-        match events::decode(content, offset) {
+        match events::decode(content, offset, 0) {
             Ok(Some(Said::Event(event) | Said::Gap(event, _))) => {
                 let said = events::encode(&event, offset);
                 if let Some((_, again)) = said {
-                    assert!(matches!(events::decode(&again, offset), Ok(Some(_))));
+                    assert!(matches!(events::decode(&again, offset, 0), Ok(Some(_))));
                 }
             }
             Ok(Some(Said::Segment(segment, _))) => {

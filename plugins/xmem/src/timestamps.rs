@@ -93,6 +93,12 @@ impl MonotonicOffset {
         MonotonicOffset(nseconds)
     }
 
+    /// The same for a clock that is ahead of `CLOCK_MONOTONIC` by so many nanoseconds: that of another
+    /// time namespace.
+    pub(crate) fn on_clock_ahead(self, nseconds: i64) -> MonotonicOffset {
+        MonotonicOffset(clamp(i128::from(self.0) + i128::from(nseconds)))
+    }
+
     /// A running time in nanoseconds as a point on `CLOCK_MONOTONIC`.
     pub(crate) fn to_monotonic(self, running_time: i128) -> u64 {
         let time = running_time + i128::from(self.0);

@@ -11,13 +11,20 @@ use crate::message::MAX_UPSTREAM;
 pub struct Upstream {
     /// Keeps nothing alive: the connection ends with the subscriber and its frames.
     link: Weak<Link>,
+    clock_offset: i64,
 }
 
 impl Upstream {
     pub(super) fn new(link: &Arc<Link>) -> Upstream {
         Upstream {
             link: Arc::downgrade(link),
+            clock_offset: link.clock_offset,
         }
+    }
+
+    /// As [`Subscriber::clock_offset`](crate::Subscriber::clock_offset).
+    pub fn clock_offset(&self) -> i64 {
+        self.clock_offset
     }
 
     /// Sends some bytes to the producer, who is told with

@@ -59,7 +59,7 @@ fn plain_events() -> Vec<gst::Event> {
 
 fn round_trip(event: &gst::Event) -> Said {
     let (_, bytes) = encode(event, offset()).expect("it crosses");
-    decode(&bytes, offset()).unwrap().expect("it is known")
+    decode(&bytes, offset(), 0).unwrap().expect("it is known")
 }
 
 /// What an event says, but for objects, which are compared by their addresses.
@@ -213,11 +213,11 @@ fn a_table_of_contents_that_is_too_large_or_too_deep_is_refused() {
         });
         entry.unwrap();
     }
-    assert!(matches!(decode(&bytes, None), Err(Unreadable::Broken)));
+    assert!(matches!(decode(&bytes, None, 0), Err(Unreadable::Broken)));
     for (byte, few) in bytes[16..20].iter_mut().zip(10u32.to_le_bytes()) {
         *byte = few;
     }
-    assert!(matches!(decode(&bytes, None), Ok(Some(Said::Event(_)))));
+    assert!(matches!(decode(&bytes, None, 0), Ok(Some(Said::Event(_)))));
 }
 
 /// GStreamer makes a name of what it says, of which it takes not any.
@@ -231,7 +231,7 @@ fn a_protection_with_a_name_that_can_not_be_is_refused() {
         writer.text(system).unwrap();
         writer.u32(0);
         writer.buffer(&gst::Buffer::from_slice([1])).unwrap();
-        assert_eq!(decode(&bytes, None).is_ok(), is_good, "{system:?}");
+        assert_eq!(decode(&bytes, None, 0).is_ok(), is_good, "{system:?}");
     }
 }
 
@@ -303,12 +303,16 @@ fn gaps_latencies_and_what_is_accepted_cross() {
         }
     }
     let (_, bytes) = encode_latency(second);
-    assert!(matches!(decode(&bytes, None), Ok(Some(Said::Latency(latency))) if latency == second));
+    assert!(
+        matches!(decode(&bytes, None, 0), Ok(Some(Said::Latency(latency))) if latency == second)
+    );
     let (_, bytes) = encode_accepts(UpstreamEvents::SEEK | UpstreamEvents::CUSTOM);
     let accepts = UpstreamEvents::SEEK | UpstreamEvents::CUSTOM;
-    assert!(matches!(decode(&bytes, None), Ok(Some(Said::Accepts(crossed))) if crossed == accepts));
+    assert!(
+        matches!(decode(&bytes, None, 0), Ok(Some(Said::Accepts(crossed))) if crossed == accepts)
+    );
     let (_, bytes) = encode_flush();
-    assert!(matches!(decode(&bytes, None), Ok(Some(Said::Flush))));
+    assert!(matches!(decode(&bytes, None, 0), Ok(Some(Said::Flush))));
 }
 
 #[test]
@@ -342,7 +346,7 @@ fn a_key_unit_is_wanted_at_the_same_moment() {
         .running_time(gst::ClockTime::from_seconds(10))
         .build();
     let (_, bytes) = encode(&down, offset(theirs)).unwrap();
-    let Ok(Some(Said::Event(crossed))) = decode(&bytes, offset(ours)) else {
+    let Ok(Some(Said::Event(crossed))) = decode(&bytes, offset(ours), 0) else {
         panic!("it crosses");
     };
     let crossed = gst_video::DownstreamForceKeyUnitEvent::parse(&crossed).unwrap();
@@ -432,7 +436,7 @@ fn no_bytes_make_it_panic() {
                 let mut changed = sample.clone();
                 changed[at] = value;
                 for bytes in [&changed[..], &changed[..at]] {
-                    let _ = decode(bytes, offset());
+                    let _ = decode(bytes, offset(), 0);
                     let _ = upstream::decode(bytes, offset());
                 }
             }

@@ -137,6 +137,12 @@ impl XmemSrc {
         }
     }
 
+    /// Nanoseconds that this process's `CLOCK_MONOTONIC` is ahead of the producer's.
+    pub(super) fn clock_offset(&self) -> i64 {
+        let state = self.state();
+        state.upstream.as_ref().map_or(0, Upstream::clock_offset)
+    }
+
     /// Takes an upstream event to the producer. False where that does not take such.
     fn send_upstream(&self, event: &gst::EventRef) -> bool {
         let Some(which) = upstream::which(event) else {
@@ -150,7 +156,9 @@ impl XmemSrc {
         let Some(to_producer) = to_producer else {
             return false;
         };
+        let ahead = to_producer.clock_offset();
         let offset = Timekeeper::default().offset(&*self.obj());
+        let offset = offset.map(|offset| offset.on_clock_ahead(-ahead));
         let sent = upstream::encode(event, offset).map(|bytes| to_producer.send(&bytes));
         gst::debug!(CAT, imp = self, "Sent to the producer, {sent:?}: {event:?}");
         matches!(sent, Some(Ok(true)))

@@ -283,7 +283,8 @@ impl Receiver {
             return Ok(());
         }
         let offset = self.timekeeper.offset(element);
-        match events::decode(event.content(), offset) {
+        let ahead = self.subscriber.as_ref().map_or(0, Subscriber::clock_offset);
+        match events::decode(event.content(), offset, ahead) {
             Ok(Some(said)) => self
                 .downstream
                 .hold(Held::Said(said), event.content().len()),

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use gst::glib;
 use gst::prelude::*;
+use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use xmem_core::{EventKind, StreamEvent};
 
@@ -117,7 +118,7 @@ fn run(
             continue;
         }
         let offset = timekeeper.offset(&element);
-        match events::decode(event.content(), offset) {
+        match events::decode(event.content(), offset, element.imp().clock_offset()) {
             Ok(Some(Said::Event(event))) => {
                 let _ = element.src_pad().push_event(event);
             }

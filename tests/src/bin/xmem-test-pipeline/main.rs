@@ -129,6 +129,10 @@ fn told(message: &gst::Message) -> Option<Line> {
             let debug = error.debug();
             Some(problem(line, "error", error.error(), debug.as_deref()))
         }
+        gst::MessageView::Info(info) => {
+            let debug = info.debug();
+            Some(problem(line, "info", info.error(), debug.as_deref()))
+        }
         gst::MessageView::Warning(warning) => {
             let debug = warning.debug();
             Some(problem(line, "warning", warning.error(), debug.as_deref()))
