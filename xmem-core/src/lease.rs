@@ -152,7 +152,7 @@ pub(crate) struct Board<'a> {
 /// alone, and `cursor` once, before the client joins.
 #[derive(Clone, Copy)]
 pub(crate) struct Page<'a> {
-    /// The futex word that the client sleeps on. Whoever wakes it changes the word first.
+    /// The futex word that the client sleeps on. It changes before each wake.
     pub(crate) wake: &'a AtomicU32,
     /// Counts the client's sleeps: odd while it sleeps, or is about to.
     pub(crate) sleep: &'a AtomicU64,
@@ -173,8 +173,7 @@ impl Board<'_> {
     pub(crate) fn retire(&self, frames: impl IntoIterator<Item = FrameId>) {
         for frame in frames {
             let state = &self.states[usize::from(frame.slot().0)];
-            // Relaxed: the fence below orders it before the scan, and nobody reads data because of
-            // it.
+            // Relaxed: the fence below orders it before the scan, and no data is read because of it.
             state.store(
                 state_word(frame.generation().next(), RETIRED),
                 Ordering::Relaxed,

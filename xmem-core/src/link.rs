@@ -186,7 +186,7 @@ impl Link {
         self.void.load(Ordering::Relaxed)
     }
 
-    /// The connection has ended: says how, the first time, and wakes who waits.
+    /// The connection has ended: notes how, the first time, and ends the waits.
     pub(crate) fn finish(&self, end: End) {
         let mut told = self.told();
         if told.end.is_some() {

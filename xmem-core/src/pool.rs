@@ -317,7 +317,7 @@ impl Pool {
         }
     }
 
-    /// Takes the frames back that nobody needs any more: every client that wants all frames has
+    /// Takes back the frames that no client needs any more: every client that wants all frames has
     /// passed them. The newest stays, for clients to come. Those that are held are free later.
     ///
     /// They come to lie on top of the free slots, the latest uppermost. So a stream whose clients
@@ -373,8 +373,8 @@ impl Pool {
         self.retire_parked(first);
     }
 
-    /// Takes the READY mark from the frames that were parked from `first` on, and looks who holds
-    /// what. Clients may have leases on them, and the producer may read them; the others are free.
+    /// Takes the READY mark from the frames that were parked from `first` on, and looks at the leases.
+    /// Clients may have leases on them, and the producer may read them; the others are free.
     /// Says whether there were some.
     fn retire_parked(&mut self, first: usize) -> bool {
         if first == self.parked.len() {

@@ -235,7 +235,7 @@ impl World {
     }
 }
 
-/// A client sleeps only when the writer, who has published meanwhile, ends that sleep.
+/// A client sleeps only when the writer, which has published meanwhile, ends that sleep.
 fn nobody_sleeps_through_a_frame(omit: Option<FullFence>) {
     model(omit, move || {
         let world = World::new(1, 1);
@@ -305,7 +305,7 @@ fn a_client_that_sleeps_a_second_time_is_woken() {
     });
 }
 
-/// A client whose sleep ends without a frame, and who sleeps again before that, is woken by it.
+/// A client whose sleep ends without a frame, and that sleeps again before it, is woken by it.
 #[test]
 fn a_client_whose_sleep_ended_for_no_reason_is_woken() {
     model(None, || {

@@ -206,7 +206,7 @@ impl Peer {
         self.stage = Stage::Expelled(id);
     }
 
-    /// Welcomes a client, who has to map its page before `until`.
+    /// Welcomes a client, which has to map its page before `until`.
     pub(super) fn welcome(
         &mut self,
         message: &Message,

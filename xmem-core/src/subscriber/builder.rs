@@ -24,8 +24,8 @@ const HUNG_UP_PAUSE: Duration = Duration::from_millis(20);
 /// Whose memory a client takes that other processes may write or punch holes into: memfds without
 /// `F_SEAL_WRITE` or `F_SEAL_FUTURE_WRITE`, and dmabufs.
 ///
-/// Whoever can do that can make a client's read of a frame wait, or have the client killed for the
-/// memory that it needs. A process of the same user can do so in other ways, too. While a client
+/// A process that does that can make a client's read of a frame wait, or have the client killed for
+/// the memory that it needs. One of the same user can do so in other ways, too. While a client
 /// does not take such memory, a producer has to copy the frames that are in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
