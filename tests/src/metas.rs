@@ -1,10 +1,12 @@
 //! Metas of every kind, for tests that send them, and all that they say, for tests that compare.
 //!
 //! Also part of the plugin's own tests (`#[path]`).
+#![allow(unsafe_code)]
 
 use std::sync::Mutex;
 
 use gst::glib;
+use gst::glib::translate::FromGlib;
 use gst::meta::{CustomMeta, ProtectionMeta, ReferenceTimestampMeta};
 use gst_audio::{AudioClippingMeta, AudioInfo, AudioLayout, AudioLevelMeta, AudioMeta};
 use gst_video::video_meta::*;
@@ -28,12 +30,14 @@ fn register(name: &str, tags: &[&str]) {
     }
 }
 
-/// Attaches metas of a kind, by its name in [`KINDS`].
+/// Attaches metas of a kind, by its name in [`KINDS`] or [`ODD`].
 ///
 /// # Panics
 /// Where there is none of that name.
 pub fn add(buffer: &mut gst::BufferRef, kind: &str) {
-    let known = KINDS.iter().find(|(name, _)| *name == kind);
+    let odd = ODD.iter().map(|(name, _, add)| (*name, *add));
+    let mut all = KINDS.iter().copied().chain(odd);
+    let known = all.find(|(name, _)| *name == kind);
     let (_, add) = known.unwrap_or_else(|| panic!("no metas {kind:?}"));
     add(buffer);
 }
@@ -190,6 +194,235 @@ pub const KINDS: &[(&str, Add)] = &[
         VideoOverlayCompositionMeta::add(buffer, &overlay);
     }),
 ];
+
+/// What becomes of an odd meta.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It crosses, as far as it means something in another process.
+    Crosses,
+    /// It stays behind.
+    Stays,
+    /// It stays behind, and its picture is copied to where the caps say.
+    Copied,
+}
+
+/// Metas that are odd on a frame of [`ODD_CAPS`]: an honest element may attach them.
+pub const ODD: &[(&str, Fate, Add)] = &[
+    ("crop-outside", Fate::Stays, |buffer| {
+        VideoCropMeta::add(buffer, (0, 0, 320, 248));
+    }),
+    ("crop-far-outside", Fate::Stays, |buffer| {
+        VideoCropMeta::add(buffer, (300, u32::MAX, 500, 500));
+    }),
+    ("region-without-end", Fate::Stays, |buffer| {
+        let rect = (u32::MAX - 5, 7, u32::MAX, u32::MAX);
+        VideoRegionOfInterestMeta::add(buffer, "x", rect);
+    }),
+    ("region-of-nothing", Fate::Crosses, |buffer| {
+        VideoRegionOfInterestMeta::add(buffer, "", (0, 0, 0, 0));
+    }),
+    ("region-in-itself", Fate::Crosses, |buffer| {
+        let mut meta = VideoRegionOfInterestMeta::add(buffer, "x", (0, 0, 1, 1));
+        let id = meta.id();
+        meta.set_parent_id(id);
+    }),
+    ("many-regions", Fate::Crosses, |buffer| {
+        for number in 0..1000 {
+            let mut meta = VideoRegionOfInterestMeta::add(buffer, "x", (number, number, 5, 5));
+            meta.add_param(gst::Structure::builder("p").field("c", 0.5).build());
+        }
+    }),
+    ("picture-too-small", Fate::Stays, |buffer| {
+        video(
+            buffer,
+            VideoFormat::Nv12,
+            (160, 120),
+            [0, 160 * 120],
+            [160; 2],
+        );
+    }),
+    ("picture-higher-than-its-bytes", Fate::Copied, |buffer| {
+        video(
+            buffer,
+            VideoFormat::Nv12,
+            (320, 256),
+            [0, 320 * 240],
+            [320; 2],
+        );
+    }),
+    ("picture-of-another-format", Fate::Stays, |buffer| {
+        let none = VideoFrameFlags::empty();
+        VideoMeta::add(buffer, none, VideoFormat::I420, 320, 240).expect(KNOWN);
+    }),
+    ("planes-over-one-another", Fate::Crosses, |buffer| {
+        video(buffer, VideoFormat::Nv12, (320, 240), [0, 0], [320; 2]);
+    }),
+    ("planes-in-another-order", Fate::Crosses, |buffer| {
+        video(
+            buffer,
+            VideoFormat::Nv12,
+            (320, 240),
+            [320 * 120, 0],
+            [320; 2],
+        );
+    }),
+    ("plane-outside", Fate::Stays, |buffer| {
+        video(
+            buffer,
+            VideoFormat::Nv12,
+            (320, 240),
+            [0, 320 * 480],
+            [320; 2],
+        );
+    }),
+    ("stride-of-nothing", Fate::Copied, |buffer| {
+        video(
+            buffer,
+            VideoFormat::Nv12,
+            (320, 240),
+            [0, 320 * 240],
+            [0; 2],
+        );
+    }),
+    ("rows-upwards", Fate::Copied, |buffer| {
+        let offset = [320 * 239, 320 * 240];
+        video(buffer, VideoFormat::Nv12, (320, 240), offset, [-320, 320]);
+    }),
+    ("two-views", Fate::Stays, |buffer| {
+        let none = VideoFrameFlags::empty();
+        for _ in 0..2 {
+            VideoMeta::add(buffer, none, VideoFormat::Nv12, 320, 240).expect(KNOWN);
+        }
+    }),
+    ("fields-of-no-interlaced-video", Fate::Crosses, |buffer| {
+        let flags = VideoFrameFlags::INTERLACED | VideoFrameFlags::ONEFIELD;
+        VideoMeta::add(buffer, flags, VideoFormat::Nv12, 320, 240).expect(KNOWN);
+    }),
+    ("time-code-of-no-rate", Fate::Stays, |buffer| {
+        time_code(buffer, (0, 1), 0)
+    }),
+    ("time-code-over-nothing", Fate::Stays, |buffer| {
+        time_code(buffer, (25, 0), 0)
+    }),
+    ("time-code-of-no-day", Fate::Stays, |buffer| {
+        time_code(buffer, (25, 1), 99)
+    }),
+    ("overlay-far-outside", Fate::Stays, |buffer| {
+        let mut pixels = gst::Buffer::from_slice(vec![0; 4 * 16 * 16]);
+        let none = VideoFrameFlags::empty();
+        VideoMeta::add(pixels.make_mut(), none, overlay_format(), 16, 16).expect(KNOWN);
+        let flags = VideoOverlayFormatFlags::empty();
+        let rectangle =
+            VideoOverlayRectangle::new_raw(&pixels, -100_000, 100_000, 90_000, 1, flags);
+        let overlay = VideoOverlayComposition::new(&[rectangle]).expect(KNOWN);
+        VideoOverlayCompositionMeta::add(buffer, &overlay);
+    }),
+    ("affine-of-no-numbers", Fate::Crosses, |buffer| {
+        VideoAffineTransformationMeta::add(buffer, Some(&[[f32::NAN; 4]; 4]));
+    }),
+    ("caption-of-a-byte", Fate::Crosses, |buffer| {
+        VideoCaptionMeta::add(buffer, VideoCaptionType::Cea708Cdp, b"x");
+    }),
+    ("custom-of-this-process", Fate::Crosses, |buffer| {
+        register("XmTestOdd", &[]);
+        let mut meta = CustomMeta::add(buffer, "XmTestOdd").expect(KNOWN);
+        let structure = meta.mut_structure();
+        structure.set("o", gst::Bin::new());
+        structure.set("b", gst::Buffer::from_slice([0; 10]));
+        structure.set("d", f64::INFINITY);
+        structure.set("f", gst::Fraction::new(1, i32::MAX));
+    }),
+    ("custom-of-odd-names", Fate::Crosses, |buffer| {
+        register("XmTestOdd", &[]);
+        let mut meta = CustomMeta::add(buffer, "XmTestOdd").expect(KNOWN);
+        meta.mut_structure().set("a/b:c-d", "\" ; } \\ \n");
+    }),
+    ("custom-that-is-deep", Fate::Crosses, |buffer| {
+        register("XmTestOdd", &[]);
+        let mut inner = gst::Structure::builder("l").field("x", 1).build();
+        for _ in 0..60 {
+            inner = gst::Structure::builder("l").field("i", inner).build();
+        }
+        let mut meta = CustomMeta::add(buffer, "XmTestOdd").expect(KNOWN);
+        meta.mut_structure().set("n", inner);
+    }),
+    ("custom-with-a-long-list", Fate::Crosses, |buffer| {
+        register("XmTestOdd", &[]);
+        let mut meta = CustomMeta::add(buffer, "XmTestOdd").expect(KNOWN);
+        meta.mut_structure().set("l", gst::List::new(0..100_000i32));
+    }),
+    ("custom-that-is-too-long", Fate::Stays, |buffer| {
+        register("XmTestOdd", &[]);
+        let mut meta = CustomMeta::add(buffer, "XmTestOdd").expect(KNOWN);
+        let long = gst::Buffer::from_slice(vec![1; 65 << 20]);
+        meta.mut_structure().set("l", long);
+    }),
+    ("timestamp-of-no-time", Fate::Stays, |buffer| {
+        let caps = "video/x-raw(memory:CUDAMemory),a=(int){1,2},b=[1,9]; audio/x-raw";
+        let caps = caps.parse::<gst::Caps>().expect(KNOWN);
+        let time = gst::ClockTime::SECOND;
+        let mut meta = ReferenceTimestampMeta::add(buffer, &caps, time, None);
+        // SAFETY: the meta is the buffer's, which can be written.
+        unsafe { (*meta.as_mut_ptr()).timestamp = gst::ffi::GST_CLOCK_TIME_NONE };
+    }),
+    ("audio-in-video", Fate::Crosses, |buffer| {
+        let info = AudioInfo::builder(gst_audio::AudioFormat::S16le, 48000, 2);
+        AudioMeta::add(buffer, &info.build().expect(KNOWN), 1, &[]).expect(KNOWN);
+    }),
+    ("audio-longer-than-its-bytes", Fate::Stays, |buffer| {
+        let info = AudioInfo::builder(gst_audio::AudioFormat::S16le, 48000, 2);
+        AudioMeta::add(buffer, &info.build().expect(KNOWN), 1 << 20, &[]).expect(KNOWN);
+    }),
+    ("user-data-of-nothing", Fate::Stays, |buffer| {
+        let mut id = [0u8; 16];
+        let data = id.as_mut_ptr();
+        // SAFETY: the buffer can be written, for it is borrowed so. The UUID has 16 bytes, which are
+        // copied, and there is no data.
+        unsafe {
+            gst_video::ffi::gst_buffer_add_video_sei_user_data_unregistered_meta(
+                buffer.as_mut_ptr(),
+                &raw mut id,
+                data,
+                0,
+            );
+        }
+    }),
+    ("bars-of-a-third-field", Fate::Stays, |buffer| {
+        let mut meta = VideoBarMeta::add(buffer, 1, true, u32::MAX, u32::MAX);
+        // SAFETY: the meta is the buffer's, which can be written.
+        unsafe { (*meta.as_mut_ptr()).field = 3 };
+    }),
+    ("format-that-is-reserved", Fate::Stays, |buffer| {
+        // SAFETY: any number is a format, known or not.
+        let afd = unsafe { VideoAFDValue::from_glib(999) };
+        VideoAFDMeta::add(buffer, 1, VideoAFDSpec::AtscA53, afd);
+    }),
+];
+
+/// The caps on whose frames the metas of [`ODD`] are odd.
+pub const ODD_CAPS: &str = "video/x-raw,format=NV12,width=320,height=240,framerate=30/1";
+
+fn video(
+    buffer: &mut gst::BufferRef,
+    format: VideoFormat,
+    (width, height): (u32, u32),
+    offset: [usize; 2],
+    stride: [i32; 2],
+) {
+    let none = VideoFrameFlags::empty();
+    VideoMeta::add_full(buffer, none, format, width, height, &offset, &stride).expect(KNOWN);
+}
+
+/// Attaches a time code that GStreamer would not attach.
+fn time_code(buffer: &mut gst::BufferRef, rate: (u32, u32), hours: u32) {
+    let (of, none) = (gst::Fraction::new(25, 1), VideoTimeCodeFlags::empty());
+    let code = ValidVideoTimeCode::new(of, None, none, 0, 0, 0, 0, 0).expect(KNOWN);
+    let mut meta = VideoTimeCodeMeta::add(buffer, &code);
+    // SAFETY: the meta is the buffer's, which can be written.
+    let code = unsafe { &mut (*meta.as_mut_ptr()).tc };
+    (code.config.fps_n, code.config.fps_d) = rate;
+    code.hours = hours;
+}
 
 /// All that a buffer's metas say, in the order in which they lie. Of those that are not in
 /// [`KINDS`], the type.

@@ -69,12 +69,86 @@ fn metas_that_are_none_are_an_error() {
             meta(1, u32::MAX, &[0; 100]),
             "one with more bytes than there are",
         ),
-        (meta(1, 100, &[0xff; 100]), "a video meta of other video"),
-        (meta(2, 16, &[0xff; 16]), "a crop outside of the picture"),
+        (
+            meta(1, 100, &[0xff; 100]),
+            "a video meta of too many planes",
+        ),
+        (meta(2, 12, &[0; 12]), "a crop that is too short"),
     ] {
         let error = error_of(RGB, &extra);
         assert!(error.text("text").contains("metas"), "{what}: {error}");
     }
+}
+
+#[test]
+fn metas_that_do_not_fit_their_frame_cost_that_frame() {
+    const SIZE: usize = 8 * 8 * 3;
+    let place = Place::new();
+    let open = Publisher::builder(place.channel("cam0")).open();
+    let publisher = open.expect("a channel");
+    let client = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    let come = publisher.wait_for_clients(1, Some(PATIENCE));
+    come.expect("the client");
+    let format = "video/x-raw,format=RGB,width=8,height=8,framerate=1/1";
+    publisher.set_format(format).expect("room for it");
+    let meta = |kind: u32, body: &[u32]| {
+        let head = [kind, 4 * body.len() as u32];
+        let words = head.iter().chain(body);
+        words
+            .flat_map(|word| word.to_le_bytes())
+            .collect::<Vec<_>>()
+    };
+    let crop = |height| meta(2, &[0, 0, 8, height]);
+    // Flags, the format RGB, width, height, planes; then the plane begins at 0, with this stride.
+    let video = |height, stride| {
+        let mut body = vec![0, 15, 8, height, 1];
+        body.extend([0; 8]);
+        body.push(stride);
+        body.resize(25, 0);
+        meta(1, &body)
+    };
+    let (mut good, mut bad) = (0, 0);
+    let mut publish = |client: &mut Pipeline, extra: &[u8], is_good: bool| {
+        let mut frame = publisher.acquire(SIZE).expect("a slot");
+        pattern::fill(&mut frame, 0, 0).expect("a record");
+        frame.set_extra(extra).expect("room for it");
+        frame.publish().expect("a channel");
+        *(if is_good { &mut good } else { &mut bad }) += 1;
+        let (good, bad) = (good, bad);
+        client.until_stats("src", "it has seen them all", |stats| {
+            let missed = stats.number("missed");
+            assert!(missed <= bad, "{stats}");
+            stats.number("received") == good && missed == bad
+        });
+        client.until_buffers("out.sink", good as usize);
+    };
+    publish(&mut client, &crop(8), true);
+    for (extra, word) in [
+        (crop(9), "GstVideoCropMeta"),
+        (video(7, 24), "GstVideoMeta"),
+        (video(8, -24i32 as u32), "stride"),
+        (video(8, 25), "GstVideoMeta"),
+        (meta(15, &[0, 0, 0, 0, 0]), "GstAudioClippingMeta"),
+    ] {
+        publish(&mut client, &extra, false);
+        publish(&mut client, &extra, false);
+        let warning = client.until("it says what it has missed", |line| {
+            line.word == "message" && line.get("text").is_some_and(|text| text.contains(word))
+        });
+        assert_eq!(warning.text("type"), "warning", "{warning}");
+        publish(&mut client, &video(8, 24), true);
+        publish(&mut client, &[], true);
+    }
+    // One of each kind, though each frame has come twice, and the gap behind it is marked.
+    assert_eq!(client.messages().len(), 5, "{:?}", client.messages());
+    let flags = client.buffers("out.sink");
+    let flags = flags
+        .iter()
+        .map(|line| line.text("flags").contains("DISCONT"));
+    let expected = [true].into_iter().chain([true, false].into_iter().cycle());
+    let flags = flags.collect::<Vec<_>>();
+    assert_eq!(flags, expected.take(flags.len()).collect::<Vec<_>>());
 }
 
 /// Long, and many: what it keeps of them is bounded.

@@ -8,8 +8,8 @@ mod text;
 mod video;
 
 use tensors::Tensors;
-pub(crate) use text::{from_text, to_text};
-pub(crate) use video::{is_sound, planes_fit};
+use text::{from_text, to_text};
+pub(crate) use video::{Misfit, PlaneKind, is_sound, plane, planes_fit};
 
 /// What is known of a stream from its caps alone.
 #[derive(Clone, Debug)]
@@ -56,6 +56,17 @@ impl Format {
             tensors: Tensors::from_structure(structure)?,
             is_dma_buf,
         })
+    }
+
+    /// Reads the caps that a producer in another process says its frames have. What a sink sends has
+    /// passed here, too ([`for_clients`]).
+    ///
+    /// # Errors
+    /// A sentence for the user: what is wrong with them.
+    pub(crate) fn from_text(text: &str) -> Result<(gst::Caps, Format), String> {
+        let caps = from_text(text)?;
+        let format = Format::from_caps(&caps)?;
+        Ok((caps, format))
     }
 
     /// The bytes of every frame, where the caps tell: there is no use for slots of another size.
@@ -140,6 +151,17 @@ impl Format {
         };
         BufferMeta::strided(dtype, shape, strides, size as u64).ok()
     }
+}
+
+/// The text of caps for clients to read, and what they then know of the stream.
+///
+/// # Errors
+/// A sentence for the user where no client could read them, or share such frames.
+pub(crate) fn for_clients(caps: &gst::CapsRef) -> Result<(String, Format), String> {
+    Format::from_caps(caps)?;
+    let text = to_text(caps)?;
+    let (_, format) = Format::from_text(&text)?;
+    Ok((text, format))
 }
 
 fn memory_sizes(buffer: &gst::BufferRef) -> Vec<usize> {

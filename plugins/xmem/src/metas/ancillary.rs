@@ -8,6 +8,7 @@ use gst_video::video_meta::{
 use gst_video::{VideoAFDSpec as Spec, VideoAFDValue as Afd, VideoCaptionType};
 
 use super::Result;
+use super::unfit::{NotRead, Unfit};
 use crate::values::{Reader, Unreadable, Writer, one_of};
 
 const CAPTIONS: [VideoCaptionType; 4] = [
@@ -44,14 +45,24 @@ pub(super) fn write_caption(
     (!meta.data().is_empty()).then_some(())
 }
 
+/// The one of these that has this number. A later version may have more of them.
+fn known<T: Copy + IntoGlib<GlibType = i32>>(all: &[T], number: i32) -> Result<T> {
+    one_of(all, number).map_err(|_| NotRead::Unknown)
+}
+
+/// All that is left, which is something.
+fn data<'a>(body: &mut Reader<'a>) -> Result<&'a [u8]> {
+    let data = body.rest();
+    match data.is_empty() {
+        true => Err(Unfit::Value("it has no data").into()),
+        false => Ok(data),
+    }
+}
+
 pub(super) fn read_caption(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let number = body.i32()?;
-    // A later version may have more of them.
-    let caption = one_of(&CAPTIONS, number).map_err(|_| Unreadable::Unknown)?;
-    let data = body.rest();
-    if data.is_empty() {
-        return Err(Unreadable::Broken);
-    }
+    let caption = known(&CAPTIONS, number)?;
+    let data = data(body)?;
     VideoCaptionMeta::add(buffer, caption, data);
     Ok(())
 }
@@ -76,9 +87,9 @@ fn is_afd(spec: Spec, afd: Afd) -> bool {
 
 pub(super) fn read_afd(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let field = body.bool()?.into();
-    let (spec, afd) = (one_of(&SPECS, body.i32()?)?, one_of(&AFDS, body.i32()?)?);
+    let (spec, afd) = (known(&SPECS, body.i32()?)?, known(&AFDS, body.i32()?)?);
     if !is_afd(spec, afd) {
-        return Err(Unreadable::Broken);
+        return Err(Unfit::Value("its specification has no such format").into());
     }
     VideoAFDMeta::add(buffer, field, spec, afd);
     Ok(())
@@ -115,10 +126,7 @@ pub(super) fn write_sei(
 
 pub(super) fn read_sei(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let uuid = body.raw(16)?.try_into().map_err(|_| Unreadable::Broken)?;
-    let data = body.rest();
-    if data.is_empty() {
-        return Err(Unreadable::Broken);
-    }
+    let data = data(body)?;
     VideoSeiUserDataUnregisteredMeta::add(buffer, uuid, data);
     Ok(())
 }
@@ -163,7 +171,7 @@ pub(super) fn read_ancillary(buffer: &mut gst::BufferRef, body: &mut Reader<'_>)
         let word = body.u32()?.try_into();
         word.map_err(|_| Unreadable::Broken)
     };
-    let field = one_of(&FIELDS, body.i32()?)?;
+    let field = known(&FIELDS, body.i32()?)?;
     let is_colour = body.bool()?;
     let mut numbers = [0u16; 6];
     for number in &mut numbers {
@@ -171,7 +179,7 @@ pub(super) fn read_ancillary(buffer: &mut gst::BufferRef, body: &mut Reader<'_>)
     }
     let [line, offset, did, sdid, checksum, count] = numbers;
     if count >= 1 << 10 {
-        return Err(Unreadable::Broken);
+        return Err(Unfit::Value("its data count has more than 10 bits").into());
     }
     let words = (0..count & 0xff).map(|_| word(body));
     let words = words.collect::<Result<Vec<u16>>>()?;

@@ -10,49 +10,124 @@ use gst_audio::{
     AudioLayout, AudioLevelMeta, AudioMeta,
 };
 
-use super::{Meta, Result};
+use super::unfit::{NotRead, Unfit};
+use super::{Carrier, Layout, Result};
 use crate::values::{Reader, Unreadable, Writer};
 
 /// Most channels that have positions, which is as many as GStreamer has room for.
 const MAX_CHANNELS: usize = 64;
 
+/// What a GstAudioMeta says: what the samples are, and where the channels lie.
+struct Samples {
+    format: AudioFormat,
+    rate: u32,
+    channels: u32,
+    flags: AudioFlags,
+    is_planar: bool,
+    /// One for each channel; none where the channels have no positions.
+    positions: Vec<Position>,
+    samples: usize,
+    /// One for each channel, where each lies by itself.
+    offsets: Vec<usize>,
+}
+
+impl Samples {
+    fn of(meta: &MetaRef<'_, AudioMeta>) -> Option<Samples> {
+        let info = meta.info();
+        if !info.is_valid() {
+            return None;
+        }
+        let is_planar = info.layout() == AudioLayout::NonInterleaved;
+        Some(Samples {
+            format: info.format(),
+            rate: info.rate(),
+            channels: info.channels(),
+            flags: info.flags(),
+            is_planar,
+            positions: info.positions().unwrap_or_default().to_vec(),
+            samples: meta.samples(),
+            offsets: match is_planar {
+                true => meta.offsets().to_vec(),
+                false => Vec::new(),
+            },
+        })
+    }
+
+    /// Checks that the samples are ones that GStreamer knows, and that they lie inside of a frame of
+    /// `size` bytes, beside one another. GStreamer copies a meta of interleaved ones to a part of a
+    /// buffer as it is, and computes sizes without looking for overflow.
+    fn check(&self, size: usize) -> std::result::Result<AudioInfo, Unfit> {
+        let samples = Unfit::Samples {
+            samples: self.samples,
+            size,
+        };
+        let number = self.channels as usize;
+        let width = format_width(self.format);
+        let plane = self.samples.checked_mul(width).ok_or(samples)?;
+        let is_number = |number| (1..=i32::MAX as u32).contains(&number);
+        let wide = number.checked_mul(width);
+        if !is_number(self.rate)
+            || !is_number(self.channels)
+            || wide.is_none_or(|wide| wide > i32::MAX as usize / 8)
+        {
+            return Err(Unfit::Value(
+                "its rate or its channels are too many, or none",
+            ));
+        }
+        let is_positioned = !self.flags.contains(AudioFlags::UNPOSITIONED);
+        if self.positions.len() != if is_positioned { number } else { 0 } {
+            return Err(Unfit::Value("it has not one position for each channel"));
+        }
+        let none = [Position::None; MAX_CHANNELS];
+        let positions = match is_positioned {
+            true => &self.positions[..],
+            false => none.get(..number).unwrap_or_default(),
+        };
+        let layout = match self.is_planar {
+            true => AudioLayout::NonInterleaved,
+            false => AudioLayout::Interleaved,
+        };
+        let info = AudioInfo::builder(self.format, self.rate, self.channels);
+        let info = info.positions_if(positions, !positions.is_empty());
+        let info = info.flags(self.flags).layout(layout).build();
+        let info = info.map_err(|_| Unfit::Value("its channels can't have these positions"))?;
+        let fits = match self.is_planar {
+            true => self.offsets.len() == number && planes_fit(size, &self.offsets, plane),
+            false => plane.checked_mul(number).is_some_and(|all| all <= size),
+        };
+        match fits {
+            true => Ok(info),
+            false => Err(samples),
+        }
+    }
+}
+
 /// Text: the sample format; `u32` rate, channels, flags, 1 where each channel lies by itself;
 /// `u32` positions, which are as many as channels, or 0 where those have none, and those as `i32`;
 /// `u64` samples; where each channel lies by itself, `u64` offsets of the channels.
-pub(super) fn write(meta: &MetaRef<'_, AudioMeta>, body: &mut Writer<'_>) -> Option<()> {
-    let info = meta.info();
-    if !info.is_valid() {
-        return None;
-    }
-    let is_planar = info.layout() == AudioLayout::NonInterleaved;
-    body.text(info.format().to_str())?;
-    body.u32(info.rate());
-    body.u32(info.channels());
-    body.u32(info.flags().bits());
-    body.u32(is_planar.into());
-    let positions = info.positions().unwrap_or_default();
-    body.u32(positions.len() as u32);
-    for position in positions {
+pub(super) fn write(
+    meta: &MetaRef<'_, AudioMeta>,
+    body: &mut Writer<'_>,
+    carrier: &Carrier<'_>,
+    _: Option<&Layout>,
+) -> std::result::Result<(), Unfit> {
+    let invalid = Unfit::Value("it says nothing of samples that GStreamer knows");
+    let samples = Samples::of(meta).ok_or(invalid)?;
+    samples.check(carrier.size)?;
+    body.text(samples.format.to_str()).ok_or(invalid)?;
+    body.u32(samples.rate);
+    body.u32(samples.channels);
+    body.u32(samples.flags.bits());
+    body.u32(samples.is_planar.into());
+    body.u32(samples.positions.len() as u32);
+    for position in samples.positions {
         body.i32(position.into_glib());
     }
-    body.u64(meta.samples() as u64);
-    if is_planar {
-        for &offset in meta.offsets() {
-            body.u64(offset as u64);
-        }
+    body.u64(samples.samples as u64);
+    for offset in samples.offsets {
+        body.u64(offset as u64);
     }
-    Some(())
-}
-
-/// Whether the buffer has as many samples as the meta says. GStreamer copies that of interleaved ones
-/// to a part of a buffer as it is.
-pub(super) fn fits(meta: &Meta<'_>, size: usize) -> bool {
-    let Some(meta) = meta.downcast_ref::<AudioMeta>() else {
-        return true;
-    };
-    let info = meta.info();
-    let all = meta.samples().checked_mul(info.bpf() as usize);
-    info.layout() != AudioLayout::Interleaved || all.is_some_and(|all| all <= size)
+    Ok(())
 }
 
 pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
@@ -62,50 +137,28 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result
     let format = format.ok_or(Unreadable::Unknown)?;
     let (rate, channels) = (body.u32()?, body.u32()?);
     let flags = AudioFlags::from_bits_truncate(body.u32()?);
-    let layout = match body.bool()? {
-        true => AudioLayout::NonInterleaved,
-        false => AudioLayout::Interleaved,
-    };
+    let is_planar = body.bool()?;
     let positions = read_positions(body)?;
     let samples = usize::try_from(body.u64()?).map_err(|_| broken)?;
-    // GStreamer computes sizes without looking for overflow.
-    let plane = samples.checked_mul(format_width(format)).ok_or(broken)?;
-    let is_number = |number| (1..=i32::MAX as u32).contains(&number);
-    let wide = (channels as usize).checked_mul(format_width(format));
-    if !is_number(rate)
-        || !is_number(channels)
-        || wide.is_none_or(|wide| wide > i32::MAX as usize / 8)
-    {
-        return Err(broken);
-    }
-    let number = channels as usize;
-    let positions = match positions.len() {
-        0 if !flags.contains(AudioFlags::UNPOSITIONED) => return Err(broken),
-        0 if number <= MAX_CHANNELS => vec![Position::None; number],
-        0 => Vec::new(),
-        _ if flags.contains(AudioFlags::UNPOSITIONED) => return Err(broken),
-        count if count != number => return Err(broken),
-        _ => positions,
-    };
-    let info = AudioInfo::builder(format, rate, channels);
-    let info = info.positions_if(&positions, !positions.is_empty());
-    let info = info.flags(flags).layout(layout).build();
-    let info = info.map_err(|_| broken)?;
     let mut offsets = Vec::new();
-    if layout == AudioLayout::NonInterleaved {
+    if is_planar {
         for _ in 0..channels {
             offsets.push(usize::try_from(body.u64()?).map_err(|_| broken)?);
         }
-        if !planes_fit(buffer.size(), &offsets, plane) {
-            return Err(broken);
-        }
-    } else if plane
-        .checked_mul(number)
-        .is_none_or(|all| all > buffer.size())
-    {
-        return Err(broken);
     }
-    AudioMeta::add(buffer, &info, samples, &offsets).map_err(|_| broken)?;
+    let samples = Samples {
+        format,
+        rate,
+        channels,
+        flags,
+        is_planar,
+        positions,
+        samples,
+        offsets,
+    };
+    let info = samples.check(buffer.size())?;
+    AudioMeta::add(buffer, &info, samples.samples, &samples.offsets)
+        .map_err(|_| Unfit::Value("GStreamer does not take it"))?;
     Ok(())
 }
 
@@ -129,12 +182,12 @@ fn planes_fit(size: usize, offsets: &[usize], plane: usize) -> bool {
 fn read_positions(body: &mut Reader<'_>) -> Result<Vec<Position>> {
     let count = body.count(4)?;
     if count > MAX_CHANNELS {
-        return Err(Unreadable::Broken);
+        return Err(NotRead::Broken);
     }
     let positions = (0..count).map(|_| {
         let number = body.i32()?;
         if !is_position(number) {
-            return Err(Unreadable::Broken);
+            return Err(Unfit::Value("no channel has such a position").into());
         }
         // SAFETY: the number was found to be a position's.
         Ok(unsafe { Position::from_glib(number) })
@@ -156,7 +209,8 @@ pub(super) fn write_level(meta: &MetaRef<'_, AudioLevelMeta>, body: &mut Writer<
 }
 
 pub(super) fn read_level(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let level = u8::try_from(body.u32()?).map_err(|_| Unreadable::Broken)?;
+    let level = u8::try_from(body.u32()?);
+    let level = level.map_err(|_| Unfit::Value("its level is above 255"))?;
     let voice = body.bool()?;
     AudioLevelMeta::add(buffer, level, voice);
     Ok(())
@@ -185,7 +239,7 @@ const FORMATS: std::ops::RangeInclusive<i32> =
 pub(super) fn read_clipping(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let (format, start, end) = (body.i32()?, body.u64()?, body.u64()?);
     if !FORMATS.contains(&format) {
-        return Err(Unreadable::Broken);
+        return Err(Unfit::Value("it counts neither samples, bytes nor time").into());
     }
     // SAFETY: the buffer can be written, for it is borrowed so, and the format is one.
     unsafe {
@@ -249,10 +303,10 @@ pub(super) fn write_downmix(
 pub(super) fn read_downmix(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let [from, to] = [read_positions(body)?, read_positions(body)?];
     if from.is_empty() || to.is_empty() {
-        return Err(Unreadable::Broken);
+        return Err(Unfit::Value("it has no channels").into());
     }
     let numbers = (0..from.len() * to.len()).map(|_| body.f32());
-    let numbers = numbers.collect::<Result<Vec<_>>>()?;
+    let numbers = numbers.collect::<std::result::Result<Vec<_>, _>>()?;
     let mut rows: Vec<_> = numbers.chunks(from.len()).map(<[f32]>::as_ptr).collect();
     let [from_numbers, to_numbers] = [&from, &to].map(|positions| {
         let numbers = positions.iter().map(|position| position.into_glib());
@@ -301,7 +355,7 @@ mod tests {
                     rows.as_mut_ptr(),
                 );
             }
-            serialize(sent, &mut extra);
+            serialize(sent, None, true, &mut extra);
             assert_eq!(!extra.is_empty(), crosses);
         }
     }

@@ -1,10 +1,12 @@
 //! Metas of GStreamer's core: reference timestamps and protection.
+#![allow(unsafe_code)]
 
 use gst::MetaRef;
 use gst::meta::{ProtectionMeta, ReferenceTimestampMeta};
 
 use super::Result;
-use crate::values::{Reader, Unreadable, Writer};
+use super::unfit::Unfit;
+use crate::values::{Reader, Writer};
 
 /// Time and duration in nanoseconds, the caps that say of which clock, `u32` 1 and a structure with
 /// more about it, or 0.
@@ -12,7 +14,12 @@ pub(super) fn write_timestamp(
     meta: &MetaRef<'_, ReferenceTimestampMeta>,
     body: &mut Writer<'_>,
 ) -> Option<()> {
-    body.time(Some(meta.timestamp()));
+    // The binding takes it that there is one.
+    // SAFETY: the meta is GStreamer's own, and lives as long as the reference to it.
+    let timestamp = unsafe { (*meta.as_ptr()).timestamp };
+    let is_none = timestamp == gst::ffi::GST_CLOCK_TIME_NONE;
+    (!is_none).then_some(())?;
+    body.u64(timestamp);
     body.time(meta.duration());
     body.caps(meta.reference())?;
     #[cfg(feature = "v1_28")]
@@ -25,7 +32,7 @@ pub(super) fn write_timestamp(
 }
 
 pub(super) fn read_timestamp(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let timestamp = body.time()?.ok_or(Unreadable::Broken)?;
+    let timestamp = body.time()?.ok_or(Unfit::Value("it has no time"))?;
     let duration = body.time()?;
     let reference = body.caps()?;
     let info = body.bool()?.then(|| body.structure()).transpose()?;
@@ -69,9 +76,9 @@ mod tests {
         let mut meta = ReferenceTimestampMeta::add(sent.make_mut(), &caps, time, None);
         meta.set_info(gst::Structure::builder("a").field("b", 7).build());
         let mut extra = Vec::new();
-        serialize(&sent, &mut extra);
+        serialize(&sent, None, true, &mut extra);
         let mut received = gst::Buffer::new();
-        assert!(attach(received.make_mut(), &extra, None));
+        assert_eq!(attach(received.make_mut(), &extra, None), Ok(()));
         let meta = received.meta::<ReferenceTimestampMeta>().unwrap();
         assert_eq!(meta.info().unwrap().get::<i32>("b"), Ok(7));
     }

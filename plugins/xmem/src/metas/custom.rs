@@ -7,8 +7,9 @@ use gst::glib::Type;
 use gst::meta::CustomMeta;
 
 use super::Result;
+use super::unfit::NotRead;
 use crate::record::RECORD;
-use crate::values::{Reader, Unreadable, Writer};
+use crate::values::{Reader, Writer};
 
 /// Most names that are registered here because another process has: none is ever forgotten.
 const MAX_REGISTERED: usize = 64;
@@ -31,18 +32,18 @@ pub(super) fn write(meta: &MetaRef<'_, CustomMeta>, body: &mut Writer<'_>) -> Op
 pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let count = body.count(4)?;
     if count > MAX_TAGS {
-        return Err(Unreadable::Broken);
+        return Err(NotRead::Broken);
     }
     let tags = (0..count).map(|_| body.text());
-    let tags = tags.collect::<Result<Vec<_>>>()?;
+    let tags = tags.collect::<std::result::Result<Vec<_>, _>>()?;
     let structure = body.structure()?;
     let name = structure.name();
     // The source makes that one itself, and keeps it when it uses the buffer again.
     if name == RECORD || !register(name, &tags, body) {
-        return Err(Unreadable::Unknown);
+        return Err(NotRead::Unknown);
     }
     // Not where the name is another meta's.
-    let mut meta = CustomMeta::add(buffer, name).map_err(|_| Unreadable::Unknown)?;
+    let mut meta = CustomMeta::add(buffer, name).map_err(|_| NotRead::Unknown)?;
     let target = meta.mut_structure();
     for (name, value) in structure.iter() {
         target.set_value(name, value.clone());

@@ -1,7 +1,7 @@
 //! The sizes of a buffer's memories: no meta, but told as one where they mean something.
 
 use super::MEMORIES;
-use crate::values::{Reader, Writer};
+use crate::values::{Reader, Unreadable, Writer};
 
 /// Adds the sizes of the buffer's memories to its metas.
 pub(crate) fn write_memories(extra: &mut Vec<u8>, sizes: &[usize]) {
@@ -18,7 +18,8 @@ pub(crate) fn write_memories(extra: &mut Vec<u8>, sizes: &[usize]) {
 pub(crate) fn read_memories(extra: &[u8]) -> Option<Vec<usize>> {
     let mut reader = Reader::new(extra);
     while !reader.is_empty() {
-        let body = reader.record(|body, kind| Ok((kind == MEMORIES).then(|| body.rest())));
+        let body = reader
+            .record(|body, kind| Ok::<_, Unreadable>((kind == MEMORIES).then(|| body.rest())));
         if let Some(body) = body.ok()? {
             let (sizes, []) = body.as_chunks() else {
                 return None;

@@ -11,7 +11,7 @@ use gst::meta::MetaAPI;
 use gst_video::VideoInfo;
 
 use crate::record;
-use crate::values::{Reader, Unreadable, Writer};
+use crate::values::{Reader, Writer};
 
 mod affine;
 #[cfg(feature = "v1_26")]
@@ -30,32 +30,116 @@ mod registered;
 #[cfg(feature = "v1_26")]
 mod tensors;
 mod time_code;
+mod unfit;
 mod video;
 
 pub(crate) use memories::{read_memories, write_memories};
+use unfit::NotRead;
+pub(crate) use unfit::{Unfit, UnfitKind};
+use video::Planes;
+pub(crate) use video::{Layout, RowCopy};
 
 /// Most metas of a kind on a frame, but for those of which there can only be one: regions of
 /// interest, for example. More are left out by the sink, and not looked at by the source.
 pub(crate) const MAX_OF_A_KIND: u32 = 4096;
 
+/// Most bytes of a frame's metas: what the protocol allows, less room for the sizes of its memories.
+const MAX_BYTES: usize = (1 << 26) - 4096;
+
 type Meta<'a> = gst::MetaRef<'a, gst::Meta>;
-type Result<T = ()> = std::result::Result<T, Unreadable>;
+type Result<T = ()> = std::result::Result<T, NotRead>;
+
+/// What metas are checked against, in a sink before they are written and in a source before they
+/// are attached.
+#[derive(Clone, Copy, Debug)]
+struct Carrier<'a> {
+    /// The bytes of the frame.
+    size: usize,
+    /// What the caps say, for raw video.
+    info: Option<&'a VideoInfo>,
+    /// Its bytes may be others than the buffer's.
+    can_be_copied: bool,
+}
+
+/// How a frame has to be whose metas were written.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Written {
+    /// Its bytes.
+    pub(crate) size: usize,
+    /// Where the planes of raw video lie, where a meta says that.
+    pub(crate) layout: Option<Layout>,
+    /// What it has in place of the buffer's bytes: rows of a picture, copied to where the caps say.
+    pub(crate) rows: Option<Vec<RowCopy>>,
+    pub(crate) left_behind: Vec<LeftBehind>,
+}
+
+/// A meta that a sink has left behind, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LeftBehind {
+    /// The name of the meta.
+    pub(crate) meta: String,
+    pub(crate) why: Unfit,
+    /// Nothing is lost with it: the picture is copied to where its caps say.
+    pub(crate) is_copied: bool,
+}
+
+impl LeftBehind {
+    /// Says why the video meta is left behind.
+    fn video(why: Unfit, is_copied: bool) -> LeftBehind {
+        LeftBehind {
+            meta: "GstVideoMeta".into(),
+            why,
+            is_copied,
+        }
+    }
+}
+
+/// Why a source can't push a frame with the metas that it comes with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Refused {
+    /// They break the protocol.
+    Broken,
+    /// A meta, by its name, is not this frame's.
+    Unfit(&'static str, Unfit),
+}
 
 /// A kind of metas that cross.
 struct Kind {
     /// Of the record. Part of the protocol.
     number: u32,
+    name: &'static str,
     api: glib::Type,
     /// Most of them on a frame.
     most: u32,
     /// Puts it into the answer to an allocation query.
     offer: Offer,
-    /// Writes its body; `None` where a reader would not take it.
-    write: for<'a> fn(&Meta<'a>, &mut Writer<'_>) -> Option<()>,
+    /// Writes its body. One that was written is read.
+    write: Write,
     read: Read,
 }
 
 type Offer = Option<fn(&mut gst::query::Allocation)>;
+
+/// Checks a meta, and writes its body.
+#[derive(Clone, Copy)]
+enum Write {
+    /// `None` where it can't be what a reader takes; the text says what that has to be.
+    Any(
+        &'static str,
+        for<'a> fn(&Meta<'a>, &mut Writer<'_>) -> Option<()>,
+    ),
+    /// It says where in the frame something is.
+    Checked(
+        for<'a> fn(
+            &Meta<'a>,
+            &mut Writer<'_>,
+            &Carrier<'_>,
+            Option<&Layout>,
+        ) -> std::result::Result<(), Unfit>,
+    ),
+    /// It is decided on before.
+    Layout,
+}
 
 /// Reads a body, and attaches what it says.
 #[derive(Clone, Copy)]
@@ -98,17 +182,36 @@ const TENSORS: u32 = 22;
 
 /// What is known here, the most frequent first: each frame looks here for each of its metas.
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
+    macro_rules! write {
+        ($api:ty: layout) => {
+            Write::Layout
+        };
+        ($api:ty: checked $write:path) => {
+            Write::Checked(
+                |meta, body, carrier, layout| match meta.downcast_ref::<$api>() {
+                    Some(meta) => $write(meta, body, carrier, layout),
+                    None => Err(Unfit::Value("it is another meta than it says")),
+                },
+            )
+        };
+        ($api:ty: $write:path, $needs:literal) => {
+            Write::Any($needs, |meta, body| {
+                $write(meta.downcast_ref::<$api>()?, body)
+            })
+        };
+    }
     macro_rules! kinds {
         ($(
             $(#[$if:meta])?
-            $number:ident: $api:ty, $most:expr, $offer:ident, $write:path, $read:expr;
+            $number:ident: $api:ident, $most:expr, $offer:ident, $read:expr, [$($write:tt)*];
         )*) => {
             vec![$($(#[$if])? Kind {
                 number: $number,
+                name: concat!("Gst", stringify!($api)),
                 api: <$api>::meta_api(),
                 most: $most,
                 offer: $offer(|query| query.add_allocation_meta::<$api>(None)),
-                write: |meta, body| $write(meta.downcast_ref::<$api>()?, body),
+                write: write!($api: $($write)*),
                 read: $read,
             }),*]
         };
@@ -124,29 +227,48 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     use audio::AudioDownmixMeta;
     let many = MAX_OF_A_KIND;
     kinds! {
-        VIDEO: VideoMeta, 1, asked, video::write, RawVideo(video::read);
-        VIDEO_CROP: VideoCropMeta, 1, asked, video::write_crop, RawVideo(video::read_crop);
-        REGION: VideoRegionOfInterestMeta, many, asked, region::write, Any(region::read);
-        AFFINE: VideoAffineTransformationMeta, 1, unasked, affine::write, Any(affine::read);
-        TIME_CODE: VideoTimeCodeMeta, many, asked, time_code::write, Any(time_code::read);
-        OVERLAY: VideoOverlayCompositionMeta, many, unasked, overlay::write, Any(overlay::read);
-        CAPTION: VideoCaptionMeta, many, asked, ancillary::write_caption, Any(ancillary::read_caption);
-        AFD: VideoAFDMeta, many, asked, ancillary::write_afd, Any(ancillary::read_afd);
-        BAR: VideoBarMeta, many, asked, ancillary::write_bar, Any(ancillary::read_bar);
-        SEI: VideoSeiUserDataUnregisteredMeta, many, asked, ancillary::write_sei, Any(ancillary::read_sei);
-        CODEC_ALPHA: VideoCodecAlphaMeta, 1, unasked, codec_alpha::write, Any(codec_alpha::read);
+        VIDEO: VideoMeta, 1, asked, RawVideo(video::read), [layout];
+        VIDEO_CROP: VideoCropMeta, 1, asked, RawVideo(video::read_crop),
+            [checked video::write_crop];
+        REGION: VideoRegionOfInterestMeta, many, asked, Any(region::read),
+            [region::write, "its rectangle has no end below 2^32, or its type is no UTF-8"];
+        AFFINE: VideoAffineTransformationMeta, 1, unasked, Any(affine::read),
+            [affine::write, "it has no matrix"];
+        TIME_CODE: VideoTimeCodeMeta, many, asked, Any(time_code::read),
+            [time_code::write, "it is no valid time code"];
+        OVERLAY: VideoOverlayCompositionMeta, many, unasked, Any(overlay::read),
+            [overlay::write, "it has too many rectangles, or one that is too large, too far away or \
+                              without its pixels"];
+        CAPTION: VideoCaptionMeta, many, asked, Any(ancillary::read_caption),
+            [ancillary::write_caption, "it has no data, or a type that is not known"];
+        AFD: VideoAFDMeta, many, asked, Any(ancillary::read_afd),
+            [ancillary::write_afd, "its field, specification or format is reserved or not known"];
+        BAR: VideoBarMeta, many, asked, Any(ancillary::read_bar),
+            [ancillary::write_bar, "its field is neither 0 nor 1"];
+        SEI: VideoSeiUserDataUnregisteredMeta, many, asked, Any(ancillary::read_sei),
+            [ancillary::write_sei, "it has no data"];
+        CODEC_ALPHA: VideoCodecAlphaMeta, 1, unasked, Any(codec_alpha::read),
+            [codec_alpha::write, "its buffer can't be read"];
         #[cfg(feature = "v1_24")]
-        ANCILLARY: AncillaryMeta, many, asked, ancillary::write_ancillary, Any(ancillary::read_ancillary);
-        AUDIO: AudioMeta, 1, asked, audio::write, Any(audio::read);
-        AUDIO_LEVEL: AudioLevelMeta, 1, asked, audio::write_level, Any(audio::read_level);
-        AUDIO_CLIPPING: AudioClippingMeta, many, asked, audio::write_clipping, Any(audio::read_clipping);
-        AUDIO_DOWNMIX: AudioDownmixMeta, many, asked, audio::write_downmix, Any(audio::read_downmix);
-        REFERENCE_TIMESTAMP: ReferenceTimestampMeta, many, asked, core::write_timestamp, Any(core::read_timestamp);
-        PROTECTION: ProtectionMeta, many, asked, core::write_protection, Any(core::read_protection);
+        ANCILLARY: AncillaryMeta, many, asked, Any(ancillary::read_ancillary),
+            [ancillary::write_ancillary, "its field or its data count is not known"];
+        AUDIO: AudioMeta, 1, asked, Any(audio::read), [checked audio::write];
+        AUDIO_LEVEL: AudioLevelMeta, 1, asked, Any(audio::read_level),
+            [audio::write_level, "it has no level"];
+        AUDIO_CLIPPING: AudioClippingMeta, many, asked, Any(audio::read_clipping),
+            [audio::write_clipping, "it counts neither samples, bytes nor time"];
+        AUDIO_DOWNMIX: AudioDownmixMeta, many, asked, Any(audio::read_downmix),
+            [audio::write_downmix, "it has channels without a position, or more than 64 of them"];
+        REFERENCE_TIMESTAMP: ReferenceTimestampMeta, many, asked, Any(core::read_timestamp),
+            [core::write_timestamp, "it has no time, or caps that can't be passed on"];
+        PROTECTION: ProtectionMeta, many, asked, Any(core::read_protection),
+            [core::write_protection, "its structure can't be passed on"];
         #[cfg(feature = "v1_26")]
-        ANALYTICS: AnalyticsRelationMeta, 1, asked, analytics::write, Any(analytics::read);
+        ANALYTICS: AnalyticsRelationMeta, 1, asked, Any(analytics::read),
+            [analytics::write, "it has more than 1024 things"];
         #[cfg(feature = "v1_26")]
-        TENSORS: TensorMeta, 1, asked, tensors::write, Any(tensors::read);
+        TENSORS: TensorMeta, 1, asked, Any(tensors::read),
+            [tensors::write, "it has too many tensors, or one whose size is not that of its data"];
     }
 });
 
@@ -160,6 +282,9 @@ fn asked(offer: fn(&mut gst::query::Allocation)) -> Offer {
 fn unasked(_: fn(&mut gst::query::Allocation)) -> Offer {
     None
 }
+
+/// What the metas are called that are of no kind of their own.
+const OTHERS: &str = "metas of applications";
 
 /// Where in [`KINDS`] the video meta stands.
 const VIDEO_INDEX: usize = 0;
@@ -180,31 +305,114 @@ impl Counts {
     }
 }
 
-/// Writes the buffer's metas. `extra` is cleared first.
-pub(crate) fn serialize(buffer: &gst::BufferRef, extra: &mut Vec<u8>) {
+/// Writes the metas that cross with a buffer, and says how the frame has to be for that. A source
+/// attaches all that is written ([`attach`]). `extra` is cleared first; `info` is what the caps say, for
+/// raw video. A dmabuf can't be copied: only a device may know how it is laid out.
+pub(crate) fn serialize(
+    buffer: &gst::BufferRef,
+    info: Option<&VideoInfo>,
+    can_be_copied: bool,
+    extra: &mut Vec<u8>,
+) -> Written {
     extra.clear();
+    let mut carrier = Carrier {
+        size: buffer.size(),
+        info,
+        can_be_copied,
+    };
+    let mut left_behind = Vec::new();
+    let (mut layout, mut rows) = (None, None);
+    match video::planes(buffer, &carrier) {
+        Planes::AsTheyLie(said) => layout = said,
+        Planes::ToCopy { usual, copies, why } => {
+            carrier.size = info.map_or(carrier.size, VideoInfo::size);
+            (layout, rows) = (Some(usual), Some(copies));
+            left_behind.push(LeftBehind::video(why, true));
+        }
+        Planes::Unknown(why) => left_behind.push(LeftBehind::video(why, false)),
+    }
     let mut writer = Writer::new(extra);
     let mut counts = Counts::new();
-    let kinds = &**KINDS;
+    // A reader checks the crop against it.
+    if let Some(layout) = &layout {
+        writer.record(VIDEO, |body| {
+            layout.write(body);
+            Some(())
+        });
+    }
     for meta in buffer.iter_meta::<gst::Meta>() {
-        let api = meta.api();
-        let written = match kinds.iter().position(|kind| kind.api == api) {
-            Some(index) => {
-                let kind = &kinds[index];
-                let fits = kind.number != AUDIO || audio::fits(&meta, buffer.size());
-                (fits && counts.take(index, kind.most))
-                    .then_some(())
-                    .and_then(|()| writer.record(kind.number, |body| (kind.write)(&meta, body)))
-            }
-            // Every source makes this one itself.
-            None if record::is_record_api(api) => continue,
-            None => counts
-                .take(kinds.len(), MAX_OF_A_KIND)
-                .then_some(())
-                .and_then(|()| write_other(&meta, &mut writer)),
-        };
-        if written.is_none() {
+        let start = writer.len();
+        let layout = layout.as_ref();
+        let written = write(&meta, &mut writer, &carrier, layout, &mut counts);
+        let written = written.and_then(|()| match writer.len() > MAX_BYTES {
+            true => Err(Unfit::TooLong),
+            false => Ok(()),
+        });
+        if let Err(why) = written {
+            writer.truncate(start);
+            let meta = meta.type_().name().to_owned();
+            gst::debug!(crate::CAT, "A {meta} stays behind: {why}");
+            left_behind.push(LeftBehind {
+                meta,
+                why,
+                is_copied: false,
+            });
+        }
+    }
+    Written {
+        size: carrier.size,
+        layout,
+        rows,
+        left_behind,
+    }
+}
+
+fn write(
+    meta: &Meta<'_>,
+    writer: &mut Writer<'_>,
+    carrier: &Carrier<'_>,
+    layout: Option<&Layout>,
+    counts: &mut Counts,
+) -> std::result::Result<(), Unfit> {
+    let api = meta.api();
+    let kinds = &**KINDS;
+    let Some(index) = kinds.iter().position(|kind| kind.api == api) else {
+        // Every source makes this one itself.
+        if record::is_record_api(api) {
+            return Ok(());
+        }
+        let most = MAX_OF_A_KIND;
+        if !counts.take(kinds.len(), most) {
+            return Err(Unfit::TooMany { most });
+        }
+        if write_other(meta, writer).is_none() {
+            // It says something of this process alone: of a parent buffer, for example.
             gst::debug!(crate::CAT, "A {} stays behind", meta.type_());
+        }
+        return Ok(());
+    };
+    let kind = &kinds[index];
+    if let (Read::RawVideo(_), None) = (kind.read, carrier.info) {
+        // It counts for raw video only.
+        return Ok(());
+    }
+    let most = kind.most;
+    if !counts.take(index, most) {
+        return Err(Unfit::TooMany { most });
+    }
+    match kind.write {
+        Write::Layout => Ok(()),
+        Write::Any(needs, write) => {
+            let written = writer.record(kind.number, |body| write(meta, body));
+            written.ok_or(Unfit::Value(needs))
+        }
+        Write::Checked(write) => {
+            let mut checked = Ok(());
+            let written = writer.record(kind.number, |body| {
+                checked = write(meta, body, carrier, layout);
+                checked.ok()
+            });
+            checked.and(written.ok_or(Unfit::TooLong))
         }
     }
 }
@@ -221,22 +429,33 @@ fn write_other(meta: &Meta<'_>, writer: &mut Writer<'_>) -> Option<()> {
 
 /// Attaches the metas in `extra`, and a video meta derived from the caps where there is none.
 ///
-/// The bytes come from another process: what does not parse, or does not fit the buffer, is left
-/// out, and `false` returned.
-pub(crate) fn attach(buffer: &mut gst::BufferRef, extra: &[u8], info: Option<&VideoInfo>) -> bool {
-    let mut whole = true;
+/// # Errors
+/// The bytes come from another process. Where they break the protocol, or a meta does not fit the
+/// frame, the buffer has some of the metas and is not to be pushed.
+pub(crate) fn attach(
+    buffer: &mut gst::BufferRef,
+    extra: &[u8],
+    info: Option<&VideoInfo>,
+) -> std::result::Result<(), Refused> {
     let mut counts = Counts::new();
-    if !extra.is_empty() {
-        let mut reader = Reader::new(extra);
-        while !reader.is_empty() && whole {
-            let read = reader.record(|body, number| read(buffer, body, number, info, &mut counts));
-            whole = read != Err(Unreadable::Broken);
+    let mut reader = Reader::new(extra);
+    while !reader.is_empty() {
+        let mut number = 0;
+        let read = reader.record(|body, kind| {
+            number = kind;
+            read(buffer, body, number, info, &mut counts)
+        });
+        match read {
+            Ok(()) | Err(NotRead::Unknown) => {}
+            Err(NotRead::Broken) => return Err(Refused::Broken),
+            Err(NotRead::Unfit(why)) => {
+                let kind = KINDS.iter().find(|kind| kind.number == number);
+                return Err(Refused::Unfit(kind.map_or(OTHERS, |kind| kind.name), why));
+            }
         }
     }
-    let has_video =
-        counts.0[VIDEO_INDEX] > 0 && (whole || buffer.meta::<gst_video::VideoMeta>().is_some());
     if let Some(info) = info
-        && !has_video
+        && counts.0[VIDEO_INDEX] == 0
         && buffer.size() > 0
         && info.n_planes() > 0
     {
@@ -244,7 +463,7 @@ pub(crate) fn attach(buffer: &mut gst::BufferRef, extra: &[u8], info: Option<&Vi
         let flags = gst_video::VideoFrameFlags::empty();
         let _ = gst_video::VideoMeta::add_from_info(buffer, flags, info);
     }
-    whole
+    Ok(())
 }
 
 fn read(
@@ -270,7 +489,7 @@ fn read(
             CUSTOM => custom::read(buffer, body),
             #[cfg(feature = "v1_24")]
             REGISTERED => registered::read(buffer, body),
-            _ => Err(Unreadable::Unknown),
+            _ => Err(NotRead::Unknown),
         }
     }
 }
@@ -282,5 +501,7 @@ pub(crate) fn propose(query: &mut gst::query::Allocation) {
     }
 }
 
+#[cfg(test)]
+mod property;
 #[cfg(test)]
 mod tests;

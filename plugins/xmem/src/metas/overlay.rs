@@ -7,8 +7,9 @@ use gst_video::{
     VideoOverlayRectangle, VideoOverlayRectangleRef,
 };
 
+use super::unfit::{NotRead, Unfit};
 use super::{Result, pixels};
-use crate::values::{Reader, Unreadable, Writer};
+use crate::values::{Reader, Writer};
 
 /// Most rectangles of a composition.
 const MAX_RECTANGLES: usize = 1024;
@@ -47,8 +48,12 @@ fn write_rectangle(rectangle: &VideoOverlayRectangleRef, body: &mut Writer<'_>) 
         YUV => 1,
         _ => return None,
     });
+    let alpha = rectangle.global_alpha();
+    if !(0.0..=1.0).contains(&alpha) {
+        return None;
+    }
     body.u32(flags.bits());
-    body.f32(rectangle.global_alpha());
+    body.f32(alpha);
     let (x, y, drawn_width, drawn_height) = rectangle.render_rectangle();
     if !is_drawable((x, y), (drawn_width, drawn_height)) {
         return None;
@@ -72,34 +77,36 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result
     let mut rectangles = Vec::new();
     let count = body.count(40)?;
     if count > MAX_RECTANGLES {
-        return Err(Unreadable::Broken);
+        return Err(NotRead::Broken);
     }
     for _ in 0..count {
         rectangles.push(read_rectangle(body)?);
     }
-    let overlay = VideoOverlayComposition::new(&rectangles).map_err(|_| Unreadable::Broken)?;
+    let overlay = VideoOverlayComposition::new(&rectangles).map_err(|_| NotRead::Broken)?;
     VideoOverlayCompositionMeta::add(buffer, &overlay);
     Ok(())
 }
 
 fn read_rectangle(body: &mut Reader<'_>) -> Result<VideoOverlayRectangle> {
-    let broken = Unreadable::Broken;
+    let unfit = Unfit::Value("a rectangle is too large, too far away, or of no such alpha");
     let format = match body.bool()? {
         false => RGB,
         true => YUV,
     };
-    let flags = Flags::from_bits(body.u32()?).ok_or(broken)?;
+    let flags = body.u32()?;
     let alpha = body.f32()?;
     let (x, y) = (body.i32()?, body.i32()?);
     let (drawn_width, drawn_height) = (body.u32()?, body.u32()?);
     if !is_drawable((x, y), (drawn_width, drawn_height)) || !(0.0..=1.0).contains(&alpha) {
-        return Err(broken);
+        return Err(unfit.into());
     }
+    // A later version may have more of them.
+    let flags = Flags::from_bits(flags).ok_or(NotRead::Unknown)?;
     let picture = pixels::read(format, body)?;
     let mut rectangle =
         VideoOverlayRectangle::new_raw(&picture, x, y, drawn_width, drawn_height, flags);
     if alpha < 1.0 {
-        rectangle.get_mut().ok_or(broken)?.set_global_alpha(alpha);
+        rectangle.get_mut().ok_or(unfit)?.set_global_alpha(alpha);
     }
     Ok(rectangle)
 }

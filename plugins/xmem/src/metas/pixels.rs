@@ -1,10 +1,10 @@
 //! The pictures that metas hold: their sides, and their pixels row by row without gaps.
 
-use gst_video::prelude::*;
-use gst_video::{VideoFormat, VideoFrameFlags, VideoFrameRef, VideoInfo, VideoMeta};
+use gst_video::{VideoFormat, VideoFrameFlags, VideoMeta};
 
 use super::Result;
-use crate::values::{Reader, Unreadable, Writer};
+use super::unfit::Unfit;
+use crate::values::{Reader, Writer};
 
 /// Pixels wide and high.
 pub(super) const SIDES: std::ops::RangeInclusive<u32> = 1..=32767;
@@ -20,31 +20,32 @@ fn pixel(format: VideoFormat) -> usize {
 
 /// `u32` width, height; the pixels.
 pub(super) fn write(picture: &gst::BufferRef, body: &mut Writer<'_>) -> Option<()> {
-    let (format, width, height) = {
+    let (format, width, height, offset, stride) = {
         let meta = picture.meta::<VideoMeta>()?;
-        (meta.format(), meta.width(), meta.height())
+        let (offset, stride) = (*meta.offset().first()?, *meta.stride().first()?);
+        let offset = i64::try_from(offset).ok()?;
+        (meta.format(), meta.width(), meta.height(), offset, stride)
     };
     if !SIDES.contains(&width) || !SIDES.contains(&height) {
         return None;
     }
     body.u32(width);
     body.u32(height);
-    let info = VideoInfo::builder(format, width, height).build().ok()?;
-    let frame = VideoFrameRef::from_buffer_ref_readable(picture, &info).ok()?;
-    let stride = usize::try_from(frame.plane_stride()[0]).ok()?;
-    let rows = frame.plane_data(0).ok()?.chunks(stride);
-    for row in rows.take(height as usize) {
-        body.raw(row.get(..width as usize * pixel(format))?);
+    let bytes = picture.map_readable().ok()?;
+    for row in 0..i64::from(height) {
+        let start = offset.checked_add(row * i64::from(stride))?;
+        let rest = bytes.get(usize::try_from(start).ok()?..)?;
+        body.raw(rest.get(..width as usize * pixel(format))?);
     }
     Some(())
 }
 
 /// A picture of this format, with its video meta.
 pub(super) fn read(format: VideoFormat, body: &mut Reader<'_>) -> Result<gst::Buffer> {
-    let broken = Unreadable::Broken;
+    let unfit = Unfit::Value("a picture in it has sides that are not 1 to 32767 pixels long");
     let (width, height) = (body.u32()?, body.u32()?);
     if !SIDES.contains(&width) || !SIDES.contains(&height) {
-        return Err(broken);
+        return Err(unfit.into());
     }
     let row = width as usize * pixel(format);
     let bytes = body.raw(row * height as usize)?;
@@ -60,6 +61,6 @@ pub(super) fn read(format: VideoFormat, body: &mut Reader<'_>) -> Result<gst::Bu
         &[0],
         &stride,
     )
-    .map_err(|_| broken)?;
+    .map_err(|_| unfit)?;
     Ok(picture)
 }

@@ -6,6 +6,7 @@ use gst::glib;
 use gst_video::video_meta::VideoRegionOfInterestMeta;
 
 use super::Result;
+use super::unfit::{NotRead, Unfit};
 use crate::values::{Reader, Unreadable, Writer};
 
 /// Most structures of a region: GStreamer looks for the last of them to add another.
@@ -55,22 +56,22 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result
     let (id, parent_id) = (body.i32()?, body.i32()?);
     let rect = (body.u32()?, body.u32()?, body.u32()?, body.u32()?);
     if !has_end(rect) {
-        return Err(Unreadable::Broken);
+        return Err(Unfit::Value("its rectangle has no end below 2^32").into());
     }
     let mut params = Vec::new();
     let count = body.count(8)?;
     if count > MAX_PARAMS {
-        return Err(Unreadable::Broken);
+        return Err(NotRead::Broken);
     }
     for _ in 0..count {
         match body.structure() {
             Ok(param) => params.push(param),
             Err(Unreadable::Unknown) => {}
-            Err(Unreadable::Broken) => return Err(Unreadable::Broken),
+            Err(Unreadable::Broken) => return Err(NotRead::Broken),
         }
     }
     if !roi_type.is_empty() && !body.admits(roi_type) {
-        return Err(Unreadable::Unknown);
+        return Err(NotRead::Unknown);
     }
     let mut meta = match roi_type.is_empty() {
         false => VideoRegionOfInterestMeta::add(buffer, roi_type, rect),

@@ -8,7 +8,8 @@ use gst_analytics::TensorMeta;
 use gst_analytics::ffi::{self, GstTensor};
 
 use super::Result;
-use crate::values::{Reader, Unreadable, Writer};
+use super::unfit::{NotRead, Unfit};
+use crate::values::{Reader, Writer};
 
 /// Most tensors of a frame.
 const MAX_TENSORS: usize = 1024;
@@ -84,7 +85,7 @@ pub(super) fn read_name(body: &mut Reader<'_>) -> Result<glib::ffi::GQuark> {
     match name.is_empty() {
         true => Ok(0),
         false if body.admits(name) => Ok(glib::Quark::from_str(name).into_glib()),
-        false => Err(Unreadable::Unknown),
+        false => Err(NotRead::Unknown),
     }
 }
 
@@ -152,7 +153,7 @@ impl Tensor {
 }
 
 pub(super) fn read_tensor(body: &mut Reader<'_>) -> Result<Tensor> {
-    let broken = Unreadable::Broken;
+    let broken = NotRead::Broken;
     let id = read_name(body);
     let (data_type, order) = (body.i32()?, body.i32()?);
     let count = body.count(8)?;
@@ -163,10 +164,12 @@ pub(super) fn read_tensor(body: &mut Reader<'_>) -> Result<Tensor> {
     let dims = dims.collect::<Result<Vec<_>>>()?;
     let bytes = body.blob()?;
     if data_type > LAST_TYPE {
-        return Err(Unreadable::Unknown);
+        return Err(NotRead::Unknown);
     }
     if !is_tensor(data_type, order, &dims, bytes.len()) {
-        return Err(broken);
+        return Err(
+            Unfit::Value("a tensor has more or fewer bytes than its dimensions say").into(),
+        );
     }
     let data = match bytes.is_empty() {
         true => gst::Buffer::new(),
@@ -184,7 +187,7 @@ pub(super) fn read_tensor(body: &mut Reader<'_>) -> Result<Tensor> {
 pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let count = body.count(24)?;
     if count > MAX_TENSORS {
-        return Err(Unreadable::Broken);
+        return Err(NotRead::Broken);
     }
     let tensors = (0..count).map(|_| read_tensor(body));
     let tensors = tensors.collect::<Result<Vec<_>>>()?;
@@ -263,7 +266,7 @@ mod tests {
             Some(())
         });
         let mut received = gst::Buffer::new();
-        assert!(attach(received.make_mut(), &extra, None));
+        assert_eq!(attach(received.make_mut(), &extra, None), Ok(()));
         let meta = received.meta::<TensorMeta>().unwrap();
         // SAFETY: the meta is GStreamer's own.
         assert!(!unsafe { (*meta.as_ptr()).tensors }.is_null());

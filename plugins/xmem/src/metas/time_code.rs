@@ -1,59 +1,79 @@
 //! GstVideoTimeCodeMeta: the time code of a picture, and what it counts from.
+#![allow(unsafe_code)]
 
 use gst::MetaRef;
+use gst::glib;
 use gst_video::{ValidVideoTimeCode, VideoTimeCodeFlags, VideoTimeCodeMeta};
 
 use super::Result;
-use crate::values::{Reader, Unreadable, Writer};
+use super::unfit::Unfit;
+use crate::values::{Reader, Writer};
 
 /// Fields that a picture has at most.
 const MAX_FIELDS: u32 = 2;
 
+/// The numbers of a time code, but for its frame rate: hours, minutes, seconds, frames, fields.
+type Numbers = [u32; 5];
+
+/// The time code, where it is a valid one.
+fn valid(
+    rate: gst::Fraction,
+    jam: Option<&glib::DateTime>,
+    flags: VideoTimeCodeFlags,
+    [hours, minutes, seconds, frames, fields]: Numbers,
+) -> Option<ValidVideoTimeCode> {
+    if rate.numer() <= 0 || fields > MAX_FIELDS {
+        return None;
+    }
+    ValidVideoTimeCode::new(rate, jam, flags, hours, minutes, seconds, frames, fields).ok()
+}
+
 /// The frame rate as `i32` numerator and denominator; `u32` flags, hours, minutes, seconds, frames,
 /// fields; `u32` 1 and a value, the date and time of the latest daily jam, or 0.
 pub(super) fn write(meta: &MetaRef<'_, VideoTimeCodeMeta>, body: &mut Writer<'_>) -> Option<()> {
-    let code = meta.tc();
-    if code.field_count() > MAX_FIELDS {
+    // The binding takes it that the time code is a valid one, which upstream need not have seen to.
+    // SAFETY: the meta is GStreamer's own, and lives as long as the reference to it.
+    let (over, under) = unsafe {
+        let config = &(*meta.as_ptr()).tc.config;
+        (config.fps_n, config.fps_d)
+    };
+    let is_rate = |number| (1..=i32::MAX as u32).contains(&number);
+    if !is_rate(over) || !is_rate(under) {
         return None;
     }
-    body.fraction(code.fps())?;
-    for number in [
-        code.flags().bits(),
+    let rate = gst::Fraction::new(over as i32, under as i32);
+    let code = meta.tc();
+    let (flags, jam) = (code.flags(), code.latest_daily_jam());
+    let numbers = [
         code.hours(),
         code.minutes(),
         code.seconds(),
         code.frames(),
         code.field_count(),
-    ] {
-        body.u32(number);
-    }
-    match code.latest_daily_jam() {
-        Some(jam) => {
-            body.u32(1);
-            body.g_date_time(&jam)
-        }
-        None => {
-            body.u32(0);
-            Some(())
-        }
+    ];
+    valid(rate, jam.as_ref(), flags, numbers)?;
+    body.fraction(rate)?;
+    body.u32(flags.bits());
+    numbers.iter().for_each(|&number| body.u32(number));
+    body.u32(jam.is_some().into());
+    match jam {
+        Some(jam) => body.g_date_time(&jam),
+        None => Some(()),
     }
 }
 
 pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let broken = Unreadable::Broken;
     let rate = body.fraction()?;
     let flags = VideoTimeCodeFlags::from_bits_truncate(body.u32()?);
-    let mut numbers = [0; 5];
+    let mut numbers = Numbers::default();
     for number in &mut numbers {
         *number = body.u32()?;
     }
-    let [hours, minutes, seconds, frames, fields] = numbers;
     let jam = body.bool()?.then(|| body.g_date_time()).transpose()?;
-    if rate.numer() <= 0 || fields > MAX_FIELDS {
-        return Err(broken);
-    }
-    let jam = jam.as_ref();
-    let code = ValidVideoTimeCode::new(rate, jam, flags, hours, minutes, seconds, frames, fields);
-    VideoTimeCodeMeta::add(buffer, &code.map_err(|_| broken)?);
+    let code = valid(rate, jam.as_ref(), flags, numbers);
+    VideoTimeCodeMeta::add(
+        buffer,
+        &code.ok_or(Unfit::Value("it is no valid time code"))?,
+    );
     Ok(())
 }

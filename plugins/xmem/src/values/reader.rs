@@ -131,14 +131,14 @@ impl<'a> Reader<'a> {
 
     /// A record: `body` gets its kind, and reads of it alone. What it leaves is skipped, also where
     /// it fails.
-    pub(crate) fn record<T>(
+    pub(crate) fn record<T, E: From<Unreadable>>(
         &mut self,
-        body: impl FnOnce(&mut Self, u32) -> Result<T>,
-    ) -> Result<T> {
+        body: impl FnOnce(&mut Self, u32) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
         let kind = self.u32()?;
         let bytes = self.blob()?;
         if self.depth == MAX_DEPTH {
-            return Err(Unreadable::Broken);
+            return Err(Unreadable::Broken.into());
         }
         let rest = std::mem::replace(&mut self.bytes, bytes);
         self.depth += 1;

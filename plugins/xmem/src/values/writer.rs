@@ -30,6 +30,16 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes back all but the first bytes.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
     pub(crate) fn u32(&mut self, number: u32) {
         self.bytes.extend_from_slice(&number.to_le_bytes());
     }
@@ -188,14 +198,14 @@ impl<'a> Writer<'a> {
         } else if of.is_a(Type::ENUM) {
             let number = untyped::enumeration_number(value)?;
             self.record(kind::ENUM, |writer| {
-                writer.text(of.name())?;
+                writer.type_name(of)?;
                 writer.i32(number);
                 Some(())
             })
         } else if of.is_a(Type::FLAGS) {
             let bits = untyped::flags_bits(value)?;
             self.record(kind::FLAGS, |writer| {
-                writer.text(of.name())?;
+                writer.type_name(of)?;
                 writer.u32(bits);
                 Some(())
             })
@@ -248,10 +258,15 @@ impl<'a> Writer<'a> {
         Some(())
     }
 
+    fn type_name(&mut self, of: Type) -> Option<()> {
+        (of.name().len() <= Names::MAX_BYTES).then_some(())?;
+        self.text(of.name())
+    }
+
     fn range(&mut self, value: &Value, of: Type) -> Option<()> {
         if let Some((bits, mask)) = untyped::flag_set_bits(value) {
             self.record(kind::FLAG_SET, |writer| {
-                writer.text(of.name())?;
+                writer.type_name(of)?;
                 writer.u32(bits);
                 writer.u32(mask);
                 Some(())
@@ -336,6 +351,8 @@ impl<'a> Writer<'a> {
     /// A date and time of GLib's, as a value.
     pub(crate) fn g_date_time(&mut self, date_time: &glib::DateTime) -> Option<()> {
         self.count()?;
+        // GLib has it in UTC only where that is in the years that it knows.
+        date_time.to_utc().ok()?;
         let ahead = i32::try_from(date_time.utc_offset().as_seconds()).ok()?;
         if ahead.unsigned_abs() >= DAY {
             return None;

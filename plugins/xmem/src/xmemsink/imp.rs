@@ -14,7 +14,7 @@ use super::settings::{PROPERTIES, Settings};
 use super::stream::Stream;
 use super::upstream::Forwarder;
 use crate::CAT;
-use crate::caps::{self, Format, without_foreign_memory};
+use crate::caps::{self, without_foreign_memory};
 use crate::timestamps::Timekeeper;
 use crate::{errors, events};
 
@@ -147,6 +147,10 @@ impl XmemSink {
             counters.unsealed.load(Ordering::Relaxed),
         );
         stats.set("dropped", late + counters.dropped.load(Ordering::Relaxed));
+        stats.set(
+            "refused-metas",
+            counters.refused_metas.load(Ordering::Relaxed),
+        );
         stats.set("slots", figures.slots);
         stats.set("slot-size", figures.slot_size as u64);
         stats.set("memory", figures.bytes);
@@ -393,8 +397,7 @@ impl BaseSinkImpl for XmemSink {
             gst::element_imp_error!(self, gst::CoreError::Negotiation, ("{reason}"));
             gst::loggable_error!(CAT, "{reason}")
         };
-        let format = Format::from_caps(caps).map_err(refused)?;
-        let text = caps::to_text(caps).map_err(refused)?;
+        let (text, format) = caps::for_clients(caps).map_err(refused)?;
         let stream = self
             .stream()
             .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;

@@ -183,7 +183,7 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
                 "Figures since the channel was opened: what GstBaseSink counts; frames published, \
                  zero-copy (upstream wrote them into slots), passed-on (foreign memory), copied, of \
                  these copied-for-unsealed (a client takes no memory that others may write), and \
-                 dropped; copied-bytes; \
+                 dropped; copied-bytes; refused-metas, which no client could have taken; \
                  slots, slot-size and memory in bytes; clients, an array with id, name, pid, uid, \
                  delivery, leases, held, lag, missed, lapsed and takes-unsealed of each",
             )

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
-use gst_video::VideoMeta;
 use xmem_core::{
     BufferMeta, Cancellation, Canceller, Error, EventKind, Publisher, Result, Unpublished,
 };
@@ -16,8 +15,9 @@ use crate::allocator::{Content, XmemAllocator, content_of};
 use crate::bufferpool::{OnFailure, XmemBufferPool};
 use crate::caps::Format;
 use crate::events;
-use crate::metas;
+use crate::metas::{self, Layout, LeftBehind, RowCopy, UnfitKind, Written};
 use crate::timestamps::Times;
+use crate::values::Unreadable;
 
 use super::upstream::Forwarder;
 
@@ -29,6 +29,9 @@ const FLAGS: u32 = !(0xf | gst::BufferFlags::TAG_MEMORY.bits());
 /// back.
 const DRAINING: Duration = Duration::from_millis(500);
 
+/// Most bytes of a frame's metas whose memory is used again: no frame has more.
+const MAX_KEPT: usize = 1 << 26;
+
 pub(super) struct Stream {
     sink: glib::WeakRef<super::XmemSink>,
     pub(super) publisher: Arc<Publisher>,
@@ -38,7 +41,7 @@ pub(super) struct Stream {
     /// Of memory that the sink did not make; `None` where that is copied.
     passing: Option<Mutex<Passing>>,
     pools: Mutex<Pools>,
-    format: Mutex<Option<Format>>,
+    format: Mutex<Option<Arc<Format>>>,
     /// Told of what keeps upstream from getting a slot.
     on_failure: OnFailure,
     /// Reused for every frame's metas.
@@ -51,6 +54,8 @@ pub(super) struct Stream {
     flushed_at: AtomicU64,
     /// What sticky events were said of the stream.
     sticky: Mutex<Vec<EventKind>>,
+    /// What did not reach the clients, and why, of all that the application was told of.
+    refused: Mutex<Vec<(String, Option<UnfitKind>)>>,
 }
 
 /// Those given to upstream, whose waits end when it flushes.
@@ -69,6 +74,8 @@ pub(super) struct Counters {
     pub(super) dropped: AtomicU64,
     /// Frames that were copied because a client takes no memory that others may write.
     pub(super) unsealed: AtomicU64,
+    /// Metas that no source would take.
+    pub(super) refused_metas: AtomicU64,
     /// Whether frames were dropped because all slots are in upstream's hands, and because the
     /// system had nothing left to make one of.
     told: [AtomicBool; 2],
@@ -123,6 +130,7 @@ impl Stream {
             latency: AtomicU64::new(0),
             flushed_at: AtomicU64::new(0),
             sticky: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -130,6 +138,17 @@ impl Stream {
     pub(super) fn say_event(&self, event: gst::EventType, said: (EventKind, Vec<u8>)) {
         if event == gst::EventType::StreamStart {
             self.take_back(events::ends_with_stream);
+        }
+        let read = events::decode(&said.1, None);
+        if matches!(read, Err(Unreadable::Broken)) {
+            let event = event.name();
+            self.warn_once((event, None), || {
+                format!(
+                    "No client can read a {event} event: it has more parts than may cross. The \
+                     stream goes on without it"
+                )
+            });
+            return;
         }
         if let EventKind::Sticky(_) = said.0 {
             let mut sticky = lock(&self.sticky);
@@ -227,7 +246,7 @@ impl Stream {
         self.publisher.set_format(text)?;
         // Dmabufs can't be copied into slots: clients that take none are refused.
         self.publisher.set_unsealed_only(format.is_dma_buf);
-        *lock(&self.format) = Some(format);
+        *lock(&self.format) = Some(Arc::new(format));
         Ok(())
     }
 
@@ -290,6 +309,28 @@ impl Stream {
         times: Times,
         cancellation: &Cancellation<'_>,
     ) -> Result<()> {
+        let mut crossing = self.crossing(buffer, times);
+        let published = self.publish_crossing(buffer, &crossing, cancellation);
+        if crossing.extra.capacity() > MAX_KEPT {
+            crossing.extra = Vec::new();
+        }
+        *lock(&self.extra) = crossing.extra;
+        if published.is_ok() {
+            let left_behind = crossing.written.left_behind.iter();
+            left_behind.for_each(|left| self.refuse(left));
+        }
+        published
+    }
+
+    fn publish_crossing(
+        &self,
+        buffer: &gst::Buffer,
+        crossing: &Crossing,
+        cancellation: &Cancellation<'_>,
+    ) -> Result<()> {
+        if crossing.written.rows.is_some() {
+            return self.copy(buffer, crossing, cancellation);
+        }
         if buffer.n_memory() == 1
             && let memory = buffer.peek_memory(0)
             && let Some(Content::Slot(slot)) = content_of(memory)
@@ -299,8 +340,8 @@ impl Stream {
                 if !self.publisher.owns(&frame) {
                     return Err((Box::new(frame), None));
                 }
-                *frame.meta_mut() = self.record(buffer, times);
-                if let Err(error) = self.with_metas(buffer, |extra| frame.set_extra(extra)) {
+                *frame.meta_mut() = crossing.record;
+                if let Err(error) = frame.set_extra(&crossing.extra) {
                     return Err((Box::new(frame), Some(error)));
                 }
                 counted(&self.counters.zero_copy, || {
@@ -318,7 +359,7 @@ impl Stream {
         let refused = match &self.passing {
             Some(passing) => {
                 let looked = lock(passing).look(buffer, &self.publisher);
-                match looked.map(|passable| self.pass_on(buffer, passable, times)) {
+                match looked.map(|passable| self.pass_on(passable, crossing)) {
                     // There are more such frames than there can be.
                     Ok(Err(Error::Exhausted { .. })) => Refused::TooManyHeld,
                     Ok(Err(Error::UnsealedMemory { clients })) => {
@@ -331,24 +372,22 @@ impl Stream {
             }
             None => Refused::Unfit,
         };
-        if lock(&self.format)
-            .as_ref()
-            .is_some_and(|one| one.is_dma_buf)
-        {
+        let format = crossing.format.as_ref();
+        if format.is_some_and(|format| format.is_dma_buf) {
             return self.leave_out(refused);
         }
-        self.copy(buffer, times, cancellation)
+        self.copy(buffer, crossing, cancellation)
     }
 
-    fn pass_on(&self, buffer: &gst::BufferRef, passable: Passable, times: Times) -> Result<()> {
+    fn pass_on(&self, passable: Passable, crossing: &Crossing) -> Result<()> {
         let Passable {
             memory,
             range,
             hold,
         } = passable;
         let mut frame = self.publisher.pass_on(&memory, range, hold)?;
-        *frame.meta_mut() = self.record(buffer, times);
-        self.with_metas(buffer, |extra| frame.set_extra(extra))?;
+        *frame.meta_mut() = crossing.record;
+        frame.set_extra(&crossing.extra)?;
         counted(&self.counters.passed_on, || frame.publish())?;
         Ok(())
     }
@@ -387,17 +426,16 @@ impl Stream {
     }
 
     /// One copy: the bytes as they lie, one memory after another, which is how the offsets of
-    /// the video meta count too.
+    /// the video meta count too; or the rows of a picture, to where its caps say.
     fn copy(
         &self,
-        buffer: &gst::BufferRef,
-        times: Times,
+        buffer: &gst::Buffer,
+        crossing: &Crossing,
         cancellation: &Cancellation<'_>,
     ) -> Result<()> {
-        let size = buffer.size();
-        let all_alike = lock(&self.format)
-            .as_ref()
-            .is_some_and(|format| format.frame_size().is_some());
+        let size = crossing.written.size;
+        let format = crossing.format.as_ref();
+        let all_alike = format.is_some_and(|format| format.frame_size().is_some());
         if all_alike && size > self.publisher.slot_size() {
             // Frames of raw video are all alike, and so are those of tensors: slots of just this size.
             self.publisher.configure(size, 2)?;
@@ -405,16 +443,25 @@ impl Stream {
         let mut frame =
             self.publisher
                 .acquire_cancellable(size, Some(Duration::ZERO), cancellation)?;
-        let mut at = 0;
-        for memory in buffer.iter_memories() {
-            let map = memory.map_readable().map_err(|_| {
-                Error::InvalidSetting("a buffer's memory can't be mapped to read".into())
-            })?;
-            frame.payload().write(at, &map);
-            at += map.len();
+        let unreadable =
+            |_| Error::InvalidSetting("a buffer's memory can't be mapped to read".into());
+        if let Some(rows) = &crossing.written.rows {
+            let map = buffer.map_readable().map_err(unreadable)?;
+            for &RowCopy { from, to, length } in rows {
+                if let Some(row) = map.get(from..from + length) {
+                    frame.payload().write(to, row);
+                }
+            }
+        } else {
+            let mut at = 0;
+            for memory in buffer.iter_memories() {
+                let map = memory.map_readable().map_err(unreadable)?;
+                frame.payload().write(at, &map);
+                at += map.len();
+            }
         }
-        *frame.meta_mut() = self.record(buffer, times);
-        self.with_metas(buffer, |extra| frame.set_extra(extra))?;
+        *frame.meta_mut() = crossing.record;
+        frame.set_extra(&crossing.extra)?;
         self.counters
             .copied_bytes
             .fetch_add(size as u64, Ordering::Relaxed);
@@ -437,57 +484,62 @@ impl Stream {
     /// size, and dropping frames would go on for ever.
     pub(super) fn is_stuck(&self) -> bool {
         let format = lock(&self.format);
-        let size = format.as_ref().and_then(Format::frame_size);
+        let size = format.as_ref().and_then(|format| format.frame_size());
         size.is_some_and(|size| size > self.publisher.slot_size())
     }
 
-    /// A buffer's record.
-    fn record(&self, buffer: &gst::BufferRef, times: Times) -> BufferMeta {
-        let size = buffer.size();
-        let mut meta = match &*lock(&self.format) {
-            Some(format) => {
-                let plane = match buffer.meta::<VideoMeta>() {
-                    Some(meta) => meta
-                        .offset()
-                        .first()
-                        .copied()
-                        .zip(meta.stride().first().copied()),
-                    None => format.video.as_ref().and_then(|info| {
-                        let (offset, stride) = (info.offset().first(), info.stride().first());
-                        offset.copied().zip(stride.copied())
-                    }),
-                };
-                format.record(size, plane)
-            }
-            None => BufferMeta::bytes(size),
-        };
-        meta.pts = times.pts;
-        meta.dts = times.dts;
-        meta.stream_pts = times.stream_pts;
-        meta.stream_dts = times.stream_dts;
-        meta.duration = buffer
-            .duration()
-            .map_or(xmem_core::NONE, gst::ClockTime::nseconds);
-        meta.offset = buffer.offset();
-        meta.offset_end = buffer.offset_end();
-        meta.flags = buffer.flags().bits() & FLAGS;
-        meta
-    }
-
-    /// Gives `set` the buffer's metas as bytes.
-    fn with_metas<T>(&self, buffer: &gst::BufferRef, set: impl FnOnce(&[u8]) -> T) -> T {
-        let memories = match &*lock(&self.format) {
-            Some(format) => format.memories_to_tell(buffer),
-            None => None,
-        };
+    /// What of a buffer crosses beside its bytes. What no source would take does not.
+    fn crossing(&self, buffer: &gst::BufferRef, times: Times) -> Crossing {
+        let format = lock(&self.format).clone();
+        let info = format.as_ref().and_then(|format| format.video.as_ref());
         let mut extra = std::mem::take(&mut *lock(&self.extra));
-        metas::serialize(buffer, &mut extra);
+        let can_be_copied = format.as_ref().is_none_or(|format| !format.is_dma_buf);
+        let written = metas::serialize(buffer, info, can_be_copied, &mut extra);
+        let memories = format.as_ref().and_then(|one| one.memories_to_tell(buffer));
         if let Some(sizes) = memories {
             metas::write_memories(&mut extra, &sizes);
         }
-        let result = set(&extra);
-        *lock(&self.extra) = extra;
-        result
+        Crossing {
+            record: record(buffer, &written, format.as_deref(), times),
+            format,
+            extra,
+            written,
+        }
+    }
+
+    /// Counts a meta that was left behind, and tells of it.
+    fn refuse(&self, left: &LeftBehind) {
+        self.counters.refused_metas.fetch_add(1, Ordering::Relaxed);
+        let LeftBehind {
+            meta,
+            why,
+            is_copied,
+        } = left;
+        let done = match is_copied {
+            true => "The picture was copied to where its caps say",
+            false => "The frame was published without it",
+        };
+        self.warn_once((meta, Some(why.kind())), || {
+            format!(
+                "No client can take the {meta} of a buffer: {why}. {done}; more like it are only \
+                 counted (refused-metas in stats)"
+            )
+        });
+    }
+
+    /// Tells the application that something does not reach the clients, the first time that there is
+    /// something of such a kind.
+    fn warn_once(&self, (what, why): (&str, Option<UnfitKind>), text: impl FnOnce() -> String) {
+        {
+            let mut told = lock(&self.refused);
+            if told.iter().any(|told| told.0 == what && told.1 == why) {
+                return;
+            }
+            told.push((what.to_owned(), why));
+        }
+        if let Some(sink) = self.sink.upgrade() {
+            gst::element_warning!(sink, gst::StreamError::Format, ("{}", text()));
+        }
     }
 
     /// The stream ends: clients get what was published, then EOS.
@@ -496,4 +548,47 @@ impl Stream {
         self.say_drain();
         self.publisher.end_stream();
     }
+}
+
+/// What of a buffer crosses beside its bytes.
+struct Crossing {
+    format: Option<Arc<Format>>,
+    record: BufferMeta,
+    /// Its metas.
+    extra: Vec<u8>,
+    written: Written,
+}
+
+/// A buffer's record.
+fn record(
+    buffer: &gst::BufferRef,
+    written: &Written,
+    format: Option<&Format>,
+    times: Times,
+) -> BufferMeta {
+    let size = written.size;
+    let mut meta = match format {
+        Some(format) => {
+            let usual = || {
+                let info = format.video.as_ref()?;
+                let (offset, stride) = (info.offset().first()?, info.stride().first()?);
+                Some((*offset, *stride))
+            };
+            let plane = written.layout.as_ref().map(Layout::first_plane);
+            let plane = plane.or_else(usual);
+            format.record(size, plane)
+        }
+        None => BufferMeta::bytes(size),
+    };
+    meta.pts = times.pts;
+    meta.dts = times.dts;
+    meta.stream_pts = times.stream_pts;
+    meta.stream_dts = times.stream_dts;
+    meta.duration = buffer
+        .duration()
+        .map_or(xmem_core::NONE, gst::ClockTime::nseconds);
+    meta.offset = buffer.offset();
+    meta.offset_end = buffer.offset_end();
+    meta.flags = buffer.flags().bits() & FLAGS;
+    meta
 }

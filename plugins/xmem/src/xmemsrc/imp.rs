@@ -111,9 +111,24 @@ impl XmemSrc {
             match received {
                 Received::Frame(frame) => {
                     let buffer = receiver.buffer(frame, &*obj);
-                    let buffer = buffer.map_err(|error| self.failed(error))?;
-                    self.guard.keep_times(&obj, &buffer);
-                    return Ok(buffer);
+                    observe(receiver.figures());
+                    match buffer.map_err(|error| self.failed(error))? {
+                        Ok(buffer) => {
+                            self.guard.keep_times(&obj, &buffer);
+                            return Ok(buffer);
+                        }
+                        Err(unusable) => {
+                            gst::debug!(CAT, imp = self, "Missed a frame: {unusable}");
+                            if receiver.is_first(&unusable) {
+                                gst::element_imp_warning!(
+                                    self,
+                                    gst::StreamError::Format,
+                                    ("Missed a frame: {unusable}. The others like it are \
+                                         counted only (missed in stats)")
+                                );
+                            }
+                        }
+                    }
                 }
                 Received::Nothing => {}
                 Received::End => return Err(gst::FlowError::Eos),

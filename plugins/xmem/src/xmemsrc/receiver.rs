@@ -1,5 +1,6 @@
 //! One run of the source, from start to stop: its connection, and how a frame becomes a buffer.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,10 @@ use super::urgent::Urgent;
 use super::{Delivery, OnDisconnect, UnsealedMemory};
 use crate::CAT;
 use crate::allocator::frame_memory;
-use crate::caps::{self, Format};
+use crate::caps::Format;
 use crate::events;
 use crate::framememory;
-use crate::metas;
+use crate::metas::{self, Unfit, UnfitKind};
 use crate::record::Recorder;
 use crate::timestamps::Timekeeper;
 use crate::values::Unreadable;
@@ -62,12 +63,34 @@ pub(super) struct Receiver {
     fd_memory: bool,
     /// Was received, and comes after a flush that is not done yet.
     put_back: Option<Received>,
+    /// The kinds of frames that were not pushed, and why, of those that were told of.
+    refused: Vec<FrameKind>,
 }
 
 /// The format of the frames.
 struct Current {
     text: Arc<str>,
     format: Format,
+}
+
+/// Why a frame can't be a buffer: a meta, by its name, is not this frame's. Its producer keeps to the
+/// protocol.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unusable(&'static str, Unfit);
+
+impl Unusable {
+    /// What all such frames have in common, whatever their numbers.
+    fn kind(&self) -> FrameKind {
+        (self.0, self.1.kind())
+    }
+}
+
+type FrameKind = (&'static str, UnfitKind);
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "its {} does not fit it: {}", self.0, self.1)
+    }
 }
 
 /// What the source counts.
@@ -128,6 +151,7 @@ impl Receiver {
             recorder: Recorder::default(),
             fd_memory: true,
             put_back: None,
+            refused: Vec::new(),
         }
     }
 
@@ -206,7 +230,6 @@ impl Receiver {
                         let what = "frames without caps, after another producer's with caps";
                         return Err(Error::Protocol(what.into()));
                     }
-                    self.figures.received += 1;
                     self.lacking_since = None;
                     return Ok(Received::Frame(frame));
                 }
@@ -304,8 +327,7 @@ impl Receiver {
         if self.format.as_ref().is_some_and(is_same) {
             return Ok(());
         }
-        let caps = caps::from_text(text).map_err(Error::Protocol)?;
-        let format = Format::from_caps(&caps).map_err(Error::Protocol)?;
+        let (caps, format) = Format::from_text(text).map_err(Error::Protocol)?;
         self.format = Some(Current {
             text: text.into(),
             format,
@@ -348,12 +370,16 @@ impl Receiver {
             .push(element, guard, received, offset, notice)
     }
 
-    /// A buffer on the frame, which it gives back in the end.
+    /// A buffer on the frame, which it gives back in the end. A frame that can be none here is counted as
+    /// missed.
+    ///
+    /// # Errors
+    /// Where the producer breaks the protocol.
     pub(super) fn buffer(
         &mut self,
         frame: Frame,
         element: &impl IsA<gst::Element>,
-    ) -> Result<gst::Buffer> {
+    ) -> Result<std::result::Result<gst::Buffer, Unusable>> {
         let record = frame.meta();
         let extra = frame.extra();
         let mut buffer = self.recorder.buffer(record);
@@ -397,12 +423,32 @@ impl Receiver {
             }
         }
         let info = format.and_then(|format| format.video.as_ref());
-        if !metas::attach(content, &extra, info) {
-            return Err(Error::Protocol(format!(
-                "the metas of frame {seq} do not fit it"
-            )));
+        match metas::attach(content, &extra, info) {
+            Ok(()) => {
+                self.figures.received += 1;
+                Ok(Ok(buffer))
+            }
+            Err(metas::Refused::Unfit(meta, why)) => Ok(Err(self.miss(Unusable(meta, why)))),
+            Err(metas::Refused::Broken) => Err(Error::Protocol(format!(
+                "the metas of frame {seq} can't be read"
+            ))),
         }
-        Ok(buffer)
+    }
+
+    fn miss(&mut self, unusable: Unusable) -> Unusable {
+        self.figures.missed += 1;
+        self.discontinuous = true;
+        unusable
+    }
+
+    /// Whether a frame is the first of its kind that can't be a buffer here.
+    pub(super) fn is_first(&mut self, unusable: &Unusable) -> bool {
+        let kind = unusable.kind();
+        let is_first = !self.refused.contains(&kind);
+        if is_first {
+            self.refused.push(kind);
+        }
+        is_first
     }
 }
 

@@ -12,11 +12,12 @@ use super::{CLASSES, MASKS, MAX_MTDS, OBJECT, SEGMENTATION, TRACKING};
 use crate::metas::tensors::read_name;
 #[cfg(feature = "v1_28")]
 use crate::metas::tensors::read_tensor;
+use crate::metas::unfit::NotRead;
 use crate::metas::{Result, pixels};
-use crate::values::{Reader, Unreadable};
+use crate::values::Reader;
 
 pub(in crate::metas) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let broken = Unreadable::Broken;
+    let broken = NotRead::Broken;
     let count = body.count(8)?;
     if count > MAX_MTDS {
         return Err(broken);
@@ -37,8 +38,8 @@ pub(in crate::metas) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>)
         ids.push(
             match body.record(|body, kind| unsafe { read_mtd(meta, body, kind) }) {
                 Ok(id) => Some(id),
-                Err(Unreadable::Unknown) => None,
-                Err(Unreadable::Broken) => return Err(broken),
+                Err(NotRead::Unknown) => None,
+                Err(why) => return Err(why),
             },
         );
     }
@@ -127,7 +128,7 @@ unsafe fn read_mtd(meta: *mut Meta, body: &mut Reader<'_>, kind: u32) -> Result<
                 let (width, height) = (body.u32()?, body.u32()?);
                 let count = body.count(4)?;
                 let regions = (0..count).map(|_| body.u32());
-                let mut regions = regions.collect::<Result<Vec<_>>>()?;
+                let mut regions = regions.collect::<std::result::Result<Vec<_>, _>>()?;
                 let mask = read_mask(body)?;
                 ffi::gst_analytics_relation_meta_add_segmentation_mtd(
                     meta,
@@ -159,18 +160,19 @@ unsafe fn read_mtd(meta: *mut Meta, body: &mut Reader<'_>, kind: u32) -> Result<
                 }
                 added
             }
-            _ => return Err(Unreadable::Unknown),
+            _ => return Err(NotRead::Unknown),
         }
     };
     // SAFETY: filled in, or of zeros.
     let mtd = unsafe { mtd.assume_init() };
     match added == gst::glib::ffi::GFALSE || mtd.meta.is_null() {
-        true => Err(Unreadable::Unknown),
+        true => Err(NotRead::Unknown),
         false => Ok(mtd.id),
     }
 }
 
 fn read_mask(body: &mut Reader<'_>) -> Result<gst::Buffer> {
-    let format = *MASKS.get(body.u32()? as usize).ok_or(Unreadable::Broken)?;
+    // A later version may have more of them.
+    let format = *MASKS.get(body.u32()? as usize).ok_or(NotRead::Unknown)?;
     pixels::read(format, body)
 }

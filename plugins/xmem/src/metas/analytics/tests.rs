@@ -63,7 +63,7 @@ fn segmentations_cross_with_their_masks() {
     gst::init().unwrap();
     for format in MASKS {
         let mut extra = Vec::new();
-        serialize(&segmented(format, 3), &mut extra);
+        serialize(&segmented(format, 3), None, true, &mut extra);
         assert_eq!(sent_on(&extra), extra);
     }
 }
@@ -73,9 +73,14 @@ fn masks_that_clients_would_refuse_stay_behind_alone() {
     gst::init().unwrap();
     for (width, things) in [(32767, 2), (32768, 1)] {
         let mut extra = Vec::new();
-        serialize(&segmented(VideoFormat::Gray8, width), &mut extra);
+        serialize(
+            &segmented(VideoFormat::Gray8, width),
+            None,
+            true,
+            &mut extra,
+        );
         let mut received = gst::Buffer::new();
-        assert!(attach(received.make_mut(), &extra, None), "{width}");
+        assert_eq!(attach(received.make_mut(), &extra, None), Ok(()), "{width}");
         assert_eq!(length(&received), things, "{width}");
     }
 }
@@ -84,7 +89,7 @@ fn masks_that_clients_would_refuse_stay_behind_alone() {
 fn no_byte_of_a_segmentation_makes_it_panic() {
     gst::init().unwrap();
     let mut extra = Vec::new();
-    serialize(&segmented(VideoFormat::Gray8, 3), &mut extra);
+    serialize(&segmented(VideoFormat::Gray8, 3), None, true, &mut extra);
     for at in 0..extra.len() {
         for value in [0, 1, 0x7f, 0x80, 0xff] {
             let mut changed = extra.clone();
@@ -92,9 +97,9 @@ fn no_byte_of_a_segmentation_makes_it_panic() {
             for bytes in [&changed[..], &changed[..at]] {
                 quietly(|| {
                     let mut received = gst::Buffer::new();
-                    attach(received.make_mut(), bytes, None);
+                    let _ = attach(received.make_mut(), bytes, None);
                     let copied = received.copy();
-                    serialize(&copied, &mut Vec::new());
+                    serialize(&copied, None, true, &mut Vec::new());
                 });
             }
         }
@@ -124,7 +129,7 @@ fn tensors_among_other_things_cross() {
     };
     assert_ne!(added, 0);
     let mut extra = Vec::new();
-    serialize(&sent, &mut extra);
+    serialize(&sent, None, true, &mut extra);
     assert_eq!(sent_on(&extra), extra);
     assert!(extra.windows(6).any(|bytes| bytes == [1, 2, 3, 4, 5, 6]));
 }
@@ -151,7 +156,7 @@ fn relations_lead_to_what_they_led_to_where_something_is_not_known_here() {
         Some(())
     });
     let mut received = gst::Buffer::new();
-    quietly(|| assert!(attach(received.make_mut(), &extra, None)));
+    quietly(|| assert_eq!(attach(received.make_mut(), &extra, None), Ok(())));
     let meta = received.meta::<AnalyticsRelationMeta>().unwrap();
     assert_eq!(meta.len(), 2);
     let second = meta.mtd::<gst_analytics::AnalyticsTrackingMtd>(1).unwrap();

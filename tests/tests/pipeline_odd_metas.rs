@@ -1,0 +1,220 @@
+//! Buffers as no client could take them: the producer leaves out what is odd about them, and says so
+//! once, and its clients go on.
+
+use gst::prelude::*;
+use gst_video::{VideoFormat, VideoFrameFlags, VideoInfo, VideoMeta};
+use xmem_tests::local::{self, Local, bytes};
+use xmem_tests::metas::{Fate, ODD, ODD_CAPS};
+use xmem_tests::pipeline::Pipeline;
+use xmem_tests::{Place, metas};
+
+const LOSSLESS: &str =
+    "sync=false overflow=block block-timeout=20000000000 wait-for-connection=true";
+
+#[test]
+fn an_odd_meta_costs_no_client_its_stream_and_no_other_buffer() {
+    let place = Place::new();
+    let producer =
+        format!("appsrc name=src format=time ! xmemsink name=sink channel=cam0 {LOSSLESS}");
+    let mut producer = Pipeline::start(&place, &[], &producer);
+    let client = "xmemsrc name=src channel=cam0 on-disconnect=reconnect ! fakesink name=out";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    let mut warnings = 0;
+    for (number, (name, fate, _)) in ODD.iter().enumerate() {
+        // A stream of its own.
+        let marks = (producer.mark(), client.mark());
+        producer.change("null");
+        producer.change("playing");
+        producer.until_clients_since(marks.0, "sink", 1);
+        for (count, metas) in [
+            (1, String::new()),
+            (2, format!("metas={name}")),
+            (1, String::new()),
+        ] {
+            let order = format!("push from=src caps={ODD_CAPS} count={count} {metas}");
+            assert_eq!(producer.order(&order).text("flow"), "Ok", "{name}");
+        }
+        client.until_buffers_since(marks.1, "out.sink", 4);
+        let stats = producer.stats("sink");
+        let stays = *fate != Fate::Crosses;
+        let refused = if stays { 2 } else { 0 };
+        assert_eq!(stats.number("refused-metas"), refused, "{name}: {stats}");
+        assert_eq!(stats.number("published"), 4, "{name}: {stats}");
+        if stays {
+            let warning = producer.until_since(marks.0, "the sink says what it left out", |line| {
+                line.word == "message" && line.text("type") == "warning"
+            });
+            warnings += 1;
+            assert_eq!(warning.text("from"), "sink", "{name}: {warning}");
+            assert_eq!(warning.text("kind"), "Stream.Format", "{name}: {warning}");
+            let done = match fate {
+                Fate::Copied => "was copied",
+                _ => "without it",
+            };
+            for word in ["No client can take", done, "refused-metas"] {
+                assert!(warning.text("text").contains(word), "{name}: {warning}");
+            }
+        }
+        assert_eq!(producer.messages().len(), warnings, "{name}");
+        let stats = client.stats("src");
+        let received = 4 * (number as u64 + 1);
+        assert_eq!(stats.number("received"), received, "{name}: {stats}");
+        assert_eq!(stats.number("missed"), 0, "{name}: {stats}");
+    }
+    assert_eq!(client.messages(), [""; 0]);
+}
+
+/// A producer of frames of [`ODD_CAPS`], and its client.
+fn exchange(place: &Place) -> (Local, Local, VideoInfo) {
+    let producer = local::pushing(place);
+    let client = local::pulling(place);
+    let caps = ODD_CAPS.parse::<gst::Caps>().expect("caps");
+    producer.set_caps(&caps);
+    (
+        producer,
+        client,
+        VideoInfo::from_caps(&caps).expect("raw video"),
+    )
+}
+
+/// Fills a buffer of 115200 bytes: each row of the picture with its number.
+fn fill_rows(buffer: &mut gst::BufferRef) {
+    let mut map = buffer.map_writable().expect("it is ours");
+    for (number, row) in map.chunks_mut(320).enumerate() {
+        row.fill(number as u8);
+    }
+}
+
+#[test]
+fn a_picture_that_lies_upside_down_arrives_the_right_way_up() {
+    let place = Place::new();
+    let (producer, client, info) = exchange(&place);
+    // In memory of the system, and in a slot.
+    producer.push(&gst::Buffer::with_size(info.size()).expect("memory"));
+    client.pull_buffer();
+    let pad = producer.element("src").static_pad("src").expect("a pad");
+    let mut query = gst::query::Allocation::new(Some(&info.to_caps().expect("caps")), true);
+    assert!(pad.peer_query(&mut query));
+    let (allocator, params) = query.allocation_params().next().expect("an allocator");
+    let allocator = allocator.expect("of the sink's own");
+    for is_slot in [false, true] {
+        let mut sent = match is_slot {
+            false => gst::Buffer::with_size(info.size()).expect("memory"),
+            true => {
+                let memory = allocator.alloc(info.size(), Some(&params)).expect("memory");
+                let mut sent = gst::Buffer::new();
+                sent.make_mut().append_memory(memory);
+                sent
+            }
+        };
+        let content = sent.make_mut();
+        fill_rows(content);
+        let flags = VideoFrameFlags::TFF;
+        let (offset, stride) = ([320 * 239, 320 * 240], [-320, 320]);
+        VideoMeta::add_full(
+            content,
+            flags,
+            VideoFormat::Nv12,
+            320,
+            240,
+            &offset,
+            &stride,
+        )
+        .expect("a meta");
+        gst_video::VideoCropMeta::add(content, (0, 0, 320, 240));
+        producer.push(&sent);
+        let received = client.pull_buffer();
+        let meta = received
+            .meta::<VideoMeta>()
+            .expect("it says where the rows are");
+        assert_eq!(meta.stride(), [320, 320]);
+        assert_eq!(meta.video_frame_flags(), flags);
+        assert!(received.meta::<gst_video::VideoCropMeta>().is_some());
+        let rows = bytes(&received);
+        let rows = rows.chunks(320).map(|row| {
+            assert!(row.iter().all(|&byte| byte == row[0]));
+            usize::from(row[0])
+        });
+        let luma = (0..240).rev();
+        let chroma = (240..360).map(|row| row % 256);
+        let expected = luma.chain(chroma).collect::<Vec<_>>();
+        assert_eq!(rows.collect::<Vec<_>>(), expected, "slot: {is_slot}");
+    }
+    let stats = producer.stats("sink");
+    assert_eq!(stats.get::<u64>("refused-metas"), Ok(2), "{stats}");
+    assert_eq!(stats.get::<u64>("copied"), Ok(3), "{stats}");
+}
+
+#[test]
+fn what_is_known_of_a_frame_is_what_its_client_sees() {
+    // The record tells the layout that crosses, and not the one that was left behind.
+    let place = Place::new();
+    let producer = local::pushing(&place);
+    let client = local::pulling(&place);
+    let caps = "video/x-raw,format=RGB,width=64,height=48,framerate=30/1";
+    producer.set_caps(&caps.parse().expect("caps"));
+    let mut sent = gst::Buffer::with_size(192 * 48).expect("memory");
+    let none = VideoFrameFlags::empty();
+    let format = VideoFormat::Rgb;
+    VideoMeta::add_full(sent.make_mut(), none, format, 64, 48, &[0], &[4 << 20]).expect("a meta");
+    producer.push(&sent);
+    let received = client.pull_buffer();
+    let meta = received.meta::<VideoMeta>().expect("that of the caps");
+    assert_eq!(meta.stride(), [192]);
+    let record = gst::meta::CustomMeta::from_buffer(&received, "XmemBufferMeta");
+    let strides = record
+        .expect("a record")
+        .structure()
+        .get::<gst::Array>("strides");
+    let strides = strides.expect("strides");
+    let strides = strides
+        .iter()
+        .map(|number| number.get::<u64>().expect("numbers"));
+    assert_eq!(strides.collect::<Vec<_>>(), [192, 3, 1]);
+}
+
+#[test]
+fn an_event_of_more_parts_than_clients_read_stays_behind() {
+    let place = Place::new();
+    let (producer, client, info) = exchange(&place);
+    let picture = gst::Buffer::with_size(info.size()).expect("memory");
+    producer.push(&picture);
+    client.pull_buffer();
+    let streams = (0..1025).map(|number| {
+        let id = number.to_string();
+        gst::Stream::new(
+            Some(&id),
+            None,
+            gst::StreamType::VIDEO,
+            gst::StreamFlags::empty(),
+        )
+    });
+    let collection = gst::StreamCollection::builder(None)
+        .streams(streams)
+        .build();
+    let pad = producer.element("src").static_pad("src").expect("a pad");
+    for _ in 0..2 {
+        pad.push_event(gst::event::StreamCollection::new(&collection));
+        producer.push(&picture);
+        client.pull_buffer();
+    }
+    let warning = producer.message(&[gst::MessageType::Warning]);
+    let gst::MessageView::Warning(warning) = warning.view() else {
+        panic!("{warning:?}");
+    };
+    let text = warning.error().message().to_owned();
+    assert!(text.contains("stream-collection"), "{text}");
+    assert_eq!(producer.messages(), [""; 0]);
+    assert_eq!(client.messages(), [""; 0]);
+}
+
+#[test]
+fn every_odd_meta_has_another_name() {
+    let names = metas::KINDS.iter().map(|(name, _)| *name);
+    let names = names.chain(ODD.iter().map(|(name, ..)| *name));
+    let mut names = names.collect::<Vec<_>>();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all);
+}
