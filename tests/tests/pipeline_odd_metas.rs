@@ -2,7 +2,10 @@
 //! once, and its clients go on.
 
 use gst::prelude::*;
-use gst_video::{VideoFormat, VideoFrameFlags, VideoInfo, VideoMeta};
+use gst_video::prelude::*;
+use gst_video::{
+    VideoAlignment, VideoFormat, VideoFrameFlags, VideoFrameRef, VideoInfo, VideoMeta,
+};
 use xmem_tests::local::{self, Local, bytes};
 use xmem_tests::metas::{Fate, ODD, ODD_CAPS};
 use xmem_tests::pipeline::Pipeline;
@@ -171,6 +174,97 @@ fn what_is_known_of_a_frame_is_what_its_client_sees() {
         .iter()
         .map(|number| number.get::<u64>().expect("numbers"));
     assert_eq!(strides.collect::<Vec<_>>(), [192, 3, 1]);
+}
+
+/// Where the planes of a picture begin, which can be mapped.
+fn first_bytes(buffer: &gst::Buffer, info: &VideoInfo) -> Vec<usize> {
+    let frame = VideoFrameRef::from_buffer_ref_readable(buffer, info);
+    frame.expect("it can be mapped").plane_offset().to_vec()
+}
+
+fn seed(padding: [u32; 5]) -> u8 {
+    padding.iter().fold(7, |seed, &number| seed ^ number as u8)
+}
+
+/// Asks the sink for a pool, that for buffers in this alignment, and pushes one that was filled.
+/// Whether it was aligned so.
+fn push_from_pool(producer: &Local, info: &VideoInfo, padding: [u32; 5]) -> bool {
+    let caps = info.to_caps().expect("caps");
+    let pad = producer.element("src").static_pad("src").expect("a pad");
+    let mut query = gst::query::Allocation::new(Some(&caps), true);
+    assert!(pad.peer_query(&mut query));
+    let (pool, size, ..) = query.allocation_pools().next().expect("a pool");
+    let pool = pool.expect("a pool");
+    let mut config = pool.config();
+    config.set_params(Some(&caps), size, 2, 0);
+    config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
+    config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_ALIGNMENT);
+    let [top, bottom, left, right, stride] = padding;
+    config.set_video_alignment(&VideoAlignment::new(top, bottom, left, right, &[stride; 4]));
+    let is_aligned = pool.set_config(config).is_ok();
+    if !is_aligned {
+        // As every decoder does: it takes what it can have.
+        let config = pool.config();
+        assert!(!config.has_option(gst_video::BUFFER_POOL_OPTION_VIDEO_ALIGNMENT));
+        pool.set_config(config)
+            .expect("what the pool has left of it");
+    }
+    pool.set_active(true).expect("there is memory");
+    let mut buffer = pool.acquire_buffer(None).expect("a slot");
+    let starts = first_bytes(&buffer, info);
+    let mut map = buffer.make_mut().map_writable().expect("it is ours");
+    for (number, start) in starts.into_iter().enumerate() {
+        map[start] = seed(padding) + number as u8;
+    }
+    drop(map);
+    producer.push(&buffer);
+    pool.set_active(false).expect("it can be given up");
+    is_aligned
+}
+
+#[test]
+fn a_pool_gives_no_alignment_in_which_clients_could_not_read() {
+    let place = Place::new();
+    let producer = local::pushing(&place);
+    let client = local::pulling(&place);
+    let formats = [
+        (VideoFormat::Nv12, (320, 240), true),
+        (VideoFormat::I420, (321, 241), true),
+        (VideoFormat::Nv1264z32, (320, 240), false),
+        (VideoFormat::Nv124l4, (320, 240), false),
+        (VideoFormat::Nv1216l32s, (161, 99), false),
+        (VideoFormat::Nv12, (320, 240), true),
+    ];
+    for (format, (width, height), can_be_aligned) in formats {
+        let info = VideoInfo::builder(format, width, height)
+            .build()
+            .expect("a format");
+        producer.set_caps(&info.to_caps().expect("caps"));
+        producer.push(&gst::Buffer::with_size(info.size()).expect("memory"));
+        client.pull_buffer();
+        for padding in [
+            [0, 16, 0, 0, 0],
+            [0, 0, 0, 0, 15],
+            [32, 32, 32, 32, 127],
+            [0, 0, 0, 0, 4095],
+        ] {
+            let is_aligned = push_from_pool(&producer, &info, padding);
+            if can_be_aligned {
+                assert!(is_aligned, "{format} {padding:?}");
+            }
+            let received = client.pull_buffer();
+            assert!(received.size() < 8 << 20, "{format} {padding:?}");
+            let map = received.map_readable().expect("it can be read");
+            for (number, start) in first_bytes(&received, &info).into_iter().enumerate() {
+                let expected = seed(padding) + number as u8;
+                assert_eq!(map[start], expected, "{format} {padding:?}");
+            }
+        }
+    }
+    let stats = producer.stats("sink");
+    let zero_copy = 4 * formats.len() as u64;
+    assert_eq!(stats.get::<u64>("zero-copy"), Ok(zero_copy), "{stats}");
+    assert_eq!(stats.get::<u64>("refused-metas"), Ok(0), "{stats}");
 }
 
 #[test]

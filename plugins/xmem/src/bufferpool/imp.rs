@@ -4,11 +4,13 @@ use std::time::Duration;
 use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
-use gst_video::{VideoAlignment, VideoFrameFlags, VideoInfo, VideoMeta};
+use gst_video::{VideoAlignment, VideoFormat, VideoFrameFlags, VideoInfo};
 use xmem_core::{Canceller, Error, FrameMut, Publisher};
 
 use crate::CAT;
 use crate::allocator::slot_buffer;
+use crate::caps::is_sound;
+use crate::metas::Layout;
 
 /// Hands out slots as buffers. It keeps none itself: what upstream has dropped goes back to the
 /// publisher, which knows when a slot can be written again.
@@ -26,7 +28,8 @@ struct State {
     on_failure: Option<OnFailure>,
     canceller: Canceller,
     flushing: Flushing,
-    config: Config,
+    /// `None` where there can be no buffers as they were asked for.
+    config: Option<Config>,
     /// Dropped by upstream and the sink, and by us when upstream next wants a buffer: the sink
     /// drops a frame in the moment before it publishes the next one.
     released: Option<gst::Buffer>,
@@ -45,14 +48,8 @@ struct Flushing {
 struct Config {
     size: usize,
     min_buffers: u32,
-    video: Option<Video>,
-}
-
-#[derive(Clone)]
-struct Video {
-    /// Where the planes are, padding included; width and height are the picture's.
-    info: VideoInfo,
-    alignment: Option<VideoAlignment>,
+    /// Where the planes of raw video lie, padding included, and its format.
+    video: Option<(Layout, VideoFormat)>,
 }
 
 impl super::XmemBufferPool {
@@ -73,6 +70,61 @@ impl super::XmemBufferPool {
 }
 
 impl XmemBufferPool {
+    /// What a configuration comes to, and whether it is all that was asked for; `None` where there can
+    /// be no buffers.
+    fn configure(&self, config: &mut gst::BufferPoolConfigRef) -> Option<(Config, bool)> {
+        let Some((Some(caps), size, min_buffers, max_buffers)) = config.params() else {
+            gst::warning!(CAT, imp = self, "A configuration without caps");
+            return None;
+        };
+        let mut own = Config {
+            size: size as usize,
+            min_buffers,
+            video: None,
+        };
+        let mut is_granted = true;
+        let has = |option: &glib::GStr| config.has_option(option);
+        let wants_meta = has(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
+        let wants_alignment = has(gst_video::BUFFER_POOL_OPTION_VIDEO_ALIGNMENT);
+        if let Some(info) = VideoInfo::from_caps(&caps).ok().filter(|_| wants_meta) {
+            own.size = own.size.max(info.size());
+            let mut layout = Layout::of_info(&info, VideoFrameFlags::empty());
+            if let Some(alignment) = config.video_alignment().filter(|_| wants_alignment) {
+                match aligned(&info, alignment, own.size) {
+                    Ok((padded, size, alignment)) => {
+                        config.set_video_alignment(&alignment);
+                        (layout, own.size) = (padded, size);
+                    }
+                    Err(why) => {
+                        gst::info!(CAT, imp = self, "No alignment for {caps}: {why}");
+                        without_alignment(config);
+                        is_granted = false;
+                    }
+                }
+            }
+            if !is_sound(&info) {
+                gst::warning!(CAT, imp = self, "No buffers for {caps}: they are too large");
+                return None;
+            }
+            if let Err(why) = layout.check(&info, own.size) {
+                gst::warning!(CAT, imp = self, "No buffers for {caps}: {why}");
+                return None;
+            }
+            own.video = Some((layout, info.format()));
+        }
+        let size = u32::try_from(own.size).ok()?;
+        config.set_params(Some(&caps), size, min_buffers, max_buffers);
+        gst::debug!(CAT, imp = self, "Buffers of {size} bytes for {caps}");
+        Some((own, is_granted))
+    }
+
+    /// The size of the buffers, and where the planes of raw video lie in them.
+    #[cfg(test)]
+    pub(super) fn layout(&self) -> Option<(usize, Layout)> {
+        let config = self.lock().config.clone()?;
+        Some((config.size, config.video?.0))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,43 +168,14 @@ impl BufferPoolImpl for XmemBufferPool {
         ]
     }
 
+    /// Answers FALSE where upstream can't have all that it asks for, and then leaves in the configuration
+    /// what it can have: it reads that back, and decides.
     fn set_config(&self, config: &mut gst::BufferPoolConfigRef) -> bool {
-        let Some((Some(caps), size, min_buffers, max_buffers)) = config.params() else {
-            gst::warning!(CAT, imp = self, "A configuration without caps");
-            return false;
-        };
-        let mut own = Config {
-            size: size as usize,
-            min_buffers,
-            video: None,
-        };
-        let wants_meta = config.has_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META.as_ref());
-        if let Some(mut info) = VideoInfo::from_caps(&caps).ok().filter(|_| wants_meta) {
-            let alignment = config
-                .has_option(gst_video::BUFFER_POOL_OPTION_VIDEO_ALIGNMENT.as_ref())
-                .then(|| config.video_alignment())
-                .flatten();
-            let alignment = match alignment {
-                None => None,
-                Some(mut alignment) => {
-                    if let Err(error) = info.align(&mut alignment) {
-                        gst::warning!(CAT, imp = self, "Can't align {caps}: {error}");
-                        return false;
-                    }
-                    config.set_video_alignment(&alignment);
-                    Some(alignment)
-                }
-            };
-            own.size = own.size.max(info.size());
-            own.video = Some(Video { info, alignment });
-        }
-        let Ok(size) = u32::try_from(own.size) else {
-            return false;
-        };
-        config.set_params(Some(&caps), size, min_buffers, max_buffers);
-        gst::debug!(CAT, imp = self, "Buffers of {size} bytes for {caps}");
-        self.lock().config = own;
-        self.parent_set_config(config)
+        let own = self.configure(config);
+        let is_granted = own.as_ref().is_some_and(|(_, is_granted)| *is_granted);
+        // What was left is in force already: GStreamer does not ask again where nothing changes.
+        self.lock().config = own.map(|(own, _)| own);
+        self.parent_set_config(config) && is_granted
     }
 
     /// Makes the slots, so that no frame has to.
@@ -161,7 +184,7 @@ impl BufferPoolImpl for XmemBufferPool {
             let state = self.lock();
             (state.publisher.upgrade(), state.config.clone())
         };
-        let Some(publisher) = publisher else {
+        let Some((publisher, config)) = publisher.zip(config) else {
             return false;
         };
         // One more than upstream holds: the newest frame, for clients to come.
@@ -194,15 +217,11 @@ impl BufferPoolImpl for XmemBufferPool {
     ) -> Result<gst::Buffer, gst::FlowError> {
         let (publisher, canceller, config, released) = {
             let mut state = self.lock();
+            let config = state.config.clone().ok_or(gst::FlowError::NotNegotiated)?;
             state.acquiring += 1;
             let publisher = state.publisher.upgrade();
             let released = state.released.take();
-            (
-                publisher,
-                state.canceller.clone(),
-                state.config.clone(),
-                released,
-            )
+            (publisher, state.canceller.clone(), config, released)
         };
         // The end of its memory gives the slot back; not under the lock, for it wakes who waits.
         drop(released);
@@ -219,8 +238,8 @@ impl BufferPoolImpl for XmemBufferPool {
             }
         })?;
         let mut buffer = slot_buffer(frame, config.size);
-        if let Some(video) = &config.video {
-            add_video_meta(buffer.make_mut(), video).map_err(|error| {
+        if let Some((layout, format)) = config.video {
+            layout.add(buffer.make_mut(), format).map_err(|error| {
                 gst::error!(CAT, imp = self, "No video meta: {error}");
                 gst::FlowError::Error
             })?;
@@ -257,19 +276,32 @@ fn acquire(
     publisher.acquire_cancellable(size, patience, &canceller.begin()?)
 }
 
-fn add_video_meta(buffer: &mut gst::BufferRef, video: &Video) -> Result<(), glib::BoolError> {
-    let info = &video.info;
-    let mut meta = VideoMeta::add_full(
-        buffer,
-        VideoFrameFlags::empty(),
-        info.format(),
-        info.width(),
-        info.height(),
-        info.offset(),
-        info.stride(),
-    )?;
-    match &video.alignment {
-        Some(alignment) => meta.set_alignment(alignment),
-        None => Ok(()),
-    }
+/// Where the planes lie with this alignment, as GStreamer makes it, and so many bytes or more. Not all that
+/// GStreamer makes can be used: it pads as if there were rows of bytes where a format has tiles, or
+/// pixels in groups.
+///
+/// # Errors
+/// Why there can be no such buffers.
+fn aligned(
+    info: &VideoInfo,
+    mut alignment: VideoAlignment,
+    size: usize,
+) -> Result<(Layout, usize, VideoAlignment), String> {
+    let mut padded = info.clone();
+    padded
+        .align(&mut alignment)
+        .map_err(|error| error.to_string())?;
+    let layout = Layout::of_info(&padded, VideoFrameFlags::empty()).aligned(&alignment);
+    let size = size.max(padded.size());
+    layout.check(info, size).map_err(|why| why.to_string())?;
+    Ok((layout, size, alignment))
+}
+
+/// Takes the option of an alignment out of a configuration.
+fn without_alignment(config: &mut gst::BufferPoolConfigRef) {
+    let left = config
+        .options()
+        .filter(|option| *option != gst_video::BUFFER_POOL_OPTION_VIDEO_ALIGNMENT.as_str());
+    let left = gst::Array::new(left.collect::<Vec<_>>());
+    config.set("options", left);
 }

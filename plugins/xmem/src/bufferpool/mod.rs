@@ -3,6 +3,8 @@
 use gst::glib;
 
 mod imp;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use imp::OnFailure;
 

@@ -68,6 +68,21 @@ impl Layout {
         }
     }
 
+    /// With what was padded, and how the strides are aligned.
+    pub(crate) fn aligned(self, alignment: &VideoAlignment) -> Layout {
+        let stride_align = alignment.stride_align();
+        Layout {
+            padding: [
+                alignment.padding_top(),
+                alignment.padding_bottom(),
+                alignment.padding_left(),
+                alignment.padding_right(),
+            ],
+            stride_align: std::array::from_fn(|at| stride_align.get(at).copied().unwrap_or(0)),
+            ..self
+        }
+    }
+
     /// The offset and the stride of the first plane.
     pub(crate) fn first_plane(&self) -> (usize, i32) {
         (self.offset[0], self.stride[0])

@@ -1,0 +1,183 @@
+//! What upstream can have of a pool, in every format that this GStreamer knows.
+
+use std::cell::Cell;
+
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_video::prelude::*;
+use gst_video::{VideoAlignment, VideoFormat, VideoFormatFlags, VideoInfo};
+
+use super::XmemBufferPool;
+use crate::fuzz::{guarded_buffer, look, quietly};
+use crate::metas;
+
+/// Top, bottom, left, right, and the alignment of all strides.
+type Padding = (u32, u32, u32, u32, u32);
+
+/// Asks a pool for pictures of these caps, in this alignment: what it answers, and what it then says
+/// that upstream can have.
+fn ask(
+    pool: &XmemBufferPool,
+    info: &VideoInfo,
+    padding: Option<Padding>,
+) -> (bool, gst::BufferPoolConfig) {
+    let caps = info.to_caps().expect("caps");
+    let mut config = pool.config();
+    config.set_params(Some(&caps), info.size() as u32, 2, 0);
+    config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
+    if let Some((top, bottom, left, right, stride)) = padding {
+        let alignment = VideoAlignment::new(top, bottom, left, right, &[stride; 4]);
+        config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_ALIGNMENT);
+        config.set_video_alignment(&alignment);
+    }
+    let granted = pool.set_config(config).is_ok();
+    (granted, pool.config())
+}
+
+/// What upstream gets now is something that the sink publishes as it is, and that a source attaches; and
+/// GStreamer reads no byte outside of it.
+fn check_layout(pool: &XmemBufferPool, info: &VideoInfo, what: &str) {
+    let (size, layout) = pool.imp().layout().expect("it is configured");
+    let mut buffer = guarded_buffer(size);
+    layout
+        .add(buffer.make_mut(), info.format())
+        .expect("a meta");
+    let mut extra = Vec::new();
+    let written = metas::serialize(&buffer, Some(info), true, &mut extra);
+    assert_eq!(written.rows, None, "{what}");
+    assert_eq!(written.left_behind, [], "{what}");
+    let mut received = guarded_buffer(size);
+    let attached = metas::attach(received.make_mut(), &extra, Some(info));
+    assert_eq!(attached, Ok(()), "{what}");
+    quietly(|| look(&received, info));
+}
+
+fn try_all(sizes: &[(u32, u32)], paddings: &[Padding]) {
+    gst::init().expect("GStreamer starts");
+    let granted = Cell::new(0);
+    for format in VideoFormat::iter_raw() {
+        for &(width, height) in sizes {
+            let Ok(info) = VideoInfo::builder(format, width, height).build() else {
+                continue;
+            };
+            for &padding in paddings {
+                let what = format!("{format} {width}x{height} {padding:?}");
+                let pool: XmemBufferPool = gst::glib::Object::builder().build();
+                // As in the answer to the query.
+                assert!(ask(&pool, &info, None).0, "{what}");
+                let (is_granted, config) = ask(&pool, &info, Some(padding));
+                check_layout(&pool, &info, &what);
+                let has = |option: &gst::glib::GStr| config.has_option(option);
+                assert!(has(gst_video::BUFFER_POOL_OPTION_VIDEO_META), "{what}");
+                let is_aligned = has(gst_video::BUFFER_POOL_OPTION_VIDEO_ALIGNMENT);
+                assert_eq!(is_aligned, is_granted, "{what}");
+                let (_, size, _, _) = config.params().expect("parameters");
+                assert_eq!(Some(size as usize), pool.imp().layout().map(|of| of.0));
+                if is_granted {
+                    granted.set(granted.get() + 1);
+                    continue;
+                }
+                // Upstream can have what is left, and no more memory than that takes.
+                assert_eq!(size as usize, info.size(), "{what}");
+                assert!(pool.set_config(config).is_ok(), "{what}");
+                check_layout(&pool, &info, &what);
+            }
+        }
+    }
+    assert!(granted.get() > 0);
+}
+
+const PADDINGS: [Padding; 8] = [
+    (0, 16, 0, 0, 0),
+    (0, 0, 0, 0, 15),
+    (1, 1, 1, 1, 0),
+    (0, 0, 0, 0, 4095),
+    (0, 0, 64, 0, 0),
+    (32, 32, 32, 32, 127),
+    // What is none.
+    (0, 0, 0, 0, u32::MAX),
+    (u32::MAX, u32::MAX, u32::MAX, u32::MAX, 100),
+];
+
+#[test]
+fn whatever_alignment_upstream_asks_for_clients_can_read_what_it_gets() {
+    try_all(&[(66, 50), (33, 9), (1, 1)], &PADDINGS);
+    if std::env::var_os("XMEM_TORTURE").is_some_and(|value| !value.is_empty()) {
+        let sizes = [1, 2, 3, 7, 16, 33, 64, 127, 320, 321, 1920];
+        let sizes = sizes.map(|width| [1, 2, 3, 15, 32, 33, 240].map(|height| (width, height)));
+        let edges = [0, 1, 2, 3, 16, 33];
+        let mut paddings = Vec::new();
+        for stride in [0, 1, 3, 15, 63, 255, 4095] {
+            for (top, left) in edges.iter().flat_map(|&top| edges.map(|left| (top, left))) {
+                paddings.push((top, left, left, top, stride));
+            }
+        }
+        try_all(sizes.as_flattened(), &paddings);
+    }
+}
+
+#[test]
+fn usual_formats_are_aligned_as_upstream_wants_it() {
+    gst::init().expect("GStreamer starts");
+    for format in [
+        VideoFormat::I420,
+        VideoFormat::Nv12,
+        VideoFormat::Yuy2,
+        VideoFormat::Rgb,
+        VideoFormat::Rgba,
+        VideoFormat::P01010le,
+    ] {
+        let info = VideoInfo::builder(format, 1918, 1078)
+            .build()
+            .expect("a format");
+        // As libav's decoders ask.
+        for padding in [(0, 16, 0, 16, 31), (32, 32, 32, 32, 63), (0, 2, 0, 0, 15)] {
+            let pool: XmemBufferPool = gst::glib::Object::builder().build();
+            assert!(ask(&pool, &info, Some(padding)).0, "{format} {padding:?}");
+            let (_, layout) = pool.imp().layout().expect("it is configured");
+            let mut buffer = gst::Buffer::new();
+            layout.add(buffer.make_mut(), format).expect("a meta");
+            let meta = buffer.meta::<gst_video::VideoMeta>().expect("a meta");
+            assert!(
+                meta.stride()
+                    .iter()
+                    .all(|&stride| stride & padding.4 as i32 == 0)
+            );
+            assert_eq!(meta.alignment().padding_bottom(), padding.1);
+        }
+    }
+}
+
+#[test]
+fn of_tiles_there_is_no_alignment() {
+    gst::init().expect("GStreamer starts");
+    for format in VideoFormat::iter_raw() {
+        let Ok(info) = VideoInfo::builder(format, 320, 240).build() else {
+            continue;
+        };
+        if !info.format_info().flags().contains(VideoFormatFlags::TILED) {
+            continue;
+        }
+        let pool: XmemBufferPool = gst::glib::Object::builder().build();
+        assert!(
+            !ask(&pool, &info, Some((32, 32, 32, 32, 127))).0,
+            "{format}"
+        );
+        assert_eq!(pool.imp().layout().map(|of| of.0), Some(info.size()));
+    }
+}
+
+#[test]
+fn what_can_not_be_stays_what_can_not_be() {
+    gst::init().expect("GStreamer starts");
+    let pool: XmemBufferPool = gst::glib::Object::builder().build();
+    let wide = VideoInfo::builder(VideoFormat::Rgbx, (1 << 30) + 16, 1);
+    let wide = wide
+        .build()
+        .expect("GStreamer's own numbers hold no such picture");
+    assert!(!ask(&pool, &wide, None).0);
+    assert_eq!(pool.imp().layout(), None);
+    assert!(pool.set_active(true).is_err());
+    let usual = VideoInfo::builder(VideoFormat::Rgbx, 16, 16).build();
+    assert!(ask(&pool, &usual.expect("a format"), None).0);
+}
