@@ -145,6 +145,13 @@ pub(super) fn file_id(path: &Path) -> std::result::Result<FileId, Errno> {
     statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(|stat| id(&stat))
 }
 
+/// Whether there is a socket at a path whose owner has yet to finish it. Takes no descriptor.
+pub(super) fn is_unfinished_socket(path: &Path) -> bool {
+    statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::Socket && stat.st_mode & UNFINISHED != 0
+    })
+}
+
 /// Whether a path ends with the name of a file as it is written: not with a slash, `.` or `..`.
 pub(super) fn names_a_file(path: &Path) -> bool {
     let path = path.as_os_str().as_encoded_bytes();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::found::{FileId, Found, Owner, UNFINISHED, file_id};
+use super::found::{FileId, Found, Owner, UNFINISHED, file_id, is_unfinished_socket};
 use super::lock::Lock;
 use super::takeover::{clear_away, remove_leftovers};
 use super::{BELOW_A_FILE, Channel, bad_path, directory, random};
@@ -177,8 +177,7 @@ fn is_reached(found: &Found, fd: &OwnedFd) -> std::result::Result<bool, Errno> {
 /// Removes what a producer that could not go on has left at its path. Where it is another's by now
 /// that is unfinished as well, that one begins anew.
 fn remove_unfinished(path: &Path) {
-    let is_unfinished = |found: Found| found.is_no_socket().is_none() && found.is_unfinished();
-    if Found::at(path).is_ok_and(is_unfinished) {
+    if is_unfinished_socket(path) {
         let _ = std::fs::remove_file(path);
     }
 }
