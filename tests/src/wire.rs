@@ -3,7 +3,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -87,6 +87,12 @@ pub fn accept(listener: &OwnedFd) -> Connection {
     let accept = || net::accept_with(listener, SocketFlags::CLOEXEC);
     let fd = rustix::io::retry_on_intr(accept).expect("a client");
     Connection::over(fd)
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 impl Connection {

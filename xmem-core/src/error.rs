@@ -180,6 +180,13 @@ pub enum Resource {
          (ulimit -u)"
     )]
     Threads,
+    /// Threads that close what other processes have passed.
+    #[error(
+        "64 connections that were closed can't be released: the processes at their other ends have \
+         passed descriptors whose close does not end (a socket that lingers, a file whose file \
+         system hangs): end those processes"
+    )]
+    Closing,
     /// Room, or names, on a file system.
     #[error(
         "the file system is full, or has no inode left: make room, or choose another directory \

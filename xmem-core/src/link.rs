@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +12,7 @@ use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
 use crate::sys::fork::Origin;
 use crate::sys::futex::{self, Event};
 use crate::sys::poll::Bell;
-use crate::sys::socket;
+use crate::sys::socket::{self, Connection};
 
 /// How the stream has come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +74,7 @@ struct Leases {
 pub(crate) struct Link {
     pub(crate) metadata: MetadataSegment,
     pub(crate) page: LeasePage,
-    pub(crate) socket: OwnedFd,
+    pub(crate) socket: Connection,
     /// Nanoseconds that this process's `CLOCK_MONOTONIC` is ahead of the producer's: not 0 where
     /// they are in different time namespaces.
     pub(crate) clock_offset: i64,
@@ -97,7 +96,7 @@ impl Link {
     pub(crate) fn new(
         metadata: MetadataSegment,
         page: LeasePage,
-        socket: OwnedFd,
+        socket: Connection,
         clock_offset: i64,
     ) -> Result<Link> {
         let free = (0..page.leases() as u16).rev().collect();

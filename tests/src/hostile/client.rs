@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use xmem_core::{
     Channel, Error, Frame, FrameMut, Overflow, Published, Publisher, PublisherEvent, Subscriber,
 };
@@ -225,9 +226,12 @@ impl Scene {
         }
         let connection = Connection::open(&self.path);
         let (_, fd) = Area::new(PAGE, SEALED);
-        connection
-            .send(hello, &vec![fd.as_fd(); fds])
-            .expect("the producer is there");
+        let sent = match connection.send(hello, &vec![fd.as_fd(); fds]) {
+            // The producer has the kernel refuse descriptors.
+            Err(Errno::PERM) => connection.send(hello, &[]),
+            other => other,
+        };
+        sent.expect("the producer is there");
         // Whatever it was, it is answered: with a welcome, or with a goodbye.
         let answer = connection.receive();
         let welcome = answer.filter(|answer| answer.kind == wire::WELCOME);

@@ -137,6 +137,14 @@ impl Impostor {
         self.head
     }
 
+    /// The connection to the client.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn connection(&self) -> &Connection {
+        self.connection.as_ref().expect("it was not closed")
+    }
+
     /// Closes the connection.
     pub fn hang_up(&mut self) {
         self.connection = None;

@@ -10,6 +10,7 @@ use crate::Place;
 mod client;
 pub mod impostor;
 mod input;
+pub mod lingering;
 mod producer;
 
 pub use client::clients;

@@ -10,7 +10,8 @@ use rustix::io::Errno;
 
 use super::{OTHER_PROGRAM, bad_path};
 use crate::error::{Error, Result};
-use crate::sys::{pidfd, socket};
+use crate::sys::pidfd;
+use crate::sys::socket::{self, Connection};
 
 /// What tells one file from another of the same name.
 pub(super) type FileId = (u64, u64);
@@ -85,7 +86,7 @@ impl Found {
     }
 
     /// Connects to the socket, waiting at most `patience` for room in its backlog: `AGAIN` then.
-    pub(super) fn connect(&self, patience: Duration) -> std::result::Result<OwnedFd, Errno> {
+    pub(super) fn connect(&self, patience: Duration) -> std::result::Result<Connection, Errno> {
         match socket::connect(&self.own_path(), patience) {
             // There is no /proc here.
             Err(Errno::NOENT) => socket::connect(&self.path, patience),

@@ -1,6 +1,6 @@
 //! The socket file's life: made at its path, taken over from a dead producer, removed.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{BELOW_A_FILE, Channel, bad_path, directory, random};
 use crate::cancel::Cancellation;
 use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
-use crate::sys::socket;
+use crate::sys::socket::{self, Connection, Listening};
 
 /// How long a producer tries to take a path that others take and free.
 const TRYING: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ const PERMISSIONS: u32 = 0o777;
 /// A listening socket and its file, which goes with it.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    fd: OwnedFd,
+    socket: Listening,
     path: PathBuf,
     file: FileId,
 }
@@ -48,9 +48,17 @@ impl Listener {
         cancel: &Cancellation<'_>,
     ) -> Result<Listener> {
         let path = channel.prepare()?;
-        let (fd, file) = take(&path, perms & PERMISSIONS, cancel)?;
+        let (socket, file) = take(&path, perms & PERMISSIONS, cancel)?;
         remove_leftovers(&path);
-        Ok(Listener { fd, path, file })
+        Ok(Listener { socket, path, file })
+    }
+
+    /// The next connection; `AGAIN` when there is none, `NOBUFS` when none should be taken for a while.
+    pub(crate) fn accept(&self) -> std::result::Result<Connection, Errno> {
+        if self.socket.is_overrun() {
+            return Err(Errno::NOBUFS);
+        }
+        socket::accept(&self.socket)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -60,7 +68,7 @@ impl Listener {
 
 impl AsFd for Listener {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -78,7 +86,7 @@ impl Drop for Listener {
 ///
 /// No lock that another user could hold is relied on. With nothing of ours at the path, whoever finds
 /// a finished socket there that lives gives up, and nobody else does; so one is left.
-fn take(path: &Path, perms: u32, cancel: &Cancellation<'_>) -> Result<(OwnedFd, FileId)> {
+fn take(path: &Path, perms: u32, cancel: &Cancellation<'_>) -> Result<(Listening, FileId)> {
     let _lock = Lock::take(path, cancel)?;
     let deadline = Deadline::after(Some(TRYING));
     for tries in 1.. {
@@ -113,30 +121,30 @@ fn take(path: &Path, perms: u32, cancel: &Cancellation<'_>) -> Result<(OwnedFd, 
 
 /// Makes the socket. `None` where there is a file, and where another producer has taken the socket
 /// for dead, before it listened.
-fn place(path: &Path, perms: u32) -> Result<Option<(OwnedFd, FileId)>> {
-    let fd = match socket::bind(path, UNFINISHED | OWNERS | perms) {
-        Ok(fd) => fd,
+fn place(path: &Path, perms: u32) -> Result<Option<(Listening, FileId)>> {
+    let socket = match socket::bind(path, UNFINISHED | OWNERS | perms) {
+        Ok(socket) => socket,
         Err(Errno::ADDRINUSE) => return Ok(None),
         Err(errno) => return Err(not_made(path, errno)),
     };
-    let finished = finish(path, &fd, perms);
+    let finished = finish(path, &socket, perms);
     if finished.is_err() {
         remove_unfinished(path);
     }
-    Ok(finished?.map(|file| (fd, file)))
+    Ok(finished?.map(|file| (socket, file)))
 }
 
 /// Lets the socket listen, and then looks whether the path leads to it. That order and the one of
 /// `clear_away`, which moves a file and then looks whether it is dead, let at most one go on.
-fn finish(path: &Path, fd: &OwnedFd, perms: u32) -> Result<Option<FileId>> {
+fn finish(path: &Path, socket: &Listening, perms: u32) -> Result<Option<FileId>> {
     let failed = |errno| not_made(path, errno);
-    socket::listen(fd).map_err(failed)?;
+    socket::listen(socket).map_err(failed)?;
     let found = match Found::at(path) {
         Ok(found) => found,
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(failed(errno)),
     };
-    if !is_reached(&found, fd).map_err(failed)? {
+    if !is_reached(&found, socket).map_err(failed)? {
         return Ok(None);
     }
     // Also tells those who were refused until now, and watch the directory.
@@ -146,7 +154,7 @@ fn finish(path: &Path, fd: &OwnedFd, perms: u32) -> Result<Option<FileId>> {
 
 /// Whether a connection to the file arrives at the socket. That others do says nothing: they may
 /// have found the file before it was moved away.
-fn is_reached(found: &Found, fd: &OwnedFd) -> std::result::Result<bool, Errno> {
+fn is_reached(found: &Found, socket: &Listening) -> std::result::Result<bool, Errno> {
     let connection = match found.connect(Duration::ZERO) {
         Ok(connection) => connection,
         Err(Errno::CONNREFUSED | Errno::NOENT | Errno::AGAIN | Errno::PROTOTYPE) => {
@@ -160,7 +168,7 @@ fn is_reached(found: &Found, fd: &OwnedFd) -> std::result::Result<bool, Errno> {
     let mut received = [0; 16];
     for _ in 0..=socket::BACKLOG {
         // A client that was as quick is hung up on here, and comes again.
-        let accepted = match socket::accept(fd) {
+        let accepted = match socket::accept(socket) {
             Ok(accepted) => accepted,
             Err(Errno::INTR | Errno::CONNABORTED) => continue,
             Err(Errno::AGAIN) => break,

@@ -1,7 +1,6 @@
 //! A client's wait for a producer that may come later.
 
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,10 +10,14 @@ use rustix::io::Errno;
 use super::found::{FileId, Found};
 use super::{BELOW_A_FILE, CONNECT_SLICE, Channel, OTHER_PROGRAM, bad_path, directory};
 use crate::cancel::Cancellation;
-use crate::error::{Error, Result};
+use crate::error::{Error, Resource, Result};
 use crate::sys::clock::Deadline;
-use crate::sys::pidfd;
+use crate::sys::socket::Connection;
 use crate::sys::watch::Watch;
+use crate::sys::{closer, pidfd};
+
+/// Between two looks whether connections that were closed have been released.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
 
 /// Connects to the channel's producer, waiting for one to appear until the deadline.
 ///
@@ -25,10 +28,23 @@ pub(crate) fn connect(
     channel: &Channel,
     deadline: Deadline,
     cancel: &Cancellation<'_>,
-) -> Result<OwnedFd> {
+) -> Result<Connection> {
     let path = channel.prepare()?;
     let mut watching: Option<Watching> = None;
     loop {
+        if closer::is_full() {
+            cancel.pause(
+                deadline
+                    .left()
+                    .map_or(FULL_PAUSE, |left| left.min(FULL_PAUSE)),
+            )?;
+            if closer::is_full() && deadline.has_passed() {
+                let what = format!("connecting to {}", path.display());
+                let answer = Errno::BUSY.into();
+                return Err(Error::exhausted(what, Resource::Closing, answer));
+            }
+            continue;
+        }
         let attempt = attempt(&path, deadline)?;
         if let Attempt::Connected(socket) = attempt {
             return Ok(socket);
@@ -58,7 +74,7 @@ pub(crate) fn connect(
 
 /// What has become of one attempt to connect.
 enum Attempt {
-    Connected(OwnedFd),
+    Connected(Connection),
     /// Somebody listens, and did not accept for a while.
     Full,
     /// There is no producer now.

@@ -142,7 +142,7 @@ impl Control {
 
     fn accept(&mut self) {
         loop {
-            match socket::accept(&self.listener) {
+            match self.listener.accept() {
                 Ok(fd) => {
                     let until = Deadline::after(Some(GREETING));
                     self.peers.push(Peer::new(fd, until));
@@ -166,6 +166,9 @@ impl Control {
 
     /// Reads a message. False when the connection is to be closed.
     fn attend(&mut self, number: usize) -> bool {
+        if !self.peers[number].is_heard() {
+            return true;
+        }
         let received = match socket::receive(&self.peers[number].socket, &mut self.buffer) {
             Ok(received) => received,
             Err(Errno::AGAIN | Errno::INTR) => return true,
@@ -197,7 +200,6 @@ impl Control {
                 self.writer
                     .tell(PublisherEvent::Upstream { client, content });
             }
-            (Stage::Leaving(_), _) => {}
             (_, Ok(_)) => {
                 let text = "a message that a client can't send now";
                 self.refuse(number, ByeReason::Refused, text);

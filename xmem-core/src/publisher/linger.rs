@@ -9,7 +9,7 @@ use crate::lease::FrameId;
 use crate::segment::LeasePage;
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{PollFd, PollFlags, poll};
-use crate::sys::socket;
+use crate::sys::socket::{self, Connection};
 
 /// How long until the next look after `poll` itself has failed.
 const POLL_FAILED: Duration = Duration::from_millis(100);
@@ -17,7 +17,7 @@ const POLL_FAILED: Duration = Duration::from_millis(100);
 /// A client that was told goodbye, and may hold frames.
 pub(super) struct Holder {
     pub(super) page: Arc<LeasePage>,
-    pub(super) socket: OwnedFd,
+    pub(super) socket: Connection,
     pub(super) pidfd: Option<OwnedFd>,
 }
 

@@ -16,7 +16,7 @@ use crate::segment::{PayloadSegment, SegmentId, UnsealedPage};
 use crate::sys::clock::Deadline;
 use crate::sys::pidfd::{self, Credentials};
 use crate::sys::poll::PollFlags;
-use crate::sys::socket;
+use crate::sys::socket::{self, Connection};
 
 /// Most messages that wait for a peer that does not read. There are a few for each change of caps
 /// and each new client, so who has so many waiting is stopped or hostile.
@@ -66,7 +66,7 @@ pub(super) struct Newcomer {
 }
 
 pub(super) struct Peer {
-    pub(super) socket: OwnedFd,
+    pub(super) socket: Connection,
     /// Readable when the process has exited.
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) credentials: Credentials,
@@ -102,7 +102,7 @@ impl News {
 }
 
 impl Peer {
-    pub(super) fn new(socket: OwnedFd, greeting: Deadline) -> Peer {
+    pub(super) fn new(socket: Connection, greeting: Deadline) -> Peer {
         Peer {
             // Where there is no descriptor for it now, there may be when it says hello.
             pidfd: pidfd::peer_pidfd(&socket).ok().flatten(),
@@ -170,10 +170,15 @@ impl Peer {
                 let is_waiting = self.is_waiting() && self.stuck().is_none();
                 let mut events = PollFlags::empty();
                 events.set(PollFlags::OUT, is_waiting);
-                events.set(PollFlags::IN, self.silenced().is_none());
+                events.set(PollFlags::IN, self.is_heard() && self.silenced().is_none());
                 events
             }
         }
+    }
+
+    /// Whether its messages are read: not after the goodbye, for they may bring descriptors.
+    pub(super) fn is_heard(&self) -> bool {
+        matches!(self.stage, Stage::Greeting(_) | Stage::Client(_))
     }
 
     /// Whether the socket has not taken all yet.

@@ -1,7 +1,7 @@
 //! The control connection of a subscriber: the handshake, then a thread that reads what the
 //! producer tells and notices when it is gone.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use crate::message::{ByeReason, Hello, MAX_MESSAGE, Message, utf8};
 use crate::segment::{LeasePage, MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentKind};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{PollFd, PollFlags, poll};
-use crate::sys::{limits, memfd, pidfd, socket};
+use crate::sys::socket::{self, Connection};
+use crate::sys::{limits, memfd, pidfd};
 
 /// Is told of urgent events, on the thread that reads the connection. It must not block.
 pub(super) type UrgentObserver = Arc<dyn Fn(StreamEvent) + Send + Sync>;
@@ -103,7 +104,7 @@ pub(super) fn connect(
 /// A connection that is being made.
 struct Handshake<'a> {
     channel: &'a Channel,
-    socket: OwnedFd,
+    socket: Connection,
     /// Readable when the producer has exited.
     pidfd: Option<OwnedFd>,
     deadline: Deadline,
@@ -128,7 +129,7 @@ impl Handshake<'_> {
             let mut fds = [
                 PollFd::new(&self.socket, PollFlags::IN),
                 PollFd::new(&*bell, PollFlags::IN),
-                PollFd::new(self.pidfd.as_ref().unwrap_or(&self.socket), PollFlags::IN),
+                PollFd::from_borrowed_fd(or_socket(&self.pidfd, &self.socket), PollFlags::IN),
             ];
             poll(&mut fds, self.deadline)?;
             self.cancel.check()?;
@@ -149,7 +150,7 @@ impl Handshake<'_> {
             return Err(Self::gone("it hung up"));
         }
         let message = decode(&self.buffer, &received)?;
-        Ok((message, received.fds))
+        Ok((message, received.fds.into_memory()?))
     }
 }
 
@@ -179,6 +180,11 @@ fn clock_offset(before: Duration, theirs: u64, after: Duration) -> i64 {
     }
     let offset = before.midpoint(after) - theirs;
     offset.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+}
+
+/// Where there is no pidfd, the socket stands in its place.
+fn or_socket<'a>(pidfd: &'a Option<OwnedFd>, socket: &'a Connection) -> BorrowedFd<'a> {
+    pidfd.as_ref().map_or(socket.as_fd(), AsFd::as_fd)
 }
 
 fn decode(buffer: &[u8], received: &socket::Received) -> Result<Message> {
@@ -220,11 +226,10 @@ impl Control {
     }
 
     fn turn(&mut self, link: &Link) -> Result<Turn> {
-        let pidfd = self.pidfd.as_ref().unwrap_or(&link.socket);
         let mut fds = [
             PollFd::new(&link.bell, PollFlags::IN),
             PollFd::new(&link.socket, PollFlags::IN),
-            PollFd::new(pidfd, PollFlags::IN),
+            PollFd::from_borrowed_fd(or_socket(&self.pidfd, &link.socket), PollFlags::IN),
         ];
         poll(&mut fds, Deadline::after(None))?;
         if !fds[0].revents().is_empty() {
@@ -244,7 +249,7 @@ impl Control {
             return self.hung_up(link, "it has closed the connection");
         }
         let message = decode(&self.buffer, &received)?;
-        let fd = received.fds.into_iter().next();
+        let fd = received.fds.into_memory()?.pop();
         let (turn, urgent) = take_in(link, message, fd, self.takes_unsealed)?;
         if let Some((number, event)) = urgent {
             // Before any frame that follows can be received.

@@ -21,6 +21,11 @@ impl Origin {
         mark().map_or(Origin(0), |mark| Origin::marked(mark, &NEXT))
     }
 
+    /// The number; 0 where the kernel can't tell processes apart so.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
     /// This process, whose number is in `mark` or becomes the one after `next`.
     ///
     /// A child has a copy of `next`, where all numbers are that it has inherited. Process ids

@@ -4,6 +4,7 @@
 //! above use error numbers and calls on files that need no wrapping.
 
 pub(crate) mod clock;
+pub(crate) mod closer;
 pub(crate) mod foreign;
 pub(crate) mod fork;
 pub(crate) mod futex;

@@ -1,25 +1,36 @@
 //! Unix sockets of kind SEQPACKET: whole messages, with descriptors, never blocking.
+//!
+//! Not even by a close. Descriptors that a peer passes are closed by [`closer`], and so is a
+//! connection on which messages with some may wait.
+#![allow(unsafe_code)]
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use super::clock::Deadline;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{
     self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
-    sockopt,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags,
+    SocketType, sockopt,
 };
+
+use super::clock::Deadline;
+use super::fork::Origin;
+use super::{closer, foreign};
+use crate::error::Error;
 
 /// Most descriptors that one message may carry.
 pub(crate) const MAX_FDS: usize = 4;
 
 /// Connections that the kernel keeps for us until we accept them.
 pub(crate) const BACKLOG: i32 = 128;
+
+/// Whether a socket takes descriptors, Linux 6.16.
+const SO_PASSRIGHTS: libc::c_int = 83;
 
 /// The kernel takes less for no wait at all, or for one without end.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -33,27 +44,70 @@ fn socket() -> Result<OwnedFd, Errno> {
     )
 }
 
+/// A socket that is bound, and takes connections once it listens.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    fd: OwnedFd,
+    /// The kernel lets nobody who connects pass descriptors.
+    refuses_fds: bool,
+}
+
+impl AsFd for Listening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// A bound socket at `path`, which must not exist; it does not listen yet. Its file has these
-/// permissions from the start, less the umask.
-pub(crate) fn bind(path: &Path, mode: u32) -> Result<OwnedFd, Errno> {
+/// permissions from the start, less the umask. What connects to it can't pass descriptors, where
+/// the kernel can see to that.
+pub(crate) fn bind(path: &Path, mode: u32) -> Result<Listening, Errno> {
     let fd = socket()?;
+    let refuses_fds = refuse_fds(&fd);
     rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
     net::bind(&fd, &SocketAddrUnix::new(path)?)?;
     rustix::io::ioctl_fionbio(&fd, true)?;
-    Ok(fd)
+    Ok(Listening { fd, refuses_fds })
 }
 
-pub(crate) fn listen(fd: impl AsFd) -> Result<(), Errno> {
-    net::listen(fd, BACKLOG)
+/// Has senders of descriptors fail with `EPERM`. Accepted sockets inherit that. False where the
+/// kernel can't.
+fn refuse_fds(fd: &OwnedFd) -> bool {
+    let off: libc::c_int = 0;
+    // SAFETY: the kernel reads the integer, of the size that it is told; the socket is open as long
+    // as it is borrowed.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const off).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    result == 0
+}
+
+pub(crate) fn listen(listening: &Listening) -> Result<(), Errno> {
+    net::listen(listening, BACKLOG)
+}
+
+impl Listening {
+    /// Whether there are so many closed connections that can't be released that no more should be
+    /// accepted.
+    pub(crate) fn is_overrun(&self) -> bool {
+        !self.refuses_fds && closer::is_full()
+    }
 }
 
 /// The next connection; `AGAIN` when there is none.
-pub(crate) fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
-    net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+pub(crate) fn accept(listening: &Listening) -> Result<Connection, Errno> {
+    let fd = net::accept_with(listening, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    Ok(Connection::new(fd, !listening.refuses_fds))
 }
 
 /// Connects, waiting at most `patience` for room in the listener's backlog: `AGAIN` then.
-pub(crate) fn connect(path: &Path, patience: Duration) -> Result<OwnedFd, Errno> {
+pub(crate) fn connect(path: &Path, patience: Duration) -> Result<Connection, Errno> {
     let fd = socket()?;
     let address = SocketAddrUnix::new(path)?;
     let deadline = Deadline::after(Some(patience));
@@ -71,8 +125,48 @@ pub(crate) fn connect(path: &Path, patience: Duration) -> Result<OwnedFd, Errno>
             Err(errno) => return Err(errno),
         }
     }
-    rustix::io::ioctl_fionbio(&fd, true)?;
-    Ok(fd)
+    let connection = Connection::new(fd, true);
+    rustix::io::ioctl_fionbio(&connection, true)?;
+    Ok(connection)
+}
+
+/// One end of a connection. Dropped, it hangs up at once, and is closed when that can be.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// `None` while it is dropped.
+    fd: Option<OwnedFd>,
+    /// Messages may come with descriptors, whatever is allowed.
+    brings_fds: bool,
+    /// A child that was forked has the connection too, and does not end it.
+    origin: Origin,
+}
+
+impl Connection {
+    fn new(fd: OwnedFd, brings_fds: bool) -> Connection {
+        Connection {
+            fd: Some(fd),
+            brings_fds,
+            origin: Origin::here(),
+        }
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_ref().expect("only the drop takes it").as_fd()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(fd) = self.fd.take() else { return };
+        if !self.brings_fds || !self.origin.is_here() {
+            return;
+        }
+        // What waits to be read may have descriptors, which are closed with it.
+        let _ = net::shutdown(&fd, Shutdown::Both);
+        closer::close(vec![fd]);
+    }
 }
 
 /// Sends one whole message; `AGAIN` when the socket is full.
@@ -88,39 +182,84 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> R
 
 /// Tells the peer that nothing more comes: after what was sent it reads the end.
 pub(crate) fn shut_down_sending(socket: impl AsFd) -> Result<(), Errno> {
-    net::shutdown(socket, net::Shutdown::Write)
+    net::shutdown(socket, Shutdown::Write)
 }
 
 /// One received message.
 pub(crate) struct Received {
     /// Bytes of the message in the buffer; 0 when the peer has hung up.
     pub(crate) len: usize,
-    /// Whether the message or its descriptors were more than there was room for.
+    /// Whether the message or its descriptors were more than there was room for. Then nothing more
+    /// can be received.
     pub(crate) truncated: bool,
-    /// Whether it came with descriptors that this process had no room for: they are gone.
+    /// Whether it came with descriptors that this process had no room for. Then nothing more can be
+    /// received.
     pub(crate) lost_fds: bool,
-    pub(crate) fds: Vec<OwnedFd>,
+    pub(crate) fds: Passed,
+}
+
+/// Descriptors that a peer has passed, of which nothing is known.
+#[derive(Debug, Default)]
+pub(crate) struct Passed(Vec<OwnedFd>);
+
+impl Passed {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The descriptors, where they are of memory: closing them does not wait for anybody.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] where one is of something else.
+    pub(crate) fn into_memory(mut self) -> crate::error::Result<Vec<OwnedFd>> {
+        let is_memory =
+            |fd: &OwnedFd| rustix::fs::fcntl_get_seals(fd).is_ok() || foreign::is_dma_buf(fd);
+        match self.0.iter().all(is_memory) {
+            true => Ok(std::mem::take(&mut self.0)),
+            false => Err(Error::Protocol(
+                "the peer passed something that is not a memfd or a dmabuf".into(),
+            )),
+        }
+    }
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        closer::close(std::mem::take(&mut self.0));
+    }
 }
 
 /// Receives one message; `AGAIN` when there is none.
-pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Received, Errno> {
+///
+/// One that may have descriptors is looked at before it is taken. So they are open here when the
+/// kernel closes its own, and none of those is the last: neither where they are too many for the
+/// room there is, nor where this process has no descriptors left. Such a message stays where it is.
+pub(crate) fn receive(connection: &Connection, buffer: &mut [u8]) -> Result<Received, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let message = net::recvmsg(
-        socket,
-        &mut [IoSliceMut::new(buffer)],
-        &mut ancillary,
-        flags,
-    )?;
-    let mut fds = Vec::new();
+    let first = match connection.brings_fds {
+        true => flags | RecvFlags::PEEK,
+        false => flags,
+    };
+    let buffer = &mut [IoSliceMut::new(buffer)];
+    let message = net::recvmsg(connection, buffer, &mut ancillary, first)?;
+    let mut fds = Passed::default();
     for part in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(passed) = part {
-            fds.extend(passed);
+            fds.0.extend(passed);
         }
     }
     let is = |flag| message.flags.contains(flag);
-    // More of them than anybody may send would have filled the room for them.
+    if connection.brings_fds && !is(ReturnFlags::CTRUNC) {
+        let nothing = &mut RecvAncillaryBuffer::default();
+        net::recvmsg(connection, &mut [], nothing, flags)?;
+    }
+    // More of them than may be sent would have filled the room for them.
     let lost_fds = is(ReturnFlags::CTRUNC) && fds.len() < MAX_FDS;
     Ok(Received {
         len: message.bytes,
@@ -132,14 +271,15 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Received, 
 
 /// A connected pair, for tests.
 #[cfg(test)]
-pub(crate) fn pair() -> (OwnedFd, OwnedFd) {
-    net::socketpair(
+pub(crate) fn pair() -> (Connection, Connection) {
+    let (a, b) = net::socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )
-    .unwrap()
+    .unwrap();
+    (Connection::new(a, true), Connection::new(b, true))
 }
 
 #[cfg(test)]

@@ -2,21 +2,18 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::thread::Builder;
 use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
 use super::clock::Deadline;
+use super::closer;
 use super::poll::{Bell, PollFd, PollFlags, poll};
 use crate::error::{Error, Result};
 
 /// How often events are read, after a wait; what is left ends the next one.
 const MOST_READS: u32 = 64;
-
-/// Of a thread that closes a descriptor.
-const STACK: usize = 64 * 1024;
 
 /// How often one looks who can't be told.
 const SLICE: Duration = Duration::from_millis(20);
@@ -76,15 +73,10 @@ impl Watch {
     }
 }
 
-/// Closed by a thread of its own: that can take the kernel 100 ms, on a busy machine seconds, and
-/// whoever has waited has something to do, or was told to end at once.
+/// Closing it can take the kernel 100 ms, on a busy machine seconds, and whoever has waited has
+/// something to do, or was told to end at once.
 impl Drop for Watch {
     fn drop(&mut self) {
-        let fd = self.0.take();
-        // Where there is no thread to be had, it is closed here.
-        let _ = Builder::new()
-            .name("xmem-close".into())
-            .stack_size(STACK)
-            .spawn(move || drop(fd));
+        closer::close(self.0.take().into_iter().collect());
     }
 }

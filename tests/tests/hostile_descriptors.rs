@@ -1,0 +1,353 @@
+//! Peers that pass what does not close: the other side does not wait for it.
+#![allow(unsafe_code)]
+
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::io::Errno;
+use xmem_core::Subscriber;
+use xmem_tests::area::SEALED;
+use xmem_tests::hostile::impostor::{Impostor, PAGE};
+use xmem_tests::hostile::lingering::{Lingering, MOST};
+use xmem_tests::wire::{self, Connection};
+use xmem_tests::{PATIENCE, Peer, Place, limits, process, until};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+/// Whether a socket takes descriptors.
+const SO_PASSRIGHTS: u32 = 83;
+/// Threads that a process has at most for what does not close.
+const MOST_THREADS: usize = 64;
+
+/// A producer on a kernel that can't keep clients from passing descriptors, as before Linux 6.16.
+fn producer_on_an_older_kernel(place: &Place, settings: &str) -> Peer {
+    let mut command = Command::new(PEER);
+    let settings = format!("producer channel=cam0 slots=4 {settings}");
+    command.args(settings.split_whitespace());
+    // SAFETY: between `fork` and `exec` only this runs: two system calls, with memory that was
+    // allocated before.
+    unsafe { command.pre_exec(without_passrights) };
+    let mut producer = Peer::spawn(command, place, &settings);
+    producer.wait_for("opened");
+    producer
+}
+
+/// Has the kernel answer `setsockopt` of this one option as if it did not know it.
+fn without_passrights() -> std::io::Result<()> {
+    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    let jump = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    let answer = (libc::BPF_RET | libc::BPF_K) as u16;
+    let line = |code, k, jf| libc::sock_filter { code, jt: 0, jf, k };
+    let unknown = libc::SECCOMP_RET_ERRNO | Errno::NOPROTOOPT.raw_os_error() as u32;
+    let mut program = [
+        // The number of the call, then the lower half of its third argument.
+        line(load, 0, 0),
+        line(jump, libc::SYS_setsockopt as u32, 3),
+        line(load, 16 + 2 * 8, 0),
+        line(jump, SO_PASSRIGHTS, 1),
+        line(answer, unknown, 0),
+        line(answer, libc::SECCOMP_RET_ALLOW, 0),
+    ];
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    rustix::thread::set_no_new_privs(true)?;
+    // SAFETY: the kernel copies `len` instructions at `filter`, which are there.
+    let result = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const filter,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// Passes it while the other process stands still: so the last close is there.
+fn pass(peer: &Peer, to: &Connection, bytes: &[u8], copies: usize) -> Lingering {
+    pass_all(peer, to, &[(bytes, copies)]).remove(0)
+}
+
+/// The same, with several messages.
+fn pass_all(peer: &Peer, to: &Connection, messages: &[(&[u8], usize)]) -> Vec<Lingering> {
+    peer.stop();
+    let pass = |&(bytes, copies)| {
+        let mut lingering = Lingering::new();
+        let passed = lingering.pass(to, bytes, copies);
+        passed.map(|()| lingering)
+    };
+    let passed: Result<Vec<_>, Errno> = messages.iter().map(pass).collect();
+    peer.resume();
+    passed.expect("it takes descriptors")
+}
+
+/// Threads of a process that close something.
+fn closing(peer: &Peer) -> usize {
+    let threads = process::describe(peer.pid());
+    let closes = |thread: &&String| thread.starts_with("xmem-close");
+    threads.iter().filter(closes).count()
+}
+
+/// The producer does all that it did before, and ends when it is told to.
+fn goes_on(place: &Place, producer: &mut Peer) {
+    let builder = Subscriber::builder(place.channel("cam0"));
+    let mut client = builder.connect_timeout(Some(PATIENCE)).connect().unwrap();
+    producer.ask("publish count=1 size=100", "published");
+    client.receive(Some(PATIENCE)).unwrap();
+    drop(client);
+    until("no clients are left", || {
+        producer.ask("stats", "stats").number("clients") == 0
+    });
+    producer.ask("close", "closed");
+    producer.end();
+}
+
+fn upstream() -> Vec<u8> {
+    wire::message(wire::UPSTREAM, b"said")
+}
+
+#[test]
+fn no_client_can_pass_descriptors_to_a_producer() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+    producer.wait_for("opened");
+    let connection = Connection::open(&place.socket("cam0"));
+    let hello = wire::hello(wire::VERSION, 1);
+    match Lingering::new().pass(&connection, &hello, 1) {
+        Err(refused) => assert_eq!(refused, Errno::PERM),
+        Ok(()) => eprintln!("not tried: this kernel does not refuse descriptors"),
+    }
+    goes_on(&place, &mut producer);
+}
+
+#[test]
+fn a_producer_waits_for_no_descriptor_that_came_with_a_hello() {
+    for copies in [1, MOST] {
+        let place = Place::new();
+        let mut producer = producer_on_an_older_kernel(&place, "");
+        let hostile = Connection::open(&place.socket("cam0"));
+        let _lingering = pass(&producer, &hostile, &wire::hello(wire::VERSION, 1), copies);
+        // It is hung up on. Where a message is left unread, the system tells that first.
+        let answer = hostile.receive().or_else(|| hostile.receive());
+        let reason = answer.expect("a goodbye").reason();
+        assert!(reason.contains("descriptors"), "{reason}");
+        assert!(hostile.receive().is_none());
+        until("it is being closed", || closing(&producer) > 0);
+        goes_on(&place, &mut producer);
+    }
+}
+
+#[test]
+fn a_producer_waits_for_no_descriptor_of_a_client() {
+    for copies in [1, MOST] {
+        let place = Place::new();
+        let mut producer = producer_on_an_older_kernel(&place, "");
+        let hostile = Connection::open(&place.socket("cam0"));
+        assert_eq!(hostile.greet(wire::VERSION, 1).kind, wire::WELCOME);
+        let _lingering = pass(&producer, &hostile, &upstream(), copies);
+        // It is thrown out, at the first message.
+        let reason = hostile.receive_kind(wire::BYE).reason();
+        assert!(reason.contains("descriptors"), "{reason}");
+        drop(hostile);
+        until("it is being closed", || closing(&producer) > 0);
+        goes_on(&place, &mut producer);
+    }
+}
+
+/// What was not read is closed with the connection.
+#[test]
+fn a_producer_waits_for_no_descriptor_that_it_did_not_read() {
+    let place = Place::new();
+    let mut producer = producer_on_an_older_kernel(&place, "");
+    let hostile = Connection::open(&place.socket("cam0"));
+    assert_eq!(hostile.greet(wire::VERSION, 1).kind, wire::WELCOME);
+    hostile.send(b"nonsense", &[]).expect("a producer");
+    hostile.receive_kind(wire::BYE);
+    let _lingering = pass(&producer, &hostile, &upstream(), 1);
+    drop(hostile);
+    until("it is being closed", || closing(&producer) > 0);
+    goes_on(&place, &mut producer);
+}
+
+#[test]
+fn a_producer_without_descriptors_waits_for_none_that_does_not_fit() {
+    let place = Place::new();
+    let mut producer = producer_on_an_older_kernel(&place, "");
+    let hostile = Connection::open(&place.socket("cam0"));
+    assert_eq!(hostile.greet(wire::VERSION, 1).kind, wire::WELCOME);
+    let limit = limits::leave_descriptors(producer.pid(), 0);
+    let _lingering = pass(&producer, &hostile, &upstream(), 3);
+    hostile.receive_kind(wire::BYE);
+    drop(hostile);
+    until("it is being closed", || closing(&producer) > 0);
+    drop(limit);
+    goes_on(&place, &mut producer);
+}
+
+#[test]
+fn a_producer_that_can_release_no_more_connections_takes_none_until_it_can() {
+    let place = Place::new();
+    let mut producer = producer_on_an_older_kernel(&place, "");
+    let hello = wire::hello(wire::VERSION, 1);
+    // It must not be stopped once it closes something: a signal ends that.
+    producer.stop();
+    let pass = |_| {
+        let hostile = Connection::open(&place.socket("cam0"));
+        let mut lingering = Lingering::new();
+        lingering
+            .pass(&hostile, &hello, 1)
+            .expect("it takes descriptors");
+        (hostile, lingering)
+    };
+    let mut hostile: Vec<_> = (0..MOST_THREADS).map(pass).collect();
+    producer.resume();
+    until("it closes all it can", || {
+        closing(&producer) == MOST_THREADS
+    });
+    let late = Connection::open(&place.socket("cam0"));
+    late.send(&hello, &[]).expect("it is sent");
+    // It has other things to do, and does them.
+    producer.ask("publish count=1 size=100", "published");
+    assert_eq!(closing(&producer), MOST_THREADS);
+    hostile.pop();
+    assert_eq!(late.receive().expect("an answer").kind, wire::WELCOME);
+    drop(late);
+    goes_on(&place, &mut producer);
+}
+
+#[test]
+fn descriptors_that_a_client_sends_are_closed() {
+    let place = Place::new();
+    let producer = producer_on_an_older_kernel(&place, "");
+    let before = process::fd_count(producer.pid());
+    for _ in 0..20 {
+        let hostile = Connection::open(&place.socket("cam0"));
+        let file = std::fs::File::open("/dev/null").expect("a device");
+        let fds = [file.as_fd(); 4];
+        let hello = wire::hello(wire::VERSION, 4);
+        hostile.send(&hello, &fds).expect("it takes descriptors");
+        let reason = hostile.receive().expect("a reason").reason();
+        assert!(reason.contains("descriptors"), "{reason}");
+    }
+    process::until_fd_count(producer.pid(), before);
+}
+
+/// A client in a process of its own.
+fn client(place: &Place, settings: &str) -> Peer {
+    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
+    client.wait_for("ready");
+    client
+}
+
+/// What it says of an attempt to connect to a producer that answers with this.
+fn kind_of_failure(answer: &[u8], copies: usize) -> String {
+    let place = Place::new();
+    let listener = wire::listen(&place.socket("cam0"));
+    let mut client = client(&place, "");
+    client.order("connect");
+    let hostile = wire::accept(&listener);
+    hostile.receive().expect("a hello");
+    // And more, which is not read any more.
+    let lingering = pass_all(&client, &hostile, &[(answer, copies), (b"more", 1)]);
+    let failed = client.next_line();
+    until("it is being closed", || closing(&client) > 0);
+    client.end();
+    drop(lingering);
+    failed.text("kind").to_owned()
+}
+
+#[test]
+fn a_client_that_connects_waits_for_no_descriptor() {
+    let welcome = Impostor::new(4, 0, SEALED, 0).welcome(4);
+    // Some that it does not expect, and in place of memory.
+    for (answer, copies) in [(&b"?"[..], 1), (b"?", MOST), (&welcome, 2), (&welcome, 3)] {
+        assert_eq!(kind_of_failure(answer, copies), "Protocol");
+    }
+}
+
+/// A client of an impostor, with a frame in hand.
+fn deceived() -> (Impostor, Peer) {
+    let place = Place::new();
+    let listener = wire::listen(&place.socket("cam0"));
+    let mut impostor = Impostor::new(4, 0, SEALED, 0);
+    let mut client = client(&place, "");
+    client.order("connect");
+    let welcome = impostor.welcome(4);
+    impostor.answer(&listener, &welcome);
+    client.wait_for("connected");
+    (impostor, client)
+}
+
+/// Has the client be passed what does not close, in a message of the impostor's.
+fn deceive(impostor: &mut Impostor, client: &Peer, bytes: &[u8]) -> Lingering {
+    pass(client, impostor.connection(), bytes, 1)
+}
+
+fn segment() -> Vec<u8> {
+    let mut body = 1u32.to_le_bytes().to_vec();
+    body.extend(0u32.to_le_bytes());
+    body.extend((PAGE as u64).to_le_bytes());
+    wire::message(wire::SEGMENT, &body)
+}
+
+#[test]
+fn a_client_waits_for_no_descriptor_when_it_leaves() {
+    // In place of a segment, and where none is expected.
+    for bytes in [segment(), wire::message(wire::TOLD, &[0; 8])] {
+        let (mut impostor, mut client) = deceived();
+        let _lingering = deceive(&mut impostor, &client, &bytes);
+        client.order("receive count=1");
+        client.wait_for("receiving");
+        assert_eq!(client.next_line().text("kind"), "Protocol");
+        // What comes now is not read.
+        let _more = deceive(&mut impostor, &client, &bytes);
+        client.ask("disconnect", "disconnected");
+        until("it is being closed", || closing(&client) > 0);
+        client.end();
+    }
+}
+
+#[test]
+fn a_client_gives_up_where_it_can_release_no_more_connections() {
+    let place = Place::new();
+    let listener = wire::listen(&place.socket("cam0"));
+    let over = AtomicBool::new(false);
+    let mut client = client(&place, "timeout-ms=300");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut receivers = Vec::new();
+            loop {
+                let hostile = wire::accept(&listener);
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+                hostile.receive().expect("a hello");
+                let mut lingering = Lingering::new();
+                receivers.push(lingering.receiver());
+                // The client can't be stopped here, which would end the closes under way. So the
+                // last close may be this one.
+                std::thread::spawn(move || {
+                    let _ = lingering.pass(&hostile, b"?", 1);
+                });
+            }
+        });
+        let failed = loop {
+            client.order("connect");
+            let failed = client.next_line();
+            if failed.text("kind") != "Protocol" {
+                break failed;
+            }
+        };
+        over.store(true, Ordering::Relaxed);
+        drop(Connection::open(&place.socket("cam0")));
+        assert_eq!(failed.text("kind"), "ResourceExhausted", "{failed}");
+        assert_eq!(failed.text("retryable"), "true");
+        assert!(failed.text("text").contains("does not end"), "{failed}");
+    });
+    client.end();
+}
