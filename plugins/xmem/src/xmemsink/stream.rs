@@ -139,7 +139,7 @@ impl Stream {
         if event == gst::EventType::StreamStart {
             self.take_back(events::ends_with_stream);
         }
-        let read = events::decode(&said.1, None);
+        let read = events::decode(&said.1, None, 0);
         if matches!(read, Err(Unreadable::Broken)) {
             let event = event.name();
             self.warn_once((event, None), || {
