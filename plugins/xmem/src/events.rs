@@ -1,7 +1,7 @@
 //! Events across processes: to what an `xmemsink` says between its frames, and back. Pure.
 //!
-//! What is said starts with a kind (`u32`), then a body as [`values`](crate::values) writes it. A
-//! kind that is not known here is skipped. `docs/protocol.md` is the norm.
+//! What is said starts with a kind (`u32`) and the name of a sequence number (`u64`, `u32`), then a
+//! body as [`values`](crate::values) writes it. A kind that is not known here is skipped. `docs/protocol.md` is the norm.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,9 +16,11 @@ use crate::values::{Reader, Unreadable, Writer, is_structure_name};
 
 mod key_unit;
 mod segment;
+mod seqnum;
 mod toc;
 pub(crate) mod upstream;
 
+use seqnum::{Name, Use};
 use upstream::UpstreamEvents;
 
 /// Kinds of what is said. The numbers are part of the protocol.
@@ -36,6 +38,7 @@ mod kind {
     pub(super) const SEGMENT_DONE: u32 = 11;
     pub(super) const PROTECTION: u32 = 12;
     pub(super) const TOC: u32 = 13;
+    pub(super) const END: u32 = 14;
 }
 
 /// Most streams of a collection.
@@ -53,13 +56,15 @@ pub(crate) enum Said {
     /// A gap, and how far `CLOCK_MONOTONIC` was ahead of the producer's running time.
     Gap(gst::Event, Option<MonotonicOffset>),
     /// The segment of the buffers to come, as the producer has it; the offset as above.
-    Segment(gst::Segment, Option<MonotonicOffset>),
+    Segment(gst::Segment, Option<MonotonicOffset>, gst::Seqnum),
     /// How late the producer passes on its buffers.
     Latency(gst::ClockTime),
     /// The upstream events that the producer takes.
     Accepts(UpstreamEvents),
     /// What is not shown yet is not to be shown any more.
-    Flush,
+    Flush(gst::Seqnum),
+    /// The number of the end of the stream, if that comes next.
+    End(gst::Seqnum),
     /// The memory of the buffers before it is wanted back.
     Drain,
 }
@@ -73,29 +78,58 @@ fn key(rank: u32, name: &str) -> EventKind {
     EventKind::Sticky(after_caps | u64::from(rank) << 32 | (hasher.finish() & 0xffff_ffff))
 }
 
-fn body(kind: u32, write: impl FnOnce(&mut Writer<'_>) -> Option<()>) -> Option<Vec<u8>> {
+/// For how long the number of such an event counts.
+fn used(kind: u32) -> Use {
+    match kind {
+        kind::STREAM_START | kind::SEGMENT | kind::FLUSH | kind::SEGMENT_DONE | kind::END => {
+            Use::Lasting
+        }
+        _ => Use::Passing,
+    }
+}
+
+/// What is said of a kind: that, the number's name, and a body.
+fn content(
+    kind: u32,
+    seqnum: Option<gst::Seqnum>,
+    body: impl FnOnce(&mut Writer<'_>) -> Option<()>,
+) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut writer = Writer::new(&mut bytes);
     writer.u32(kind);
-    write(&mut writer)?;
+    let name = seqnum.map_or(Name::NONE, |seqnum| Name::of(seqnum, used(kind)));
+    name.write(&mut writer);
+    body(&mut writer)?;
     Some(bytes)
 }
 
+/// What has no number, and whose body is always as one likes.
+fn unnumbered(kind: u32, body: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    let content = content(kind, None, |writer| {
+        body(writer);
+        Some(())
+    });
+    content.unwrap_or_default()
+}
+
 /// What is said for an event; `None` for one that says nothing to another process, or what is
-/// said in other ways (caps, end of stream, flushes).
+/// said in other ways (caps, flushes). The end of a stream says its number, before the core's.
 pub(crate) fn encode(
     event_ref: &gst::EventRef,
     offset: Option<MonotonicOffset>,
 ) -> Option<(EventKind, Vec<u8>)> {
     use gst::EventView as E;
+    let body = |kind, write: &dyn Fn(&mut Writer<'_>) -> Option<()>| {
+        content(kind, Some(event_ref.seqnum()), write)
+    };
     let (kind, body) = match event_ref.view() {
         E::StreamStart(event) => (
             key(kind::STREAM_START, ""),
-            body(kind::STREAM_START, |writer| stream_start(event, writer))?,
+            body(kind::STREAM_START, &|writer| stream_start(event, writer))?,
         ),
         E::Segment(event) => (
             key(kind::SEGMENT, ""),
-            body(kind::SEGMENT, |writer| {
+            body(kind::SEGMENT, &|writer| {
                 segment::write(event.segment(), writer);
                 write_offset(offset, writer);
                 Some(())
@@ -103,18 +137,18 @@ pub(crate) fn encode(
         ),
         E::StreamCollection(event) => (
             key(kind::STREAM_COLLECTION, ""),
-            body(kind::STREAM_COLLECTION, |writer| {
+            body(kind::STREAM_COLLECTION, &|writer| {
                 collection(&event.stream_collection(), writer)
             })?,
         ),
         E::Tag(event) => (
             // As on a pad: those of the stream and those of all streams stand beside one another.
             key(kind::TAGS, &format!("{:?}", event.tag().scope())),
-            body(kind::TAGS, |writer| writer.tag_list(event.tag()))?,
+            body(kind::TAGS, &|writer| writer.tag_list(event.tag()))?,
         ),
         E::Gap(event) => (
             EventKind::Passing,
-            body(kind::GAP, |writer| {
+            body(kind::GAP, &|writer| {
                 let (timestamp, duration) = event.get();
                 writer.time(Some(timestamp));
                 writer.time(duration);
@@ -125,7 +159,7 @@ pub(crate) fn encode(
         ),
         E::SegmentDone(event) => (
             EventKind::Passing,
-            body(kind::SEGMENT_DONE, |writer| {
+            body(kind::SEGMENT_DONE, &|writer| {
                 let position = event.get();
                 writer.u32(position.format().into_glib() as u32);
                 writer.i64(position.value());
@@ -135,7 +169,7 @@ pub(crate) fn encode(
         E::Protection(event) => (
             // As on a pad: beside one another stand those of other systems and origins.
             key(kind::PROTECTION, event_ref.structure()?.name()),
-            body(kind::PROTECTION, |writer| {
+            body(kind::PROTECTION, &|writer| {
                 let (system, data, origin) = event.get();
                 writer.text(system)?;
                 writer.u32(origin.is_some().into());
@@ -147,8 +181,9 @@ pub(crate) fn encode(
         ),
         E::Toc(event) => (
             key(kind::TOC, &format!("{:?}", event.toc().0.scope())),
-            body(kind::TOC, |writer| toc::write(event, writer))?,
+            body(kind::TOC, &|writer| toc::write(event, writer))?,
         ),
+        E::Eos(_) => (key(kind::END, ""), body(kind::END, &|_| Some(()))?),
         E::CustomDownstream(_) | E::CustomBoth(_) => {
             (EventKind::Passing, custom(event_ref, offset)?)
         }
@@ -164,43 +199,40 @@ pub(crate) fn encode(
     Some((kind, body))
 }
 
-/// Whether a sticky event is one that ends with its stream: its tags and its table of contents. What
-/// ends with the run is all.
+/// Whether a sticky event is one that ends with its stream: its tags, its table of contents, and the
+/// number of its end. What ends with the run is all.
 pub(crate) fn ends_with_stream(kind: EventKind) -> bool {
     let EventKind::Sticky(key) = kind else {
         return false;
     };
     let rank = key << 1 >> 33;
-    [kind::TAGS, kind::TOC].map(u64::from).contains(&rank)
+    [kind::TAGS, kind::TOC, kind::END]
+        .map(u64::from)
+        .contains(&rank)
 }
 
 /// How late the sink passes on its buffers.
 pub(crate) fn encode_latency(latency: gst::ClockTime) -> (EventKind, Vec<u8>) {
-    let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes);
-    writer.u32(kind::LATENCY);
-    writer.time(Some(latency));
-    (key(kind::LATENCY, ""), bytes)
+    let content = unnumbered(kind::LATENCY, |writer| writer.time(Some(latency)));
+    (key(kind::LATENCY, ""), content)
 }
 
 /// The upstream events that the sink takes.
 pub(crate) fn encode_accepts(accepts: UpstreamEvents) -> (EventKind, Vec<u8>) {
-    let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes);
-    writer.u32(kind::ACCEPTS);
-    writer.u32(accepts.bits());
-    (key(kind::ACCEPTS, ""), bytes)
+    let content = unnumbered(kind::ACCEPTS, |writer| writer.u32(accepts.bits()));
+    (key(kind::ACCEPTS, ""), content)
 }
 
 /// What is not shown yet is not to be shown any more. A client flushes at once, and then waits for
 /// what comes; so it needs no end of it.
-pub(crate) fn encode_flush() -> (EventKind, Vec<u8>) {
-    (EventKind::Flush, kind::FLUSH.to_le_bytes().into())
+pub(crate) fn encode_flush(seqnum: gst::Seqnum) -> (EventKind, Vec<u8>) {
+    let content = content(kind::FLUSH, Some(seqnum), |_| Some(()));
+    (EventKind::Flush, content.unwrap_or_default())
 }
 
 /// The memory of the buffers before it is wanted back.
 pub(crate) fn encode_drain() -> (EventKind, Vec<u8>) {
-    (EventKind::Passing, kind::DRAIN.to_le_bytes().into())
+    (EventKind::Passing, unnumbered(kind::DRAIN, |_| ()))
 }
 
 /// What [`encode`] has made; `None` where it is nothing that is known here. This process's
@@ -215,25 +247,41 @@ pub(crate) fn decode(
 ) -> Result<Option<Said>> {
     let offset_there = offset.map(|offset| offset.on_clock_ahead(-ahead));
     let mut reader = Reader::new(content);
-    Ok(Some(match reader.u32()? {
-        kind::STREAM_START => Said::Event(read_stream_start(&mut reader)?),
+    let kind = reader.u32()?;
+    let name = Name::read(&mut reader)?;
+    let number = || name.here(used(kind));
+    let numbered = |mut event: gst::Event| {
+        event.make_mut().set_seqnum(number());
+        event
+    };
+    let event = match kind {
+        kind::STREAM_START => read_stream_start(&mut reader)?,
+        kind::STREAM_COLLECTION => read_collection(&mut reader)?,
+        kind::TAGS => gst::event::Tag::new(reader.tag_list()?),
+        kind::CUSTOM => read_custom(&mut reader, offset_there)?,
+        kind::SEGMENT_DONE => read_segment_done(&mut reader)?,
+        kind::PROTECTION => read_protection(&mut reader)?,
+        kind::TOC => toc::read(&mut reader)?,
+        kind::GAP => {
+            let gap = numbered(read_gap(&mut reader)?);
+            return Ok(Some(Said::Gap(gap, read_offset(&mut reader, ahead)?)));
+        }
         kind::SEGMENT => {
             let segment = segment::read(&mut reader)?;
-            Said::Segment(segment, read_offset(&mut reader, ahead)?)
+            let offset = read_offset(&mut reader, ahead)?;
+            return Ok(Some(Said::Segment(segment, offset, number())));
         }
-        kind::LATENCY => Said::Latency(reader.time()?.unwrap_or_default()),
-        kind::ACCEPTS => Said::Accepts(UpstreamEvents::from_bits_truncate(reader.u32()?)),
-        kind::STREAM_COLLECTION => Said::Event(read_collection(&mut reader)?),
-        kind::TAGS => Said::Event(gst::event::Tag::new(reader.tag_list()?)),
-        kind::GAP => read_gap(&mut reader, ahead)?,
-        kind::CUSTOM => Said::Event(read_custom(&mut reader, offset_there)?),
-        kind::FLUSH => Said::Flush,
-        kind::DRAIN => Said::Drain,
-        kind::SEGMENT_DONE => Said::Event(read_segment_done(&mut reader)?),
-        kind::PROTECTION => Said::Event(read_protection(&mut reader)?),
-        kind::TOC => Said::Event(toc::read(&mut reader)?),
+        kind::LATENCY => return Ok(Some(Said::Latency(reader.time()?.unwrap_or_default()))),
+        kind::ACCEPTS => {
+            let accepts = UpstreamEvents::from_bits_truncate(reader.u32()?);
+            return Ok(Some(Said::Accepts(accepts)));
+        }
+        kind::FLUSH => return Ok(Some(Said::Flush(number()))),
+        kind::END => return Ok(Some(Said::End(number()))),
+        kind::DRAIN => return Ok(Some(Said::Drain)),
         _ => return Ok(None),
-    }))
+    };
+    Ok(Some(Said::Event(numbered(event))))
 }
 
 fn write_offset(offset: Option<MonotonicOffset>, writer: &mut Writer<'_>) {
@@ -358,7 +406,7 @@ fn read_collection(reader: &mut Reader<'_>) -> Result<gst::Event> {
     Ok(gst::event::StreamCollection::new(&collection.build()))
 }
 
-fn read_gap(reader: &mut Reader<'_>, ahead: i64) -> Result<Said> {
+fn read_gap(reader: &mut Reader<'_>) -> Result<gst::Event> {
     let timestamp = reader.time()?.ok_or(Unreadable::Broken)?;
     let duration = reader.time()?;
     let flags = gst::GapFlags::from_bits_truncate(reader.u32()?);
@@ -366,7 +414,7 @@ fn read_gap(reader: &mut Reader<'_>, ahead: i64) -> Result<Said> {
     if !flags.is_empty() {
         gap = gap.gap_flags(flags);
     }
-    Ok(Said::Gap(gap.build(), read_offset(reader, ahead)?))
+    Ok(gap.build())
 }
 
 fn read_segment_done(reader: &mut Reader<'_>) -> Result<gst::Event> {
@@ -408,7 +456,7 @@ fn custom(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> Option<Vec<
         .iter()
         .position(|kind| *kind == event.type_())?;
     let structure = key_unit::to_monotonic(event.structure()?, offset);
-    body(kind::CUSTOM, |writer| {
+    content(kind::CUSTOM, Some(event.seqnum()), |writer| {
         writer.u32(number as u32);
         writer.structure(&structure)
     })

@@ -74,7 +74,7 @@ pub fn events(bytes: &[u8]) {
                     assert!(matches!(events::decode(&again, offset, 0), Ok(Some(_))));
                 }
             }
-            Ok(Some(Said::Segment(segment, _))) => {
+            Ok(Some(Said::Segment(segment, ..))) => {
                 let mut frame = xmem_core::BufferMeta::bytes(1);
                 (frame.stream_pts, frame.pts) = (number(8), number(16));
                 let mut timeline = Timeline::new(segment, number(0) as i64);

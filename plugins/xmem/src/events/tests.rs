@@ -107,8 +107,39 @@ fn events_cross_as_they_are() {
             other => panic!("{other:?} of {event:?}"),
         }
     }
-    assert!(encode(&gst::event::Eos::new(), None).is_none());
     assert!(encode(&gst::event::Caps::new(&caps()), None).is_none());
+}
+
+/// What is made of it in a process is tried where there are two: here tests share one.
+#[test]
+fn a_number_has_one_name_whatever_event_it_is_of() {
+    gst::init().unwrap();
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    let names = [gst::Seqnum::next(), gst::Seqnum::next()].map(|seqnum| {
+        let mut events = plain_events();
+        events.push(gst::event::Segment::new(&segment));
+        events.push(gst::event::Gap::builder(gst::ClockTime::ZERO).build());
+        events.push(gst::event::Eos::new());
+        let numbered = events.iter_mut().map(|event| {
+            event.make_mut().set_seqnum(seqnum);
+            encode(event, None).expect("it crosses").1
+        });
+        let mut said: Vec<_> = numbered.collect();
+        said.push(encode_flush(seqnum).1);
+        let upstream = upstream_events().into_iter().map(|mut event| {
+            event.make_mut().set_seqnum(seqnum);
+            upstream::encode(&event, offset()).expect("it crosses")
+        });
+        said.extend(upstream);
+        // After the kind.
+        let names: Vec<_> = said.iter().map(|said| said[4..16].to_vec()).collect();
+        assert!(names.iter().all(|name| *name == names[0]));
+        names[0].clone()
+    });
+    assert_ne!(names[0], names[1]);
+    for (_, said) in [encode_drain(), encode_latency(gst::ClockTime::SECOND)] {
+        assert_eq!(said[4..16], [0; 12]);
+    }
 }
 
 #[test]
@@ -196,7 +227,9 @@ fn a_table_of_contents_that_is_too_large_or_too_deep_is_refused() {
     // Nor is one read.
     let mut bytes = Vec::new();
     let mut writer = Writer::new(&mut bytes);
-    for number in [kind::TOC, 1, 0, 0, 5000] {
+    writer.u32(kind::TOC);
+    Name::NONE.write(&mut writer);
+    for number in [1, 0, 0, 5000] {
         writer.u32(number);
     }
     for _ in 0..5000 {
@@ -214,7 +247,7 @@ fn a_table_of_contents_that_is_too_large_or_too_deep_is_refused() {
         entry.unwrap();
     }
     assert!(matches!(decode(&bytes, None, 0), Err(Unreadable::Broken)));
-    for (byte, few) in bytes[16..20].iter_mut().zip(10u32.to_le_bytes()) {
+    for (byte, few) in bytes[28..32].iter_mut().zip(10u32.to_le_bytes()) {
         *byte = few;
     }
     assert!(matches!(decode(&bytes, None, 0), Ok(Some(Said::Event(_)))));
@@ -228,6 +261,7 @@ fn a_protection_with_a_name_that_can_not_be_is_refused() {
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes);
         writer.u32(kind::PROTECTION);
+        Name::NONE.write(&mut writer);
         writer.text(system).unwrap();
         writer.u32(0);
         writer.buffer(&gst::Buffer::from_slice([1])).unwrap();
@@ -276,7 +310,7 @@ fn segments_of_every_format_cross() {
         segment.set_position(value(6));
         segment.set_duration(value(-1));
         match round_trip(&gst::event::Segment::new(&segment)) {
-            Said::Segment(crossed, theirs) => {
+            Said::Segment(crossed, theirs, _) => {
                 assert_eq!(crossed, segment);
                 assert_eq!(theirs, offset());
             }
@@ -311,8 +345,10 @@ fn gaps_latencies_and_what_is_accepted_cross() {
     assert!(
         matches!(decode(&bytes, None, 0), Ok(Some(Said::Accepts(crossed))) if crossed == accepts)
     );
-    let (_, bytes) = encode_flush();
-    assert!(matches!(decode(&bytes, None, 0), Ok(Some(Said::Flush))));
+    let (_, bytes) = encode_flush(gst::Seqnum::next());
+    assert!(matches!(decode(&bytes, None, 0), Ok(Some(Said::Flush(_)))));
+    let (_, bytes) = encode(&gst::event::Eos::new(), None).unwrap();
+    assert!(matches!(decode(&bytes, None, 0), Ok(Some(Said::End(_)))));
 }
 
 #[test]
@@ -392,6 +428,7 @@ fn a_seek_that_gstreamer_would_warn_of_is_one_that_it_takes() {
     let mut bytes = Vec::new();
     let mut writer = Writer::new(&mut bytes);
     writer.u32(gst::EventType::Seek.into_glib() as u32);
+    Name::NONE.write(&mut writer);
     writer.f64(1.0);
     for number in [gst::Format::Time.into_glib() as u32, snap.bits()] {
         writer.u32(number);

@@ -3,6 +3,7 @@
 use gst::glib;
 use gst::glib::translate::IntoGlib;
 
+use super::seqnum::{Name, Use};
 use super::{Result, key_unit, segment};
 use crate::timestamps::MonotonicOffset;
 use crate::values::{Reader, Unreadable, Writer, one_of};
@@ -51,7 +52,7 @@ pub(crate) fn which(event: &gst::EventRef) -> Option<UpstreamEvents> {
 
 /// The bytes of an event that [`which`] knows. Running times are of a pipeline with this offset.
 ///
-/// A kind (the GstEventType, `u32`), then the structure; of a QoS event `u32` type, `f64`
+/// A kind (the GstEventType, `u32`), the name of its sequence number, then the structure; of a QoS event `u32` type, `f64`
 /// proportion, `i64` difference, `u64` time on `CLOCK_MONOTONIC`; of a seek `f64` rate, `u32`
 /// format, flags, `u32` and `i64` start's type and start, the same for stop.
 pub(crate) fn encode(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> Option<Vec<u8>> {
@@ -59,6 +60,7 @@ pub(crate) fn encode(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> 
     let mut bytes = Vec::new();
     let mut writer = Writer::new(&mut bytes);
     writer.u32(event.type_().into_glib() as u32);
+    Name::of(event.seqnum(), used(event.type_())).write(&mut writer);
     match event.view() {
         E::Qos(qos) => {
             let (kind, proportion, difference, time) = qos.get();
@@ -84,6 +86,14 @@ pub(crate) fn encode(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> 
     Some(bytes)
 }
 
+/// For how long the number of such an event counts: what comes of a seek has its number.
+fn used(kind: gst::EventType) -> Use {
+    match kind {
+        gst::EventType::Seek => Use::Lasting,
+        _ => Use::Passing,
+    }
+}
+
 /// What [`encode`] has made, for a pipeline with this offset.
 ///
 /// # Errors
@@ -91,12 +101,20 @@ pub(crate) fn encode(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> 
 pub(crate) fn decode(content: &[u8], offset: Option<MonotonicOffset>) -> Result<gst::Event> {
     let mut reader = Reader::new(content);
     let kind = reader.u32()?;
+    let name = Name::read(&mut reader)?;
+    let mut event = read(kind, &mut reader, offset)?;
+    let seqnum = name.here(used(event.type_()));
+    event.make_mut().set_seqnum(seqnum);
+    Ok(event)
+}
+
+fn read(kind: u32, reader: &mut Reader<'_>, offset: Option<MonotonicOffset>) -> Result<gst::Event> {
     let is = |of: gst::EventType| of.into_glib() as u32 == kind;
     if is(gst::EventType::Qos) {
-        return read_qos(&mut reader, offset);
+        return read_qos(reader, offset);
     }
     if is(gst::EventType::Seek) {
-        return read_seek(&mut reader);
+        return read_seek(reader);
     }
     let new: fn(gst::Structure) -> gst::Event = if is(gst::EventType::CustomUpstream) {
         gst::event::CustomUpstream::new

@@ -435,8 +435,8 @@ impl BaseSinkImpl for XmemSink {
     }
 
     fn event(&self, event: gst::Event) -> bool {
-        let kind = event.type_();
-        let said = events::encode(&event, self.timekeeper().offset(&*self.obj()));
+        let (kind, seqnum) = (event.type_(), event.seqnum());
+        let mut said = events::encode(&event, self.timekeeper().offset(&*self.obj()));
         let handled = self.parent_event(event);
         let Some(stream) = self.stream() else {
             return handled;
@@ -444,10 +444,13 @@ impl BaseSinkImpl for XmemSink {
         match kind {
             gst::EventType::Eos if handled => {
                 gst::debug!(CAT, imp = self, "The stream ends");
+                if let Some(said) = said.take() {
+                    stream.say_event(kind, said);
+                }
                 stream.end();
             }
-            gst::EventType::FlushStart => stream.flush(),
-            gst::EventType::FlushStop => stream.finish_flush(),
+            gst::EventType::FlushStart => stream.flush(seqnum),
+            gst::EventType::FlushStop => stream.finish_flush(seqnum),
             _ => {}
         }
         // In order with the frames: both come on the streaming thread.

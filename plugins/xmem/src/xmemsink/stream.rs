@@ -189,17 +189,17 @@ impl Stream {
     }
 
     /// What clients have not received yet is void.
-    pub(super) fn flush(&self) {
+    pub(super) fn flush(&self, seqnum: gst::Seqnum) {
         let published = self.publisher.stats().published;
         self.flushed_at.store(published, Ordering::Relaxed);
-        self.say(events::encode_flush());
+        self.say(events::encode_flush(seqnum));
     }
 
     /// Upstream has flushed. A frame that was on its way through the sink then is void, too.
-    pub(super) fn finish_flush(&self) {
+    pub(super) fn finish_flush(&self, seqnum: gst::Seqnum) {
         let published = self.publisher.stats().published;
         if published != self.flushed_at.load(Ordering::Relaxed) {
-            self.flush();
+            self.flush(seqnum);
         }
         self.set_flushing(false);
     }

@@ -38,6 +38,10 @@ pub(super) struct Downstream {
     /// Bytes that were told of what is held.
     held_bytes: usize,
     timeline: Option<Timeline>,
+    /// The number of its segment.
+    seqnum: Option<gst::Seqnum>,
+    /// That of the end, if that comes next.
+    end: Option<gst::Seqnum>,
     /// A stream-start was pushed.
     started: bool,
     /// Downstream has lost the segment.
@@ -81,6 +85,7 @@ impl Downstream {
         self.held.clear();
         self.held_bytes = 0;
         self.is_flushed |= self.timeline.take().is_some();
+        (self.seqnum, self.end) = (None, None);
     }
 
     /// Downstream was flushed.
@@ -91,6 +96,7 @@ impl Downstream {
     /// The producer has flushed: what it has said once until then is void.
     pub(super) fn forget_once(&mut self) {
         self.held.retain(|held| !is_once(held));
+        self.end = None;
     }
 
     /// Pushes what is held before what was received. Tells the caps, where they have changed.
@@ -122,8 +128,12 @@ impl Downstream {
         let (started, has_news) = (self.started, !held.is_empty() || !self.started);
         // Not what is said once: that is void after a flush.
         let lasting: Vec<_> = held.iter().filter(|held| !is_once(held)).cloned().collect();
-        for held in held {
-            match held {
+        let mut held = held.into_iter();
+        while let Some(next) = held.next() {
+            match next {
+                // It may be from before the flush, and nothing is in it.
+                Held::Said(Said::Segment(..))
+                    if self.is_flushed && is_replaced(held.as_slice()) => {}
                 Held::Caps(caps) => {
                     self.start(element, guard);
                     if let Err(error) = element.set_caps(&caps)
@@ -133,7 +143,7 @@ impl Downstream {
                     }
                     changed = Some(caps);
                 }
-                Held::Said(Said::Segment(segment, theirs)) => {
+                Held::Said(Said::Segment(segment, theirs, seqnum)) => {
                     self.start(element, guard);
                     let mut timeline = Timeline::new(segment, self.shift(theirs, offset));
                     if theirs.and(offset).is_none() {
@@ -142,8 +152,8 @@ impl Downstream {
                     if let Some(frame) = frame {
                         timeline.follow(frame, offset);
                     }
-                    guard.push_segment(element, timeline.segment());
-                    self.timeline = Some(timeline);
+                    guard.push_segment(element, timeline.segment(), seqnum);
+                    (self.timeline, self.seqnum) = (Some(timeline), Some(seqnum));
                     self.is_flushed = false;
                 }
                 Held::Said(Said::Gap(event, theirs)) => {
@@ -152,7 +162,8 @@ impl Downstream {
                     if let Some(timeline) = &mut self.timeline
                         && (timeline.shift_to(shift) || self.is_flushed)
                     {
-                        guard.push_segment(element, timeline.segment());
+                        let seqnum = self.seqnum.unwrap_or_else(gst::Seqnum::next);
+                        guard.push_segment(element, timeline.segment(), seqnum);
                         self.is_flushed = false;
                     }
                     push(element, event);
@@ -172,12 +183,15 @@ impl Downstream {
                         self.drain.push(element.src_pad());
                     }
                 }
+                Held::Said(Said::End(seqnum)) => self.end = Some(seqnum),
                 // Was seen to when it was told.
-                Held::Said(Said::Flush) => {}
+                Held::Said(Said::Flush(_)) => {}
             }
         }
-        if let Some(frame) = frame {
-            self.begin(element, guard, frame, offset);
+        match received {
+            Received::Frame(frame) => self.begin(element, guard, frame.meta(), offset),
+            Received::End => guard.end(self.end.take()),
+            Received::Nothing => {}
         }
         if has_news && is_flushing(element) {
             // A pad that flushes does not even keep what is sticky.
@@ -197,14 +211,16 @@ impl Downstream {
         offset: Option<MonotonicOffset>,
     ) {
         self.is_drained = false;
+        self.end = None;
         self.start(element, guard);
+        let seqnum = || self.seqnum.unwrap_or_else(gst::Seqnum::next);
         if let Some(timeline) = &mut self.timeline {
             if timeline.follow(frame, offset) || self.is_flushed {
-                guard.push_segment(element, timeline.segment());
+                guard.push_segment(element, timeline.segment(), seqnum());
             }
         } else if self.is_flushed {
             let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-            guard.push_segment(element, segment.upcast_ref());
+            guard.push_segment(element, segment.upcast_ref(), seqnum());
         }
         self.is_flushed = false;
     }
@@ -230,10 +246,17 @@ impl Downstream {
     }
 }
 
+/// Whether what follows a segment is another, and nothing that is in the first.
+fn is_replaced(rest: &[Held]) -> bool {
+    let mut rest = rest.iter();
+    let next = rest.find(|held| matches!(held, Held::Said(Said::Segment(..) | Said::Gap(..))));
+    matches!(next, Some(Held::Said(Said::Segment(..))))
+}
+
 /// Whether something is said once, and void after a flush.
 fn is_once(held: &Held) -> bool {
     match held {
-        Held::Said(Said::Gap(..) | Said::Drain) => true,
+        Held::Said(Said::Gap(..) | Said::Drain | Said::End(_)) => true,
         Held::Said(Said::Event(event)) => !event.is_sticky(),
         _ => false,
     }
@@ -252,111 +275,4 @@ fn push(element: &super::XmemSrc, event: gst::Event) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use gst::subclass::prelude::*;
-
-    use super::super::{XmemSrc, imp};
-    use super::*;
-
-    /// What has arrived downstream of a source: events, and the times of buffers.
-    type Arrived = Arc<Mutex<Vec<String>>>;
-
-    /// A source that waits to play, so that its pad is the test's, and what follows it.
-    fn linked() -> (XmemSrc, gst::Pad, Arrived) {
-        gst::init().unwrap();
-        let element: XmemSrc = glib::Object::builder()
-            .property("socket-path", "/nonexistent/xmem")
-            .build();
-        let arrived = Arrived::default();
-        let [events, buffers] = [arrived.clone(), arrived.clone()];
-        let pad = gst::Pad::builder(gst::PadDirection::Sink)
-            .event_function(move |_, _, event| {
-                events.lock().unwrap().push(event.type_().to_string());
-                true
-            })
-            .chain_function(move |_, _, buffer| {
-                buffers.lock().unwrap().push(format!("{:?}", buffer.pts()));
-                Ok(gst::FlowSuccess::Ok)
-            })
-            .build();
-        element.src_pad().link(&pad).unwrap();
-        pad.set_active(true).unwrap();
-        element.set_state(gst::State::Paused).unwrap();
-        (element, pad, arrived)
-    }
-
-    fn taken(arrived: &Arrived) -> Vec<String> {
-        std::mem::take(&mut *arrived.lock().unwrap())
-    }
-
-    fn tags() -> Held {
-        Held::Said(Said::Event(gst::event::Tag::new(gst::TagList::new())))
-    }
-
-    #[test]
-    fn what_is_pushed_while_the_pad_flushes_is_pushed_once_more() {
-        let (element, _pad, arrived) = linked();
-        let guard =
-            super::super::imp::guard(gst::subclass::prelude::ObjectSubclassIsExt::imp(&element));
-        let mut downstream = Downstream::default();
-        let caps = gst::Caps::new_empty_simple("application/x-test");
-        downstream.hold(Held::Caps(caps), 1);
-        downstream.hold(tags(), 1);
-        element.src_pad().push_event(gst::event::FlushStart::new());
-        let nothing = Received::Nothing;
-        let push =
-            |downstream: &mut Downstream| downstream.push(&element, guard, &nothing, None, |_| ());
-        push(&mut downstream).expect("a flush is no refusal");
-        assert_eq!(taken(&arrived), ["flush-start"]);
-        element
-            .src_pad()
-            .push_event(gst::event::FlushStop::new(true));
-        push(&mut downstream).unwrap();
-        let expected = ["flush-stop", "stream-start", "caps", "tag"];
-        assert_eq!(taken(&arrived), expected);
-        assert!(!downstream.is_holding());
-        element.set_state(gst::State::Null).unwrap();
-    }
-
-    #[test]
-    fn a_buffer_that_is_dropped_does_not_leave_its_times_to_the_next() {
-        let (element, _pad, arrived) = linked();
-        let guard = imp::guard(element.imp());
-        guard.push_stream_start(&element, gst::event::StreamStart::new("test"));
-        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        guard.push_segment(&element, segment.upcast_ref());
-        let mut buffer = gst::Buffer::new();
-        guard.keep_times(&element, &buffer);
-        buffer.get_mut().unwrap().set_pts(gst::ClockTime::SECOND);
-        guard.keep_times(&element, &buffer);
-        element.src_pad().push(buffer).unwrap();
-        let pts = format!("{:?}", Some(gst::ClockTime::SECOND));
-        assert_eq!(taken(&arrived).last(), Some(&pts));
-        element.set_state(gst::State::Null).unwrap();
-    }
-
-    #[test]
-    fn a_producer_that_only_talks_fills_no_memory() {
-        gst::init().unwrap();
-        let waiting = || {
-            let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-            let mut downstream = Downstream::default();
-            downstream.hold(Held::Said(Said::Segment(segment.upcast(), None)), 100);
-            downstream
-        };
-        let mut many = waiting();
-        for _ in 1..MAX_HELD {
-            many.hold(tags(), 100);
-        }
-        assert_eq!(many.due(), 0);
-        many.hold(tags(), 100);
-        assert_eq!(many.due(), MAX_HELD + 1);
-        let mut large = waiting();
-        large.hold(tags(), MAX_HELD_BYTES - 100);
-        assert_eq!(large.due(), 0);
-        large.hold(tags(), 1);
-        assert_eq!(large.due(), 3);
-    }
-}
+mod tests;

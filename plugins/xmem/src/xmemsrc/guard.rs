@@ -1,12 +1,13 @@
 //! Keeps what the base class says of the stream from going downstream, where the producer has said
-//! it.
+//! it, and gives what goes the sequence numbers that it has there.
 //!
 //! `GstBaseSrc` starts every stream itself, by a name of this pipeline, and pushes the segment before
 //! the next buffer only. Here the producer's events go downstream, each in its place. A later
-//! GStreamer has `gst_base_src_push_segment` for the second, where the segment is one of times.
+//! GStreamer has `gst_base_src_push_segment` for the second, where the segment is one of times. It
+//! numbers what it pushes, and the end of the stream has a number of the base class's own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::glib::translate::IntoGlib;
 use gst::prelude::*;
@@ -24,6 +25,16 @@ pub(super) struct Guard {
     segment: AtomicU32,
     /// Counts the buffers that were handed to the base class.
     buffers: Arc<AtomicU64>,
+    numbers: Mutex<Numbers>,
+}
+
+/// The sequence numbers of what goes downstream next, and again where the pad is linked again.
+#[derive(Default)]
+struct Numbers {
+    /// Of the segment; none before there is one.
+    segment: Option<gst::Seqnum>,
+    /// Of the end of the stream; none where that is not the producer's.
+    end: Option<gst::Seqnum>,
 }
 
 impl Guard {
@@ -33,24 +44,52 @@ impl Guard {
         let events = gst::PadProbeType::EVENT_DOWNSTREAM;
         element.src_pad().add_probe(events, move |_, info| {
             let element: Option<super::XmemSrc> = weak.upgrade();
-            let is_foreign = |event: &gst::Event| {
-                let guard = element.as_ref().map(|element| imp::guard(element.imp()));
-                guard.is_some_and(|guard| guard.is_foreign(event))
-            };
-            match &info.data {
-                Some(gst::PadProbeData::Event(event)) if is_foreign(event) => {
+            let guard = element.as_ref().map(|element| imp::guard(element.imp()));
+            if let (Some(guard), Some(gst::PadProbeData::Event(event))) = (guard, &mut info.data) {
+                if guard.is_foreign(event) {
                     // And not Drop: what the bindings have taken, GStreamer 1.22 would free again.
-                    gst::PadProbeReturn::Handled
+                    return gst::PadProbeReturn::Handled;
                 }
-                _ => gst::PadProbeReturn::Ok,
+                guard.number(event);
             }
+            gst::PadProbeReturn::Ok
         });
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, Numbers> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets the events of an earlier stream.
     pub(super) fn reset(&self) {
         self.stream_start.store(0, Ordering::Relaxed);
         self.segment.store(0, Ordering::Relaxed);
+        *self.numbers() = Numbers::default();
+    }
+
+    /// Gives an event that goes downstream its number.
+    fn number(&self, event: &mut gst::Event) {
+        let number = match event.type_() {
+            gst::EventType::Segment => {
+                let mut numbers = self.numbers();
+                // The base class's own, where the producer has said none.
+                *numbers.segment.get_or_insert(event.seqnum())
+            }
+            gst::EventType::Eos => match self.numbers().end {
+                Some(number) => number,
+                None => return,
+            },
+            _ => return,
+        };
+        if event.seqnum() != number {
+            event.make_mut().set_seqnum(number);
+        }
+    }
+
+    /// The stream ends next, with this number, or that of its segment.
+    pub(super) fn end(&self, number: Option<gst::Seqnum>) {
+        let mut numbers = self.numbers();
+        numbers.end = number.or(numbers.segment);
     }
 
     fn is_foreign(&self, event: &gst::EventRef) -> bool {
@@ -100,14 +139,23 @@ impl Guard {
         });
     }
 
-    pub(super) fn push_segment(&self, element: &super::XmemSrc, segment: &gst::Segment) {
+    pub(super) fn push_segment(
+        &self,
+        element: &super::XmemSrc,
+        segment: &gst::Segment,
+        number: gst::Seqnum,
+    ) {
         self.segment.store(0, Ordering::Relaxed);
+        *self.numbers() = Numbers {
+            segment: Some(number),
+            end: None,
+        };
         // Not one of another format than time: the base class has no other here.
         #[cfg(feature = "v1_24")]
         if element.push_segment(segment) {
             return;
         }
-        let event = gst::event::Segment::new(segment);
+        let event = gst::event::Segment::builder(segment).seqnum(number).build();
         self.segment
             .store(event.seqnum().into_glib(), Ordering::Relaxed);
         let _ = element.src_pad().push_event(event);

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gst::glib;
 use gst::prelude::*;
@@ -30,13 +30,56 @@ pub(super) struct Urgent {
     is_over: Arc<AtomicBool>,
 }
 
-/// How far a flush has come.
+/// How far flushes have come.
 #[derive(Default)]
-struct Flush {
-    /// Was told, and is not done yet.
-    is_due: AtomicBool,
-    /// Was done, and the streaming thread has not seen to it yet.
-    is_done: AtomicBool,
+struct Flush(Mutex<Progress>);
+
+#[derive(Default)]
+struct Progress {
+    /// Flushes that were told, and of these those that are done: one may be done for several.
+    told: u64,
+    done: u64,
+    /// The number of the last one that was told.
+    seqnum: Option<gst::Seqnum>,
+    /// One was done, and the streaming thread has not seen to it yet.
+    is_news: bool,
+}
+
+impl Flush {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, seqnum: gst::Seqnum) {
+        let mut progress = self.progress();
+        progress.told += 1;
+        progress.seqnum = Some(seqnum);
+    }
+
+    fn is_due(&self) -> bool {
+        let progress = self.progress();
+        progress.told != progress.done
+    }
+
+    /// The flushes that are due, to be done with the number of the last one.
+    fn due(&self) -> Option<(u64, gst::Seqnum)> {
+        let progress = self.progress();
+        let seqnum = progress.seqnum.filter(|_| progress.told != progress.done)?;
+        Some((progress.told, seqnum))
+    }
+
+    /// The first `told` are done.
+    fn finish(&self, told: u64) {
+        let mut progress = self.progress();
+        progress.done = told;
+        progress.is_news = true;
+    }
+
+    /// None is going to be done any more.
+    fn give_up(&self) {
+        let mut progress = self.progress();
+        progress.done = progress.told;
+    }
 }
 
 impl Urgent {
@@ -58,9 +101,13 @@ impl Urgent {
     /// Takes in what the producer has told. Called by the connection's thread, before it tells of
     /// what comes after it; never waits.
     pub(super) fn tell(&self, event: StreamEvent) {
-        // Pairs with the look of the streaming thread, which has what follows from this thread.
+        // Before the streaming thread has what follows, which this thread gives it.
         if event.kind() == EventKind::Flush {
-            self.flush.is_due.store(true, Ordering::Release);
+            let seqnum = match events::decode(event.content(), None, 0) {
+                Ok(Some(Said::Flush(seqnum))) => seqnum,
+                _ => gst::Seqnum::next(),
+            };
+            self.flush.tell(seqnum);
         }
         let sender = self.sender.get_or_init(|| {
             let (sender, receiver) = sync_channel(MAX_WAITING);
@@ -81,18 +128,18 @@ impl Urgent {
                 gst::warning!(CAT, "An urgent event is lost: too many wait");
             }
             // Nobody is going to flush.
-            Err(TrySendError::Disconnected(_)) => self.flush.is_due.store(false, Ordering::Release),
+            Err(TrySendError::Disconnected(_)) => self.flush.give_up(),
         }
     }
 
     /// Whether a flush is due: then nothing is to be pushed before it is done.
     pub(super) fn is_flush_due(&self) -> bool {
-        self.flush.is_due.load(Ordering::Acquire)
+        self.flush.is_due()
     }
 
     /// Whether there was a flush since this was last asked.
     pub(super) fn was_flushed(&self) -> bool {
-        self.flush.is_done.swap(false, Ordering::AcqRel)
+        std::mem::take(&mut self.flush.progress().is_news)
     }
 }
 
@@ -111,7 +158,7 @@ fn run(
             return;
         }
         // A flush whose own event found no room is done with the next.
-        if flush.is_due.load(Ordering::Acquire) {
+        if flush.is_due() {
             perform(&element, flush, is_over);
         }
         if event.kind() == EventKind::Flush {
@@ -135,10 +182,14 @@ fn perform(element: &super::XmemSrc, flush: &Flush, is_over: &AtomicBool) {
         if is_over.load(Ordering::Relaxed) {
             return;
         }
-        element.send_event(gst::event::FlushStart::new());
+        let Some((told, seqnum)) = flush.due() else {
+            return;
+        };
+        let start = gst::event::FlushStart::builder().seqnum(seqnum).build();
+        element.send_event(start);
         // Once more after this one, should another come meanwhile.
-        flush.is_due.store(false, Ordering::Release);
-        flush.is_done.store(true, Ordering::Release);
-        element.send_event(gst::event::FlushStop::new(false));
+        flush.finish(told);
+        let stop = gst::event::FlushStop::builder(false).seqnum(seqnum);
+        element.send_event(stop.build());
     });
 }

@@ -1,9 +1,26 @@
 //! Events that are sent by order, and what is told of those that pass.
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+
 use xmem_tests::Line;
 
-/// The event that an order says.
+/// The event that an order says. `seqnum=NAME`: events with the same name have the same number.
 pub(crate) fn build(order: &Line) -> gst::Event {
+    static NUMBERS: Mutex<Option<HashMap<String, gst::Seqnum>>> = Mutex::new(None);
+    let mut event = build_unnumbered(order);
+    if let Some(name) = order.get("seqnum") {
+        let mut numbers = NUMBERS.lock().expect("not poisoned");
+        let numbers = numbers.get_or_insert_default();
+        let number = numbers
+            .entry(name.to_owned())
+            .or_insert_with(gst::Seqnum::next);
+        event.make_mut().set_seqnum(*number);
+    }
+    event
+}
+
+fn build_unnumbered(order: &Line) -> gst::Event {
     let time = |key: &str| order.get_number(key).map(gst::ClockTime::from_nseconds);
     let structure = || {
         let name = order.get("name").unwrap_or("application/x-event");
@@ -93,6 +110,7 @@ pub(crate) fn build(order: &Line) -> gst::Event {
         "custom-both" => gst::event::CustomBoth::new(structure()),
         "flush-start" => gst::event::FlushStart::new(),
         "flush-stop" => gst::event::FlushStop::new(true),
+        "eos" => gst::event::Eos::new(),
         "custom-upstream" => gst::event::CustomUpstream::new(structure()),
         "navigation" => gst::event::Navigation::new(structure()),
         "force-key-unit" => gst_video::UpstreamForceKeyUnitEvent::builder()

@@ -109,7 +109,7 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
                 .with("start", started)
                 .with("stop", stopped)
         }
-        // seek [rate=2] [stop=NS]
+        // seek [rate=2] [stop=NS] [flags=segment]
         "seek" => {
             let rate = order
                 .get("rate")
@@ -120,7 +120,10 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
                 None => gst::SeekType::None,
             };
             let start = (gst::SeekType::Set, gst::ClockTime::ZERO);
-            let flags = gst::SeekFlags::FLUSH;
+            let flags = match order.get("flags") {
+                Some("segment") => gst::SeekFlags::FLUSH | gst::SeekFlags::SEGMENT,
+                _ => gst::SeekFlags::FLUSH,
+            };
             let sought = pipeline.seek(rate, flags, start.0, start.1, stop_type, stop);
             Line::new("sought").with("done", sought.is_ok())
         }
@@ -166,10 +169,17 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
             let kind = clock.map_or("none".into(), |clock| clock.type_().to_string());
             Line::new("clocked").with("type", kind)
         }
-        // send of=ELEMENT event=NAME ...
+        // send of=ELEMENT [pad=PAD] event=NAME ...: to an element, or from its pad
         "send" => {
             let event = crate::events::build(order);
-            Line::new("sent").with("taken", element("of").send_event(event))
+            let taken = match order.get("pad") {
+                Some(pad) => {
+                    let pad = element("of").static_pad(pad).expect("the element has it");
+                    pad.push_event(event)
+                }
+                None => element("of").send_event(event),
+            };
+            Line::new("sent").with("taken", taken)
         }
         // position of=ELEMENT
         "position" => {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use gst::glib::translate::IntoGlib;
 use gst::prelude::*;
 use gst_video::{VideoInfo, VideoMeta};
 use xmem_tests::{Line, metas};
@@ -166,6 +167,7 @@ impl Watch {
         }
         let line = Line::new("event").with("at", &self.name);
         let line = line.with("type", event.type_().name());
+        let line = line.with("seqnum", event.seqnum().into_glib());
         println!("{}", events::tell(line, event));
     }
 }

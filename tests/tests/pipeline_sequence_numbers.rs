@@ -1,0 +1,311 @@
+//! Which events of a stream have the same sequence number is the same in the producer's pipeline and
+//! in its clients', whose numbers are their own.
+
+use std::collections::HashMap;
+
+use xmem_tests::pipeline::Pipeline;
+use xmem_tests::{Line, Place};
+
+const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
+const APPLICATION: &str = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false overflow=block \
+     block-timeout=20000000000";
+const PICTURES: &str = "videotestsrc name=v ! video/x-raw,format=GRAY8,width=64,height=48,framerate=100/1 \
+     ! xmemsink name=sink channel=cam0 sync=false overflow=block block-timeout=20000000000";
+const BUFFER: &str = "push from=src caps=application/x-test size=100";
+/// Events that GStreamer makes in each pipeline, or that the elements of one send upstream.
+const OWN: [&str; 5] = ["latency", "qos", "reconfigure", "seek", "caps"];
+
+/// What has passed a pad besides buffers, from the first event of this kind since `mark`, and its
+/// sequence numbers, counted from 0 as they come. A segment that is said once more, at another
+/// running time, counts once.
+fn numbered(at: &Pipeline, mark: usize, pad: &str, first: &str) -> Vec<(String, usize)> {
+    let mut numbers = HashMap::new();
+    let mut events: Vec<(String, usize)> = Vec::new();
+    for line in events_of(at, mark, pad, first) {
+        let next = numbers.len();
+        let number = *numbers.entry(line.number("seqnum")).or_insert(next);
+        events.push((line.text("type").to_owned(), number));
+    }
+    events.dedup_by(|one, before| one.0 == "segment" && one == before);
+    events
+}
+
+fn events_of<'a>(
+    at: &'a Pipeline,
+    mark: usize,
+    pad: &str,
+    first: &str,
+) -> impl Iterator<Item = &'a Line> {
+    let is_of_stream = move |line: &&Line| {
+        let kind = line.get("type").unwrap_or_default();
+        // It goes on the way to a sink, which does not get it.
+        let is_drain = line
+            .get("text")
+            .is_some_and(|text| text.contains("xmem-drain"));
+        line.word == "event" && line.get("at") == Some(pad) && !OWN.contains(&kind) && !is_drain
+    };
+    let events = at.log()[mark..].iter().filter(is_of_stream);
+    events.skip_while(move |line| line.get("type") != Some(first))
+}
+
+fn until_event(at: &mut Pipeline, mark: usize, pad: &str, kind: &str) -> Line {
+    at.until_since(mark, &format!("{kind} passes {pad}"), |line| {
+        line.get("at") == Some(pad) && line.get("type") == Some(kind)
+    })
+}
+
+/// Whether the same was said with the same numbers at both pads, and last an event of this kind.
+fn are_alike(producer: &mut Pipeline, client: &mut Pipeline, last: &str) -> Vec<(String, usize)> {
+    until_event(producer, 0, "sink.sink", last);
+    until_event(client, 0, "out.sink", last);
+    let [sent, received] = [(&*producer, "sink.sink"), (&*client, "out.sink")]
+        .map(|(at, pad)| numbered(at, 0, pad, "stream-start"));
+    assert_eq!(received, sent);
+    sent
+}
+
+/// Sends an event between two buffers, from the pad: its element would number some itself.
+fn send(producer: &mut Pipeline, event: &str) {
+    let sent = producer.order(&format!("send of=src pad=src event={event}"));
+    assert_eq!(sent.text("taken"), "true", "{event}");
+}
+
+fn push(producer: &mut Pipeline) {
+    let count = producer.buffers("sink.sink").len();
+    producer.order(BUFFER);
+    producer.until_buffers("sink.sink", count + 1);
+}
+
+fn connected(place: &Place, producer: &str) -> (Pipeline, Pipeline) {
+    let client = Pipeline::play(place, &["report out.sink"], CLIENT);
+    let mut producer = Pipeline::play(place, &["report sink.sink"], producer);
+    producer.until_clients("sink", 1);
+    (producer, client)
+}
+
+#[test]
+fn what_is_said_with_one_number_has_one_number_at_a_client() {
+    let place = Place::new();
+    let (mut producer, mut client) = connected(&place, APPLICATION);
+    push(&mut producer);
+    for event in [
+        "stream-start id=another seqnum=a",
+        "segment start=0 time=0 seqnum=a",
+        "collection seqnum=b",
+        "tag seqnum=b text=One",
+        "custom number=1 seqnum=a",
+        "custom number=2",
+        "gap pts=1000 duration=5 seqnum=c",
+        "custom-both number=3 seqnum=c",
+        "custom-sticky number=4 seqnum=a",
+        "toc seqnum=b text=edition",
+        "protection seqnum=d text=edef8ba9-79d6",
+        "segment-done pts=5000 seqnum=a",
+    ] {
+        send(&mut producer, event);
+        push(&mut producer);
+    }
+    // Many that have nothing to do with one another.
+    for round in 0..6 {
+        for _ in 0..50 {
+            send(&mut producer, "custom");
+        }
+        push(&mut producer);
+        client.until_buffers("out.sink", 14 + round);
+    }
+    send(&mut producer, "eos seqnum=a");
+    let said = are_alike(&mut producer, &mut client, "eos");
+    // The numbers are the client's own: what its process has counted.
+    let number_of = |kind: &str| {
+        said.iter()
+            .find(|(of, _)| of == kind)
+            .map(|(_, number)| *number)
+    };
+    assert_eq!(number_of("eos"), number_of("segment-done"));
+    assert_ne!(number_of("eos"), number_of("tag"));
+}
+
+#[test]
+fn a_flush_its_segment_and_the_end_share_the_number_of_their_seek() {
+    let place = Place::new();
+    let (mut producer, mut client) = connected(&place, PICTURES);
+    client.until_buffers("out.sink", 1);
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let marks = [producer.mark(), client.mark()];
+        // Of which the second flushes the first before that has ended.
+        for stop in [3_600_000_000_000_u64, 100_000_000] {
+            let mark = client.mark();
+            let sought = producer.order(&format!("seek stop={stop}"));
+            assert_eq!(sought.text("done"), "true");
+            until_event(&mut client, mark, "out.sink", "segment");
+        }
+        until_event(&mut client, marks[1], "out.sink", "eos");
+        until_event(&mut producer, marks[0], "sink.sink", "eos");
+        let [sent, received] = [
+            (&producer, marks[0], "sink.sink"),
+            (&client, marks[1], "out.sink"),
+        ]
+        .map(|(at, mark, pad)| numbered(at, mark, pad, "flush-start"));
+        assert_eq!(received, sent);
+        let of_seek =
+            |number| ["flush-start", "flush-stop", "segment"].map(|kind| (kind.to_owned(), number));
+        let mut expected: Vec<_> = [of_seek(0), of_seek(1)].concat();
+        expected.push(("eos".to_owned(), 1));
+        assert_eq!(received, expected);
+        // And no number was there before.
+        let numbers: Vec<_> = events_of(&client, marks[1], "out.sink", "flush-start")
+            .map(|line| line.number("seqnum"))
+            .collect();
+        assert!(!numbers.iter().any(|number| seen.contains(number)));
+        seen.extend(numbers);
+    }
+}
+
+#[test]
+fn the_end_of_a_segment_has_the_number_of_its_seek() {
+    let place = Place::new();
+    let (mut producer, mut client) = connected(&place, PICTURES);
+    client.until_buffers("out.sink", 1);
+    let mark = client.mark();
+    let sought = producer.order("seek stop=100000000 flags=segment");
+    assert_eq!(sought.text("done"), "true");
+    until_event(&mut client, mark, "out.sink", "segment-done");
+    let received = numbered(&client, mark, "out.sink", "flush-start");
+    let expected = ["flush-start", "flush-stop", "segment", "segment-done"];
+    assert_eq!(received, expected.map(|kind| (kind.to_owned(), 0)));
+}
+
+#[test]
+fn a_client_that_joins_late_is_told_the_same_numbers() {
+    let place = Place::new();
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], APPLICATION);
+    push(&mut producer);
+    for event in [
+        "stream-start id=another seqnum=a",
+        "segment start=0 time=0 seqnum=a",
+        "tag seqnum=b text=One",
+        "custom-sticky number=4 seqnum=a",
+    ] {
+        send(&mut producer, event);
+    }
+    push(&mut producer);
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 1);
+    send(&mut producer, "eos seqnum=a");
+    until_event(&mut client, 0, "out.sink", "eos");
+    let expected = [
+        ("stream-start", 0),
+        ("segment", 0),
+        ("tag", 1),
+        ("custom-downstream-sticky", 0),
+        ("eos", 0),
+    ];
+    let expected = expected.map(|(kind, number)| (kind.to_owned(), number));
+    assert_eq!(numbered(&client, 0, "out.sink", "stream-start"), expected);
+    // One that joins when the stream has ended, too.
+    let mut last = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    until_event(&mut last, 0, "out.sink", "eos");
+    assert_eq!(numbered(&last, 0, "out.sink", "stream-start"), expected);
+}
+
+#[test]
+fn an_end_that_no_producer_has_said_has_the_number_of_the_segment() {
+    let place = Place::new();
+    let client = CLIENT.replace("channel=cam0", "channel=cam0 on-disconnect=eos");
+    for stop in ["kill", "state to=null"] {
+        let mut client = Pipeline::play(&place, &["report out.sink"], &client);
+        let mut producer = Pipeline::play(&place, &["report sink.sink"], PICTURES);
+        client.until_buffers("out.sink", 3);
+        match stop {
+            "kill" => producer.kill(),
+            order => _ = producer.order(order),
+        }
+        let end = until_event(&mut client, 0, "out.sink", "eos");
+        let segment = until_event(&mut client, 0, "out.sink", "segment");
+        assert_eq!(end.number("seqnum"), segment.number("seqnum"), "{stop}");
+    }
+}
+
+#[test]
+fn another_producer_has_other_numbers() {
+    let place = Place::new();
+    let client = CLIENT.replace("channel=cam0", "channel=cam0 on-disconnect=reconnect");
+    let mut client = Pipeline::play(&place, &["report out.sink"], &client);
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], PICTURES);
+    client.until_buffers("out.sink", 1);
+    let before = client.mark();
+    producer.kill();
+    let next = PICTURES.replace("name=v", "name=v num-buffers=5") + " wait-for-connection=true";
+    let mut next = Pipeline::play(&place, &["report sink.sink"], &next);
+    until_event(&mut client, before, "out.sink", "eos");
+    until_event(&mut next, 0, "sink.sink", "eos");
+    let [sent, received] = [(&next, 0, "sink.sink"), (&client, before, "out.sink")]
+        .map(|(at, mark, pad)| numbered(at, mark, pad, "stream-start"));
+    assert_eq!(received, sent);
+    let number = |line: &Line| line.get_number("seqnum");
+    let [old, new] = [&client.log()[..before], &client.log()[before..]]
+        .map(|log| log.iter().filter_map(number).collect::<Vec<_>>());
+    assert!(!new.iter().any(|number| old.contains(number)));
+}
+
+#[test]
+fn numbers_pass_through_a_process_between_two_others() {
+    let place = Place::new();
+    let last = CLIENT.replace("cam0", "cam1");
+    let mut last = Pipeline::play(&place, &["report out.sink"], &last);
+    let middle = "xmemsrc name=src channel=cam0 ! xmemsink name=sink channel=cam1 sync=false \
+                  overflow=block block-timeout=20000000000";
+    let mut middle = Pipeline::play(&place, &["report sink.sink"], middle);
+    middle.until_clients("sink", 1);
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], PICTURES);
+    producer.until_clients("sink", 1);
+    last.until_buffers("out.sink", 1);
+    let marks = [producer.mark(), last.mark()];
+    assert_eq!(producer.order("seek stop=100000000").text("done"), "true");
+    until_event(&mut producer, marks[0], "sink.sink", "eos");
+    until_event(&mut last, marks[1], "out.sink", "eos");
+    let [sent, received] = [
+        (&producer, marks[0], "sink.sink"),
+        (&last, marks[1], "out.sink"),
+    ]
+    .map(|(at, mark, pad)| numbered(at, mark, pad, "flush-start"));
+    assert_eq!(received, sent);
+    middle.end();
+}
+
+#[test]
+fn a_clients_own_seek_comes_back_with_its_number() {
+    let place = Place::new();
+    let mut others = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let producer = PICTURES.replace("name=sink", "name=sink upstream-events=seek");
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], &producer);
+    producer.until_clients("sink", 2);
+    for at in [&mut others, &mut client] {
+        at.until_buffers("out.sink", 1);
+    }
+    let marks = [&others, &client, &producer].map(Pipeline::mark);
+    let sent = client.order("send of=out event=seek start=7000000000");
+    assert_eq!(sent.text("taken"), "true");
+    // The producer's seek, on its way upstream, is one of its own.
+    for (at, mark, pad, first) in [
+        (&mut client, marks[1], "out.sink", "seek"),
+        (&mut others, marks[0], "out.sink", "flush-start"),
+        (&mut producer, marks[2], "sink.sink", "seek"),
+    ] {
+        let mut numbers = Vec::new();
+        at.until_since(mark, &format!("the seek's segment passes {pad}"), |line| {
+            let kind = line.get("type").unwrap_or_default();
+            let is_of_seek = ["seek", "flush-start", "flush-stop", "segment"].contains(&kind);
+            let is_next = !numbers.is_empty() || kind == first;
+            if line.get("at") == Some(pad) && is_of_seek && is_next {
+                numbers.push(line.number("seqnum"));
+            }
+            !numbers.is_empty() && kind == "segment"
+        });
+        assert!(numbers.len() >= 3, "{numbers:?} at {pad}");
+        numbers.dedup();
+        assert_eq!(numbers.len(), 1, "{numbers:?} at {pad}");
+    }
+}
