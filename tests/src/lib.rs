@@ -5,7 +5,7 @@
 //! or any other program. What they do is agreed on in [`Line`]s of text. Frames carry a [`pattern`]
 //! that tells what each of them must hold. [`process`] looks at a process from outside,
 //! [`valgrind`] from inside, [`remains`] at what it has left, and [`limits`] leaves it less than it
-//! wants. [`wire`] speaks the protocol without the core, [`area`] is memory shared so, and
+//! wants, and [`seccomp`] fewer system calls. [`wire`] speaks the protocol without the core, [`area`] is memory shared so, and
 //! [`hostile`] are peers that lie in both. [`pipeline`] and [`launched`] are pipelines in processes
 //! of their own, [`local`] is one in the test's, [`metas`] are what buffers carry. [`wait`] is how
 //! to wait: for a condition, with a deadline, never for a time.
@@ -27,6 +27,7 @@ pub mod process;
 pub mod random;
 pub mod remains;
 pub mod roles;
+pub mod seccomp;
 pub mod steps;
 pub mod valgrind;
 pub mod wait;
