@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::process::{Resource as Limit, getrlimit};
 
+use super::rlimit::limit;
 use crate::error::{Error, Result};
 
 /// Less than this is not worth the look.
@@ -24,7 +24,7 @@ const MANY_DESCRIPTORS: u64 = 4096;
 /// # Errors
 /// [`Error::ResourceExhausted`] beyond `RLIMIT_FSIZE`.
 pub(crate) fn check_file_size(len: usize) -> Result<()> {
-    match getrlimit(Limit::Fsize).current {
+    match limit(libc::RLIMIT_FSIZE as i32) {
         Some(limit) if limit < len as u64 => Err(Error::memory("ftruncate")(Errno::FBIG)),
         _ => Ok(()),
     }
@@ -55,7 +55,7 @@ pub(crate) fn check_memory(len: usize) -> Result<()> {
 /// Whether the process can keep one more descriptor that it could do without, beside `kept` others:
 /// these are at most a quarter of all, and some are left besides.
 pub(crate) fn has_spare_descriptors(fd: impl AsFd, kept: usize) -> bool {
-    let Some(limit) = getrlimit(Limit::Nofile).current else {
+    let Some(limit) = limit(libc::RLIMIT_NOFILE as i32) else {
         return true;
     };
     if kept as u64 >= limit / 4 {

@@ -13,6 +13,7 @@ pub(crate) mod mapping;
 pub(crate) mod memfd;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
+pub(crate) mod rlimit;
 pub(crate) mod sched;
 pub(crate) mod socket;
 pub(crate) mod watch;
