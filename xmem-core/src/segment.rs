@@ -267,7 +267,7 @@ impl UnsealedPage {
         memfd::seal(&self.fd, memfd::producer_seals())
             .map_err(|_| Error::Protocol("the client has put seals on its lease page".into()))?;
         // A hole that was punched before is filled here, off the thread that writes frames.
-        self.page.mapping.prefault()?;
+        self.page.mapping.prefault(&self.fd)?;
         Ok(self.page)
     }
 }

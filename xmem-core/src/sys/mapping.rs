@@ -6,10 +6,14 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
+use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
+
+/// A page of the kernel, or a part of one.
+const PAGE: usize = 4096;
 
 /// A shared mapping of a whole sealed memfd.
 ///
@@ -40,23 +44,42 @@ impl Mapping {
         Ok(Mapping { raw, access })
     }
 
-    /// Takes every page fault now, so that no frame pays for one.
+    /// Takes every page fault now, so that no frame pays for one. `fd` is the file that is mapped.
     ///
-    /// `MADV_POPULATE_*` is from Linux 5.14. Running out of memory is an error here, where it can
-    /// be reported, and not a SIGBUS later.
-    pub(crate) fn prefault(&self) -> Result<()> {
+    /// Running out of memory is an error here, where it can be reported, and not a SIGBUS later.
+    pub(crate) fn prefault(&self, fd: impl AsFd) -> Result<()> {
         let advice = match self.access {
             AccessMode::ReadOnly => Advice::PopulateRead,
             AccessMode::ReadWrite => Advice::PopulateWrite,
         };
-        self.raw.advise(advice).map_err(|error| {
-            let answer = match Errno::from_io_error(&error) {
-                // What would have been a SIGBUS: the kernel accounts for no more.
-                Some(Errno::FAULT) => Errno::NOMEM.into(),
-                _ => error,
-            };
-            Error::memory("prefaulting the mapping")(answer)
-        })
+        let Err(error) = self.raw.advise(advice) else {
+            return Ok(());
+        };
+        let answer = match Errno::from_io_error(&error) {
+            // From Linux 5.14 on, and where no sandbox refuses it.
+            Some(Errno::INVAL | Errno::NOSYS | Errno::PERM) => return self.touch(fd),
+            // What would have been a SIGBUS: the kernel accounts for no more.
+            Some(Errno::FAULT) => Errno::NOMEM.into(),
+            _ => error,
+        };
+        Err(Error::memory("prefaulting the mapping")(answer))
+    }
+
+    /// Reads a byte of each page, which in a writable shared mapping of memory makes it writable.
+    /// What is to be written has its memory before; what is only read, its maker has filled.
+    #[cold]
+    fn touch(&self, fd: impl AsFd) -> Result<()> {
+        if self.access == AccessMode::ReadWrite {
+            fallocate(fd, FallocateFlags::empty(), 0, self.len() as u64)
+                .map_err(Error::memory("fallocate"))?;
+        }
+        for offset in (0..self.len()).step_by(PAGE) {
+            // SAFETY: the byte is inside the mapping (invariant 1), and reading it can't fault
+            // (invariant 2). Another process may write it meanwhile; any bit pattern is a value,
+            // and it is not used.
+            unsafe { self.raw.as_ptr().add(offset).read_volatile() };
+        }
+        Ok(())
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -75,7 +75,7 @@ fn make(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedFd, Mapping)> 
     // writable mapping, which FUTURE_WRITE would refuse.
     seal(&fd, size_seals())?;
     let mapping = Mapping::new(&fd, len, AccessMode::ReadWrite)?;
-    mapping.prefault()?;
+    mapping.prefault(&fd)?;
     seal(&fd, seals)?;
     Ok((fd, mapping))
 }
@@ -122,8 +122,8 @@ pub(crate) fn open(
             stat.st_blocks * 512
         )));
     }
-    let mapped = Mapping::new(fd, len, access).and_then(|mapping| {
-        mapping.prefault()?;
+    let mapped = Mapping::new(&fd, len, access).and_then(|mapping| {
+        mapping.prefault(&fd)?;
         Ok(mapping)
     });
     let doing = || format!("mapping {} of the producer's memory", amount(len));
