@@ -83,7 +83,11 @@ impl Lock {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(NoLock::Busy),
-            Err(_) => return Err(NoLock::Useless),
+            Err(_) => {
+                // No file system or sandbox that can't lock has a lock to lose.
+                let _ = std::fs::remove_file(&path);
+                return Err(NoLock::Useless);
+            }
         }
         // Who had it may have removed it before this process locked it.
         match file_id(&path) {

@@ -251,7 +251,7 @@ impl Drop for PayloadSegment {
 
 fn check_dma_buf(fd: &OwnedFd, len: usize) -> Result<()> {
     let broken = |what: String| Err(Error::Protocol(what));
-    if !foreign::is_dma_buf(fd) {
+    if !foreign::is_dma_buf(fd)? {
         return broken("the peer passed something that is not a dmabuf as one".into());
     }
     match foreign::dma_buf_size(fd)? {

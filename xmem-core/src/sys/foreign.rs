@@ -23,8 +23,9 @@ pub(crate) enum Nature {
 }
 
 /// Whether the descriptor is a dmabuf.
-pub(crate) fn is_dma_buf(fd: impl AsFd) -> bool {
-    fs::fstatfs(fd).is_ok_and(|stat| stat.f_type as u64 == DMA_BUF_MAGIC)
+pub(crate) fn is_dma_buf(fd: impl AsFd) -> Result<bool> {
+    let stat = fs::fstatfs(fd).map_err(Error::memory("fstatfs"))?;
+    Ok(stat.f_type as u64 == DMA_BUF_MAGIC)
 }
 
 /// The size of a dmabuf, which never changes.
@@ -40,15 +41,16 @@ pub(crate) fn dma_buf_size(fd: impl AsFd) -> Result<usize> {
 /// # Errors
 /// [`Error::InvalidSetting`] where it can't be passed on, and why; [`Error::ResourceExhausted`].
 pub(crate) fn adopt(fd: BorrowedFd<'_>) -> Result<(Nature, usize, OwnedFd)> {
-    if is_dma_buf(fd) {
+    // Where that is not told it is no dmabuf: then it has no seals, and is refused.
+    if is_dma_buf(fd).unwrap_or(false) {
         let size = dma_buf_size(fd)?;
         let copy = rustix::io::fcntl_dupfd_cloexec(fd, 0);
         let copy = copy.map_err(Error::memory("copying a descriptor"))?;
         return Ok((Nature::DmaBuf, size, copy));
     }
     let refused = |why: &str| Error::InvalidSetting(format!("memory can't be passed on: {why}"));
-    let seals = fs::fcntl_get_seals(fd)
-        .map_err(|_| refused("its descriptor is neither a memfd's nor a dmabuf's"))?;
+    let seals = memfd::seals(fd)?
+        .ok_or_else(|| refused("its descriptor is neither a memfd's nor a dmabuf's"))?;
     if !seals.contains(memfd::size_seals()) {
         memfd::seal(fd, memfd::size_seals())
             .map_err(|_| refused("the memfd may shrink, and can't be sealed against that"))?;

@@ -29,7 +29,7 @@ pub(crate) fn is_write_sealed(seals: SealFlags) -> bool {
 
 /// An error where [that](is_write_sealed) is not so.
 pub(crate) fn check_write_sealed(fd: impl AsFd) -> Result<()> {
-    let found = fs::fcntl_get_seals(fd).unwrap_or(SealFlags::empty());
+    let found = seals(fd)?.unwrap_or(SealFlags::empty());
     if !is_write_sealed(found) {
         return Err(Error::Protocol(format!(
             "a memfd has the seals {found:?}, one against writing is needed"
@@ -40,7 +40,7 @@ pub(crate) fn check_write_sealed(fd: impl AsFd) -> Result<()> {
 
 /// Adds seals.
 pub(crate) fn seal(fd: impl AsFd, seals: SealFlags) -> Result<()> {
-    fs::fcntl_add_seals(fd, seals).map_err(Error::memory("sealing"))
+    fs::fcntl_add_seals(fd, seals).map_err(Error::memory("sealing (fcntl F_ADD_SEALS)"))
 }
 
 /// Bytes, for a person.
@@ -65,8 +65,8 @@ fn make(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedFd, Mapping)> 
     limits::check_memory(len)?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let fd = match fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
-        // Before Linux 6.3 the flag is unknown.
-        Err(Errno::INVAL) => fs::memfd_create(name, flags),
+        // Before Linux 6.3 the flag is unknown; a sandbox may know the others only.
+        Err(Errno::INVAL | Errno::PERM | Errno::NOSYS) => fs::memfd_create(name, flags),
         other => other,
     }
     .map_err(Error::memory("memfd_create"))?;
@@ -83,8 +83,22 @@ fn make(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedFd, Mapping)> 
 /// Opens the memory again, so that the new descriptor can only read.
 pub(crate) fn reopen_read_only(fd: impl AsFd) -> Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
-    fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(Error::memory("reopening a memfd read-only through /proc"))
+    fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
+        let what = match errno {
+            Errno::NOENT => "reopening a memfd read-only needs /proc: mount it",
+            _ => "reopening a memfd read-only through /proc",
+        };
+        Error::memory(what)(errno)
+    })
+}
+
+/// The seals of a memfd; `None` of what is none.
+pub(crate) fn seals(fd: impl AsFd) -> Result<Option<SealFlags>> {
+    match fs::fcntl_get_seals(fd) {
+        Ok(seals) => Ok(Some(seals)),
+        Err(Errno::INVAL) => Ok(None),
+        Err(errno) => Err(Error::memory("looking at seals (fcntl F_GET_SEALS)")(errno)),
+    }
 }
 
 /// Whether a file has memory for all of its bytes.
@@ -101,8 +115,10 @@ pub(crate) fn open(
     seals: SealFlags,
     access: AccessMode,
 ) -> Result<Mapping> {
-    let found = fs::fcntl_get_seals(&fd)
-        .map_err(|_| Error::Protocol("the peer passed something that is not a memfd".into()))?;
+    let Some(found) = self::seals(&fd)? else {
+        let what = "the peer passed something that is not a memfd";
+        return Err(Error::Protocol(what.into()));
+    };
     if !found.contains(seals) {
         return Err(Error::Protocol(format!(
             "a memfd has the seals {found:?}, {seals:?} are needed"

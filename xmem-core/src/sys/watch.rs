@@ -20,8 +20,8 @@ const SLICE: Duration = Duration::from_millis(20);
 
 /// Tells when a name appears in a directory, or the directory goes.
 ///
-/// Without a descriptor where the user has no inotify instance left (there are 128, usually), or may
-/// not look into the directory.
+/// Without a descriptor where the user has no inotify instance left (there are 128, usually), may
+/// not look into the directory, or a sandbox refuses the call.
 pub(crate) struct Watch(Option<OwnedFd>);
 
 impl Watch {
@@ -30,6 +30,7 @@ impl Watch {
         let fd = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
             Ok(fd) => fd,
             Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => return Ok(Watch(None)),
+            Err(Errno::PERM | Errno::NOSYS) => return Ok(Watch(None)),
             Err(errno) => return Err(Error::socket("watching a directory")(errno)),
         };
         let events = WatchFlags::CREATE
@@ -42,6 +43,7 @@ impl Watch {
             Ok(_) => Ok(Watch(Some(fd))),
             // ACCESS: a directory that may be passed and not looked at.
             Err(Errno::NOSPC | Errno::NOMEM | Errno::ACCESS) => Ok(Watch(None)),
+            Err(Errno::PERM | Errno::NOSYS) => Ok(Watch(None)),
             Err(errno) => {
                 let what = format!("watching {}", directory.display());
                 Err(Error::socket(what)(errno))
