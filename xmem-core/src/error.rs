@@ -17,7 +17,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// A piece of shared memory could not be made, sealed, checked or mapped.
-    #[error("shared memory: {what}: {source}")]
+    #[error("shared memory: {what}: {source}{}", allow(.source))]
     SharedMemory {
         /// What was being done.
         what: &'static str,
@@ -70,7 +70,7 @@ pub enum Error {
         reason: String,
     },
     /// A system call on the control connection failed.
-    #[error("{what}: {source}")]
+    #[error("{what}: {source}{}", allow(.source))]
     Socket {
         /// What was being done.
         what: String,
@@ -209,6 +209,21 @@ impl Resource {
     }
 }
 
+/// What helps where a system call is refused whatever its arguments are.
+fn allow(answer: &io::Error) -> &'static str {
+    match Errno::from_io_error(answer) {
+        Some(Errno::PERM) => {
+            ": in a container or a service, its seccomp profile may refuse the system call: allow \
+             it there"
+        }
+        Some(Errno::NOSYS) => {
+            ": this kernel does not have the system call, or the seccomp profile of the container \
+             or service refuses it: allow it there"
+        }
+        _ => "",
+    }
+}
+
 /// How long was waited, where it was.
 fn within(waited: std::time::Duration) -> String {
     match waited.is_zero() {
@@ -262,7 +277,7 @@ impl Error {
 
     /// The error of a call that starts a thread.
     pub(crate) fn thread(source: io::Error) -> Error {
-        let what = "starting the control thread";
+        let what = "starting the control thread (clone3 or clone)";
         match Errno::from_io_error(&source) {
             Some(Errno::AGAIN) => Error::exhausted(what, Resource::Threads, source),
             _ => Error::socket(what)(source),
@@ -282,7 +297,7 @@ impl Error {
                     ": make it writable, or choose another directory with XMEM_RUNTIME_DIR or \
                      socket-path"
                 }
-                _ => "",
+                _ => allow(&source),
             };
             Error::BadPath {
                 path: path.into(),
