@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use xmem_core::{Canceller, Channel, Delivery, Error, Frame, Result, Subscriber};
+use xmem_core::{Canceller, Delivery, Error, Frame, Result, Subscriber};
 use xmem_tests::random::mix;
 use xmem_tests::{Line, pattern};
 
 use crate::usage::{fork, in_child, page_faults};
-use crate::{Herald, Worker};
+use crate::{Herald, Worker, channel_of};
 
 /// What both threads know.
 struct Shared {
@@ -138,7 +138,7 @@ impl Client {
     fn connect(&mut self) -> Result<()> {
         let number = |key| self.settings.get_number(key);
         let timeout = number("timeout-ms").map(Duration::from_millis);
-        let mut builder = Subscriber::builder(Channel::name(self.settings.text("channel")))
+        let mut builder = Subscriber::builder(channel_of(&self.settings))
             .canceller(self.shared.canceller.clone())
             .connect_timeout(timeout);
         if let Some(leases) = number("leases") {

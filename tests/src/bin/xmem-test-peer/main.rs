@@ -4,7 +4,7 @@
 //! thread, `worker`, obeys the orders one after the other; those that must not wait behind a
 //! waiting one (`cancel`, `halt`, ...) are obeyed by the thread that reads them. `failed` tells of
 //! an error of xmem, a line that starts otherwise than expected of a bug. The process ends with
-//! its input.
+//! its input. With `threads=one` the first thread is the worker.
 
 mod client;
 mod opener;
@@ -14,7 +14,7 @@ mod usage;
 use std::io::BufRead;
 use std::sync::mpsc::channel;
 
-use xmem_core::Error;
+use xmem_core::{Channel, Error};
 use xmem_tests::Line;
 
 /// Obeys orders, one after the other; each returns its answer.
@@ -39,6 +39,11 @@ fn main() {
             return;
         }
     };
+    if settings.get("threads") == Some("one") {
+        // Orders that have to be obeyed at once are not known then.
+        let orders = std::io::stdin().lock().lines().map_while(|line| line.ok());
+        return work(worker, orders.map(|line| Line::parse(&line)));
+    }
     let (orders, queue) = channel::<Line>();
     let worker = std::thread::Builder::new()
         .name("worker".into())
@@ -62,7 +67,21 @@ fn main() {
     std::process::exit(1);
 }
 
-fn work(mut worker: Worker, queue: std::sync::mpsc::Receiver<Line>) {
+/// The channel that the settings mean: `channel`, its name, or `path`, that of its socket.
+fn channel_of(settings: &Line) -> Channel {
+    match settings.get("path") {
+        Some(path) => Channel::path(path),
+        None => Channel::name(settings.text("channel")),
+    }
+}
+
+/// Who may connect, as the settings say: `perms`, in octal digits.
+fn perms_of(settings: &Line) -> u32 {
+    let perms = settings.get("perms").unwrap_or("600");
+    u32::from_str_radix(perms, 8).expect("octal digits")
+}
+
+fn work(mut worker: Worker, queue: impl IntoIterator<Item = Line>) {
     // Should it panic, the test must not wait for it.
     let bomb = Bomb;
     for order in queue {

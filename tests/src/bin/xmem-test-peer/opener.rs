@@ -1,11 +1,11 @@
 //! The role of a producer that opens its channel when it is told to, and may fail.
 
-use xmem_core::{Channel, Publisher, Result};
+use xmem_core::{Publisher, Result};
 use xmem_tests::{Line, pattern};
 
-use crate::{Herald, Worker};
+use crate::{Herald, Worker, channel_of, perms_of};
 
-/// `slot-size`.
+/// `slot-size`, `perms`.
 pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     let settings = settings.clone();
     let mut publisher = None;
@@ -19,7 +19,7 @@ pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
 fn obey(settings: &Line, publisher: &mut Option<Publisher>, order: &Line) -> Result<Line> {
     match order.word.as_str() {
         "open" => {
-            let builder = Publisher::builder(Channel::name(settings.text("channel")));
+            let builder = Publisher::builder(channel_of(settings)).perms(perms_of(settings));
             let size = settings.get_number("slot-size").unwrap_or(0);
             let opened = builder.slot_size(size as usize).open()?;
             let path = opened.socket_path().display().to_string();
@@ -29,8 +29,7 @@ fn obey(settings: &Line, publisher: &mut Option<Publisher>, order: &Line) -> Res
         // Again and again, each time for a moment.
         "cycle" => {
             for _ in 0..order.number("count") {
-                let channel = Channel::name(settings.text("channel"));
-                drop(Publisher::builder(channel).open()?);
+                drop(Publisher::builder(channel_of(settings)).open()?);
             }
             Ok(Line::new("cycled"))
         }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use xmem_core::{Canceller, Channel, Error, Overflow, Publisher, Result};
+use xmem_core::{Canceller, Error, Overflow, Publisher, Result};
 use xmem_tests::{Line, pattern};
 
 use crate::usage::{fork, in_child, page_faults};
-use crate::{Herald, Worker};
+use crate::{Herald, Worker, channel_of, perms_of};
 
 /// What both threads know.
 struct Shared {
@@ -17,11 +17,13 @@ struct Shared {
     halt: AtomicBool,
 }
 
-/// Opens the channel: `slots`, `slot-size`, `max-slots`, `max-clients`, `block` (ms), `name`.
+/// Opens the channel: `slots`, `slot-size`, `max-slots`, `max-clients`, `block` (ms), `name`,
+/// `perms`.
 pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     let canceller = Canceller::new();
-    let mut builder =
-        Publisher::builder(Channel::name(settings.text("channel"))).canceller(canceller.clone());
+    let mut builder = Publisher::builder(channel_of(settings))
+        .canceller(canceller.clone())
+        .perms(perms_of(settings));
     if let Some(slots) = settings.get_number("slots") {
         builder = builder.slots(slots as u32);
     }

@@ -1,0 +1,485 @@
+//! System calls that are refused, as seccomp profiles of containers do it: frames flow without
+//! those that can be done without; for others the error names the call, and what helps.
+//!
+//! Each is answered with `EPERM` and with `ENOSYS`: profiles have both.
+
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline};
+use xmem_tests::seccomp::{self, Call, calls::*};
+use xmem_tests::{Line, Peer, Place, process, until};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+
+/// What a profile may answer.
+const ANSWERS: [Errno; 2] = [Errno::PERM, Errno::NOSYS];
+
+/// All that can be done without at the same time.
+const OPTIONAL: &[Call] = &[
+    FUTEX_WAITV,
+    MEMFD_NOEXEC,
+    MADVISE,
+    PRLIMIT,
+    FSTATFS,
+    PIDFD_OPEN,
+    GETSOCKOPT,
+    KILL,
+    SCHED_GETATTR,
+    SCHED_SETATTR,
+    INOTIFY_INIT,
+    INOTIFY_ADD,
+    FLOCK,
+    RENAMEAT2,
+    LINK,
+    STATX,
+    GETDENTS,
+    GETRANDOM,
+];
+
+fn start(place: &Place, arguments: &str, calls: &[Call], answer: Errno) -> Peer {
+    let mut command = Command::new(PEER);
+    command.args(arguments.split_whitespace());
+    seccomp::refuse(&mut command, calls, answer);
+    Peer::spawn(command, place, arguments)
+}
+
+/// Kills a producer, and waits until its client, which has received all, knows.
+fn end(producer: &mut Peer, client: &mut Peer) {
+    producer.kill();
+    client.order("receive count=1");
+    assert_eq!(client.next_line().word, "receiving");
+    let end = client.next_line();
+    assert_eq!(end.get("kind"), Some("Disconnected"), "{end}");
+}
+
+/// All that a channel does, between two processes that can't make these calls.
+fn frames_flow(calls: &[Call], answer: Errno) {
+    let place = Place::new();
+    let start = |arguments| start(&place, arguments, calls, answer);
+    // A client waits for its producer to come.
+    let mut client = start("client channel=cam0 leases=2");
+    client.wait_for("ready");
+    client.order("connect");
+    process::until_asleep(client.pid(), "worker");
+    let mut producer = start("producer channel=cam0 block=3600000");
+    producer.wait_for("opened");
+    client.wait_for("connected");
+    // It waits for frames, and sometimes the producer for it. Some frames have memory of their own.
+    client.order("receive count=40 work-us=500");
+    producer.ask("publish count=20 size=1000 extra=100000", "published");
+    producer.ask("publish count=20 size=2000000", "published");
+    let received = client.wait_for("received");
+    assert_eq!(received.number("missed"), 0, "{calls:?}: {received}");
+    // Each notices the other's end.
+    client.kill();
+    until("the client is gone", || {
+        producer.ask("stats", "stats").number("clients") == 0
+    });
+    let mut client = start("client channel=cam0 leases=2");
+    client.wait_for("ready");
+    client.ask("connect", "connected");
+    client.ask("receive count=1", "received");
+    end(&mut producer, &mut client);
+    // The next producer replaces the dead one's socket.
+    let mut producer = start("producer channel=cam0");
+    producer.wait_for("opened");
+    client.ask("connect", "connected");
+    producer.ask("publish count=1 size=1000", "published");
+    client.ask("receive count=1", "received");
+    client.end();
+    producer.end();
+    assert_eq!(place.files(), Vec::<String>::new());
+}
+
+/// Those calls, one at a time.
+fn frames_flow_without_each(calls: &[Call]) {
+    for call in calls {
+        for answer in ANSWERS {
+            frames_flow(&[*call], answer);
+        }
+    }
+}
+
+#[test]
+fn frames_flow_without_any_call_that_can_be_done_without() {
+    for answer in ANSWERS {
+        frames_flow(OPTIONAL, answer);
+    }
+}
+
+#[test]
+fn frames_flow_without_what_newer_kernels_do_for_memory() {
+    frames_flow_without_each(&[MEMFD_NOEXEC, POPULATE_READ, POPULATE_WRITE, WIPE_ON_FORK]);
+}
+
+#[test]
+fn frames_flow_without_a_descriptor_of_the_other_process() {
+    frames_flow_without_each(&[PEER_PIDFD, GETSOCKOPT]);
+    for answer in ANSWERS {
+        frames_flow(&[PEER_PIDFD, PIDFD_OPEN], answer);
+    }
+}
+
+#[test]
+fn frames_flow_without_a_watch_or_a_lock_in_a_directory() {
+    frames_flow_without_each(&[INOTIFY_INIT, INOTIFY_ADD, FLOCK]);
+}
+
+#[test]
+fn frames_flow_where_the_limits_of_a_process_are_not_told() {
+    frames_flow_without_each(&[PRLIMIT]);
+}
+
+#[test]
+fn threads_start_where_only_the_older_call_is_there() {
+    frames_flow(&[CLONE3], Errno::NOSYS);
+}
+
+#[test]
+fn no_frame_costs_a_page_fault_where_the_kernel_can_not_populate_mappings() {
+    for answer in ANSWERS {
+        let place = Place::new();
+        let mut producer = start(&place, "producer channel=cam0", &[MADVISE], answer);
+        producer.wait_for("opened");
+        let mut client = start(&place, "client channel=cam0", &[MADVISE], answer);
+        client.wait_for("ready");
+        client.ask("connect", "connected");
+        // The first frame of this size makes the slots, on both sides.
+        producer.ask("publish count=1 size=4000000", "published");
+        client.ask("receive count=1", "received");
+        for _ in 0..4 {
+            let published = producer.ask("publish count=1 size=4000000", "published");
+            let received = client.ask("receive count=1", "received");
+            // A slot has 977 pages. Some of the heap's and the stack's may be new.
+            for line in [published, received] {
+                assert!(line.number("faults") < 50, "{line}");
+            }
+        }
+    }
+}
+
+fn says(failed: &Line, words: &[&str]) {
+    assert_eq!(failed.word, "failed", "{failed}");
+    assert_eq!(failed.text("retryable"), "false", "{failed}");
+    for word in words {
+        assert!(failed.text("text").contains(word), "{word:?}: {failed}");
+    }
+}
+
+/// What answers to an order; what is said before does not count.
+fn answer_to(peer: &mut Peer, order: &str) -> Line {
+    peer.order(order);
+    loop {
+        let line = peer.next_line();
+        if line.word != "receiving" {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn a_producer_that_can_not_make_memory_names_the_call_and_what_helps() {
+    for answer in ANSWERS {
+        for (call, name) in [
+            (MEMFD_CREATE, "memfd_create"),
+            (ADD_SEALS, "F_ADD_SEALS"),
+            (FTRUNCATE, "ftruncate"),
+            (EVENTFD, "eventfd"),
+        ] {
+            let place = Place::new();
+            let mut opener = start(&place, "opener channel=cam0", &[call], answer);
+            opener.wait_for("ready");
+            let failed = answer_to(&mut opener, "open");
+            says(&failed, &[name, "seccomp profile", "allow"]);
+            assert_eq!(place.files(), Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
+fn a_producer_that_can_not_listen_says_so() {
+    for answer in ANSWERS {
+        for call in [SOCKET, BIND, LISTEN, ACCEPT] {
+            let place = Place::new();
+            let mut opener = start(&place, "opener channel=cam0", &[call], answer);
+            opener.wait_for("ready");
+            let failed = answer_to(&mut opener, "open");
+            says(&failed, &["cam0.sock", "making a socket there"]);
+            assert_eq!(place.files(), Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
+fn a_client_makes_no_memory_and_names_what_else_it_needs() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+    producer.wait_for("opened");
+    producer.ask("publish count=1 size=1000", "published");
+    for answer in ANSWERS {
+        for (call, name) in [
+            (GET_SEALS, "F_GET_SEALS"),
+            (EVENTFD, "eventfd"),
+            (SOCKET, "connecting to"),
+            (SETSOCKOPT, "connecting to"),
+            (CONNECT, "connecting to"),
+            (PPOLL, "poll"),
+        ] {
+            let mut client = start(&place, "client channel=cam0", &[call], answer);
+            client.wait_for("ready");
+            let failed = answer_to(&mut client, "connect");
+            says(&failed, &[name, "seccomp profile", "allow"]);
+        }
+        let unneeded = [
+            MEMFD_CREATE,
+            ADD_SEALS,
+            FTRUNCATE,
+            FLOCK,
+            BIND,
+            LISTEN,
+            ACCEPT,
+        ];
+        let mut client = start(&place, "client channel=cam0", &unneeded, answer);
+        client.wait_for("ready");
+        client.ask("connect", "connected");
+        client.ask("receive count=1", "received");
+    }
+}
+
+#[test]
+fn a_thread_that_can_not_be_started_names_the_call() {
+    let place = Place::new();
+    let mut opener = start(
+        &place,
+        "opener channel=cam0 threads=one",
+        &[CLONE3],
+        Errno::PERM,
+    );
+    opener.wait_for("ready");
+    let failed = answer_to(&mut opener, "open");
+    says(&failed, &["thread", "clone3", "seccomp profile"]);
+}
+
+// --- futex_waitv -----------------------------------------------------------------------------------------------------
+
+/// How often the threads of a process have waited.
+fn waits(pid: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    let waits = tasks.flatten().filter_map(|task| {
+        let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+        let mut lines = status.lines();
+        let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        count.trim().parse::<u64>().ok()
+    });
+    waits.sum()
+}
+
+/// Checks that a process whose worker waits does so, and does not look every few milliseconds.
+fn sleeps(peer: &Peer) {
+    const WINDOW: Duration = Duration::from_millis(200);
+    /// What may happen besides, on a busy machine.
+    const FEW: u64 = 10;
+    process::until_asleep(peer.pid(), "worker");
+    let before = waits(peer.pid());
+    std::thread::sleep(WINDOW);
+    let count = waits(peer.pid()) - before;
+    assert!(count <= FEW, "it has waited {count} times in {WINDOW:?}");
+}
+
+#[test]
+fn frames_flow_without_futex_waitv() {
+    frames_flow_without_each(&[FUTEX_WAITV]);
+}
+
+#[test]
+fn a_client_without_futex_waitv_sleeps_until_a_frame_comes() {
+    for answer in ANSWERS {
+        let place = Place::new();
+        let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+        producer.wait_for("opened");
+        let mut client = start(&place, "client channel=cam0", &[FUTEX_WAITV], answer);
+        client.wait_for("ready");
+        client.ask("connect", "connected");
+        client.order("receive count=1");
+        client.wait_for("receiving");
+        sleeps(&client);
+        producer.ask("publish count=1 size=1000", "published");
+        client.wait_for("received");
+    }
+}
+
+#[test]
+fn a_wait_without_futex_waitv_is_cancelled() {
+    for answer in ANSWERS {
+        let place = Place::new();
+        let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+        producer.wait_for("opened");
+        let arguments = "client channel=cam0 leases=1";
+        let mut client = start(&place, arguments, &[FUTEX_WAITV], answer);
+        client.wait_for("ready");
+        client.ask("connect", "connected");
+        let is_cancelled = |client: &mut Peer| {
+            process::until_asleep(client.pid(), "worker");
+            client.order("cancel");
+            // By either thread first.
+            let lines = [client.next_line(), client.next_line()];
+            let kinds = lines.each_ref().map(|line| line.get("kind"));
+            assert!(kinds.contains(&Some("Cancelled")), "{lines:?}");
+            client.ask("reset", "heard");
+        };
+        // Nothing was published.
+        client.order("receive count=1");
+        client.wait_for("receiving");
+        is_cancelled(&mut client);
+        // No lease is left.
+        producer.ask("publish count=2 size=1000", "published");
+        client.ask("hold count=1", "holding");
+        client.order("hold count=1");
+        is_cancelled(&mut client);
+        // The producer is gone without a word.
+        client.ask("release count=1", "heard");
+        client.ask("receive count=1", "received");
+        end(&mut producer, &mut client);
+    }
+}
+
+/// A producer without futex_waitv that waits for both its clients.
+fn blocked(place: &Place, answer: Errno) -> (Peer, [Peer; 2]) {
+    let arguments = "producer channel=cam0 slots=4 max-slots=16 block=3600000";
+    let mut producer = start(place, arguments, &[FUTEX_WAITV], answer);
+    producer.wait_for("opened");
+    let clients = [(); 2].map(|()| {
+        let mut client = Peer::start(PEER, place, "client channel=cam0 leases=1");
+        client.wait_for("ready");
+        client.ask("connect", "connected");
+        client
+    });
+    producer.order("publish count=100 size=1000");
+    sleeps(&producer);
+    (producer, clients)
+}
+
+#[test]
+fn a_producer_without_futex_waitv_is_woken_by_either_client() {
+    for answer in ANSWERS {
+        for first in [0, 1] {
+            let place = Place::new();
+            let (mut producer, mut clients) = blocked(&place, answer);
+            clients[first].ask("receive count=1", "received");
+            clients[first].order("receive count=99");
+            sleeps(&producer);
+            clients[1 - first].ask("receive count=100", "received");
+            clients[first].wait_for("received");
+            producer.wait_for("published");
+        }
+    }
+}
+
+#[test]
+fn a_producer_without_futex_waitv_goes_on_when_its_clients_end() {
+    for answer in ANSWERS {
+        for first in [0, 1] {
+            let place = Place::new();
+            let (mut producer, mut clients) = blocked(&place, answer);
+            clients[first].kill();
+            until("one is left", || {
+                producer.ask("stats", "stats").number("clients") == 1
+            });
+            process::until_asleep(producer.pid(), "worker");
+            clients[1 - first].kill();
+            producer.wait_for("published");
+        }
+    }
+}
+
+#[test]
+fn a_producer_without_futex_waitv_is_cancelled() {
+    for answer in ANSWERS {
+        let place = Place::new();
+        let (mut producer, _clients) = blocked(&place, answer);
+        producer.order("cancel");
+        let lines = [producer.next_line(), producer.next_line()];
+        let kinds = lines.each_ref().map(|line| line.get("kind"));
+        assert!(kinds.contains(&Some("Cancelled")), "{lines:?}");
+    }
+}
+
+// --- elements --------------------------------------------------------------------------------------------------------
+
+/// A pipeline that can't make these calls.
+fn play(
+    place: &Place,
+    watches: &[&str],
+    description: &str,
+    calls: &[Call],
+    answer: Errno,
+) -> Pipeline {
+    let mut pipeline = Pipeline::start_as(place, watches, description, |mut command| {
+        seccomp::refuse(&mut command, calls, answer);
+        command
+    });
+    pipeline.order("state to=playing");
+    pipeline
+}
+
+#[test]
+fn pictures_flow_between_elements_without_what_can_be_done_without() {
+    for answer in ANSWERS {
+        let place = Place::new();
+        let producer =
+            format!("{PICTURES} ! xmemsink name=sink channel=cam0 sync=false overflow=block");
+        let mut client = play(&place, &["report out.sink"], CLIENT, OPTIONAL, answer);
+        let mut producer = play(&place, &["report sink.sink"], &producer, OPTIONAL, answer);
+        client.until_buffers("out.sink", 60);
+        let stats = producer.stats("sink");
+        assert_eq!(stats.number("copied"), 0, "{stats}");
+        client.end();
+        producer.end();
+        let sent = producer.digests("sink.sink");
+        for digest in client.digests("out.sink") {
+            assert!(sent.contains(&digest));
+        }
+    }
+}
+
+#[test]
+fn memory_of_other_elements_is_shared_or_copied_whatever_is_refused() {
+    const CALLS: &[Call] = &[FSTATFS, FALLOCATE, GET_SEALS, ADD_SEALS];
+    for answer in ANSWERS {
+        // The sink's own memory needs seals.
+        for calls in [&CALLS[..1], &CALLS[..3]] {
+            let place = Place::new();
+            let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 \
+                            sync=false";
+            let mut producer = play(&place, &["report sink.sink"], producer, calls, answer);
+            let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+            producer.until_clients("sink", 1);
+            let push = "push from=src caps=application/x-test size=8192 memfds=4";
+            for number in 1..=10 {
+                producer.order(&format!("{push} seed={number}"));
+                producer.until_buffers("sink.sink", number);
+                client.until_buffers("out.sink", number);
+            }
+            assert_eq!(producer.digests("sink.sink"), client.digests("out.sink"));
+            let stats = producer.stats("sink");
+            let shared = stats.number("passed-on") + stats.number("copied");
+            assert_eq!(shared, 10, "{stats}");
+        }
+    }
+}
+
+#[test]
+fn the_bus_is_told_what_a_sink_needs() {
+    for answer in ANSWERS {
+        let place = Place::new();
+        let producer = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
+        let mut producer = play(&place, &[], &producer, &[MEMFD_CREATE], answer);
+        let error = producer.until_message("error");
+        assert_eq!(error.text("from"), "sink", "{error}");
+        for word in ["memfd_create", "seccomp profile", "allow"] {
+            assert!(error.text("text").contains(word), "{word:?}: {error}");
+        }
+    }
+}
