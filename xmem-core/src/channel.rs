@@ -10,6 +10,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::error::{Error, Result};
 use crate::sys::clock;
+use crate::sys::pidfd::OVERFLOW_UID;
 
 mod found;
 mod listener;
@@ -170,11 +171,18 @@ fn check_directory(path: &Path) -> Result<()> {
         return Err(bad_path(path, "not a directory"));
     }
     if found.uid() != uid {
+        let unmapped = match found.uid() {
+            OVERFLOW_UID => " (nobody, or a user that this user namespace does not map)",
+            _ => "",
+        };
+        let owner = found.uid();
         return Err(bad_path(
             path,
             format!(
-                "belongs to user {}, not to user {uid}: set XMEM_RUNTIME_DIR to a directory of your own",
-                found.uid()
+                "belongs to user {owner}{unmapped}, not to user {uid}: to share a channel with \
+                 other users, set socket-path, and perms of the producer; else set \
+                 XMEM_RUNTIME_DIR to a directory of user {uid} with mode 0700, which may be a \
+                 subdirectory"
             ),
         ));
     }
@@ -182,7 +190,9 @@ fn check_directory(path: &Path) -> Result<()> {
         return Err(bad_path(
             path,
             format!(
-                "is open to other users (mode {:o}): chmod 700 it",
+                "is open to other users (mode {:o}): chmod 700 it, or set XMEM_RUNTIME_DIR to a \
+                 subdirectory with mode 0700; to share a channel with other users, set \
+                 socket-path, and perms of the producer",
                 found.mode() & 0o777
             ),
         ));

@@ -78,7 +78,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Another live producer has the socket.
-    #[error("{} belongs to a running producer (pid {pid}): stop it, or choose another channel or socket-path", path.display())]
+    #[error("{} belongs to a running producer ({}): stop it, or choose another channel or socket-path", path.display(), process(*.pid))]
     InUse {
         /// The socket's path.
         path: PathBuf,
@@ -224,6 +224,14 @@ fn allow(answer: &io::Error) -> &'static str {
     }
 }
 
+/// A process, by its id where that can be seen from here.
+fn process(pid: u32) -> String {
+    match pid {
+        0 => "in another PID namespace, or too busy to answer".into(),
+        pid => format!("pid {pid}"),
+    }
+}
+
 /// How long was waited, where it was.
 fn within(waited: std::time::Duration) -> String {
     match waited.is_zero() {
@@ -294,8 +302,9 @@ impl Error {
             }
             let advice = match Errno::from_io_error(&source) {
                 Some(Errno::ROFS | Errno::ACCESS | Errno::PERM) => {
-                    ": make it writable, or choose another directory with XMEM_RUNTIME_DIR or \
-                     socket-path"
+                    ": a producer needs a directory that its user can write. Make this one \
+                     writable, or choose another, which may be a subdirectory, with \
+                     XMEM_RUNTIME_DIR (mode 0700) or socket-path"
                 }
                 _ => allow(&source),
             };

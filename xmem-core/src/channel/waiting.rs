@@ -86,6 +86,12 @@ fn attempt(path: &Path, deadline: Deadline) -> Result<Attempt> {
         Ok(found) => found,
         Err(Errno::NOENT) => return Ok(Attempt::Absent),
         Err(Errno::NOTDIR) => return Err(bad_path(path, BELOW_A_FILE)),
+        Err(Errno::ACCESS) => {
+            return Err(bad_path(
+                path,
+                "permission denied: every directory above it must let this user pass (chmod o+x)",
+            ));
+        }
         Err(errno) => return Err(Error::path(path, "looking for its socket")(errno)),
     };
     if let Some(reason) = found.is_no_socket() {

@@ -26,7 +26,7 @@ pub(crate) struct Credentials {
 
 /// How the kernel names a user that has no number in this user namespace, unless told otherwise
 /// (`/proc/sys/kernel/overflowuid`).
-const OVERFLOW_UID: u32 = 65534;
+pub(crate) const OVERFLOW_UID: u32 = 65534;
 
 /// Whether this is the user of this process. Never so for a number that stands for any user of
 /// another namespace.
