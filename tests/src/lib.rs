@@ -12,6 +12,8 @@
 
 pub mod area;
 pub mod attacks;
+pub mod container;
+pub mod control_group;
 pub mod events;
 pub mod hostile;
 pub mod launched;

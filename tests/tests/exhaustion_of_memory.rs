@@ -4,13 +4,12 @@
 //! The limits are the kernel's own. What is left of `RLIMIT_AS` is enough for what a program takes
 //! beside: where that fails a Rust program ends, as one of GLib's does.
 
-use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::{Gid, Uid, chown};
 use rustix::process::Resource;
+use xmem_tests::control_group::Group;
 use xmem_tests::limits::{leave_addresses, lower};
 use xmem_tests::{Line, Peer, Place, process, until};
 
@@ -182,51 +181,6 @@ fn memory_beyond_the_size_of_a_file_is_refused_without_a_signal() {
     drop(limit);
     producer.ask("publish count=1 size=2000000", "published");
     client.ask("receive count=1", "received");
-}
-
-/// A control group with little memory. It goes when it is empty.
-struct Group {
-    directory: PathBuf,
-    limit: &'static str,
-}
-
-impl Group {
-    /// `None` where this test can't make one.
-    fn new(bytes: u64) -> Option<Group> {
-        let name = format!("xmem-test-{}", std::process::id());
-        let kinds = [
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            ("/sys/fs/cgroup", "memory.max"),
-        ];
-        let made = kinds.into_iter().find_map(|(root, limit)| {
-            let directory = Path::new(root).join(&name);
-            fs::create_dir(&directory).ok()?;
-            let group = Group { directory, limit };
-            group.set(bytes).ok().map(|()| group)
-        });
-        if made.is_none() {
-            eprintln!("not tried: there are no control groups of memory to be had");
-        }
-        made
-    }
-
-    fn set(&self, bytes: u64) -> std::io::Result<()> {
-        // Not made where it is missing: that would be a file of no control group.
-        let file = self.directory.join(self.limit);
-        let mut file = fs::OpenOptions::new().write(true).open(file)?;
-        std::io::Write::write_all(&mut file, bytes.to_string().as_bytes())
-    }
-
-    fn take(&self, pid: u32) {
-        fs::write(self.directory.join("cgroup.procs"), pid.to_string()).expect("who made it may");
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // Whoever was in it has ended a moment ago.
-        let _ = xmem_tests::wait::comes_true(|| fs::remove_dir(&self.directory).is_ok());
-    }
 }
 
 #[test]
