@@ -2,9 +2,9 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo build test suite test-matrix test-dmabuf check torture fuzz bench compare deb test-deb doc loom \
-    install-deps deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-deb deps-matrix deps-dmabuf \
-    deps-compare
+.PHONY: help demo build test suite test-matrix test-dmabuf test-containers check torture fuzz bench compare deb test-deb \
+    doc loom install-deps deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-deb deps-matrix deps-dmabuf \
+    deps-containers deps-compare
 
 # "make INSTALL_DEPS=true ..." leaves the machine's packages alone.
 INSTALL_DEPS ?= scripts/install-deps.sh
@@ -68,6 +68,11 @@ test-matrix: deps-matrix ## build and test on GStreamer VERSIONS (1.22 1.26 1.28
 test-dmabuf: deps-dmabuf build ## pass on dmabufs, of a camera too, in a virtual machine with a kernel that has both
 	scripts/test-dmabuf.sh dmabuf pipeline_dmabuf
 
+# Where podman can't run, its tests say why, and that they were not tried; the others are those of "make test".
+test-containers: deps-containers build ## producers and clients in containers of podman, and under seccomp filters
+	XMEM_PODMAN=1 cargo test $(LOCKED) -p xmem-tests --release --no-fail-fast $(WITH) \
+	    --test containers_podman --test containers --test forbidden_calls -- --nocapture
+
 torture: deps-test deps-fuzz build ## what "make test" does for seconds, for as long as it takes: see docs/reliability.md
 	XMEM_TORTURE=1 XMEM_ROUNDS=1000 cargo test $(LOCKED) -p xmem-tests --release --no-fail-fast $(WITH) -- --nocapture
 	$(MAKE) fuzz
@@ -126,5 +131,7 @@ deps-matrix:
 	@$(INSTALL_DEPS) matrix
 deps-dmabuf:
 	@$(INSTALL_DEPS) build run matrix machine
+deps-containers:
+	@$(INSTALL_DEPS) build run containers
 deps-compare:
 	@$(INSTALL_DEPS) build run

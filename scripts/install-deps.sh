@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what xmem needs to build, run, test or be measured is there.
 #
-#     scripts/install-deps.sh [build] [lint] [run] [test] [bench] [fuzz] [deb] [matrix] [machine]
+#     scripts/install-deps.sh [build] [lint] [run] [test] [bench] [fuzz] [deb] [matrix] [machine] [containers]
 #
 # Without a group it is build, lint, run, test and bench.
 #
@@ -60,12 +60,16 @@ add_group() {
     machine)
         packages="$packages qemu-system-x86"
         ;;
+    containers)
+        # Some systems have control groups that only one of the two runtimes can use.
+        packages="$packages podman crun runc uidmap"
+        ;;
     fuzz)
         packages="$packages g++"
         fuzz=yes
         ;;
     *)
-        fail "no such group of dependencies: $1 (build, lint, run, test, bench, fuzz, deb, matrix, machine)"
+        fail "no such group of dependencies: $1 (build, lint, run, test, bench, fuzz, deb, matrix, machine, containers)"
         ;;
     esac
 }

@@ -4,11 +4,13 @@
 //! processes are [`Peer`]s: `xmem-test-peer`, which plays a producer or a client as its orders say,
 //! or any other program. What they do is agreed on in [`Line`]s of text. Frames carry a [`pattern`]
 //! that tells what each of them must hold. [`process`] looks at a process from outside,
-//! [`valgrind`] from inside, [`remains`] at what it has left, and [`limits`] leaves it less than it
-//! wants, and [`seccomp`] fewer system calls. [`wire`] speaks the protocol without the core, [`area`] is memory shared so, and
-//! [`hostile`] are peers that lie in both. [`pipeline`] and [`launched`] are pipelines in processes
-//! of their own, [`local`] is one in the test's, [`metas`] are what buffers carry. [`wait`] is how
-//! to wait: for a condition, with a deadline, never for a time.
+//! [`valgrind`] from inside, [`remains`] at what it has left. [`limits`] leaves it less than it
+//! wants, [`control_group`] less memory, [`seccomp`] fewer system calls; in a [`container`] it sees
+//! little of the machine, and [`podman`] makes such. [`wire`] speaks the protocol without the core,
+//! [`area`] is memory shared so, and [`hostile`] are peers that lie in both. [`pipeline`] and
+//! [`launched`] are pipelines in processes of their own, [`local`] is one in the test's, [`metas`]
+//! are what buffers carry. [`wait`] is how to wait: for a condition, with a deadline, never for a
+//! time.
 
 pub mod area;
 pub mod attacks;
@@ -25,6 +27,7 @@ pub mod pattern;
 pub mod peer;
 pub mod pipeline;
 pub mod place;
+pub mod podman;
 pub mod process;
 pub mod random;
 pub mod remains;

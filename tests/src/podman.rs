@@ -1,0 +1,163 @@
+//! Containers as podman makes them, of what is installed here: no image is needed.
+//!
+//! With `XMEM_PODMAN` set (`make test-containers`), and where podman can run a program. The
+//! container has the host's `/usr`, and a root directory of its own.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Resource, getrlimit};
+use tempfile::TempDir;
+
+use crate::peer::Peer;
+use crate::place::Place;
+
+/// The directories of a root whose files are the host's, where they are no links into `/usr`.
+const OF_THE_HOST: [&str; 5] = ["usr", "bin", "lib", "lib64", "sbin"];
+
+/// Descriptors and threads that a container may have.
+const LIMIT: u64 = 4096;
+
+/// Podman, and a root directory for its containers.
+#[derive(Debug)]
+pub struct Podman {
+    root: TempDir,
+    runtime: Option<&'static str>,
+    mounts: Vec<PathBuf>,
+}
+
+/// A container that runs. Dropping it kills it.
+#[derive(Debug)]
+pub struct Running(String);
+
+impl Podman {
+    /// Looks whether containers can be run here, and says why not where they can't. `program` and
+    /// what is beside it can be run in them.
+    pub fn new(program: &str) -> Option<Podman> {
+        if std::env::var_os("XMEM_PODMAN").is_none_or(|value| value.is_empty()) {
+            eprintln!("not tried: make test-containers runs this with podman");
+            return None;
+        }
+        let mut podman = Podman {
+            root: TempDir::new().expect("a temporary directory"),
+            runtime: None,
+            mounts: vec!["/etc/ld.so.cache".into()],
+        };
+        for name in ["etc", "tmp", "proc", "sys", "dev", "run", "var", "mnt"] {
+            fs::create_dir(podman.root.path().join(name)).expect("our directory");
+        }
+        for name in OF_THE_HOST {
+            let (host, inside) = (Path::new("/").join(name), podman.root.path().join(name));
+            match fs::read_link(&host) {
+                Ok(target) => symlink(target, inside).expect("our directory"),
+                Err(_) if host.is_dir() => podman.mounts.push(host),
+                Err(_) => {}
+            }
+        }
+        let programs = Path::new(program).parent().expect("it is in a directory");
+        podman.mounts.push(programs.into());
+        // GStreamer's registry.
+        let registry = programs.with_file_name("tmp");
+        fs::create_dir_all(&registry).expect("a directory beside that of the programs");
+        podman.mounts.push(registry);
+        let mut reason = String::new();
+        // The default first; some can't do with the control groups that there are.
+        for runtime in [None, Some("crun"), Some("runc")] {
+            podman.runtime = runtime;
+            let mut probe = Command::new("test");
+            probe.args(["-x", program]);
+            let (mut command, _running) = podman.command(&probe, &[], Path::new("/tmp"));
+            match command.output() {
+                Ok(output) if output.status.success() => return Some(podman),
+                Ok(output) => reason += &String::from_utf8_lossy(&output.stderr),
+                Err(error) => reason = format!("podman: {error}"),
+            }
+        }
+        eprintln!(
+            "not tried: podman can't run containers here: {}",
+            reason.trim()
+        );
+        None
+    }
+
+    /// The command that runs `command` in a container with more options. `directory` is mounted at
+    /// `/mnt`, unless an option says how.
+    pub fn command(
+        &self,
+        command: &Command,
+        options: &[&str],
+        directory: &Path,
+    ) -> (Command, Running) {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("xmem-test-{}-{count}", std::process::id());
+        let mut podman = Command::new("podman");
+        podman.args(
+            self.runtime
+                .iter()
+                .flat_map(|runtime| ["--runtime", runtime]),
+        );
+        podman.args([
+            "run",
+            "--rm",
+            "--interactive",
+            "--network=none",
+            "--name",
+            &name,
+        ]);
+        // By default it wants more than there may be.
+        for (name, resource) in [("nofile", Resource::Nofile), ("nproc", Resource::Nproc)] {
+            let most = getrlimit(resource).maximum.unwrap_or(LIMIT).min(LIMIT);
+            podman.arg(format!("--ulimit={name}={most}:{most}"));
+        }
+        for path in &self.mounts {
+            let path = path.display();
+            podman.arg(format!("--volume={path}:{path}:ro"));
+        }
+        if !options.iter().any(|option| option.contains(":/mnt")) {
+            podman.arg(format!("--volume={}:/mnt", directory.display()));
+        }
+        for (name, value) in command.get_envs() {
+            if let Some(value) = value {
+                let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
+                podman.arg(format!("--env={name}={value}"));
+            }
+        }
+        podman.args(options).arg("--rootfs").arg(self.root.path());
+        podman.arg(command.get_program()).args(command.get_args());
+        (podman, Running(name))
+    }
+
+    /// Starts a program in a container, with the words of `arguments`.
+    pub fn start(
+        &self,
+        program: &str,
+        options: &[&str],
+        place: &Place,
+        arguments: &str,
+    ) -> (Peer, Running) {
+        let mut command = Command::new(program);
+        command.args(arguments.split_whitespace());
+        let (command, running) = self.command(&command, options, place.path());
+        (Peer::spawn(command, place, arguments), running)
+    }
+}
+
+impl Running {
+    /// Kills what runs in it.
+    pub fn kill(&self) {
+        let mut command = Command::new("podman");
+        command.args(["kill", "--signal", "KILL", &self.0]);
+        // It may have ended by itself, which is as good.
+        let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
