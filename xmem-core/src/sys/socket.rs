@@ -216,8 +216,9 @@ impl Passed {
     /// # Errors
     /// [`Error::Protocol`] where one is of something else.
     pub(crate) fn into_memory(mut self) -> crate::error::Result<Vec<OwnedFd>> {
-        let is_memory =
-            |fd: &OwnedFd| rustix::fs::fcntl_get_seals(fd).is_ok() || foreign::is_dma_buf(fd);
+        let is_memory = |fd: &OwnedFd| {
+            rustix::fs::fcntl_get_seals(fd).is_ok() || foreign::is_dma_buf(fd).unwrap_or(false)
+        };
         match self.0.iter().all(is_memory) {
             true => Ok(std::mem::take(&mut self.0)),
             false => Err(Error::Protocol(

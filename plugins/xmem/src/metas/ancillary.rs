@@ -182,7 +182,7 @@ pub(super) fn read_ancillary(buffer: &mut gst::BufferRef, body: &mut Reader<'_>)
         return Err(Unfit::Value("its data count has more than 10 bits").into());
     }
     let words = (0..count & 0xff).map(|_| word(body));
-    let words = words.collect::<Result<Vec<u16>>>()?;
+    let words = words.collect::<std::result::Result<Vec<u16>, _>>()?;
     let mut meta = gst_video::video_meta::AncillaryMeta::add(buffer);
     meta.set_field(field);
     meta.set_c_not_y_channel(is_colour);

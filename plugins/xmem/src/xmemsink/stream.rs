@@ -85,11 +85,12 @@ pub(super) struct Counters {
 /// of it.
 fn counted<T, E>(
     counter: &AtomicU64,
+    count: u64,
     publish: impl FnOnce() -> std::result::Result<T, E>,
 ) -> std::result::Result<T, E> {
-    counter.fetch_add(1, Ordering::Relaxed);
+    counter.fetch_add(count, Ordering::Relaxed);
     publish().inspect_err(|_| {
-        counter.fetch_sub(1, Ordering::Relaxed);
+        counter.fetch_sub(count, Ordering::Relaxed);
     })
 }
 
@@ -310,14 +311,17 @@ impl Stream {
         cancellation: &Cancellation<'_>,
     ) -> Result<()> {
         let mut crossing = self.crossing(buffer, times);
-        let published = self.publish_crossing(buffer, &crossing, cancellation);
+        let refused = crossing.written.left_behind.len() as u64;
+        let published = counted(&self.counters.refused_metas, refused, || {
+            self.publish_crossing(buffer, &crossing, cancellation)
+        });
         if crossing.extra.capacity() > MAX_KEPT {
             crossing.extra = Vec::new();
         }
         *lock(&self.extra) = crossing.extra;
         if published.is_ok() {
             let left_behind = crossing.written.left_behind.iter();
-            left_behind.for_each(|left| self.refuse(left));
+            left_behind.for_each(|left| self.tell_refused(left));
         }
         published
     }
@@ -344,7 +348,7 @@ impl Stream {
                 if let Err(error) = frame.set_extra(&crossing.extra) {
                     return Err((Box::new(frame), Some(error)));
                 }
-                counted(&self.counters.zero_copy, || {
+                counted(&self.counters.zero_copy, 1, || {
                     frame.publish_range(offset, len)
                 })
                 .map_err(|Unpublished { frame, error }| (frame, Some(error)))
@@ -388,7 +392,7 @@ impl Stream {
         let mut frame = self.publisher.pass_on(&memory, range, hold)?;
         *frame.meta_mut() = crossing.record;
         frame.set_extra(&crossing.extra)?;
-        counted(&self.counters.passed_on, || frame.publish())?;
+        counted(&self.counters.passed_on, 1, || frame.publish())?;
         Ok(())
     }
 
@@ -465,7 +469,7 @@ impl Stream {
         self.counters
             .copied_bytes
             .fetch_add(size as u64, Ordering::Relaxed);
-        counted(&self.counters.copied, || frame.publish())?;
+        counted(&self.counters.copied, 1, || frame.publish())?;
         Ok(())
     }
 
@@ -507,9 +511,8 @@ impl Stream {
         }
     }
 
-    /// Counts a meta that was left behind, and tells of it.
-    fn refuse(&self, left: &LeftBehind) {
-        self.counters.refused_metas.fetch_add(1, Ordering::Relaxed);
+    /// Tells of a meta that was left behind.
+    fn tell_refused(&self, left: &LeftBehind) {
         let LeftBehind {
             meta,
             why,
