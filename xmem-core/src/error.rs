@@ -144,6 +144,10 @@ pub enum Error {
     /// The producer stopped in good order, without ending the stream.
     #[error("the producer stopped")]
     Stopped,
+    /// A callback of this process has panicked, or a thread of xmem's, and the channel or the
+    /// connection has ended with that.
+    #[error("the channel has failed: {0}")]
+    Failed(String),
     /// This process was forked from the one that opened the channel or connected. What that one
     /// has stays its own: whatever the child drops is neither closed nor given back.
     #[error(

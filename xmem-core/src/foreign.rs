@@ -4,6 +4,7 @@ use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use crate::callback::{self, Failure};
 use crate::error::Result;
 use crate::frame::FrameMut;
 use crate::meta::BufferMeta;
@@ -46,9 +47,30 @@ impl ForeignMemory {
 }
 
 /// What keeps somebody else's memory as it is for as long as clients may read it.
-pub(crate) struct Hold(
-    #[expect(dead_code, reason = "held for its drop")] pub(crate) Box<dyn Any + Send>,
-);
+pub(crate) struct Hold {
+    what: Option<Box<dyn Any + Send>>,
+    failure: Arc<Failure>,
+}
+
+impl Hold {
+    /// Drops `what` in the end. Should that panic, it is noted.
+    pub(crate) fn new(what: impl Any + Send, failure: Arc<Failure>) -> Hold {
+        let what: Box<dyn Any + Send> = Box::new(what);
+        Hold {
+            what: Some(what),
+            failure,
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let what = self.what.take();
+        if let Err(reason) = callback::call("giving memory back", || drop(what)) {
+            self.failure.note(reason);
+        }
+    }
+}
 
 impl std::fmt::Debug for Hold {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -63,6 +63,7 @@
 #![cfg_attr(loom, allow(dead_code))]
 
 #[cfg(not(loom))]
+mod callback;
 mod cancel;
 #[cfg(not(loom))]
 mod channel;

@@ -25,6 +25,8 @@ pub(crate) enum End {
     Dropped(String),
     /// The producer broke the protocol.
     Broken(String),
+    /// A callback of this process has panicked, or the thread that reads the connection.
+    Failed(String),
     /// This process had no room for what the producer has told: what, and the system's answer.
     Lacking(String, Resource, i32),
 }
@@ -35,6 +37,7 @@ impl End {
             End::Stopped => Error::Stopped,
             End::Gone(what) | End::Dropped(what) => Error::Disconnected(what.clone()),
             End::Broken(what) => Error::Protocol(what.clone()),
+            End::Failed(what) => Error::Failed(what.clone()),
             End::Lacking(what, resource, answer) => {
                 let answer = io::Error::from_raw_os_error(*answer);
                 Error::exhausted(what, *resource, answer)
@@ -82,7 +85,8 @@ pub(crate) struct Link {
     pub(crate) event: Event,
     /// Rings when nobody needs the connection any more.
     pub(crate) bell: Bell,
-    /// Set when nothing protects frames from being overwritten any more.
+    /// Set when nothing protects frames from being overwritten any more, or the connection is not
+    /// read.
     broken: AtomicBool,
     /// Frames before this position are void.
     void: AtomicU64,
@@ -185,16 +189,19 @@ impl Link {
         self.void.load(Ordering::Relaxed)
     }
 
-    /// The connection has ended: notes how, the first time, and ends the waits.
+    /// The connection has ended: notes how, unless that is known already, and ends the waits.
     pub(crate) fn finish(&self, end: End) {
-        let mut told = self.told();
-        if told.end.is_some() {
-            return;
+        let broken = matches!(
+            end,
+            End::Dropped(_) | End::Broken(_) | End::Failed(_) | End::Lacking(..)
+        );
+        {
+            let mut told = self.told();
+            if told.end.is_none() {
+                told.end = Some(end);
+                self.broken.store(broken, Ordering::Release);
+            }
         }
-        let broken = matches!(end, End::Dropped(_) | End::Broken(_) | End::Lacking(..));
-        told.end = Some(end);
-        drop(told);
-        self.broken.store(broken, Ordering::Release);
         self.event.signal();
     }
 

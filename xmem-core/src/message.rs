@@ -41,6 +41,8 @@ pub(crate) enum ByeReason {
     Refused = 1,
     /// It can't take this client now.
     Full = 2,
+    /// Something in it has failed.
+    Failed = 3,
 }
 
 /// What goes over the control connection. A client sends `Hello`, `Ready` and `Upstream`, the
@@ -413,6 +415,7 @@ impl Message {
                     0 => ByeReason::Stopped,
                     1 => ByeReason::Refused,
                     2 => ByeReason::Full,
+                    3 => ByeReason::Failed,
                     other => return Err(bad(format!("unknown reason {other} for a bye"))),
                 };
                 Ok(Message::Bye {

@@ -93,7 +93,8 @@ impl PublisherBuilder {
     }
 
     /// Is told what happens, from whatever thread it happens on and with no lock held. It must
-    /// not block.
+    /// not block. Should it panic, the channel ends with [`Error::Failed`], for clients with
+    /// [`Error::Disconnected`], and it is called no more.
     pub fn on_event(mut self, observer: impl Fn(PublisherEvent) + Send + Sync + 'static) -> Self {
         self.observer = Some(Box::new(observer));
         self
@@ -243,7 +244,8 @@ impl Publisher {
     /// `hold` keeps those bytes from being written. It is dropped when no client can read the frame
     /// any more: when all have passed it and none holds it, and another frame is published or
     /// [reclaimed](Publisher::reclaim); and after [`close`](Publisher::close). That happens on any
-    /// thread that calls a method of the publisher or is its own, and with no lock held.
+    /// thread that calls a method of the publisher or is its own, and with no lock held. Should its
+    /// drop panic, the channel ends with [`Error::Failed`].
     ///
     /// # Errors
     /// [`Error::Exhausted`] where there are too many such frames or pieces of memory,
@@ -255,7 +257,8 @@ impl Publisher {
         range: Range<usize>,
         hold: impl Any + Send,
     ) -> Result<ForeignFrame> {
-        self.writer.pass_on(memory, range, Hold(Box::new(hold)))
+        let hold = Hold::new(hold, self.writer.failure.clone());
+        self.writer.pass_on(memory, range, hold)
     }
 
     /// Says whether all frames are in memory that other processes may write, and can't be copied: a

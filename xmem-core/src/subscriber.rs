@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::callback;
 use crate::cancel::Canceller;
 use crate::channel::Channel;
 use crate::error::{Error, Result};
@@ -178,7 +179,10 @@ impl Subscriber {
                     if !std::mem::replace(&mut starving, true) {
                         self.starved += 1;
                         if let Some(observer) = &self.on_starved {
-                            observer();
+                            callback::call("on_starved", || observer()).map_err(|reason| {
+                                self.link.finish(End::Failed(reason.clone()));
+                                Error::Failed(reason)
+                            })?;
                         }
                     }
                     futex::wait_any(&[self.link.event.since(told), cancelled], deadline)?;

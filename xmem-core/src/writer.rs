@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::callback::{self, Failure};
 use crate::cancel::Cancellation;
 use crate::clients::ClientId;
 use crate::error::{Error, Result};
@@ -107,6 +108,8 @@ pub(crate) struct Writer {
     overflow: Overflow,
     name: String,
     observer: Option<Observer>,
+    /// Why the channel was closed, where it has failed.
+    pub(crate) failure: Arc<Failure>,
     origin: Origin,
 }
 
@@ -130,6 +133,7 @@ impl Writer {
             overflow,
             name,
             observer,
+            failure: Arc::default(),
             origin: Origin::here(),
         }))
     }
@@ -141,9 +145,31 @@ impl Writer {
 
     /// Never called under a lock.
     pub(crate) fn tell(&self, event: PublisherEvent) {
-        if let Some(observer) = &self.observer {
-            observer(event);
+        let Some(observer) = self
+            .observer
+            .as_ref()
+            .filter(|_| self.failure.reason().is_none())
+        else {
+            return;
+        };
+        if let Err(reason) = callback::call("on_event", || observer(event)) {
+            self.fail(reason);
         }
+    }
+
+    /// Closes the channel, which can't go on.
+    pub(crate) fn fail(&self, reason: String) {
+        self.failure.note(reason);
+        {
+            let mut pool = self.pool();
+            if std::mem::replace(&mut pool.closed, true) {
+                return;
+            }
+            pool.retire_foreign();
+        }
+        self.give_back();
+        self.event.signal();
+        self.bell.ring();
     }
 
     /// An error in a child that was forked off the process that opened the channel. Its lock may
@@ -236,7 +262,7 @@ impl Writer {
             }
             match acquired {
                 Acquired::Slot(index) => return Ok(index),
-                Acquired::Closed => return Err(Error::Stopped),
+                Acquired::Closed => return Err(self.failure.error()),
                 Acquired::Short => {
                     if self.grow()? {
                         continue;
@@ -379,7 +405,7 @@ impl Writer {
         let (position, sleepers) = {
             let mut pool = self.pool();
             if pool.closed {
-                return Err(Error::Stopped);
+                return Err(self.failure.error());
             }
             pool.check_memory(index)?;
             let mut sleepers = std::mem::take(&mut pool.sleepers);
@@ -441,6 +467,9 @@ impl Writer {
     /// Says something before the next frame. What is true already is not said again.
     pub(crate) fn say(&self, kind: EventKind, content: &[u8]) -> Result<()> {
         self.check_origin()?;
+        if self.failure.reason().is_some() {
+            return Err(self.failure.error());
+        }
         if content.len() > MAX_EVENT {
             return Err(Error::InvalidSetting(format!(
                 "an event of {} bytes, at most {MAX_EVENT} can be sent",

@@ -16,6 +16,7 @@ pub(crate) fn message(error: &Error, doing: gst::ResourceError) -> gst::ErrorMes
         Error::Exhausted { .. } | Error::ResourceExhausted { .. } => {
             gst::ResourceError::NoSpaceLeft
         }
+        Error::Failed(_) => gst::ResourceError::Failed,
         _ => doing,
     };
     let advice = match error {

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::linger::{self, Holder};
 use super::peer::{MAX_QUEUE_OF_EVENTS, Newcomer, News, Peer, Stage};
+use crate::callback;
 use crate::channel::Listener;
 use crate::clients::{Client, ClientId, Identity};
 use crate::error::{Error, Result};
@@ -68,7 +69,15 @@ impl Control {
         })
     }
 
+    /// Runs until the channel is closed. Should it panic, the channel is closed with that.
     pub(super) fn run(mut self) {
+        let writer = self.writer.clone();
+        let fail = |reason| writer.fail(reason);
+        callback::call("the control thread", || self.serve()).unwrap_or_else(fail);
+        callback::call("the control thread", || self.farewell()).unwrap_or_else(fail);
+    }
+
+    fn serve(&mut self) {
         while !self.writer.is_closed() {
             if self.turn().is_err() {
                 // `poll` itself has failed, for want of memory, or because the limit of descriptors
@@ -76,7 +85,6 @@ impl Control {
                 self.writer.wait_for_event(OUT_OF_DESCRIPTORS);
             }
         }
-        self.farewell();
     }
 
     /// Waits for something to happen, and sees to it.
@@ -382,8 +390,11 @@ impl Control {
             if let Some(id) = client {
                 peer.update(&news);
                 peer.update_events(&news, usize::MAX);
-                let text = "the producer stops";
-                peer.bye(ByeReason::Stopped, position, text, Deadline::after(None));
+                let (reason, text) = match self.writer.failure.reason() {
+                    Some(failure) => (ByeReason::Failed, failure),
+                    None => (ByeReason::Stopped, "the producer stops"),
+                };
+                peer.bye(reason, position, text, Deadline::after(None));
                 self.writer.remove_client(id);
                 self.writer.tell(PublisherEvent::ClientDisconnected(id));
             }

@@ -129,7 +129,7 @@ impl SubscriberBuilder {
     }
 
     /// Is told when `receive` has to wait because every lease is out, on its thread and before it
-    /// waits.
+    /// waits. Should it panic, the connection ends with [`Error::Failed`].
     pub fn on_starved(mut self, observer: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_starved = Some(Arc::new(observer));
         self
@@ -137,7 +137,7 @@ impl SubscriberBuilder {
 
     /// Is told of urgent events ([`EventKind::Urgent`](crate::EventKind::Urgent) and `Flush`), on a
     /// thread of the connection's own and with no lock held, before any frame that follows can be
-    /// received. It must not block.
+    /// received. It must not block. Should it panic, the connection ends with [`Error::Failed`].
     pub fn on_urgent(mut self, observer: impl Fn(StreamEvent) + Send + Sync + 'static) -> Self {
         self.on_urgent = Some(Arc::new(observer));
         self

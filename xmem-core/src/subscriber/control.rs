@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::callback;
 use crate::cancel::Cancellation;
 use crate::channel::{self, Channel};
 use crate::dtype::AccessMode;
@@ -163,7 +164,7 @@ fn refusal(message: Message, wanted: &str) -> Error {
         } => Error::Stopped,
         Message::Bye { reason, text, .. } => Error::Refused {
             reason: text,
-            retryable: reason == ByeReason::Full,
+            retryable: reason != ByeReason::Refused,
         },
         other => Error::Protocol(format!("{other:?} instead of {wanted}")),
     }
@@ -207,22 +208,36 @@ fn decode(buffer: &[u8], received: &socket::Received) -> Result<Message> {
 
 impl Control {
     /// Reads until the connection ends or nobody needs it any more.
+    /// Should it panic, the connection ends with that.
     pub(super) fn run(mut self, link: &Link) {
-        let end = loop {
+        let end = callback::call("the control thread", || self.read(link));
+        match end {
+            Ok(None) => {}
+            Ok(Some(end)) => link.finish(end),
+            Err(reason) => link.finish(End::Failed(reason)),
+        }
+    }
+
+    /// How the connection has ended; `None` where it is not needed any more.
+    fn read(&mut self, link: &Link) -> Option<End> {
+        loop {
             match self.turn(link) {
                 Ok(Turn::More) => {}
-                Ok(Turn::Dropped) => return,
-                Ok(Turn::End(end)) => break end,
-                Err(Error::Protocol(what)) => break End::Broken(what),
+                Ok(Turn::Dropped) => return None,
+                Ok(Turn::End(end)) => return Some(end),
+                Err(Error::Protocol(what)) => return Some(End::Broken(what)),
+                Err(Error::Failed(what)) => return Some(End::Failed(what)),
                 Err(Error::ResourceExhausted {
                     what,
                     resource,
                     source,
-                }) => break End::Lacking(what, resource, source.raw_os_error().unwrap_or(0)),
-                Err(error) => break End::Dropped(error.to_string()),
+                }) => {
+                    let answer = source.raw_os_error().unwrap_or(0);
+                    return Some(End::Lacking(what, resource, answer));
+                }
+                Err(error) => return Some(End::Dropped(error.to_string())),
             }
-        };
-        link.finish(end);
+        }
     }
 
     fn turn(&mut self, link: &Link) -> Result<Turn> {
@@ -254,7 +269,7 @@ impl Control {
         if let Some((number, event)) = urgent {
             // Before any frame that follows can be received.
             if let Some(observer) = &self.on_urgent {
-                observer(event);
+                callback::call("on_urgent", || observer(event)).map_err(Error::Failed)?;
             }
             link.told().events.add_told(number);
         }
@@ -359,6 +374,7 @@ fn take_in(
         Message::Bye { reason, text, .. } => {
             let end = match reason {
                 ByeReason::Stopped => End::Stopped,
+                ByeReason::Failed => End::Gone(format!("it has failed: {text}")),
                 ByeReason::Refused | ByeReason::Full => End::Dropped(text),
             };
             return Ok((Turn::End(end), None));

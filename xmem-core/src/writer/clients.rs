@@ -102,7 +102,7 @@ impl Writer {
             {
                 let pool = self.pool();
                 if pool.closed {
-                    return Err(Error::Stopped);
+                    return Err(self.failure.error());
                 }
                 if pool.clients.len() >= count {
                     return Ok(());

@@ -38,7 +38,7 @@ impl Writer {
         let (place, taken, is_new) = {
             let mut pool = self.pool();
             if pool.closed {
-                return Err(Error::Stopped);
+                return Err(self.failure.error());
             }
             pool.check_kind(memory.0.kind)?;
             let (segment, is_new) = pool.register(&memory.0).ok_or_else(|| no_number(&pool))?;
@@ -61,6 +61,7 @@ impl Writer {
             // Not under the lock.
             Err(hold) => {
                 drop(hold);
+                self.see_to_failure();
                 Err(no_number(&self.pool()))
             }
         }
@@ -101,8 +102,16 @@ impl Writer {
             return;
         }
         drop(released);
+        self.see_to_failure();
         if self.pool().forget_unused() {
             self.bell.ring();
+        }
+    }
+
+    /// Ends the channel where giving memory back has failed.
+    fn see_to_failure(&self) {
+        if let Some(reason) = self.failure.reason() {
+            self.fail(reason.into());
         }
     }
 
