@@ -224,6 +224,7 @@ fn a_producer_that_can_release_no_more_connections_takes_none_until_it_can() {
 fn descriptors_that_a_client_sends_are_closed() {
     let place = Place::new();
     let producer = producer_on_an_older_kernel(&place, "");
+    until("it has closed all", || closing(&producer) == 0);
     let before = process::fd_count(producer.pid());
     for _ in 0..20 {
         let hostile = Connection::open(&place.socket("cam0"));

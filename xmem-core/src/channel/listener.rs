@@ -176,6 +176,8 @@ fn is_reached(found: &Found, socket: &Listening) -> std::result::Result<bool, Er
         };
         let message = socket::receive(&accepted, &mut received);
         if message.is_ok_and(|message| received[..message.len] == sent) {
+            connection.close_own();
+            accepted.close_own();
             return Ok(true);
         }
     }

@@ -149,6 +149,11 @@ impl Connection {
             origin: Origin::here(),
         }
     }
+
+    /// Closes it here. Both ends are this process's, so nobody has passed anything.
+    pub(crate) fn close_own(mut self) {
+        self.brings_fds = false;
+    }
 }
 
 impl AsFd for Connection {
