@@ -178,7 +178,7 @@ impl Peer {
 
     /// Whether its messages are read: not after the goodbye, for they may bring descriptors.
     pub(super) fn is_heard(&self) -> bool {
-        matches!(self.stage, Stage::Greeting(_) | Stage::Client(_))
+        !matches!(self.stage, Stage::Expelled(_) | Stage::Leaving(_))
     }
 
     /// Whether the socket has not taken all yet.
