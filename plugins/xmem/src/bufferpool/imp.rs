@@ -87,6 +87,10 @@ impl XmemBufferPool {
         let wants_meta = has(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
         let wants_alignment = has(gst_video::BUFFER_POOL_OPTION_VIDEO_ALIGNMENT);
         if let Some(info) = VideoInfo::from_caps(&caps).ok().filter(|_| wants_meta) {
+            if !is_sound(&info) {
+                gst::warning!(CAT, imp = self, "No buffers for {caps}: they are too large");
+                return None;
+            }
             own.size = own.size.max(info.size());
             let mut layout = Layout::of_info(&info, VideoFrameFlags::empty());
             if let Some(alignment) = config.video_alignment().filter(|_| wants_alignment) {
@@ -101,10 +105,6 @@ impl XmemBufferPool {
                         is_granted = false;
                     }
                 }
-            }
-            if !is_sound(&info) {
-                gst::warning!(CAT, imp = self, "No buffers for {caps}: they are too large");
-                return None;
             }
             if let Err(why) = layout.check(&info, own.size) {
                 gst::warning!(CAT, imp = self, "No buffers for {caps}: {why}");
@@ -172,10 +172,10 @@ impl BufferPoolImpl for XmemBufferPool {
     /// what it can have: it reads that back, and decides.
     fn set_config(&self, config: &mut gst::BufferPoolConfigRef) -> bool {
         let own = self.configure(config);
-        let is_granted = own.as_ref().is_some_and(|(_, is_granted)| *is_granted);
+        let is_granted = own.as_ref().map(|(_, is_granted)| *is_granted);
         // What was left is in force already: GStreamer does not ask again where nothing changes.
         self.lock().config = own.map(|(own, _)| own);
-        self.parent_set_config(config) && is_granted
+        is_granted.is_some_and(|is_granted| self.parent_set_config(config) && is_granted)
     }
 
     /// Makes the slots, so that no frame has to.
