@@ -7,16 +7,19 @@
 //! [`valgrind`] from inside, [`remains`] at what it has left. [`limits`] leaves it less than it
 //! wants, [`control_group`] less memory, [`seccomp`] fewer system calls; in a [`container`] it sees
 //! little of the machine, and [`podman`] makes such. [`wire`] speaks the protocol without the core,
-//! [`area`] is memory shared so, and [`hostile`] are peers that lie in both. [`pipeline`] and
+//! [`area`] is memory shared so, and [`hostile`] are peers that lie in both. [`attacked`] is a
+//! channel that a process attacks, and [`faults`] are page faults that don't end. [`pipeline`] and
 //! [`launched`] are pipelines in processes of their own, [`local`] is one in the test's, [`metas`]
 //! are what buffers carry. [`wait`] is how to wait: for a condition, with a deadline, never for a
 //! time.
 
 pub mod area;
+pub mod attacked;
 pub mod attacks;
 pub mod container;
 pub mod control_group;
 pub mod events;
+pub mod faults;
 pub mod hostile;
 pub mod launched;
 pub mod limits;

@@ -177,6 +177,22 @@ pub fn until_asleep(pid: u32, thread: &str) {
     );
 }
 
+/// How often a process's thread of this name has gone to sleep by itself.
+///
+/// # Panics
+/// Where it has no such thread.
+pub fn sleeps(pid: u32, thread: &str) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process's threads");
+    let read = |task: &fs::DirEntry, file| fs::read_to_string(task.path().join(file)).ok();
+    let is_it = |task: &fs::DirEntry| read(task, "comm").is_some_and(|name| name.trim() == thread);
+    let task = tasks.flatten().find(is_it).expect("a thread of this name");
+    let status = read(&task, "status").expect("its figures");
+    let mut lines = status.lines();
+    let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    let count = count.and_then(|count| count.trim().parse().ok());
+    count.expect("a number of switches")
+}
+
 /// Whether `strace` is there and may trace.
 pub fn can_trace() -> bool {
     let status = Command::new("strace")

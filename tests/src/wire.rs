@@ -175,6 +175,13 @@ impl Connection {
         })
     }
 
+    /// Reads messages until the peer sends no more, however long that is.
+    pub fn read_to_end(&self) {
+        sockopt::set_socket_timeout(&self.0, sockopt::Timeout::Recv, None)
+            .expect("a socket has timeouts");
+        while self.receive().is_some() {}
+    }
+
     /// The next message of a kind; others are skipped.
     ///
     /// # Panics

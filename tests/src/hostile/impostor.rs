@@ -18,7 +18,7 @@ pub const EXTRA_SIZE: usize = 640;
 /// The word of the metadata segment that says how many frames were published.
 pub const HEAD: usize = 128 / 8;
 /// The word of the metadata segment that is the first slot's state.
-const STATES: usize = 256 / 8;
+pub const STATES: usize = 256 / 8;
 
 /// Where things stand in a metadata segment, as the protocol says, in bytes.
 #[derive(Debug)]

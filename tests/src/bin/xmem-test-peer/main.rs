@@ -1,4 +1,5 @@
-//! A producer or a client for tests to order about: `xmem-test-peer producer|opener|client channel=NAME ...`
+//! A producer or a client for tests to order about: `xmem-test-peer producer|opener|client channel=NAME ...`,
+//! or `path=SOCKET` in place of the name.
 //!
 //! Orders come as lines on the standard input, answers go as lines to the standard output. One
 //! thread, `worker`, obeys the orders one after the other; those that must not wait behind a
@@ -12,7 +13,7 @@ mod producer;
 mod usage;
 
 use std::io::BufRead;
-use std::sync::mpsc::channel;
+use std::sync::mpsc;
 
 use xmem_core::{Channel, Error};
 use xmem_tests::Line;
@@ -44,7 +45,7 @@ fn main() {
         let orders = std::io::stdin().lock().lines().map_while(|line| line.ok());
         return work(worker, orders.map(|line| Line::parse(&line)));
     }
-    let (orders, queue) = channel::<Line>();
+    let (orders, queue) = mpsc::channel::<Line>();
     let worker = std::thread::Builder::new()
         .name("worker".into())
         .spawn(move || work(worker, queue))

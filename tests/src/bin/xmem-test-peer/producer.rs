@@ -1,10 +1,10 @@
 //! The producer's role.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use xmem_core::{Canceller, Error, Overflow, Publisher, Result};
+use xmem_core::{Canceller, Error, Overflow, Publisher, PublisherEvent, Result};
 use xmem_tests::{Line, pattern};
 
 use crate::usage::{fork, in_child, page_faults};
@@ -15,6 +15,14 @@ struct Shared {
     publisher: Publisher,
     canceller: Canceller,
     halt: AtomicBool,
+    told: Arc<Told>,
+}
+
+/// What the publisher has told of clients.
+#[derive(Default)]
+struct Told {
+    refused: AtomicU64,
+    lapsed: AtomicU64,
 }
 
 /// Opens the channel: `slots`, `slot-size`, `max-slots`, `max-clients`, `block` (ms), `name`,
@@ -43,7 +51,17 @@ pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     if let Some(name) = settings.get("name") {
         builder = builder.producer_name(name);
     }
-    let publisher = builder.open()?;
+    let told: Arc<Told> = Arc::default();
+    let listener = told.clone();
+    let observer = move |event| {
+        let count = match event {
+            PublisherEvent::ClientRefused { .. } => &listener.refused,
+            PublisherEvent::ClientLapsed { .. } => &listener.lapsed,
+            _ => return,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    };
+    let publisher = builder.on_event(observer).open()?;
     println!(
         "{}",
         Line::new("opened").with("text", publisher.socket_path().display())
@@ -52,6 +70,7 @@ pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
         publisher,
         canceller,
         halt: AtomicBool::new(false),
+        told,
     });
     let herald = shared.clone();
     let mut next = 0;
@@ -80,7 +99,9 @@ impl Shared {
                         .with("bytes", stats.bytes)
                         .with("clients", stats.clients.len())
                         .with("held", sum(|client| u64::from(client.held)))
-                        .with("missed", sum(|client| client.missed)),
+                        .with("missed", sum(|client| client.missed))
+                        .with("refused", self.told.refused.load(Ordering::Relaxed))
+                        .with("lapsed", self.told.lapsed.load(Ordering::Relaxed)),
                 );
             }
             _ => return None,

@@ -1,0 +1,103 @@
+//! One client attacks the words that others sleep on, with what the kernel offers to a process that
+//! can read a word.
+
+use xmem_tests::attacked::{Attacked, Programs, report};
+use xmem_tests::{is_torture, process, until};
+
+const PROGRAMS: Programs = Programs {
+    peer: env!("CARGO_BIN_EXE_xmem-test-peer"),
+    hostile: env!("CARGO_BIN_EXE_xmem-test-hostile"),
+};
+
+/// Slots of the producer.
+const SLOTS: u64 = 100;
+/// Between two frames, in µs.
+const PERIOD: u64 = 2000;
+
+fn frames() -> u64 {
+    match is_torture() {
+        true => 30_000,
+        false => 300,
+    }
+}
+
+/// A hostile client between two honest ones, and frames for these.
+fn publish_under(attack: &str) -> (Attacked, xmem_tests::Peer) {
+    let mut channel = Attacked::open(PROGRAMS, SLOTS, "");
+    channel.add_honest("");
+    let hostile = channel.attack(attack);
+    channel.add_honest("");
+    channel.publish(frames(), PERIOD);
+    (channel, hostile)
+}
+
+/// Whether the hostile client was thrown out.
+fn until_expelled(channel: &mut Attacked, hostile: &mut xmem_tests::Peer) {
+    until("it is thrown out", || {
+        report(hostile).number("expelled") == 1
+    });
+    assert_eq!(channel.stats().number("refused"), 1);
+}
+
+#[test]
+fn a_client_that_sleeps_for_a_lock_stops_no_wake_and_is_thrown_out() {
+    let (mut channel, mut hostile) = publish_under("pi");
+    until_expelled(&mut channel, &mut hostile);
+    // It has kept its mappings.
+    channel.publish(frames(), PERIOD);
+    channel.add_honest("");
+    channel.publish(frames(), PERIOD);
+}
+
+#[test]
+fn a_client_that_moves_sleepers_to_another_word_moves_no_other_client() {
+    let (_channel, mut hostile) = publish_under("requeue");
+    let report = report(&mut hostile);
+    assert!(report.number("calls") > 0, "{report}");
+    assert_eq!(report.number("effects"), 0, "{report}");
+}
+
+#[test]
+fn a_client_that_wakes_sleepers_wakes_no_other_client() {
+    let (channel, mut hostile) = publish_under("wake");
+    let report = report(&mut hostile);
+    assert!(report.number("calls") > 0, "{report}");
+    assert_eq!(report.number("effects"), 0, "{report}");
+    for client in &channel.honest {
+        // Twice a frame at most: for the frame, and where it was woken a moment too early.
+        let sleeps = process::sleeps(client.pid(), "worker");
+        assert!(sleeps < 2 * frames() + 100, "{sleeps} sleeps");
+    }
+}
+
+/// The producer's one wake a frame must not wake all of them.
+#[test]
+fn thousands_of_sleepers_of_one_client_cost_one_wake_a_frame() {
+    for count in ["count=2000", "count=10000 ring=1"] {
+        if count.contains("ring") && !has_io_uring() {
+            eprintln!("not tried: io_uring is turned off");
+            continue;
+        }
+        let (_channel, mut hostile) = publish_under(&format!("waiters {count}"));
+        let woken = report(&mut hostile).number("effects");
+        assert!(woken <= frames(), "{woken} sleepers were woken");
+    }
+}
+
+fn has_io_uring() -> bool {
+    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+    disabled.is_ok_and(|disabled| disabled.trim() == "0")
+}
+
+/// A lossless stream: a client that is not woken would be waited for, and then given up.
+#[test]
+fn a_lossless_stream_loses_nothing_while_words_are_attacked() {
+    for attack in ["pi", "requeue", "wake"] {
+        let mut channel = Attacked::open(PROGRAMS, 2, "block=20000");
+        channel.add_honest("");
+        let _hostile = channel.attack(&format!("{attack} delivery=latest"));
+        channel.add_honest("");
+        channel.publish(frames(), 0);
+        assert_eq!(channel.stats().number("lapsed"), 0, "{attack}");
+    }
+}
