@@ -270,11 +270,8 @@ impl Pool {
         now: Duration,
         patience: Duration,
     ) -> (Vec<Lapsed>, Option<Duration>) {
-        // Frames that a slot is gained by.
-        let own = |index: &&SlotIndex| !self.slot(**index).is_foreign();
-        let oldest = self.ready.iter().filter(own);
-        let oldest = { oldest }.find(|&&index| self.is_let_go(index));
-        match oldest.map(|&index| self.slot(index).position) {
+        let oldest = self.oldest_let_go().map(|at| self.ready[at]);
+        match oldest.map(|index| self.slot(index).position) {
             Some(position) => self.clients.lapse(position, self.head, (now, patience)),
             None => (Vec::new(), None),
         }
@@ -294,16 +291,17 @@ impl Pool {
             self.look();
         }
         let mut blocked = false;
-        let mut at = 0;
-        while self.free.is_empty() && at < self.ready.len() {
-            let index = self.ready[at];
-            if !self.is_let_go(index) || self.slot(index).is_foreign() {
-                at += 1;
-            } else if self.is_awaited(index) {
+        while self.free.is_empty() {
+            // From the oldest on each time: a look may have found one let go that was held before.
+            let Some(at) = self.oldest_let_go() else {
+                break;
+            };
+            if self.is_awaited(self.ready[at]) {
                 // So are those after it, which came later.
                 blocked = true;
                 break;
-            } else if !self.take_back_one(at) {
+            }
+            if !self.take_back_one(at) {
                 // A client has leased it since the last look, and another may have been let go.
                 // There is an end to that: a look finds at most as many frames held as there are
                 // leases, and all others that were tried are free.
@@ -315,6 +313,12 @@ impl Pool {
             None if blocked => Acquired::Blocked,
             None => Acquired::Short,
         }
+    }
+
+    /// Which of the published frames is the oldest that a slot is gained by.
+    fn oldest_let_go(&self) -> Option<usize> {
+        let is_it = |&index: &SlotIndex| self.is_let_go(index) && !self.slot(index).is_foreign();
+        self.ready.iter().position(is_it)
     }
 
     /// Takes back the frames that no client needs any more: every client that wants all frames has
