@@ -187,7 +187,9 @@ fn pictures_flow_between_elements_in_containers() {
         pipeline.order("state to=playing");
         pipeline
     };
-    let mut client = play("report out.sink", CLIENT);
+    // However long the producer takes to start.
+    let client = CLIENT.replace("channel", "connection-timeout=-1 channel");
+    let mut client = play("report out.sink", &client);
     let producer = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
     let mut producer = play("report sink.sink", &producer);
     client.until_buffers("out.sink", 20);

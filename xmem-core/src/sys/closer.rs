@@ -29,7 +29,7 @@ pub(crate) fn is_full() -> bool {
     count(THREADS.load(Ordering::Relaxed)) >= MOST_THREADS
 }
 
-/// Closes descriptors, soon. Never waits.
+/// Closes descriptors, soon. Never waits, unless this process can't start a thread.
 pub(crate) fn close(fds: Vec<OwnedFd>) {
     if fds.is_empty() {
         return;
@@ -43,8 +43,9 @@ pub(crate) fn close(fds: Vec<OwnedFd>) {
     drop(waiting);
     let thread = Builder::new().name("xmem-close".into()).stack_size(STACK);
     if thread.spawn(close_waiting).is_err() {
-        // There are no more threads to be had. The next call tries again.
-        THREADS.fetch_sub(1, Ordering::Relaxed);
+        // There is no thread to be had. Kept open, a connection would stand for a client that is
+        // gone.
+        close_waiting();
     }
 }
 

@@ -221,8 +221,10 @@ impl Passed {
     /// # Errors
     /// [`Error::Protocol`] where one is of something else.
     pub(crate) fn into_memory(mut self) -> crate::error::Result<Vec<OwnedFd>> {
+        // Any other answer is for those who look at the seals.
         let is_memory = |fd: &OwnedFd| {
-            rustix::fs::fcntl_get_seals(fd).is_ok() || foreign::is_dma_buf(fd).unwrap_or(false)
+            rustix::fs::fcntl_get_seals(fd) != Err(Errno::INVAL)
+                || foreign::is_dma_buf(fd).unwrap_or(false)
         };
         match self.0.iter().all(is_memory) {
             true => Ok(std::mem::take(&mut self.0)),

@@ -138,7 +138,7 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
                 "With overflow=block, how long to wait for a client that makes no progress (takes \
                  no frame and gives none back), in nanoseconds. After that it is treated as with \
                  drop-oldest until it has caught up, and a warning is posted \
-                 (18446744073709551615 = no limit); set in NULL",
+                 (18446744073709551615 = for ever); set in NULL",
             )
             .default_value(defaults.block_timeout.as_nanos() as u64)
             .build(),
