@@ -485,8 +485,9 @@ fn memory_that_others_may_write_is_copied_while_a_client_does_not_take_it() {
     assert_eq!(stats.number("copied-for-unsealed"), 10, "{stats}");
     let told = producer.until_message("info");
     assert!(told.text("text").contains("unsealed-memory"), "{told}");
+    let mark = producer.mark();
     careful.kill();
-    producer.until_clients("sink", 1);
+    producer.until_clients_since(mark, "sink", 1);
     for number in 15..20 {
         pass(&mut producer, &mut client, &format!("{push} seed={number}"));
     }
