@@ -36,6 +36,8 @@ const TAIL: usize = 1;
 const MASK: usize = 2;
 const COMPLETIONS: usize = 5;
 const INDICES: usize = 6;
+/// Where the result stands in a completion (`struct io_uring_cqe`), in bytes.
+const RESULT: usize = 8;
 
 /// `struct io_uring_sqe` of a futex wait.
 #[repr(C)]
@@ -152,9 +154,15 @@ impl Ring {
             under_way += submitted.max(0) as usize;
             let head = of_cq(HEAD).load(Ordering::Relaxed);
             let done = of_cq(TAIL).load(Ordering::Acquire).wrapping_sub(head);
+            // A wait whose word had changed by then fails, and was none.
+            let mask = of_cq(MASK).load(Ordering::Relaxed);
+            for at in 0..done {
+                let completion = 16 * (head.wrapping_add(at) & mask) as usize;
+                let result = cq[COMPLETIONS] as usize + completion + RESULT;
+                count(Ring::word(self.completions, result).load(Ordering::Relaxed) == 0);
+            }
             of_cq(HEAD).store(head.wrapping_add(done), Ordering::Release);
             under_way -= done as usize;
-            (0..done).for_each(|_| count(true));
         }
     }
 }
