@@ -8,7 +8,7 @@ use std::time::Duration;
 use xmem_core::Publisher;
 use xmem_tests::pipeline::Pipeline;
 use xmem_tests::steps::Stepped;
-use xmem_tests::{Line, Place, pattern};
+use xmem_tests::{Place, pattern};
 
 const VICTIM: &str = env!("CARGO_BIN_EXE_xmem-test-victim");
 /// Bytes of a frame; it has no extra data, which would have to be metas.
