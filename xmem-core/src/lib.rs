@@ -64,6 +64,7 @@
 
 #[cfg(not(loom))]
 mod callback;
+#[cfg(not(loom))]
 mod cancel;
 #[cfg(not(loom))]
 mod channel;
