@@ -5,11 +5,10 @@ use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use crate::line::Line;
+use crate::nobody::NOBODY;
 use crate::peer::Peer;
 use crate::place::Place;
 
-/// "nobody", who has no rights.
-pub const NOBODY: u32 = 65534;
 /// Bytes of a frame.
 const SIZE: usize = 1000;
 /// How long an honest client waits for a frame, in ms.

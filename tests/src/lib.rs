@@ -6,7 +6,7 @@
 //! that tells what each of them must hold. [`process`] looks at a process from outside,
 //! [`valgrind`] from inside, [`remains`] at what it has left. [`limits`] leaves it less than it
 //! wants, [`control_group`] less memory, [`seccomp`] fewer system calls; in a [`container`] it sees
-//! little of the machine, and [`podman`] makes such. [`wire`] speaks the protocol without the core,
+//! little of the machine, and [`podman`] makes such. [`nobody`] is another user. [`wire`] speaks the protocol without the core,
 //! [`area`] is memory shared so, and [`hostile`] are peers that lie in both. [`attacked`] is a
 //! channel that a process attacks, and [`faults`] are page faults that don't end. [`pipeline`] and
 //! [`launched`] are pipelines in processes of their own, [`local`] is one in the test's, [`metas`]
@@ -26,6 +26,7 @@ pub mod limits;
 pub mod line;
 pub mod local;
 pub mod metas;
+pub mod nobody;
 pub mod pattern;
 pub mod peer;
 pub mod pipeline;

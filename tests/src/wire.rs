@@ -6,12 +6,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use rustix::fs::fcntl_add_seals;
 use rustix::io::Errno;
 use rustix::net::{
     self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 
+use crate::area::SEALED;
 use crate::wait::PATIENCE;
 
 /// The version of the protocol that the core speaks.
@@ -31,7 +33,7 @@ pub const UPSTREAM: u16 = 6;
 pub const BYE: u16 = 7;
 /// All events up to a number were told.
 pub const TOLD: u16 = 8;
-/// The client has mapped its lease page.
+/// The client has mapped and sealed its lease page.
 pub const READY: u16 = 9;
 /// The client is in the scan; with the position of its first frame.
 pub const JOINED: u16 = 10;
@@ -116,11 +118,13 @@ impl Connection {
         self.receive().expect("an answer")
     }
 
-    /// Says that the lease page is mapped, and waits until the producer has taken it into its scan.
+    /// Seals the lease page, the second descriptor of a Welcome, says so, and waits until the producer
+    /// has taken it into its scan. What is to write the page is mapped before.
     ///
     /// # Panics
     /// Where it does not.
-    pub fn join(&self) {
+    pub fn join(&self, page: impl AsFd) {
+        fcntl_add_seals(page, SEALED).expect("a lease page can be sealed");
         self.send(&message(READY, &[]), &[]).expect("it is sent");
         let answer = self.receive().expect("an answer");
         assert_eq!(answer.kind, JOINED, "{answer:?}");

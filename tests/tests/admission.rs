@@ -252,10 +252,11 @@ fn a_client_that_breaks_the_protocol_is_thrown_out_and_others_stay() {
     other.ask("connect", "connected");
     for number in 0..20 {
         let hostile = Connection::open(&place.socket("cam0"));
-        assert_eq!(hostile.greet(wire::VERSION, 4).kind, wire::WELCOME);
+        let welcome = hostile.greet(wire::VERSION, 4);
+        assert_eq!(welcome.kind, wire::WELCOME);
         // Not before it has mapped its lease page.
         assert_eq!(publisher.num_clients(), 1);
-        hostile.join();
+        hostile.join(&welcome.fds[1]);
         assert_eq!(publisher.num_clients(), 2);
         hostile.send(&wire::hello(wire::VERSION, 4), &[]).unwrap();
         let reason = hostile.receive_kind(wire::BYE).reason();

@@ -1,8 +1,16 @@
 //! One client attacks the memory that it shares with the producer, with what the kernel does to
 //! memory and files on request.
 
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use xmem_core::{Error, Subscriber};
+use xmem_tests::area::SEALED;
 use xmem_tests::attacked::{Attacked, Programs, report};
-use xmem_tests::{Line, is_torture};
+use xmem_tests::faults::Faults;
+use xmem_tests::hostile::impostor::{self, Impostor};
+use xmem_tests::{Line, Peer, Place, is_torture, nobody, process, until, wire};
 
 const PROGRAMS: Programs = Programs {
     peer: env!("CARGO_BIN_EXE_xmem-test-peer"),
@@ -51,4 +59,85 @@ fn nothing_that_a_client_asks_of_the_kernel_makes_the_producer_fault() {
     assert!(report.number("calls") > 0, "{report}");
     assert_eq!(report.number("effects"), 0, "holes: {report}");
     assert!(faults < frames() / 10, "{faults} page faults");
+}
+
+/// The kernel holds a file's lock during a write, and a seal waits for it, uninterruptibly. A write
+/// takes as long as the page faults of the process that writes.
+#[test]
+fn a_client_whose_write_into_its_page_hangs_holds_up_only_itself() {
+    if Faults::open().is_none() {
+        eprintln!("not tried: this process may not have page faults that do not end");
+        return;
+    }
+    let mut channel = open();
+    let _hostile = channel.attack("hang");
+    channel.add_honest("");
+    channel.publish(frames(), PERIOD);
+    channel.honest.pop();
+    until("the producer has noticed that a client is gone", || {
+        channel.stats().number("clients") == 1
+    });
+    channel.producer.ask("close", "closed");
+}
+
+/// The same of a producer: its client, of another user, seals the page.
+#[test]
+fn a_producer_whose_write_into_a_lease_page_hangs_is_given_up_in_time() {
+    let Some(faults) = Faults::open().filter(|_| nobody::is_possible()) else {
+        return;
+    };
+    let place = Place::new();
+    set_permissions(place.path(), Permissions::from_mode(0o711)).expect("our directory");
+    let socket = place.socket("cam0");
+    let listener = wire::listen(&socket);
+    set_permissions(&socket, Permissions::from_mode(0o666)).expect("our socket");
+    let mut impostor = Impostor::new(8, 0, SEALED, 0);
+    let page = impostor.fds()[1].try_clone().expect("a descriptor");
+    std::thread::scope(|scope| {
+        let writer = std::thread::Builder::new().name("writer".into());
+        let write = || faults.write_to(&page).expect("it ends some time");
+        writer.spawn_scoped(scope, write).expect("a thread");
+        process::until_asleep(std::process::id(), "writer");
+        scope.spawn(|| impostor.answer(&listener, &impostor::welcome(4, 8)));
+        let client = nobody::run_as_nobody(|| {
+            Subscriber::builder(place.channel("cam0"))
+                .leases(4)
+                .connect_timeout(Some(Duration::from_millis(300)))
+                .connect()
+        });
+        let error = client
+            .expect("tried before")
+            .expect_err("it waits for a seal");
+        assert!(matches!(error, Error::NoAnswer { .. }), "{error:?}");
+        faults.end();
+    });
+}
+
+/// A client does not take frames whose memory the producer can punch holes into after it was looked
+/// at, where the producer is another user's. It is told so, and has to copy.
+#[test]
+fn a_producer_of_another_user_can_not_pass_on_memory_that_it_can_punch_holes_into() {
+    /// One that stands for nobody else.
+    const UID: u32 = 65533;
+    if !nobody::is_possible() {
+        return;
+    }
+    let place = Place::new();
+    set_permissions(place.path(), Permissions::from_mode(0o777)).expect("our directory");
+    let socket = place.socket("cam0").display().to_string();
+    let producer = format!("producer path={socket} uid={UID} perms=666 slots=4 slot-size=1000");
+    let mut producer = Peer::start(PROGRAMS.peer, &place, &producer);
+    producer.wait_for("opened");
+    let mut client = Peer::start(PROGRAMS.peer, &place, &format!("client path={socket}"));
+    client.wait_for("ready");
+    client.ask("connect", "connected");
+    let failed = producer.ask("pass-on", "failed");
+    assert_eq!(failed.text("kind"), "UnsealedMemory", "{failed}");
+    producer.ask("publish count=1 size=1000", "published");
+    client.ask("receive count=1", "received");
+    client.ask("disconnect", "disconnected");
+    until("the producer has noticed", || {
+        producer.ask("stats", "stats").number("clients") == 0
+    });
+    producer.ask("pass-on", "passed");
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::fs::{SealFlags, fcntl_add_seals};
 use xmem_core::{Overflow, Publisher, PublisherBuilder, PublisherEvent, Subscriber};
 use xmem_tests::area::Area;
 use xmem_tests::random::Random;
@@ -22,7 +23,7 @@ fn lease_page(place: &Place) -> (Area, Connection) {
     let welcome = connection.greet(wire::VERSION, 4);
     assert_eq!(welcome.kind, wire::WELCOME);
     let page = Area::map(&welcome.fds[1], PAGE, true);
-    connection.join();
+    connection.join(&welcome.fds[1]);
     (page, connection)
 }
 
@@ -217,9 +218,10 @@ fn all_that_a_client_may_say_after_its_hello_is_that_it_is_ready_and_what_goes_u
                 continue;
             }
             let hostile = host.connect();
-            assert_eq!(hostile.greet(wire::VERSION, 4).kind, wire::WELCOME);
+            let welcome = hostile.greet(wire::VERSION, 4);
+            assert_eq!(welcome.kind, wire::WELCOME);
             if has_joined {
-                hostile.join();
+                hostile.join(&welcome.fds[1]);
             }
             let bytes = wire::message(kind, &vec![7; len]);
             let reason = host.answer(&hostile, &bytes);
@@ -227,6 +229,23 @@ fn all_that_a_client_may_say_after_its_hello_is_that_it_is_ready_and_what_goes_u
         }
     }
     until("they are gone", || host.publisher.num_clients() == 1);
+}
+
+/// It could punch holes into the page. The producer does not seal it: that may wait for the client.
+#[test]
+fn a_client_that_has_not_sealed_its_lease_page_is_refused() {
+    let mut host = Host::new();
+    let needed = [SealFlags::empty(), SealFlags::FUTURE_WRITE, SealFlags::SEAL];
+    for seals in needed {
+        let hostile = host.connect();
+        let welcome = hostile.greet(wire::VERSION, 4);
+        assert_eq!(welcome.kind, wire::WELCOME);
+        fcntl_add_seals(&welcome.fds[1], seals).expect("a page can be sealed");
+        let reason = host.answer(&hostile, &wire::message(wire::READY, &[]));
+        let reason = reason.expect("a reason");
+        assert!(reason.contains("not sealed"), "{seals:?}: {reason}");
+    }
+    assert_eq!(host.publisher.num_clients(), 1);
 }
 
 #[test]

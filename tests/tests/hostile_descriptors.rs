@@ -148,8 +148,8 @@ fn a_producer_waits_for_no_descriptor_of_a_client() {
         let place = Place::new();
         let mut producer = producer_on_an_older_kernel(&place, "");
         let hostile = Connection::open(&place.socket("cam0"));
-        assert_eq!(hostile.greet(wire::VERSION, 1).kind, wire::WELCOME);
-        hostile.join();
+        let welcome = hostile.greet(wire::VERSION, 1);
+        hostile.join(&welcome.fds[1]);
         let _lingering = pass(&producer, &hostile, &upstream(), copies);
         // It is thrown out, at the first message.
         let reason = hostile.receive_kind(wire::BYE).reason();
@@ -166,8 +166,8 @@ fn a_producer_waits_for_no_descriptor_that_it_did_not_read() {
     let place = Place::new();
     let mut producer = producer_on_an_older_kernel(&place, "");
     let hostile = Connection::open(&place.socket("cam0"));
-    assert_eq!(hostile.greet(wire::VERSION, 1).kind, wire::WELCOME);
-    hostile.join();
+    let welcome = hostile.greet(wire::VERSION, 1);
+    hostile.join(&welcome.fds[1]);
     hostile.send(b"nonsense", &[]).expect("a producer");
     hostile.receive_kind(wire::BYE);
     let _lingering = pass(&producer, &hostile, &upstream(), 1);
@@ -181,8 +181,8 @@ fn a_producer_without_descriptors_waits_for_none_that_does_not_fit() {
     let place = Place::new();
     let mut producer = producer_on_an_older_kernel(&place, "");
     let hostile = Connection::open(&place.socket("cam0"));
-    assert_eq!(hostile.greet(wire::VERSION, 1).kind, wire::WELCOME);
-    hostile.join();
+    let welcome = hostile.greet(wire::VERSION, 1);
+    hostile.join(&welcome.fds[1]);
     let limit = limits::leave_descriptors(producer.pid(), 0);
     let _lingering = pass(&producer, &hostile, &upstream(), 3);
     hostile.receive_kind(wire::BYE);

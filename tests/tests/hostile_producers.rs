@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::fs::{
+    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create,
+};
 use xmem_core::{Error, Result, Subscriber, SubscriberBuilder, UnsealedMemory};
 use xmem_tests::area::SEALED;
 use xmem_tests::hostile::impostor::{HEAD, Impostor, PAGE, pattern};
@@ -81,6 +83,19 @@ fn memory_of_another_size_is_not_mapped() {
 fn a_welcome_without_its_descriptors_is_refused() {
     is_refused(&welcome(), &[], "descriptors");
     is_refused(&welcome(), &[memory(4096, SEALED)], "descriptors");
+}
+
+/// A producer could punch holes into it, and make each look at it a page fault that waits.
+#[test]
+fn a_lease_page_is_sealed_by_its_client() {
+    let (mut impostor, _subscriber) = deceived();
+    let seals = fcntl_get_seals(&impostor.fds()[1]).unwrap();
+    assert!(seals.contains(SEALED), "{seals:?}");
+    let mut impostor = Impostor::new(4, 0, SEALED, 0);
+    fcntl_add_seals(&impostor.fds()[1], SealFlags::SEAL).unwrap();
+    let error = connect_to(&impostor.welcome(4), impostor.fds()).expect_err("a lie");
+    assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+    assert!(error.to_string().contains("can't be sealed"), "{error}");
 }
 
 #[test]

@@ -153,8 +153,8 @@ fn memory_that_comes_and_goes_does_not_make_a_client_that_does_not_read_one_that
     let client = Subscriber::builder(place.channel("cam0")).connect();
     let (mut client, hold) = (client.unwrap(), Arc::new(()));
     let silent = Connection::open(&place.socket("cam0"));
-    silent.greet(wire::VERSION, 1);
-    silent.join();
+    let welcome = silent.greet(wire::VERSION, 1);
+    silent.join(&welcome.fds[1]);
     publisher
         .wait_for_clients(2, Some(PATIENCE))
         .expect("both are there");

@@ -311,8 +311,8 @@ fn a_pool_of_memfds_is_passed_on_and_each_is_sent_once() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place, "overflow=drop-oldest");
     let connection = Connection::open(&place.socket("cam0"));
-    connection.greet(wire::VERSION, 1);
-    connection.join();
+    let welcome = connection.greet(wire::VERSION, 1);
+    connection.join(&welcome.fds[1]);
     producer.until_clients("sink", 2);
     let push = "push from=src caps=application/x-test size=100000 memfds=40";
     for number in 0..100 {

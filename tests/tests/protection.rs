@@ -42,7 +42,7 @@ impl Victim {
         assert_eq!(welcome.kind, wire::WELCOME);
         let [metadata, page] = welcome.fds.try_into().expect("two descriptors");
         let lease_page = Map::new(&page, 0, ProtFlags::READ | ProtFlags::WRITE).expect("a page");
-        connection.join();
+        connection.join(&page);
         let mut segment = connection.receive_kind(wire::SEGMENT);
         Victim {
             place,

@@ -6,14 +6,12 @@ use std::process::Command;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::net::{Shutdown, shutdown};
-use rustix::process::{Gid, Uid, geteuid};
-use rustix::thread::{set_thread_gid, set_thread_uid};
+use rustix::process::geteuid;
 use xmem_core::{ClientStats, Error, Publisher, PublisherBuilder, Subscriber};
+use xmem_tests::nobody::{NOBODY, run_as_nobody};
 use xmem_tests::{PATIENCE, Peer, Place, is_torture, pattern, process, until, wire};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
-/// "nobody", who has no rights.
-const NOBODY: u32 = 65534;
 
 fn publish(publisher: &Publisher, number: u64) {
     let mut frame = publisher.acquire(1000).expect("a slot");
@@ -147,22 +145,6 @@ fn producers_in_two_pid_namespaces_do_not_disturb_each_other() {
     there.wait_for("cycled");
     here.wait_for("cycled");
     assert_eq!(place.files(), [""; 0]);
-}
-
-/// Runs as another user, in a thread of its own: the system calls change that thread alone, and
-/// those that it starts. `None` where this test can't become one.
-fn run_as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
-    if !geteuid().is_root() {
-        eprintln!("not tried: only root can become another user");
-        return None;
-    }
-    let work = || {
-        set_thread_gid(Gid::from_raw(NOBODY)).expect("root may");
-        set_thread_uid(Uid::from_raw(NOBODY)).expect("root may");
-        work()
-    };
-    let done = std::thread::scope(|scope| scope.spawn(work).join());
-    Some(done.expect("no panic"))
 }
 
 #[test]

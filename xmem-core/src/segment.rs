@@ -119,12 +119,7 @@ impl MetadataSegment {
             return Err(Error::Protocol(format!("{slots} slots announced")));
         }
         let layout = MetadataLayout::new(slots);
-        let mapping = memfd::open(
-            fd,
-            layout.size,
-            memfd::producer_seals(),
-            AccessMode::ReadOnly,
-        )?;
+        let mapping = memfd::open(fd, layout.size, memfd::producer_seals())?;
         let mut header = Header::new_zeroed();
         mapping.read(0, header.as_mut_bytes());
         let expected = (MAGIC, VERSION, slots, layout.ring, INLINE_EXTRA);
@@ -237,7 +232,11 @@ const WAKE_AT: usize = LINE;
 const LEASES_AT: usize = 2 * LINE;
 const _: () = assert!(LEASES_AT + 8 * MAX_LEASES as usize <= LEASE_PAGE_SIZE);
 
-/// A lease page that its client has yet to map.
+/// A lease page that its client has yet to map, and to seal.
+///
+/// The client seals it, and the producer looks whether it has. A seal waits for the file's lock, which
+/// the kernel holds during a write; and a process can write from memory whose page fault does not
+/// end. So a producer that added the seals could be held up by its client.
 #[derive(Debug)]
 pub(crate) struct UnsealedPage {
     page: LeasePage,
@@ -253,36 +252,43 @@ impl UnsealedPage {
         Ok(UnsealedPage { page, fd })
     }
 
-    /// The descriptor for the client.
+    /// Maps the page that the producer made for this client.
+    pub(crate) fn open(fd: OwnedFd, leases: u32) -> Result<UnsealedPage> {
+        if !(1..=MAX_LEASES).contains(&leases) {
+            return Err(Error::Protocol(format!("{leases} leases granted")));
+        }
+        let access = AccessMode::ReadWrite;
+        let mapping = memfd::map(&fd, LEASE_PAGE_SIZE, memfd::size_seals(), access)?;
+        let page = LeasePage { mapping, leases };
+        Ok(UnsealedPage { page, fd })
+    }
+
+    /// Its descriptor.
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
     }
 
-    /// Takes the page in use, after the client has mapped it: from now on no process can punch a
-    /// hole into it, which would make the writer's next look at it a page fault.
+    /// Takes the page in use, after the client has sealed it: from now on no process can punch a
+    /// hole into it, which would make the next look at it a page fault that waits.
     ///
     /// # Errors
-    /// [`Error::Protocol`] where the client has sealed it itself.
-    pub(crate) fn seal(self) -> Result<LeasePage> {
-        memfd::seal(&self.fd, memfd::producer_seals())
-            .map_err(|_| Error::Protocol("the client has put seals on its lease page".into()))?;
-        // A hole that was punched before is filled here, off the thread that writes frames.
-        self.page.mapping.prefault(&self.fd)?;
+    /// [`Error::Protocol`] where the client has not sealed it.
+    pub(crate) fn sealed(self) -> Result<LeasePage> {
+        memfd::check_seals(&self.fd, memfd::producer_seals()).map_err(|_| {
+            let what = "the lease page is not sealed: the client adds F_SEAL_FUTURE_WRITE and \
+                        F_SEAL_SEAL before it says that it is ready";
+            Error::Protocol(what.into())
+        })?;
+        // A hole that was punched before is filled here, off the thread that writes frames, without
+        // the file's lock. The cursor has no meaning yet.
+        if !self.page.mapping.populate()? {
+            self.page.page().pass(0);
+        }
         Ok(self.page)
     }
 }
 
 impl LeasePage {
-    /// Maps the page that the producer made for us.
-    pub(crate) fn open(fd: impl AsFd, leases: u32) -> Result<LeasePage> {
-        if !(1..=MAX_LEASES).contains(&leases) {
-            return Err(Error::Protocol(format!("{leases} leases granted")));
-        }
-        let access = AccessMode::ReadWrite;
-        let mapping = memfd::open(fd, LEASE_PAGE_SIZE, memfd::size_seals(), access)?;
-        Ok(LeasePage { mapping, leases })
-    }
-
     pub(crate) fn leases(&self) -> u32 {
         self.leases
     }

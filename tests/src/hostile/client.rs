@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use rustix::fs::fcntl_add_seals;
 use rustix::io::Errno;
 use xmem_core::{
     Channel, Error, Frame, FrameMut, Overflow, Published, Publisher, PublisherEvent, Subscriber,
@@ -239,6 +240,7 @@ impl Scene {
             let leases = welcome.u32_at(8);
             let metadata = Area::map(&welcome.fds[0], 256 + 8 * NUMBERS, false);
             let page = Area::map(&welcome.fds[1], PAGE, true);
+            fcntl_add_seals(&welcome.fds[1], SEALED).ok()?;
             let ready = wire::message(wire::READY, &[]);
             connection.send(&ready, &[]).ok()?;
             // There may be no slots for its leases.

@@ -285,7 +285,7 @@ impl Control {
         let Newcomer { id, page, identity } = newcomer;
         let takes_unsealed = identity.takes_unsealed;
         // From here on no process can make the writer's look at the page wait.
-        let page = Arc::new(page.seal()?);
+        let page = Arc::new(page.sealed()?);
         // Its slots exist before it does. It enters the scan before it is told so: no lease of its
         // goes unseen.
         let joining = self.writer.admit(Client::new(id, page, identity))?;

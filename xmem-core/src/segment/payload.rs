@@ -176,7 +176,7 @@ impl PayloadSegment {
                 return Ok(Arc::new(PayloadSegment::new(id, kind, len, None, Some(fd))));
             }
         };
-        let mapping = memfd::open(&fd, len, seals, AccessMode::ReadOnly)?;
+        let mapping = memfd::open(&fd, len, seals)?;
         let fd = keep.then_some(fd);
         let mut segment = PayloadSegment::new(id, kind, len, Some(mapping), fd);
         if keep {

@@ -10,16 +10,16 @@ use rustix::io::Errno;
 use crate::callback;
 use crate::cancel::Cancellation;
 use crate::channel::{self, Channel};
-use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
 use crate::event::{EventKind, StreamEvent};
 use crate::link::{End, Link};
 use crate::message::{ByeReason, Hello, MAX_MESSAGE, Message, utf8};
-use crate::segment::{LeasePage, MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentKind};
+use crate::segment::{MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentKind, UnsealedPage};
 use crate::sys::clock::{self, Deadline};
+use crate::sys::memfd::Sealing;
 use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::socket::{self, Connection};
-use crate::sys::{limits, memfd, pidfd};
+use crate::sys::{futex, limits, memfd, pidfd};
 
 /// Is told of urgent events, on the thread that reads the connection. It must not block.
 pub(super) type UrgentObserver = Arc<dyn Fn(StreamEvent) + Send + Sync>;
@@ -51,7 +51,8 @@ pub(super) fn connect(
     on_urgent: Option<UrgentObserver>,
 ) -> Result<(Link, u64, Control)> {
     let socket = channel::connect(channel, deadline, cancel)?;
-    let hello = hello(pidfd::peer_credentials(&socket).uid);
+    let uid = pidfd::peer_credentials(&socket).uid;
+    let hello = hello(uid);
     let (leases, takes_unsealed) = (hello.leases, hello.takes_unsealed);
     let mut handshake = Handshake {
         channel,
@@ -74,13 +75,12 @@ pub(super) fn connect(
             welcome.leases
         )));
     }
-    let [metadata, page] = &fds[..] else {
-        return Err(Error::Protocol("a welcome without its descriptors".into()));
-    };
+    let [metadata, page] = <[OwnedFd; 2]>::try_from(fds)
+        .map_err(|_| Error::Protocol("a welcome without its descriptors".into()))?;
     let metadata = MetadataSegment::open(metadata, welcome.slots)?;
-    let page = LeasePage::open(page, leases)?;
-    drop(fds);
-    // The producer seals the page now, so that its memory stays.
+    let page = UnsealedPage::open(page, leases)?;
+    handshake.seal(page.fd(), pidfd::is_own_user(uid))?;
+    let page = page.sealed()?;
     handshake.say(&Message::Ready)?;
     let position = match handshake.hear()?.0 {
         Message::Joined { position } => position,
@@ -123,6 +123,36 @@ impl Handshake<'_> {
         sent.map_err(|_| Self::gone("it hung up"))
     }
 
+    /// Seals the lease page, so that no process can punch a hole into it. A producer of another user
+    /// might keep that from ending.
+    fn seal(&self, page: &OwnedFd, is_own_user: bool) -> Result<()> {
+        let refused = |_: &Error| Error::Protocol("the lease page can't be sealed".into());
+        if is_own_user {
+            return memfd::seal(page, memfd::producer_seals()).map_err(|error| refused(&error));
+        }
+        let page = page
+            .try_clone()
+            .map_err(Error::memory("copying a descriptor"))?;
+        let sealing = Sealing::start(page, memfd::producer_seals())?;
+        loop {
+            let sealed = sealing.wait();
+            if let Some(answer) = sealing.answer() {
+                return answer.as_ref().map(|_| ()).map_err(refused);
+            }
+            match futex::wait_any(&[sealed, self.cancel.wait()?], self.deadline) {
+                Err(Error::TimedOut) => return Err(self.no_answer()?),
+                other => other?,
+            }
+        }
+    }
+
+    fn no_answer(&self) -> Result<Error> {
+        Ok(Error::NoAnswer {
+            path: self.channel.socket_path()?,
+            waited: Duration::MAX,
+        })
+    }
+
     /// Waits for the producer's next message, and its descriptors.
     fn hear(&mut self) -> Result<(Message, Vec<OwnedFd>)> {
         let bell = self.cancel.bell()?;
@@ -135,10 +165,7 @@ impl Handshake<'_> {
             poll(&mut fds, self.deadline)?;
             self.cancel.check()?;
             if fds[0].revents().is_empty() && fds[2].revents().is_empty() {
-                return Err(Error::NoAnswer {
-                    path: self.channel.socket_path()?,
-                    waited: Duration::MAX,
-                });
+                return Err(self.no_answer()?);
             }
             match socket::receive(&self.socket, &mut self.buffer) {
                 Ok(received) => break received,
@@ -392,7 +419,7 @@ fn take_in(
 
 fn read_event(fd: OwnedFd, length: usize) -> Result<Vec<u8>> {
     let seals = memfd::producer_seals();
-    let mapping = memfd::open(fd, length, seals, AccessMode::ReadOnly)?;
+    let mapping = memfd::open(fd, length, seals)?;
     // As long as the producer likes it to be.
     let mut content = Vec::new();
     content

@@ -1,14 +1,18 @@
-//! Closing what may take long to close, in threads that nothing waits for.
+//! What may take as long as another process likes, mostly closing, in threads that nothing waits for.
 //!
 //! The last close of a descriptor can wait: of a TCP socket that lingers until what was sent is
 //! received, of a file whose file system is a process. Another process can pass such a descriptor
 //! and close its own. So what others have passed is closed here, and a connection on which
-//! messages with descriptors may wait to be read: they are closed with it.
+//! messages with descriptors may wait to be read: they are closed with it. A seal waits, too: for
+//! the end of a write to the same file.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
+
+use rustix::io::Errno;
 
 use super::fork::Origin;
 
@@ -23,7 +27,7 @@ static THREADS: AtomicU64 = AtomicU64::new(0);
 /// What waits for a thread. Others are closed with it that were passed together.
 static WAITING: Mutex<Vec<Vec<OwnedFd>>> = Mutex::new(Vec::new());
 
-/// Whether all threads that there may be wait for a close. Then nothing more should be taken from
+/// Whether all threads that there may be are at work. Then nothing more should be taken from
 /// other processes.
 pub(crate) fn is_full() -> bool {
     count(THREADS.load(Ordering::Relaxed)) >= MOST_THREADS
@@ -41,12 +45,34 @@ pub(crate) fn close(fds: Vec<OwnedFd>) {
         return;
     }
     drop(waiting);
-    let thread = Builder::new().name("xmem-close".into()).stack_size(STACK);
-    if thread.spawn(close_waiting).is_err() {
+    if start(close_waiting).is_err() {
         // There is no thread to be had. Kept open, a connection would stand for a client that is
         // gone.
         close_waiting();
     }
+}
+
+/// Does something else in such a thread. Never waits.
+///
+/// # Errors
+/// Where this process can't start a thread, or [all](is_full) are at work.
+pub(crate) fn run(task: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    if !add_thread() {
+        return Err(Errno::BUSY.into());
+    }
+    let started = start(|| {
+        task();
+        close_waiting();
+    });
+    started.inspect_err(|_| {
+        THREADS.fetch_sub(1, Ordering::Relaxed);
+    })
+}
+
+/// Starts a thread that is counted already.
+fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let thread = Builder::new().name("xmem-close".into()).stack_size(STACK);
+    thread.spawn(work).map(drop)
 }
 
 /// Closes what waits, until nothing does.

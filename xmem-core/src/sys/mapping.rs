@@ -48,16 +48,23 @@ impl Mapping {
     ///
     /// Running out of memory is an error here, where it can be reported, and not a SIGBUS later.
     pub(crate) fn prefault(&self, fd: impl AsFd) -> Result<()> {
+        match self.populate()? {
+            true => Ok(()),
+            false => self.touch(fd),
+        }
+    }
+
+    /// The same where the kernel has a call for it, from Linux 5.14 on, that no sandbox refuses.
+    pub(crate) fn populate(&self) -> Result<bool> {
         let advice = match self.access {
             AccessMode::ReadOnly => Advice::PopulateRead,
             AccessMode::ReadWrite => Advice::PopulateWrite,
         };
         let Err(error) = self.raw.advise(advice) else {
-            return Ok(());
+            return Ok(true);
         };
         let answer = match Errno::from_io_error(&error) {
-            // From Linux 5.14 on, and where no sandbox refuses it.
-            Some(Errno::INVAL | Errno::NOSYS | Errno::PERM) => return self.touch(fd),
+            Some(Errno::INVAL | Errno::NOSYS | Errno::PERM) => return Ok(false),
             // What would have been a SIGBUS: the kernel accounts for no more.
             Some(Errno::FAULT) => Errno::NOMEM.into(),
             _ => error,

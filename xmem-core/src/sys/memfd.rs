@@ -1,14 +1,16 @@
 //! Memory with a descriptor and no name: made, sealed and checked.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{self, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 
-use super::limits;
+use super::futex::{Event, Wait};
 use super::mapping::Mapping;
+use super::{closer, limits};
 use crate::dtype::AccessMode;
-use crate::error::{Error, Result};
+use crate::error::{Error, Resource, Result};
 
 /// Its size is fixed, so that no process that has it mapped is killed by a SIGBUS.
 pub(crate) fn size_seals() -> SealFlags {
@@ -41,6 +43,58 @@ pub(crate) fn check_write_sealed(fd: impl AsFd) -> Result<()> {
 /// Adds seals.
 pub(crate) fn seal(fd: impl AsFd, seals: SealFlags) -> Result<()> {
     fs::fcntl_add_seals(fd, seals).map_err(Error::memory("sealing (fcntl F_ADD_SEALS)"))
+}
+
+/// Seals that are being added, by a thread that nothing else depends on.
+pub(crate) struct Sealing {
+    answer: OnceLock<Result<()>>,
+    /// Signalled when there is an answer.
+    event: Event,
+}
+
+impl Sealing {
+    /// Adds seals to a file that another process can write. The kernel holds the file's lock during
+    /// a write, and a process can write from memory whose page fault does not end: then the answer
+    /// does not come, and no signal ends the wait for it.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] without a thread.
+    pub(crate) fn start(fd: OwnedFd, seals: SealFlags) -> Result<Arc<Sealing>> {
+        let sealing = Arc::new(Sealing {
+            answer: OnceLock::new(),
+            event: Event::default(),
+        });
+        let started = sealing.clone();
+        let task = move || {
+            let answer = seal(&fd, seals);
+            drop(fd);
+            // It is the first.
+            let _ = started.answer.set(answer);
+            started.event.signal();
+        };
+        closer::run(task).map_err(|source| {
+            let resource = match Errno::from_io_error(&source) {
+                Some(Errno::BUSY) => Resource::Closing,
+                _ => Resource::Threads,
+            };
+            Error::exhausted(
+                "starting a thread that seals the lease page",
+                resource,
+                source,
+            )
+        })?;
+        Ok(sealing)
+    }
+
+    /// The entry for a wait that ends when there is an answer. Look for that afterwards.
+    pub(crate) fn wait(&self) -> Wait<'_> {
+        self.event.since(self.event.snapshot())
+    }
+
+    /// The kernel's answer, where there is one.
+    pub(crate) fn answer(&self) -> Option<&Result<()>> {
+        self.answer.get()
+    }
 }
 
 /// Bytes, for a person.
@@ -107,15 +161,9 @@ pub(crate) fn is_whole(stat: &fs::Stat) -> bool {
     u64::try_from(stat.st_blocks).unwrap_or(0) >= blocks
 }
 
-/// Maps memory that another process made, after checking its size and seals: a file that could
-/// shrink would be a SIGBUS in waiting.
-pub(crate) fn open(
-    fd: impl AsFd,
-    len: usize,
-    seals: SealFlags,
-    access: AccessMode,
-) -> Result<Mapping> {
-    let Some(found) = self::seals(&fd)? else {
+/// An error where memory that another process made, or seals, lacks one of these seals.
+pub(crate) fn check_seals(fd: impl AsFd, seals: SealFlags) -> Result<()> {
+    let Some(found) = self::seals(fd)? else {
         let what = "the peer passed something that is not a memfd";
         return Err(Error::Protocol(what.into()));
     };
@@ -124,6 +172,26 @@ pub(crate) fn open(
             "a memfd has the seals {found:?}, {seals:?} are needed"
         )));
     }
+    Ok(())
+}
+
+/// Maps and prefaults memory that another process made, to read, after checking its size and seals.
+pub(crate) fn open(fd: impl AsFd, len: usize, seals: SealFlags) -> Result<Mapping> {
+    let mapping = map(&fd, len, seals, AccessMode::ReadOnly)?;
+    let prefaulted = mapping.prefault(&fd);
+    prefaulted.map_err(|error| error.doing(|| mapping_of(len)))?;
+    Ok(mapping)
+}
+
+/// Maps memory that another process made, after checking its size and seals: a file that could
+/// shrink would be a SIGBUS in waiting.
+pub(crate) fn map(
+    fd: impl AsFd,
+    len: usize,
+    seals: SealFlags,
+    access: AccessMode,
+) -> Result<Mapping> {
+    check_seals(&fd, seals)?;
     let stat = fs::fstat(&fd).map_err(Error::memory("fstat"))?;
     let size = stat.st_size;
     if u64::try_from(size) != Ok(len as u64) {
@@ -138,12 +206,11 @@ pub(crate) fn open(
             stat.st_blocks * 512
         )));
     }
-    let mapped = Mapping::new(&fd, len, access).and_then(|mapping| {
-        mapping.prefault(&fd)?;
-        Ok(mapping)
-    });
-    let doing = || format!("mapping {} of the producer's memory", amount(len));
-    mapped.map_err(|error| error.doing(doing))
+    Mapping::new(&fd, len, access).map_err(|error| error.doing(|| mapping_of(len)))
+}
+
+fn mapping_of(len: usize) -> String {
+    format!("mapping {} of the producer's memory", amount(len))
 }
 
 #[cfg(test)]
@@ -155,7 +222,7 @@ mod tests {
         let (fd, mapping) = create("xmem-test", 8192, producer_seals()).unwrap();
         mapping.write(4000, b"frame");
         let reader = reopen_read_only(&fd).unwrap();
-        let map = open(&reader, 8192, producer_seals(), AccessMode::ReadOnly).unwrap();
+        let map = open(&reader, 8192, producer_seals()).unwrap();
         let mut bytes = [0; 5];
         map.read(4000, &mut bytes);
         assert_eq!(&bytes, b"frame");
@@ -169,7 +236,7 @@ mod tests {
     fn an_unsealed_or_short_file_is_refused() {
         let fd = fs::memfd_create("xmem-test", MemfdFlags::ALLOW_SEALING).unwrap();
         fs::ftruncate(&fd, 4096).unwrap();
-        let open = |len, seals| open(&fd, len, seals, AccessMode::ReadOnly);
+        let open = |len, seals| open(&fd, len, seals);
         assert!(matches!(
             open(4096, producer_seals()),
             Err(Error::Protocol(_))
@@ -185,6 +252,6 @@ mod tests {
             Err(Error::Protocol(_))
         ));
         let not_memory = fs::open("/dev/null", OFlags::RDONLY, Mode::empty()).unwrap();
-        assert!(super::open(not_memory, 0, producer_seals(), AccessMode::ReadOnly).is_err());
+        assert!(super::open(not_memory, 0, producer_seals()).is_err());
     }
 }

@@ -34,10 +34,8 @@ mod waiters;
 use std::io::BufRead;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::process::{Gid, Uid, geteuid};
-use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
-use xmem_tests::Line;
 use xmem_tests::faults::Faults;
+use xmem_tests::{Line, nobody};
 
 use target::Target;
 
@@ -69,7 +67,9 @@ fn main() {
     let settings = Line::parse(&arguments.join(" "));
     // What the other user could have, but not in every container.
     let faults = (settings.word == "hang").then(Faults::open);
-    become_user(&settings);
+    if let Some(uid) = settings.get_number("uid") {
+        nobody::become_user(uid as u32);
+    }
     let threads = settings.get_number("threads").unwrap_or(2);
     match settings.word.as_str() {
         "hang" => files::hang(&settings, faults.flatten()),
@@ -100,16 +100,6 @@ fn main() {
     }
     // Threads that sleep don't end by themselves.
     std::process::exit(0);
-}
-
-fn become_user(settings: &Line) {
-    let uid = settings.get_number("uid").map(|uid| uid as u32);
-    if let Some(uid) = uid.filter(|_| geteuid().is_root()) {
-        // Of this thread, and so of those that it starts.
-        set_thread_groups(&[]).expect("root may");
-        set_thread_gid(Gid::from_raw(uid)).expect("root may");
-        set_thread_uid(Uid::from_raw(uid)).expect("root may");
-    }
 }
 
 fn report() -> Line {

@@ -35,6 +35,8 @@ pub(crate) struct Target {
     pub(crate) metadata_fd: OwnedFd,
     pub(crate) page: Area,
     pub(crate) page_fd: OwnedFd,
+    /// That of the lease page, also where another page is attacked.
+    lease_page: OwnedFd,
     pub(crate) layout: Layout,
     pub(crate) leases: usize,
 }
@@ -62,6 +64,7 @@ impl Target {
             metadata,
             metadata_fd,
             page,
+            lease_page: page_fd.try_clone().expect("a descriptor"),
             page_fd,
             layout,
             leases: leases as usize,
@@ -88,7 +91,7 @@ impl Target {
 
     /// Says Ready, and waits for the answer.
     pub(crate) fn ready(&self) {
-        self.connection.join();
+        self.connection.join(&self.lease_page);
     }
 
     /// Says Ready.

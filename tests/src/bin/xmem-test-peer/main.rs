@@ -1,5 +1,5 @@
 //! A producer or a client for tests to order about: `xmem-test-peer producer|opener|client channel=NAME ...`,
-//! or `path=SOCKET` in place of the name.
+//! or `path=SOCKET` in place of the name. With `uid` it becomes another user first, where it is root.
 //!
 //! Orders come as lines on the standard input, answers go as lines to the standard output. One
 //! thread, `worker`, obeys the orders one after the other; those that must not wait behind a
@@ -16,7 +16,7 @@ use std::io::BufRead;
 use std::sync::mpsc;
 
 use xmem_core::{Channel, Error};
-use xmem_tests::Line;
+use xmem_tests::{Line, nobody};
 
 /// Obeys orders, one after the other; each returns its answer.
 type Worker = Box<dyn FnMut(&Line) -> xmem_core::Result<Line> + Send>;
@@ -27,6 +27,9 @@ type Herald = Box<dyn Fn(&Line) -> Option<Line>>;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let settings = Line::parse(&arguments.join(" "));
+    if let Some(uid) = settings.get_number("uid") {
+        nobody::become_user(uid as u32);
+    }
     let role = match settings.word.as_str() {
         "producer" => producer::start(&settings),
         "client" => client::start(&settings),

@@ -1,10 +1,12 @@
 //! The producer's role.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use xmem_core::{Canceller, Error, Overflow, Publisher, PublisherEvent, Result};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use xmem_core::{Canceller, Error, ForeignMemory, Overflow, Publisher, PublisherEvent, Result};
 use xmem_tests::{Line, pattern};
 
 use crate::usage::{fork, in_child, page_faults};
@@ -122,6 +124,11 @@ impl Shared {
                 self.publisher.set_format(order.text("text"))?;
                 Ok(Line::new("formatted"))
             }
+            "pass-on" => {
+                self.pass_on()?;
+                *next += 1;
+                Ok(Line::new("passed"))
+            }
             "wait-for-clients" => {
                 let count = order.number("count") as usize;
                 self.publisher.wait_for_clients(count, None)?;
@@ -138,6 +145,16 @@ impl Shared {
             }
             other => panic!("{other:?} is not an order for a producer"),
         }
+    }
+
+    /// Publishes a frame in memory that this process can punch holes into.
+    fn pass_on(&self) -> Result<()> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let memory = memfd_create("passed-on", flags).expect("a memfd");
+        ftruncate(&memory, 4096).expect("a memfd grows");
+        let memory = ForeignMemory::new(memory.as_fd())?;
+        self.publisher.pass_on(&memory, 0..4096, ())?.publish()?;
+        Ok(())
     }
 
     /// Has a child that publishes, ends the stream, and closes the channel, as far as it can.

@@ -1,0 +1,44 @@
+//! Being another user, where this process is root.
+
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+
+/// "nobody", who has no rights. In a user namespace it stands for any user of another one.
+pub const NOBODY: u32 = 65534;
+
+/// Makes this thread, and those that it starts, another user's, where this process is root.
+///
+/// # Panics
+/// Where root may not do that.
+pub fn become_user(uid: u32) {
+    if geteuid().is_root() {
+        set_thread_groups(&[]).expect("root may");
+        set_thread_gid(Gid::from_raw(uid)).expect("root may");
+        set_thread_uid(Uid::from_raw(uid)).expect("root may");
+    }
+}
+
+/// Runs as another user, in a thread of its own. `None` where this process can't become one.
+///
+/// # Panics
+/// Where that does.
+pub fn run_as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    if !is_possible() {
+        return None;
+    }
+    let work = || {
+        become_user(NOBODY);
+        work()
+    };
+    let done = std::thread::scope(|scope| scope.spawn(work).join());
+    Some(done.expect("no panic"))
+}
+
+/// Whether this process can become another user.
+pub fn is_possible() -> bool {
+    let is_root = geteuid().is_root();
+    if !is_root {
+        eprintln!("not tried: only root can become another user");
+    }
+    is_root
+}
