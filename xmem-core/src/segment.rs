@@ -109,6 +109,8 @@ impl MetadataSegment {
             zero: 0,
         };
         mapping.write(0, header.as_bytes());
+        // Where the kernel does not tell the seals of a file, no client can be admitted later.
+        memfd::check_seals(&fd, memfd::producer_seals())?;
         let segment = MetadataSegment { mapping, layout };
         Ok((segment, memfd::reopen_read_only(fd)?))
     }
@@ -274,10 +276,13 @@ impl UnsealedPage {
     /// # Errors
     /// [`Error::Protocol`] where the client has not sealed it.
     pub(crate) fn sealed(self) -> Result<LeasePage> {
-        memfd::check_seals(&self.fd, memfd::producer_seals()).map_err(|_| {
-            let what = "the lease page is not sealed: the client adds F_SEAL_FUTURE_WRITE and \
-                        F_SEAL_SEAL before it says that it is ready";
-            Error::Protocol(what.into())
+        memfd::check_seals(&self.fd, memfd::producer_seals()).map_err(|error| match error {
+            Error::Protocol(_) => {
+                let what = "the lease page is not sealed: the client adds F_SEAL_FUTURE_WRITE and \
+                            F_SEAL_SEAL before it says that it is ready";
+                Error::Protocol(what.into())
+            }
+            other => other,
         })?;
         // A hole that was punched before is filled here, off the thread that writes frames, without
         // the file's lock. The cursor has no meaning yet.

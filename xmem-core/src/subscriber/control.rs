@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::SealFlags;
 use rustix::io::Errno;
 
 use crate::callback;
@@ -126,18 +127,30 @@ impl Handshake<'_> {
     /// Seals the lease page, so that no process can punch a hole into it. A producer of another user
     /// might keep that from ending.
     fn seal(&self, page: &OwnedFd, is_own_user: bool) -> Result<()> {
-        let refused = |_: &Error| Error::Protocol("the lease page can't be sealed".into());
-        if is_own_user {
-            return memfd::seal(page, memfd::producer_seals()).map_err(|error| refused(&error));
+        let seals = memfd::producer_seals();
+        let answer = match is_own_user {
+            true => memfd::seal(page, seals),
+            false => self.seal_aside(page, seals),
+        };
+        let Err(error) = answer else { return Ok(()) };
+        match memfd::seals(page)? {
+            Some(found) if found.contains(SealFlags::SEAL) => Err(Error::Protocol(
+                "the lease page can't be sealed: its producer has sealed it against that".into(),
+            )),
+            _ => Err(error),
         }
+    }
+
+    /// The same, in a thread that nothing waits for.
+    fn seal_aside(&self, page: &OwnedFd, seals: SealFlags) -> Result<()> {
         let page = page
             .try_clone()
             .map_err(Error::memory("copying a descriptor"))?;
-        let sealing = Sealing::start(page, memfd::producer_seals())?;
+        let sealing = Sealing::start(page, seals)?;
         loop {
             let sealed = sealing.wait();
             if let Some(answer) = sealing.answer() {
-                return answer.as_ref().map(|_| ()).map_err(refused);
+                return answer.map_err(memfd::not_sealed());
             }
             match futex::wait_any(&[sealed, self.cancel.wait()?], self.deadline) {
                 Err(Error::TimedOut) => return Err(self.no_answer()?),

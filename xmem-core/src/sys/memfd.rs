@@ -42,12 +42,17 @@ pub(crate) fn check_write_sealed(fd: impl AsFd) -> Result<()> {
 
 /// Adds seals.
 pub(crate) fn seal(fd: impl AsFd, seals: SealFlags) -> Result<()> {
-    fs::fcntl_add_seals(fd, seals).map_err(Error::memory("sealing (fcntl F_ADD_SEALS)"))
+    fs::fcntl_add_seals(fd, seals).map_err(not_sealed())
+}
+
+/// The error of a seal that could not be added.
+pub(crate) fn not_sealed() -> impl FnOnce(Errno) -> Error {
+    Error::memory("sealing (fcntl F_ADD_SEALS)")
 }
 
 /// Seals that are being added, by a thread that nothing else depends on.
 pub(crate) struct Sealing {
-    answer: OnceLock<Result<()>>,
+    answer: OnceLock<rustix::io::Result<()>>,
     /// Signalled when there is an answer.
     event: Event,
 }
@@ -66,7 +71,7 @@ impl Sealing {
         });
         let started = sealing.clone();
         let task = move || {
-            let answer = seal(&fd, seals);
+            let answer = fs::fcntl_add_seals(&fd, seals);
             drop(fd);
             // It is the first.
             let _ = started.answer.set(answer);
@@ -92,8 +97,8 @@ impl Sealing {
     }
 
     /// The kernel's answer, where there is one.
-    pub(crate) fn answer(&self) -> Option<&Result<()>> {
-        self.answer.get()
+    pub(crate) fn answer(&self) -> Option<rustix::io::Result<()>> {
+        self.answer.get().copied()
     }
 }
 
