@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::fcntl_add_seals;
 use rustix::io::Errno;
 use rustix::net::{
@@ -177,6 +178,22 @@ impl Connection {
             body: bytes[8..len].to_vec(),
             fds,
         })
+    }
+
+    /// The messages that have come by now.
+    pub fn received(&self) -> Vec<Message> {
+        let has_more = || {
+            let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+            let now = Timespec::default();
+            poll(&mut fds, Some(&now)).expect("poll works") > 0
+        };
+        let mut messages = Vec::new();
+        while has_more()
+            && let Some(message) = self.receive()
+        {
+            messages.push(message);
+        }
+        messages
     }
 
     /// Reads messages until the peer sends no more, however long that is.

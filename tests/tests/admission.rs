@@ -270,3 +270,57 @@ fn a_client_that_breaks_the_protocol_is_thrown_out_and_others_stay() {
         other.ask("receive count=1", "received");
     }
 }
+
+/// A segment costs the producer a descriptor. Clients that came one by one, each with one lease more
+/// than there were slots for, would use them all up.
+#[test]
+fn clients_that_come_one_by_one_make_few_segments() {
+    const CLIENTS: usize = 100;
+    const FEW: usize = 25;
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0"))
+        .max_clients(CLIENTS as u32)
+        .slots(2)
+        .slot_size(1000)
+        .open()
+        .unwrap();
+    let join = || {
+        let connection = Connection::open(&place.socket("cam0"));
+        let welcome = connection.greet(wire::VERSION, 1);
+        connection.join(&welcome.fds[1]);
+        connection
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(|_| join()).collect();
+    let stats = publisher.stats();
+    assert!(stats.slots as usize > CLIENTS, "{stats:?}");
+    assert!(stats.segments < FEW, "{stats:?}");
+    // They have the memory that they need. What is kept of it later is for a client that comes back.
+    let bytes = stats.bytes;
+    drop(clients);
+    until("the slots are gone that no client needs any more", || {
+        publisher.stats().bytes < bytes / 10
+    });
+    pattern::publish(&publisher, 0, 1000, 0).unwrap();
+}
+
+/// The same of extra bytes of frames that clients hold.
+#[test]
+fn extra_bytes_of_many_frames_are_in_few_segments() {
+    const FRAMES: u64 = 500;
+    const FEW: usize = 40;
+    let place = Place::new();
+    let publisher = Publisher::builder(place.channel("cam0"))
+        .slots(FRAMES as u32 + 1)
+        .slot_size(1000)
+        .open()
+        .unwrap();
+    // It receives nothing, so the frames stay.
+    let _client = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+    for number in 0..FRAMES {
+        pattern::publish(&publisher, number, 1000, 1000).unwrap();
+    }
+    let segments = publisher.stats().segments;
+    assert!(segments < FEW, "{segments} segments");
+}

@@ -2,12 +2,15 @@
 //! memory and files on request.
 
 use std::fs::{Permissions, set_permissions};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create};
 use xmem_core::{Error, Subscriber};
 use xmem_tests::area::SEALED;
 use xmem_tests::attacked::{Attacked, Programs, report};
+use xmem_tests::control_group::Group;
 use xmem_tests::faults::Faults;
 use xmem_tests::hostile::impostor::{self, Impostor};
 use xmem_tests::{Line, Peer, Place, is_torture, nobody, process, until, wire};
@@ -140,4 +143,38 @@ fn a_producer_of_another_user_can_not_pass_on_memory_that_it_can_punch_holes_int
         producer.ask("stats", "stats").number("clients") == 0
     });
     producer.ask("pass-on", "passed");
+}
+
+/// Memory beyond the end of a file counts as the file's, so a producer can make one with holes look
+/// whole. Who reads it pays for the holes: then a client says so, and is not killed.
+#[test]
+fn a_client_whose_producer_has_it_pay_for_memory_is_not_killed() {
+    const SIZE: u64 = 128 << 20;
+    let Some(group) = Group::new(SIZE / 2) else {
+        return;
+    };
+    let flags = MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC;
+    let memory = memfd_create("hollow", flags).expect("a memfd");
+    ftruncate(&memory, SIZE).expect("it grows");
+    fallocate(&memory, FallocateFlags::KEEP_SIZE, SIZE, SIZE).expect("there is memory");
+    fcntl_add_seals(&memory, SEALED).expect("it can be sealed");
+
+    let place = Place::new();
+    let listener = wire::listen(&place.socket("cam0"));
+    let mut impostor = Impostor::new(4, 0, SEALED, 0);
+    let answer = impostor.welcome(4);
+    let mut client = Peer::start(PROGRAMS.peer, &place, "client channel=cam0");
+    client.wait_for("ready");
+    group.take(client.pid());
+    client.order("connect");
+    impostor.answer(&listener, &answer);
+    client.wait_for("connected");
+    impostor.announce(1, 0, SIZE, &[memory.as_fd()]);
+    impostor.publish(0, &impostor.record(0, 1, 4096));
+    client.order("receive count=1");
+    client.wait_for("receiving");
+    let failed = client.next_line();
+    assert_eq!(failed.text("kind"), "ResourceExhausted", "{failed}");
+    assert!(failed.text("text").contains("control group"), "{failed}");
+    client.end();
 }

@@ -234,14 +234,7 @@ fn a_client_makes_no_memory_and_names_what_else_it_needs() {
             let failed = answer_to(&mut client, "connect");
             says(&failed, &[name, "seccomp profile", "allow"]);
         }
-        let unneeded = [
-            MEMFD_CREATE,
-            FTRUNCATE,
-            FLOCK,
-            BIND,
-            LISTEN,
-            ACCEPT,
-        ];
+        let unneeded = [MEMFD_CREATE, FTRUNCATE, FLOCK, BIND, LISTEN, ACCEPT];
         let mut client = start(&place, "client channel=cam0", &unneeded, answer);
         client.wait_for("ready");
         client.ask("connect", "connected");

@@ -301,3 +301,40 @@ fn a_cursor_is_believed_forwards_and_as_far_as_there_are_frames() {
     assert_eq!(at(u64::MAX / 2), 0);
     assert_eq!(at(7), 1);
 }
+
+/// Descriptors that were sent and not received count against the producer's user, who has
+/// `RLIMIT_NOFILE` for all clients together: then no client could be told of memory.
+#[test]
+fn a_client_that_does_not_read_has_few_descriptors_under_way() {
+    const FORMATS: usize = 50;
+    const FEW: usize = 8;
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+    producer.wait_for("opened");
+    // First, so that it is told before the others are.
+    let (_page, silent) = lease_page(&place);
+    let mut honest = Peer::start(PEER, &place, "client channel=cam0");
+    honest.wait_for("ready");
+    honest.ask("connect", "connected");
+    // Each too long for a message.
+    let long = "x".repeat(5000);
+    for number in 0..FORMATS {
+        producer.ask(&format!("format text={number}{long}"), "formatted");
+    }
+    producer.ask("publish count=1 size=1000", "published");
+    honest.ask("receive count=1", "received");
+    producer.stop();
+    let descriptors = |messages: &[wire::Message]| -> usize {
+        messages.iter().map(|message| message.fds.len()).sum()
+    };
+    let under_way = silent.received();
+    let count = descriptors(&under_way);
+    assert!((1..=FEW).contains(&count), "{count} descriptors");
+    producer.resume();
+    // All comes to a client that reads.
+    let is_event = |message: &wire::Message| message.kind == wire::EVENT;
+    let mut events = under_way.into_iter().filter(is_event).count();
+    while events < FORMATS {
+        events += usize::from(silent.receive().is_some_and(|message| is_event(&message)));
+    }
+}

@@ -10,10 +10,13 @@ use crate::event::{EventKind, MAX_EVENT};
 use crate::meta::{fixed, fixed_text};
 use crate::segment::{MAX_LEASES, MAX_SLOTS, SegmentId, VERSION};
 
-/// Longest message, head included. A longer event goes in a memfd.
+/// Longest message of a client, head included.
 pub(crate) const MAX_MESSAGE: usize = 32 * 1024;
+/// Longest message of a producer, head included: of those the kernel keeps few for a client that does
+/// not read. A longer event goes in a memfd.
+pub(crate) const MAX_PRODUCER_MESSAGE: usize = 4096;
 /// Most bytes of an event that go inside its message.
-pub(crate) const MAX_INLINE_EVENT: usize = MAX_MESSAGE - HEAD - size_of::<EventBody>();
+pub(crate) const MAX_INLINE_EVENT: usize = MAX_PRODUCER_MESSAGE - HEAD - size_of::<EventBody>();
 /// Most bytes of what a client sends upstream.
 pub(crate) const MAX_UPSTREAM: usize = MAX_MESSAGE - HEAD;
 const MAX_REASON: usize = 1024;

@@ -113,7 +113,7 @@ pub(crate) struct Pool {
     parked: Vec<SlotIndex>,
     /// Published, oldest first.
     ready: VecDeque<SlotIndex>,
-    /// Memory for extra bytes that no frame has now, at most one piece a slot.
+    /// Memory for extra bytes that no frame has now.
     spares: Vec<Place>,
     /// The segments in use, in the order of their numbers.
     pub(crate) segments: Vec<Arc<PayloadSegment>>,
@@ -457,19 +457,23 @@ impl Pool {
         slot.status = Status::Vacant;
         let place = slot.place.take().expect("an outdated slot has memory");
         self.vacant.push(index);
-        let id = place.segment.id;
-        let uses = |slot: &Slot| {
-            let place = slot.place.as_ref();
-            place.is_some_and(|place| place.segment.id == id)
-        };
-        if !self.slots.iter().any(uses) {
-            self.remove_segment(place);
-        }
+        self.give_up(place);
     }
 
-    fn remove_segment(&mut self, place: Place) {
-        self.segments
-            .retain(|segment| segment.id != place.segment.id);
+    /// Lets go of a place, and of its segment, where nothing else is in it.
+    fn give_up(&mut self, place: Place) {
+        let id = place.segment.id;
+        let is_in_it = |place: &Place| place.segment.id == id;
+        let mut places = self
+            .slots
+            .iter()
+            .flat_map(|slot| [&slot.place, &slot.spill]);
+        if places.any(|place| place.as_ref().is_some_and(is_in_it))
+            || self.spares.iter().any(is_in_it)
+        {
+            return;
+        }
+        self.segments.retain(|segment| segment.id != id);
         self.gone.push(place.segment);
     }
 
@@ -484,9 +488,15 @@ impl Pool {
             if spare.size >= len {
                 return Some(spare);
             }
-            self.remove_segment(spare);
+            self.give_up(spare);
         }
         None
+    }
+
+    /// How many pieces for extra bytes there are.
+    pub(crate) fn pieces(&self) -> usize {
+        let spills = self.slots.iter().filter(|slot| slot.spill.is_some());
+        spills.count() + self.spares.len()
     }
 
     /// Gives back memory for extra bytes that no frame was published with.

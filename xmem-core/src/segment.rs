@@ -36,7 +36,8 @@ const MAGIC: u64 = u64::from_le_bytes(*b"xmem/mta");
 const LINE: usize = 64;
 const HEAD: usize = 2 * LINE;
 const HEADER_SIZE: usize = 4 * LINE;
-const PAGE: usize = 4096;
+/// Where slots start, and what sizes are multiples of.
+pub(crate) const PAGE: usize = 4096;
 
 /// The start of the metadata segment, written once before any client sees it.
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -286,9 +287,11 @@ impl UnsealedPage {
         })?;
         // A hole that was punched before is filled here, off the thread that writes frames, without
         // the file's lock. The cursor has no meaning yet.
-        if !self.page.mapping.populate()? {
+        if !self.page.mapping.populate(0..LEASE_PAGE_SIZE)? {
             self.page.page().pass(0);
         }
+        // The page may count for the client's control group, if the client has filled the hole.
+        self.page.mapping.lock();
         Ok(self.page)
     }
 }

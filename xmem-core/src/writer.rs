@@ -19,7 +19,7 @@ use crate::message::MAX_INLINE_EVENT;
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED};
 use crate::pool::{Acquired, Place, Pool};
 use crate::segment::{
-    INLINE_EXTRA, LeasePage, MAX_EXTRA, MetadataSegment, PayloadSegment, write_location,
+    INLINE_EXTRA, LeasePage, MAX_EXTRA, MetadataSegment, PAGE, PayloadSegment, write_location,
 };
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fork::Origin;
@@ -37,6 +37,11 @@ use watchers::Watchers;
 /// Most clients of a channel: a blocked writer sleeps on a word of each, its own event and a
 /// canceller at once.
 pub(crate) const MAX_CLIENTS: u32 = (futex::MAX_WORDS - 2) as u32;
+
+/// Bytes of memory for extra bytes that are made at once, where pieces are so small that several fit.
+const SPARES: usize = 64 * 1024;
+/// Most pieces that are made at once.
+const MAX_SPARES: usize = 64;
 
 /// What the writer does when every slot holds a frame that some client has yet to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -363,19 +368,30 @@ impl Writer {
         Ok(Some(place))
     }
 
-    /// Makes memory for the extra bytes of one frame at a time: a frame that has some in the
-    /// steady state finds a spare piece.
+    /// Makes memory for the extra bytes of a frame, and for more pieces of them: a frame that has some
+    /// in the steady state finds a spare one. Where clients hold many frames there are many pieces, and
+    /// the producer keeps a descriptor for each segment, not for each piece.
     fn make_spare(&self, len: usize) -> Result<Place> {
-        let id = self.pool().next_segment_id();
         let size = len.next_power_of_two();
-        let (segment, size) = PayloadSegment::create(id, size, 1)?;
-        self.pool().add_to_segments(segment.clone());
-        self.bell.ring();
-        Ok(Place {
-            segment,
-            offset: 0,
+        let (id, pieces) = {
+            let mut pool = self.pool();
+            (pool.next_segment_id(), pool.pieces())
+        };
+        let few = SPARES / size.max(PAGE);
+        let count = few.max(pieces / 4).clamp(1, MAX_SPARES);
+        let (segment, size) = PayloadSegment::create(id, size, count)?;
+        let place = |number| Place {
+            segment: segment.clone(),
+            offset: number * size,
             size,
-        })
+        };
+        {
+            let mut pool = self.pool();
+            pool.add_to_segments(segment.clone());
+            (1..count).for_each(|number| pool.return_spare(place(number)));
+        }
+        self.bell.ring();
+        Ok(place(0))
     }
 
     /// Gives back memory for extra bytes that no frame was published with.

@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use super::{EventKind, StreamEvent};
 
 /// Most events that wait to be received.
-const MAX_EVENTS: usize = 1024;
+pub(crate) const MAX_EVENTS: usize = 1024;
 /// Most bytes of them.
 const MAX_BYTES: usize = 64 << 20;
 

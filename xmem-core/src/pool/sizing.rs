@@ -39,16 +39,37 @@ impl Pool {
         need.max(self.need) + self.clients.leases() + leases
     }
 
-    /// Slots to add when there is none left: those that are missing, else more than the producer
-    /// said it needs. 0 when there can be no more.
-    pub(crate) fn growth(&self) -> u32 {
+    /// Slots to add so that one more client with `leases` leases can join, or because there is none
+    /// left: the fewest, and the most that make sense. Both are 0 when there can be no more.
+    ///
+    /// A quarter more than there are at least, so that clients which join one after the other don't
+    /// make a segment each: the producer keeps a descriptor for each.
+    pub(crate) fn growth(&self, leases: u32) -> (u32, u32) {
         let count = self.count();
         let left = self.limit().saturating_sub(count);
-        let missing = self.needed(0, 0).saturating_sub(count);
-        match missing {
-            0 => (count / 4).max(1).min(left),
-            missing => missing.min(left),
+        let least = self.needed(0, leases).saturating_sub(count).max(1);
+        (least.min(left), least.max(count / 4).min(left))
+    }
+
+    /// From now on there are as many slots as the producer and its clients need, and a quarter more:
+    /// the others go as they become free, a segment at a time, the newest first.
+    pub(crate) fn shrink(&mut self) {
+        let needed = self.needed(0, 0);
+        let mut spare = self.count().saturating_sub(needed + needed / 4);
+        for at in (0..self.segments.len()).rev() {
+            let id = self.segments[at].id;
+            let is_in_it = |slot: &Slot| {
+                let place = slot.place.as_ref();
+                slot.is_usable() && place.is_some_and(|place| place.segment.id == id)
+            };
+            let count = self.slots.iter().filter(|slot| is_in_it(slot)).count() as u32;
+            if (1..=spare).contains(&count) {
+                spare -= count;
+                let slots = self.slots.iter_mut().filter(|slot| is_in_it(slot));
+                slots.for_each(|slot| slot.outdated = true);
+            }
         }
+        self.sort_out_free();
     }
 
     /// How many of `count` slots more there are numbers for.
@@ -87,6 +108,11 @@ impl Pool {
             let is_small = slot.place.as_ref().is_some_and(|place| place.size < size);
             slot.outdated = is_small || slot.is_foreign();
         }
+        self.sort_out_free();
+    }
+
+    /// Gives up the free slots that are outdated.
+    fn sort_out_free(&mut self) {
         for index in std::mem::take(&mut self.free) {
             self.make_free(index);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::linger::{self, Holder};
-use super::peer::{MAX_QUEUE_OF_EVENTS, Newcomer, News, Peer, Stage};
+use super::peer::{MAX_QUEUE, Newcomer, News, Peer, Stage};
 use crate::callback;
 use crate::channel::Listener;
 use crate::clients::{Client, ClientId, Identity};
@@ -29,6 +29,9 @@ const MAX_GREETING: usize = 64;
 /// How long no connection is accepted after the process had no descriptor left for one.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
+/// How long the slots stay that a client needed which has left: it may come back.
+const SLOTS_KEPT: Duration = Duration::from_secs(5);
+
 /// A descriptor that is there to be closed.
 fn reserve(any: impl AsFd) -> Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(any, 0).map_err(Error::socket("copying a descriptor"))
@@ -44,6 +47,8 @@ pub(super) struct Control {
     next_client: u32,
     /// Until when nothing is accepted.
     accept_after: Option<Deadline>,
+    /// When slots go that no client needs any more.
+    shrink_at: Option<Deadline>,
     /// A descriptor to accept a connection with when there are no others.
     reserve: Option<OwnedFd>,
     buffer: Vec<u8>,
@@ -65,6 +70,7 @@ impl Control {
             peers: Vec::new(),
             next_client: 1,
             accept_after: None,
+            shrink_at: None,
             buffer: vec![0; MAX_MESSAGE],
         })
     }
@@ -93,7 +99,14 @@ impl Control {
         if self.reserve.is_none() {
             self.reserve = reserve(&self.writer.bell).ok();
         }
-        let mut deadline = self.accept_after.unwrap_or(Deadline::after(None));
+        if self.shrink_at.is_some_and(Deadline::has_passed) {
+            self.shrink_at = None;
+            self.writer.shrink();
+        }
+        let mut deadline = Deadline::after(None);
+        for until in [self.accept_after, self.shrink_at].into_iter().flatten() {
+            deadline = deadline.min(until);
+        }
         let mut fds = vec![PollFd::new(&self.writer.bell, PollFlags::IN)];
         let accepting = match self.accept_after {
             None => PollFlags::IN,
@@ -157,12 +170,14 @@ impl Control {
                 }
                 // With this one it can be told why it is not taken.
                 Err(Errno::MFILE | Errno::NFILE) if self.reserve.take().is_some() => continue,
-                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
+                Err(Errno::CONNABORTED | Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                // No descriptors, no memory, or a sandbox that has begun to refuse it. The
+                // connection is there the next time, too.
+                Err(_) => {
                     self.accept_after = Some(Deadline::after(Some(OUT_OF_DESCRIPTORS)));
                     return;
                 }
-                Err(Errno::CONNABORTED | Errno::INTR) => {}
-                Err(_) => return,
             }
             let greeting = |peer: &Peer| matches!(peer.stage, Stage::Greeting(_));
             if self.peers.iter().filter(|peer| greeting(peer)).count() > MAX_GREETING {
@@ -329,21 +344,15 @@ impl Control {
         for (number, ended) in ended.iter_mut().enumerate().filter(|(_, ended)| !**ended) {
             let peer = &mut self.peers[number];
             let is_client = matches!(peer.stage, Stage::Client(_));
-            if is_client {
-                peer.update(&news);
-            }
-            // As long as the socket takes them.
+            // As long as the socket takes it.
             loop {
-                let told = !is_client || peer.update_events(&news, MAX_QUEUE_OF_EVENTS);
+                let told = !is_client || peer.update(&news, MAX_QUEUE);
                 *ended = peer.flush().is_err();
                 if told || *ended || peer.is_waiting() {
                     break;
                 }
             }
             *ended |= peer.is_done();
-            if peer.is_clogged() {
-                self.refuse(number, ByeReason::Refused, "it does not read its messages");
-            }
         }
     }
 
@@ -373,6 +382,8 @@ impl Control {
         }
         // What only they held goes back at once: there may be no next frame that would look.
         self.writer.collect();
+        let until = Deadline::after(Some(SLOTS_KEPT));
+        self.shrink_at.get_or_insert(until);
     }
 
     /// Says goodbye to everybody. What a socket does not take at once is not sent: then the
@@ -388,8 +399,7 @@ impl Control {
         for mut peer in std::mem::take(&mut self.peers) {
             let client = peer.client();
             if let Some(id) = client {
-                peer.update(&news);
-                peer.update_events(&news, usize::MAX);
+                peer.update(&news, usize::MAX);
                 let (reason, text) = match self.writer.failure.reason() {
                     Some(failure) => (ByeReason::Failed, failure),
                     None => (ByeReason::Stopped, "the producer stops"),

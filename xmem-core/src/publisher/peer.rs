@@ -18,12 +18,10 @@ use crate::sys::pidfd::{self, Credentials};
 use crate::sys::poll::PollFlags;
 use crate::sys::socket::{self, Connection};
 
-/// Most messages that wait for a peer that does not read. There are a few for each change of caps
-/// and each new client, so who has so many waiting is stopped or hostile.
-const MAX_QUEUE: usize = 256;
-/// Most messages among which an event is put: the others wait in the stream's log, which forgets
-/// what nobody needs any more.
-pub(super) const MAX_QUEUE_OF_EVENTS: usize = 64;
+/// Most messages that wait for a client that does not read, but for what it is told when it joins.
+/// What else there is to tell stays where it is: segments in the pool, events in the stream's log,
+/// which forgets what no client needs any more.
+pub(super) const MAX_QUEUE: usize = 64;
 
 /// How long a peer is left alone after its descriptors could not be sent.
 const STUCK: Duration = Duration::from_millis(20);
@@ -85,6 +83,7 @@ pub(super) struct Peer {
 
 /// What all clients are told, as of one moment.
 pub(super) struct News {
+    /// In the order of their numbers.
     segments: Vec<Arc<PayloadSegment>>,
     events: Vec<Entry>,
 }
@@ -155,11 +154,6 @@ impl Peer {
     /// Whether the goodbye was sent.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.stage, Stage::Leaving(_)) && self.queue.is_empty()
-    }
-
-    /// Whether more messages wait than a peer that reads lets come together.
-    pub(super) fn is_clogged(&self) -> bool {
-        self.queue.len() > MAX_QUEUE
     }
 
     /// What `poll` should tell of, besides a hang-up.
@@ -256,42 +250,54 @@ impl Peer {
         self.stage = Stage::Leaving(until);
     }
 
-    /// Queues what the client was not told yet.
-    pub(super) fn update(&mut self, news: &News) {
-        let gone: Vec<_> = self
-            .segments
-            .iter()
-            .filter(|id| !news.segments.iter().any(|segment| segment.id == **id))
-            .copied()
-            .collect();
+    /// Queues what the client was not told yet, up to `limit` messages in all. Says whether that was
+    /// all.
+    pub(super) fn update(&mut self, news: &News, limit: usize) -> bool {
+        self.update_segments(news, limit) && self.update_events(news, limit)
+    }
+
+    fn update_segments(&mut self, news: &News, limit: usize) -> bool {
+        let of = |id: SegmentId| {
+            news.segments
+                .binary_search_by_key(&id, |segment| segment.id)
+        };
+        let gone = self.segments.iter().filter(|id| of(**id).is_err());
+        let gone: Vec<_> = gone.copied().collect();
         for id in gone {
-            self.segments.remove(&id);
             let is_of_it =
                 |attached: &Attached| matches!(attached, Attached::Segment(of, _) if *of == id);
             let untold = self.queue.iter().position(|(_, of)| is_of_it(of));
             // Where it was not told of it yet, it never is.
             if untold.and_then(|at| self.queue.remove(at)).is_none() {
+                if self.queue.len() >= limit {
+                    return false;
+                }
                 self.tell(&Message::SegmentGone { id });
             }
+            self.segments.remove(&id);
         }
         for segment in &news.segments {
             // No frame in memory that it does not take is published while it is here.
             let is_for_it = self.takes_unsealed || !segment.kind.is_unsealed();
-            if is_for_it && self.segments.insert(segment.id) {
-                let message = Message::Segment {
-                    id: segment.id,
-                    kind: segment.kind as u32,
-                    size: segment.size as u64,
-                };
-                let attached = Attached::Segment(segment.id, Arc::downgrade(segment));
-                self.queue.push_back((message.encode(), attached));
+            if !is_for_it || self.segments.contains(&segment.id) {
+                continue;
             }
+            if self.queue.len() >= limit {
+                return false;
+            }
+            self.segments.insert(segment.id);
+            let message = Message::Segment {
+                id: segment.id,
+                kind: segment.kind as u32,
+                size: segment.size as u64,
+            };
+            let attached = Attached::Segment(segment.id, Arc::downgrade(segment));
+            self.queue.push_back((message.encode(), attached));
         }
+        true
     }
 
-    /// Queues events that the client was not told of yet, at most up to `limit` messages in all.
-    /// Says whether that were all.
-    pub(super) fn update_events(&mut self, news: &News, limit: usize) -> bool {
+    fn update_events(&mut self, news: &News, limit: usize) -> bool {
         for entry in news.events.iter() {
             if entry.number <= self.event {
                 continue;

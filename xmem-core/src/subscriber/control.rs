@@ -14,7 +14,7 @@ use crate::channel::{self, Channel};
 use crate::error::{Error, Result};
 use crate::event::{EventKind, StreamEvent};
 use crate::link::{End, Link};
-use crate::message::{ByeReason, Hello, MAX_MESSAGE, Message, utf8};
+use crate::message::{ByeReason, Hello, MAX_PRODUCER_MESSAGE, Message, utf8};
 use crate::segment::{MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentKind, UnsealedPage};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::memfd::Sealing;
@@ -61,7 +61,7 @@ pub(super) fn connect(
         socket,
         deadline,
         cancel,
-        buffer: vec![0; MAX_MESSAGE],
+        buffer: vec![0; MAX_PRODUCER_MESSAGE],
     };
     let said = clock::monotonic();
     handshake.say(&Message::Hello(hello))?;
@@ -121,7 +121,15 @@ impl Handshake<'_> {
 
     fn say(&self, message: &Message) -> Result<()> {
         let sent = socket::send(&self.socket, &message.encode(), &[]);
-        sent.map_err(|_| Self::gone("it hung up"))
+        sent.map_err(Self::failed("sending to the producer (sendmsg)"))
+    }
+
+    /// The error of a call on the connection, which the producer may have ended.
+    fn failed(what: &'static str) -> impl FnOnce(Errno) -> Error {
+        move |errno| match errno {
+            Errno::PIPE | Errno::CONNRESET | Errno::AGAIN => Self::gone("it hung up"),
+            other => Error::socket(what)(other),
+        }
     }
 
     /// Seals the lease page, so that no process can punch a hole into it. A producer of another user
@@ -184,7 +192,9 @@ impl Handshake<'_> {
                 Ok(received) => break received,
                 Err(Errno::AGAIN | Errno::INTR) if fds[2].revents().is_empty() => {}
                 Err(Errno::AGAIN) => return Err(Self::gone("its process exited")),
-                Err(_) => return Err(Self::gone("it hung up")),
+                Err(errno) => {
+                    return Err(Self::failed("receiving from the producer (recvmsg)")(errno));
+                }
             }
         };
         if received.len == 0 {

@@ -3,14 +3,17 @@
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 
 use super::rlimit::limit;
 use crate::error::{Error, Result};
 
-/// Less than this is not worth the look.
+/// Less than this is not worth the look: small pieces are looked at together.
 const SMALL: usize = 1 << 20;
+/// Bytes of the small pieces since the last look.
+static UNSEEN: AtomicUsize = AtomicUsize::new(0);
 
 /// Descriptors that are left for others.
 const SPARE_DESCRIPTORS: u64 = 16;
@@ -38,9 +41,12 @@ pub(crate) fn check_file_size(len: usize) -> Result<()> {
 /// # Errors
 /// [`Error::ResourceExhausted`] where the machine or a control group has less.
 pub(crate) fn check_memory(len: usize) -> Result<()> {
-    if len < SMALL {
+    // Relaxed: a figure of this process's, nothing hangs on its order.
+    let unseen = UNSEEN.fetch_add(len, Ordering::Relaxed);
+    if unseen.saturating_add(len) < SMALL {
         return Ok(());
     }
+    UNSEEN.store(0, Ordering::Relaxed);
     let figures = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let groups = left_in_groups(free_swap(&figures));
     let left = left_on_machine(&figures).into_iter().chain(groups);

@@ -1,8 +1,8 @@
 //! Mapped memory that another process sees too.
 #![allow(unsafe_code)]
 
-use std::os::fd::AsFd;
-use std::os::fd::AsRawFd;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
@@ -44,23 +44,24 @@ impl Mapping {
         Ok(Mapping { raw, access })
     }
 
-    /// Takes every page fault now, so that no frame pays for one. `fd` is the file that is mapped.
+    /// Takes every page fault of a range now, so that no frame pays for one. `fd` is the file that is
+    /// mapped, and the range starts at a page.
     ///
     /// Running out of memory is an error here, where it can be reported, and not a SIGBUS later.
-    pub(crate) fn prefault(&self, fd: impl AsFd) -> Result<()> {
-        match self.populate()? {
+    pub(crate) fn prefault(&self, fd: impl AsFd, range: Range<usize>) -> Result<()> {
+        match self.populate(range.clone())? {
             true => Ok(()),
-            false => self.touch(fd),
+            false => self.touch(fd, range),
         }
     }
 
     /// The same where the kernel has a call for it, from Linux 5.14 on, that no sandbox refuses.
-    pub(crate) fn populate(&self) -> Result<bool> {
+    pub(crate) fn populate(&self, range: Range<usize>) -> Result<bool> {
         let advice = match self.access {
             AccessMode::ReadOnly => Advice::PopulateRead,
             AccessMode::ReadWrite => Advice::PopulateWrite,
         };
-        let Err(error) = self.raw.advise(advice) else {
+        let Err(error) = self.raw.advise_range(advice, range.start, range.len()) else {
             return Ok(true);
         };
         let answer = match Errno::from_io_error(&error) {
@@ -75,18 +76,28 @@ impl Mapping {
     /// Reads a byte of each page, which in a writable shared mapping of memory makes it writable.
     /// What is to be written has its memory before; what is only read, its maker has filled.
     #[cold]
-    fn touch(&self, fd: impl AsFd) -> Result<()> {
+    fn touch(&self, fd: impl AsFd, range: Range<usize>) -> Result<()> {
+        self.check(range.start, range.len());
         if self.access == AccessMode::ReadWrite {
-            fallocate(fd, FallocateFlags::empty(), 0, self.len() as u64)
+            let (offset, len) = (range.start as u64, range.len() as u64);
+            fallocate(fd, FallocateFlags::empty(), offset, len)
                 .map_err(Error::memory("fallocate"))?;
         }
-        for offset in (0..self.len()).step_by(PAGE) {
-            // SAFETY: the byte is inside the mapping (invariant 1), and reading it can't fault
-            // (invariant 2). Another process may write it meanwhile; any bit pattern is a value,
-            // and it is not used.
+        for offset in range.step_by(PAGE) {
+            // SAFETY: the byte is inside the mapping (checked above, invariant 1), and reading it
+            // can't fault (invariant 2). Another process may write it meanwhile; any bit pattern is
+            // a value, and it is not used.
             unsafe { self.raw.as_ptr().add(offset).read_volatile() };
         }
         Ok(())
+    }
+
+    /// Keeps the memory from being paged out, where this process may lock so much. Whose control
+    /// group it counts for does not matter then.
+    pub(crate) fn lock(&self) {
+        // Where it may not, a look at the memory waits for it only while its machine or its control
+        // group is out of memory.
+        let _ = self.raw.lock();
     }
 
     pub(crate) fn len(&self) -> usize {

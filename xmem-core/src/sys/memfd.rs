@@ -134,7 +134,7 @@ fn make(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedFd, Mapping)> 
     // writable mapping, which FUTURE_WRITE would refuse.
     seal(&fd, size_seals())?;
     let mapping = Mapping::new(&fd, len, AccessMode::ReadWrite)?;
-    mapping.prefault(&fd)?;
+    mapping.prefault(&fd, 0..len)?;
     seal(&fd, seals)?;
     Ok((fd, mapping))
 }
@@ -160,7 +160,10 @@ pub(crate) fn seals(fd: impl AsFd) -> Result<Option<SealFlags>> {
     }
 }
 
-/// Whether a file has memory for all of its bytes.
+/// Bytes of somebody else's memory that are prefaulted at once.
+const STEP: usize = 4 << 20;
+
+/// Whether a file has memory for all of its bytes, as far as the kernel counts.
 pub(crate) fn is_whole(stat: &fs::Stat) -> bool {
     let blocks = (stat.st_size as u64).div_ceil(512);
     u64::try_from(stat.st_blocks).unwrap_or(0) >= blocks
@@ -183,8 +186,15 @@ pub(crate) fn check_seals(fd: impl AsFd, seals: SealFlags) -> Result<()> {
 /// Maps and prefaults memory that another process made, to read, after checking its size and seals.
 pub(crate) fn open(fd: impl AsFd, len: usize, seals: SealFlags) -> Result<Mapping> {
     let mapping = map(&fd, len, seals, AccessMode::ReadOnly)?;
-    let prefaulted = mapping.prefault(&fd);
-    prefaulted.map_err(|error| error.doing(|| mapping_of(len)))?;
+    // Its maker may have lied of how much of it there is (by memory beyond the end of the file, which
+    // counts, too): the rest is made here, and charged to this process. That ends with an error while
+    // there is memory left.
+    for start in (0..len).step_by(STEP) {
+        let part = start..len.min(start + STEP);
+        let prefaulted =
+            limits::check_memory(part.len()).and_then(|()| mapping.prefault(&fd, part));
+        prefaulted.map_err(|error| error.doing(|| mapping_of(len)))?;
+    }
     Ok(mapping)
 }
 

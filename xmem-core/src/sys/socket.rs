@@ -29,6 +29,16 @@ pub(crate) const MAX_FDS: usize = 4;
 /// Connections that the kernel keeps for us until we accept them.
 pub(crate) const BACKLOG: i32 = 128;
 
+/// What an accepted connection keeps of our messages until they are read, in bytes: `SO_SNDBUF`, of
+/// which the kernel makes twice as many, 4608, and no less whatever is asked for. It counts its own
+/// part of a message, so six of the shortest (768 bytes) fill it, and a single one may be as long as
+/// 4576 bytes.
+///
+/// Descriptors that were sent and not received count against the sender's user: without
+/// `CAP_SYS_RESOURCE` it may have `RLIMIT_NOFILE` of them, on all its connections together. A client
+/// that does not read must not use that up.
+const SEND_BUFFER: usize = 2304;
+
 /// Whether a socket takes descriptors, Linux 6.16.
 const SO_PASSRIGHTS: libc::c_int = 83;
 
@@ -103,6 +113,8 @@ impl Listening {
 /// The next connection; `AGAIN` when there is none.
 pub(crate) fn accept(listening: &Listening) -> Result<Connection, Errno> {
     let fd = net::accept_with(listening, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    // Where a sandbox refuses it, descriptors under way are as many as a peer likes.
+    let _ = sockopt::set_socket_send_buffer_size(&fd, SEND_BUFFER);
     Ok(Connection::new(fd, !listening.refuses_fds))
 }
 

@@ -16,7 +16,7 @@ impl Writer {
         let leases = client.page.leases();
         let growing = self.lock_growing();
         loop {
-            let (missing, size) = {
+            let (growth, size) = {
                 let mut pool = self.pool();
                 if pool.unsealed_only && !client.identity.takes_unsealed {
                     return Err(Error::Refused {
@@ -44,9 +44,9 @@ impl Writer {
                     self.event.signal();
                     return Ok(joining);
                 }
-                (missing, pool.slot_size())
+                (pool.growth(leases), pool.slot_size())
             };
-            if self.make_slots(&growing, size, missing)? == 0 {
+            if self.make_slots(&growing, size, growth)? == 0 {
                 return Err(Error::Refused {
                     reason: "the producer has no slot numbers left now".into(),
                     retryable: true,

@@ -3,7 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use super::Writer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::segment::{MAX_SLOTS, PayloadSegment};
 
 impl Writer {
@@ -20,7 +20,7 @@ impl Writer {
             let needed = pool.needed(need, 0).min(pool.limit());
             (needed.saturating_sub(pool.count_with_room(size)), size)
         };
-        self.make_slots(&growing, size, count)?;
+        self.make_slots(&growing, size, (count, count))?;
         let mut pool = self.pool();
         pool.raise_need(need);
         if count == 0 {
@@ -38,7 +38,7 @@ impl Writer {
         let growing = self.lock_growing();
         let (growth, size) = {
             let pool = self.pool();
-            (pool.growth(), pool.slot_size())
+            (pool.growth(0), pool.slot_size())
         };
         if self.make_slots(&growing, size, growth)? == 0 {
             return Ok(false);
@@ -52,19 +52,20 @@ impl Writer {
         self.growing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes as many of `count` slots of `size` bytes as there are numbers for. The memory is
-    /// made first and the pool changed afterwards, so a failure changes nothing.
+    /// Makes `most` slots of `size` bytes, or `least` where there is not memory for so many; fewer
+    /// where there are no numbers for them. The memory is made first and the pool changed afterwards,
+    /// so a failure changes nothing.
     pub(super) fn make_slots(
         &self,
         _growing: &MutexGuard<'_, ()>,
         size: usize,
-        count: u32,
+        (least, most): (u32, u32),
     ) -> Result<u32> {
         let (id, count, released) = {
             let mut pool = self.pool();
             let count = match size {
                 0 => 0,
-                _ => pool.make_room(count),
+                _ => pool.make_room(most),
             };
             let released = std::mem::take(&mut pool.released);
             (pool.next_segment_id(), count, released)
@@ -73,13 +74,27 @@ impl Writer {
         if count == 0 {
             return Ok(0);
         }
-        let (segment, stride) = PayloadSegment::create(id, size, count as usize)?;
+        let made = match PayloadSegment::create(id, size, count as usize) {
+            Err(Error::ResourceExhausted { .. }) if least < count => {
+                PayloadSegment::create(id, size, least as usize)
+            }
+            other => other,
+        };
+        let (segment, stride) = made?;
         {
             let mut pool = self.pool();
             pool.resize(size);
             pool.add_segment(&segment, stride);
         }
         self.event.signal();
-        Ok(count)
+        Ok((segment.size / stride) as u32)
+    }
+
+    /// Gives back slots that clients needed which have left.
+    pub(crate) fn shrink(&self) {
+        let _growing = self.lock_growing();
+        self.pool().shrink();
+        // The segments that nothing is in any more are unmapped there.
+        self.bell.ring();
     }
 }
