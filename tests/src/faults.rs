@@ -66,7 +66,7 @@ impl Faults {
         }
         // SAFETY: the call takes flags only.
         let fd = answer(unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) }).ok()?;
-        // SAFETY: the descriptor is new, and nobody else's.
+        // SAFETY: the descriptor is new, and no other value owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         let page = page as usize;
         let faults = Faults { fd, page };

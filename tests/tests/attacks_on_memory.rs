@@ -120,7 +120,7 @@ fn a_producer_whose_write_into_a_lease_page_hangs_is_given_up_in_time() {
 /// at, where the producer is another user's. It is told so, and has to copy.
 #[test]
 fn a_producer_of_another_user_can_not_pass_on_memory_that_it_can_punch_holes_into() {
-    /// One that stands for nobody else.
+    /// One that stands for this user alone.
     const UID: u32 = 65533;
     if !nobody::is_possible() {
         return;

@@ -67,7 +67,7 @@ fn whatever_stands_at_its_path_a_client_ends_with_a_reason() {
         put(&place, &place.socket("cam0"));
         let mut client = Peer::start(PEER, &place, "client channel=cam0");
         client.wait_for("ready");
-        // It would wait for ever for a producer.
+        // Without a limit it would wait for a producer until it is killed.
         client.order("connect");
         let text = refused(&mut client);
         assert!(text.text("text").contains(kind), "{kind}: {text}");

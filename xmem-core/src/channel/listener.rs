@@ -85,7 +85,7 @@ impl Drop for Listener {
 /// cleared away first.
 ///
 /// No lock that another user could hold is relied on. With nothing of ours at the path, whoever finds
-/// a finished socket there that lives gives up, and nobody else does; so one is left.
+/// a finished socket there that lives gives up, and no other does; so one is left.
 fn take(path: &Path, perms: u32, cancel: &Cancellation<'_>) -> Result<(Listening, FileId)> {
     let _lock = Lock::take(path, cancel)?;
     let deadline = Deadline::after(Some(TRYING));
@@ -185,7 +185,7 @@ fn is_reached(found: &Found, socket: &Listening) -> std::result::Result<bool, Er
 }
 
 /// Removes what a producer that could not go on has left at its path. Where it is another's by now
-/// that is unfinished as well, that one begins anew.
+/// that is unfinished as well, that one starts again.
 fn remove_unfinished(path: &Path) {
     if is_unfinished_socket(path) {
         let _ = std::fs::remove_file(path);

@@ -252,7 +252,7 @@ fn nobody_sleeps_through_a_frame(omit: Option<FullFence>) {
         // change that comes later is followed by a wake.
         let seen = client.join().unwrap();
         let is_woken = seen != Some(world.page(0).wake_word());
-        assert!(is_woken, "a client sleeps and nobody wakes it");
+        assert!(is_woken, "a client sleeps and is not woken");
     });
 }
 
@@ -301,7 +301,7 @@ fn a_client_that_sleeps_a_second_time_is_woken() {
         }
         let seen = client.join().unwrap();
         let is_woken = seen != Some(world.page(0).wake_word());
-        assert!(is_woken, "a client sleeps and nobody wakes it");
+        assert!(is_woken, "a client sleeps and is not woken");
     });
 }
 
@@ -324,7 +324,7 @@ fn a_client_whose_sleep_ended_for_no_reason_is_woken() {
         world.publish_and_wake(0, &mut 0);
         let seen = client.join().unwrap();
         let is_woken = seen != Some(world.page(0).wake_word());
-        assert!(is_woken, "a client sleeps and nobody wakes it");
+        assert!(is_woken, "a client sleeps and is not woken");
     });
 }
 
@@ -370,7 +370,7 @@ fn no_writer_blocks_for_ever(omit: Option<FullFence>) {
         let woken = client.join().unwrap();
         // The kernel would compare `progress`: a wake before the sleep is not lost.
         let sleeps = blocked && (!woken || page.progress.load(Ordering::Acquire) == progress);
-        assert!(!sleeps, "the writer sleeps and nobody wakes it");
+        assert!(!sleeps, "the writer sleeps and is not woken");
     });
 }
 

@@ -58,7 +58,7 @@ fn socket() -> Result<OwnedFd, Errno> {
 #[derive(Debug)]
 pub(crate) struct Listening {
     fd: OwnedFd,
-    /// The kernel lets nobody who connects pass descriptors.
+    /// The kernel refuses descriptors from a process that connects.
     refuses_fds: bool,
 }
 
@@ -162,7 +162,7 @@ impl Connection {
         }
     }
 
-    /// Closes it here. Both ends are this process's, so nobody has passed anything.
+    /// Closes it here. Both ends are this process's, so no other has passed anything.
     pub(crate) fn close_own(mut self) {
         self.brings_fds = false;
     }

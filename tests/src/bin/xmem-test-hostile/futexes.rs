@@ -12,7 +12,7 @@ use crate::{count, meanwhile};
 const NAP: Duration = Duration::from_millis(100);
 /// As many as there are.
 const ALL: u32 = i32::MAX as u32;
-/// `FUTEX_OP` of a wake that changes nothing and wakes nobody else.
+/// `FUTEX_OP` of a wake that changes nothing and wakes no other process.
 const NO_OPERATION: u32 = (libc::FUTEX_OP_OR as u32) << 28;
 
 /// A word of this process, which its threads are moved to.
@@ -44,7 +44,7 @@ pub(crate) fn pi(target: &'static Target, threads: u64) {
     });
 }
 
-/// Moves sleepers, to a word where nobody wakes them.
+/// Moves sleepers, to a word where no process wakes them.
 pub(crate) fn requeue(target: &'static Target, threads: u64) {
     meanwhile(threads, move |_| {
         for word in target.notable_words() {

@@ -80,7 +80,7 @@ impl Ring {
         // SAFETY: the structure has the kernel's size and layout, and is all that the call writes to.
         let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, ENTRIES, &raw mut params) };
         assert!(fd >= 0, "io_uring: {}", std::io::Error::last_os_error());
-        // SAFETY: the descriptor is new, and nobody else's.
+        // SAFETY: the descriptor is new, and no other value owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         let map = |len: usize, offset| {
             let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
