@@ -248,3 +248,46 @@ fn a_client_speaks_to_its_producer_and_not_too_much() {
         !client.send(b"too late").unwrap()
     });
 }
+
+/// The socket takes few messages at a time: what waits for room is sent before the channel is gone.
+#[test]
+fn what_was_said_last_is_heard_before_the_end() {
+    const EVENTS: usize = 60;
+    let place = Place::new();
+    let publisher = publisher(&place).open().unwrap();
+    let mut subscriber = subscriber(&place).connect().unwrap();
+    for length in [10, 4000, 5000] {
+        let content = |number: usize| format!("{number} {}", "x".repeat(length));
+        for number in 0..EVENTS {
+            let content = content(number);
+            let said = publisher.send_event(EventKind::Passing, content.as_bytes());
+            said.unwrap();
+        }
+        if length == 5000 {
+            publisher.close();
+        }
+        (0..EVENTS).for_each(|number| assert_eq!(next(&mut subscriber), content(number)));
+    }
+    assert_eq!(next(&mut subscriber), "Stopped");
+}
+
+/// Events that come all the time don't put off the end of a wait for a frame.
+#[test]
+fn who_waits_for_a_frame_among_events_waits_no_longer_than_it_said() {
+    let place = Place::new();
+    let publisher = publisher(&place).open().unwrap();
+    let mut subscriber = subscriber(&place).connect().unwrap();
+    std::thread::scope(|scope| {
+        let (end, ended) = mpsc::channel::<()>();
+        let publisher = &publisher;
+        scope.spawn(move || {
+            while matches!(ended.try_recv(), Err(mpsc::TryRecvError::Empty)) {
+                let said = publisher.send_event(EventKind::Passing, b"gap");
+                said.expect("a channel");
+            }
+        });
+        let received = subscriber.receive(Some(Duration::from_millis(100)));
+        assert!(matches!(received, Err(Error::TimedOut)), "{received:?}");
+        drop(end);
+    });
+}

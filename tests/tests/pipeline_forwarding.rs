@@ -313,6 +313,17 @@ fn a_pool_of_memfds_is_passed_on_and_each_is_sent_once() {
     let connection = Connection::open(&place.socket("cam0"));
     let welcome = connection.greet(wire::VERSION, 1);
     connection.join(&welcome.fds[1]);
+    let reader = std::thread::spawn(move || {
+        let mut sent = HashSet::new();
+        while let Some(message) = connection.receive() {
+            if message.kind == wire::SEGMENT {
+                let id = u32::from_le_bytes(message.body[..4].try_into().unwrap());
+                assert!(sent.insert(id), "segment {id} twice");
+                assert_eq!(message.fds.len(), 1);
+            }
+        }
+        sent
+    });
     producer.until_clients("sink", 2);
     let push = "push from=src caps=application/x-test size=100000 memfds=40";
     for number in 0..100 {
@@ -329,14 +340,7 @@ fn a_pool_of_memfds_is_passed_on_and_each_is_sent_once() {
     producer.order("end from=src");
     producer.until_eos();
     producer.change("null");
-    let mut sent = HashSet::new();
-    while let Some(message) = connection.receive() {
-        if message.kind == wire::SEGMENT {
-            let id = u32::from_le_bytes(message.body[..4].try_into().unwrap());
-            assert!(sent.insert(id), "segment {id} twice");
-            assert_eq!(message.fds.len(), 1);
-        }
-    }
+    let sent = reader.join().expect("what it was told is in order");
     assert_eq!(sent.len(), maps.len());
     assert!(sent.len() < 40, "{} memfds", sent.len());
 }

@@ -51,11 +51,13 @@ impl Pool {
         (least.min(left), least.max(count / 4).min(left))
     }
 
-    /// From now on there are as many slots as the producer and its clients need, and a quarter more:
-    /// the others go as they become free, a segment at a time, the newest first.
+    /// From now on there are twice as many slots as the producer and its clients need, where there were
+    /// more: the others go as they become free, a segment at a time, the newest first.
+    ///
+    /// Twice, so that nothing goes where a client comes and goes: memory that is missed again is made
+    /// while a frame waits for it.
     pub(crate) fn shrink(&mut self) {
-        let needed = self.needed(0, 0);
-        let mut spare = self.count().saturating_sub(needed + needed / 4);
+        let mut spare = self.count().saturating_sub(2 * self.needed(0, 0));
         for at in (0..self.segments.len()).rev() {
             let id = self.segments[at].id;
             let is_in_it = |slot: &Slot| {

@@ -22,8 +22,10 @@ use crate::writer::{PublisherEvent, Writer};
 
 /// How long a new connection may take to say hello, and then to map its lease page.
 const GREETING: Duration = Duration::from_secs(2);
-/// How long a goodbye may take to be sent.
+/// How long a goodbye may take to be sent, of one client.
 const LEAVING: Duration = Duration::from_secs(1);
+/// How long the goodbyes of a channel that is closed may take.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// Most connections that have not said hello; the oldest is closed for the next.
 const MAX_GREETING: usize = 64;
 /// How long no connection is accepted after the process had no descriptor left for one.
@@ -386,36 +388,67 @@ impl Control {
         self.shrink_at.get_or_insert(until);
     }
 
-    /// Says goodbye to everybody. What a socket does not take at once is not sent: then the
-    /// hang-up has to do.
+    /// Says goodbye to everybody. What a client has not made room for by the deadline is not sent: then
+    /// the hang-up has to do.
     fn farewell(&mut self) {
         let held = self.writer.take_held();
-        let mut holders = Vec::new();
         let mut pages = self.writer.pages();
         let (position, news) = {
             let pool = self.writer.pool();
             (pool.head(), News::of(&pool, &self.peers))
         };
-        for mut peer in std::mem::take(&mut self.peers) {
+        let mut peers = std::mem::take(&mut self.peers);
+        let mut clients = Vec::new();
+        for peer in &mut peers {
             let client = peer.client();
-            if let Some(id) = client {
-                peer.update(&news, usize::MAX);
-                let (reason, text) = match self.writer.failure.reason() {
-                    Some(failure) => (ByeReason::Failed, failure),
-                    None => (ByeReason::Stopped, "the producer stops"),
-                };
-                peer.bye(reason, position, text, Deadline::after(None));
-                self.writer.remove_client(id);
-                self.writer.tell(PublisherEvent::ClientDisconnected(id));
-            }
-            let _ = peer.flush();
-            let page = client.and_then(|id| pages.remove(&id));
-            holders.extend(page.map(|page| Holder {
+            clients.push(client);
+            let Some(id) = client else { continue };
+            peer.update(&news, usize::MAX);
+            let (reason, text) = match self.writer.failure.reason() {
+                Some(failure) => (ByeReason::Failed, failure),
+                None => (ByeReason::Stopped, "the producer stops"),
+            };
+            peer.bye(reason, position, text, Deadline::after(None));
+            self.writer.remove_client(id);
+            self.writer.tell(PublisherEvent::ClientDisconnected(id));
+        }
+        send_all(&mut peers, Deadline::after(Some(FAREWELL)));
+        let holders = peers.into_iter().zip(clients).filter_map(|(peer, client)| {
+            let page = pages.remove(&client?)?;
+            Some(Holder {
                 page,
                 socket: peer.socket,
                 pidfd: peer.pidfd,
-            }));
+            })
+        });
+        linger::keep(held, holders.collect());
+    }
+}
+
+/// Sends what waits, as far as the peers read it until the deadline.
+fn send_all(peers: &mut [Peer], deadline: Deadline) {
+    for peer in peers.iter_mut() {
+        // With this most of them take it at once, also where they don't run now.
+        peer.make_room();
+        let _ = peer.flush();
+    }
+    loop {
+        // No event tells when the system has room for more descriptors.
+        let can_wait = |peer: &&mut Peer| peer.is_waiting() && peer.stuck().is_none();
+        let waiting: Vec<&mut Peer> = peers.iter_mut().filter(can_wait).collect();
+        let sockets = waiting.iter().map(|peer| &peer.socket);
+        let mut fds: Vec<_> = sockets
+            .map(|socket| PollFd::new(socket, PollFlags::OUT))
+            .collect();
+        if fds.is_empty() || deadline.has_passed() || poll(&mut fds, deadline).is_err() {
+            return;
         }
-        linger::keep(held, holders);
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        for (peer, is_ready) in waiting.into_iter().zip(ready) {
+            if is_ready && peer.flush().is_err() {
+                peer.forget_messages();
+            }
+        }
     }
 }

@@ -326,6 +326,18 @@ impl Peer {
         self.stuck.filter(|until| !until.has_passed())
     }
 
+    /// Lets the socket take more than it does as a rule, for the last messages.
+    pub(super) fn make_room(&self) {
+        if self.is_waiting() {
+            socket::enlarge(&self.socket);
+        }
+    }
+
+    /// Drops what is still to be sent.
+    pub(super) fn forget_messages(&mut self) {
+        self.queue.clear();
+    }
+
     /// Sends what the socket takes.
     pub(super) fn flush(&mut self) -> Result<()> {
         while let Some((bytes, attached)) = self.queue.front() {

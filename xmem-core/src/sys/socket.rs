@@ -39,6 +39,9 @@ pub(crate) const BACKLOG: i32 = 128;
 /// that does not read must not use that up.
 const SEND_BUFFER: usize = 2304;
 
+/// The same for a last time: some forty of the shortest messages.
+const LAST_SEND_BUFFER: usize = 16 * 1024;
+
 /// Whether a socket takes descriptors, Linux 6.16.
 const SO_PASSRIGHTS: libc::c_int = 83;
 
@@ -195,6 +198,12 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> R
     }
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     net::sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, flags).map(drop)
+}
+
+/// Makes room for the last messages of an accepted connection.
+pub(crate) fn enlarge(socket: impl AsFd) {
+    // Without it they take as long as the peer does to read them.
+    let _ = sockopt::set_socket_send_buffer_size(socket, LAST_SEND_BUFFER);
 }
 
 /// Tells the peer that nothing more comes: after what was sent it reads the end.
