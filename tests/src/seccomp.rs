@@ -95,6 +95,10 @@ pub mod calls {
     pub const GETSOCKOPT: Call = Call::new("getsockopt", &[libc::SYS_getsockopt]);
     /// All that is set of a socket.
     pub const SETSOCKOPT: Call = Call::new("setsockopt", &[libc::SYS_setsockopt]);
+    /// `SO_SNDBUF`: how much is sent ahead.
+    pub const SEND_BUFFER: Call = SETSOCKOPT.with(2, libc::SO_SNDBUF as u32);
+    /// Keeps memory from being paged out.
+    pub const MLOCK: Call = Call::new("mlock", &[libc::SYS_mlock]);
     /// How a thread is scheduled.
     pub const SCHED_GETATTR: Call = Call::new("sched_getattr", &[libc::SYS_sched_getattr]);
     /// The same, set.

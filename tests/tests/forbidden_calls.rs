@@ -21,6 +21,8 @@ const OPTIONAL: &[Call] = &[
     FUTEX_WAITV,
     MEMFD_NOEXEC,
     MADVISE,
+    MLOCK,
+    SEND_BUFFER,
     PRLIMIT,
     FSTATFS,
     PIDFD_OPEN,
