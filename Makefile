@@ -2,9 +2,9 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo build test suite test-matrix test-dmabuf test-containers check torture fuzz bench compare deb test-deb \
-    doc loom install-deps deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-deb deps-matrix deps-dmabuf \
-    deps-containers deps-compare
+.PHONY: help demo build test suite test-matrix test-dmabuf test-containers check torture fuzz bench compare attacks \
+    deb test-deb doc loom install-deps deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-deb \
+    deps-matrix deps-dmabuf deps-containers deps-compare deps-attacks
 
 # "make INSTALL_DEPS=true ..." leaves the machine's packages alone.
 INSTALL_DEPS ?= scripts/install-deps.sh
@@ -96,6 +96,9 @@ bench: deps-bench build ## measure the core, then the elements beside shmsink an
 compare: deps-compare build ## do to xmem, shm and unixfd what breaks things, and print a table of what each does
 	cargo bench $(LOCKED) -p xmem-tests --bench rivals $(WITH)
 
+attacks: deps-attacks build ## attack a channel as one of its clients, and print a table of what that costs the others
+	cargo bench $(LOCKED) -p xmem-tests --bench attacks $(WITH)
+
 # On a copy of what is needed: packaging leaves things in the tree where it is done.
 deb: deps-deb ## a Debian package for this release and later ones, in target/deb
 	rm -rf $(DEB_DIR)/xmem $(DEB_DIR)/*.deb && mkdir -p $(DEB_DIR)/xmem
@@ -135,3 +138,5 @@ deps-containers:
 	@$(INSTALL_DEPS) build run containers
 deps-compare:
 	@$(INSTALL_DEPS) build run
+deps-attacks:
+	@$(INSTALL_DEPS) build

@@ -140,6 +140,12 @@ impl Attacked {
     }
 }
 
+/// Whether processes may use io_uring here.
+pub fn has_io_uring() -> bool {
+    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+    disabled.is_ok_and(|disabled| disabled.trim() == "0")
+}
+
 /// What a hostile client has done so far.
 pub fn report(hostile: &mut Peer) -> Line {
     hostile.ask("report", "report")

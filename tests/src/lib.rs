@@ -10,8 +10,8 @@
 //! [`area`] is memory shared so, and [`hostile`] are peers that lie in both. [`attacked`] is a
 //! channel that a process attacks, and [`faults`] are page faults that don't end. [`pipeline`] and
 //! [`launched`] are pipelines in processes of their own, [`local`] is one in the test's, [`metas`]
-//! are what buffers carry. [`wait`] is how to wait: for a condition, with a deadline, never for a
-//! time.
+//! are what buffers carry. [`samples`] are times that were measured. [`wait`] is how to wait: for a
+//! condition, with a deadline, never for a time.
 
 pub mod area;
 pub mod attacked;
@@ -36,6 +36,7 @@ pub mod process;
 pub mod random;
 pub mod remains;
 pub mod roles;
+pub mod samples;
 pub mod seccomp;
 pub mod steps;
 pub mod valgrind;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::wait::comes_true;
 
@@ -183,15 +184,28 @@ pub fn until_asleep(pid: u32, thread: &str) {
 /// # Panics
 /// Where it has no such thread.
 pub fn sleeps(pid: u32, thread: &str) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process's threads");
-    let read = |task: &fs::DirEntry, file| fs::read_to_string(task.path().join(file)).ok();
-    let is_it = |task: &fs::DirEntry| read(task, "comm").is_some_and(|name| name.trim() == thread);
-    let task = tasks.flatten().find(is_it).expect("a thread of this name");
-    let status = read(&task, "status").expect("its figures");
+    let status = of_thread(pid, thread, "status");
     let mut lines = status.lines();
     let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     let count = count.and_then(|count| count.trim().parse().ok());
     count.expect("a number of switches")
+}
+
+/// How long a thread of a process has waited for a processor so far, with something to do.
+pub fn waited_for_a_processor(pid: u32, thread: &str) -> Duration {
+    let figures = of_thread(pid, thread, "schedstat");
+    let ns = figures.split_whitespace().nth(1);
+    let ns = ns.and_then(|ns| ns.parse().ok());
+    Duration::from_nanos(ns.expect("times"))
+}
+
+/// What a file of `/proc` says of a thread with this name.
+fn of_thread(pid: u32, thread: &str, file: &str) -> String {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process's threads");
+    let read = |task: &fs::DirEntry, file| fs::read_to_string(task.path().join(file)).ok();
+    let is_it = |task: &fs::DirEntry| read(task, "comm").is_some_and(|name| name.trim() == thread);
+    let task = tasks.flatten().find(is_it).expect("a thread of this name");
+    read(&task, file).expect("its figures")
 }
 
 /// Whether `strace` is there and may trace.

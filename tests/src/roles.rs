@@ -6,6 +6,7 @@
 
 mod child;
 mod installation;
+mod machine;
 pub mod parent;
 pub mod pipeline;
 
@@ -13,6 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 pub use child::{Child, PATIENCE, STOP_LIMIT};
 pub use installation::{Installation, probe};
+pub use machine::Machine;
 
 /// What goes wrong here is told, not handled: text is enough.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -1,7 +1,7 @@
 //! One client attacks the words that others sleep on, with what the kernel offers to a process that
 //! can read a word.
 
-use xmem_tests::attacked::{Attacked, Programs, report};
+use xmem_tests::attacked::{Attacked, Programs, has_io_uring, report};
 use xmem_tests::{is_torture, process, until};
 
 const PROGRAMS: Programs = Programs {
@@ -82,11 +82,6 @@ fn thousands_of_sleepers_of_one_client_cost_one_wake_a_frame() {
         let woken = report(&mut hostile).number("effects");
         assert!(woken <= frames(), "{woken} sleepers were woken");
     }
-}
-
-fn has_io_uring() -> bool {
-    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
-    disabled.is_ok_and(|disabled| disabled.trim() == "0")
 }
 
 /// A lossless stream: a client that is not woken would be waited for, and then given up.

@@ -6,11 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use gst::prelude::*;
 use xmem_tests::roles::monotonic_ns;
 use xmem_tests::roles::parent::{tell, tell_error};
+use xmem_tests::samples::to_text;
 
 use crate::Result;
 use crate::frame::{self, Header, Phase};
 use crate::pipeline;
-use crate::usage::{Usage, to_line};
+use crate::usage::Usage;
 
 /// Runs a client until its standard input ends. The source must be named `source`.
 ///
@@ -81,7 +82,7 @@ impl Reader {
     fn close(&mut self) {
         if let Some(opened) = self.opened.take() {
             let bill = opened.bill(self.latencies.len() as u64);
-            tell("latencies", to_line(&self.latencies));
+            tell("latencies", to_text(&self.latencies));
             tell("bill", bill);
         }
     }

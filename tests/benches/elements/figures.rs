@@ -133,9 +133,3 @@ pub fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let count = values.len() as f64;
     values.sum::<f64>() / count
 }
-
-/// By nearest rank, of ns in ascending order, in µs: the smallest value that the given share of all does not exceed.
-pub fn percentile_us(sorted_ns: &[u64], share: f64) -> f64 {
-    let rank = (sorted_ns.len() as f64 * share).ceil() as usize;
-    sorted_ns[rank.clamp(1, sorted_ns.len()) - 1] as f64 / 1000.0
-}

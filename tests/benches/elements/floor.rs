@@ -21,12 +21,13 @@ use rustix::time::{ClockId, Timespec};
 use xmem_tests::roles::monotonic_ns;
 use xmem_tests::roles::parent::{self, tell};
 use xmem_tests::roles::{Child, PATIENCE};
+use xmem_tests::samples::{numbers, percentile_us, to_text};
 
 use crate::Result;
 use crate::environment::Environment;
-use crate::figures::{Column, Figures, Row, mean, percentile_us};
+use crate::figures::{Column, Figures, Row, mean};
 use crate::frame::{self, INTERVAL_NS};
-use crate::usage::{Bill, Usage, numbers, to_line};
+use crate::usage::{Bill, Usage};
 
 /// Wakes before those that count.
 const WARMUP: u32 = 15;
@@ -160,7 +161,7 @@ pub fn wait(path: &str, load: &str, wakes: &str) -> Result<()> {
     let bill = opened
         .ok_or("not one wake was seen in the window")?
         .bill(latencies.len() as u64);
-    tell("latencies", to_line(&latencies));
+    tell("latencies", to_text(&latencies));
     tell("bill", bill);
     Ok(())
 }

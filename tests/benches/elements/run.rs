@@ -6,13 +6,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use xmem_tests::roles::{Child, PATIENCE};
+use xmem_tests::samples::{numbers, percentile_us};
 
 use crate::Result;
 use crate::environment::Environment;
-use crate::figures::{Figures, Row, mean, percentile_us};
+use crate::figures::{Figures, Row, mean};
 use crate::frame::{self, INTERVAL_NS};
 use crate::plan::{Kind, clients_in_words};
-use crate::usage::{Bill, numbers};
+use crate::usage::Bill;
 
 /// What runs: a pair of elements, or the test source alone, and how many clients.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use xmem_tests::samples::numbers;
+
 use crate::{Error, Result};
 
 /// What this process has used since it started.
@@ -71,7 +73,7 @@ impl Bill {
 
 impl fmt::Display for Bill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.frames, self.cpu_us, self.faults)
+        write!(f, "{},{},{}", self.frames, self.cpu_us, self.faults)
     }
 }
 
@@ -90,21 +92,4 @@ impl FromStr for Bill {
             _ => Err(format!("{text:?} is no bill").into()),
         }
     }
-}
-
-/// The numbers in a line of text.
-pub fn numbers(text: &str) -> Result<Vec<u64>> {
-    Ok(text
-        .split_whitespace()
-        .map(str::parse)
-        .collect::<std::result::Result<_, _>>()?)
-}
-
-/// A line of text with numbers.
-pub fn to_line(numbers: &[u64]) -> String {
-    numbers
-        .iter()
-        .map(u64::to_string)
-        .collect::<Vec<_>>()
-        .join(" ")
 }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::Result;
 use super::child::{Child, PATIENCE};
+use super::machine::Machine;
 use super::parent::tell;
 
 /// The file name of the plugin under test.
@@ -126,23 +127,7 @@ fn plugin_directory(executable: &Path, directory: &Path) -> Result<Option<PathBu
 /// The machine, its kernel, its load, and GStreamer.
 impl fmt::Display for Installation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let cpuinfo = read("/proc/cpuinfo");
-        let model = cpuinfo
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        writeln!(
-            f,
-            "machine     {cores} cores, {}",
-            model.map_or("of an unknown model", |(_, model)| model)
-        )?;
-        writeln!(
-            f,
-            "kernel      Linux {}",
-            read("/proc/sys/kernel/osrelease").trim()
-        )?;
-        writeln!(f, "load        {}", read("/proc/loadavg").trim())?;
+        write!(f, "{Machine}")?;
         writeln!(f, "GStreamer   {}", self.gstreamer)
     }
 }

@@ -21,12 +21,14 @@
 //! | `hang` | before Ready, a `write` into its lease page that does not end |
 //! | `flip` | names frames in its lease words just when the producer takes them back |
 //! | `hold` | holds a frame with each lease, `leases` of each of `clients` |
+//! | `linger` | passes descriptors whose close does not end, with a Hello and as a client |
 //! | `stall` | looks to a blocking producer as if it made progress, as often as it can |
 
 mod files;
 mod futexes;
 mod kernel;
 mod leases;
+mod linger;
 mod ring;
 mod target;
 mod waiters;
@@ -76,6 +78,7 @@ fn main() {
         "punch" => files::punch(&settings, threads),
         "advise" => files::advise(&settings, threads),
         "hold" => leases::hold(&settings),
+        "linger" => linger::start(&settings),
         role => {
             let target = Target::join(&settings);
             match role {

@@ -9,7 +9,7 @@ use xmem_tests::random::mix;
 use xmem_tests::{Line, pattern};
 
 use crate::usage::{fork, in_child, page_faults};
-use crate::{Herald, Worker, channel_of};
+use crate::{Herald, Worker, channel_of, timed};
 
 /// What both threads know.
 struct Shared {
@@ -118,6 +118,7 @@ impl Client {
             }
             "receive" => self.receive(order),
             "look" => self.look(order),
+            "time" => timed::receive(self.subscriber(), order),
             "hold" => self.hold(order),
             "run" => self.run(order),
             "fork-and-drop" => Ok(Line::new("forked").with("well", self.fork_and_drop())),

@@ -10,6 +10,7 @@
 mod client;
 mod opener;
 mod producer;
+mod timed;
 mod usage;
 
 use std::io::BufRead;

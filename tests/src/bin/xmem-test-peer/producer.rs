@@ -10,7 +10,7 @@ use xmem_core::{Canceller, Error, ForeignMemory, Overflow, Publisher, PublisherE
 use xmem_tests::{Line, pattern};
 
 use crate::usage::{fork, in_child, page_faults};
-use crate::{Herald, Worker, channel_of, perms_of};
+use crate::{Herald, Worker, channel_of, perms_of, timed};
 
 /// What both threads know.
 struct Shared {
@@ -116,6 +116,7 @@ impl Shared {
     fn obey(&self, order: &Line, next: &mut u64) -> Result<Line> {
         match order.word.as_str() {
             "publish" => self.publish(order, next, order.number("count")),
+            "time" => timed::publish(&self.publisher, order, next),
             "run" => {
                 println!("running");
                 self.publish(order, next, u64::MAX)

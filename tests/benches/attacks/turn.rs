@@ -1,0 +1,131 @@
+//! One turn: a channel, its clients, and frames that are timed.
+
+use std::time::Duration;
+
+use xmem_tests::attacked::{Attacked, Programs, report};
+use xmem_tests::{Line, Peer, process, until};
+
+use crate::attack::{Attack, Beside};
+use crate::figures::Figures;
+
+const PROGRAMS: Programs = Programs {
+    peer: env!("CARGO_BIN_EXE_xmem-test-peer"),
+    hostile: env!("CARGO_BIN_EXE_xmem-test-hostile"),
+};
+
+/// How long frames are timed.
+pub const SECONDS: u64 = 1;
+/// Between two frames, in µs.
+const PERIOD_US: u64 = 2000;
+/// Frames for which memory is made and mapped.
+const WARM_UP: u64 = 50;
+const FRAMES: u64 = SECONDS * 1_000_000 / PERIOD_US;
+/// A client that hears nothing for so long, in ms, hears nothing any more.
+const SILENCE: u64 = 3000;
+
+/// The client that is between the honest ones.
+enum Fourth {
+    Honest(Peer),
+    Hostile(Peer),
+}
+
+impl Fourth {
+    /// Joins a channel between the others.
+    fn join(channel: &mut Attacked, attack: &Attack, is_attacked: bool) -> Fourth {
+        let role = match (is_attacked, attack.beside) {
+            (true, _) => attack.role.to_owned(),
+            (false, Beside::Idle) => "idle".to_owned(),
+            (false, Beside::Elsewhere) => format!("{} elsewhere=1", attack.role),
+            (false, Beside::Honest) => {
+                channel.add_honest("");
+                return Fourth::Honest(channel.honest.pop().expect("it was added"));
+            }
+        };
+        Fourth::Hostile(channel.attack(&role))
+    }
+
+    fn honest(&mut self) -> Option<&mut Peer> {
+        match self {
+            Fourth::Honest(peer) => Some(peer),
+            Fourth::Hostile(_) => None,
+        }
+    }
+
+    /// What it has done.
+    fn report(&mut self) -> Line {
+        match self {
+            Fourth::Honest(_) => Line::new("honest"),
+            Fourth::Hostile(peer) => report(peer),
+        }
+    }
+}
+
+/// Takes a turn, and adds what it came to.
+pub fn take(attack: &Attack, is_attacked: bool, figures: &mut Figures) {
+    let mut channel = Attacked::open(PROGRAMS, attack.slots, attack.channel);
+    let mut fourth;
+    let mut from = 0;
+    if is_attacked && attack.holds > 0 {
+        let mut hostile = channel.attack(attack.role);
+        from = fill(&mut channel, &mut hostile, attack.holds);
+        fourth = Fourth::Hostile(hostile);
+        for _ in 0..3 {
+            channel.add_honest_at(from);
+        }
+    } else {
+        channel.add_honest("");
+        channel.add_honest("");
+        fourth = Fourth::join(&mut channel, attack, is_attacked);
+        channel.add_honest("");
+    }
+    let missed = figures.missed;
+    time(&mut channel, fourth.honest(), from, figures);
+    let missed = figures.missed - missed;
+    let condition = match is_attacked {
+        true => "attacked".to_owned(),
+        false => attack.beside.to_string(),
+    };
+    let waited = channel.honest.iter().map(waited).max().unwrap_or_default();
+    let (stats, report) = (channel.stats(), fourth.report());
+    eprintln!(
+        "{}, {condition}: {missed} missed; a client waited {waited:.0?} for a processor; {report}; {stats}",
+        attack.title
+    );
+}
+
+/// How long a client had to wait for a processor: one that does for long misses frames without any
+/// attack.
+fn waited(client: &Peer) -> Duration {
+    process::waited_for_a_processor(client.pid(), "worker")
+}
+
+/// Publishes until the hostile client holds so many frames. Returns how many frames that took.
+fn fill(channel: &mut Attacked, hostile: &mut Peer, holds: u64) -> u64 {
+    channel.producer.order("run size=1000 period-us=50");
+    until("it holds all that it may", || {
+        report(hostile).number("effects") == holds
+    });
+    channel.producer.order("halt");
+    channel.producer.wait_for("published").number("next")
+}
+
+/// Publishes frames from this number on, and times them. `other` receives them too, and does not count.
+fn time(channel: &mut Attacked, mut other: Option<&mut Peer>, from: u64, figures: &mut Figures) {
+    let after = from + WARM_UP;
+    let until = after + FRAMES;
+    for client in channel.honest.iter_mut().chain(other.as_deref_mut()) {
+        client.order(&format!(
+            "time from={from} after={after} until={until} timeout-ms={SILENCE}"
+        ));
+        client.wait_for("timing");
+    }
+    let count = WARM_UP + FRAMES;
+    let order = format!("time count={count} size=1000 period-us={PERIOD_US} warm-up={WARM_UP}");
+    figures.add_published(FRAMES, &channel.producer.ask(&order, "timed"));
+    for client in &mut channel.honest {
+        figures.add_received(count, &client.wait_for("timed"));
+    }
+    if let Some(other) = other {
+        other.wait_for("timed");
+    }
+}

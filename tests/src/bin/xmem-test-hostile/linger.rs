@@ -1,0 +1,45 @@
+//! Descriptors whose close does not end, for whoever receives them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use xmem_tests::Line;
+use xmem_tests::hostile::lingering::Lingering;
+use xmem_tests::wire::{self, Connection};
+
+use crate::count;
+
+/// How many of them are kept: a process has so many descriptors only.
+const KEPT: usize = 200;
+
+/// Passes one with a Hello, and one as a client, over and over. One that is taken counts as an
+/// effect.
+pub(crate) fn start(settings: &Line) {
+    let socket = PathBuf::from(settings.text("socket"));
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        while kept.len() < KEPT {
+            let stranger = Connection::open(&socket);
+            kept.extend(pass(stranger, &wire::hello(wire::VERSION, 1)));
+            let client = Connection::open(&socket);
+            let welcome = client.greet(wire::VERSION, 1);
+            if welcome.kind == wire::WELCOME {
+                client.join(&welcome.fds[1]);
+                kept.extend(pass(client, &wire::message(wire::UPSTREAM, b"said")));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // As long as they are there, no close of them ends.
+        loop {
+            std::thread::park();
+        }
+    });
+}
+
+/// What has to be kept, where it was taken.
+fn pass(to: Connection, message: &[u8]) -> Option<(Connection, Lingering)> {
+    let mut lingering = Lingering::new();
+    let passed = lingering.pass(&to, message, 1).is_ok();
+    count(passed);
+    passed.then_some((to, lingering))
+}
