@@ -154,6 +154,25 @@ pub fn time_slices(pid: u32) -> Vec<u64> {
     tasks.flatten().filter_map(slice).collect()
 }
 
+/// Waits until a process has no thread of this name.
+///
+/// # Panics
+/// When that does not happen.
+pub fn until_ended(pid: u32, thread: &str) {
+    let has_ended = || {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process's threads");
+        tasks.flatten().all(|task| {
+            let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            name.trim_end() != thread
+        })
+    };
+    assert!(
+        comes_true(has_ended),
+        "a thread {thread}: {:#?}",
+        describe(pid)
+    );
+}
+
 /// Waits until a process's thread of this name sleeps. A thread that has said that it is about to
 /// wait is then waiting. False when that does not happen.
 pub fn falls_asleep(pid: u32, thread: &str) -> bool {

@@ -5,11 +5,14 @@ use std::path::Path;
 use std::process::Command;
 
 use xmem_tests::pipeline::Pipeline;
-use xmem_tests::process::can_trace;
+use xmem_tests::process::{self, can_trace};
 use xmem_tests::valgrind::{Log, Verdict};
 use xmem_tests::{Peer, Place};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+
+/// The threads that close connections, which nothing waits for.
+const CLOSING: &str = "xmem-close";
 
 /// Orders for a producer and a client, and what to wait for.
 type Story<P> = fn(producer: &mut P, client: &mut P);
@@ -28,6 +31,8 @@ fn verdicts_on_peers(story: Story<Peer>) -> [Verdict; 2] {
     let mut client = start("client channel=cam0", &logs[1]);
     client.wait_for("ready");
     story(&mut producer, &mut client);
+    client.ask("disconnect", "disconnected");
+    process::until_ended(client.pid(), CLOSING);
     client.end();
     producer.end();
     logs.map(|log| log.verdict())
@@ -104,6 +109,8 @@ fn verdicts_on_pipelines(producer: &str, client: &str, story: Story<Pipeline>) -
     producer.change("playing");
     client.change("playing");
     story(&mut producer, &mut client);
+    client.change("null");
+    process::until_ended(client.pid(), CLOSING);
     client.end();
     producer.end();
     logs.map(|log| log.verdict())

@@ -224,7 +224,7 @@ impl Clients {
         position: u64,
         sleepers: &mut Vec<(ClientId, Arc<LeasePage>)>,
     ) {
-        for client in &mut self.list {
+        for client in self.list.iter_mut().filter(|client| !client.expelled) {
             if let Some(sleep) = client.page.page().must_wake(position, client.woken) {
                 client.woken = sleep;
                 sleepers.push((client.id, client.page.clone()));
