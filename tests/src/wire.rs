@@ -180,6 +180,13 @@ impl Connection {
         })
     }
 
+    /// Whether the peer has closed the connection.
+    pub fn is_over(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::empty())];
+        poll(&mut fds, Some(&Timespec::default())).expect("poll works");
+        fds[0].revents().contains(PollFlags::HUP)
+    }
+
     /// The messages that have come by now.
     pub fn received(&self) -> Vec<Message> {
         let has_more = || {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use xmem_core::{Error, Publisher, Subscriber};
 use xmem_tests::wire::{self, Connection};
-use xmem_tests::{Peer, Place, is_torture, pattern, process, until};
+use xmem_tests::{PATIENCE, Peer, Place, is_torture, pattern, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
@@ -294,13 +294,11 @@ fn clients_that_come_one_by_one_make_few_segments() {
     let stats = publisher.stats();
     assert!(stats.slots as usize > CLIENTS, "{stats:?}");
     assert!(stats.segments < FEW, "{stats:?}");
-    // They have the memory that they need. What is kept of it later is for a client that comes back.
-    let bytes = stats.bytes;
+    // The next ones need no more.
     drop(clients);
-    until("the slots are gone that no client needs any more", || {
-        publisher.stats().bytes < bytes / 10
-    });
-    pattern::publish(&publisher, 0, 1000, 0).unwrap();
+    until("they are gone", || publisher.num_clients() == 0);
+    let _clients: Vec<_> = (0..CLIENTS).map(|_| join()).collect();
+    assert_eq!(publisher.stats().bytes, stats.bytes);
 }
 
 /// The same of extra bytes of frames that clients hold.
@@ -321,6 +319,39 @@ fn extra_bytes_of_many_frames_are_in_few_segments() {
     for number in 0..FRAMES {
         pattern::publish(&publisher, number, 1000, 1000).unwrap();
     }
-    let segments = publisher.stats().segments;
-    assert!(segments < FEW, "{segments} segments");
+    let before = publisher.stats();
+    assert!(before.segments < FEW, "{before:?}");
+    // One frame with very many makes memory for itself alone.
+    let many = 16 << 20;
+    pattern::publish(&publisher, FRAMES, 1000, many).unwrap();
+    let made = publisher.stats().bytes - before.bytes;
+    assert!(
+        (many as u64..2 * many as u64).contains(&made),
+        "{made} bytes"
+    );
+}
+
+/// Pieces for extra bytes are in one segment, which stays as long as a frame is being written that has
+/// one of them.
+#[test]
+fn extra_bytes_stay_where_another_frame_takes_larger_ones() {
+    let place = Place::new();
+    let builder = Publisher::builder(place.channel("cam0"));
+    let publisher = builder.slots(4).slot_size(1000).open().unwrap();
+    let mut client = Subscriber::builder(place.channel("cam0"))
+        .connect()
+        .unwrap();
+    let mut first = publisher.acquire(1000).unwrap();
+    let mut second = publisher.acquire(1000).unwrap();
+    for round in 0..6 {
+        pattern::fill(&mut first, 2 * round, 1000).unwrap();
+        pattern::fill(&mut second, 2 * round + 1, 100_000 << round).unwrap();
+        let (one, other) = (first.publish().unwrap(), second.publish().unwrap());
+        drop((one, other));
+        for _ in 0..2 {
+            pattern::check(&client.receive(Some(PATIENCE)).unwrap()).unwrap();
+        }
+        first = publisher.acquire(1000).unwrap();
+        second = publisher.acquire(1000).unwrap();
+    }
 }

@@ -338,3 +338,89 @@ fn a_client_that_does_not_read_has_few_descriptors_under_way() {
         events += usize::from(silent.receive().is_some_and(|message| is_event(&message)));
     }
 }
+
+/// Descriptors stay under way for as long as who does not receive them keeps its socket, though the
+/// producer has closed its own.
+#[test]
+fn descriptors_that_are_not_received_keep_the_place_of_a_client() {
+    const PLACES: usize = 3;
+    let place = Place::new();
+    let settings = format!("producer channel=cam0 max-clients={PLACES}");
+    let mut producer = Peer::start(PEER, &place, &settings);
+    producer.wait_for("opened");
+    let greet = |_| {
+        let connection = Connection::open(&place.socket("cam0"));
+        let hello = wire::hello(wire::VERSION, 1);
+        connection.send(&hello, &[]).expect("it is sent");
+        // Nothing that a client may say: the producer closes the connection. It may have already.
+        let _ = connection.send(&[1, 2, 3], &[]);
+        connection
+    };
+    let connections: Vec<_> = (0..20).map(greet).collect();
+    let kind = |connection: &Connection| {
+        // Where what it has said was not read it is told of that first.
+        let answer = connection.receive().or_else(|| connection.receive());
+        let first = answer.expect("an answer").kind;
+        let messages = std::iter::from_fn(|| connection.receive());
+        assert_eq!(messages.last().map_or(first, |last| last.kind), wire::BYE);
+        first
+    };
+    // From the last one on: until it has its answer none has received anything.
+    let kinds: Vec<_> = connections.iter().rev().map(kind).collect();
+    let welcomes = kinds.iter().filter(|kind| **kind == wire::WELCOME);
+    assert!((1..=PLACES).contains(&welcomes.count()), "{kinds:?}");
+    // All have received all, so there are places again, though no connection was closed.
+    let mut honest = Peer::start(PEER, &place, "client channel=cam0");
+    honest.wait_for("ready");
+    until("there is a place", || {
+        honest.order("connect");
+        honest.next_line().word == "connected"
+    });
+    drop(connections);
+}
+
+/// Each event that is too long for a message has a descriptor, in the producer too while it waits.
+#[test]
+fn clients_that_do_not_read_cost_the_producer_few_descriptors() {
+    const CLIENTS: usize = 10;
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+    producer.wait_for("opened");
+    let long = "x".repeat(5000);
+    let mut silent = Vec::new();
+    for number in 0..CLIENTS {
+        silent.push(lease_page(&place));
+        for format in 0..100 {
+            producer.ask(&format!("format text={number}.{format}{long}"), "formatted");
+        }
+    }
+    // Of the log, and a few of each client.
+    let count = process::fd_count(producer.pid());
+    assert!(count < 150 + 8 * CLIENTS, "{count} descriptors");
+}
+
+/// Nor does a producer leave reasons with as many as connect and don't read them.
+#[test]
+fn reasons_that_are_not_read_are_left_with_few() {
+    const FEW: usize = 100;
+    let place = Place::new();
+    let (mut producer, mut honest) = start(&place, "");
+    let intrude = |_| {
+        let connection = Connection::open(&place.socket("cam0"));
+        // It may have been closed by then, for others that came since.
+        let _ = connection.send(&[1, 2, 3], &[]);
+        connection
+    };
+    let connections: Vec<_> = (0..500).map(intrude).collect();
+    until("all were refused", || {
+        connections.iter().all(Connection::is_over)
+    });
+    let has_reason = |connection: &&Connection| {
+        let messages = connection.received();
+        messages.iter().any(|message| message.kind == wire::BYE)
+    };
+    let reasons = connections.iter().filter(has_reason).count();
+    assert!((1..FEW).contains(&reasons), "{reasons}");
+    producer.ask("publish count=1 size=1000", "published");
+    honest.ask("receive count=1", "received");
+}

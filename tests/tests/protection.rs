@@ -4,11 +4,15 @@ use std::fs::OpenOptions;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{OFlags, SealFlags, fcntl_add_seals, fstat, ftruncate};
+use rustix::fs::{
+    Mode, OFlags, SealFlags, Timespec, Timestamps, UTIME_NOW, XattrFlags, fchmod, fcntl_add_seals,
+    fsetxattr, fstat, ftruncate, futimens, open,
+};
 use rustix::io::Errno;
 use rustix::mm::ProtFlags;
 
 use xmem_tests::attacks::{self, Map, ON_CONTENT, PAGE};
+use xmem_tests::nobody::run_as_nobody;
 use xmem_tests::wire::{self, Connection};
 use xmem_tests::{Peer, Place, process, until};
 
@@ -215,4 +219,31 @@ fn a_client_maps_all_but_its_lease_page_read_only() {
             cannot_be_written_through(writable.as_fd(), &path);
         }
     }
+}
+
+/// Extended attributes are memory of the kernel that stays as long as the producer keeps the file.
+#[test]
+fn another_user_changes_no_attribute_of_shared_memory() {
+    let victim = Victim::new();
+    let [metadata, payload] = victim.frames();
+    let memory = [metadata, payload, ("lease page", victim.page.as_fd())];
+    run_as_nobody(move || {
+        for (what, fd) in memory {
+            let set = fsetxattr(fd, "user.x", &[0; 1000], XattrFlags::empty());
+            assert!(set.is_err(), "{what}");
+            let now = Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_NOW,
+            };
+            let times = Timestamps {
+                last_access: now,
+                last_modification: now,
+            };
+            assert_eq!(futimens(fd, &times), Err(Errno::ACCESS), "{what}");
+            assert_eq!(fchmod(fd, Mode::RWXU), Err(Errno::PERM), "{what}");
+            let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            let opened = open(path, OFlags::RDWR, Mode::empty());
+            assert_eq!(opened.unwrap_err(), Errno::ACCESS, "{what}");
+        }
+    });
 }

@@ -115,6 +115,8 @@ pub(crate) struct Pool {
     ready: VecDeque<SlotIndex>,
     /// Memory for extra bytes that no frame has now.
     spares: Vec<Place>,
+    /// The segments of such memory that frames have which are not published yet, one entry a frame.
+    in_hand: Vec<SegmentId>,
     /// The segments in use, in the order of their numbers.
     pub(crate) segments: Vec<Arc<PayloadSegment>>,
     /// Segments that nothing uses any more: to be dropped, which unmaps, off the streaming thread.
@@ -161,6 +163,7 @@ impl Pool {
             parked: Vec::new(),
             ready: VecDeque::with_capacity(capacity as usize),
             spares: Vec::new(),
+            in_hand: Vec::new(),
             segments: Vec::new(),
             gone: Vec::new(),
             released: Vec::new(),
@@ -464,13 +467,12 @@ impl Pool {
     fn give_up(&mut self, place: Place) {
         let id = place.segment.id;
         let is_in_it = |place: &Place| place.segment.id == id;
-        let mut places = self
+        let places = self
             .slots
             .iter()
             .flat_map(|slot| [&slot.place, &slot.spill]);
-        if places.any(|place| place.as_ref().is_some_and(is_in_it))
-            || self.spares.iter().any(is_in_it)
-        {
+        let mut places = places.flatten().chain(&self.spares);
+        if places.any(is_in_it) || self.in_hand.contains(&id) {
             return;
         }
         self.segments.retain(|segment| segment.id != id);
@@ -486,6 +488,7 @@ impl Pool {
     pub(crate) fn take_spare(&mut self, len: usize) -> Option<Place> {
         while let Some(spare) = self.spares.pop() {
             if spare.size >= len {
+                self.in_hand.push(spare.segment.id);
                 return Some(spare);
             }
             self.give_up(spare);
@@ -493,15 +496,36 @@ impl Pool {
         None
     }
 
-    /// How many pieces for extra bytes there are.
-    pub(crate) fn pieces(&self) -> usize {
-        let spills = self.slots.iter().filter(|slot| slot.spill.is_some());
-        spills.count() + self.spares.len()
+    /// Takes in a new segment of pieces for extra bytes, `size` bytes each. The first is for the caller.
+    pub(crate) fn add_spares(&mut self, segment: &Arc<PayloadSegment>, size: usize) -> Place {
+        self.add_to_segments(segment.clone());
+        let place = |number| Place {
+            segment: segment.clone(),
+            offset: number * size,
+            size,
+        };
+        self.spares.extend((1..segment.size / size).map(place));
+        self.in_hand.push(segment.id);
+        place(0)
     }
 
     /// Gives back memory for extra bytes that no frame was published with.
     pub(crate) fn return_spare(&mut self, spare: Place) {
+        self.leave_hand(spare.segment.id);
         self.spares.push(spare);
+    }
+
+    fn leave_hand(&mut self, id: SegmentId) {
+        if let Some(at) = self.in_hand.iter().position(|of| *of == id) {
+            self.in_hand.swap_remove(at);
+        }
+    }
+
+    /// How many pieces for extra bytes of this size there are.
+    pub(crate) fn pieces(&self, size: usize) -> usize {
+        let spills = self.slots.iter().filter_map(|slot| slot.spill.as_ref());
+        let pieces = spills.chain(&self.spares);
+        pieces.filter(|piece| piece.size == size).count()
     }
 
     /// Makes what was written known as the next frame. Completes `meta`, tells the frame's
@@ -523,7 +547,10 @@ impl Pool {
         slot.status = Status::Ready;
         slot.position = position;
         slot.event = meta.event;
-        slot.spill = spill;
+        if let Some(place) = &spill {
+            self.leave_hand(place.segment.id);
+        }
+        self.slot_mut(index).spill = spill;
         meta.id = u32::from(index.0);
         meta.ref_count = 0;
         meta.seq = position;

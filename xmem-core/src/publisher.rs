@@ -21,6 +21,7 @@ use crate::writer::{MAX_CLIENTS, Observer, Overflow, PublisherEvent, Writer};
 mod control;
 mod linger;
 mod peer;
+mod unread;
 
 /// Room for slots where no limit is set: at most half of it is used at once, the other half is for
 /// the slots that go while larger ones come.

@@ -38,10 +38,10 @@ use watchers::Watchers;
 /// canceller at once.
 pub(crate) const MAX_CLIENTS: u32 = (futex::MAX_WORDS - 2) as u32;
 
-/// Bytes of memory for extra bytes that are made at once, where pieces are so small that several fit.
-const SPARES: usize = 64 * 1024;
-/// Most pieces that are made at once.
-const MAX_SPARES: usize = 64;
+/// Bytes of memory for extra bytes that are made at once, where pieces are so small that several fit;
+/// and the most, where there are many pieces.
+const SPARES: usize = 64 << 10;
+const MOST_SPARES: usize = 1 << 20;
 
 /// What the writer does when every slot holds a frame that some client has yet to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -372,26 +372,22 @@ impl Writer {
     /// in the steady state finds a spare one. Where clients hold many frames there are many pieces, and
     /// the producer keeps a descriptor for each segment, not for each piece.
     fn make_spare(&self, len: usize) -> Result<Place> {
-        let size = len.next_power_of_two();
+        let size = len.next_power_of_two().max(PAGE);
         let (id, pieces) = {
             let mut pool = self.pool();
-            (pool.next_segment_id(), pool.pieces())
+            (pool.next_segment_id(), pool.pieces(size))
         };
-        let few = SPARES / size.max(PAGE);
-        let count = few.max(pieces / 4).clamp(1, MAX_SPARES);
-        let (segment, size) = PayloadSegment::create(id, size, count)?;
-        let place = |number| Place {
-            segment: segment.clone(),
-            offset: number * size,
-            size,
+        let count = (SPARES / size).max(pieces / 4).min(MOST_SPARES / size);
+        let made = match PayloadSegment::create(id, size, count.max(1)) {
+            Err(Error::ResourceExhausted { .. }) if count > 1 => {
+                PayloadSegment::create(id, size, 1)
+            }
+            other => other,
         };
-        {
-            let mut pool = self.pool();
-            pool.add_to_segments(segment.clone());
-            (1..count).for_each(|number| pool.return_spare(place(number)));
-        }
+        let (segment, size) = made?;
+        let place = self.pool().add_spares(&segment, size);
         self.bell.ring();
-        Ok(place(0))
+        Ok(place)
     }
 
     /// Gives back memory for extra bytes that no frame was published with.

@@ -51,29 +51,6 @@ impl Pool {
         (least.min(left), least.max(count / 4).min(left))
     }
 
-    /// From now on there are twice as many slots as the producer and its clients need, where there were
-    /// more: the others go as they become free, a segment at a time, the newest first.
-    ///
-    /// Twice, so that nothing goes where a client comes and goes: memory that is missed again is made
-    /// while a frame waits for it.
-    pub(crate) fn shrink(&mut self) {
-        let mut spare = self.count().saturating_sub(2 * self.needed(0, 0));
-        for at in (0..self.segments.len()).rev() {
-            let id = self.segments[at].id;
-            let is_in_it = |slot: &Slot| {
-                let place = slot.place.as_ref();
-                slot.is_usable() && place.is_some_and(|place| place.segment.id == id)
-            };
-            let count = self.slots.iter().filter(|slot| is_in_it(slot)).count() as u32;
-            if (1..=spare).contains(&count) {
-                spare -= count;
-                let slots = self.slots.iter_mut().filter(|slot| is_in_it(slot));
-                slots.for_each(|slot| slot.outdated = true);
-            }
-        }
-        self.sort_out_free();
-    }
-
     /// How many of `count` slots more there are numbers for.
     ///
     /// Slots that are outdated keep theirs for as long as their frame can be received. Where
@@ -110,11 +87,6 @@ impl Pool {
             let is_small = slot.place.as_ref().is_some_and(|place| place.size < size);
             slot.outdated = is_small || slot.is_foreign();
         }
-        self.sort_out_free();
-    }
-
-    /// Gives up the free slots that are outdated.
-    fn sort_out_free(&mut self) {
         for index in std::mem::take(&mut self.free) {
             self.make_free(index);
         }

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::linger::{self, Holder};
 use super::peer::{MAX_QUEUE, Newcomer, News, Peer, Stage};
+use super::unread::Unread;
 use crate::callback;
 use crate::channel::Listener;
 use crate::clients::{Client, ClientId, Identity};
@@ -17,7 +18,7 @@ use crate::message::{ByeReason, Hello, MAX_MESSAGE, Message, Welcome};
 use crate::segment::UnsealedPage;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{PollFd, PollFlags, poll};
-use crate::sys::socket;
+use crate::sys::{memfd, socket};
 use crate::writer::{PublisherEvent, Writer};
 
 /// How long a new connection may take to say hello, and then to map its lease page.
@@ -26,13 +27,10 @@ const GREETING: Duration = Duration::from_secs(2);
 const LEAVING: Duration = Duration::from_secs(1);
 /// How long the goodbyes of a channel that is closed may take.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// Most connections that have not said hello; the oldest is closed for the next.
-const MAX_GREETING: usize = 64;
+/// Most connections that have not said hello, or were told goodbye; the oldest is closed for the next.
+const MAX_STRANGERS: usize = 64;
 /// How long no connection is accepted after the process had no descriptor left for one.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
-
-/// How long the slots stay that a client needed which has left: it may come back.
-const SLOTS_KEPT: Duration = Duration::from_secs(5);
 
 /// A descriptor that is there to be closed.
 fn reserve(any: impl AsFd) -> Result<OwnedFd> {
@@ -42,15 +40,17 @@ fn reserve(any: impl AsFd) -> Result<OwnedFd> {
 pub(super) struct Control {
     writer: Arc<Writer>,
     listener: Listener,
-    /// Can only read; a copy goes to each client.
+    /// Can only read; it is opened again for each client.
     metadata: OwnedFd,
     max_clients: u32,
     peers: Vec<Peer>,
+    /// Connections with descriptors that their peers have yet to receive; each keeps a client's place.
+    unread: Unread,
+    /// Connections that were refused, whose peers have yet to read why.
+    refused: Unread,
     next_client: u32,
     /// Until when nothing is accepted.
     accept_after: Option<Deadline>,
-    /// When slots go that no client needs any more.
-    shrink_at: Option<Deadline>,
     /// A descriptor to accept a connection with when there are no others.
     reserve: Option<OwnedFd>,
     buffer: Vec<u8>,
@@ -70,9 +70,10 @@ impl Control {
             metadata,
             max_clients,
             peers: Vec::new(),
+            unread: Unread::default(),
+            refused: Unread::default(),
             next_client: 1,
             accept_after: None,
-            shrink_at: None,
             buffer: vec![0; MAX_MESSAGE],
         })
     }
@@ -101,12 +102,11 @@ impl Control {
         if self.reserve.is_none() {
             self.reserve = reserve(&self.writer.bell).ok();
         }
-        if self.shrink_at.is_some_and(Deadline::has_passed) {
-            self.shrink_at = None;
-            self.writer.shrink();
-        }
-        let mut deadline = Deadline::after(None);
-        for until in [self.accept_after, self.shrink_at].into_iter().flatten() {
+        let mut deadline = self.accept_after.unwrap_or(Deadline::after(None));
+        for until in [self.unread.look(), self.refused.look()]
+            .into_iter()
+            .flatten()
+        {
             deadline = deadline.min(until);
         }
         let mut fds = vec![PollFd::new(&self.writer.bell, PollFlags::IN)];
@@ -181,8 +181,7 @@ impl Control {
                     return;
                 }
             }
-            let greeting = |peer: &Peer| matches!(peer.stage, Stage::Greeting(_));
-            if self.peers.iter().filter(|peer| greeting(peer)).count() > MAX_GREETING {
+            if self.strangers() > MAX_STRANGERS {
                 // The others of this turn come first, so the events still belong to the peers.
                 return;
             }
@@ -252,7 +251,7 @@ impl Control {
     fn welcome(&mut self, number: usize, hello: Hello) -> Result<()> {
         let is_newcomer = |peer: &&Peer| matches!(peer.stage, Stage::Mapping(..));
         let newcomers = self.peers.iter().filter(is_newcomer).count();
-        let clients = self.writer.pool().clients.len() + newcomers;
+        let clients = self.writer.pool().clients.len() + newcomers + self.unread.count();
         if clients >= self.max_clients as usize {
             return Err(Error::Refused {
                 reason: format!(
@@ -268,7 +267,9 @@ impl Control {
         let copy = |fd: &OwnedFd| {
             rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(Error::socket("copying a descriptor"))
         };
-        let fds = vec![copy(&self.metadata)?, copy(page.fd())?];
+        // Opened for each: a client can leave locks on an open file, for as long as that is open.
+        let metadata = memfd::reopen_read_only(&self.metadata)?;
+        let fds = vec![metadata, copy(page.fd())?];
         let id = ClientId(self.next_client);
         self.next_client += 1;
         let message = Message::Welcome(Welcome {
@@ -319,6 +320,8 @@ impl Control {
                 peer.expel(text);
                 self.writer.expel_client(id);
             }
+            // What they don't read is memory that counts for this process.
+            None if self.refused.count() >= MAX_STRANGERS => peer.hang_up(),
             None => peer.bye(reason, 0, text, Deadline::after(Some(LEAVING))),
         }
         self.writer.tell(PublisherEvent::ClientRefused {
@@ -358,23 +361,29 @@ impl Control {
         }
     }
 
+    fn strangers(&self) -> usize {
+        self.peers.iter().filter(|peer| peer.is_stranger()).count()
+    }
+
     fn remove(&mut self, ended: &[bool]) {
-        let greeting = |peer: &Peer| matches!(peer.stage, Stage::Greeting(_));
-        let greetings = self.peers.iter().filter(|peer| greeting(peer)).count();
-        let mut too_many = greetings.saturating_sub(MAX_GREETING);
+        let mut too_many = self.strangers().saturating_sub(MAX_STRANGERS);
         let mut ended = ended.iter();
         let mut left = Vec::new();
-        self.peers.retain_mut(|peer| {
-            let mut close = ended.next() == Some(&true);
-            if greeting(peer) && too_many > 0 {
+        let is_over = |peer: &mut Peer| {
+            let mut is_over = ended.next() == Some(&true);
+            if peer.is_stranger() && too_many > 0 {
                 too_many -= 1;
-                close = true;
+                is_over = true;
             }
-            if close {
-                left.extend(peer.client());
+            is_over
+        };
+        for peer in self.peers.extract_if(.., is_over) {
+            left.extend(peer.client());
+            match peer.has_descriptors {
+                true => self.unread.add(peer.socket),
+                false => self.refused.add(peer.socket),
             }
-            !close
-        });
+        }
         if left.is_empty() {
             return;
         }
@@ -384,8 +393,6 @@ impl Control {
         }
         // What only they held goes back at once: there may be no next frame that would look.
         self.writer.collect();
-        let until = Deadline::after(Some(SLOTS_KEPT));
-        self.shrink_at.get_or_insert(until);
     }
 
     /// Says goodbye to everybody. What a client has not made room for by the deadline is not sent: then
@@ -428,8 +435,6 @@ impl Control {
 /// Sends what waits, as far as the peers read it until the deadline.
 fn send_all(peers: &mut [Peer], deadline: Deadline) {
     for peer in peers.iter_mut() {
-        // With this most of them take it at once, also where they don't run now.
-        peer.make_room();
         let _ = peer.flush();
     }
     loop {

@@ -70,6 +70,8 @@ pub(super) struct Peer {
     pub(super) credentials: Credentials,
     pub(super) stage: Stage,
     queue: VecDeque<(Vec<u8>, Attached)>,
+    /// Descriptors were sent to it.
+    pub(super) has_descriptors: bool,
     segments: HashSet<SegmentId>,
     /// It is told of memory that other processes may write.
     takes_unsealed: bool,
@@ -109,6 +111,7 @@ impl Peer {
             socket,
             stage: Stage::Greeting(greeting),
             queue: VecDeque::new(),
+            has_descriptors: false,
             segments: HashSet::new(),
             takes_unsealed: false,
             event: 0,
@@ -144,6 +147,11 @@ impl Peer {
             }
             Stage::Client(_) | Stage::Expelled(_) => None,
         }
+    }
+
+    /// Whether it is neither a client nor about to be one.
+    pub(super) fn is_stranger(&self) -> bool {
+        matches!(self.stage, Stage::Greeting(_) | Stage::Leaving(_))
     }
 
     /// Whether that is over.
@@ -239,6 +247,12 @@ impl Peer {
         self.stage = Stage::Client(id);
     }
 
+    /// Ends the connection without a word.
+    pub(super) fn hang_up(&mut self) {
+        self.queue.clear();
+        self.stage = Stage::Leaving(Deadline::after(Some(Duration::ZERO)));
+    }
+
     /// Says goodbye, and nothing more after it.
     pub(super) fn bye(&mut self, reason: ByeReason, position: u64, text: &str, until: Deadline) {
         let message = Message::Bye {
@@ -246,6 +260,10 @@ impl Peer {
             position,
             text: text.into(),
         };
+        if self.client().is_none() {
+            // Nor does it get its welcome, where it has not got it yet.
+            self.queue.clear();
+        }
         self.tell(&message);
         self.stage = Stage::Leaving(until);
     }
@@ -302,7 +320,10 @@ impl Peer {
             if entry.number <= self.event {
                 continue;
             }
-            if self.queue.len() >= limit {
+            // A long one keeps a descriptor, and memory: no more than one waits, but for the last ones.
+            let is_long = |(_, attached): &(_, Attached)| matches!(attached, Attached::Event(_));
+            let is_second = entry.memory.is_some() && self.queue.iter().any(is_long);
+            if self.queue.len() >= limit || is_second && limit < usize::MAX {
                 return false;
             }
             self.event = entry.number;
@@ -324,13 +345,6 @@ impl Peer {
     /// Until when nothing is sent, because the system had no room for more descriptors.
     pub(super) fn stuck(&self) -> Option<Deadline> {
         self.stuck.filter(|until| !until.has_passed())
-    }
-
-    /// Lets the socket take more than it does as a rule, for the last messages.
-    pub(super) fn make_room(&self) {
-        if self.is_waiting() {
-            socket::enlarge(&self.socket);
-        }
     }
 
     /// Drops what is still to be sent.
@@ -360,6 +374,7 @@ impl Peer {
             };
             match socket::send(&self.socket, bytes, &fds) {
                 Ok(()) => {
+                    self.has_descriptors |= !fds.is_empty();
                     self.queue.pop_front();
                 }
                 Err(Errno::AGAIN) => return Ok(()),

@@ -133,6 +133,9 @@ fn make(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedFd, Mapping)> 
     // From here on it can't shrink, which `Mapping` relies on. The other seals come after the
     // writable mapping, which FUTURE_WRITE would refuse.
     seal(&fd, size_seals())?;
+    // Any process may write a memfd's attributes, which a client's user must not: extended ones are
+    // memory of the kernel that stays as long as this process keeps the file.
+    fs::fchmod(&fd, Mode::RUSR | Mode::RGRP | Mode::ROTH).map_err(Error::memory("fchmod"))?;
     let mapping = Mapping::new(&fd, len, AccessMode::ReadWrite)?;
     mapping.prefault(&fd, 0..len)?;
     seal(&fd, seals)?;

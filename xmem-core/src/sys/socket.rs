@@ -39,9 +39,6 @@ pub(crate) const BACKLOG: i32 = 128;
 /// that does not read must not use that up.
 const SEND_BUFFER: usize = 2304;
 
-/// The same for a last time: some forty of the shortest messages.
-const LAST_SEND_BUFFER: usize = 16 * 1024;
-
 /// Whether a socket takes descriptors, Linux 6.16.
 const SO_PASSRIGHTS: libc::c_int = 83;
 
@@ -200,15 +197,23 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> R
     net::sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, flags).map(drop)
 }
 
-/// Makes room for the last messages of an accepted connection.
-pub(crate) fn enlarge(socket: impl AsFd) {
-    // Without it they take as long as the peer does to read them.
-    let _ = sockopt::set_socket_send_buffer_size(socket, LAST_SEND_BUFFER);
-}
-
 /// Tells the peer that nothing more comes: after what was sent it reads the end.
 pub(crate) fn shut_down_sending(socket: impl AsFd) -> Result<(), Errno> {
     net::shutdown(socket, Shutdown::Write)
+}
+
+/// Ends the connection, in both directions.
+pub(crate) fn shut_down(socket: impl AsFd) -> Result<(), Errno> {
+    net::shutdown(socket, Shutdown::Both)
+}
+
+/// Whether the peer has yet to receive something that was sent, and has not closed its socket.
+pub(crate) fn has_unread(socket: impl AsFd) -> bool {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes an integer, for which there is room; the socket is open as long as it
+    // is borrowed.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    result == 0 && bytes > 0
 }
 
 /// One received message.

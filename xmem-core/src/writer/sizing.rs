@@ -89,12 +89,4 @@ impl Writer {
         self.event.signal();
         Ok((segment.size / stride) as u32)
     }
-
-    /// Gives back slots that clients needed which have left.
-    pub(crate) fn shrink(&self) {
-        let _growing = self.lock_growing();
-        self.pool().shrink();
-        // The segments that nothing is in any more are unmapped there.
-        self.bell.ring();
-    }
 }
