@@ -399,10 +399,11 @@ fn clients_that_do_not_read_cost_the_producer_few_descriptors() {
     assert!(count < 150 + 8 * CLIENTS, "{count} descriptors");
 }
 
-/// Nor does a producer leave reasons with as many as connect and don't read them.
+/// Nor does a producer leave reasons with as many as connect and don't read them: with 64, and as many
+/// as it refuses at once.
 #[test]
 fn reasons_that_are_not_read_are_left_with_few() {
-    const FEW: usize = 100;
+    const FEW: usize = 150;
     let place = Place::new();
     let (mut producer, mut honest) = start(&place, "");
     let intrude = |_| {
