@@ -213,13 +213,14 @@ fn another_user_waits_for_a_socket_that_is_being_made() {
             std::fs::remove_file(&path).expect("our socket");
             let builder = Publisher::builder(place.channel("cam0")).perms(0o666);
             let publisher = builder.open().expect("a channel");
-            let count = Some(PATIENCE);
-            let _ = publisher.wait_for_clients(1, count);
+            let come = publisher.wait_for_clients(1, Some(PATIENCE));
+            come.expect("a client");
         });
         run_as_nobody(|| {
             rustix::thread::set_name(c"another user").expect("a name");
             let builder = Subscriber::builder(place.channel("cam0"));
-            builder.connect_timeout(Some(PATIENCE)).connect().map(drop)
+            // It stays until the producer has seen it.
+            builder.connect_timeout(Some(PATIENCE)).connect()
         })
     });
     drop(making);
