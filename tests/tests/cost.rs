@@ -61,22 +61,36 @@ impl Traced {
     }
 }
 
-/// Producer's and client's system calls for so many frames.
-fn trace(frames: u64, run: &dyn Fn(&mut Peer, &mut Peer, u64)) -> (Calls, Calls) {
+/// What producer and client do for so many frames.
+type Run<'a> = &'a dyn Fn(&mut Peer, &mut Peer, u64);
+
+/// Producer's and client's system calls for so many frames, which as many others receive, too.
+fn trace(frames: u64, others: usize, run: Run<'_>) -> (Calls, Calls) {
     let place = Place::new();
-    let mut producer = Traced::start(&place, "producer channel=cam0 slots=500 slot-size=4096");
+    let mut producer = Traced::start(&place, "producer channel=cam0 slots=480 slot-size=4096");
     producer.peer.wait_for("opened");
     let mut client = Traced::start(&place, "client channel=cam0");
     client.peer.wait_for("ready");
     client.peer.ask("connect", "connected");
+    let start = |_| {
+        let mut other = Peer::start(PEER, &place, "client channel=cam0");
+        other.wait_for("ready");
+        other.ask("connect", "connected");
+        other.ask(&format!("receive count={frames}"), "receiving");
+        other
+    };
+    let mut others: Vec<Peer> = (0..others).map(start).collect();
     run(&mut producer.peer, &mut client.peer, frames);
+    others.iter_mut().for_each(|other| {
+        other.wait_for("received");
+    });
     let client = client.calls();
     (producer.calls(), client)
 }
 
 /// Producer's and client's system calls a frame, without those by which the producer keeps time.
-fn system_calls_a_frame(run: &dyn Fn(&mut Peer, &mut Peer, u64)) -> (f64, f64) {
-    let (few, many) = (trace(FEW, run), trace(MANY, run));
+fn system_calls_a_frame(others: usize, run: Run<'_>) -> (f64, f64) {
+    let (few, many) = (trace(FEW, others, run), trace(MANY, others, run));
     let a_frame = |few: &Calls, many: &Calls| {
         let mut more = many.clone();
         more.retain(|name, count| {
@@ -95,13 +109,13 @@ const NOW_AND_THEN: f64 = 0.05;
 /// Checks what a frame costs, at most `most` system calls a side. Tracing makes calls slow, and so
 /// opens gaps between them, and a busy machine makes the gaps wide: a wake-up that comes late costs
 /// a call more. So the best of three runs counts.
-fn costs_at_most(most: f64, when: &str, run: &dyn Fn(&mut Peer, &mut Peer, u64)) {
+fn costs_at_most(most: f64, when: &str, others: usize, run: Run<'_>) {
     if !can_trace() {
         return;
     }
     let mut results = Vec::new();
     for _ in 0..3 {
-        let (producer, client) = system_calls_a_frame(run);
+        let (producer, client) = system_calls_a_frame(others, run);
         eprintln!("system calls a frame, {when}: producer {producer:.3}, client {client:.3}");
         if producer.max(client) <= most + NOW_AND_THEN {
             return;
@@ -111,19 +125,27 @@ fn costs_at_most(most: f64, when: &str, run: &dyn Fn(&mut Peer, &mut Peer, u64))
     panic!("producer and client: {results:?}");
 }
 
-#[test]
-fn a_frame_costs_at_most_one_system_call_a_side_where_the_client_sleeps() {
-    costs_at_most(1.0, "client asleep", &|producer, client, frames| {
-        client.ask(&format!("receive count={frames}"), "receiving");
-        let order = format!("publish count={frames} size=4000 extra=300 period-us=5000");
-        producer.ask(&order, "published");
-        assert_eq!(client.wait_for("received").number("missed"), 0);
-    });
+/// Frames that come one by one to a client that sleeps meanwhile.
+fn one_by_one(producer: &mut Peer, client: &mut Peer, frames: u64) {
+    client.ask(&format!("receive count={frames}"), "receiving");
+    let order = format!("publish count={frames} size=4000 extra=300 period-us=5000");
+    producer.ask(&order, "published");
+    assert_eq!(client.wait_for("received").number("missed"), 0);
 }
 
 #[test]
-fn a_frame_costs_no_system_call_where_nobody_sleeps() {
-    costs_at_most(0.0, "nobody asleep", &|producer, client, frames| {
+fn a_frame_costs_at_most_one_system_call_a_side_where_the_client_sleeps() {
+    costs_at_most(1.0, "client asleep", 0, &one_by_one);
+}
+
+#[test]
+fn a_frame_costs_one_system_call_for_two_clients_that_sleep() {
+    costs_at_most(2.0, "four clients asleep", 3, &one_by_one);
+}
+
+#[test]
+fn a_frame_costs_no_system_call_where_no_client_sleeps() {
+    costs_at_most(0.0, "none asleep", 0, &|producer, client, frames| {
         let order = format!("publish count={frames} size=4000 extra=300");
         producer.ask(&order, "published");
         // All of them are there already.
@@ -134,7 +156,7 @@ fn a_frame_costs_no_system_call_where_nobody_sleeps() {
 
 #[test]
 fn a_frame_costs_no_system_call_where_the_client_only_looks() {
-    costs_at_most(0.0, "client looking", &|producer, client, frames| {
+    costs_at_most(0.0, "client looking", 0, &|producer, client, frames| {
         // When it has the first frame, it knows the segment, and has nothing else to wait for.
         producer.ask("publish count=1 size=4000", "published");
         client.ask("receive count=1", "received");

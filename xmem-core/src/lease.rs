@@ -335,11 +335,12 @@ impl Page<'_> {
         (is_asleep && self.cursor.load(Ordering::Relaxed) <= position).then_some(sleep)
     }
 
-    /// Writer: changes the word that the client sleeps on. Wake it there afterwards.
-    pub(crate) fn end_sleep(&self) {
+    /// Writer: changes the word that the client sleeps on, and returns its value. Wake it there
+    /// afterwards.
+    pub(crate) fn end_sleep(&self) -> u32 {
         // SYNC POINT with `wake_word`: the client has loaded it before it announced this sleep, so
         // it sees a change, or sleeps already.
-        self.wake.fetch_add(1, Ordering::Release);
+        self.wake.fetch_add(1, Ordering::Release).wrapping_add(1)
     }
 
     /// Client: the value of `wake` to sleep with. Load it before every look at what could make

@@ -8,13 +8,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::callback::{self, Failure};
 use crate::cancel::Cancellation;
 use crate::clients::ClientId;
 use crate::error::{Error, Result};
 use crate::event::{EventKind, MAX_EVENT};
 use crate::frame::FrameMut;
-use crate::lease::SlotIndex;
+use crate::lease::{Page, SlotIndex};
 use crate::message::MAX_INLINE_EVENT;
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED};
 use crate::pool::{Acquired, Place, Pool};
@@ -432,17 +434,26 @@ impl Writer {
         Ok(position)
     }
 
-    /// Wakes clients, each by a word that it shares with this process alone.
+    /// Wakes clients, each by a word that it shares with this process alone, two in a call.
     fn wake(&self, mut sleepers: Vec<(ClientId, Arc<LeasePage>)>) {
         const MISUSED: &str = "it uses the word that it is woken by for another kind of futex";
         let mut misused = Vec::new();
-        for (id, page) in sleepers.drain(..) {
-            let words = page.page();
-            words.end_sleep();
-            if futex::wake_one(words.wake).is_err() {
-                misused.push((id, MISUSED));
+        for some in sleepers.chunks(2) {
+            if let [(_, one), (_, other)] = some
+                && wake_both(&one.page(), &other.page()).is_ok()
+            {
+                continue;
+            }
+            // The last one; or the kernel has refused to wake one of two, and may have woken neither.
+            for (id, page) in some {
+                let page = page.page();
+                page.end_sleep();
+                if futex::wake_one(page.wake).is_err() {
+                    misused.push((*id, MISUSED));
+                }
             }
         }
+        sleepers.clear();
         let is_misused = !misused.is_empty();
         {
             let mut pool = self.pool();
@@ -505,6 +516,13 @@ impl Writer {
         self.bell.ring();
         Ok(())
     }
+}
+
+/// Wakes two clients at once.
+fn wake_both(one: &Page<'_>, other: &Page<'_>) -> std::result::Result<(), Errno> {
+    one.end_sleep();
+    let value = other.end_sleep();
+    futex::wake_both(one.wake, (other.wake, value))
 }
 
 /// What clients read an event from. Made once, when it is said: want of memory is the producer's

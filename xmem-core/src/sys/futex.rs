@@ -10,7 +10,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
 use rustix::io::Errno;
-use rustix::thread::futex::{self, Flags, WaitFlags, WaitPtr, WaitvFlags};
+use rustix::thread::futex::{self, Flags, WaitFlags, WaitPtr, WaitvFlags, WakeOp, WakeOpCmp};
 use rustix::time::ClockId;
 
 use super::clock::Deadline;
@@ -127,6 +127,23 @@ pub(crate) fn wake_one(word: &AtomicU32) -> Answer<bool> {
     futex::wake(word, Flags::empty(), 1).map(|woken| woken > 0)
 }
 
+/// Wakes one thread that sleeps on each of two words in shared memory, in one call (`FUTEX_WAKE_OP`).
+/// The caller has changed both before, the second one to `value`. Where another process has changed
+/// that since, its thread may sleep on.
+///
+/// # Errors
+/// The kernel's answer, as of [`wake_one`], for either word. Then both threads may sleep on.
+pub(crate) fn wake_both(first: &AtomicU32, (second, value): (&AtomicU32, u32)) -> Answer<()> {
+    // The kernel changes the second word, here by nothing, and wakes there only where its value
+    // compares as wanted with a number of 12 bits: as numbers that have a sign.
+    let compare = match (value as i32) < 0 {
+        true => WakeOpCmp::Lt,
+        false => WakeOpCmp::Ge,
+    };
+    let flags = Flags::empty();
+    futex::wake_op(first, flags, 1, 1, second, WakeOp::Or, compare, 0, 0).map(drop)
+}
+
 /// A word of this process alone: ends its threads' waits for words of other processes.
 #[derive(Debug, Default)]
 pub(crate) struct Event(AtomicU32);
@@ -188,6 +205,27 @@ mod tests {
                 }
             });
             wait(&[event.since(seen)], Deadline::after(None)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_wake_of_two_words_wakes_both_whatever_their_values_are() {
+        let values = [0, 1, i32::MAX as u32 - 1, i32::MAX as u32, u32::MAX];
+        for value in values.into_iter().cycle().take(200) {
+            let words = [0, 0].map(|_| AtomicU32::new(value));
+            std::thread::scope(|scope| {
+                for word in &words {
+                    scope.spawn(move || {
+                        while word.load(Ordering::Acquire) == value {
+                            wait_any(&[shared(word, value)], Deadline::after(None)).unwrap();
+                        }
+                    });
+                }
+                for word in &words {
+                    word.fetch_add(1, Ordering::Release);
+                }
+                wake_both(&words[0], (&words[1], value.wrapping_add(1))).unwrap();
+            });
         }
     }
 
