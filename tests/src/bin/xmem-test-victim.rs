@@ -58,7 +58,9 @@ fn client(channel: Channel, stretch: &str) {
 }
 
 fn producer(channel: Channel, stretch: &str, clients: usize, extra: usize) {
-    let builder = Publisher::builder(channel).slots(3).slot_size(SIZE);
+    // So few that no segment has a MiB: a look at the machine's free memory is 200,000 instructions.
+    let builder = Publisher::builder(channel).max_slots(64);
+    let builder = builder.slots(3).slot_size(SIZE);
     let opened = act("open", stretch, || builder.open());
     let publisher = opened.expect("nobody else has the channel");
     let come = publisher.wait_for_clients(clients, Some(Duration::from_secs(30)));
