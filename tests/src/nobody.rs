@@ -3,7 +3,8 @@
 use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
-/// "nobody", who has no rights. In a user namespace it stands for any user of another one.
+/// The user "nobody", without rights. In a user namespace this number stands for every user that the
+/// namespace does not map.
 pub const NOBODY: u32 = 65534;
 
 /// Makes this thread, and those that it starts, another user's, where this process is root.

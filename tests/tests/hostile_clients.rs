@@ -302,8 +302,8 @@ fn a_cursor_is_believed_forwards_and_as_far_as_there_are_frames() {
     assert_eq!(at(7), 1);
 }
 
-/// Descriptors that were sent and not received count against the producer's user, who has
-/// `RLIMIT_NOFILE` for all clients together: then no client could be told of memory.
+/// Descriptors that were sent and not received count against the producer's user, up to
+/// `RLIMIT_NOFILE` for all clients together. Beyond that no client can be told of memory.
 #[test]
 fn a_client_that_does_not_read_has_few_descriptors_under_way() {
     const FORMATS: usize = 50;
@@ -339,7 +339,7 @@ fn a_client_that_does_not_read_has_few_descriptors_under_way() {
     }
 }
 
-/// Descriptors stay under way for as long as who does not receive them keeps its socket, though the
+/// Descriptors that a peer does not receive stay under way until it closes its socket, even after the
 /// producer has closed its own.
 #[test]
 fn descriptors_that_are_not_received_keep_the_place_of_a_client() {

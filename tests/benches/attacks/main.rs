@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is to be done.
+/// The rows to measure, and for how long.
 struct Plan {
     turns: u64,
     only: String,

@@ -32,8 +32,8 @@ const MAX_STRANGERS: usize = 64;
 /// How long no connection is accepted after the process had no descriptor left for one.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
-/// A descriptor that is there to be closed.
-fn reserve(any: impl AsFd) -> Result<OwnedFd> {
+/// Another descriptor of the same open file.
+fn duplicate(any: impl AsFd) -> Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(any, 0).map_err(Error::socket("copying a descriptor"))
 }
 
@@ -64,7 +64,7 @@ impl Control {
         max_clients: u32,
     ) -> Result<Control> {
         Ok(Control {
-            reserve: Some(reserve(&writer.bell)?),
+            reserve: Some(duplicate(&writer.bell)?),
             writer,
             listener,
             metadata,
@@ -100,7 +100,7 @@ impl Control {
     fn turn(&mut self) -> Result<()> {
         self.accept_after = self.accept_after.filter(|after| !after.has_passed());
         if self.reserve.is_none() {
-            self.reserve = reserve(&self.writer.bell).ok();
+            self.reserve = duplicate(&self.writer.bell).ok();
         }
         let mut deadline = self.accept_after.unwrap_or(Deadline::after(None));
         for until in [self.unread.look(), self.refused.look()]
@@ -264,12 +264,9 @@ impl Control {
         let peer = &mut self.peers[number];
         peer.watch_process()?;
         let page = UnsealedPage::create(hello.leases)?;
-        let copy = |fd: &OwnedFd| {
-            rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(Error::socket("copying a descriptor"))
-        };
         // Opened for each: a client can leave locks on an open file, for as long as that is open.
         let metadata = memfd::reopen_read_only(&self.metadata)?;
-        let fds = vec![metadata, copy(page.fd())?];
+        let fds = vec![metadata, duplicate(page.fd())?];
         let id = ClientId(self.next_client);
         self.next_client += 1;
         let message = Message::Welcome(Welcome {

@@ -8,10 +8,9 @@ use crate::sys::socket::{self, Connection};
 /// How often they are looked at: no event tells.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// What was sent stays under way when our end is closed, for as long as the peer keeps its socket. Its
-/// memory counts for this process's control group, and descriptors count against this user. So there
-/// is an end to how many such connections there may be, and they are counted here until they are read
-/// or closed.
+/// Messages that a peer does not receive stay under way after our end is closed, until the peer closes
+/// its socket. Their memory counts for this process's control group, and their descriptors count
+/// against this user. So the number of such connections has a limit, and this counts them.
 #[derive(Debug, Default)]
 pub(super) struct Unread {
     connections: Vec<Connection>,

@@ -163,7 +163,7 @@ pub(crate) fn seals(fd: impl AsFd) -> Result<Option<SealFlags>> {
     }
 }
 
-/// Bytes of somebody else's memory that are prefaulted at once.
+/// Bytes of another process's memory that are prefaulted at once.
 const STEP: usize = 4 << 20;
 
 /// Whether a file has memory for all of its bytes, as far as the kernel counts.
