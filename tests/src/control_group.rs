@@ -11,6 +11,12 @@ pub struct Group {
     limit: &'static str,
 }
 
+/// The file that tells how much is used, beside the one of the limit.
+const USAGES: [(&str, &str); 2] = [
+    ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ("memory.max", "memory.current"),
+];
+
 impl Group {
     /// A new one. `None` where this test can't make one: then it says so.
     pub fn new(bytes: u64) -> Option<Group> {
@@ -47,6 +53,19 @@ impl Group {
         let file = self.directory.join(self.limit);
         let mut file = fs::OpenOptions::new().write(true).open(file)?;
         std::io::Write::write_all(&mut file, bytes.to_string().as_bytes())
+    }
+
+    /// Bytes that its processes use.
+    ///
+    /// # Panics
+    /// Where the system does not tell.
+    pub fn used(&self) -> u64 {
+        let (_, usage) = USAGES
+            .into_iter()
+            .find(|(limit, _)| *limit == self.limit)
+            .expect("one of two");
+        let text = fs::read_to_string(self.directory.join(usage)).expect("our group");
+        text.trim().parse().expect("a number")
     }
 
     /// Puts a process into it.

@@ -119,14 +119,22 @@ impl Connection {
         self.receive().expect("an answer")
     }
 
-    /// Seals the lease page, the second descriptor of a Welcome, says so, and waits until the producer
-    /// has taken it into its scan. What is to write the page is mapped before.
+    /// Seals the lease page, the second descriptor of a Welcome, and says so. What is to write the page
+    /// is mapped before.
+    ///
+    /// # Panics
+    /// Where the producer is gone.
+    pub fn say_ready(&self, page: impl AsFd) {
+        fcntl_add_seals(page, SEALED).expect("a lease page can be sealed");
+        self.send(&message(READY, &[]), &[]).expect("it is sent");
+    }
+
+    /// The same; then it waits until the producer has taken it into its scan.
     ///
     /// # Panics
     /// Where it does not.
     pub fn join(&self, page: impl AsFd) {
-        fcntl_add_seals(page, SEALED).expect("a lease page can be sealed");
-        self.send(&message(READY, &[]), &[]).expect("it is sent");
+        self.say_ready(page);
         let answer = self.receive().expect("an answer");
         assert_eq!(answer.kind, JOINED, "{answer:?}");
     }

@@ -355,3 +355,81 @@ fn extra_bytes_stay_where_another_frame_takes_larger_ones() {
         second = publisher.acquire(1000).unwrap();
     }
 }
+
+/// How often the next test is tried: it needs a client to connect within the second that a gigabyte
+/// takes.
+const TRIES: usize = 5;
+
+#[test]
+fn slots_for_one_client_keep_no_other_waiting() {
+    let is_first = || {
+        let place = Place::new();
+        let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slot-size=16000000");
+        producer.wait_for("opened");
+        let mut other = client(&place, "leases=1");
+        let greedy = Connection::open(&place.socket("cam0"));
+        let welcome = greedy.greet(wire::VERSION, 64);
+        greedy.say_ready(&welcome.fds[1]);
+        other.ask("connect", "connected");
+        let is_first = greedy.received().is_empty();
+        assert_eq!(greedy.receive_kind(wire::JOINED).body.len(), 8);
+        is_first
+    };
+    assert!((0..TRIES).any(|_| is_first()));
+}
+
+#[test]
+fn slots_for_a_client_that_leaves_are_not_made() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slot-size=16000000");
+    producer.wait_for("opened");
+    let payload = |producer: &Peer| {
+        let maps = process::maps(producer.pid(), "xmem-payload");
+        maps.len()
+    };
+    let before = payload(&producer);
+    let greedy = Connection::open(&place.socket("cam0"));
+    let welcome = greedy.greet(wire::VERSION, 64);
+    greedy.say_ready(&welcome.fds[1]);
+    until("the slots are begun", || payload(&producer) > before);
+    drop(greedy);
+    until("they are given up", || payload(&producer) == before);
+    let mut other = client(&place, "leases=1");
+    other.ask("connect", "connected");
+    producer.ask("publish count=1 size=1000", "published");
+    other.ask("receive count=1", "received");
+}
+
+#[test]
+fn clients_that_join_at_once_make_no_more_slots_than_there_may_be() {
+    const SLOT: usize = 8 << 20;
+    const SLOTS: usize = 100;
+    let place = Place::new();
+    let arguments = format!("producer channel=cam0 slot-size={SLOT} max-slots={SLOTS}");
+    let mut producer = Peer::start(PEER, &place, &arguments);
+    producer.wait_for("opened");
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let client = Connection::open(&place.socket("cam0"));
+            let welcome = client.greet(wire::VERSION, 40);
+            (client, welcome)
+        })
+        .collect();
+    for (client, welcome) in &clients {
+        client.say_ready(&welcome.fds[1]);
+    }
+    let mut answers = vec![None; clients.len()];
+    until("each is answered", || {
+        let maps = process::maps(producer.pid(), "xmem-payload");
+        let bytes: usize = maps.iter().map(|map| map.len).sum();
+        assert!(bytes <= SLOTS * SLOT, "{bytes} bytes");
+        for (answer, (client, _)) in answers.iter_mut().zip(&clients) {
+            let first = client.received().into_iter().next();
+            *answer = answer.or(first.map(|first| first.kind));
+        }
+        answers.iter().all(Option::is_some)
+    });
+    answers.sort_unstable();
+    let (joined, bye) = (Some(wire::JOINED), Some(wire::BYE));
+    assert_eq!(answers, [bye, bye, joined, joined]);
+}

@@ -212,6 +212,71 @@ fn memory_that_a_control_group_does_not_have_is_an_error_and_nobody_is_killed() 
     producer.kill();
 }
 
+#[test]
+fn a_client_maps_what_its_producer_has_made_where_no_more_could_be_made() {
+    let Some(group) = Group::new(500 << 20) else {
+        return;
+    };
+    let place = Place::new();
+    let mut producer = start(&place, "producer channel=cam0 slot-size=4000000 slots=10");
+    let mut client = start(&place, "client channel=cam0");
+    let mut later = start(&place, "client channel=cam0 leases=1");
+    for peer in [&producer, &client, &later] {
+        group.take(peer.pid());
+    }
+    // Made in the group, for the first client too.
+    producer.ask("publish count=1 size=8000000", "published");
+    connect(&mut client, &producer);
+    connect(&mut later, &producer);
+    later.ask("disconnect", "disconnected");
+    // Less than a step of those in which memory is mapped, and a part of what there is to map.
+    group.set(group.used() + (3 << 20)).expect("it may be set");
+    connect(&mut later, &producer);
+    for _ in 0..20 {
+        producer.ask("publish count=1 size=8000000", "published");
+        for client in [&mut client, &mut later] {
+            client.ask("receive count=1", "received");
+        }
+    }
+    group.set(500 << 20).expect("it may be raised");
+}
+
+#[test]
+fn clients_that_want_all_memory_leave_some_for_others() {
+    const LIMIT: u64 = 200 << 20;
+    let Some(group) = Group::new(LIMIT) else {
+        return;
+    };
+    let place = Place::new();
+    let arguments = "producer channel=cam0 slot-size=1000000 max-clients=60 max-slots=2000";
+    let mut producer = start(&place, arguments);
+    group.take(producer.pid());
+    producer.ask("publish count=1 size=2000000", "published");
+    let mut client = start(&place, "client channel=cam0");
+    group.take(client.pid());
+    connect(&mut client, &producer);
+    let mut greedy = Vec::new();
+    for leases in [64, 32, 16, 8, 4, 2, 1] {
+        loop {
+            let mut another = start(&place, &format!("client channel=cam0 leases={leases}"));
+            another.order("connect");
+            let answer = another.next_line();
+            if answer.word != "connected" {
+                says(&answer, "Refused", &["memory", "control group"]);
+                break;
+            }
+            greedy.push(another);
+        }
+    }
+    assert!(group.used() > LIMIT / 2, "{} bytes", group.used());
+    // A sixteenth, but for what a process takes beside.
+    let left = LIMIT - group.used();
+    assert!(left > LIMIT / 20, "{left} bytes");
+    drop(greedy);
+    goes_on(&mut producer, &mut client);
+    producer.kill();
+}
+
 /// A peer whom limits of a user bind. `None` where there is none to be had.
 fn as_another_user(place: &Place, arguments: &str) -> Option<Peer> {
     let as_nobody = |program: &str| {

@@ -208,10 +208,16 @@ impl Pool {
         SegmentId(self.next_segment)
     }
 
-    /// Takes a new segment's slots in, as far as there are numbers for them.
+    /// Takes a new segment's slots in, as far as there are numbers for them, and no more than there
+    /// can be: others may have been made meanwhile.
     pub(crate) fn add_segment(&mut self, segment: &Arc<PayloadSegment>, stride: usize) {
+        let left = self.limit().saturating_sub(self.count()) as usize;
+        let count = left.min(segment.size / stride);
+        if count == 0 {
+            return;
+        }
         self.add_to_segments(segment.clone());
-        for number in 0..segment.size / stride {
+        for number in 0..count {
             let Some(index) = self.vacant.pop() else {
                 break;
             };

@@ -18,7 +18,7 @@ use crate::sys::memfd;
 
 mod payload;
 
-pub(crate) use payload::{PayloadSegment, SegmentId, SegmentKind};
+pub(crate) use payload::{PayloadSegment, SegmentId, SegmentKind, UnfinishedSegment};
 
 /// The version of everything that two processes share: areas and messages.
 pub(crate) const VERSION: u32 = 3;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::linger::{self, Holder};
-use super::peer::{MAX_QUEUE, Newcomer, News, Peer, Stage};
+use super::peer::{LEAVING, MAX_QUEUE, Newcomer, News, Peer, Stage};
 use super::unread::Unread;
 use crate::callback;
 use crate::channel::Listener;
@@ -19,12 +19,10 @@ use crate::segment::UnsealedPage;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::{memfd, socket};
-use crate::writer::{PublisherEvent, Writer};
+use crate::writer::{Admission, PublisherEvent, Step, Writer};
 
 /// How long a new connection may take to say hello, and then to map its lease page.
 const GREETING: Duration = Duration::from_secs(2);
-/// How long a goodbye may take to be sent, of one client.
-const LEAVING: Duration = Duration::from_secs(1);
 /// How long the goodbyes of a channel that is closed may take.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Most connections that have not said hello, or were told goodbye; the oldest is closed for the next.
@@ -129,6 +127,9 @@ impl Control {
                 deadline = deadline.min(until);
             }
         }
+        if self.next_to_join().is_some() {
+            deadline = Deadline::after(Some(Duration::ZERO));
+        }
         poll(&mut fds, deadline)?;
         let events: Vec<PollFlags> = fds.iter().map(|fd| fd.revents()).collect();
         drop(fds);
@@ -157,6 +158,12 @@ impl Control {
             if !ended[number] && (overdue || events[2 + 2 * number].contains(PollFlags::IN)) {
                 ended[number] = !self.attend(number) || self.peers[number].is_overdue();
             }
+        }
+        // One who has hung up is not among them: it leaves below.
+        if let Some(number) = self.next_to_join().filter(|number| !ended[*number])
+            && let Err(error) = self.go_on_admitting(number)
+        {
+            self.turn_away(number, error);
         }
         self.update(&mut ended);
         self.remove(&ended);
@@ -215,10 +222,11 @@ impl Control {
                     self.turn_away(number, error);
                 }
             }
-            (Stage::Mapping(..), Ok(Message::Ready)) => match self.admit(number) {
-                Ok(id) => self.writer.tell(PublisherEvent::ClientConnected(id)),
-                Err(error) => self.turn_away(number, error),
-            },
+            (Stage::Mapping(..), Ok(Message::Ready)) => {
+                if let Err(error) = self.begin_admission(number) {
+                    self.turn_away(number, error);
+                }
+            }
             (&Stage::Client(client), Ok(Message::Upstream { content })) => {
                 self.peers[number].count_upstream();
                 self.writer
@@ -249,7 +257,8 @@ impl Control {
 
     /// Makes a client's lease page, and sends it.
     fn welcome(&mut self, number: usize, hello: Hello) -> Result<()> {
-        let is_newcomer = |peer: &&Peer| matches!(peer.stage, Stage::Mapping(..));
+        let is_newcomer =
+            |peer: &&Peer| matches!(peer.stage, Stage::Mapping(..) | Stage::Joining(..));
         let newcomers = self.peers.iter().filter(is_newcomer).count();
         let clients = self.writer.pool().clients.len() + newcomers + self.unread.count();
         if clients >= self.max_clients as usize {
@@ -290,22 +299,57 @@ impl Control {
         Ok(())
     }
 
-    /// Takes a client in that has mapped its lease page.
-    fn admit(&mut self, number: usize) -> Result<ClientId> {
+    /// Begins to take a client in that has mapped its lease page.
+    fn begin_admission(&mut self, number: usize) -> Result<()> {
         let peer = &mut self.peers[number];
-        let refused = Stage::Leaving(Deadline::after(Some(LEAVING)));
-        let Stage::Mapping(_, newcomer) = std::mem::replace(&mut peer.stage, refused) else {
+        let Stage::Mapping(_, newcomer) = peer.take_stage() else {
             unreachable!("only a newcomer is admitted");
         };
         let Newcomer { id, page, identity } = newcomer;
-        let takes_unsealed = identity.takes_unsealed;
+        peer.takes_unsealed = identity.takes_unsealed;
         // From here on no process can make the writer's look at the page wait.
         let page = Arc::new(page.sealed()?);
-        // Its slots exist before it does. It enters the scan before it is told so: no lease of its
-        // goes unseen.
-        let joining = self.writer.admit(Client::new(id, page, identity))?;
-        peer.join(id, takes_unsealed, &joining);
-        Ok(id)
+        peer.stage = Stage::Joining(id, Admission::of(Client::new(id, page, identity)));
+        self.go_on_admitting(number)
+    }
+
+    /// Takes a step in admitting a client. Its slots exist before it does. It enters the scan before it
+    /// is told so: no lease of its goes unseen.
+    fn go_on_admitting(&mut self, number: usize) -> Result<()> {
+        let peer = &mut self.peers[number];
+        let Stage::Joining(id, admission) = peer.take_stage() else {
+            unreachable!("only who joins is admitted");
+        };
+        // It is not among them now.
+        let others = self.joining().map(|(_, one)| one.coming()).sum();
+        let step = self.writer.admit(admission, others)?;
+        let peer = &mut self.peers[number];
+        match step {
+            Step::More(admission) => peer.stage = Stage::Joining(id, admission),
+            Step::Joined(joining) => {
+                peer.join(id, &joining);
+                self.writer.tell(PublisherEvent::ClientConnected(id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Peers for which slots are being made, or will be.
+    fn joining(&self) -> impl Iterator<Item = (usize, &Admission)> {
+        let peers = self.peers.iter().enumerate();
+        peers.filter_map(|(number, peer)| match &peer.stage {
+            Stage::Joining(_, admission) => Some((number, admission)),
+            _ => None,
+        })
+    }
+
+    /// The peer for whose slots the least is left to be made: a client that needs few does not wait for
+    /// those of another. Who has to wait for others comes after them.
+    fn next_to_join(&self) -> Option<usize> {
+        let next = self
+            .joining()
+            .min_by_key(|(_, admission)| admission.left().unwrap_or(usize::MAX));
+        next.map(|(number, _)| number)
     }
 
     /// Says no, and why. A peer that is a client already stays in the scan until it hangs up: it

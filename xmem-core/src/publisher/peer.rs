@@ -17,11 +17,15 @@ use crate::sys::clock::Deadline;
 use crate::sys::pidfd::{self, Credentials};
 use crate::sys::poll::PollFlags;
 use crate::sys::socket::{self, Connection};
+use crate::writer::Admission;
 
 /// Most messages that wait for a client that does not read, but for what it is told when it joins.
 /// What else there is to tell stays where it is: segments in the pool, events in the stream's log,
 /// which forgets what no client needs any more.
 pub(super) const MAX_QUEUE: usize = 64;
+
+/// How long a goodbye may take to be sent, of one client.
+pub(super) const LEAVING: Duration = Duration::from_secs(1);
 
 /// How long a peer is left alone after its descriptors could not be sent.
 const STUCK: Duration = Duration::from_millis(20);
@@ -47,6 +51,8 @@ pub(super) enum Stage {
     Greeting(Deadline),
     /// Was welcomed, and has to map its lease page before the deadline.
     Mapping(Deadline, Newcomer),
+    /// Slots for its leases are being made.
+    Joining(ClientId, Admission),
     /// A client, in the scan.
     Client(ClientId),
     /// A client that has broken the protocol: it is told nothing more, and stays in the scan until
@@ -74,7 +80,7 @@ pub(super) struct Peer {
     pub(super) has_descriptors: bool,
     segments: HashSet<SegmentId>,
     /// It is told of memory that other processes may write.
-    takes_unsealed: bool,
+    pub(super) takes_unsealed: bool,
     /// The last event that is queued, and the last before it joined.
     event: u64,
     joined: u64,
@@ -145,7 +151,7 @@ impl Peer {
             Stage::Greeting(until) | Stage::Mapping(until, _) | Stage::Leaving(until) => {
                 Some(until)
             }
-            Stage::Client(_) | Stage::Expelled(_) => None,
+            Stage::Joining(..) | Stage::Client(_) | Stage::Expelled(_) => None,
         }
     }
 
@@ -227,7 +233,7 @@ impl Peer {
     }
 
     /// Tells a client that it is in the scan, and what is true there.
-    pub(super) fn join(&mut self, id: ClientId, takes_unsealed: bool, joining: &Joining) {
+    pub(super) fn join(&mut self, id: ClientId, joining: &Joining) {
         let position = joining.position;
         self.tell(&Message::Joined { position });
         for entry in &joining.events {
@@ -243,8 +249,13 @@ impl Peer {
         });
         self.event = joining.event;
         self.joined = joining.joined;
-        self.takes_unsealed = takes_unsealed;
         self.stage = Stage::Client(id);
+    }
+
+    /// Its stage, to go on from; until there is another, it leaves.
+    pub(super) fn take_stage(&mut self) -> Stage {
+        let leaving = Stage::Leaving(Deadline::after(Some(LEAVING)));
+        std::mem::replace(&mut self.stage, leaving)
     }
 
     /// Ends the connection without a word.

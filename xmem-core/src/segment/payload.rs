@@ -50,6 +50,9 @@ impl SegmentKind {
     }
 }
 
+/// Most bytes that can be mapped.
+const MAX_SIZE: usize = isize::MAX as usize;
+
 /// How many descriptors are kept that are not needed to receive frames.
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 
@@ -107,22 +110,7 @@ impl PayloadSegment {
         slot_size: usize,
         count: usize,
     ) -> Result<(Arc<PayloadSegment>, usize)> {
-        let doing = || format!("making {count} slots of {slot_size} bytes");
-        let too_large = || Error::memory("")(Errno::NOMEM).doing(doing);
-        let stride = slot_size
-            .max(1)
-            .checked_next_multiple_of(PAGE)
-            .ok_or_else(too_large)?;
-        let len = stride
-            .checked_mul(count)
-            .filter(|&len| len <= isize::MAX as usize)
-            .ok_or_else(too_large)?;
-        let (fd, mapping) = memfd::create("xmem-payload", len, memfd::producer_seals())
-            .map_err(|error| error.doing(doing))?;
-        let fd = memfd::reopen_read_only(fd).map_err(|error| error.doing(doing))?;
-        let kind = SegmentKind::Memfd;
-        let segment = PayloadSegment::new(id, kind, len, Some(mapping), Some(fd));
-        Ok((Arc::new(segment), stride))
+        UnfinishedSegment::start(id, slot_size, count)?.finish()
     }
 
     /// Looks at memory that somebody else has made, and makes it fit to be passed on. It has no
@@ -246,6 +234,71 @@ impl Drop for PayloadSegment {
         if let Some(source) = &self.source {
             source.passings.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+/// A segment of slots whose memory is being made.
+pub(crate) struct UnfinishedSegment {
+    id: SegmentId,
+    stride: usize,
+    memory: memfd::Unfinished,
+    /// For errors.
+    doing: String,
+}
+
+impl UnfinishedSegment {
+    /// A segment as of [`PayloadSegment::create`], without memory.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where there can't be enough memory.
+    pub(crate) fn start(id: SegmentId, slot_size: usize, count: usize) -> Result<Self> {
+        let doing = format!("making {count} slots of {slot_size} bytes");
+        let stride = slot_size.max(1).checked_next_multiple_of(PAGE);
+        let len = stride.and_then(|stride| stride.checked_mul(count));
+        let (Some(stride), Some(len @ ..=MAX_SIZE)) = (stride, len) else {
+            return Err(Error::memory("")(Errno::NOMEM).doing(|| doing));
+        };
+        match memfd::Unfinished::start("xmem-payload", len) {
+            Ok(memory) => Ok(UnfinishedSegment {
+                id,
+                stride,
+                memory,
+                doing,
+            }),
+            Err(error) => Err(error.doing(|| doing)),
+        }
+    }
+
+    /// Makes `len` bytes more of it, at most.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where there is no memory for them.
+    pub(crate) fn make(&mut self, len: usize) -> Result<()> {
+        let made = self.memory.make(len);
+        made.map_err(|error| error.doing(|| self.doing.clone()))
+    }
+
+    /// Bytes that are still to be made.
+    pub(crate) fn left(&self) -> usize {
+        self.memory.left()
+    }
+
+    /// Makes the rest. Returns how far the slots are apart, too.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where there is no memory for it.
+    pub(crate) fn finish(self) -> Result<(Arc<PayloadSegment>, usize)> {
+        let Self {
+            id, stride, doing, ..
+        } = self;
+        let finish = || {
+            let (fd, mapping) = self.memory.finish(memfd::producer_seals())?;
+            Ok((memfd::reopen_read_only(fd)?, mapping))
+        };
+        let (fd, mapping) = finish().map_err(|error: Error| error.doing(|| doing))?;
+        let (kind, len) = (SegmentKind::Memfd, mapping.len());
+        let segment = PayloadSegment::new(id, kind, len, Some(mapping), Some(fd));
+        Ok((Arc::new(segment), stride))
     }
 }
 

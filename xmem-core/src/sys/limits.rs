@@ -15,6 +15,8 @@ const SMALL: usize = 1 << 20;
 /// Bytes of the small pieces since the last look.
 static UNSEEN: AtomicUsize = AtomicUsize::new(0);
 
+/// The part of all memory that is left where others ask for it: one in so many.
+const RESERVE: u64 = 16;
 /// Descriptors that are left for others.
 const SPARE_DESCRIPTORS: u64 = 16;
 /// So many that nobody counts them.
@@ -47,11 +49,30 @@ pub(crate) fn check_memory(len: usize) -> Result<()> {
         return Ok(());
     }
     UNSEEN.store(0, Ordering::Relaxed);
+    look(len, |room| room.left)
+}
+
+/// The same for memory that others ask this process to make: a sixteenth of all there is stays for
+/// who else lives there.
+pub(crate) fn check_memory_for_others(len: usize) -> Result<()> {
+    look(len, |room| room.left.saturating_sub(room.all / RESERVE))
+}
+
+/// What a machine or a control group has for its processes.
+#[derive(Debug, PartialEq, Eq)]
+struct Room {
+    /// Bytes in all.
+    all: u64,
+    /// Bytes that it can give without taking them from anybody.
+    left: u64,
+}
+
+fn look(len: usize, usable: impl Fn(&Room) -> u64) -> Result<()> {
     let figures = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let groups = left_in_groups(free_swap(&figures));
-    let left = left_on_machine(&figures).into_iter().chain(groups);
-    match left.min() {
-        Some(left) if left < len as u64 => {
+    let groups = room_in_groups(free_swap(&figures));
+    let rooms = room_on_machine(&figures).into_iter().chain(groups);
+    match rooms.map(|room| usable(&room)).min() {
+        Some(usable) if usable < len as u64 => {
             Err(Error::memory("looking for free memory")(Errno::NOMEM))
         }
         _ => Ok(()),
@@ -76,9 +97,11 @@ pub(crate) fn has_spare_descriptors(fd: impl AsFd, kept: usize) -> bool {
     found.is_ok_and(|found| found.as_raw_fd() == last)
 }
 
-/// Bytes that the machine can give without taking them from anybody.
-fn left_on_machine(figures: &str) -> Option<u64> {
-    Some(entry(figures, "MemAvailable:")? * 1024 + free_swap(figures))
+fn room_on_machine(figures: &str) -> Option<Room> {
+    Some(Room {
+        all: entry(figures, "MemTotal:")? * 1024,
+        left: entry(figures, "MemAvailable:")? * 1024 + free_swap(figures),
+    })
 }
 
 /// Bytes of swap that nobody uses.
@@ -92,14 +115,14 @@ fn entry(figures: &str, name: &str) -> Option<u64> {
     lines.find_map(|mut words| (words.next() == Some(name)).then(|| words.next()?.parse().ok())?)
 }
 
-/// Bytes that each control group of this process can give, from its own to the root.
-fn left_in_groups(swap: u64) -> Vec<u64> {
+/// What each control group of this process has, from its own to the root.
+fn room_in_groups(swap: u64) -> Vec<Room> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     own.lines()
         .filter_map(Group::of)
         .flat_map(|(group, directories)| {
-            let left = move |directory: PathBuf| group.left(&directory, swap);
-            directories.into_iter().filter_map(left)
+            let room = move |directory: PathBuf| group.room(&directory, swap);
+            directories.into_iter().filter_map(room)
         })
         .collect()
 }
@@ -147,8 +170,8 @@ impl Group {
         Some((group, directories.collect()))
     }
 
-    /// Bytes that it can give; `None` where it has no limit, or can't be seen from here.
-    fn left(&self, directory: &Path, swap: u64) -> Option<u64> {
+    /// `None` where it has no limit, or can't be seen from here.
+    fn room(&self, directory: &Path, swap: u64) -> Option<Room> {
         let read = |name: &str| fs::read_to_string(directory.join(name)).ok();
         let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
         let limit = number(self.limit)?;
@@ -159,7 +182,10 @@ impl Group {
         let swap_left = number(self.swap_limit).map(|limit| limit.saturating_sub(swap_used));
         let used = number(self.usage)?.saturating_sub(reclaimable);
         let left = limit.saturating_sub(used);
-        Some(left.saturating_add(swap_left.unwrap_or(swap).min(swap)))
+        Some(Room {
+            all: limit,
+            left: left.saturating_add(swap_left.unwrap_or(swap).min(swap)),
+        })
     }
 }
 
@@ -170,8 +196,9 @@ mod tests {
     #[test]
     fn the_machine_has_some_memory_left_and_not_all_there_could_be() {
         let figures = fs::read_to_string("/proc/meminfo").unwrap();
-        let left = left_on_machine(&figures).expect("Linux tells");
+        let Room { all, left } = room_on_machine(&figures).expect("Linux tells");
         assert!(left > 1 << 20 && left < 1 << 50, "{left} bytes");
+        assert!(all < 1 << 50, "{all} bytes");
         assert!(check_memory(SMALL).is_ok());
         let error = check_memory(1 << 60).unwrap_err();
         assert!(error.is_retryable(), "{error}");
@@ -186,7 +213,7 @@ mod tests {
             .collect();
         let expected = ["/sys/fs/cgroup/a/b", "/sys/fs/cgroup/a", "/sys/fs/cgroup/"];
         assert_eq!(names, expected);
-        assert_eq!(group.left(Path::new("/nonexistent"), 0), None);
+        assert_eq!(group.room(Path::new("/nonexistent"), 0), None);
         assert!(Group::of("3:cpuset:/").is_none());
         assert!(Group::of("4:hugetlb,memory:/x").is_some());
         assert!(Group::of("garbage").is_none());
@@ -196,7 +223,7 @@ mod tests {
     fn a_group_gives_what_its_limit_leaves_and_what_it_can_reclaim() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
-        let left = |swap| V2.left(directory.path(), swap);
+        let left = |swap| V2.room(directory.path(), swap).map(|room| room.left);
         write("memory.max", "max\n");
         write("memory.current", "700\n");
         assert_eq!(left(0), None);

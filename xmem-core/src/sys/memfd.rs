@@ -1,9 +1,10 @@
 //! Memory with a descriptor and no name: made, sealed and checked.
 
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{self, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{self, MemfdFlags, Mode, OFlags, SealFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::futex::{Event, Wait};
@@ -115,11 +116,65 @@ fn amount(len: usize) -> String {
 /// # Errors
 /// [`Error::ResourceExhausted`] where there are no memory or no descriptors for it.
 pub(crate) fn create(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedFd, Mapping)> {
-    let made = make(name, len, seals);
-    made.map_err(|error| error.doing(|| format!("making {} of shared memory", amount(len))))
+    Unfinished::start(name, len)?.finish(seals)
 }
 
-fn make(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedFd, Mapping)> {
+/// Memory that is being made, as slowly as its maker likes: the kernel clears each page of it.
+pub(crate) struct Unfinished {
+    fd: OwnedFd,
+    mapping: Mapping,
+    /// Bytes that are there.
+    made: usize,
+}
+
+impl Unfinished {
+    /// Makes and maps a file of `len` bytes, without memory.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where there are no memory or no descriptors for it.
+    pub(crate) fn start(name: &str, len: usize) -> Result<Unfinished> {
+        let started = map_new(name, len);
+        let (fd, mapping) = started.map_err(|error| error.doing(|| making(len)))?;
+        Ok(Unfinished {
+            fd,
+            mapping,
+            made: 0,
+        })
+    }
+
+    /// Makes `len` bytes more of it, at most.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where there is no memory for them.
+    pub(crate) fn make(&mut self, len: usize) -> Result<()> {
+        let part = self.made..self.made + len.min(self.left());
+        let prefaulted = self.mapping.prefault(&self.fd, part.clone());
+        prefaulted.map_err(|error| error.doing(|| making(self.mapping.len())))?;
+        self.made = part.end;
+        Ok(())
+    }
+
+    /// Bytes that are still to be made.
+    pub(crate) fn left(&self) -> usize {
+        self.mapping.len() - self.made
+    }
+
+    /// Makes the rest, and seals it all.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where there is no memory for it.
+    pub(crate) fn finish(mut self, seals: SealFlags) -> Result<(OwnedFd, Mapping)> {
+        self.make(self.left())?;
+        seal(&self.fd, seals).map_err(|error| error.doing(|| making(self.mapping.len())))?;
+        Ok((self.fd, self.mapping))
+    }
+}
+
+fn making(len: usize) -> String {
+    format!("making {} of shared memory", amount(len))
+}
+
+fn map_new(name: &str, len: usize) -> Result<(OwnedFd, Mapping)> {
     limits::check_file_size(len)?;
     limits::check_memory(len)?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -137,8 +192,6 @@ fn make(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedFd, Mapping)> 
     // memory of the kernel that stays as long as this process keeps the file.
     fs::fchmod(&fd, Mode::RUSR | Mode::RGRP | Mode::ROTH).map_err(Error::memory("fchmod"))?;
     let mapping = Mapping::new(&fd, len, AccessMode::ReadWrite)?;
-    mapping.prefault(&fd, 0..len)?;
-    seal(&fd, seals)?;
     Ok((fd, mapping))
 }
 
@@ -191,14 +244,24 @@ pub(crate) fn open(fd: impl AsFd, len: usize, seals: SealFlags) -> Result<Mappin
     let mapping = map(&fd, len, seals, AccessMode::ReadOnly)?;
     // Its maker may have lied of how much of it there is (by memory beyond the end of the file, which
     // counts, too): the rest is made here, and charged to this process. That ends with an error while
-    // there is memory left.
+    // there is memory left. What is there is charged to its maker already.
     for start in (0..len).step_by(STEP) {
         let part = start..len.min(start + STEP);
-        let prefaulted =
-            limits::check_memory(part.len()).and_then(|()| mapping.prefault(&fd, part));
+        let checked = match has_hole(&fd, &part) {
+            true => limits::check_memory(part.len()),
+            false => Ok(()),
+        };
+        let prefaulted = checked.and_then(|()| mapping.prefault(&fd, part));
         prefaulted.map_err(|error| error.doing(|| mapping_of(len)))?;
     }
     Ok(mapping)
+}
+
+/// Whether a part of a file has no memory, or that can't be known.
+fn has_hole(fd: impl AsFd, part: &Range<usize>) -> bool {
+    // Where the position of the file is afterwards does not matter: it is mapped, not read.
+    let hole = fs::seek(fd, SeekFrom::Hole(part.start as u64));
+    hole.map_or(true, |hole| hole < part.end as u64)
 }
 
 /// Maps memory that another process made, after checking its size and seals: a file that could

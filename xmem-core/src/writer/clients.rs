@@ -7,51 +7,128 @@ use crate::cancel::Cancellation;
 use crate::clients::{Client, ClientId};
 use crate::error::{Error, Result};
 use crate::pool::{Joining, UNSEALED_ONLY};
+use crate::segment::UnfinishedSegment;
 use crate::sys::clock::{self, Deadline};
-use crate::sys::futex;
+use crate::sys::{futex, limits};
+
+/// Bytes of memory that are made at once for one client: a few milliseconds' work, which others wait
+/// for.
+const STEP: usize = 16 << 20;
+
+/// A client that is being taken in.
+pub(crate) struct Admission {
+    client: Client,
+    /// Slots for its leases, where there are too few, and how many.
+    slots: Option<(UnfinishedSegment, u32)>,
+}
+
+/// What a step of that has come to.
+pub(crate) enum Step {
+    /// It is in the scan.
+    Joined(Joining),
+    /// There is more to do.
+    More(Admission),
+}
+
+impl Admission {
+    pub(crate) fn of(client: Client) -> Admission {
+        Admission {
+            client,
+            slots: None,
+        }
+    }
+
+    /// Bytes that are still to be made for it; `None` where that is not begun.
+    pub(crate) fn left(&self) -> Option<usize> {
+        self.slots.as_ref().map(|(slots, _)| slots.left())
+    }
+
+    /// Slots that are being made for it.
+    pub(crate) fn coming(&self) -> u32 {
+        self.slots.as_ref().map_or(0, |(_, count)| *count)
+    }
+}
 
 impl Writer {
-    /// Takes a client in, after making the slots for its leases.
-    pub(crate) fn admit(&self, client: Client) -> Result<Joining> {
+    /// Takes a client in, a step at a time: the slots for its leases are made first. Meanwhile neither
+    /// the writer nor other clients wait for that, but those for whose slots there is no room beside
+    /// the `others` that are being made.
+    pub(crate) fn admit(&self, mut admission: Admission, others: u32) -> Result<Step> {
+        if let Some((slots, _)) = &mut admission.slots {
+            limits::check_memory_for_others(STEP.min(slots.left()))?;
+            slots.make(STEP)?;
+            if slots.left() > 0 {
+                return Ok(Step::More(admission));
+            }
+        }
+        let made = admission.slots.take();
+        let made = made.map(|(slots, _)| slots.finish()).transpose()?;
+        let client = admission.client;
         let leases = client.page.leases();
-        let growing = self.lock_growing();
-        loop {
-            let (growth, size) = {
-                let mut pool = self.pool();
-                if pool.unsealed_only && !client.identity.takes_unsealed {
-                    return Err(Error::Refused {
-                        reason: UNSEALED_ONLY.into(),
-                        retryable: false,
-                    });
-                }
-                let needed = pool.needed(0, leases);
-                let limit = pool.limit();
-                if needed > limit {
-                    return Err(Error::Refused {
-                        reason: format!(
-                            "a client with max-leases={leases} more needs {needed} slots in all, \
-                             and max-buffers allows {limit}: raise max-buffers of the producer, \
-                             or lower max-leases of the client"
-                        ),
-                        retryable: true,
-                    });
-                }
-                let missing = needed.saturating_sub(pool.count());
-                if missing == 0 || pool.slot_size() == 0 {
-                    // In the same breath: nobody else takes these slots for granted.
-                    let joining = pool.add_client(client);
-                    drop(pool);
-                    self.event.signal();
-                    return Ok(joining);
-                }
-                (pool.growth(leases), pool.slot_size())
-            };
-            if self.make_slots(&growing, size, growth)? == 0 {
+        let (growth, size) = {
+            let mut pool = self.pool();
+            if pool.unsealed_only && !client.identity.takes_unsealed {
                 return Err(Error::Refused {
-                    reason: "the producer has no slot numbers left now".into(),
+                    reason: UNSEALED_ONLY.into(),
+                    retryable: false,
+                });
+            }
+            let needed = pool.needed(0, leases);
+            let limit = pool.limit();
+            if needed > limit {
+                return Err(Error::Refused {
+                    reason: format!(
+                        "a client with max-leases={leases} more needs {needed} slots in all, \
+                         and max-buffers allows {limit}: raise max-buffers of the producer, \
+                         or lower max-leases of the client"
+                    ),
                     retryable: true,
                 });
             }
+            if let Some((segment, stride)) = &made {
+                pool.add_segment(segment, *stride);
+            }
+            let missing = needed.saturating_sub(pool.count());
+            if missing == 0 || pool.slot_size() == 0 {
+                // In the same breath: nobody else takes these slots for granted.
+                let joining = pool.add_client(client);
+                drop(pool);
+                self.event.signal();
+                return Ok(Step::Joined(joining));
+            }
+            let (least, most) = pool.growth(leases);
+            let left = limit.saturating_sub(pool.count() + others);
+            if least > left {
+                let slots = None;
+                return Ok(Step::More(Admission { client, slots }));
+            }
+            ((least, most.min(left)), pool.slot_size())
+        };
+        let slots = Some(self.start_slots(size, growth)?);
+        Ok(Step::More(Admission { client, slots }))
+    }
+
+    /// Slots as of [`make_slots`](Writer::make_slots), but that memory is left for others.
+    fn start_slots(
+        &self,
+        size: usize,
+        (least, most): (u32, u32),
+    ) -> Result<(UnfinishedSegment, u32)> {
+        let (id, count) = self.make_room(size, most);
+        if count == 0 {
+            return Err(Error::Refused {
+                reason: "the producer has no slot numbers left now".into(),
+                retryable: true,
+            });
+        }
+        let start = |count: u32| {
+            limits::check_memory_for_others(size.saturating_mul(count as usize))?;
+            let slots = UnfinishedSegment::start(id, size, count as usize)?;
+            Ok((slots, count))
+        };
+        match start(count) {
+            Err(Error::ResourceExhausted { .. }) if least < count => start(least),
+            other => other,
         }
     }
 

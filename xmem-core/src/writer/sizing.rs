@@ -4,7 +4,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use super::Writer;
 use crate::error::{Error, Result};
-use crate::segment::{MAX_SLOTS, PayloadSegment};
+use crate::segment::{MAX_SLOTS, PayloadSegment, SegmentId};
 
 impl Writer {
     /// Slots have at least `slot_size` bytes from now on, and there are as many as the producer
@@ -61,16 +61,7 @@ impl Writer {
         size: usize,
         (least, most): (u32, u32),
     ) -> Result<u32> {
-        let (id, count, released) = {
-            let mut pool = self.pool();
-            let count = match size {
-                0 => 0,
-                _ => pool.make_room(most),
-            };
-            let released = std::mem::take(&mut pool.released);
-            (pool.next_segment_id(), count, released)
-        };
-        self.drop_holds(released);
+        let (id, count) = self.make_room(size, most);
         if count == 0 {
             return Ok(0);
         }
@@ -88,5 +79,21 @@ impl Writer {
         }
         self.event.signal();
         Ok((segment.size / stride) as u32)
+    }
+
+    /// The number of a segment to make, and how many of `count` slots of `size` bytes there are numbers
+    /// for.
+    pub(super) fn make_room(&self, size: usize, count: u32) -> (SegmentId, u32) {
+        let (id, count, released) = {
+            let mut pool = self.pool();
+            let count = match size {
+                0 => 0,
+                _ => pool.make_room(count),
+            };
+            let released = std::mem::take(&mut pool.released);
+            (pool.next_segment_id(), count, released)
+        };
+        self.drop_holds(released);
+        (id, count)
     }
 }
