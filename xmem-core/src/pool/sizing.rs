@@ -3,6 +3,9 @@
 use super::Pool;
 use super::Slot;
 
+/// Most bytes of slots that are made before they are needed: what needs the others waits for them.
+const MOST_EARLY: usize = 64 << 20;
+
 impl Pool {
     /// Slots with memory that frames to come can use.
     pub(crate) fn count(&self) -> u32 {
@@ -42,13 +45,14 @@ impl Pool {
     /// Slots to add so that one more client with `leases` leases can join, or because there is none
     /// left: the fewest, and the most that make sense. Both are 0 when there can be no more.
     ///
-    /// A quarter more than there are at least, so that clients which join one after the other don't
+    /// A quarter more than there are, or 64 MiB, so that clients which join one after the other don't
     /// make a segment each: the producer keeps a descriptor for each.
     pub(crate) fn growth(&self, leases: u32) -> (u32, u32) {
         let count = self.count();
         let left = self.limit().saturating_sub(count);
         let least = self.needed(0, leases).saturating_sub(count).max(1);
-        (least.min(left), least.max(count / 4).min(left))
+        let early = (MOST_EARLY / self.slot_size.max(1)).min(count as usize / 4) as u32;
+        (least.min(left), least.max(early).min(left))
     }
 
     /// How many of `count` slots more there are numbers for.
