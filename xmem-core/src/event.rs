@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::error::{Error, Result};
+
 pub(crate) mod log;
 pub(crate) mod pending;
 
@@ -43,7 +45,8 @@ impl EventKind {
         matches!(self, EventKind::Urgent | EventKind::Flush)
     }
 
-    /// The numbers that stand for it between processes: which kind, and the key.
+    /// The numbers that stand for it between processes: which kind, and the key of what is sticky by a
+    /// key of the producer's own. All other kinds have 0 there.
     pub(crate) fn to_wire(self) -> (u32, u64) {
         match self {
             EventKind::Passing => (0, 0),
@@ -55,18 +58,27 @@ impl EventKind {
         }
     }
 
-    /// What [`to_wire`](EventKind::to_wire) has made; `None` for all else.
-    pub(crate) fn from_wire(kind: u32, key: u64) -> Option<EventKind> {
-        let kind = match kind {
+    /// What [`to_wire`](EventKind::to_wire) has made.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] for all else: it names the kind or the key, whichever is wrong.
+    pub(crate) fn from_wire(kind: u32, key: u64) -> Result<EventKind> {
+        let what = match kind {
             0 => EventKind::Passing,
             1 => EventKind::Sticky(key),
             2 => EventKind::Format,
             3 => EventKind::Urgent,
             4 => EventKind::Flush,
             5 => EventKind::EndOfStream,
-            _ => return None,
+            _ => return Err(Error::Protocol(format!("unknown kind of event {kind}"))),
         };
-        (kind.to_wire().1 == key).then_some(kind)
+        let (_, expected) = what.to_wire();
+        if key != expected {
+            return Err(Error::Protocol(format!(
+                "the key {key:#x} of an event of kind {kind}: only kind 1 has one, others say 0"
+            )));
+        }
+        Ok(what)
     }
 }
 

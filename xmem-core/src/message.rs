@@ -385,8 +385,7 @@ impl Message {
                 if body.length as usize > MAX_EVENT {
                     return Err(bad(format!("an event of {} bytes", body.length)));
                 }
-                let kind = EventKind::from_wire(body.kind, body.key)
-                    .ok_or_else(|| bad(format!("unknown kind of event {}", body.kind)))?;
+                let kind = EventKind::from_wire(body.kind, body.key)?;
                 let content = if content.is_empty() && body.length > 0 {
                     None
                 } else if content.len() == body.length as usize {

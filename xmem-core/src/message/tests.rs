@@ -82,6 +82,45 @@ fn another_version_is_named() {
     assert!(error.contains("version 9"), "{error}");
 }
 
+/// What section 4.6 of `docs/protocol.md` says of the key and the kind.
+#[test]
+fn only_a_sticky_event_has_a_key_and_the_error_names_what_is_wrong() {
+    let event = |kind: u32, key: u64| {
+        let body = EventBody {
+            number: 1,
+            position: 0,
+            key,
+            kind,
+            length: 0,
+        };
+        let head = Head {
+            kind: EVENT,
+            zero: 0,
+            length: size_of::<EventBody>() as u32,
+        };
+        Message::decode(&[head.as_bytes(), body.as_bytes()].concat())
+    };
+    for kind in 0..=5 {
+        assert!(event(kind, 0).is_ok(), "{kind}");
+        for key in [1, 1 << 63, u64::MAX] {
+            match event(kind, key) {
+                Ok(Message::Event { kind: sticky, .. }) => {
+                    assert_eq!((kind, sticky), (1, EventKind::Sticky(key)));
+                }
+                other => {
+                    let error = other.unwrap_err().to_string();
+                    assert_ne!(kind, 1, "{error}");
+                    let names_it =
+                        error.contains(&format!("key {key:#x} of an event of kind {kind}"));
+                    assert!(names_it, "{error}");
+                }
+            }
+        }
+    }
+    let error = event(6, 7).unwrap_err().to_string();
+    assert!(error.contains("unknown kind of event 6"), "{error}");
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
