@@ -247,12 +247,14 @@ fn a_sink_tells_of_its_clients() {
 #[test]
 fn a_client_that_was_there_first_is_counted() {
     let place = Place::new();
-    let client = "xmemsrc name=src channel=cam0 on-disconnect=reconnect \
-                  connection-timeout=18446744073709551615 ! fakesink name=out";
-    let _client = Pipeline::play(&place, &[], client);
     let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
     let mut camera = Pipeline::start(&place, &[], &camera);
     for _ in 0..50 {
+        // A new one each time: the same would wait before it connects to what has brought no frame.
+        let client = "xmemsrc name=src channel=cam0 connection-timeout=18446744073709551615 \
+                      ! fakesink name=out";
+        let client = Pipeline::play(&place, &[], client);
+        process::until_asleep(client.pid(), "src:src");
         let mark = camera.mark();
         camera.change("ready");
         camera.until_clients_since(mark, "sink", 1);

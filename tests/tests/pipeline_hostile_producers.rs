@@ -1,8 +1,13 @@
 //! A producer that tells a source nonsense: the source ends with an error that says what was wrong.
 
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
 use xmem_core::Publisher;
+use xmem_tests::area::SEALED;
+use xmem_tests::hostile::impostor::Impostor;
 use xmem_tests::pipeline::Pipeline;
-use xmem_tests::{Line, PATIENCE, Place, pattern, process};
+use xmem_tests::{Line, PATIENCE, Place, pattern, process, wire};
 
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
 
@@ -177,4 +182,55 @@ fn formats_without_end_cost_a_source_little() {
     // It may keep texts of 64 MiB for frames to come, and what GStreamer makes of one of them.
     let most = memory.iter().max().expect("many");
     assert!(*most < 200 << 10, "{most} KiB");
+}
+
+/// How often a source connects, in three seconds, to a producer that lets it in, gives it a frame or
+/// none, and goes.
+fn connections_to_a_producer_that_goes(has_frames: bool, says_bye: bool) -> u32 {
+    const LEASES: u32 = 4;
+    let place = Place::new();
+    let listener = wire::listen(&place.socket("cam0"));
+    let client = format!(
+        "xmemsrc name=src channel=cam0 max-leases={LEASES} on-disconnect=reconnect ! fakesink sync=false"
+    );
+    let mut client = Pipeline::play(&place, &[], &client);
+    let (mut connections, mut first) = (0, None::<Instant>);
+    while first.is_none_or(|first| first.elapsed() < Duration::from_secs(3)) {
+        let mut producer = Impostor::new(4, 0, SEALED, 0);
+        producer.answer(&listener, &producer.welcome(LEASES));
+        producer.send(&wire::message(wire::TOLD, &0u64.to_le_bytes()), &[]);
+        if has_frames {
+            let memory = producer.make_segment(1, 4096, SEALED);
+            producer.announce(1, 0, 4096, &[memory.as_fd()]);
+            let record = producer.record(0, 1, 100);
+            producer.publish(0, &record);
+        }
+        if says_bye {
+            let mut body = producer.head().to_le_bytes().to_vec();
+            body.extend([0; 8]);
+            producer.send(&wire::message(wire::BYE, &body), &[]);
+        }
+        first.get_or_insert_with(Instant::now);
+        connections += 1;
+    }
+    // In the middle of a pause, perhaps.
+    client.change_promptly("ready");
+    assert_eq!(client.messages(), [""; 0]);
+    connections
+}
+
+#[test]
+fn a_producer_that_goes_at_once_is_not_asked_all_the_time() {
+    for says_bye in [false, true] {
+        let connections = connections_to_a_producer_that_goes(false, says_bye);
+        // After 0, 20, 60, 140, 300, 620, 1260, 2260 and 3260 ms.
+        assert!((2..=9).contains(&connections), "{connections}, {says_bye}");
+    }
+}
+
+#[test]
+fn nor_is_one_that_goes_after_a_frame() {
+    let connections = connections_to_a_producer_that_goes(true, true);
+    // One each 20 ms, and the first two.
+    assert!((2..=155).contains(&connections), "{connections}");
 }

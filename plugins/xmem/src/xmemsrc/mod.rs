@@ -51,6 +51,7 @@ mod drain;
 mod guard;
 mod imp;
 mod receiver;
+mod reconnect;
 mod settings;
 mod state_lock;
 mod timeline;

@@ -13,6 +13,7 @@ use xmem_core::{
 
 use super::downstream::{Downstream, Held, Notice};
 use super::guard::Guard;
+use super::reconnect::Reconnect;
 use super::urgent::Urgent;
 use super::{Delivery, OnDisconnect, UnsealedMemory};
 use crate::CAT;
@@ -56,6 +57,7 @@ pub(super) struct Receiver {
     figures: Figures,
     /// Since when connections have ended for want of memory or descriptors, without a frame.
     lacking_since: Option<Instant>,
+    reconnect: Reconnect,
     timekeeper: Timekeeper,
     downstream: Downstream,
     recorder: Recorder,
@@ -146,6 +148,7 @@ impl Receiver {
             discontinuous: true,
             figures: Figures::default(),
             lacking_since: None,
+            reconnect: Reconnect::default(),
             timekeeper: Timekeeper::default(),
             downstream: Downstream::default(),
             recorder: Recorder::default(),
@@ -203,8 +206,13 @@ impl Receiver {
             let subscriber = match &mut self.subscriber {
                 Some(subscriber) => subscriber,
                 None => {
+                    let pause = self.reconnect.left(Instant::now());
+                    if !pause.is_zero() {
+                        self.canceller.begin()?.pause(pause)?;
+                    }
                     let insists = on_disconnect == OnDisconnect::Reconnect;
                     let subscriber = self.connect(timeout, insists)?;
+                    self.reconnect.connected(Instant::now());
                     self.figures.connections += 1;
                     self.discontinuous = true;
                     self.downstream.restart();
@@ -231,6 +239,7 @@ impl Receiver {
                         return Err(Error::Protocol(what.into()));
                     }
                     self.lacking_since = None;
+                    self.reconnect.brought_frame();
                     return Ok(Received::Frame(frame));
                 }
                 Ok(Item::Event(event)) => self.take_in(&event, element)?,
@@ -246,6 +255,8 @@ impl Receiver {
                     }
                     if let Error::ResourceExhausted { .. } = error {
                         self.wait_for_more(timeout, error)?;
+                    } else {
+                        self.reconnect.ended(Instant::now());
                     }
                 }
                 Err(error) => return Err(error),
