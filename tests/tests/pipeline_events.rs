@@ -167,6 +167,38 @@ fn tags_end_with_their_stream() {
     until_event(&mut client, "out.sink", "tag", 1);
 }
 
+/// It would end them: they take it for a lie.
+#[test]
+fn a_segment_or_a_time_that_clients_can_not_take_does_not_reach_them() {
+    let place = Place::new();
+    let (mut producer, mut client) = connected(&place);
+    producer.order(&format!("{BUFFER} pts=0"));
+    for odd in [
+        "segment start=0 time=0 rate=100000",
+        "segment start=0 time=0 rate=0.0001",
+        "segment start=0 time=0 base=2305843009213693952",
+    ] {
+        send(&mut producer, odd);
+        producer.order(&format!("{BUFFER} pts=1000"));
+    }
+    client.until_buffers("out.sink", 4);
+    for _ in 0..2 {
+        producer.order(&format!("{BUFFER} pts=2305843009213693952"));
+    }
+    client.until_buffers("out.sink", 6);
+    assert_eq!(client.messages(), [""; 0]);
+    let segment = last(&client, "out.sink", "segment");
+    assert_eq!(segment.text("rate"), "1", "{segment}");
+    // One for the segments, and one for the times.
+    for what in ["a segment event", "a time of a buffer"] {
+        producer.until("it says what is left behind", |line| {
+            line.get("text").is_some_and(|text| text.contains(what))
+        });
+    }
+    let warnings = producer.messages();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+}
+
 #[test]
 fn segments_keep_the_streams_own_time_and_rate() {
     const MS: u64 = 1_000_000;

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use xmem_core::Publisher;
+use xmem_core::{EventKind, Publisher};
 use xmem_tests::area::SEALED;
 use xmem_tests::hostile::impostor::Impostor;
 use xmem_tests::pipeline::Pipeline;
@@ -182,6 +182,86 @@ fn formats_without_end_cost_a_source_little() {
     // It may keep texts of 64 MiB for frames to come, and what GStreamer makes of one of them.
     let most = memory.iter().max().expect("many");
     assert!(*most < 200 << 10, "{most} KiB");
+}
+
+/// What an xmemsink says of a segment: `docs/protocol.md`, 13.5.
+fn segment(rate: f64, applied_rate: f64, numbers: [u64; 7]) -> Vec<u8> {
+    let mut content = 2u32.to_le_bytes().to_vec();
+    // No sequence number, then times, without flags.
+    content.extend([0; 12]);
+    content.extend([3, 0, 0, 0, 0, 0, 0, 0]);
+    content.extend([rate, applied_rate].map(f64::to_le_bytes).concat());
+    content.extend(numbers.map(u64::to_le_bytes).concat());
+    content.extend(i64::MIN.to_le_bytes());
+    content
+}
+
+/// Base, offset, start, stop, time, position, duration.
+const USUAL: [u64; 7] = [0, 0, 0, 10_000_000_000, 0, 0, u64::MAX];
+const SEGMENT: EventKind = EventKind::Sticky(1 << 63 | 2 << 32);
+
+#[test]
+fn a_segment_that_elements_can_not_reckon_with_is_an_error() {
+    let with = |at: usize, number| {
+        let mut numbers = USUAL;
+        numbers[at] = number;
+        numbers
+    };
+    for (rate, applied_rate, numbers) in [
+        (5e-324, 1.0, USUAL),
+        (-1e9, 1.0, USUAL),
+        (1.0, 1e300, USUAL),
+        (0.001, 1.0, with(3, 1 << 60)),
+        (1.0, 1.0, with(0, 1 << 61)),
+        (-1.0, 1.0, with(1, 10_000_000_001)),
+        (1.0, 1.0, with(2, 10_000_000_001)),
+    ] {
+        let place = Place::new();
+        let open = Publisher::builder(place.channel("cam0")).open();
+        let publisher = open.expect("a channel");
+        let mut client = Pipeline::play(&place, &[], CLIENT);
+        let come = publisher.wait_for_clients(1, Some(PATIENCE));
+        come.expect("the client");
+        let content = segment(rate, applied_rate, numbers);
+        publisher
+            .send_event(SEGMENT, &content)
+            .expect("room for it");
+        pattern::publish(&publisher, 0, 1000, 0).expect("a frame");
+        let error = client.until_message("error");
+        assert!(error.text("text").contains("event"), "{error}");
+    }
+}
+
+#[test]
+fn a_time_that_elements_can_not_reckon_with_is_left_out() {
+    let place = Place::new();
+    let open = Publisher::builder(place.channel("cam0")).open();
+    let publisher = open.expect("a channel");
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let come = publisher.wait_for_clients(1, Some(PATIENCE));
+    come.expect("the client");
+    let content = segment(0.001, 1.0, [0, 0, 0, u64::MAX, 0, 0, u64::MAX]);
+    publisher
+        .send_event(SEGMENT, &content)
+        .expect("room for it");
+    let times = [1, u64::MAX - 1, 1 << 61, 1 << 60, 2];
+    for (number, time) in (0..).zip(times) {
+        let mut frame = publisher.acquire(1000).expect("a slot");
+        pattern::fill(&mut frame, number, 0).expect("a record");
+        let record = frame.meta_mut();
+        (record.stream_pts, record.stream_dts) = (time, u64::MAX);
+        (record.pts, record.dts, record.duration) = (u64::MAX, u64::MAX, time);
+        frame.publish().expect("a channel");
+        client.until_buffers("out.sink", number as usize + 1);
+    }
+    let buffers = client.buffers("out.sink");
+    let pts: Vec<_> = buffers.iter().map(|line| line.text("pts")).collect();
+    println!("{pts:?}");
+    assert_eq!(pts[1], pts[2]);
+    assert_eq!([pts[0], pts[4]], ["1", "2"]);
+    // Three years are, but not at a thousandth of the usual rate.
+    assert_eq!(pts[3], pts[1]);
+    assert_eq!(client.messages(), [""; 0]);
 }
 
 /// How often a source connects, in three seconds, to a producer that lets it in, gives it a frame or

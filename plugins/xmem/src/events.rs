@@ -11,7 +11,7 @@ use gst::glib::translate::IntoGlib;
 use xmem_core::EventKind;
 
 use crate::bindings;
-use crate::timestamps::MonotonicOffset;
+use crate::timestamps::{LAST_TIME, MonotonicOffset};
 use crate::values::{Reader, Unreadable, Writer, is_structure_name};
 
 mod key_unit;
@@ -271,7 +271,10 @@ pub(crate) fn decode(
             let offset = read_offset(&mut reader, ahead)?;
             return Ok(Some(Said::Segment(segment, offset, number())));
         }
-        kind::LATENCY => return Ok(Some(Said::Latency(reader.time()?.unwrap_or_default()))),
+        kind::LATENCY => {
+            let latency = known_time(reader.time()?)?;
+            return Ok(Some(Said::Latency(latency.unwrap_or_default())));
+        }
         kind::ACCEPTS => {
             let accepts = UpstreamEvents::from_bits_truncate(reader.u32()?);
             return Ok(Some(Said::Accepts(accepts)));
@@ -406,9 +409,17 @@ fn read_collection(reader: &mut Reader<'_>) -> Result<gst::Event> {
     Ok(gst::event::StreamCollection::new(&collection.build()))
 }
 
+/// The same time, where elements can reckon with it.
+fn known_time(time: Option<gst::ClockTime>) -> Result<Option<gst::ClockTime>> {
+    match time {
+        Some(time) if time.nseconds() > LAST_TIME => Err(Unreadable::Broken),
+        time => Ok(time),
+    }
+}
+
 fn read_gap(reader: &mut Reader<'_>) -> Result<gst::Event> {
-    let timestamp = reader.time()?.ok_or(Unreadable::Broken)?;
-    let duration = reader.time()?;
+    let timestamp = known_time(reader.time()?)?.ok_or(Unreadable::Broken)?;
+    let duration = known_time(reader.time()?)?;
     let flags = gst::GapFlags::from_bits_truncate(reader.u32()?);
     let mut gap = gst::event::Gap::builder(timestamp).duration(duration);
     if !flags.is_empty() {
@@ -419,7 +430,11 @@ fn read_gap(reader: &mut Reader<'_>) -> Result<gst::Event> {
 
 fn read_segment_done(reader: &mut Reader<'_>) -> Result<gst::Event> {
     let format = segment::read_format(reader)?;
-    let position = gst::GenericFormattedValue::new(format, reader.i64()?);
+    let position = reader.i64()?;
+    if position != -1 && !(0..=LAST_TIME as i64).contains(&position) {
+        return Err(Unreadable::Broken);
+    }
+    let position = gst::GenericFormattedValue::new(format, position);
     Ok(gst::event::SegmentDone::new(position))
 }
 

@@ -17,7 +17,7 @@ use gst_video::{VideoCropMeta, VideoFormat, VideoFrameRef, VideoInfo, VideoMeta}
 use crate::caps::Format;
 use crate::events::{self, Said, upstream};
 use crate::metas;
-use crate::timestamps::MonotonicOffset;
+use crate::timestamps::{LAST_TIME, MonotonicOffset};
 use crate::xmemsrc::Timeline;
 
 /// The text of a format: to caps, and to all that a client derives of them.
@@ -80,12 +80,18 @@ pub fn events(bytes: &[u8]) {
                 let mut timeline = Timeline::new(segment, number(0) as i64);
                 timeline.follow(&frame, offset);
                 let event = gst::event::Segment::new(timeline.segment());
-                assert!(events::encode(&event, offset).is_some());
+                // Where it is passed on, the next client takes it.
+                let (_, again) = events::encode(&event, offset).expect("all segments cross");
+                assert!(matches!(events::decode(&again, offset, 0), Ok(Some(_))));
                 let segment = timeline.segment().downcast_ref::<gst::ClockTime>();
                 if let Some(segment) = segment {
-                    let time = gst::ClockTime::from_nseconds(number(8) >> 1);
-                    segment.to_running_time_full(time);
-                    segment.to_stream_time(time);
+                    let most = 3 * LAST_TIME + 1024;
+                    if let Some(time) = timeline.time(number(8)) {
+                        let running_time = segment.to_running_time_full(time);
+                        assert!(running_time.is_some_and(|time| time.abs().nseconds() <= most));
+                        let stream_time = segment.to_stream_time_full(time);
+                        assert!(stream_time.is_none_or(|time| time.abs().nseconds() <= most));
+                    }
                 }
             }
             _ => {}

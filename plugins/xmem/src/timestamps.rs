@@ -7,6 +7,21 @@
 use gst::prelude::*;
 use gst_base::prelude::*;
 
+/// The last time that crosses, in nanoseconds: 73 years. Four of them are a `gint64` still, so that
+/// what elements reckon of the times of a buffer and its segment does not overflow.
+pub(crate) const LAST_TIME: u64 = u64::MAX >> 3;
+
+/// A time that may be given to elements; none for all others.
+pub(crate) fn usable(nseconds: u64) -> Option<gst::ClockTime> {
+    (nseconds <= LAST_TIME).then(|| gst::ClockTime::from_nseconds(nseconds))
+}
+
+/// A time as it crosses: [`xmem_core::NONE`] where there is none, or none that clients take.
+pub(crate) fn crossing_time(time: Option<gst::ClockTime>) -> u64 {
+    let time = time.and_then(|time| usable(time.nseconds()));
+    time.map_or(xmem_core::NONE, gst::ClockTime::nseconds)
+}
+
 /// How far `CLOCK_MONOTONIC` is ahead of a pipeline's running time, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MonotonicOffset(i64);
@@ -45,11 +60,9 @@ impl Timekeeper {
         sink: &impl IsA<gst_base::BaseSink>,
         buffer: &gst::BufferRef,
     ) -> Times {
-        let nseconds =
-            |time: Option<gst::ClockTime>| time.map_or(xmem_core::NONE, gst::ClockTime::nseconds);
         let mut times = Times {
-            stream_pts: nseconds(buffer.pts()),
-            stream_dts: nseconds(buffer.dts()),
+            stream_pts: crossing_time(buffer.pts()),
+            stream_dts: crossing_time(buffer.dts()),
             pts: xmem_core::NONE,
             dts: xmem_core::NONE,
         };

@@ -3,7 +3,11 @@
 use gst::glib::translate::IntoGlib;
 
 use super::Result;
+use crate::timestamps::LAST_TIME;
 use crate::values::{Reader, Unreadable, Writer, one_of};
+
+/// Most times faster, or slower, than usual.
+const MAX_RATE: f64 = 1024.0;
 
 /// `u32` format, flags; `f64` rate, applied rate; `u64` base, offset, start, stop, time, position,
 /// duration: those that are not known as the highest number.
@@ -34,14 +38,15 @@ pub(super) fn read_format(reader: &mut Reader<'_>) -> Result<gst::Format> {
 /// What [`write`] has written.
 ///
 /// # Errors
-/// Where it is no segment, or one that GStreamer does not take.
+/// Where it is no segment, or one whose numbers GStreamer, or an element, can't reckon with.
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<gst::Segment> {
     let format = read_format(reader)?;
     let flags = gst::SegmentFlags::from_bits_truncate(reader.u32()?);
     let mut rates = [0.0; 2];
     for rate in &mut rates {
         *rate = reader.f64()?;
-        if !rate.is_finite() || *rate == 0.0 {
+        // Not that of a number that is none.
+        if !(1.0 / MAX_RATE..=MAX_RATE).contains(&rate.abs()) {
             return Err(Unreadable::Broken);
         }
     }
@@ -49,7 +54,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<gst::Segment> {
     for number in &mut numbers {
         *number = reader.u64()?;
         // What is known is a time, or a count, of this world; sums of them do not overflow.
-        if *number != u64::MAX && *number > u64::MAX >> 3 {
+        if *number != u64::MAX && *number > LAST_TIME {
             return Err(Unreadable::Broken);
         }
     }
@@ -60,6 +65,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<gst::Segment> {
     // Backwards, running time counts from the stop.
     if rates[0] < 0.0 && (stop == u64::MAX || stop < offset) {
         return Err(Unreadable::Broken);
+    }
+    // How long it takes, here and in the stream.
+    if stop != u64::MAX {
+        let span = (stop - start) as f64;
+        let longest = (span / rates[0].abs()).max(span * rates[1].abs());
+        if longest > LAST_TIME as f64 {
+            return Err(Unreadable::Broken);
+        }
     }
     let value = |number: u64| gst::GenericFormattedValue::new(format, number as i64);
     let mut segment = gst::Segment::new();

@@ -319,6 +319,114 @@ fn segments_of_every_format_cross() {
     }
 }
 
+/// Says a segment of times, and reads what was said.
+fn crossed(change: impl FnOnce(&mut gst::FormattedSegment<gst::ClockTime>)) -> bool {
+    let mut segment = gst::FormattedSegment::new();
+    change(&mut segment);
+    let said = encode(&gst::event::Segment::new(&segment), offset());
+    let (_, content) = said.expect("a segment crosses");
+    match decode(&content, offset(), 0) {
+        Ok(Some(Said::Segment(read, ..))) => {
+            assert_eq!(read, segment.upcast());
+            true
+        }
+        Err(Unreadable::Broken) => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn segments_cross_that_elements_can_reckon_with() {
+    gst::init().unwrap();
+    const HOUR: u64 = 3_600_000_000_000;
+    let time = gst::ClockTime::from_nseconds;
+    for rate in [1.0, -1.0, 64.0, -64.0, 0.01, -0.01, 1024.0, 29.97 / 23.976] {
+        // Of a recording, of the time of the day, and of what has run for years.
+        for start in [0, HOUR, 1_790_000_000_000_000_000] {
+            let takes = crossed(|segment| {
+                segment.set_rate(rate);
+                segment.set_start(time(start));
+                segment.set_stop(time(start + 24 * HOUR));
+                segment.set_time(time(start));
+                segment.set_position(time(start));
+                segment.set_base(time(100_000 * HOUR));
+                segment.set_offset(time(HOUR));
+            });
+            assert!(takes, "{rate} from {start}");
+        }
+    }
+    assert!(crossed(|segment| segment.set_applied_rate(-16.0)));
+    // No stop, no time, no position, as is usual.
+    assert!(crossed(|segment| segment.set_time(None::<gst::ClockTime>)));
+    // A position from before it was sought.
+    assert!(crossed(|segment| segment.set_start(time(HOUR))));
+    for rate in [
+        5e-324,
+        1e-300,
+        1e-4,
+        1025.0,
+        -1e9,
+        1e300,
+        f64::INFINITY,
+        f64::NAN,
+    ] {
+        // As GStreamer's own setter refuses some of them.
+        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        segment.set_stop(time(HOUR));
+        let said = encode(&gst::event::Segment::new(&segment), offset());
+        let (_, content) = said.expect("a segment crosses");
+        // After kind, sequence number, format and flags.
+        for at in [24, 32] {
+            let mut content = content.clone();
+            assert_eq!(content[at..at + 8], 1f64.to_le_bytes());
+            content[at..at + 8].copy_from_slice(&f64::to_le_bytes(rate));
+            let read = decode(&content, offset(), 0);
+            assert!(matches!(read, Err(Unreadable::Broken)), "{rate} at {at}");
+        }
+    }
+    // A time that four of are too many, and a long one that takes too long at its rate.
+    assert!(!crossed(|segment| segment.set_base(time(LAST_TIME + 1))));
+    assert!(!crossed(|segment| {
+        segment.set_rate(0.01);
+        segment.set_stop(time(LAST_TIME / 50));
+    }));
+    assert!(!crossed(|segment| {
+        segment.set_applied_rate(64.0);
+        segment.set_stop(time(LAST_TIME / 50));
+    }));
+}
+
+#[test]
+fn gaps_and_latencies_of_another_world_are_refused() {
+    gst::init().unwrap();
+    let time = gst::ClockTime::from_nseconds;
+    let far = time(LAST_TIME + 1);
+    let gap = |timestamp, duration| {
+        let gap = gst::event::Gap::builder(timestamp).duration(duration);
+        encode(&gap.build(), offset()).expect("a gap crosses").1
+    };
+    let done = |position| {
+        let done = gst::event::SegmentDone::new(position);
+        encode(&done, offset()).expect("its end crosses").1
+    };
+    for (content, is_usable) in [
+        (gap(time(LAST_TIME), time(LAST_TIME)), true),
+        (gap(far, time(1)), false),
+        (gap(time(1), far), false),
+        (encode_latency(time(LAST_TIME)).1, true),
+        (encode_latency(far).1, false),
+        (done(time(LAST_TIME)), true),
+        (done(far), false),
+    ] {
+        let read = decode(&content, offset(), 0);
+        assert_eq!(
+            !matches!(read, Err(Unreadable::Broken)),
+            is_usable,
+            "{read:?}"
+        );
+    }
+}
+
 #[test]
 fn gaps_latencies_and_what_is_accepted_cross() {
     gst::init().unwrap();

@@ -16,7 +16,7 @@ use crate::bufferpool::{OnFailure, XmemBufferPool};
 use crate::caps::Format;
 use crate::events;
 use crate::metas::{self, Layout, LeftBehind, RowCopy, UnfitKind, Written};
-use crate::timestamps::Times;
+use crate::timestamps::{LAST_TIME, Times, crossing_time, usable};
 use crate::values::Unreadable;
 
 use super::upstream::Forwarder;
@@ -145,8 +145,8 @@ impl Stream {
             let event = event.name();
             self.warn_once((event, None), || {
                 format!(
-                    "No client can read a {event} event: it has more parts than may cross. The \
-                     stream goes on without it"
+                    "No client can take a {event} event: it has more parts, or times or rates further \
+                     from usual, than may cross. The stream goes on without it"
                 )
             });
             return;
@@ -310,6 +310,19 @@ impl Stream {
         times: Times,
         cancellation: &Cancellation<'_>,
     ) -> Result<()> {
+        if [buffer.pts(), buffer.dts(), buffer.duration()]
+            .into_iter()
+            .flatten()
+            .any(|time| usable(time.nseconds()).is_none())
+        {
+            self.warn_once(("time", None), || {
+                let last = gst::ClockTime::from_nseconds(LAST_TIME);
+                format!(
+                    "No client can take a time of a buffer that is above {last}: the frame was \
+                     published without it"
+                )
+            });
+        }
         let mut crossing = self.crossing(buffer, times);
         let refused = crossing.written.left_behind.len() as u64;
         let published = counted(&self.counters.refused_metas, refused, || {
@@ -587,9 +600,7 @@ fn record(
     meta.dts = times.dts;
     meta.stream_pts = times.stream_pts;
     meta.stream_dts = times.stream_dts;
-    meta.duration = buffer
-        .duration()
-        .map_or(xmem_core::NONE, gst::ClockTime::nseconds);
+    meta.duration = crossing_time(buffer.duration());
     meta.offset = buffer.offset();
     meta.offset_end = buffer.offset_end();
     meta.flags = buffer.flags().bits() & FLAGS;

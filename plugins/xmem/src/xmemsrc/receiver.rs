@@ -23,7 +23,7 @@ use crate::events;
 use crate::framememory;
 use crate::metas::{self, Unfit, UnfitKind};
 use crate::record::Recorder;
-use crate::timestamps::Timekeeper;
+use crate::timestamps::{Timekeeper, usable};
 use crate::values::Unreadable;
 
 /// Between two connections where the first ended for want of memory or descriptors.
@@ -396,20 +396,24 @@ impl Receiver {
         let mut buffer = self.recorder.buffer(record);
         let content = buffer.make_mut();
         let (pts, dts) = match self.downstream.timeline() {
-            Some(_) => (time(record.stream_pts), time(record.stream_dts)),
+            Some(timeline) => (
+                timeline.time(record.stream_pts),
+                timeline.time(record.stream_dts),
+            ),
             None => {
                 // A producer without GStreamer has no other times. From before our start they are 0.
                 let offset = self.timekeeper.offset(element);
                 let here = |monotonic| {
-                    let running_time = offset?.to_running_time(time(monotonic)?.nseconds());
-                    Some(gst::ClockTime::from_nseconds(running_time.max(0) as u64))
+                    let monotonic = (monotonic != xmem_core::NONE).then_some(monotonic)?;
+                    let running_time = offset?.to_running_time(monotonic);
+                    usable(running_time.max(0) as u64)
                 };
                 (here(record.pts), here(record.dts))
             }
         };
         content.set_pts(pts);
         content.set_dts(dts);
-        content.set_duration(time(record.duration));
+        content.set_duration(usable(record.duration));
         content.set_offset(record.offset);
         content.set_offset_end(record.offset_end);
         // The four lowest bits are not the producer's to set.
@@ -470,8 +474,4 @@ fn append_parts(buffer: &mut gst::BufferRef, memory: &gst::MemoryRef, sizes: &[u
         buffer.append_memory(memory.share(at..at + size));
         at += size;
     }
-}
-
-fn time(nseconds: u64) -> Option<gst::ClockTime> {
-    (nseconds != xmem_core::NONE).then(|| gst::ClockTime::from_nseconds(nseconds))
 }

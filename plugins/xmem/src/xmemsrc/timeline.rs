@@ -7,7 +7,7 @@
 
 use xmem_core::{BufferMeta, NONE};
 
-use crate::timestamps::MonotonicOffset;
+use crate::timestamps::{LAST_TIME, MonotonicOffset, usable};
 
 /// How far a frame's running time may be from where it belongs before the segment is shifted again,
 /// in nanoseconds. Two pipelines on the same clock are never off at all; others drift apart by some
@@ -51,6 +51,23 @@ impl Timeline {
 
     pub(crate) fn shift(&self) -> i64 {
         self.shift
+    }
+
+    /// A frame's time in the segment, for its buffer; none for one with which elements can't reckon.
+    pub(crate) fn time(&self, stream: u64) -> Option<gst::ClockTime> {
+        let time = usable(stream)?;
+        let Some(segment) = self.ours.downcast_ref::<gst::ClockTime>() else {
+            return Some(time);
+        };
+        let known = |time: Option<gst::ClockTime>| time.map_or(0, gst::ClockTime::nseconds);
+        let from = match segment.rate() < 0.0 {
+            true => known(segment.stop()) - known(segment.offset()),
+            false => known(segment.start()) + known(segment.offset()),
+        };
+        let running = stream.abs_diff(from) as f64 / segment.rate().abs();
+        let in_stream = stream.abs_diff(known(segment.start())) as f64;
+        let furthest = running.max(in_stream * segment.applied_rate().abs());
+        (furthest <= 2.0 * LAST_TIME as f64).then_some(time)
     }
 
     /// Shifts the segment where the frame's time demands it. Says whether it has changed.
@@ -112,11 +129,13 @@ fn shifted(segment: &gst::Segment, shift: i64) -> gst::Segment {
         rate => (played as f64 * rate) as u64,
     };
     let most = match segment.rate() < 0.0 {
-        true => known(segment.stop()),
-        false => u64::MAX >> 2,
+        // Less than the stop also where an element reckons that as a double, as videorate does.
+        true => known(segment.stop()) - (known(segment.stop()) >> 50),
+        false => LAST_TIME,
     };
     let offset = known(segment.offset()).saturating_add(played).min(most);
-    segment.set_base(gst::ClockTime::from_nseconds(base.max(0) as u64));
+    let base = base.clamp(0, i128::from(LAST_TIME)) as u64;
+    segment.set_base(gst::ClockTime::from_nseconds(base));
     segment.set_offset(gst::ClockTime::from_nseconds(offset));
     segment.upcast()
 }
@@ -188,6 +207,56 @@ mod tests {
     }
 
     #[test]
+    fn elements_can_reckon_with_what_they_get() {
+        // One rounds to a double below it.
+        let down = (1 << 60) + 100;
+        let numbers = [0, 1, down, LAST_TIME - 1, LAST_TIME, u64::MAX >> 1];
+        for (start, rate) in numbers[..4].iter().flat_map(|start| {
+            let rates = [1.0, -1.0, 1024.0, -1024.0, 1.0 / 1024.0, -1.0 / 1024.0];
+            rates.map(|rate| (*start, rate))
+        }) {
+            for shift in [i64::MIN + 1, -1, 0, 1, i64::MAX] {
+                let timeline = Timeline::new(segment(start, rate), shift);
+                let ours = timeline.segment().downcast_ref::<gst::ClockTime>().unwrap();
+                let known = |time: Option<gst::ClockTime>| time.map_or(0, gst::ClockTime::nseconds);
+                assert!(known(ours.base()) <= LAST_TIME);
+                if rate < 0.0 {
+                    let rounded = known(ours.stop()) as f64 as u64;
+                    assert!(known(ours.offset()) <= rounded, "{ours:?}");
+                }
+                for stream in numbers {
+                    let Some(time) = timeline.time(stream) else {
+                        continue;
+                    };
+                    let running_time = ours.to_running_time_full(time).unwrap();
+                    assert!(running_time.abs().nseconds() <= 3 * LAST_TIME + 1024);
+                    let stream_time = ours.to_stream_time_full(time).unwrap();
+                    assert!(stream_time.abs().nseconds() <= 3 * LAST_TIME + 1024);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_of_this_world_stays() {
+        const YEAR: u64 = 365 * 24 * 3600 * 1_000_000_000;
+        // Of a stream with the time of the day, and one that has run for years.
+        for (start, stream) in [
+            (0, 60 * YEAR),
+            (56 * YEAR, 57 * YEAR),
+            (0, 10 * YEAR),
+            (5, 0),
+        ] {
+            for rate in [1.0, 64.0, 0.5] {
+                let timeline = Timeline::new(segment(start, rate), 0);
+                let time = gst::ClockTime::from_nseconds(stream);
+                assert_eq!(timeline.time(stream), Some(time));
+            }
+        }
+        assert_eq!(Timeline::new(segment(0, 1.0), 0).time(NONE), None);
+    }
+
+    #[test]
     fn no_numbers_make_it_panic() {
         let numbers = [0, 1, u64::MAX >> 3, u64::MAX >> 1, u64::MAX - 1, u64::MAX];
         for start in [0, u64::MAX >> 3] {
@@ -196,6 +265,7 @@ mod tests {
                     let mut timeline = Timeline::new(segment(start, 1.0), offset);
                     let offset = Some(MonotonicOffset::from_nseconds(offset));
                     timeline.follow(&frame(stream, due), offset);
+                    let _ = timeline.time(stream);
                 }
             }
         }
