@@ -256,7 +256,6 @@ fn a_time_that_elements_can_not_reckon_with_is_left_out() {
     }
     let buffers = client.buffers("out.sink");
     let pts: Vec<_> = buffers.iter().map(|line| line.text("pts")).collect();
-    println!("{pts:?}");
     assert_eq!(pts[1], pts[2]);
     assert_eq!([pts[0], pts[4]], ["1", "2"]);
     // Three years are, but not at a thousandth of the usual rate.
