@@ -69,6 +69,8 @@ pub mod calls {
     pub const FTRUNCATE: Call = Call::new("ftruncate", &[libc::SYS_ftruncate]);
     /// Memory for the holes of a memfd that another element has made.
     pub const FALLOCATE: Call = Call::new("fallocate", &[libc::SYS_fallocate]);
+    /// Where a memfd has a hole.
+    pub const LSEEK: Call = Call::new("lseek", &[libc::SYS_lseek]);
     /// What a descriptor of another element is.
     pub const FSTATFS: Call = Call::new("fstatfs", &[libc::SYS_fstatfs]);
     /// All advice about memory.

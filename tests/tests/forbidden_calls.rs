@@ -21,6 +21,7 @@ const OPTIONAL: &[Call] = &[
     FUTEX_WAITV,
     MEMFD_NOEXEC,
     MADVISE,
+    LSEEK,
     MLOCK,
     SEND_BUFFER,
     PRLIMIT,

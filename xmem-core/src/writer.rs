@@ -34,7 +34,7 @@ mod foreign;
 mod sizing;
 mod watchers;
 
-pub(crate) use clients::{Admission, Step};
+pub(crate) use clients::{Admission, Coming, Step};
 use watchers::Watchers;
 
 /// Most clients of a channel: a blocked writer sleeps on a word of each, its own event and a

@@ -19,7 +19,7 @@ use crate::segment::UnsealedPage;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::{memfd, socket};
-use crate::writer::{Admission, PublisherEvent, Step, Writer};
+use crate::writer::{Admission, Coming, PublisherEvent, Step, Writer};
 
 /// How long a new connection may take to say hello, and then to map its lease page.
 const GREETING: Duration = Duration::from_secs(2);
@@ -127,7 +127,7 @@ impl Control {
                 deadline = deadline.min(until);
             }
         }
-        if self.next_to_join().is_some() {
+        if self.joining().next().is_some() {
             deadline = Deadline::after(Some(Duration::ZERO));
         }
         poll(&mut fds, deadline)?;
@@ -159,12 +159,7 @@ impl Control {
                 ended[number] = !self.attend(number) || self.peers[number].is_overdue();
             }
         }
-        // One who has hung up is not among them: it leaves below.
-        if let Some(number) = self.next_to_join().filter(|number| !ended[*number])
-            && let Err(error) = self.go_on_admitting(number)
-        {
-            self.turn_away(number, error);
-        }
+        self.admit();
         self.update(&mut ended);
         self.remove(&ended);
         Ok(())
@@ -225,6 +220,8 @@ impl Control {
             (Stage::Mapping(..), Ok(Message::Ready)) => {
                 if let Err(error) = self.begin_admission(number) {
                     self.turn_away(number, error);
+                } else {
+                    self.go_on_admitting(number);
                 }
             }
             (&Stage::Client(client), Ok(Message::Upstream { content })) => {
@@ -310,28 +307,43 @@ impl Control {
         // From here on no process can make the writer's look at the page wait.
         let page = Arc::new(page.sealed()?);
         peer.stage = Stage::Joining(id, Admission::of(Client::new(id, page, identity)));
-        self.go_on_admitting(number)
+        Ok(())
+    }
+
+    /// Makes slots for one of those that join: where the least is left to be made, so that a client
+    /// which needs few does not wait for those of another. Then looks whether that has helped those for
+    /// whom nothing is made.
+    fn admit(&mut self) {
+        let joining = self.joining();
+        let begun = joining.filter_map(|(number, one)| Some((one.left()?, number)));
+        if let Some((_, number)) = begun.min() {
+            self.go_on_admitting(number);
+        }
+        let joining = self.joining();
+        let waiting = joining.filter(|(_, one)| one.left().is_none());
+        for number in waiting.map(|(number, _)| number).collect::<Vec<_>>() {
+            self.go_on_admitting(number);
+        }
     }
 
     /// Takes a step in admitting a client. Its slots exist before it does. It enters the scan before it
     /// is told so: no lease of its goes unseen.
-    fn go_on_admitting(&mut self, number: usize) -> Result<()> {
+    fn go_on_admitting(&mut self, number: usize) {
         let peer = &mut self.peers[number];
         let Stage::Joining(id, admission) = peer.take_stage() else {
             unreachable!("only who joins is admitted");
         };
         // It is not among them now.
-        let others = self.joining().map(|(_, one)| one.coming()).sum();
-        let step = self.writer.admit(admission, others)?;
+        let coming = Coming::of(self.joining().map(|(_, one)| one));
         let peer = &mut self.peers[number];
-        match step {
-            Step::More(admission) => peer.stage = Stage::Joining(id, admission),
-            Step::Joined(joining) => {
+        match self.writer.admit(admission, &coming) {
+            Ok(Step::More(admission)) => peer.stage = Stage::Joining(id, admission),
+            Ok(Step::Joined(joining)) => {
                 peer.join(id, &joining);
                 self.writer.tell(PublisherEvent::ClientConnected(id));
             }
+            Err(error) => self.turn_away(number, error),
         }
-        Ok(())
     }
 
     /// Peers for which slots are being made, or will be.
@@ -341,15 +353,6 @@ impl Control {
             Stage::Joining(_, admission) => Some((number, admission)),
             _ => None,
         })
-    }
-
-    /// The peer for whose slots the least is left to be made: a client that needs few does not wait for
-    /// those of another. Who has to wait for others comes after them.
-    fn next_to_join(&self) -> Option<usize> {
-        let next = self
-            .joining()
-            .min_by_key(|(_, admission)| admission.left().unwrap_or(usize::MAX));
-        next.map(|(number, _)| number)
     }
 
     /// Says no, and why. A peer that is a client already stays in the scan until it hangs up: it

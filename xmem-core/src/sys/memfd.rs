@@ -148,6 +148,10 @@ impl Unfinished {
     /// [`Error::ResourceExhausted`] where there is no memory for them.
     pub(crate) fn make(&mut self, len: usize) -> Result<()> {
         let part = self.made..self.made + len.min(self.left());
+        // The kernel does not take an empty range for everything.
+        if part.is_empty() {
+            return Ok(());
+        }
         let prefaulted = self.mapping.prefault(&self.fd, part.clone());
         prefaulted.map_err(|error| error.doing(|| making(self.mapping.len())))?;
         self.made = part.end;

@@ -42,18 +42,34 @@ impl Admission {
     pub(crate) fn left(&self) -> Option<usize> {
         self.slots.as_ref().map(|(slots, _)| slots.left())
     }
+}
 
-    /// Slots that are being made for it.
-    pub(crate) fn coming(&self) -> u32 {
-        self.slots.as_ref().map_or(0, |(_, count)| *count)
+/// What is being made for other clients that are being taken in.
+pub(crate) struct Coming {
+    slots: u32,
+    /// Some of it is there after the next step.
+    is_soon: bool,
+}
+
+impl Coming {
+    pub(crate) fn of<'a>(admissions: impl Iterator<Item = &'a Admission>) -> Coming {
+        let mut coming = Coming {
+            slots: 0,
+            is_soon: false,
+        };
+        for (segment, count) in admissions.filter_map(|one| one.slots.as_ref()) {
+            coming.slots += count;
+            coming.is_soon |= segment.left() <= STEP;
+        }
+        coming
     }
 }
 
 impl Writer {
     /// Takes a client in, a step at a time: the slots for its leases are made first. Meanwhile neither
     /// the writer nor other clients wait for that, but those for whose slots there is no room beside
-    /// the `others` that are being made.
-    pub(crate) fn admit(&self, mut admission: Admission, others: u32) -> Result<Step> {
+    /// those that are `coming`. What comes soon may be enough for one more: that is waited for, too.
+    pub(crate) fn admit(&self, mut admission: Admission, coming: &Coming) -> Result<Step> {
         if let Some((slots, _)) = &mut admission.slots {
             limits::check_memory_for_others(STEP.min(slots.left()))?;
             slots.make(STEP)?;
@@ -97,8 +113,8 @@ impl Writer {
                 return Ok(Step::Joined(joining));
             }
             let (least, most) = pool.growth(leases);
-            let left = limit.saturating_sub(pool.count() + others);
-            if least > left {
+            let left = limit.saturating_sub(pool.count() + coming.slots);
+            if least > left || coming.is_soon {
                 let slots = None;
                 return Ok(Step::More(Admission { client, slots }));
             }
