@@ -277,6 +277,30 @@ fn clients_that_want_all_memory_leave_some_for_others() {
     producer.kill();
 }
 
+#[test]
+fn leases_for_which_there_is_no_memory_keep_no_larger_frame_from_being_published() {
+    let Some(group) = Group::new(200 << 20) else {
+        return;
+    };
+    let place = Place::new();
+    let (mut producer, mut client) = producer_and_client(&place);
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        let mut one = start(&place, "client channel=cam0 leases=64");
+        connect(&mut one, &producer);
+        idle.push(one);
+    }
+    group.take(producer.pid());
+    // Four times what there is, for all leases.
+    for _ in 0..20 {
+        producer.ask("publish count=1 size=4000000", "published");
+        client.ask("receive count=1", "received");
+    }
+    drop(idle);
+    goes_on(&mut producer, &mut client);
+    producer.kill();
+}
+
 /// A peer whom limits of a user bind. `None` where there is none to be had.
 fn as_another_user(place: &Place, arguments: &str) -> Option<Peer> {
     let as_nobody = |program: &str| {

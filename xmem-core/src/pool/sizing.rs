@@ -36,10 +36,15 @@ impl Pool {
         }
     }
 
+    /// Slots that the producer, who needs `need`, can't do without.
+    pub(crate) fn own_need(&self, need: u32) -> u32 {
+        need.max(self.need)
+    }
+
     /// Slots there have to be so that the producer, who needs `need`, all clients and one more
     /// with `leases` leases never run out.
     pub(crate) fn needed(&self, need: u32, leases: u32) -> u32 {
-        need.max(self.need) + self.clients.leases() + leases
+        self.own_need(need) + self.clients.leases() + leases
     }
 
     /// Slots to add so that one more client with `leases` leases can join, or because there is none

@@ -5,25 +5,29 @@ use std::sync::{MutexGuard, PoisonError};
 use super::Writer;
 use crate::error::{Error, Result};
 use crate::segment::{MAX_SLOTS, PayloadSegment, SegmentId};
+use crate::sys::limits;
 
 impl Writer {
     /// Slots have at least `slot_size` bytes from now on, and there are as many as the producer
-    /// (`need`) and the clients need. Where there is no memory for that, all stays as it was.
+    /// (`need`) and the clients need; fewer, but what the producer needs, where there is no memory for
+    /// them. Where there is none for these either, all stays as it was.
     pub(crate) fn configure(&self, slot_size: usize, need: u32) -> Result<()> {
         self.check_origin()?;
         let need = need.min(MAX_SLOTS);
         let growing = self.lock_growing();
-        let (count, size) = {
+        let (least, count, size) = {
             let pool = self.pool();
             let size = slot_size.max(pool.slot_size());
+            let there = pool.count_with_room(size);
+            let missing = |slots: u32| slots.min(pool.limit()).saturating_sub(there);
             // The clients there are were admitted when the producer needed less, perhaps.
-            let needed = pool.needed(need, 0).min(pool.limit());
-            (needed.saturating_sub(pool.count_with_room(size)), size)
+            let needed = pool.needed(need, 0);
+            (missing(pool.own_need(need)), missing(needed), size)
         };
-        self.make_slots(&growing, size, (count, count))?;
+        self.make_slots(&growing, size, (least, count))?;
         let mut pool = self.pool();
         pool.raise_need(need);
-        if count == 0 {
+        if least == 0 {
             // Those there are have room for more than they were made for.
             pool.resize(size);
         }
@@ -36,11 +40,11 @@ impl Writer {
     /// Makes slots because there is none left. False when there can be no more.
     pub(super) fn grow(&self) -> Result<bool> {
         let growing = self.lock_growing();
-        let (growth, size) = {
+        let ((_, most), size) = {
             let pool = self.pool();
             (pool.growth(0), pool.slot_size())
         };
-        if self.make_slots(&growing, size, growth)? == 0 {
+        if self.make_slots(&growing, size, (most.min(1), most))? == 0 {
             return Ok(false);
         }
         self.pool().note_need();
@@ -52,9 +56,9 @@ impl Writer {
         self.growing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes `most` slots of `size` bytes, or `least` where there is not memory for so many; fewer
-    /// where there are no numbers for them. The memory is made first and the pool changed afterwards,
-    /// so a failure changes nothing.
+    /// Makes `most` slots of `size` bytes; fewer, but `least`, where there is not memory for so many, with
+    /// some left for others; fewer where there are no numbers for them. The memory is made first and
+    /// the pool changed afterwards, so a failure changes nothing.
     pub(super) fn make_slots(
         &self,
         _growing: &MutexGuard<'_, ()>,
@@ -65,13 +69,25 @@ impl Writer {
         if count == 0 {
             return Ok(0);
         }
-        let made = match PayloadSegment::create(id, size, count as usize) {
-            Err(Error::ResourceExhausted { .. }) if least < count => {
-                PayloadSegment::create(id, size, least as usize)
+        let make = |count: u32| {
+            let count = count as usize;
+            if count > least as usize {
+                limits::check_memory_for_others(size.saturating_mul(count))?;
             }
-            other => other,
+            PayloadSegment::create(id, size, count)
         };
-        let (segment, stride) = made?;
+        let mut count = count;
+        let (segment, stride) = loop {
+            match make(count) {
+                Err(Error::ResourceExhausted { .. }) if count > least => {
+                    count = least.max(count / 2);
+                    if count == 0 {
+                        return Ok(0);
+                    }
+                }
+                made => break made?,
+            }
+        };
         {
             let mut pool = self.pool();
             pool.resize(size);
