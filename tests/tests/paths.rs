@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FileType, Mode};
 use xmem_core::{Canceller, Channel, Error, Publisher, Subscriber};
-use xmem_tests::{Line, PATIENCE, Peer, Place, pattern};
+use xmem_tests::{Line, PATIENCE, Peer, Place, pattern, process};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
@@ -186,4 +186,40 @@ fn a_producer_that_was_cancelled_does_not_open() {
     assert_eq!(place.files(), [""; 0]);
     canceller.reset();
     open().unwrap();
+}
+
+/// The kernel tells who watches a directory nothing of these.
+#[test]
+fn a_client_that_waits_notices_that_its_path_leads_elsewhere() {
+    type Change = fn(&Path);
+    let changes: [Change; 2] = [
+        |root| {
+            std::fs::rename(root.join("a"), root.join("old")).unwrap();
+            std::fs::create_dir_all(root.join("a/b")).unwrap();
+        },
+        |root| {
+            std::fs::create_dir_all(root.join("other/b")).unwrap();
+            std::fs::rename(root.join("a"), root.join("old")).unwrap();
+            symlink("other", root.join("a")).unwrap();
+        },
+    ];
+    for change in changes {
+        let place = Place::new();
+        let root = place.socket("root");
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        let path = root.join("a/b/cam0.sock");
+        let channel = Channel::path(&path);
+        std::thread::scope(|scope| {
+            let client = std::thread::Builder::new().name("waits".into());
+            let connect = || {
+                let client = Subscriber::builder(channel.clone());
+                client.connect_timeout(Some(PATIENCE)).connect()
+            };
+            let client = client.spawn_scoped(scope, connect).unwrap();
+            process::until_asleep(std::process::id(), "waits");
+            change(&root);
+            let _publisher = Publisher::builder(channel.clone()).open().unwrap();
+            client.join().unwrap().expect("it finds its producer");
+        });
+    }
 }

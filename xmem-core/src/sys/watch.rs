@@ -16,7 +16,10 @@ use crate::error::{Error, Result};
 const MOST_READS: u32 = 64;
 
 /// How often one looks who can't be told.
-const SLICE: Duration = Duration::from_millis(20);
+const UNTOLD: Duration = Duration::from_millis(20);
+/// How often one looks who is told. The path may lead elsewhere now: a directory above was renamed, a
+/// link was changed, something was mounted over it. The kernel tells nothing of that.
+const TOLD: Duration = Duration::from_secs(1);
 
 /// Tells when a name appears in a directory, or the directory goes.
 ///
@@ -55,10 +58,8 @@ impl Watch {
 impl Watch {
     /// Waits until there may be something new, or the bell rings. False at the deadline.
     pub(crate) fn wait(&self, bell: Option<&Bell>, deadline: Deadline) -> Result<bool> {
-        let slice = match self.0 {
-            Some(_) => deadline,
-            None => Deadline::after(Some(SLICE)).min(deadline),
-        };
+        let slice = self.0.as_ref().map_or(UNTOLD, |_| TOLD);
+        let slice = Deadline::after(Some(slice)).min(deadline);
         let watch = self.0.iter().map(|fd| PollFd::new(fd, PollFlags::IN));
         let bell = bell.map(|bell| PollFd::new(bell, PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = watch.chain(bell).collect();
@@ -71,7 +72,7 @@ impl Watch {
             // Not as long as they come: another user may make them faster than they are read.
             let _ = (0..MOST_READS).all(|_| read());
         }
-        Ok(told || self.0.is_none() && !deadline.has_passed())
+        Ok(told || !deadline.has_passed())
     }
 }
 
