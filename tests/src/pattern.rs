@@ -145,7 +145,7 @@ pub fn check(frame: &Frame) -> std::result::Result<(), String> {
     }
     let found_extra = match u64::from(found.extra_len) == extra_len {
         true if extra_len == 0 => return Ok(()),
-        true => Ok(frame.extra()),
+        true => frame.extra().map_err(|error| error.to_string()),
         false => Err(format!("{} extra bytes of {extra_len}", found.extra_len)),
     };
     match found_extra {

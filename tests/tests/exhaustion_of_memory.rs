@@ -9,6 +9,7 @@ use std::process::Command;
 
 use rustix::fs::{Gid, Uid, chown};
 use rustix::process::Resource;
+use xmem_core::{EventKind, Publisher};
 use xmem_tests::control_group::Group;
 use xmem_tests::limits::{leave_addresses, lower};
 use xmem_tests::{Line, Peer, Place, process, until};
@@ -299,6 +300,33 @@ fn leases_for_which_there_is_no_memory_keep_no_larger_frame_from_being_published
     drop(idle);
     goes_on(&mut producer, &mut client);
     producer.kill();
+}
+
+#[test]
+fn a_client_without_memory_for_what_a_producer_says_is_told_so_and_is_not_killed() {
+    const LONG: usize = 16 << 20;
+    let Some(group) = Group::new(64 << 20) else {
+        return;
+    };
+    let place = Place::new();
+    let open = Publisher::builder(place.channel("cam0")).open();
+    let publisher = open.expect("a channel");
+    // Each is kept, as it is true all the time.
+    let mut client = start(&place, "client channel=cam0");
+    group.take(client.pid());
+    client.ask("connect", "connected");
+    for key in 0..8 {
+        let content = vec![key as u8; LONG];
+        let said = publisher.send_event(EventKind::Sticky(key), &content);
+        said.expect("there is room here");
+    }
+    client.order("receive count=1");
+    client.wait_for("receiving");
+    says(
+        &client.next_line(),
+        "ResourceExhausted",
+        &["reading an event", "control group"],
+    );
 }
 
 /// A peer whom limits of a user bind. `None` where there is none to be had.

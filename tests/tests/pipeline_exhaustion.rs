@@ -4,9 +4,11 @@
 use std::process::Command;
 
 use rustix::process::Resource;
+use xmem_core::Publisher;
+use xmem_tests::control_group::Group;
 use xmem_tests::limits::{leave_addresses, leave_descriptors, lower};
 use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline};
-use xmem_tests::{Line, Place, process};
+use xmem_tests::{Line, PATIENCE, Place, pattern, process};
 
 /// Descriptors that no element needs at once.
 const MANY: usize = 40;
@@ -312,5 +314,25 @@ fn a_sink_without_a_place_for_its_socket_names_it() {
         let words = [&path, word, "XMEM_RUNTIME_DIR", "socket-path"];
         says(&error, kind, &words);
         producer.end();
+    }
+}
+
+#[test]
+fn metas_for_whose_copies_a_source_has_no_memory_are_an_error_and_no_kill() {
+    let Some(group) = Group::new(100 << 20) else {
+        return;
+    };
+    let place = Place::new();
+    let open = Publisher::builder(place.channel("cam0")).open();
+    let publisher = open.expect("a channel");
+    let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
+    let mut client = Pipeline::play(&place, &[], client);
+    let come = publisher.wait_for_clients(1, Some(PATIENCE));
+    come.expect("the client");
+    group.take(client.pid());
+    pattern::publish(&publisher, 0, 1000, 60_000_000).expect("there is room here");
+    let error = client.until_message("error");
+    for word in ["metas", "control group"] {
+        assert!(error.text("text").contains(word), "{error}");
     }
 }

@@ -13,6 +13,7 @@ use crate::meta::BufferMeta;
 use crate::payload::{Payload, PayloadMut, View};
 use crate::pool::Place;
 use crate::segment::{PayloadSegment, SegmentKind};
+use crate::sys::limits;
 use crate::writer::Writer;
 
 /// The producer's hold on a slot: nobody else writes it, and it is not taken back for another
@@ -356,13 +357,20 @@ impl Frame {
     }
 
     /// A copy of the variable data that came with the frame; empty where there is none.
-    pub fn extra(&self) -> Vec<u8> {
-        let mut extra = vec![0; self.meta.extra_len as usize];
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where there is not memory for that and for two more copies, which
+    /// whoever reads it makes.
+    pub fn extra(&self) -> Result<Vec<u8>> {
+        let len = self.meta.extra_len as usize;
+        let checked = limits::check_copies(3 * len);
+        checked.map_err(|error| error.doing(|| format!("copying {len} bytes of metas")))?;
+        let mut extra = vec![0; len];
         match &self.extra {
             Some(spilled) => spilled.segment.mapping().read(spilled.offset, &mut extra),
             None => self.link.metadata.read_extra(self.id.slot(), &mut extra),
         }
-        extra
+        Ok(extra)
     }
 }
 

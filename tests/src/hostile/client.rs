@@ -353,5 +353,11 @@ fn look(frame: &Frame) {
     let expected = frame.meta().pts as u8;
     assert_eq!(frame.seq() + 1, frame.meta().pts);
     assert_eq!(frame.payload().to_vec(), [expected; 64]);
-    assert!(frame.extra().iter().all(|&byte| byte == expected));
+    assert!(
+        frame
+            .extra()
+            .expect("room")
+            .iter()
+            .all(|&byte| byte == expected)
+    );
 }

@@ -391,7 +391,7 @@ fn look(segments: &HashMap<u32, usize>, slots: usize, frame: &Frame) {
     for (at, byte) in payload.to_vec().into_iter().enumerate() {
         assert_eq!(byte, pattern(meta.segment, start + at), "{at} of {meta:?}");
     }
-    let extra = frame.extra();
+    let extra = frame.extra().expect("room for it");
     assert_eq!(extra.len(), meta.extra_len as usize);
     let largest = segments.values().max().copied().unwrap_or(0);
     assert!(extra.len() <= largest.max(EXTRA_SIZE));

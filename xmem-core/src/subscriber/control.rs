@@ -443,7 +443,8 @@ fn take_in(
 fn read_event(fd: OwnedFd, length: usize) -> Result<Vec<u8>> {
     let seals = memfd::producer_seals();
     let mapping = memfd::open(fd, length, seals)?;
-    // As long as the producer likes it to be.
+    // As long as the producer likes it to be. One copy is made here, one is kept, one is handed out.
+    limits::check_copies(3 * length).map_err(|error| error.doing(|| "reading an event".into()))?;
     let mut content = Vec::new();
     content
         .try_reserve_exact(length)

@@ -52,6 +52,15 @@ pub(crate) fn check_memory(len: usize) -> Result<()> {
     look(len, |room| room.left)
 }
 
+/// The same for copies of what another process says, which may be as long as it likes: of short ones
+/// there are few.
+pub(crate) fn check_copies(len: usize) -> Result<()> {
+    match len < SMALL {
+        true => Ok(()),
+        false => look(len, |room| room.left),
+    }
+}
+
 /// The same for memory that others ask this process to make: a sixteenth of all there is stays for
 /// who else lives there.
 pub(crate) fn check_memory_for_others(len: usize) -> Result<()> {

@@ -56,7 +56,7 @@ impl Layout {
     /// Of a frame, for who has no GStreamer: the video meta among its extra bytes says where, else
     /// its caps do.
     pub fn of_frame(frame: &Frame) -> Result<Layout> {
-        let extra = frame.extra();
+        let extra = frame.extra()?;
         match video_meta(&extra) {
             Some(body) => Layout::of_meta(body),
             None => Layout::of_caps(frame.format().map_or("", |caps| caps)),

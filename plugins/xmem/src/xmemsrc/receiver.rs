@@ -385,14 +385,14 @@ impl Receiver {
     /// missed.
     ///
     /// # Errors
-    /// Where the producer breaks the protocol.
+    /// Where the producer breaks the protocol, or there is no memory for the metas.
     pub(super) fn buffer(
         &mut self,
         frame: Frame,
         element: &impl IsA<gst::Element>,
     ) -> Result<std::result::Result<gst::Buffer, Unusable>> {
         let record = frame.meta();
-        let extra = frame.extra();
+        let extra = frame.extra()?;
         let mut buffer = self.recorder.buffer(record);
         let content = buffer.make_mut();
         let (pts, dts) = match self.downstream.timeline() {
