@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::lease::{Board, Page, SlotIndex};
 use crate::meta::BufferMeta;
 use crate::sys::mapping::Mapping;
-use crate::sys::memfd;
+use crate::sys::memfd::{self, Maker};
 
 mod payload;
 
@@ -117,12 +117,12 @@ impl MetadataSegment {
     }
 
     /// Maps a segment that a producer made, read-only.
-    pub(crate) fn open(fd: impl AsFd, slots: u32) -> Result<MetadataSegment> {
+    pub(crate) fn open(fd: impl AsFd, slots: u32, maker: Maker) -> Result<MetadataSegment> {
         if !(1..=MAX_SLOTS).contains(&slots) {
             return Err(Error::Protocol(format!("{slots} slots announced")));
         }
         let layout = MetadataLayout::new(slots);
-        let mapping = memfd::open(fd, layout.size, memfd::producer_seals())?;
+        let mapping = memfd::open(fd, layout.size, memfd::producer_seals(), maker)?;
         let mut header = Header::new_zeroed();
         mapping.read(0, header.as_mut_bytes());
         let expected = (MAGIC, VERSION, slots, layout.ring, INLINE_EXTRA);

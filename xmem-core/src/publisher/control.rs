@@ -311,8 +311,8 @@ impl Control {
     }
 
     /// Makes slots for one of those that join: where the least is left to be made, so that a client
-    /// which needs few does not wait for those of another. Then looks whether that has helped those for
-    /// whom nothing is made.
+    /// which needs few does not wait for those of another. Then tries again to admit those that wait for
+    /// the slots of others.
     fn admit(&mut self) {
         let joining = self.joining();
         let begun = joining.filter_map(|(number, one)| Some((one.left()?, number)));
@@ -331,7 +331,7 @@ impl Control {
     fn go_on_admitting(&mut self, number: usize) {
         let peer = &mut self.peers[number];
         let Stage::Joining(id, admission) = peer.take_stage() else {
-            unreachable!("only who joins is admitted");
+            unreachable!("the peer is joining");
         };
         // It is not among them now.
         let coming = Coming::of(self.joining().map(|(_, one)| one));

@@ -11,7 +11,7 @@ use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
 use crate::sys::foreign::{self, Nature};
 use crate::sys::mapping::Mapping;
-use crate::sys::memfd;
+use crate::sys::memfd::{self, Maker};
 
 /// What a segment is made of. The one place where the kinds of memory meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +146,7 @@ impl PayloadSegment {
         kind: SegmentKind,
         fd: OwnedFd,
         size: u64,
+        maker: Maker,
         keep: bool,
     ) -> Result<Arc<PayloadSegment>> {
         let len = usize::try_from(size)
@@ -164,7 +165,12 @@ impl PayloadSegment {
                 return Ok(Arc::new(PayloadSegment::new(id, kind, len, None, Some(fd))));
             }
         };
-        let mapping = memfd::open(&fd, len, seals)?;
+        // What is passed on, somebody else has made.
+        let maker = match kind.is_foreign() {
+            true => Maker::Other,
+            false => maker,
+        };
+        let mapping = memfd::open(&fd, len, seals, maker)?;
         let fd = keep.then_some(fd);
         let mut segment = PayloadSegment::new(id, kind, len, Some(mapping), fd);
         if keep {

@@ -17,7 +17,7 @@ use crate::link::{End, Link};
 use crate::message::{ByeReason, Hello, MAX_PRODUCER_MESSAGE, Message, utf8};
 use crate::segment::{MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentKind, UnsealedPage};
 use crate::sys::clock::{self, Deadline};
-use crate::sys::memfd::Sealing;
+use crate::sys::memfd::{Maker, Sealing};
 use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::socket::{self, Connection};
 use crate::sys::{futex, limits, memfd, pidfd};
@@ -38,6 +38,8 @@ pub(super) struct Control {
     /// Readable when the producer has exited.
     pidfd: Option<OwnedFd>,
     buffer: Vec<u8>,
+    /// Who has made what the producer passes as its own.
+    maker: Maker,
     takes_unsealed: bool,
     on_urgent: Option<UrgentObserver>,
 }
@@ -78,7 +80,11 @@ pub(super) fn connect(
     }
     let [metadata, page] = <[OwnedFd; 2]>::try_from(fds)
         .map_err(|_| Error::Protocol("a welcome without its descriptors".into()))?;
-    let metadata = MetadataSegment::open(metadata, welcome.slots)?;
+    let maker = match pidfd::is_own_user(uid) {
+        true => Maker::OwnUser,
+        false => Maker::Other,
+    };
+    let metadata = MetadataSegment::open(metadata, welcome.slots, maker)?;
     let page = UnsealedPage::open(page, leases)?;
     handshake.seal(page.fd(), pidfd::is_own_user(uid))?;
     let page = page.sealed()?;
@@ -97,6 +103,7 @@ pub(super) fn connect(
     let control = Control {
         pidfd,
         buffer,
+        maker,
         takes_unsealed,
         on_urgent,
     };
@@ -315,7 +322,7 @@ impl Control {
         }
         let message = decode(&self.buffer, &received)?;
         let fd = received.fds.into_memory()?.pop();
-        let (turn, urgent) = take_in(link, message, fd, self.takes_unsealed)?;
+        let (turn, urgent) = take_in(link, message, fd, self.maker, self.takes_unsealed)?;
         if let Some((number, event)) = urgent {
             // Before any frame that follows can be received.
             if let Some(observer) = &self.on_urgent {
@@ -361,6 +368,7 @@ fn take_in(
     link: &Link,
     message: Message,
     fd: Option<OwnedFd>,
+    maker: Maker,
     takes_unsealed: bool,
 ) -> Result<(Turn, Option<(u64, StreamEvent)>)> {
     match message {
@@ -385,7 +393,7 @@ fn take_in(
             let keep = kept < MAX_DESCRIPTORS
                 && limits::has_spare_descriptors(&fd, PayloadSegment::descriptors());
             // Mapped and prefaulted here, off the thread that receives.
-            let segment = PayloadSegment::open(id, kind, fd, size, keep)?;
+            let segment = PayloadSegment::open(id, kind, fd, size, maker, keep)?;
             if link.told().segments.insert(id, segment).is_some() {
                 return Err(Error::Protocol(format!("segment {} twice", id.0)));
             }
@@ -404,7 +412,7 @@ fn take_in(
         } => {
             let content = match (content, fd) {
                 (Some(content), _) => content,
-                (None, Some(fd)) => read_event(fd, length as usize)?,
+                (None, Some(fd)) => read_event(fd, length as usize, maker)?,
                 (None, None) => return Err(Error::Protocol("an event without content".into())),
             };
             let content = match kind {
@@ -440,9 +448,9 @@ fn take_in(
     Ok((Turn::More, None))
 }
 
-fn read_event(fd: OwnedFd, length: usize) -> Result<Vec<u8>> {
+fn read_event(fd: OwnedFd, length: usize, maker: Maker) -> Result<Vec<u8>> {
     let seals = memfd::producer_seals();
-    let mapping = memfd::open(fd, length, seals)?;
+    let mapping = memfd::open(fd, length, seals, maker)?;
     // As long as the producer likes it to be. One copy is made here, one is kept, one is handed out.
     limits::check_copies(3 * length).map_err(|error| error.doing(|| "reading an event".into()))?;
     let mut content = Vec::new();

@@ -220,6 +220,15 @@ pub(crate) fn seals(fd: impl AsFd) -> Result<Option<SealFlags>> {
     }
 }
 
+/// Who has made the memory that this process maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Maker {
+    /// A process of this user, for itself.
+    OwnUser,
+    /// Any other process.
+    Other,
+}
+
 /// Bytes of another process's memory that are prefaulted at once.
 const STEP: usize = 4 << 20;
 
@@ -244,16 +253,18 @@ pub(crate) fn check_seals(fd: impl AsFd, seals: SealFlags) -> Result<()> {
 }
 
 /// Maps and prefaults memory that another process made, to read, after checking its size and seals.
-pub(crate) fn open(fd: impl AsFd, len: usize, seals: SealFlags) -> Result<Mapping> {
+pub(crate) fn open(fd: impl AsFd, len: usize, seals: SealFlags, maker: Maker) -> Result<Mapping> {
     let mapping = map(&fd, len, seals, AccessMode::ReadOnly)?;
     // Its maker may have lied of how much of it there is (by memory beyond the end of the file, which
     // counts, too): the rest is made here, and charged to this process. That ends with an error while
     // there is memory left. What is there is charged to its maker already.
     for start in (0..len).step_by(STEP) {
         let part = start..len.min(start + STEP);
-        let checked = match has_hole(&fd, &part) {
-            true => limits::check_memory(part.len()),
-            false => Ok(()),
+        // To look for a hole takes the file's lock, which a process can hold during a write from memory
+        // whose page fault does not end: no call for a descriptor of another user.
+        let checked = match maker == Maker::OwnUser && !has_hole(&fd, &part) {
+            true => Ok(()),
+            false => limits::check_memory(part.len()),
         };
         let prefaulted = checked.and_then(|()| mapping.prefault(&fd, part));
         prefaulted.map_err(|error| error.doing(|| mapping_of(len)))?;
@@ -307,7 +318,7 @@ mod tests {
         let (fd, mapping) = create("xmem-test", 8192, producer_seals()).unwrap();
         mapping.write(4000, b"frame");
         let reader = reopen_read_only(&fd).unwrap();
-        let map = open(&reader, 8192, producer_seals()).unwrap();
+        let map = open(&reader, 8192, producer_seals(), Maker::OwnUser).unwrap();
         let mut bytes = [0; 5];
         map.read(4000, &mut bytes);
         assert_eq!(&bytes, b"frame");
@@ -321,7 +332,7 @@ mod tests {
     fn an_unsealed_or_short_file_is_refused() {
         let fd = fs::memfd_create("xmem-test", MemfdFlags::ALLOW_SEALING).unwrap();
         fs::ftruncate(&fd, 4096).unwrap();
-        let open = |len, seals| open(&fd, len, seals);
+        let open = |len, seals| open(&fd, len, seals, Maker::OwnUser);
         assert!(matches!(
             open(4096, producer_seals()),
             Err(Error::Protocol(_))
@@ -337,6 +348,6 @@ mod tests {
             Err(Error::Protocol(_))
         ));
         let not_memory = fs::open("/dev/null", OFlags::RDONLY, Mode::empty()).unwrap();
-        assert!(super::open(not_memory, 0, producer_seals()).is_err());
+        assert!(super::open(not_memory, 0, producer_seals(), Maker::Other).is_err());
     }
 }

@@ -17,8 +17,8 @@ const MOST_READS: u32 = 64;
 
 /// How often one looks who can't be told.
 const UNTOLD: Duration = Duration::from_millis(20);
-/// How often one looks who is told. The path may lead elsewhere now: a directory above was renamed, a
-/// link was changed, something was mounted over it. The kernel tells nothing of that.
+/// The longest wait between two looks where inotify works. It reports nothing when a directory above is
+/// renamed, a link on the path changes, or a file system is mounted over it.
 const TOLD: Duration = Duration::from_secs(1);
 
 /// Tells when a name appears in a directory, or the directory goes.

@@ -106,7 +106,7 @@ impl Writer {
             }
             let missing = needed.saturating_sub(pool.count());
             if missing == 0 || pool.slot_size() == 0 {
-                // In the same breath: nobody else takes these slots for granted.
+                // Under the same lock: no other client can count on these slots.
                 let joining = pool.add_client(client);
                 drop(pool);
                 self.event.signal();
