@@ -6,14 +6,16 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create};
-use xmem_core::{Error, Subscriber};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
+};
+use xmem_core::{Error, Subscriber, UnsealedMemory};
 use xmem_tests::area::SEALED;
 use xmem_tests::attacked::{Attacked, Programs, report};
 use xmem_tests::control_group::Group;
 use xmem_tests::faults::Faults;
 use xmem_tests::hostile::impostor::{self, Impostor};
-use xmem_tests::{Line, Peer, Place, is_torture, nobody, process, until, wire};
+use xmem_tests::{Line, PATIENCE, Peer, Place, is_torture, nobody, process, until, wire};
 
 const PROGRAMS: Programs = Programs {
     peer: env!("CARGO_BIN_EXE_xmem-test-peer"),
@@ -22,6 +24,8 @@ const PROGRAMS: Programs = Programs {
 
 /// Slots of the producer.
 const SLOTS: u64 = 100;
+/// The kind of a segment that another process made and may write (docs/protocol.md).
+const FOREIGN_MEMFD: u32 = 2;
 /// Between two frames, in µs.
 const PERIOD: u64 = 2000;
 
@@ -113,6 +117,47 @@ fn a_producer_whose_write_into_a_lease_page_hangs_is_given_up_in_time() {
             .expect_err("it waits for a seal");
         assert!(matches!(error, Error::NoAnswer { .. }), "{error:?}");
         faults.end();
+    });
+}
+
+/// The same, into memory that it passes on: a client of another user maps it, and asks the kernel for
+/// nothing that waits for the file's lock. (Into memory that is sealed against writes, such a write
+/// waits with older kernels only: newer ones look at the seals before the fault.)
+#[test]
+fn a_producer_whose_write_into_its_memory_hangs_keeps_no_client_from_mapping_it() {
+    let Some(faults) = Faults::open().filter(|_| nobody::is_possible()) else {
+        return;
+    };
+    let place = Place::new();
+    set_permissions(place.path(), Permissions::from_mode(0o711)).expect("our directory");
+    let socket = place.socket("cam0");
+    let listener = wire::listen(&socket);
+    set_permissions(&socket, Permissions::from_mode(0o666)).expect("our socket");
+    let mut impostor = Impostor::new(8, 0, SEALED, 0);
+    let memory = impostor.make_segment(1, 8192, SealFlags::SHRINK | SealFlags::GROW);
+    std::thread::scope(|scope| {
+        let writer = std::thread::Builder::new().name("writer".into());
+        let write = || faults.write_to(&memory).expect("it ends some time");
+        writer.spawn_scoped(scope, write).expect("a thread");
+        process::until_asleep(std::process::id(), "writer");
+        scope.spawn(|| {
+            impostor.answer(&listener, &impostor::welcome(4, 8));
+            impostor.send(&wire::message(wire::TOLD, &0u64.to_le_bytes()), &[]);
+            impostor.announce(1, FOREIGN_MEMFD, 8192, &[memory.as_fd()]);
+            impostor.publish(0, &impostor.record(0, 1, 100));
+        });
+        let received = nobody::run_as_nobody(|| {
+            let mut client = Subscriber::builder(place.channel("cam0"))
+                .unsealed_memory(UnsealedMemory::Always)
+                .connect_timeout(Some(PATIENCE))
+                .connect()?;
+            let received = client.receive(Some(Duration::from_secs(2))).map(drop);
+            // Else the client's end waits for its thread, too.
+            faults.end();
+            received
+        });
+        faults.end();
+        received.expect("tried before").expect("a frame");
     });
 }
 
