@@ -5,6 +5,7 @@
 //! where one does not.
 #![allow(unsafe_code)]
 
+use std::cell::RefCell;
 use std::os::fd::IntoRawFd;
 
 use gst::glib;
@@ -51,6 +52,8 @@ fn main() {
 struct Loose {
     element: gst::Element,
     bus: gst::Bus,
+    /// What was posted: a message holds a reference, so that they are taken at once.
+    posted: RefCell<Vec<gst::MessageType>>,
 }
 
 impl Loose {
@@ -71,7 +74,11 @@ impl Loose {
         let element = element.unwrap_or_else(|| panic!("no {factory}"));
         let bus = gst::Bus::new();
         element.set_bus(Some(&bus));
-        let loose = Loose { element, bus };
+        let loose = Loose {
+            element,
+            bus,
+            posted: RefCell::default(),
+        };
         loose.is_untouched();
         loose
     }
@@ -89,13 +96,20 @@ impl Loose {
     /// Threads of its own may have references for a moment, and messages for as long as they last.
     fn is_untouched(&self) {
         until("its only reference is the one that floats", || {
-            while self.bus.pop().is_some() {}
+            self.take_messages();
             self.floats()
         });
     }
 
+    fn take_messages(&self) {
+        let messages = std::iter::from_fn(|| self.bus.pop());
+        let kinds = messages.map(|message| message.type_());
+        self.posted.borrow_mut().extend(kinds);
+    }
+
     /// Changes its state.
     fn change(&self, state: gst::State) -> Result<(), gst::StateChangeError> {
+        self.posted.borrow_mut().clear();
         let changed = self.element.set_state(state);
         self.is_untouched();
         changed.map(|_| ())
@@ -110,6 +124,7 @@ impl Loose {
 
     /// Changes to a state that it can't have, which it says.
     fn fail(&self, state: gst::State) {
+        self.posted.borrow_mut().clear();
         let changed = self.element.set_state(state);
         assert!(changed.is_err(), "{changed:?}");
         self.until_message(gst::MessageType::Error);
@@ -120,7 +135,8 @@ impl Loose {
 
     fn until_message(&self, kind: gst::MessageType) {
         until(&format!("{kind:?} is posted"), || {
-            self.bus.pop_filtered(&[kind]).is_some()
+            self.take_messages();
+            self.posted.borrow().contains(&kind)
         });
     }
 
@@ -309,7 +325,7 @@ fn harnesses() {
     // Each harness has a reference as well.
     let shared = |loose: &Loose| {
         until("there are two references, one of which floats", || {
-            while loose.bus.pop().is_some() {}
+            loose.take_messages();
             loose.element.ref_count() == 2
         });
     };
