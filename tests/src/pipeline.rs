@@ -365,16 +365,6 @@ pub fn fill(seed: u64, bytes: &mut [u8]) {
     }
 }
 
-/// Page faults of a process so far.
-pub fn page_faults(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
-    // After the name in parentheses: state, and six numbers before the minor faults.
-    let (_, rest) = stat.rsplit_once(')').expect("a name in parentheses");
-    let fields: Vec<_> = rest.split_whitespace().collect();
-    let number = |at: usize| fields[at].parse::<u64>().expect("a number");
-    number(7) + number(9)
-}
-
 /// The names of a process's threads.
 pub fn threads(pid: u32) -> Vec<String> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");

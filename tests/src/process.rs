@@ -210,6 +210,31 @@ pub fn sleeps(pid: u32, thread: &str) -> u64 {
     count.expect("a number of switches")
 }
 
+/// Page faults of a process so far.
+///
+/// # Panics
+/// Where there is no such process.
+pub fn page_faults(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    page_faults_in(&stat.expect("the process is there"))
+}
+
+/// Those of its thread of this name, with those of memory that it asks for as a whole.
+///
+/// # Panics
+/// Where it has no such thread.
+pub fn page_faults_of(pid: u32, thread: &str) -> u64 {
+    page_faults_in(&of_thread(pid, thread, "stat"))
+}
+
+fn page_faults_in(stat: &str) -> u64 {
+    // After the name in parentheses: state, and six numbers before the minor faults.
+    let (_, rest) = stat.rsplit_once(')').expect("a name in parentheses");
+    let fields: Vec<_> = rest.split_whitespace().collect();
+    let number = |at: usize| fields[at].parse::<u64>().expect("a number");
+    number(7) + number(9)
+}
+
 /// How long a thread of a process has waited for a processor so far, with something to do.
 pub fn waited_for_a_processor(pid: u32, thread: &str) -> Duration {
     let figures = of_thread(pid, thread, "schedstat");

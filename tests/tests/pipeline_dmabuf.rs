@@ -5,7 +5,8 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use xmem_tests::pipeline::{Pipeline, page_faults};
+use xmem_tests::pipeline::Pipeline;
+use xmem_tests::process::page_faults;
 use xmem_tests::{Line, Place, process, until};
 
 /// A client that lags for longer than half of a camera's buffers last has some copied.

@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use xmem_tests::pipeline::{Pipeline, page_faults, threads};
+use xmem_tests::pipeline::{Pipeline, threads};
+use xmem_tests::process::page_faults;
 use xmem_tests::wire::{self, Connection};
 use xmem_tests::{Line, Place, process, until};
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use xmem_tests::launched::Launched;
-use xmem_tests::pipeline::{Pipeline, page_faults};
+use xmem_tests::pipeline::Pipeline;
+use xmem_tests::process::page_faults;
 use xmem_tests::{Line, Place, until};
 
 /// What makes the sink lose nothing, as a test that compares frames needs.

@@ -19,6 +19,7 @@ mod foreign;
 mod sizing;
 
 pub(crate) use foreign::UNSEALED_ONLY;
+pub(crate) use sizing::early;
 
 /// A range of a segment.
 #[derive(Clone, Debug)]
@@ -139,6 +140,8 @@ pub(crate) struct Pool {
     slot_size: usize,
     /// Slots that the producer itself needs, one to publish included.
     need: u32,
+    /// Slots are missing that the control thread makes.
+    pub(crate) is_filling: bool,
     /// Most slots, 0 for as many as the metadata segment has room for.
     max: u32,
     /// A frame that a client has yet to receive is not taken back.
@@ -177,6 +180,7 @@ impl Pool {
             head: 0,
             slot_size: 0,
             need,
+            is_filling: false,
             max,
             blocking,
             closed: false,
@@ -209,12 +213,13 @@ impl Pool {
     }
 
     /// Takes a new segment's slots in, as far as there are numbers for them, and no more than there
-    /// can be: others may have been made meanwhile.
-    pub(crate) fn add_segment(&mut self, segment: &Arc<PayloadSegment>, stride: usize) {
-        let left = self.limit().saturating_sub(self.count()) as usize;
+    /// can be: others may have been made meanwhile. Tells how many are of use.
+    pub(crate) fn add_segment(&mut self, segment: &Arc<PayloadSegment>, stride: usize) -> u32 {
+        let before = self.count();
+        let left = self.limit().saturating_sub(before) as usize;
         let count = left.min(segment.size / stride);
         if count == 0 {
-            return;
+            return 0;
         }
         self.add_to_segments(segment.clone());
         for number in 0..count {
@@ -233,6 +238,7 @@ impl Pool {
             slot.outdated = outdated;
             self.make_free(index);
         }
+        self.count() - before
     }
 
     fn make_entry(&mut self, index: SlotIndex) {

@@ -29,12 +29,15 @@ use crate::sys::futex::{self, Event, Wait};
 use crate::sys::memfd;
 use crate::sys::poll::Bell;
 
+mod admission;
 mod clients;
 mod foreign;
+mod making;
 mod sizing;
 mod watchers;
 
-pub(crate) use clients::{Admission, Coming, Step};
+pub(crate) use admission::{Admission, Coming, Step};
+pub(crate) use making::Making;
 use watchers::Watchers;
 
 /// Most clients of a channel: a blocked writer sleeps on a word of each, its own event and a

@@ -6,6 +6,11 @@ use super::Slot;
 /// Most bytes of slots that are made before they are needed: what needs the others waits for them.
 const MOST_EARLY: usize = 64 << 20;
 
+/// How many slots of `size` bytes these are.
+pub(crate) fn early(size: usize) -> u32 {
+    (MOST_EARLY / size.max(1)) as u32
+}
+
 impl Pool {
     /// Slots with memory that frames to come can use.
     pub(crate) fn count(&self) -> u32 {
@@ -47,17 +52,38 @@ impl Pool {
         self.own_need(need) + self.clients.leases() + leases
     }
 
-    /// Slots to add so that one more client with `leases` leases can join, or because there is none
-    /// left: the fewest, and the most that make sense. Both are 0 when there can be no more.
+    /// Slots that are missing for the producer and the clients there are.
+    pub(crate) fn missing(&self) -> u32 {
+        let needed = self.needed(0, 0).min(self.limit());
+        needed.saturating_sub(self.count())
+    }
+
+    /// How many of these are made at once, where others are `coming`: as many as there are, or 64 MiB,
+    /// so that the first are there soon and there are few segments in the end.
+    pub(crate) fn missing_at_once(&self, coming: u32) -> u32 {
+        let count = self.count();
+        let left = self.limit().saturating_sub(count + coming);
+        let most = early(self.slot_size).max(count).max(1);
+        self.missing().min(left).min(most)
+    }
+
+    /// Slots that are missing so that one more client with `leases` leases can join, for which `made`
+    /// were made. Those that are missing for others do not keep it waiting.
+    pub(crate) fn missing_for(&self, leases: u32, made: u32) -> u32 {
+        let missing = self.needed(0, leases).saturating_sub(self.count());
+        missing.min(leases.saturating_sub(made))
+    }
+
+    /// Slots to add where `missing` are: the fewest, and the most that make sense. Both are 0 when there
+    /// can be no more.
     ///
     /// A quarter more than there are, or 64 MiB, so that clients which join one after the other don't
     /// make a segment each: the producer keeps a descriptor for each.
-    pub(crate) fn growth(&self, leases: u32) -> (u32, u32) {
+    pub(crate) fn growth(&self, missing: u32) -> (u32, u32) {
         let count = self.count();
         let left = self.limit().saturating_sub(count);
-        let least = self.needed(0, leases).saturating_sub(count).max(1);
-        let early = (MOST_EARLY / self.slot_size.max(1)).min(count as usize / 4) as u32;
-        (least.min(left), least.max(early).min(left))
+        let early = early(self.slot_size).min(self.missing().max(count / 4));
+        (missing.min(left), missing.max(early).min(left))
     }
 
     /// How many of `count` slots more there are numbers for.

@@ -19,7 +19,7 @@ use crate::segment::UnsealedPage;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::{memfd, socket};
-use crate::writer::{Admission, Coming, PublisherEvent, Step, Writer};
+use crate::writer::{Admission, Coming, Making, PublisherEvent, Step, Writer};
 
 /// How long a new connection may take to say hello, and then to map its lease page.
 const GREETING: Duration = Duration::from_secs(2);
@@ -42,6 +42,8 @@ pub(super) struct Control {
     metadata: OwnedFd,
     max_clients: u32,
     peers: Vec<Peer>,
+    /// Slots for the clients there are, which are being made.
+    filling: Option<Making>,
     /// Connections with descriptors that their peers have yet to receive; each keeps a client's place.
     unread: Unread,
     /// Connections that were refused, whose peers have yet to read why.
@@ -68,6 +70,7 @@ impl Control {
             metadata,
             max_clients,
             peers: Vec::new(),
+            filling: None,
             unread: Unread::default(),
             refused: Unread::default(),
             next_client: 1,
@@ -127,7 +130,7 @@ impl Control {
                 deadline = deadline.min(until);
             }
         }
-        if self.joining().next().is_some() {
+        if self.filling.is_some() || self.joining().next().is_some() {
             deadline = Deadline::after(Some(Duration::ZERO));
         }
         poll(&mut fds, deadline)?;
@@ -159,6 +162,7 @@ impl Control {
                 ended[number] = !self.attend(number) || self.peers[number].is_overdue();
             }
         }
+        self.fill();
         self.admit();
         self.update(&mut ended);
         self.remove(&ended);
@@ -310,6 +314,13 @@ impl Control {
         Ok(())
     }
 
+    /// Makes slots for the clients there are, which the writer has left to be made.
+    fn fill(&mut self) {
+        let others = self.joining().filter_map(|(_, one)| one.making());
+        let coming = Coming::of(others);
+        self.filling = self.writer.fill(self.filling.take(), &coming);
+    }
+
     /// Makes slots for one of those that join: where the least is left to be made, so that a client
     /// which needs few does not wait for those of another. Then tries again to admit those that wait for
     /// the slots of others.
@@ -334,7 +345,8 @@ impl Control {
             unreachable!("the peer is joining");
         };
         // It is not among them now.
-        let coming = Coming::of(self.joining().map(|(_, one)| one));
+        let others = self.joining().filter_map(|(_, one)| one.making());
+        let coming = Coming::of(others.chain(&self.filling));
         let peer = &mut self.peers[number];
         match self.writer.admit(admission, &coming) {
             Ok(Step::More(admission)) => peer.stage = Stage::Joining(id, admission),

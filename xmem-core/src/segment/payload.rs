@@ -289,6 +289,11 @@ impl UnfinishedSegment {
         self.memory.left()
     }
 
+    /// How far the slots are apart.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
     /// Makes the rest. Returns how far the slots are apart, too.
     ///
     /// # Errors

@@ -4,13 +4,14 @@ use std::sync::{MutexGuard, PoisonError};
 
 use super::Writer;
 use crate::error::{Error, Result};
+use crate::pool::early;
 use crate::segment::{MAX_SLOTS, PayloadSegment, SegmentId};
 use crate::sys::limits;
 
 impl Writer {
-    /// Slots have at least `slot_size` bytes from now on, and there are as many as the producer
-    /// (`need`) and the clients need; fewer, but what the producer needs, where there is no memory for
-    /// them. Where there is none for these either, all stays as it was.
+    /// Slots have at least `slot_size` bytes from now on, and there are as many as the producer needs
+    /// (`need`), and some for the clients where that is soon done. The control thread makes the others.
+    /// Where there is no memory for those that the producer needs, all stays as it was.
     pub(crate) fn configure(&self, slot_size: usize, need: u32) -> Result<()> {
         self.check_origin()?;
         let need = need.min(MAX_SLOTS);
@@ -22,11 +23,13 @@ impl Writer {
             let missing = |slots: u32| slots.min(pool.limit()).saturating_sub(there);
             // The clients there are were admitted when the producer needed less, perhaps.
             let needed = pool.needed(need, 0);
-            (missing(pool.own_need(need)), missing(needed), size)
+            let least = missing(pool.own_need(need));
+            (least, missing(needed).min(least.max(early(size))), size)
         };
         self.make_slots(&growing, size, (least, count))?;
         let mut pool = self.pool();
         pool.raise_need(need);
+        pool.is_filling = true;
         if least == 0 {
             // Those there are have room for more than they were made for.
             pool.resize(size);
@@ -42,7 +45,7 @@ impl Writer {
         let growing = self.lock_growing();
         let ((_, most), size) = {
             let pool = self.pool();
-            (pool.growth(0), pool.slot_size())
+            (pool.growth(1), pool.slot_size())
         };
         if self.make_slots(&growing, size, (most.min(1), most))? == 0 {
             return Ok(false);

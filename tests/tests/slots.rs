@@ -1,0 +1,188 @@
+//! Slots: whose work it is to make them, who waits for that, and how many there are.
+
+use xmem_tests::wire::{self, Connection};
+use xmem_tests::{Peer, Place, process, until};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+
+fn client(place: &Place, settings: &str) -> Peer {
+    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
+    client.wait_for("ready");
+    client
+}
+
+/// Bytes of slots that a producer has, or is about to have.
+fn payload(producer: &Peer) -> usize {
+    let maps = process::maps(producer.pid(), "xmem-payload");
+    maps.iter().map(|map| map.len).sum()
+}
+
+/// How often the next test is tried: it needs a client to connect within the second that a gigabyte
+/// takes.
+const TRIES: usize = 5;
+
+#[test]
+fn slots_for_one_client_keep_no_other_waiting() {
+    let is_first = || {
+        let place = Place::new();
+        let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slot-size=16000000");
+        producer.wait_for("opened");
+        let mut other = client(&place, "leases=1");
+        let greedy = Connection::open(&place.socket("cam0"));
+        let welcome = greedy.greet(wire::VERSION, 64);
+        greedy.say_ready(&welcome.fds[1]);
+        other.ask("connect", "connected");
+        let is_first = greedy.received().is_empty();
+        assert_eq!(greedy.receive_kind(wire::JOINED).body.len(), 8);
+        is_first
+    };
+    assert!((0..TRIES).any(|_| is_first()));
+}
+
+#[test]
+fn slots_for_a_client_that_leaves_are_not_made() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slot-size=16000000");
+    producer.wait_for("opened");
+    let before = payload(&producer);
+    let greedy = Connection::open(&place.socket("cam0"));
+    let welcome = greedy.greet(wire::VERSION, 64);
+    greedy.say_ready(&welcome.fds[1]);
+    until("the slots are begun", || payload(&producer) > before);
+    drop(greedy);
+    until("they are given up", || payload(&producer) == before);
+    let mut other = client(&place, "leases=1");
+    other.ask("connect", "connected");
+    producer.ask("publish count=1 size=1000", "published");
+    other.ask("receive count=1", "received");
+}
+
+#[test]
+fn clients_that_join_at_once_make_no_more_slots_than_there_may_be() {
+    const SLOT: usize = 8 << 20;
+    const SLOTS: usize = 100;
+    let place = Place::new();
+    let arguments = format!("producer channel=cam0 slot-size={SLOT} max-slots={SLOTS}");
+    let mut producer = Peer::start(PEER, &place, &arguments);
+    producer.wait_for("opened");
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let client = Connection::open(&place.socket("cam0"));
+            let welcome = client.greet(wire::VERSION, 40);
+            (client, welcome)
+        })
+        .collect();
+    for (client, welcome) in &clients {
+        client.say_ready(&welcome.fds[1]);
+    }
+    let mut answers = vec![None; clients.len()];
+    until("each is answered", || {
+        let bytes = payload(&producer);
+        assert!(bytes <= SLOTS * SLOT, "{bytes} bytes");
+        for (answer, (client, _)) in answers.iter_mut().zip(&clients) {
+            let first = client.received().into_iter().next();
+            *answer = answer.or(first.map(|first| first.kind));
+        }
+        answers.iter().all(Option::is_some)
+    });
+    answers.sort_unstable();
+    let (joined, bye) = (Some(wire::JOINED), Some(wire::BYE));
+    assert_eq!(answers, [bye, bye, joined, joined]);
+}
+
+/// As many as the leases of one client, and the producer's own.
+const SLOTS: u64 = 66;
+
+fn producer_of_small_frames(place: &Place) -> (Peer, Peer) {
+    let mut producer = Peer::start(PEER, place, "producer channel=cam0");
+    producer.wait_for("opened");
+    let mut client = client(place, "leases=64");
+    client.ask("connect", "connected");
+    producer.ask("publish count=1 size=1000", "published");
+    client.ask("receive count=1", "received");
+    (producer, client)
+}
+
+#[test]
+fn a_larger_frame_waits_for_a_part_of_the_slots_and_the_others_follow() {
+    const SIZE: usize = 4 << 20;
+    /// What is made at once, at most.
+    const AT_ONCE: usize = 64 << 20;
+    let place = Place::new();
+    let (mut producer, mut client) = producer_of_small_frames(&place);
+    let faults = |producer: &Peer| process::page_faults_of(producer.pid(), "xmem-control");
+    let before = faults(&producer);
+    producer.ask(&format!("publish count=1 size={SIZE}"), "published");
+    client.ask("receive count=1", "received");
+    until("all slots are there", || {
+        producer.ask("stats", "stats").number("slots") >= SLOTS
+    });
+    // Each page is a fault of the thread that makes it.
+    let by_control = (faults(&producer) - before) as usize * 4096;
+    let all = SLOTS as usize * SIZE;
+    assert!(by_control >= all - AT_ONCE, "{by_control} bytes of {all}");
+    assert!(payload(&producer) <= all + AT_ONCE);
+    // Its leases are worth as much as before.
+    for _ in 0..64 {
+        producer.ask(&format!("publish count=1 size={SIZE}"), "published");
+        client.ask("hold count=1", "holding");
+    }
+    producer.ask(&format!("publish count=2 size={SIZE}"), "published");
+    client.order("check-held");
+    client.wait_for("heard");
+}
+
+/// While they are made, frames may become larger still.
+#[test]
+fn slots_that_are_too_small_by_now_are_not_made() {
+    let place = Place::new();
+    let (mut producer, mut client) = producer_of_small_frames(&place);
+    let mut size = 1 << 20;
+    while size <= 8 << 20 {
+        producer.ask(&format!("publish count=1 size={size}"), "published");
+        client.ask("receive count=1", "received");
+        size *= 2;
+    }
+    until("there are those for the largest, and no others", || {
+        let stats = producer.ask("stats", "stats");
+        let bytes = stats.number("bytes");
+        stats.number("slots") >= SLOTS && bytes == payload(&producer) as u64 && {
+            // The last frame of the old size is gone with the next one.
+            producer.ask("publish count=1 size=1000", "published");
+            client.ask("receive count=1", "received");
+            bytes == stats.number("slots") * (8 << 20)
+        }
+    });
+}
+
+#[test]
+fn slots_that_a_producer_has_yet_to_make_when_it_stops_are_not_made() {
+    const SIZE: usize = 16 << 20;
+    let is_first = || {
+        let place = Place::new();
+        let (mut producer, mut client) = producer_of_small_frames(&place);
+        producer.ask(&format!("publish count=1 size={SIZE}"), "published");
+        client.ask("receive count=1", "received");
+        producer.ask("close", "closed");
+        payload(&producer) < SLOTS as usize * SIZE
+    };
+    assert!((0..TRIES).any(|_| is_first()));
+}
+
+#[test]
+fn slots_for_a_client_that_is_gone_are_not_made() {
+    const SIZE: usize = 16 << 20;
+    let is_first = || {
+        let place = Place::new();
+        let (mut producer, mut client) = producer_of_small_frames(&place);
+        producer.ask(&format!("publish count=1 size={SIZE}"), "published");
+        client.kill();
+        until("it is gone", || {
+            producer.ask("stats", "stats").number("clients") == 0
+        });
+        let slots = producer.ask("stats", "stats").number("slots");
+        producer.ask(&format!("publish count=2 size={SIZE}"), "published");
+        slots < SLOTS
+    };
+    assert!((0..TRIES).any(|_| is_first()));
+}

@@ -1,0 +1,132 @@
+//! Taking clients in, a step at a time.
+
+use super::Writer;
+use super::making::{Made, Making};
+use crate::clients::Client;
+use crate::error::{Error, Result};
+use crate::pool::{Joining, UNSEALED_ONLY};
+
+/// A client that is being taken in.
+pub(crate) struct Admission {
+    client: Client,
+    /// Slots for its leases, where there are too few.
+    making: Option<Making>,
+    /// How many were made for it, and of which size.
+    made: (u32, usize),
+}
+
+/// What a step of that has come to.
+pub(crate) enum Step {
+    /// It is in the scan.
+    Joined(Joining),
+    /// There is more to do.
+    More(Admission),
+}
+
+impl Admission {
+    pub(crate) fn of(client: Client) -> Admission {
+        Admission {
+            client,
+            making: None,
+            made: (0, 0),
+        }
+    }
+
+    /// What is being made for it.
+    pub(crate) fn making(&self) -> Option<&Making> {
+        self.making.as_ref()
+    }
+
+    /// Bytes that are still to be made for it; `None` where that is not begun.
+    pub(crate) fn left(&self) -> Option<usize> {
+        self.making().map(Making::left)
+    }
+}
+
+/// Slots that are being made for others.
+#[derive(Default)]
+pub(crate) struct Coming {
+    slots: u32,
+    /// Some of them are there after the next step.
+    is_soon: bool,
+}
+
+impl Coming {
+    pub(crate) fn of<'a>(others: impl Iterator<Item = &'a Making>) -> Coming {
+        let mut coming = Coming::default();
+        for making in others {
+            coming.slots += making.count();
+            coming.is_soon |= making.is_soon();
+        }
+        coming
+    }
+
+    pub(super) fn slots(&self) -> u32 {
+        self.slots
+    }
+}
+
+impl Writer {
+    /// Takes a client in, a step at a time: the slots for its leases are made first. Meanwhile neither
+    /// the writer nor other clients wait for that, but those for whose slots there is no room beside
+    /// those that are `coming`. What comes soon may be enough for one more: that is waited for, too.
+    pub(crate) fn admit(&self, mut admission: Admission, coming: &Coming) -> Result<Step> {
+        if let Some(making) = admission.making.take() {
+            match self.go_on_making(making)? {
+                Made::All(made) => admission.made.0 += made,
+                Made::Part(unfinished) => {
+                    admission.making = Some(unfinished);
+                    return Ok(Step::More(admission));
+                }
+            }
+        }
+        let leases = admission.client.page.leases();
+        let (growth, size) = {
+            let mut pool = self.pool();
+            if pool.unsealed_only && !admission.client.identity.takes_unsealed {
+                return Err(Error::Refused {
+                    reason: UNSEALED_ONLY.into(),
+                    retryable: false,
+                });
+            }
+            let (needed, limit) = (pool.needed(0, leases), pool.limit());
+            if needed > limit {
+                return Err(Error::Refused {
+                    reason: format!(
+                        "a client with max-leases={leases} more needs {needed} slots in all, \
+                         and max-buffers allows {limit}: raise max-buffers of the producer, \
+                         or lower max-leases of the client"
+                    ),
+                    retryable: true,
+                });
+            }
+            let size = pool.slot_size();
+            if admission.made.1 != size {
+                // Those that were made are too small by now.
+                admission.made = (0, size);
+            }
+            let missing = pool.missing_for(leases, admission.made.0);
+            if missing == 0 || size == 0 {
+                // Under the same lock: no other client can count on these slots.
+                let joining = pool.add_client(admission.client);
+                drop(pool);
+                self.event.signal();
+                return Ok(Step::Joined(joining));
+            }
+            let (least, most) = pool.growth(missing);
+            let left = limit.saturating_sub(pool.count() + coming.slots);
+            if least > left || coming.is_soon {
+                return Ok(Step::More(admission));
+            }
+            ((least, most.min(left)), size)
+        };
+        admission.making = self.start_making(size, growth)?;
+        match admission.making {
+            Some(_) => Ok(Step::More(admission)),
+            None => Err(Error::Refused {
+                reason: "the producer has no slot numbers left now".into(),
+                retryable: true,
+            }),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Slots that the control thread makes a step at a time, while frames go on.
+
+use super::Writer;
+use super::admission::Coming;
+use crate::error::{Error, Result};
+use crate::segment::UnfinishedSegment;
+use crate::sys::limits;
+
+/// Bytes of memory that are made at once: a few milliseconds' work, which others wait for.
+const STEP: usize = 16 << 20;
+
+/// Slots that are being made.
+pub(crate) struct Making {
+    segment: UnfinishedSegment,
+    count: u32,
+}
+
+/// What a step in making them has come to.
+pub(super) enum Made {
+    /// There is more to do.
+    Part(Making),
+    /// They are in the pool, which can use so many of them.
+    All(u32),
+}
+
+impl Making {
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Bytes that are still to be made.
+    pub(super) fn left(&self) -> usize {
+        self.segment.left()
+    }
+
+    /// Whether all of them are there after the next step.
+    pub(super) fn is_soon(&self) -> bool {
+        self.left() <= STEP
+    }
+}
+
+impl Writer {
+    /// Begins to make `most` slots of `size` bytes; fewer, but `least`, where there is not memory for so
+    /// many, with some left for others; fewer where there are no numbers for them. `None` where there
+    /// are none.
+    pub(super) fn start_making(
+        &self,
+        size: usize,
+        (least, most): (u32, u32),
+    ) -> Result<Option<Making>> {
+        let (id, mut count) = self.make_room(size, most);
+        if count == 0 {
+            return Ok(None);
+        }
+        let start = |count: u32| {
+            limits::check_memory_for_others(size.saturating_mul(count as usize))?;
+            UnfinishedSegment::start(id, size, count as usize)
+        };
+        loop {
+            match start(count) {
+                Err(Error::ResourceExhausted { .. }) if count > least => {
+                    count = least.max(count / 2);
+                }
+                started => return started.map(|segment| Some(Making { segment, count })),
+            }
+        }
+    }
+
+    /// Makes some more of them. They come into the pool when all are there.
+    pub(super) fn go_on_making(&self, mut making: Making) -> Result<Made> {
+        limits::check_memory_for_others(STEP.min(making.left()))?;
+        making.segment.make(STEP)?;
+        if making.left() > 0 {
+            return Ok(Made::Part(making));
+        }
+        let (segment, stride) = making.segment.finish()?;
+        let count = self.pool().add_segment(&segment, stride);
+        self.event.signal();
+        Ok(Made::All(count))
+    }
+
+    /// Takes a step in making the slots for clients that [`configure`](Writer::configure) has left to be
+    /// made, beside those that are `coming`. `None` where there are enough, or where there is no memory
+    /// for more: then a writer that is out of slots tries for one.
+    pub(crate) fn fill(&self, making: Option<Making>, coming: &Coming) -> Option<Making> {
+        let filled = self.try_to_fill(making, coming);
+        filled.unwrap_or_else(|_| {
+            self.pool().is_filling = false;
+            None
+        })
+    }
+
+    fn try_to_fill(&self, making: Option<Making>, coming: &Coming) -> Result<Option<Making>> {
+        let is_wanted = |making: &Making| {
+            let pool = self.pool();
+            pool.missing() > 0 && making.segment.stride() >= pool.slot_size()
+        };
+        if let Some(making) = making.filter(is_wanted)
+            && let Made::Part(unfinished) = self.go_on_making(making)?
+        {
+            return Ok(Some(unfinished));
+        }
+        let (count, size) = {
+            let mut pool = self.pool();
+            pool.is_filling &= pool.missing() > 0;
+            if !pool.is_filling {
+                return Ok(None);
+            }
+            (pool.missing_at_once(coming.slots()), pool.slot_size())
+        };
+        if count == 0 {
+            // There is room only for what is coming.
+            return Ok(None);
+        }
+        let making = self.start_making(size, (1, count))?;
+        self.pool().is_filling = making.is_some();
+        Ok(making)
+    }
+}
