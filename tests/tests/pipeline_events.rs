@@ -1,7 +1,11 @@
 //! A pipeline that is cut in two: what is said in it besides its buffers.
 
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use xmem_core::{Channel, Subscriber};
 use xmem_tests::pipeline::Pipeline;
-use xmem_tests::{Line, Place, until};
+use xmem_tests::{Line, PATIENCE, Place, nobody, until};
 
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
 const PRODUCER: &str = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false overflow=block \
@@ -408,6 +412,82 @@ fn a_key_frame_comes_when_a_client_asks_for_one() {
         "true"
     );
     client.until_since(mark, "a key frame comes", is_key);
+}
+
+/// A custom event for upstream, of a structure with these fields: `docs/protocol.md`, 14.
+fn custom_upstream(fields: impl Iterator<Item = String>) -> Vec<u8> {
+    const CUSTOM_UPSTREAM: u32 = 270 << 8 | 1;
+    let numbers = |numbers: &[u32]| {
+        let bytes = numbers.iter().map(|number| number.to_le_bytes());
+        bytes.collect::<Vec<_>>().concat()
+    };
+    let text = |text: &str| [numbers(&[text.len() as u32]), text.into()].concat();
+    // Strings without bytes.
+    let fields: Vec<_> = fields
+        .map(|name| [text(&name), numbers(&[8, 0])].concat())
+        .collect();
+    let structure = [
+        text("wish"),
+        numbers(&[fields.len() as u32]),
+        fields.concat(),
+    ]
+    .concat();
+    let head = [CUSTOM_UPSTREAM, 0, 0, 0, 24, structure.len() as u32];
+    [numbers(&head), structure].concat()
+}
+
+/// GStreamer forgets no name of a field.
+#[test]
+fn ever_new_names_of_one_client_cost_those_of_another_user_nothing() {
+    const MOST_NAMES: u32 = 1 << 16;
+    const FIELDS: u32 = 1200;
+    if !nobody::is_possible() {
+        return;
+    }
+    let place = Place::new();
+    set_permissions(place.path(), Permissions::from_mode(0o711)).expect("our directory");
+    let socket = place.socket("shared");
+    let producer = format!(
+        "appsrc name=src format=time ! xmemsink name=sink socket-path={} perms=438 sync=false",
+        socket.display()
+    );
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], &producer);
+    producer.until("it opens", |_| socket.exists());
+    let connect = || {
+        let client = Subscriber::builder(Channel::path(&socket));
+        client
+            .connect_timeout(Some(PATIENCE))
+            .connect()
+            .expect("a channel")
+    };
+    let say = |client: &Subscriber, fields: &mut dyn Iterator<Item = String>| {
+        let content = custom_upstream(fields);
+        let sent = client.upstream().send(&content);
+        assert!(
+            sent.expect("it is short enough"),
+            "the producer takes no more"
+        );
+    };
+    let mut seen = 0;
+    let mut until_seen = |what: &str, count: usize| {
+        seen += count;
+        let last = until_event(&mut producer, "sink.sink", "custom-upstream", seen);
+        let text = last.text("text").to_owned();
+        text.contains(what)
+    };
+    nobody::run_as_nobody(|| {
+        let client = connect();
+        for round in 0..=MOST_NAMES / FIELDS {
+            let mut fields = (0..FIELDS).map(|number| format!("never-{round}-{number}"));
+            say(&client, &mut fields);
+            assert!(until_seen(&format!("never-{round}-0"), 1));
+        }
+        say(&client, &mut std::iter::once("and-never-that".into()));
+        assert!(!until_seen("and-never-that", 1), "there are names left");
+    });
+    let client = connect();
+    say(&client, &mut std::iter::once("but-this".into()));
+    assert!(until_seen("but-this", 1));
 }
 
 #[test]

@@ -167,8 +167,7 @@ fn formats_without_end_cost_a_source_little() {
     come.expect("the client");
     let mut memory = Vec::new();
     for number in 0..300 {
-        // Right ones, of a MiB, and no two alike. New names of types or fields are another matter:
-        // GLib keeps each of them for ever.
+        // Right ones, of a MiB, and no two alike.
         let long = "x".repeat(1 << 20);
         let format = format!("application/x-test, number={number}, long={long}");
         publisher.set_format(&format).expect("room for it");
@@ -182,6 +181,75 @@ fn formats_without_end_cost_a_source_little() {
     // It may keep texts of 64 MiB for frames to come, and what GStreamer makes of one of them.
     let most = memory.iter().max().expect("many");
     assert!(*most < 200 << 10, "{most} KiB");
+}
+
+/// GLib keeps the names of types and fields for good.
+#[test]
+fn formats_with_ever_new_names_are_an_error_in_the_end() {
+    let place = Place::new();
+    let open = Publisher::builder(place.channel("cam0")).open();
+    let publisher = open.expect("a channel");
+    let mut client = Pipeline::play(&place, &["count out.sink"], CLIENT);
+    let come = publisher.wait_for_clients(1, Some(PATIENCE));
+    come.expect("the client");
+    for round in 0..10 {
+        let fields =
+            (0..10_000).map(|number| format!(", new-{}-{round}-{number}=1", "x".repeat(200)));
+        let format = format!("application/x-test{}", fields.collect::<String>());
+        publisher.set_format(&format).expect("room for it");
+        pattern::publish(&publisher, round, 1000, 0).expect("a frame");
+        if round < 6 {
+            client.until_stats("src", "it receives", |stats| {
+                stats.number("received") > round
+            });
+        }
+    }
+    let error = client.until_message("error");
+    assert!(error.text("text").contains("name"), "{error}");
+}
+
+/// A sticky custom event of an xmemsink, with a field of so many bytes: `docs/protocol.md`, 13.
+fn sticky(name: &str, len: usize) -> Vec<u8> {
+    let text = |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+    let record = |kind: u32, body: Vec<u8>| {
+        let head = [kind, body.len() as u32].map(u32::to_le_bytes).concat();
+        [head, body].concat()
+    };
+    let field = [text("field"), record(8, vec![b'x'; len])].concat();
+    let structure = [text(name), 1u32.to_le_bytes().to_vec(), field].concat();
+    let head = [7u32, 0, 0, 0, 1].map(u32::to_le_bytes).concat();
+    [head, record(24, structure)].concat()
+}
+
+/// Pads keep one of each name.
+#[test]
+fn sticky_events_of_ever_new_names_are_left_out_in_the_end() {
+    for (count, len) in [(1000, 10), (40, 8 << 20)] {
+        let place = Place::new();
+        let open = Publisher::builder(place.channel("cam0")).open();
+        let publisher = open.expect("a channel");
+        let mut client = Pipeline::play(&place, &["count out.sink"], CLIENT);
+        let come = publisher.wait_for_clients(1, Some(PATIENCE));
+        come.expect("the client");
+        let before = process::memory(client.pid()).own;
+        for number in 0..count {
+            let content = sticky(&format!("never-before-{number}"), len);
+            let said =
+                publisher.send_event(EventKind::Sticky(1 << 63 | 7 << 32 | number), &content);
+            said.expect("room for it");
+            pattern::publish(&publisher, number, 1000, 0).expect("a frame");
+            client.until_stats("src", "it receives", |stats| {
+                stats.number("received") > number
+            });
+        }
+        let grown = process::memory(client.pid()).own.saturating_sub(before);
+        // What is kept, what is being read, and what the heap has free.
+        assert!(grown < 100 << 10, "{grown} KiB");
+        let warning = client.until_message("warning");
+        assert!(warning.text("text").contains("sticky"), "{warning}");
+        // It is said once.
+        assert_eq!(client.messages().len(), 1);
+    }
 }
 
 /// What an xmemsink says of a segment: `docs/protocol.md`, 13.5.

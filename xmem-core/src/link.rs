@@ -81,6 +81,8 @@ pub(crate) struct Link {
     /// Nanoseconds that this process's `CLOCK_MONOTONIC` is ahead of the producer's: not 0 where
     /// they are in different time namespaces.
     pub(crate) clock_offset: i64,
+    /// The user that the producer runs as.
+    pub(crate) producer_uid: u32,
     /// Signalled when something was told, or a lease came back that was waited for.
     pub(crate) event: Event,
     /// Rings when nobody needs the connection any more.
@@ -102,6 +104,7 @@ impl Link {
         page: LeasePage,
         socket: Connection,
         clock_offset: i64,
+        producer_uid: u32,
     ) -> Result<Link> {
         let free = (0..page.leases() as u16).rev().collect();
         Ok(Link {
@@ -109,6 +112,7 @@ impl Link {
             page,
             socket,
             clock_offset,
+            producer_uid,
             event: Event::default(),
             bell: Bell::new()?,
             broken: AtomicBool::new(false),

@@ -412,6 +412,11 @@ impl Subscriber {
         self.link.clock_offset
     }
 
+    /// The user that the producer runs as, who is not to be trusted more than that user is.
+    pub fn producer_uid(&self) -> u32 {
+        self.link.producer_uid
+    }
+
     /// What speaks to the producer, from any thread.
     pub fn upstream(&self) -> Upstream {
         Upstream::new(&self.link)

@@ -98,6 +98,8 @@ pub enum PublisherEvent {
     Upstream {
         /// Who says it.
         client: ClientId,
+        /// The user that it runs as.
+        uid: u32,
         /// What it says.
         content: Vec<u8>,
     },

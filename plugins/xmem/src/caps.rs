@@ -2,6 +2,7 @@
 
 use xmem_core::{BufferMeta, DType};
 
+mod known;
 mod nested;
 mod tensors;
 mod text;
@@ -9,6 +10,8 @@ mod video;
 
 use tensors::Tensors;
 use text::{from_text, to_text};
+
+use crate::values::Names;
 pub(crate) use video::{Misfit, PlaneKind, is_sound, plane, planes_fit};
 
 /// What is known of a stream from its caps alone.
@@ -63,8 +66,8 @@ impl Format {
     ///
     /// # Errors
     /// A sentence for the user: what is wrong with them.
-    pub(crate) fn from_text(text: &str) -> Result<(gst::Caps, Format), String> {
-        let caps = from_text(text)?;
+    pub(crate) fn from_text(text: &str, names: &Names) -> Result<(gst::Caps, Format), String> {
+        let caps = from_text(text, names)?;
         let format = Format::from_caps(&caps)?;
         Ok((caps, format))
     }
@@ -160,7 +163,7 @@ impl Format {
 pub(crate) fn for_clients(caps: &gst::CapsRef) -> Result<(String, Format), String> {
     Format::from_caps(caps)?;
     let text = to_text(caps)?;
-    let (_, format) = Format::from_text(&text)?;
+    let (_, format) = Format::from_text(&text, Names::own())?;
     Ok((text, format))
 }
 

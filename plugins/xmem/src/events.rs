@@ -12,7 +12,7 @@ use xmem_core::EventKind;
 
 use crate::bindings;
 use crate::timestamps::{LAST_TIME, MonotonicOffset};
-use crate::values::{Reader, Unreadable, Writer, is_structure_name};
+use crate::values::{Reader, Told, Unreadable, Writer, is_structure_name};
 
 mod key_unit;
 mod segment;
@@ -240,8 +240,8 @@ pub(crate) fn encode_drain() -> (EventKind, Vec<u8>) {
 ///
 /// # Errors
 /// The bytes come from another process: they may be none of ours.
-pub(crate) fn decode(
-    content: &[u8],
+pub(crate) fn decode<'a>(
+    content: impl Into<Told<'a>>,
     offset: Option<MonotonicOffset>,
     ahead: i64,
 ) -> Result<Option<Said>> {

@@ -18,6 +18,7 @@ use crate::caps::Format;
 use crate::events::{self, Said, upstream};
 use crate::metas;
 use crate::timestamps::{LAST_TIME, MonotonicOffset};
+use crate::values::Names;
 use crate::xmemsrc::Timeline;
 
 /// The text of a format: to caps, and to all that a client derives of them.
@@ -27,7 +28,7 @@ pub fn caps(bytes: &[u8]) {
         return;
     };
     without_criticals(|| {
-        let Ok((caps, format)) = Format::from_text(text) else {
+        let Ok((caps, format)) = Format::from_text(text, Names::own()) else {
             return;
         };
         assert!(caps.is_fixed());

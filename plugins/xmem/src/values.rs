@@ -16,9 +16,7 @@ mod tests;
 mod untyped;
 mod writer;
 
-#[cfg(test)]
-use names::Names;
-pub(crate) use names::is_structure_name;
+pub(crate) use names::{Names, Told, is_structure_name};
 pub(crate) use reader::{Reader, Unreadable, one_of};
 pub(crate) use writer::Writer;
 

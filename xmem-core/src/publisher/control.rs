@@ -229,9 +229,14 @@ impl Control {
                 }
             }
             (&Stage::Client(client), Ok(Message::Upstream { content })) => {
-                self.peers[number].count_upstream();
-                self.writer
-                    .tell(PublisherEvent::Upstream { client, content });
+                let peer = &mut self.peers[number];
+                peer.count_upstream();
+                let uid = peer.credentials.uid;
+                self.writer.tell(PublisherEvent::Upstream {
+                    client,
+                    uid,
+                    content,
+                });
             }
             (_, Ok(_)) => {
                 let text = "a message that a client can't send now";

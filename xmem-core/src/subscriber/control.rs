@@ -99,7 +99,7 @@ pub(super) fn connect(
         buffer,
         ..
     } = handshake;
-    let link = Link::new(metadata, page, socket, clock_offset)?;
+    let link = Link::new(metadata, page, socket, clock_offset, uid)?;
     let control = Control {
         pidfd,
         buffer,

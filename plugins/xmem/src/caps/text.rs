@@ -1,7 +1,9 @@
 //! From a producer's text to caps. GStreamer's parser trusts what it reads; this text can't be.
 //! And from caps to such a text. Pure.
 
+use super::known;
 use super::nested::{Kind, Nested, Outline, count_quotes, within_brackets};
+use crate::values::Names;
 
 /// Most values, fields and structures of a producer's text.
 const MAX_PARTS: usize = 16_384;
@@ -17,8 +19,9 @@ const EXCERPT: usize = 100;
 ///
 /// # Errors
 /// What is wrong with them: they do not parse, or are not those of one stream.
-pub(crate) fn from_text(text: &str) -> Result<gst::Caps, String> {
+pub(crate) fn from_text(text: &str, names: &Names) -> Result<gst::Caps, String> {
     let refused = |what: &str| excerpt(what, text);
+    known::admit(text, names).map_err(|what| refused(&what))?;
     check_text(text).map_err(|what| refused(&what))?;
     let caps = text.parse::<gst::Caps>();
     let caps = caps.map_err(|_| refused("caps that do not parse"))?;
@@ -45,7 +48,7 @@ pub(super) fn excerpt(what: &str, text: &str) -> String {
 pub(crate) fn to_text(caps: &gst::CapsRef) -> Result<String, String> {
     let text = caps.to_string();
     let refused = |what: &str| format!("clients could not read these caps: {what}");
-    let read = from_text(&text).map_err(|what| refused(&what))?;
+    let read = from_text(&text, Names::own()).map_err(|what| refused(&what))?;
     // Not all values can be compared, and equal ones may be written in two ways.
     match read.is_strictly_equal(caps) || read.to_string() == text {
         true => Ok(text),
@@ -167,6 +170,10 @@ mod tests {
     use gst::prelude::*;
 
     use super::*;
+
+    fn from_text(text: &str) -> Result<gst::Caps, String> {
+        super::from_text(text, Names::own())
+    }
 
     #[test]
     fn text_that_is_no_caps_of_one_stream_is_refused_in_few_words() {

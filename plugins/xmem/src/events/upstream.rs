@@ -6,7 +6,7 @@ use gst::glib::translate::IntoGlib;
 use super::seqnum::{Name, Use};
 use super::{Result, key_unit, segment};
 use crate::timestamps::MonotonicOffset;
-use crate::values::{Reader, Unreadable, Writer, one_of};
+use crate::values::{Reader, Told, Unreadable, Writer, one_of};
 
 /// Events of clients that a producer passes on upstream.
 #[glib::flags(name = "GstXmemSinkUpstreamEvents")]
@@ -98,7 +98,10 @@ fn used(kind: gst::EventType) -> Use {
 ///
 /// # Errors
 /// The bytes come from another process: they may be none of ours.
-pub(crate) fn decode(content: &[u8], offset: Option<MonotonicOffset>) -> Result<gst::Event> {
+pub(crate) fn decode<'a>(
+    content: impl Into<Told<'a>>,
+    offset: Option<MonotonicOffset>,
+) -> Result<gst::Event> {
     let mut reader = Reader::new(content);
     let kind = reader.u32()?;
     let name = Name::read(&mut reader)?;

@@ -1,7 +1,7 @@
 //! The sizes of a buffer's memories: no meta, but told as one where they mean something.
 
 use super::MEMORIES;
-use crate::values::{Reader, Unreadable, Writer};
+use crate::values::{Reader, Told, Unreadable, Writer};
 
 /// Adds the sizes of the buffer's memories to its metas.
 pub(crate) fn write_memories(extra: &mut Vec<u8>, sizes: &[usize]) {
@@ -15,7 +15,7 @@ pub(crate) fn write_memories(extra: &mut Vec<u8>, sizes: &[usize]) {
 
 /// The sizes of the buffer's memories, where the producer tells them. It is another process: they may
 /// be any numbers.
-pub(crate) fn read_memories(extra: &[u8]) -> Option<Vec<usize>> {
+pub(crate) fn read_memories<'a>(extra: impl Into<Told<'a>>) -> Option<Vec<usize>> {
     let mut reader = Reader::new(extra);
     while !reader.is_empty() {
         let body = reader

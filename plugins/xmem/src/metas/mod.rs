@@ -11,7 +11,7 @@ use gst::meta::MetaAPI;
 use gst_video::VideoInfo;
 
 use crate::record;
-use crate::values::{Reader, Writer};
+use crate::values::{Reader, Told, Writer};
 
 mod affine;
 #[cfg(feature = "v1_26")]
@@ -432,9 +432,9 @@ fn write_other(meta: &Meta<'_>, writer: &mut Writer<'_>) -> Option<()> {
 /// # Errors
 /// The bytes come from another process. Where they break the protocol, or a meta does not fit the
 /// frame, the buffer has some of the metas and is not to be pushed.
-pub(crate) fn attach(
+pub(crate) fn attach<'a>(
     buffer: &mut gst::BufferRef,
-    extra: &[u8],
+    extra: impl Into<Told<'a>>,
     info: Option<&VideoInfo>,
 ) -> std::result::Result<(), Refused> {
     let mut counts = Counts::new();

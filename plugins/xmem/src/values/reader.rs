@@ -4,14 +4,11 @@ use gst::glib::translate::IntoGlib;
 use gst::glib::value::{SendValue, ToSendValue};
 use gst::glib::{self, Type};
 
-use super::names::{Names, is_feature_name, is_structure_name};
+use super::names::{Names, Told, is_feature_name, is_structure_name};
 use super::{
     DAY, DAYS, MAX_DEPTH, MAX_FEATURES, MAX_FIELDS, MAX_TAG_VALUES, MAX_VALUES, are_of_one_type,
     kind, untyped,
 };
-
-/// Names of structures, fields and features of all that is read in this process.
-static NAMES: Names = Names::new(1 << 16);
 
 /// Why something could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +28,17 @@ type Result<T> = std::result::Result<T, Unreadable>;
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
+    names: &'a Names,
     values: u32,
     depth: u32,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
+    pub(crate) fn new(content: impl Into<Told<'a>>) -> Reader<'a> {
+        let Told { bytes, names } = content.into();
         Reader {
             bytes,
+            names,
             values: MAX_VALUES,
             depth: 0,
         }
@@ -193,7 +193,7 @@ impl<'a> Reader<'a> {
 
     /// Whether GStreamer may be told this name, which it will never forget.
     pub(crate) fn admits(&self, name: &str) -> bool {
-        NAMES.admit(name)
+        self.names.admit(name)
     }
 
     /// A value of any type.
@@ -422,7 +422,7 @@ impl<'a> Reader<'a> {
         if !is_structure_name(name) {
             return Err(Unreadable::Broken);
         }
-        if !NAMES.admit(name) {
+        if !self.names.admit(name) {
             return Err(Unreadable::Unknown);
         }
         let mut structure = gst::Structure::new_empty(name);
@@ -437,7 +437,7 @@ impl<'a> Reader<'a> {
                 return Err(Unreadable::Broken);
             }
             match self.value() {
-                Ok(value) if NAMES.admit(name) => structure.set_value(name, value),
+                Ok(value) if self.names.admit(name) => structure.set_value(name, value),
                 Ok(_) | Err(Unreadable::Unknown) => {
                     gst::debug!(crate::CAT, "The field {name} is not known here");
                 }
@@ -475,7 +475,7 @@ impl<'a> Reader<'a> {
             if !is_feature_name(feature) {
                 return Err(Unreadable::Broken);
             }
-            if !NAMES.admit(feature) {
+            if !self.names.admit(feature) {
                 return Err(Unreadable::Unknown);
             }
             features.add(feature);

@@ -75,9 +75,9 @@ impl XmemSink {
             PublisherEvent::ClientCaughtUp(id) => {
                 gst::info!(CAT, imp = self, "Client {id} has caught up");
             }
-            PublisherEvent::Upstream { content, .. } => {
+            PublisherEvent::Upstream { uid, content, .. } => {
                 if let Some(stream) = self.stream() {
-                    stream.forwarder.forward(content);
+                    stream.forwarder.forward(uid, content);
                 }
             }
             _ => {}

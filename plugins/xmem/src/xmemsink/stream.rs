@@ -17,7 +17,7 @@ use crate::caps::Format;
 use crate::events;
 use crate::metas::{self, Layout, LeftBehind, RowCopy, UnfitKind, Written};
 use crate::timestamps::{LAST_TIME, Times, crossing_time, usable};
-use crate::values::Unreadable;
+use crate::values::{Names, Told, Unreadable};
 
 use super::upstream::Forwarder;
 
@@ -140,7 +140,7 @@ impl Stream {
         if event == gst::EventType::StreamStart {
             self.take_back(events::ends_with_stream);
         }
-        let read = events::decode(&said.1, None, 0);
+        let read = events::decode(Told::new(&said.1, Names::own()), None, 0);
         if matches!(read, Err(Unreadable::Broken)) {
             let event = event.name();
             self.warn_once((event, None), || {

@@ -13,6 +13,7 @@ use gst::prelude::*;
 use crate::CAT;
 use crate::events::upstream::{self, UpstreamEvents};
 use crate::timestamps::Timekeeper;
+use crate::values::{Names, Told};
 
 /// Most events that wait to be passed on; what is more is lost.
 const MAX_WAITING: usize = 64;
@@ -21,7 +22,7 @@ const MAX_WAITING: usize = 64;
 pub(super) struct Forwarder {
     sink: glib::WeakRef<super::XmemSink>,
     accepts: UpstreamEvents,
-    sender: OnceLock<SyncSender<Vec<u8>>>,
+    sender: OnceLock<SyncSender<(u32, Vec<u8>)>>,
     is_over: Arc<AtomicBool>,
 }
 
@@ -43,8 +44,8 @@ impl Forwarder {
         }
     }
 
-    /// Takes what a client has said. Never waits.
-    pub(super) fn forward(&self, content: Vec<u8>) {
+    /// Takes what a client of this user has said. Never waits.
+    pub(super) fn forward(&self, uid: u32, content: Vec<u8>) {
         let sender = self.sender.get_or_init(|| {
             let (sender, receiver) = sync_channel(MAX_WAITING);
             let (sink, accepts) = (self.sink.clone(), self.accepts);
@@ -55,7 +56,7 @@ impl Forwarder {
             }
             sender
         });
-        if sender.try_send(content).is_err() {
+        if sender.try_send((uid, content)).is_err() {
             gst::debug!(CAT, "An upstream event is lost: too many wait");
         }
     }
@@ -65,16 +66,17 @@ fn run(
     sink: &glib::WeakRef<super::XmemSink>,
     accepts: UpstreamEvents,
     is_over: &AtomicBool,
-    contents: &Receiver<Vec<u8>>,
+    contents: &Receiver<(u32, Vec<u8>)>,
 ) {
     let mut timekeeper = Timekeeper::default();
-    for content in contents {
+    for (uid, content) in contents {
         let Some(sink) = sink.upgrade() else { return };
         if is_over.load(Ordering::Relaxed) {
             return;
         }
         let offset = timekeeper.offset(&sink);
-        match upstream::decode(&content, offset) {
+        let content = Told::new(&content, Names::of_user(uid));
+        match upstream::decode(content, offset) {
             Ok(event) if upstream::which(&event).is_some_and(|which| accepts.contains(which)) => {
                 gst::debug!(CAT, obj = sink, "A client wants {event:?}");
                 let pad = sink.static_pad("sink");

@@ -50,6 +50,7 @@ mod downstream;
 mod drain;
 mod guard;
 mod imp;
+mod lasting;
 mod receiver;
 mod reconnect;
 mod settings;

@@ -13,18 +13,19 @@ use xmem_core::{
 
 use super::downstream::{Downstream, Held, Notice};
 use super::guard::Guard;
+use super::lasting::Lasting;
 use super::reconnect::Reconnect;
 use super::urgent::Urgent;
 use super::{Delivery, OnDisconnect, UnsealedMemory};
 use crate::CAT;
 use crate::allocator::frame_memory;
 use crate::caps::Format;
-use crate::events;
+use crate::events::{self, Said};
 use crate::framememory;
 use crate::metas::{self, Unfit, UnfitKind};
 use crate::record::Recorder;
 use crate::timestamps::{Timekeeper, usable};
-use crate::values::Unreadable;
+use crate::values::{Names, Told, Unreadable};
 
 /// Between two connections where the first ended for want of memory or descriptors.
 const LACKING_PAUSE: Duration = Duration::from_millis(100);
@@ -49,6 +50,8 @@ pub(super) struct Receiver {
     on_connected: Box<dyn Fn(Upstream) + Send>,
     urgent: Urgent,
     subscriber: Option<Subscriber>,
+    /// Those that the producer's user brings in.
+    names: &'static Names,
     format: Option<Current>,
     /// Of the producer's flushes, those before what was received last.
     flushes: u64,
@@ -60,6 +63,7 @@ pub(super) struct Receiver {
     reconnect: Reconnect,
     timekeeper: Timekeeper,
     downstream: Downstream,
+    lasting: Lasting,
     recorder: Recorder,
     /// Whether downstream is given memory with a descriptor.
     fd_memory: bool,
@@ -143,6 +147,7 @@ impl Receiver {
             on_connected: Box::new(on_connected),
             urgent,
             subscriber: None,
+            names: Names::known(),
             format: None,
             flushes: 0,
             discontinuous: true,
@@ -151,6 +156,7 @@ impl Receiver {
             reconnect: Reconnect::default(),
             timekeeper: Timekeeper::default(),
             downstream: Downstream::default(),
+            lasting: Lasting::default(),
             recorder: Recorder::default(),
             fd_memory: true,
             put_back: None,
@@ -219,6 +225,7 @@ impl Receiver {
                     // Its caps were dropped with what was held, perhaps.
                     self.format = None;
                     self.flushes = 0;
+                    self.names = Names::of_user(subscriber.producer_uid());
                     (self.on_connected)(subscriber.upstream());
                     self.subscriber = Some(subscriber);
                     observe(self.figures());
@@ -318,10 +325,26 @@ impl Receiver {
         }
         let offset = self.timekeeper.offset(element);
         let ahead = self.subscriber.as_ref().map_or(0, Subscriber::clock_offset);
-        match events::decode(event.content(), offset, ahead) {
-            Ok(Some(said)) => self
-                .downstream
-                .hold(Held::Said(said), event.content().len()),
+        let content = Told::new(event.content(), self.names);
+        match events::decode(content, offset, ahead) {
+            Ok(Some(said)) => {
+                let size = event.content().len();
+                if let Said::Event(event) = &said
+                    && let Err(why) = self.lasting.add(event, size)
+                {
+                    if why.is_first {
+                        gst::element_warning!(
+                            element,
+                            gst::ResourceError::NoSpaceLeft,
+                            ("Left out an event of the producer: {why}. The others are left out \
+                              without a word")
+                        );
+                    }
+                    gst::info!(CAT, obj = element, "Left out: {event:?}");
+                    return Ok(());
+                }
+                self.downstream.hold(Held::Said(said), size);
+            }
             Ok(None) | Err(Unreadable::Unknown) => {
                 gst::debug!(CAT, "Passed over an event that is not known here");
             }
@@ -338,7 +361,7 @@ impl Receiver {
         if self.format.as_ref().is_some_and(is_same) {
             return Ok(());
         }
-        let (caps, format) = Format::from_text(text).map_err(Error::Protocol)?;
+        let (caps, format) = Format::from_text(text, self.names).map_err(Error::Protocol)?;
         self.format = Some(Current {
             text: text.into(),
             format,
@@ -393,6 +416,7 @@ impl Receiver {
     ) -> Result<std::result::Result<gst::Buffer, Unusable>> {
         let record = frame.meta();
         let extra = frame.extra()?;
+        let extra = Told::new(&extra, self.names);
         let mut buffer = self.recorder.buffer(record);
         let content = buffer.make_mut();
         let (pts, dts) = match self.downstream.timeline() {
@@ -425,7 +449,7 @@ impl Receiver {
         let (size, seq) = (record.size, record.seq);
         let format = self.format.as_ref().map(|current| &current.format);
         if size > 0 {
-            let told = || metas::read_memories(&extra);
+            let told = || metas::read_memories(extra);
             let parts = format.and_then(|format| format.memories(size as usize, told));
             let memory = match self.fd_memory || frame.is_dma_buf() {
                 true => framememory::wrap(frame),
@@ -438,7 +462,7 @@ impl Receiver {
             }
         }
         let info = format.and_then(|format| format.video.as_ref());
-        match metas::attach(content, &extra, info) {
+        match metas::attach(content, extra, info) {
             Ok(()) => {
                 self.figures.received += 1;
                 Ok(Ok(buffer))

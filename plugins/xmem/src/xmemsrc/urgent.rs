@@ -17,6 +17,7 @@ use super::state_lock::with_state_lock;
 use crate::CAT;
 use crate::events::{self, Said};
 use crate::timestamps::Timekeeper;
+use crate::values::{Names, Told};
 
 /// Most events that wait to be passed on; what is more is lost.
 const MAX_WAITING: usize = 64;
@@ -103,7 +104,9 @@ impl Urgent {
     pub(super) fn tell(&self, event: StreamEvent) {
         // Before the streaming thread has what follows, which this thread gives it.
         if event.kind() == EventKind::Flush {
-            let seqnum = match events::decode(event.content(), None, 0) {
+            // It has no names.
+            let content = Told::new(event.content(), Names::known());
+            let seqnum = match events::decode(content, None, 0) {
                 Ok(Some(Said::Flush(seqnum))) => seqnum,
                 _ => gst::Seqnum::next(),
             };
@@ -165,8 +168,11 @@ fn run(
             continue;
         }
         let offset = timekeeper.offset(&element);
-        match events::decode(event.content(), offset, element.imp().clock_offset()) {
-            Ok(Some(Said::Event(event))) => {
+        let producer = element.imp();
+        let content = Told::new(event.content(), producer.producer_names());
+        match events::decode(content, offset, producer.clock_offset()) {
+            // The others have a place in the stream, where the streaming thread pushes them.
+            Ok(Some(Said::Event(event))) if !event.is_serialized() => {
                 let _ = element.src_pad().push_event(event);
             }
             other => gst::debug!(CAT, obj = element, "Not passed on: {other:?}"),
