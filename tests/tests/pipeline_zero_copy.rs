@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use xmem_tests::launched::Launched;
 use xmem_tests::pipeline::Pipeline;
 use xmem_tests::process::page_faults;
-use xmem_tests::{Line, Place, until};
+use xmem_tests::{Line, Place, process, until};
 
 /// What makes the sink lose nothing, as a test that compares frames needs.
 const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
@@ -224,6 +224,33 @@ fn system_memory_is_copied_once() {
         let zero_copy = stats.number("zero-copy");
         assert_eq!(stats.number("copied") + zero_copy, 30, "{stats}");
     }
+}
+
+/// A file that is read in blocks of 4 KiB: the frames are in slots, the blocks are not.
+#[test]
+fn blocks_of_which_frames_are_made_take_no_slots() {
+    const SIZE: u64 = 640 * 480 * 3;
+    const FRAMES: u64 = 20;
+    let place = Place::new();
+    let file = place.path().join("frames");
+    let bytes: Vec<u8> = (0..FRAMES * SIZE).map(|at| (at / 977) as u8).collect();
+    std::fs::write(&file, bytes).expect("a file");
+    let producer = format!(
+        "filesrc location={} ! queue ! rawvideoparse width=640 height=480 format=rgb \
+         ! xmemsink name=sink channel=cam0 {LOSSLESS} wait-for-connection=true",
+        file.display()
+    );
+    let mut producer = Pipeline::play(&place, &["inspect sink.sink"], &producer);
+    let client = "xmemsrc channel=cam0 ! fakesink name=out";
+    let mut client = Pipeline::play(&place, &["inspect out.sink"], client);
+    producer.until_eos();
+    client.until_eos();
+    let sent = producer.digests("sink.sink");
+    assert_eq!(sent.len() as u64, FRAMES);
+    assert_eq!(client.digests("out.sink"), sent);
+    let maps = process::maps(producer.pid(), "xmem-payload");
+    let slots: usize = maps.iter().map(|map| map.len).sum();
+    assert!(slots as u64 <= 20 * SIZE, "{slots} bytes");
 }
 
 #[test]

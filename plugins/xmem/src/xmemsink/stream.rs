@@ -272,7 +272,12 @@ impl Stream {
             };
             query.add_allocation_pool(pool.as_ref(), size, 2, max_buffers);
         }
-        query.add_allocation_param(Some(&self.allocator), gst::AllocationParams::default());
+        // Without caps it is asked for blocks of a stream (by a filesrc, for example), which an element
+        // in between puts together to frames: these are to be in slots, not the blocks.
+        if caps.is_some() {
+            let params = gst::AllocationParams::default();
+            query.add_allocation_param(Some(&self.allocator), params);
+        }
         metas::propose(query);
         Ok(())
     }
