@@ -96,7 +96,8 @@ fn memories_of_several_kinds_arrive_as_one() {
     producer.push(&filled(0, 10));
     client.pull_buffer();
     let pad = producer.element("src").static_pad("src").expect("a pad");
-    let mut query = gst::query::Allocation::new(None, false);
+    let caps = gst::Caps::new_empty_simple("application/x-test");
+    let mut query = gst::query::Allocation::new(Some(&caps), false);
     assert!(pad.peer_query(&mut query));
     let (allocator, params) = query.allocation_params().next().expect("an allocator");
     let in_a_slot = || {
