@@ -17,7 +17,7 @@ pub(crate) fn usable(nseconds: u64) -> Option<gst::ClockTime> {
 }
 
 /// A time as it crosses: [`xmem_core::NONE`] where there is none, or none that clients take.
-pub(crate) fn crossing_time(time: Option<gst::ClockTime>) -> u64 {
+fn crossing_time(time: Option<gst::ClockTime>) -> u64 {
     let time = time.and_then(|time| usable(time.nseconds()));
     time.map_or(xmem_core::NONE, gst::ClockTime::nseconds)
 }
@@ -60,11 +60,15 @@ impl Timekeeper {
         sink: &impl IsA<gst_base::BaseSink>,
         buffer: &gst::BufferRef,
     ) -> Times {
+        let own = [buffer.pts(), buffer.dts(), buffer.duration()];
+        let [stream_pts, stream_dts, duration] = own.map(crossing_time);
         let mut times = Times {
-            stream_pts: crossing_time(buffer.pts()),
-            stream_dts: crossing_time(buffer.dts()),
+            stream_pts,
+            stream_dts,
             pts: xmem_core::NONE,
             dts: xmem_core::NONE,
+            duration,
+            are_whole: own == [stream_pts, stream_dts, duration].map(usable),
         };
         let segment = sink.segment();
         if let Some(segment) = segment.downcast_ref::<gst::ClockTime>()
@@ -95,6 +99,10 @@ pub(crate) struct Times {
     /// On `CLOCK_MONOTONIC`, by the pipeline's clock and without its latency.
     pub(crate) pts: u64,
     pub(crate) dts: u64,
+    /// How long it is shown.
+    pub(crate) duration: u64,
+    /// All times that the buffer has are among those in the segment.
+    pub(crate) are_whole: bool,
 }
 
 impl MonotonicOffset {

@@ -16,7 +16,7 @@ use crate::bufferpool::{OnFailure, XmemBufferPool};
 use crate::caps::Format;
 use crate::events;
 use crate::metas::{self, Layout, LeftBehind, RowCopy, UnfitKind, Written};
-use crate::timestamps::{LAST_TIME, Times, crossing_time, usable};
+use crate::timestamps::{LAST_TIME, Times};
 use crate::values::{Names, Told, Unreadable};
 
 use super::upstream::Forwarder;
@@ -315,11 +315,7 @@ impl Stream {
         times: Times,
         cancellation: &Cancellation<'_>,
     ) -> Result<()> {
-        if [buffer.pts(), buffer.dts(), buffer.duration()]
-            .into_iter()
-            .flatten()
-            .any(|time| usable(time.nseconds()).is_none())
-        {
+        if !times.are_whole {
             self.warn_once(("time", None), || {
                 let last = gst::ClockTime::from_nseconds(LAST_TIME);
                 format!(
@@ -605,7 +601,7 @@ fn record(
     meta.dts = times.dts;
     meta.stream_pts = times.stream_pts;
     meta.stream_dts = times.stream_dts;
-    meta.duration = crossing_time(buffer.duration());
+    meta.duration = times.duration;
     meta.offset = buffer.offset();
     meta.offset_end = buffer.offset_end();
     meta.flags = buffer.flags().bits() & FLAGS;

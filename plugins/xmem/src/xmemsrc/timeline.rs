@@ -5,9 +5,11 @@
 //! times, and may have different clocks. So the segment is shifted, until a frame is shown at the
 //! point on `CLOCK_MONOTONIC` at which the producer's pipeline shows it.
 
+use std::ops::RangeInclusive;
+
 use xmem_core::{BufferMeta, NONE};
 
-use crate::timestamps::{LAST_TIME, MonotonicOffset, usable};
+use crate::timestamps::{LAST_TIME, MonotonicOffset};
 
 /// How far a frame's running time may be from where it belongs before the segment is shifted again,
 /// in nanoseconds. Two pipelines on the same clock are never off at all; others drift apart by some
@@ -18,6 +20,8 @@ const TOLERANCE: u64 = 500_000;
 pub(crate) struct Timeline {
     theirs: gst::Segment,
     ours: gst::Segment,
+    /// The times in it with which elements can reckon.
+    usable: RangeInclusive<u64>,
     /// What is added to the producer's running times, in nanoseconds.
     shift: i64,
     /// That was not told: the first frame tells it.
@@ -27,8 +31,10 @@ pub(crate) struct Timeline {
 impl Timeline {
     /// The timeline of a segment, shifted by what is known before there is a frame.
     pub(crate) fn new(segment: gst::Segment, shift: i64) -> Timeline {
+        let ours = shifted(&segment, shift);
         Timeline {
-            ours: shifted(&segment, shift),
+            usable: usable_times(&ours),
+            ours,
             theirs: segment,
             shift,
             is_guess: false,
@@ -55,19 +61,8 @@ impl Timeline {
 
     /// A frame's time in the segment, for its buffer; none for one with which elements can't reckon.
     pub(crate) fn time(&self, stream: u64) -> Option<gst::ClockTime> {
-        let time = usable(stream)?;
-        let Some(segment) = self.ours.downcast_ref::<gst::ClockTime>() else {
-            return Some(time);
-        };
-        let known = |time: Option<gst::ClockTime>| time.map_or(0, gst::ClockTime::nseconds);
-        let from = match segment.rate() < 0.0 {
-            true => known(segment.stop()) - known(segment.offset()),
-            false => known(segment.start()) + known(segment.offset()),
-        };
-        let running = stream.abs_diff(from) as f64 / segment.rate().abs();
-        let in_stream = stream.abs_diff(known(segment.start())) as f64;
-        let furthest = running.max(in_stream * segment.applied_rate().abs());
-        (furthest <= 2.0 * LAST_TIME as f64).then_some(time)
+        let is_usable = self.usable.contains(&stream);
+        is_usable.then(|| gst::ClockTime::from_nseconds(stream))
     }
 
     /// Shifts the segment where the frame's time demands it. Says whether it has changed.
@@ -94,10 +89,35 @@ impl Timeline {
             return false;
         }
         self.ours = shifted(&self.theirs, shift);
+        self.usable = usable_times(&self.ours);
         self.shift = shift;
         self.is_guess = false;
         true
     }
+}
+
+/// The times in a segment with which elements can reckon: these, their running times and their stream
+/// times fit into 64 bits with a sign, twice.
+fn usable_times(segment: &gst::Segment) -> RangeInclusive<u64> {
+    let Some(segment) = segment.downcast_ref::<gst::ClockTime>() else {
+        return 0..=LAST_TIME;
+    };
+    let known = |time: Option<gst::ClockTime>| time.map_or(0, gst::ClockTime::nseconds);
+    let start = known(segment.start());
+    let from = match segment.rate() < 0.0 {
+        true => known(segment.stop()) - known(segment.offset()),
+        false => start + known(segment.offset()),
+    };
+    let furthest = 2.0 * LAST_TIME as f64;
+    let running = (furthest * segment.rate().abs()) as u64;
+    let in_stream = (furthest / segment.applied_rate().abs()) as u64;
+    let first = from
+        .saturating_sub(running)
+        .max(start.saturating_sub(in_stream));
+    let last = from
+        .saturating_add(running)
+        .min(start.saturating_add(in_stream));
+    first..=last.min(LAST_TIME)
 }
 
 /// The running time of a timestamp, in nanoseconds.
