@@ -1,13 +1,15 @@
 //! Whatever a producer says or shows, a client ends with an error that says what was wrong, or with
 //! a frame that it can read.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{
-    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create,
+    MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create,
+    open,
 };
+use rustix::pipe::{PipeFlags, pipe_with};
 use xmem_core::{Error, Result, Subscriber, SubscriberBuilder, UnsealedMemory};
 use xmem_tests::area::SEALED;
 use xmem_tests::hostile::impostor::{HEAD, Impostor, PAGE, pattern};
@@ -339,6 +341,45 @@ fn a_segment_that_is_not_as_announced_ends_the_connection() {
     assert!(two.contains("descriptors"), "{two}");
     let again = said(|impostor| announce(impostor, 1));
     assert!(again.contains("twice"), "{again}");
+}
+
+/// Whatever it is: the producer's fault, and no want of anything here.
+#[test]
+fn a_descriptor_that_is_no_memory_to_read_ends_the_connection() {
+    type Make = fn(&mut Impostor) -> OwnedFd;
+    fn again(fd: &OwnedFd, flags: OFlags) -> OwnedFd {
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        open(path, flags | OFlags::CLOEXEC, Mode::empty()).expect("it may be opened so")
+    }
+    fn at(path: &str) -> OwnedFd {
+        open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect(path)
+    }
+    let others: [(&str, Make); 6] = [
+        ("a path", |impostor| {
+            again(&impostor.make_segment(2, PAGE, SEALED), OFlags::PATH)
+        }),
+        ("write-only", |impostor| {
+            again(&impostor.make_segment(2, PAGE, SEALED), OFlags::WRONLY)
+        }),
+        ("a directory", |_| at("/")),
+        ("a device", |_| at("/dev/zero")),
+        ("a file", |_| at("/proc/self/exe")),
+        ("a pipe", |_| {
+            pipe_with(PipeFlags::CLOEXEC).expect("a pipe").0
+        }),
+    ];
+    for (what, make) in others {
+        for kind in 0..=3 {
+            let (mut impostor, mut subscriber) = deceived();
+            let fd = make(&mut impostor);
+            impostor.announce(2, kind, PAGE as u64, &[fd.as_fd()]);
+            let error = subscriber.receive(Some(PATIENCE)).expect_err(what);
+            assert!(
+                matches!(error, Error::Protocol(_)),
+                "{what}, {kind}: {error:?}"
+            );
+        }
+    }
 }
 
 #[test]

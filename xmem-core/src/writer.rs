@@ -20,9 +20,7 @@ use crate::lease::{Page, SlotIndex};
 use crate::message::MAX_INLINE_EVENT;
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED};
 use crate::pool::{Acquired, Place, Pool};
-use crate::segment::{
-    INLINE_EXTRA, LeasePage, MAX_EXTRA, MetadataSegment, PAGE, PayloadSegment, write_location,
-};
+use crate::segment::{LeasePage, MetadataSegment};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fork::Origin;
 use crate::sys::futex::{self, Event, Wait};
@@ -31,6 +29,7 @@ use crate::sys::poll::Bell;
 
 mod admission;
 mod clients;
+mod extra;
 mod foreign;
 mod making;
 mod sizing;
@@ -43,11 +42,6 @@ use watchers::Watchers;
 /// Most clients of a channel: a blocked writer sleeps on a word of each, its own event and a
 /// canceller at once.
 pub(crate) const MAX_CLIENTS: u32 = (futex::MAX_WORDS - 2) as u32;
-
-/// Bytes of memory for extra bytes that are made at once, where pieces are so small that several fit;
-/// and the most, where there are many pieces.
-const SPARES: usize = 64 << 10;
-const MOST_SPARES: usize = 1 << 20;
 
 /// What the writer does when every slot holds a frame that some client has yet to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -349,61 +343,6 @@ impl Writer {
             slots: pool.count(),
             max: pool.limit(),
         }
-    }
-
-    /// Writes `extra` where clients will find it: beside the record, or in memory of its own,
-    /// which goes with the frame.
-    pub(crate) fn write_extra(&self, index: SlotIndex, extra: &[u8]) -> Result<Option<Place>> {
-        self.check_origin()?;
-        if extra.len() <= INLINE_EXTRA as usize {
-            self.metadata.write_extra(index, extra);
-            return Ok(None);
-        }
-        if extra.len() > MAX_EXTRA as usize {
-            return Err(Error::InvalidSetting(format!(
-                "{} bytes of metas, at most {MAX_EXTRA} can be sent with a frame",
-                extra.len()
-            )));
-        }
-        let spare = self.pool().take_spare(extra.len());
-        let place = match spare {
-            Some(place) => place,
-            None => self.make_spare(extra.len())?,
-        };
-        place.segment.mapping().write(place.offset, extra);
-        let location = write_location(place.segment.id, place.offset as u64);
-        self.metadata.write_extra(index, &location);
-        Ok(Some(place))
-    }
-
-    /// Makes memory for the extra bytes of a frame, and for more pieces of them: a frame that has some
-    /// in the steady state finds a spare one. Where clients hold many frames there are many pieces, and
-    /// the producer keeps a descriptor for each segment, not for each piece.
-    fn make_spare(&self, len: usize) -> Result<Place> {
-        let size = len.next_power_of_two().max(PAGE);
-        let (id, pieces) = {
-            let mut pool = self.pool();
-            (pool.next_segment_id(), pool.pieces(size))
-        };
-        let count = (SPARES / size).max(pieces / 4).min(MOST_SPARES / size);
-        let made = match PayloadSegment::create(id, size, count.max(1)) {
-            Err(Error::ResourceExhausted { .. }) if count > 1 => {
-                PayloadSegment::create(id, size, 1)
-            }
-            other => other,
-        };
-        let (segment, size) = made?;
-        let place = self.pool().add_spares(&segment, size);
-        self.bell.ring();
-        Ok(place)
-    }
-
-    /// Gives back memory for extra bytes that no frame was published with.
-    pub(crate) fn return_spare(&self, place: Place) {
-        if self.check_origin().is_err() {
-            return;
-        }
-        self.pool().return_spare(place);
     }
 
     /// Publishes a slot whose payload and extra are written. Returns the frame's position.

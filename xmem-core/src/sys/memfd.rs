@@ -215,7 +215,8 @@ pub(crate) fn reopen_read_only(fd: impl AsFd) -> Result<OwnedFd> {
 pub(crate) fn seals(fd: impl AsFd) -> Result<Option<SealFlags>> {
     match fs::fcntl_get_seals(fd) {
         Ok(seals) => Ok(Some(seals)),
-        Err(Errno::INVAL) => Ok(None),
+        // BADF: a descriptor of its path alone (O_PATH).
+        Err(Errno::INVAL | Errno::BADF) => Ok(None),
         Err(errno) => Err(Error::memory("looking at seals (fcntl F_GET_SEALS)")(errno)),
     }
 }
@@ -302,7 +303,15 @@ pub(crate) fn map(
             stat.st_blocks * 512
         )));
     }
-    Mapping::new(&fd, len, access).map_err(|error| error.doing(|| mapping_of(len)))
+    Mapping::new(&fd, len, access).map_err(|error| match error {
+        Error::SharedMemory { source, .. }
+            if Errno::from_io_error(&source) == Some(Errno::ACCESS) =>
+        {
+            let what = format!("the peer passed a memfd that can't be mapped as {access:?}");
+            Error::Protocol(what)
+        }
+        other => other.doing(|| mapping_of(len)),
+    })
 }
 
 fn mapping_of(len: usize) -> String {
