@@ -263,10 +263,8 @@ impl Control {
 
     /// Makes a client's lease page, and sends it.
     fn welcome(&mut self, number: usize, hello: Hello) -> Result<()> {
-        let is_newcomer =
-            |peer: &&Peer| matches!(peer.stage, Stage::Mapping(..) | Stage::Joining(..));
-        let newcomers = self.peers.iter().filter(is_newcomer).count();
-        let clients = self.writer.pool().clients.len() + newcomers + self.unread.count();
+        let others = self.peers.iter().filter(|peer| peer.takes_place()).count();
+        let clients = self.writer.pool().clients.len() + others + self.unread.count();
         if clients >= self.max_clients as usize {
             return Err(Error::Refused {
                 reason: format!(

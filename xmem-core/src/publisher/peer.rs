@@ -165,6 +165,16 @@ impl Peer {
         self.deadline().is_some_and(Deadline::has_passed)
     }
 
+    /// Whether it takes a client's place without being one: it will be one, or has yet to receive
+    /// descriptors that it was sent.
+    pub(super) fn takes_place(&self) -> bool {
+        match self.stage {
+            Stage::Mapping(..) | Stage::Joining(..) => true,
+            Stage::Leaving(_) => self.has_descriptors && socket::has_unread(&self.socket),
+            Stage::Greeting(_) | Stage::Client(_) | Stage::Expelled(_) => false,
+        }
+    }
+
     /// Whether the goodbye was sent.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.stage, Stage::Leaving(_)) && self.queue.is_empty()
