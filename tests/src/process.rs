@@ -154,11 +154,28 @@ pub fn time_slices(pid: u32) -> Vec<u64> {
     tasks.flatten().filter_map(slice).collect()
 }
 
-/// Waits until a process has no thread of this name.
+/// Waits until a process has no connection any more, no watch on a directory, and no thread of this
+/// name, which closes them. (A thread has another name until it gives itself its own.)
 ///
 /// # Panics
 /// When that does not happen.
-pub fn until_ended(pid: u32, thread: &str) {
+pub fn until_closed(pid: u32, thread: &str) {
+    /// SOCK_SEQPACKET: of xmem's, and not of GStreamer's own.
+    const KIND: &str = "0005";
+    let is_open = || {
+        let sockets = fs::read_to_string(format!("/proc/{pid}/net/unix")).expect("sockets");
+        let connections = sockets.lines().filter_map(|line| {
+            let mut words = line.split_whitespace().skip(4);
+            (words.next() == Some(KIND)).then(|| words.nth(1)).flatten()
+        });
+        let connections: Vec<_> = connections
+            .map(|inode| format!("socket:[{inode}]"))
+            .collect();
+        fds(pid).iter().any(|(_, what)| {
+            let what = what.to_string_lossy();
+            what.contains("inotify") || connections.iter().any(|one| *one == what)
+        })
+    };
     let has_ended = || {
         let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process's threads");
         tasks.flatten().all(|task| {
@@ -167,7 +184,7 @@ pub fn until_ended(pid: u32, thread: &str) {
         })
     };
     assert!(
-        comes_true(has_ended),
+        comes_true(|| !is_open() && has_ended()),
         "a thread {thread}: {:#?}",
         describe(pid)
     );

@@ -32,7 +32,7 @@ fn verdicts_on_peers(story: Story<Peer>) -> [Verdict; 2] {
     client.wait_for("ready");
     story(&mut producer, &mut client);
     client.ask("disconnect", "disconnected");
-    process::until_ended(client.pid(), CLOSING);
+    process::until_closed(client.pid(), CLOSING);
     client.end();
     producer.end();
     logs.map(|log| log.verdict())
@@ -110,7 +110,7 @@ fn verdicts_on_pipelines(producer: &str, client: &str, story: Story<Pipeline>) -
     client.change("playing");
     story(&mut producer, &mut client);
     client.change("null");
-    process::until_ended(client.pid(), CLOSING);
+    process::until_closed(client.pid(), CLOSING);
     client.end();
     producer.end();
     logs.map(|log| log.verdict())
