@@ -16,7 +16,7 @@ mod tests;
 mod untyped;
 mod writer;
 
-pub(crate) use names::{Names, Told, is_structure_name};
+pub(crate) use names::{Names, Told, is_feature_name, is_structure_name};
 pub(crate) use reader::{Reader, Unreadable, one_of};
 pub(crate) use writer::Writer;
 

@@ -12,6 +12,9 @@ const MAX_NESTED: usize = 128;
 /// Most bytes that are read again inside of brackets.
 const MAX_NESTED_BYTES: usize = 1 << 22;
 
+/// Most bytes of a kind that are looked at: its end.
+const MAX_KIND: usize = 255;
+
 /// Most bytes of another process's text in a message for the user.
 const EXCERPT: usize = 100;
 
@@ -21,8 +24,7 @@ const EXCERPT: usize = 100;
 /// What is wrong with them: they do not parse, or are not those of one stream.
 pub(crate) fn from_text(text: &str, names: &Names) -> Result<gst::Caps, String> {
     let refused = |what: &str| excerpt(what, text);
-    known::admit(text, names).map_err(|what| refused(&what))?;
-    check_text(text).map_err(|what| refused(&what))?;
+    check_text(text, names).map_err(|what| refused(&what))?;
     let caps = text.parse::<gst::Caps>();
     let caps = caps.map_err(|_| refused("caps that do not parse"))?;
     match caps.is_fixed() {
@@ -64,13 +66,14 @@ pub(crate) fn to_text(caps: &gst::CapsRef) -> Result<String, String> {
 /// It goes into brackets by calling itself, so some 100 kB of them are more than its stack holds.
 /// Each time it looks for their end, so it reads a text as often as there are open ones. It looks
 /// through all fields before it adds another. So all that opens something is counted, within
-/// quotes too, for they can hold structures: no caps that any element makes come near.
-fn check_text(text: &str) -> Result<(), String> {
+/// quotes too, for they can hold structures: no caps that any element makes come near. And it forgets no
+/// name that it has read.
+fn check_text(text: &str, names: &Names) -> Result<(), String> {
     if text.contains('\0') {
         return Err("caps with a zero byte".into());
     }
-    let parts = text.bytes().filter(|byte| b",;".contains(byte)).count();
-    let nested = text.bytes().filter(|byte| b"{<[".contains(byte)).count();
+    let count = |bytes: &[u8]| text.bytes().filter(|byte| bytes.contains(byte)).count();
+    let (parts, nested) = (count(b",;").max(count(b"()") / 2), count(b"{<["));
     if parts > MAX_PARTS || nested > MAX_NESTED {
         return Err(format!("caps with {parts} parts and {nested} brackets"));
     }
@@ -81,6 +84,7 @@ fn check_text(text: &str) -> Result<(), String> {
         ));
     }
     let outline = Outline::of(text);
+    known::admit(&outline, names)?;
     let text = &outline.text[..];
     // It takes the name of a structure for one that is allowed.
     if !starts_with_name(text) {
@@ -97,7 +101,8 @@ fn check_text(text: &str) -> Result<(), String> {
     for (at, _) in text.match_indices(')') {
         quotes += count_quotes(&text[seen..at]);
         seen = at;
-        let kind = text[..at].trim_end().rsplit(['(', ' ']).next();
+        let before = &text[text.floor_char_boundary(at.saturating_sub(MAX_KIND))..at];
+        let kind = before.trim_end().rsplit(['(', ' ']).next();
         let kind = kind.unwrap_or_default().to_ascii_lowercase();
         let value = text[at + 1..].trim_start();
         // What the values of a list are, and what kind of list it is.
@@ -112,8 +117,8 @@ fn check_text(text: &str) -> Result<(), String> {
             // Where it comes to another digit, it goes on using the memory that it has freed.
             is_hexadecimal(value)
         } else {
-            // These hold others within quotes.
-            !is_any(&["list", "sample", "segment"])
+            // These hold others within quotes, or are names.
+            !is_any(&["list", "sample", "segment", "features"])
         };
         if !is_good {
             return Err(format!("caps with a {kind} that can't be read"));
@@ -121,7 +126,7 @@ fn check_text(text: &str) -> Result<(), String> {
     }
     // To GStreamer what is quoted here is a text like the whole.
     for (kind, text) in nested.quoted {
-        check_text(&text)?;
+        check_text(&text, names)?;
         if !kind.is_kind_of(&text) {
             return Err("caps with others that can't be read".into());
         }
@@ -152,6 +157,8 @@ fn is_hexadecimal(value: &str) -> bool {
             b')' if in_kind => in_kind = false,
             _ if in_kind => {}
             _ if byte.is_ascii_hexdigit() => {}
+            // What follows is looked at by itself.
+            b'(' if depth == 0 => return false,
             b'{' | b'<' | b'[' => depth += 1,
             b'}' | b'>' | b']' if depth > 1 => depth -= 1,
             b'}' | b'>' | b']' => return true,
@@ -273,9 +280,84 @@ mod tests {
     }
 
     #[test]
+    fn no_text_brings_in_a_name_that_does_not_count() {
+        gst::init().unwrap();
+        for known in ["a/b", "a", "c", "d", "x", "m:x", "caps"] {
+            gst::glib::Quark::from_str(known);
+        }
+        let letters = |name: &str| {
+            name.chars()
+                .map(|one| format!("\\{one}"))
+                .collect::<String>()
+        };
+        let octal = |name: &str| {
+            let letters = name.chars();
+            letters
+                .map(|one| format!("\\{:03o}", one as u32))
+                .collect::<String>()
+        };
+        let texts: [&dyn Fn(&str) -> String; 27] = [
+            &|new| format!("{new}"),
+            &|new| format!("a/b, {new}=1"),
+            &|new| format!("a/b, {new} \\ =1"),
+            &|new| format!("a/b; {new}"),
+            &|new| format!("a/b({new}), c=1"),
+            &|new| format!("a/b(m:{new}), c=1"),
+            &|new| format!("a/b(m:x,{new}), c=1"),
+            &|new| format!("a/b (@{new}), c=1"),
+            &|new| format!("a/b({new}"),
+            &|new| format!("a/b(m\"x), {new}=1, c=\"x\""),
+            &|new| format!("a/b, c=x\"y, {new}=1, d=\"z\""),
+            &|new| format!("a/b, c=(GstCapsFeatures){new}"),
+            &|new| format!("a/b, c=(GstCapsFeatures)\"m:x,{new}\""),
+            &|new| format!("a/b, c=(GstCaps){new}"),
+            &|new| format!("a/b, c=(caps)[{new}]"),
+            &|new| format!("a/b, c=(caps)[x({new})]"),
+            &|new| format!("a/b, c=(caps)\"{new}\""),
+            &|new| format!("a/b, c=(caps)\"{}, d=1\"", letters(new)),
+            &|new| format!("a/b, c=(caps)\"x, {}=1\"", letters(new)),
+            &|new| format!("a/b, c=(structure)\"x, {}=1\"", octal(new)),
+            &|new| format!("a/b, c=(structure)\"{}, d=1\"", octal(new)),
+            &|new| format!("a/b, c=(caps)\"{}\\(m:x\\), d=1\"", letters(new)),
+            &|new| format!("a/b, c=(caps)\"x\\({new}\\), d=1\""),
+            &|new| format!("a/b, c=(caps)\"x\\(m:x\\,{new}\\), d=1\""),
+            &|new| format!("a/b, c=(structure)[x, d=1, {new} \t=1]"),
+            &|new| format!("a/b, c=(structure)<[x], \"{new}\">"),
+            &|new| format!("a/b, c=(caps)\"x\\, d\\=\\(caps\\)\\\"{new}\\\"\""),
+        ];
+        for (number, text) in texts.into_iter().enumerate() {
+            let name = format!("uncounted{number}");
+            let text = text(&name);
+            // Some are no caps, and others are refused. It is not to know that name in any case.
+            let read = super::from_text(&text, Names::known());
+            let is_known = gst::glib::Quark::try_from_str(&name).is_some()
+                || gst::glib::Quark::try_from_str(&format!("m:{name}")).is_some();
+            assert!(!is_known, "{text}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn strings_may_be_long_and_hold_what_looks_like_a_name() {
+        gst::init().unwrap();
+        let long = "Caps/structure".repeat(100);
+        for text in [
+            format!(r#"a/b, c=(string)"{long}\=\=""#),
+            format!(r#"a/b, caps=(string)"{long}\=\=""#),
+            format!(r#"a/b, c=(string){long}, caps=(GstCaps)"x\,\ d\=\(int\)1""#),
+        ] {
+            let caps = from_text(&text).unwrap();
+            assert_eq!(from_text(&to_text(&caps).unwrap()).unwrap(), caps);
+        }
+    }
+
+    #[test]
     fn text_that_would_kill_or_stop_the_parser_is_refused() {
         gst::init().unwrap();
-        for part in ["{", "<", "[", "(structure)[a,b=", "a=1,", "a;", "{},"] {
+        let starts = ["{", "<", "[", "(structure)[a,b=", "a=1,", "a;", "{},"];
+        for part in starts
+            .into_iter()
+            .chain([")a", "(buffer)", "(a)", ")", "("])
+        {
             let text = format!("video/x-raw,f={}", part.repeat((16 << 20) / part.len() - 8));
             let error = from_text(&text).unwrap_err();
             assert!(error.starts_with("caps with"), "{error}");

@@ -123,7 +123,7 @@ pub(crate) fn is_structure_name(name: &str) -> bool {
 }
 
 /// Whether this can be a feature of caps: `memory:DMABuf`, for example.
-pub(super) fn is_feature_name(name: &str) -> bool {
+pub(crate) fn is_feature_name(name: &str) -> bool {
     name.split_once(':').is_some_and(|(kind, what)| {
         kind.bytes().all(|byte| byte.is_ascii_alphabetic())
             && what.starts_with(|first: char| first.is_ascii_alphabetic())
