@@ -12,7 +12,7 @@ use rustix::process::Resource;
 use xmem_core::{EventKind, Publisher};
 use xmem_tests::control_group::Group;
 use xmem_tests::limits::{leave_addresses, lower};
-use xmem_tests::{Line, Peer, Place, process, until};
+use xmem_tests::{Line, PATIENCE, Peer, Place, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 /// For what a process takes beside the frames' memory, a thread's stack for example.
@@ -300,6 +300,56 @@ fn leases_for_which_there_is_no_memory_keep_no_larger_frame_from_being_published
     drop(idle);
     goes_on(&mut producer, &mut client);
     producer.kill();
+}
+
+/// A producer that waits for its clients waits for what they hold, too; and a frame is not lost.
+#[test]
+fn a_writer_that_waits_for_clients_waits_for_slots_where_there_is_no_memory_for_others() {
+    const FRAMES: u64 = 66;
+    let Some(group) = Group::new(150 << 20) else {
+        return;
+    };
+    let place = Place::new();
+    let block = PATIENCE.as_millis();
+    let mut producer = start(&place, &format!("producer channel=cam0 block={block}"));
+    let mut client = start(&place, "client channel=cam0 leases=64");
+    connect(&mut client, &producer);
+    group.take(producer.pid());
+    client.order("hold count=64");
+    producer.order(&format!("publish count={FRAMES} size=4000000"));
+    let published = |producer: &mut Peer| producer.ask("stats", "stats").number("published");
+    until("there is no memory left", || {
+        let before = published(&mut producer);
+        process::until_asleep(producer.pid(), "worker");
+        before > 20 && published(&mut producer) == before
+    });
+    assert!(published(&mut producer) < FRAMES, "there is memory for all");
+    until("all are published", || {
+        client.ask("release count=1", "heard");
+        published(&mut producer) == FRAMES
+    });
+}
+
+/// What there was no memory for is made when there is some.
+#[test]
+fn slots_that_could_not_be_made_are_made_later() {
+    const SLOTS: u64 = 66;
+    let Some(group) = Group::new(150 << 20) else {
+        return;
+    };
+    let place = Place::new();
+    let (mut producer, mut client) = producer_and_client(&place);
+    let mut idle = start(&place, "client channel=cam0 leases=63");
+    connect(&mut idle, &producer);
+    group.take(producer.pid());
+    producer.ask("publish count=1 size=4000000", "published");
+    client.ask("receive count=1", "received");
+    process::until_asleep(producer.pid(), "xmem-control");
+    let slots = |producer: &mut Peer| producer.ask("stats", "stats").number("slots");
+    assert!(slots(&mut producer) < SLOTS, "there is memory for all");
+    group.set(600 << 20).expect("there is as much");
+    until("there are all", || slots(&mut producer) >= SLOTS);
+    goes_on(&mut producer, &mut client);
 }
 
 #[test]

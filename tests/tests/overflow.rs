@@ -36,6 +36,37 @@ fn caught_up(event: &PublisherEvent) -> Option<ClientId> {
     }
 }
 
+/// Frames in slots that are too small by now have all numbers that there are.
+#[test]
+fn larger_and_larger_frames_wait_for_a_client_that_stands_still_no_longer_than_others() {
+    const SLOTS: u64 = 66;
+    let place = Place::new();
+    let (events, observer) = Events::new();
+    let publisher = blocking(&place, Duration::from_millis(300))
+        .max_slots(SLOTS as u32)
+        .on_event(observer)
+        .open()
+        .unwrap();
+    let mut idle = client(&place, "leases=64");
+    let mut number = 0;
+    let mut publish = |size: usize| {
+        pattern::publish(&publisher, number, size, 0).unwrap();
+        number += 1;
+    };
+    for size in [4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000] {
+        publish(size);
+        until("there are slots for all leases", || {
+            u64::from(publisher.stats().slots) >= SLOTS - 1
+        });
+        // What is yet to be received fills them.
+        for _ in 1..SLOTS {
+            publish(size);
+        }
+    }
+    assert_eq!(events.drain().iter().filter_map(lapsed).count(), 1);
+    idle.ask("receive count=1", "received");
+}
+
 #[test]
 fn four_clients_receive_every_frame_though_one_is_slow() {
     const FRAMES: u64 = 2000;

@@ -87,16 +87,26 @@ impl EventKind {
 pub struct StreamEvent {
     kind: EventKind,
     content: Arc<[u8]>,
+    producer_uid: u32,
 }
 
 impl StreamEvent {
-    pub(crate) fn new(kind: EventKind, content: Arc<[u8]>) -> StreamEvent {
-        StreamEvent { kind, content }
+    pub(crate) fn new(kind: EventKind, content: Arc<[u8]>, producer_uid: u32) -> StreamEvent {
+        StreamEvent {
+            kind,
+            content,
+            producer_uid,
+        }
     }
 
     /// What it is to the stream.
     pub fn kind(&self) -> EventKind {
         self.kind
+    }
+
+    /// The user that the producer runs as.
+    pub fn producer_uid(&self) -> u32 {
+        self.producer_uid
     }
 
     /// What it says: the producer's bytes, at most 16 MiB. Of another process, so not to be trusted.

@@ -253,6 +253,7 @@ impl Writer {
             _ => None,
         };
         let own_deadline = Deadline::after(patience);
+        let mut clients_deadline = None;
         loop {
             let cancelled = cancel.wait()?;
             let event = self.event.since(self.event.snapshot());
@@ -271,17 +272,30 @@ impl Writer {
                 Acquired::Slot(index) => return Ok(index),
                 Acquired::Closed => return Err(self.failure.error()),
                 Acquired::Short => {
-                    if self.grow()? {
-                        continue;
-                    }
-                    match self.wait(&[event, cancelled], own_deadline, any_slot) {
+                    let (deadline, error) = match self.grow() {
+                        Ok(true) => continue,
+                        Ok(false) => (own_deadline, None),
+                        // Then there are fewer slots than clients have leases.
+                        Err(error @ Error::ResourceExhausted { .. }) => {
+                            let until = || self.end_of_patience(patience);
+                            (*clients_deadline.get_or_insert_with(until), Some(error))
+                        }
+                        Err(other) => return Err(other),
+                    };
+                    match self.wait(&[event, cancelled], deadline, any_slot) {
                         Ok(Some(index)) => return Ok(index),
                         Ok(None) => {}
-                        Err(Error::TimedOut) => return Err(self.exhausted()),
+                        Err(Error::TimedOut) => {
+                            return Err(error.unwrap_or_else(|| self.exhausted()));
+                        }
                         Err(other) => return Err(other),
                     }
                 }
                 Acquired::Blocked => {
+                    // By frames in slots that are too small now: there may be numbers for others.
+                    if self.pool().missing() > 0 && self.grow().is_ok_and(|has_grown| has_grown) {
+                        continue;
+                    }
                     let Some(deadline) = self.lapse() else {
                         continue;
                     };
@@ -293,6 +307,14 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Until when to wait for slots that clients hold.
+    fn end_of_patience(&self, patience: Option<Duration>) -> Deadline {
+        Deadline::after(match self.overflow {
+            Overflow::DropOldest => patience,
+            Overflow::Block { timeout } => patience.map(|patience| patience.max(timeout)),
+        })
     }
 
     /// Sleeps until a slot came back: one of the producer's own, or one that a client has passed

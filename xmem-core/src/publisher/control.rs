@@ -27,6 +27,8 @@ const GREETING: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Most connections that have not said hello, or were told goodbye; the oldest is closed for the next.
 const MAX_STRANGERS: usize = 64;
+/// Between two tries to make slots for which there was no memory.
+const OUT_OF_MEMORY: Duration = Duration::from_secs(1);
 /// How long no connection is accepted after the process had no descriptor left for one.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
@@ -132,6 +134,8 @@ impl Control {
         }
         if self.filling.is_some() || self.joining().next().is_some() {
             deadline = Deadline::after(Some(Duration::ZERO));
+        } else if self.writer.pool().is_filling {
+            deadline = deadline.min(Deadline::after(Some(OUT_OF_MEMORY)));
         }
         poll(&mut fds, deadline)?;
         let events: Vec<PollFlags> = fds.iter().map(|fd| fd.revents()).collect();

@@ -419,7 +419,7 @@ fn take_in(
                 EventKind::Format => utf8(content)?.into_bytes(),
                 _ => content,
             };
-            let event = StreamEvent::new(kind, content.into());
+            let event = StreamEvent::new(kind, content.into(), link.producer_uid);
             if kind == EventKind::Flush {
                 link.flush(position);
             }

@@ -12,7 +12,6 @@ pub struct Upstream {
     /// Keeps nothing alive: the connection ends with the subscriber and its frames.
     link: Weak<Link>,
     clock_offset: i64,
-    producer_uid: u32,
 }
 
 impl Upstream {
@@ -20,18 +19,12 @@ impl Upstream {
         Upstream {
             link: Arc::downgrade(link),
             clock_offset: link.clock_offset,
-            producer_uid: link.producer_uid,
         }
     }
 
     /// As [`Subscriber::clock_offset`](crate::Subscriber::clock_offset).
     pub fn clock_offset(&self) -> i64 {
         self.clock_offset
-    }
-
-    /// As [`Subscriber::producer_uid`](crate::Subscriber::producer_uid).
-    pub fn producer_uid(&self) -> u32 {
-        self.producer_uid
     }
 
     /// Sends some bytes to the producer, who is told with

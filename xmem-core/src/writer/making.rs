@@ -80,14 +80,11 @@ impl Writer {
     }
 
     /// Takes a step in making the slots for clients that [`configure`](Writer::configure) has left to be
-    /// made, beside those that are `coming`. `None` where there are enough, or where there is no memory
-    /// for more: then a writer that is out of slots tries for one.
+    /// made, beside those that are `coming`. `None` where there are enough, or no memory for more now:
+    /// then it is worth another try later.
     pub(crate) fn fill(&self, making: Option<Making>, coming: &Coming) -> Option<Making> {
         let filled = self.try_to_fill(making, coming);
-        filled.unwrap_or_else(|_| {
-            self.pool().is_filling = false;
-            None
-        })
+        filled.unwrap_or(None)
     }
 
     fn try_to_fill(&self, making: Option<Making>, coming: &Coming) -> Result<Option<Making>> {
@@ -108,12 +105,7 @@ impl Writer {
             }
             (pool.missing_at_once(coming.slots()), pool.slot_size())
         };
-        if count == 0 {
-            // There is room only for what is coming.
-            return Ok(None);
-        }
-        let making = self.start_making(size, (1, count))?;
-        self.pool().is_filling = making.is_some();
-        Ok(making)
+        // There may be room only for what is coming.
+        self.start_making(size, (count.min(1), count))
     }
 }

@@ -26,7 +26,12 @@ impl Writer {
             let least = missing(pool.own_need(need));
             (least, missing(needed).min(least.max(early(size))), size)
         };
-        self.make_slots(&growing, size, (least, count))?;
+        if self.make_slots(&growing, size, (least, count))? == 0 && least > 0 {
+            // Frames that clients have yet to receive have all the numbers, and the free slots, which
+            // are too small: they give theirs back. Where there are none, a writer waits for clients.
+            self.pool().resize(size);
+            self.make_slots(&growing, size, (least, count))?;
+        }
         let mut pool = self.pool();
         pool.raise_need(need);
         pool.is_filling = true;
@@ -43,14 +48,20 @@ impl Writer {
     /// Makes slots because there is none left. False when there can be no more.
     pub(super) fn grow(&self) -> Result<bool> {
         let growing = self.lock_growing();
-        let ((_, most), size) = {
+        let ((_, most), size, missing) = {
             let pool = self.pool();
-            (pool.growth(1), pool.slot_size())
+            (pool.growth(1), pool.slot_size(), pool.missing())
         };
+        if missing > 0 {
+            // It is clients that hold the others.
+            limits::check_memory_for_others(size)?;
+        }
         if self.make_slots(&growing, size, (most.min(1), most))? == 0 {
             return Ok(false);
         }
-        self.pool().note_need();
+        if missing == 0 {
+            self.pool().note_need();
+        }
         self.bell.ring();
         Ok(true)
     }

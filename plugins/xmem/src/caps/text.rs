@@ -297,7 +297,7 @@ mod tests {
                 .collect::<String>()
         };
         let texts: [&dyn Fn(&str) -> String; 27] = [
-            &|new| format!("{new}"),
+            &|new| new.into(),
             &|new| format!("a/b, {new}=1"),
             &|new| format!("a/b, {new} \\ =1"),
             &|new| format!("a/b; {new}"),

@@ -18,15 +18,12 @@ use super::settings::{PROPERTIES, Settings};
 use super::urgent::Urgent;
 use crate::events::upstream::{self, UpstreamEvents};
 use crate::timestamps::Timekeeper;
-use crate::values::Names;
 use crate::{CAT, bindings, errors, framememory};
 
 /// Of the streaming thread, the shortest there is: it waits for frames most of the time. With the
 /// kernel's own slice, a frame that comes while another thread computes on its processor (the
 /// producer's does, the next frame) waits for a millisecond.
 const TIME_SLICE: Duration = Duration::from_micros(100);
-/// That of a producer that is not known yet.
-const UNKNOWN_USER: u32 = u32::MAX;
 
 #[derive(Default)]
 pub struct XmemSrc {
@@ -159,12 +156,6 @@ impl XmemSrc {
     pub(super) fn clock_offset(&self) -> i64 {
         let state = self.state();
         state.upstream.as_ref().map_or(0, Upstream::clock_offset)
-    }
-
-    /// The names that the producer's user brings in.
-    pub(super) fn producer_names(&self) -> &'static Names {
-        let uid = self.state().upstream.as_ref().map(Upstream::producer_uid);
-        Names::of_user(uid.unwrap_or(UNKNOWN_USER))
     }
 
     /// Takes an upstream event to the producer. False where that does not take such.

@@ -104,9 +104,7 @@ impl Urgent {
     pub(super) fn tell(&self, event: StreamEvent) {
         // Before the streaming thread has what follows, which this thread gives it.
         if event.kind() == EventKind::Flush {
-            // It has no names.
-            let content = Told::new(event.content(), Names::known());
-            let seqnum = match events::decode(content, None, 0) {
+            let seqnum = match events::decode(told_by(&event), None, 0) {
                 Ok(Some(Said::Flush(seqnum))) => seqnum,
                 _ => gst::Seqnum::next(),
             };
@@ -146,6 +144,10 @@ impl Urgent {
     }
 }
 
+fn told_by(event: &StreamEvent) -> Told<'_> {
+    Told::new(event.content(), Names::of_user(event.producer_uid()))
+}
+
 fn run(
     element: &glib::WeakRef<super::XmemSrc>,
     flush: &Flush,
@@ -168,9 +170,8 @@ fn run(
             continue;
         }
         let offset = timekeeper.offset(&element);
-        let producer = element.imp();
-        let content = Told::new(event.content(), producer.producer_names());
-        match events::decode(content, offset, producer.clock_offset()) {
+        let ahead = element.imp().clock_offset();
+        match events::decode(told_by(&event), offset, ahead) {
             // The others have a place in the stream, where the streaming thread pushes them.
             Ok(Some(Said::Event(event))) if !event.is_serialized() => {
                 let _ = element.src_pad().push_event(event);

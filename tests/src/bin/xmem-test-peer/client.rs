@@ -65,7 +65,7 @@ impl Shared {
             }
             "release" => {
                 let mut held = self.held.lock().expect("no panic holds it");
-                let count = order.number("count") as usize;
+                let count = held.len().min(order.number("count") as usize);
                 let released: Vec<_> = held.drain(..count).collect();
                 drop(held);
                 drop(released);
