@@ -208,8 +208,12 @@ fn formats_with_ever_new_names_are_an_error_in_the_end() {
     assert!(error.text("text").contains("name"), "{error}");
 }
 
-/// A sticky custom event of an xmemsink, with a field of so many bytes: `docs/protocol.md`, 13.
-fn sticky(name: &str, len: usize) -> Vec<u8> {
+/// The kinds of custom events that are sticky, and out of band.
+const STICKY: u32 = 1;
+const OUT_OF_BAND: u32 = 2;
+
+/// A custom event of an xmemsink, with a field of so many bytes: `docs/protocol.md`, 13.5.
+fn custom(kind: u32, name: &str, len: usize) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
     let record = |kind: u32, body: Vec<u8>| {
         let head = [kind, body.len() as u32].map(u32::to_le_bytes).concat();
@@ -217,7 +221,7 @@ fn sticky(name: &str, len: usize) -> Vec<u8> {
     };
     let field = [text("field"), record(8, vec![b'x'; len])].concat();
     let structure = [text(name), 1u32.to_le_bytes().to_vec(), field].concat();
-    let head = [7u32, 0, 0, 0, 1].map(u32::to_le_bytes).concat();
+    let head = [7u32, 0, 0, 0, kind].map(u32::to_le_bytes).concat();
     [head, record(24, structure)].concat()
 }
 
@@ -233,7 +237,7 @@ fn sticky_events_of_ever_new_names_are_left_out_in_the_end() {
         come.expect("the client");
         let before = process::memory(client.pid()).own;
         for number in 0..count {
-            let content = sticky(&format!("never-before-{number}"), len);
+            let content = custom(STICKY, &format!("never-before-{number}"), len);
             let said =
                 publisher.send_event(EventKind::Sticky(1 << 63 | 7 << 32 | number), &content);
             said.expect("room for it");
@@ -250,6 +254,38 @@ fn sticky_events_of_ever_new_names_are_left_out_in_the_end() {
         // It is said once.
         assert_eq!(client.messages().len(), 1);
     }
+}
+
+/// It would be pushed by a thread that is not the stream's.
+#[test]
+fn an_urgent_event_that_has_a_place_between_the_frames_is_left_out() {
+    let place = Place::new();
+    let open = Publisher::builder(place.channel("cam0")).open();
+    let publisher = open.expect("a channel");
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let come = publisher.wait_for_clients(1, Some(PATIENCE));
+    come.expect("the client");
+    pattern::publish(&publisher, 0, 1000, 0).expect("a frame");
+    client.until_buffers("out.sink", 1);
+    for kind in 0..5 {
+        let content = custom(kind, &format!("of-kind-{kind}"), 10);
+        let said = publisher.send_event(EventKind::Urgent, &content);
+        said.expect("room for it");
+    }
+    let last = custom(OUT_OF_BAND, "the-last", 10);
+    let said = publisher.send_event(EventKind::Urgent, &last);
+    said.expect("room for it");
+    client.until("the last one is there", |line| {
+        line.get("text")
+            .is_some_and(|text| text.contains("the-last"))
+    });
+    let seen = (0..5).filter(|kind| {
+        let name = format!("of-kind-{kind}");
+        let mut lines = client.log().iter().filter_map(|line| line.get("text"));
+        lines.any(|text| text.contains(&name))
+    });
+    assert_eq!(seen.collect::<Vec<_>>(), [2, 4]);
+    assert_eq!(client.messages(), [""; 0]);
 }
 
 /// What an xmemsink says of a segment: `docs/protocol.md`, 13.5.
