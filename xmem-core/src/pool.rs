@@ -20,7 +20,7 @@ mod sizing;
 mod spares;
 
 pub(crate) use foreign::UNSEALED_ONLY;
-pub(crate) use sizing::early;
+pub(crate) use sizing::{Filling, early};
 
 /// A range of a segment.
 #[derive(Clone, Debug)]
@@ -141,8 +141,8 @@ pub(crate) struct Pool {
     slot_size: usize,
     /// Slots that the producer itself needs, one to publish included.
     need: u32,
-    /// Slots are missing that the control thread makes.
-    pub(crate) is_filling: bool,
+    /// Whether slots are missing that the control thread makes.
+    pub(crate) filling: Filling,
     /// Most slots, 0 for as many as the metadata segment has room for.
     max: u32,
     /// A frame that a client has yet to receive is not taken back.
@@ -181,7 +181,7 @@ impl Pool {
             head: 0,
             slot_size: 0,
             need,
-            is_filling: false,
+            filling: Filling::Done,
             max,
             blocking,
             closed: false,
@@ -218,15 +218,13 @@ impl Pool {
     pub(crate) fn add_segment(&mut self, segment: &Arc<PayloadSegment>, stride: usize) -> u32 {
         let before = self.count();
         let left = self.limit().saturating_sub(before) as usize;
-        let count = left.min(segment.size / stride);
+        let count = left.min(segment.size / stride).min(self.vacant.len());
         if count == 0 {
             return 0;
         }
         self.add_to_segments(segment.clone());
         for number in 0..count {
-            let Some(index) = self.vacant.pop() else {
-                break;
-            };
+            let index = self.vacant.pop().expect("there are as many");
             self.make_entry(index);
             // Another thread may have made the slots larger while this segment was made.
             let outdated = stride < self.slot_size;

@@ -19,7 +19,7 @@ use crate::frame::FrameMut;
 use crate::lease::{Page, SlotIndex};
 use crate::message::MAX_INLINE_EVENT;
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED};
-use crate::pool::{Acquired, Place, Pool};
+use crate::pool::{Acquired, Filling, Place, Pool};
 use crate::segment::{LeasePage, MetadataSegment};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fork::Origin;
@@ -248,23 +248,23 @@ impl Writer {
         patience: Option<Duration>,
         cancel: &Cancellation<'_>,
     ) -> Result<SlotIndex> {
-        let any_slot = |pool: &mut Pool| match pool.acquire() {
-            Acquired::Slot(index) => Some(index),
-            _ => None,
-        };
         let own_deadline = Deadline::after(patience);
         let mut clients_deadline = None;
         loop {
             let cancelled = cancel.wait()?;
             let event = self.event.since(self.event.snapshot());
-            let (acquired, forgiven, released) = {
+            let (acquired, forgiven, released, has_gone) = {
                 let mut pool = self.pool();
                 let head = pool.head();
                 let forgiven = pool.clients.forgive(head);
                 let acquired = pool.acquire();
-                (acquired, forgiven, std::mem::take(&mut pool.released))
+                let released = std::mem::take(&mut pool.released);
+                (acquired, forgiven, released, !pool.gone.is_empty())
             };
             self.drop_holds(released);
+            if has_gone {
+                self.bell.ring();
+            }
             for id in forgiven {
                 self.tell(PublisherEvent::ClientCaughtUp(id));
             }
@@ -275,16 +275,24 @@ impl Writer {
                     let (deadline, error) = match self.grow() {
                         Ok(true) => continue,
                         Ok(false) => (own_deadline, None),
-                        // Then there are fewer slots than clients have leases.
                         Err(error @ Error::ResourceExhausted { .. }) => {
-                            let until = || self.end_of_patience(patience);
-                            (*clients_deadline.get_or_insert_with(until), Some(error))
+                            let deadline = match self.pool().missing() {
+                                0 => own_deadline,
+                                // There are fewer slots than clients have leases.
+                                _ => *clients_deadline.get_or_insert_with(|| self.patience()),
+                            };
+                            (deadline, Some(error))
                         }
                         Err(other) => return Err(other),
                     };
-                    match self.wait(&[event, cancelled], deadline, any_slot) {
-                        Ok(Some(index)) => return Ok(index),
-                        Ok(None) => {}
+                    let look = |pool: &mut Pool| match pool.acquire() {
+                        Acquired::Slot(index) => Some(Some(index)),
+                        Acquired::Short => None,
+                        Acquired::Blocked | Acquired::Closed => Some(None),
+                    };
+                    match self.wait(&[event, cancelled], deadline, look) {
+                        Ok(Some(Some(index))) => return Ok(index),
+                        Ok(_) => {}
                         Err(Error::TimedOut) => {
                             return Err(error.unwrap_or_else(|| self.exhausted()));
                         }
@@ -292,16 +300,27 @@ impl Writer {
                     }
                 }
                 Acquired::Blocked => {
-                    // By frames in slots that are too small now: there may be numbers for others.
-                    if self.pool().missing() > 0 && self.grow().is_ok_and(|has_grown| has_grown) {
-                        continue;
+                    // By frames in slots that are too small now, perhaps: others can be made, as soon
+                    // as there are numbers for them.
+                    let mut lacks_numbers = false;
+                    if self.is_filling_due() {
+                        match self.grow() {
+                            Ok(true) => continue,
+                            Ok(false) => lacks_numbers = true,
+                            Err(_) => self.pool().filling = Filling::later(),
+                        }
                     }
                     let Some(deadline) = self.lapse() else {
                         continue;
                     };
-                    match self.wait(&[event, cancelled], deadline, any_slot) {
-                        Ok(Some(index)) => return Ok(index),
-                        Ok(None) | Err(Error::TimedOut) => {}
+                    let look = |pool: &mut Pool| match pool.acquire() {
+                        Acquired::Slot(index) => Some(Some(index)),
+                        Acquired::Blocked if !(lacks_numbers && pool.has_numbers()) => None,
+                        Acquired::Blocked | Acquired::Short | Acquired::Closed => Some(None),
+                    };
+                    match self.wait(&[event, cancelled], deadline, look) {
+                        Ok(Some(Some(index))) => return Ok(index),
+                        Ok(_) | Err(Error::TimedOut) => {}
                         Err(other) => return Err(other),
                     }
                 }
@@ -310,11 +329,17 @@ impl Writer {
     }
 
     /// Until when to wait for slots that clients hold.
-    fn end_of_patience(&self, patience: Option<Duration>) -> Deadline {
-        Deadline::after(match self.overflow {
-            Overflow::DropOldest => patience,
-            Overflow::Block { timeout } => patience.map(|patience| patience.max(timeout)),
-        })
+    fn patience(&self) -> Deadline {
+        Deadline::after(Some(match self.overflow {
+            Overflow::DropOldest => Duration::ZERO,
+            Overflow::Block { timeout } => timeout,
+        }))
+    }
+
+    /// Whether slots are missing, and worth a try.
+    fn is_filling_due(&self) -> bool {
+        let pool = self.pool();
+        pool.filling.is_due() && pool.missing() > 0
     }
 
     /// Sleeps until a slot came back: one of the producer's own, or one that a client has passed

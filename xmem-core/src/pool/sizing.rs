@@ -1,7 +1,9 @@
 //! How many slots, and how large.
 
-use super::Pool;
-use super::Slot;
+use std::time::Duration;
+
+use super::{Pool, Slot};
+use crate::sys::clock::Deadline;
 
 /// Most bytes of slots that are made before they are needed: what needs the others waits for them.
 const MOST_EARLY: usize = 64 << 20;
@@ -9,6 +11,36 @@ const MOST_EARLY: usize = 64 << 20;
 /// How many slots of `size` bytes these are.
 pub(crate) fn early(size: usize) -> u32 {
     (MOST_EARLY / size.max(1)) as u32
+}
+
+/// Slots that are missing, and made by the control thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Filling {
+    /// There are none, as far as is known.
+    Done,
+    /// There may be some.
+    Due,
+    /// There was no memory for them: not to be tried before.
+    After(Deadline),
+}
+
+/// Until slots are tried for again.
+const OUT_OF_MEMORY: Duration = Duration::from_secs(1);
+
+impl Filling {
+    /// After there was no memory.
+    pub(crate) fn later() -> Filling {
+        Filling::After(Deadline::after(Some(OUT_OF_MEMORY)))
+    }
+
+    /// Whether it is worth a try now.
+    pub(crate) fn is_due(self) -> bool {
+        match self {
+            Filling::Done => false,
+            Filling::Due => true,
+            Filling::After(time) => time.has_passed(),
+        }
+    }
 }
 
 impl Pool {
@@ -54,6 +86,9 @@ impl Pool {
 
     /// Slots that are missing for the producer and the clients there are.
     pub(crate) fn missing(&self) -> u32 {
+        if self.slot_size == 0 {
+            return 0;
+        }
         let needed = self.needed(0, 0).min(self.limit());
         needed.saturating_sub(self.count())
     }
@@ -105,10 +140,14 @@ impl Pool {
         self.need = self.need.max(need);
     }
 
-    /// The producer holds more than it said: from now on that counts as what it needs.
-    pub(crate) fn note_need(&mut self) {
-        let own = self.count().saturating_sub(self.clients.leases());
-        self.need = self.need.max(own);
+    /// Slots that are not the clients'.
+    pub(crate) fn own(&self) -> u32 {
+        self.count().saturating_sub(self.clients.leases())
+    }
+
+    /// Whether there are numbers for slots.
+    pub(crate) fn has_numbers(&self) -> bool {
+        !self.vacant.is_empty()
     }
 
     /// From now on slots have `size` bytes. Where that is more than before, the slots there are

@@ -15,6 +15,7 @@ use crate::channel::Listener;
 use crate::clients::{Client, ClientId, Identity};
 use crate::error::{Error, Result};
 use crate::message::{ByeReason, Hello, MAX_MESSAGE, Message, Welcome};
+use crate::pool::Filling;
 use crate::segment::UnsealedPage;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{PollFd, PollFlags, poll};
@@ -27,8 +28,6 @@ const GREETING: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Most connections that have not said hello, or were told goodbye; the oldest is closed for the next.
 const MAX_STRANGERS: usize = 64;
-/// Between two tries to make slots for which there was no memory.
-const OUT_OF_MEMORY: Duration = Duration::from_secs(1);
 /// How long no connection is accepted after the process had no descriptor left for one.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
@@ -134,8 +133,11 @@ impl Control {
         }
         if self.filling.is_some() || self.joining().next().is_some() {
             deadline = Deadline::after(Some(Duration::ZERO));
-        } else if self.writer.pool().is_filling {
-            deadline = deadline.min(Deadline::after(Some(OUT_OF_MEMORY)));
+        }
+        match self.writer.pool().filling {
+            Filling::Done => {}
+            Filling::Due => deadline = Deadline::after(Some(Duration::ZERO)),
+            Filling::After(time) => deadline = deadline.min(time),
         }
         poll(&mut fds, deadline)?;
         let events: Vec<PollFlags> = fds.iter().map(|fd| fd.revents()).collect();
@@ -323,6 +325,9 @@ impl Control {
 
     /// Makes slots for the clients there are, which the writer has left to be made.
     fn fill(&mut self) {
+        // Unmaps what no slot uses any more, whose memory may be all there is.
+        let gone = std::mem::take(&mut self.writer.pool().gone);
+        drop(gone);
         let others = self.joining().filter_map(|(_, one)| one.making());
         let coming = Coming::of(others);
         self.filling = self.writer.fill(self.filling.take(), &coming);
@@ -395,14 +400,11 @@ impl Control {
 
     /// Tells every client what is new, and sends what can be sent.
     fn update(&mut self, ended: &mut [bool]) {
-        let (news, gone, unwanted) = {
+        let (news, unwanted) = {
             let mut pool = self.writer.pool();
             let news = News::of(&pool, &self.peers);
-            let gone = std::mem::take(&mut pool.gone);
-            (news, gone, std::mem::take(&mut pool.unwanted))
+            (news, std::mem::take(&mut pool.unwanted))
         };
-        // Unmaps what no slot uses any more.
-        drop(gone);
         for (id, why) in unwanted {
             let peer = |peer: &Peer| matches!(peer.stage, Stage::Client(client) if client == id);
             if let Some(number) = self.peers.iter().position(peer) {

@@ -4,7 +4,7 @@ use super::Writer;
 use super::making::{Made, Making};
 use crate::clients::Client;
 use crate::error::{Error, Result};
-use crate::pool::{Joining, UNSEALED_ONLY};
+use crate::pool::{Filling, Joining, UNSEALED_ONLY};
 
 /// A client that is being taken in.
 pub(crate) struct Admission {
@@ -109,6 +109,10 @@ impl Writer {
             if missing == 0 || size == 0 {
                 // Under the same lock: no other client can count on these slots.
                 let joining = pool.add_client(admission.client);
+                if pool.missing() > 0 {
+                    // Of those for others, perhaps.
+                    pool.filling = Filling::Due;
+                }
                 drop(pool);
                 self.event.signal();
                 return Ok(Step::Joined(joining));

@@ -3,6 +3,7 @@
 use super::Writer;
 use super::admission::Coming;
 use crate::error::{Error, Result};
+use crate::pool::Filling;
 use crate::segment::UnfinishedSegment;
 use crate::sys::limits;
 
@@ -83,8 +84,18 @@ impl Writer {
     /// made, beside those that are `coming`. `None` where there are enough, or no memory for more now:
     /// then it is worth another try later.
     pub(crate) fn fill(&self, making: Option<Making>, coming: &Coming) -> Option<Making> {
-        let filled = self.try_to_fill(making, coming);
-        filled.unwrap_or(None)
+        if making.is_none() && !self.pool().filling.is_due() {
+            return None;
+        }
+        let making = self.try_to_fill(making, coming).unwrap_or(None);
+        if making.is_none() {
+            let mut pool = self.pool();
+            pool.filling = match pool.missing() {
+                0 => Filling::Done,
+                _ => Filling::later(),
+            };
+        }
+        making
     }
 
     fn try_to_fill(&self, making: Option<Making>, coming: &Coming) -> Result<Option<Making>> {
@@ -98,14 +109,10 @@ impl Writer {
             return Ok(Some(unfinished));
         }
         let (count, size) = {
-            let mut pool = self.pool();
-            pool.is_filling &= pool.missing() > 0;
-            if !pool.is_filling {
-                return Ok(None);
-            }
+            let pool = self.pool();
             (pool.missing_at_once(coming.slots()), pool.slot_size())
         };
-        // There may be room only for what is coming.
+        // There may be enough, or room only for what is coming.
         self.start_making(size, (count.min(1), count))
     }
 }

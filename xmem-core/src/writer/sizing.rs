@@ -4,7 +4,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use super::Writer;
 use crate::error::{Error, Result};
-use crate::pool::early;
+use crate::pool::{Filling, early};
 use crate::segment::{MAX_SLOTS, PayloadSegment, SegmentId};
 use crate::sys::limits;
 
@@ -29,12 +29,15 @@ impl Writer {
         if self.make_slots(&growing, size, (least, count))? == 0 && least > 0 {
             // Frames that clients have yet to receive have all the numbers, and the free slots, which
             // are too small: they give theirs back. Where there are none, a writer waits for clients.
-            self.pool().resize(size);
-            self.make_slots(&growing, size, (least, count))?;
+            let id = self.pool().next_segment_id();
+            let (segment, stride) = PayloadSegment::create(id, size, least as usize)?;
+            let mut pool = self.pool();
+            pool.resize(size);
+            pool.add_segment(&segment, stride);
         }
         let mut pool = self.pool();
         pool.raise_need(need);
-        pool.is_filling = true;
+        pool.filling = Filling::Due;
         if least == 0 {
             // Those there are have room for more than they were made for.
             pool.resize(size);
@@ -48,19 +51,22 @@ impl Writer {
     /// Makes slots because there is none left. False when there can be no more.
     pub(super) fn grow(&self) -> Result<bool> {
         let growing = self.lock_growing();
-        let ((_, most), size, missing) = {
+        let ((_, most), size, missing, own) = {
             let pool = self.pool();
-            (pool.growth(1), pool.slot_size(), pool.missing())
+            let missing = pool.missing();
+            (pool.growth(1), pool.slot_size(), missing, pool.own())
         };
         if missing > 0 {
             // It is clients that hold the others.
             limits::check_memory_for_others(size)?;
         }
-        if self.make_slots(&growing, size, (most.min(1), most))? == 0 {
+        let made = self.make_slots(&growing, size, (most.min(1), most))?;
+        if made == 0 {
             return Ok(false);
         }
         if missing == 0 {
-            self.pool().note_need();
+            // The producer holds more than it said: from now on that counts as what it needs.
+            self.pool().raise_need(own + made);
         }
         self.bell.ring();
         Ok(true)

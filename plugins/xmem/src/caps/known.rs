@@ -74,7 +74,8 @@ impl<'a> Word<'a> {
         let after = self.within[self.end..].trim_start_matches(is_space);
         let features = after.strip_prefix('(').map(|rest| {
             let end = rest.find(')').unwrap_or(rest.len());
-            rest[..end].split(',').map(str::trim)
+            // GStreamer takes off these spaces only, and what is left for a name.
+            rest[..end].split(',').map(|one| one.trim_matches(' '))
         });
         features.into_iter().flatten()
     }

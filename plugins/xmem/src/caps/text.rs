@@ -101,8 +101,10 @@ fn check_text(text: &str, names: &Names) -> Result<(), String> {
     for (at, _) in text.match_indices(')') {
         quotes += count_quotes(&text[seen..at]);
         seen = at;
-        let before = &text[text.floor_char_boundary(at.saturating_sub(MAX_KIND))..at];
-        let kind = before.trim_end().rsplit(['(', ' ']).next();
+        let before = text[..at].trim_end();
+        let start = before.len().saturating_sub(MAX_KIND);
+        let kind = &before[before.floor_char_boundary(start)..];
+        let kind = kind.rsplit(['(', ' ']).next();
         let kind = kind.unwrap_or_default().to_ascii_lowercase();
         let value = text[at + 1..].trim_start();
         // What the values of a list are, and what kind of list it is.
@@ -296,7 +298,15 @@ mod tests {
                 .map(|one| format!("\\{:03o}", one as u32))
                 .collect::<String>()
         };
-        let texts: [&dyn Fn(&str) -> String; 27] = [
+        let space = " ".repeat(300);
+        let texts: [&dyn Fn(&str) -> String; 34] = [
+            &|new| format!("a/b(\t{new}:x), c=1"),
+            &|new| format!("a/b( \u{a0}{new}:x), c=1"),
+            &|new| format!("a/b(m:x,\x0b{new}:x), c=1"),
+            &|new| format!("a/b, c=(GstCapsFeatures{space})\"m:{new}\""),
+            &|new| format!("a/b, c=(GstCaps{space}){new}"),
+            &|new| format!("a/b, c=(GstCaps{space})\"{new}, d=1\""),
+            &|new| format!("a/b, c=(structure{space})\"x, {new}=1\""),
             &|new| new.into(),
             &|new| format!("a/b, {new}=1"),
             &|new| format!("a/b, {new} \\ =1"),
@@ -330,8 +340,11 @@ mod tests {
             let text = text(&name);
             // Some are no caps, and others are refused. It is not to know that name in any case.
             let read = super::from_text(&text, Names::known());
-            let is_known = gst::glib::Quark::try_from_str(&name).is_some()
-                || gst::glib::Quark::try_from_str(&format!("m:{name}")).is_some();
+            let forms = ["", "m:", "\t", "\u{a0}", "\x0b"]
+                .into_iter()
+                .flat_map(|before| ["", ":x"].map(|after| format!("{before}{name}{after}")));
+            let is_known = |form: String| gst::glib::Quark::try_from_str(&form).is_some();
+            let is_known = forms.into_iter().any(is_known);
             assert!(!is_known, "{text}: {read:?}");
         }
     }
@@ -352,6 +365,10 @@ mod tests {
 
     #[test]
     fn text_that_would_kill_or_stop_the_parser_is_refused() {
+        const SPACE: &str = match str::from_utf8(&[b' '; 300]) {
+            Ok(space) => space,
+            Err(_) => "",
+        };
         gst::init().unwrap();
         let starts = ["{", "<", "[", "(structure)[a,b=", "a=1,", "a;", "{},"];
         for part in starts
@@ -376,6 +393,20 @@ mod tests {
         );
         assert!(from_text("a/b,c=(sample)\"x:x:x:x\"").is_err());
         assert!(from_text("a/b,c=1\0").is_err());
+        // However far from its end a kind stands.
+        for space in ["", " ", "\t"]
+            .into_iter()
+            .chain([250, 255, 256, 300].map(|len| &SPACE[..len]))
+        {
+            for value in [
+                "(buffer_)0g",
+                "(GstSample_)\"x:x:x:x\"",
+                "(structure_)\"x,n=(int)[5,1]\"",
+            ] {
+                let value = value.replace('_', space);
+                assert!(from_text(&format!("a/b,c={value}")).is_err(), "{value}");
+            }
+        }
         for value in ["0g", "<00,0g>", "\"00\"", "{00,(buffer)0g}", "00.", "<00"] {
             assert!(
                 from_text(&format!("a/b,c=(buffer){value}")).is_err(),
