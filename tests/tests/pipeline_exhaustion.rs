@@ -2,9 +2,11 @@
 //! missing and what helps, the rest of the pipelines goes on, and once there is more all is well.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::process::Resource;
-use xmem_core::Publisher;
+use xmem_core::{Publisher, Subscriber};
 use xmem_tests::control_group::Group;
 use xmem_tests::limits::{leave_addresses, leave_descriptors, lower};
 use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline};
@@ -335,4 +337,56 @@ fn metas_for_whose_copies_a_source_has_no_memory_are_an_error_and_no_kill() {
     for word in ["metas", "control group"] {
         assert!(error.text("text").contains(word), "{error}");
     }
+}
+
+/// A client may hold as many frames as it has leases, for which there were slots while they were small.
+#[test]
+fn a_client_that_holds_all_slots_there_is_memory_for_does_not_end_the_stream() {
+    let Some(group) = Group::new(200 << 20) else {
+        return;
+    };
+    let place = Place::new();
+    let caps =
+        |width: u32| format!("video/x-raw,format=GRAY8,width={width},height=2000,framerate=100/1");
+    let camera = format!(
+        "videotestsrc is-live=true ! capsfilter name=caps caps={} ! xmemsink name=sink channel=cam0",
+        caps(16)
+    );
+    let mut camera = Pipeline::play(&place, &[], &camera);
+    let connect = |leases| {
+        let client = Subscriber::builder(place.channel("cam0")).leases(leases);
+        client
+            .connect_timeout(Some(PATIENCE))
+            .connect()
+            .expect("a channel")
+    };
+    let (mut greedy, mut other) = (connect(64), connect(4));
+    group.take(camera.pid());
+    camera.order(&format!("set of=caps property=caps text={}", caps(2000)));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut held = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                held.extend(greedy.receive(Some(Duration::from_millis(10))).ok());
+            }
+        });
+        let warning = camera.until_message("warning");
+        is_over.store(true, Ordering::Relaxed);
+        says(&warning, "Resource.NoSpaceLeft", &["Dropped a frame"]);
+    });
+    drop(greedy);
+    let published = camera.stats("sink").number("published");
+    camera.until_stats("sink", "it goes on", |stats| {
+        stats.number("published") > published + 20
+    });
+    let frame = other.receive(Some(PATIENCE)).expect("a frame");
+    assert_eq!(frame.meta().size, 4_000_000);
+    let messages = camera.messages();
+    assert!(
+        messages
+            .iter()
+            .all(|message| !message.contains("type=error")),
+        "{messages:?}"
+    );
 }

@@ -12,6 +12,9 @@ use crate::allocator::slot_buffer;
 use crate::caps::is_sound;
 use crate::metas::Layout;
 
+/// Of memory that is no slot: as GStreamer has it, the bits that are 0 in its address.
+const ALIGNMENT: usize = 127;
+
 /// Hands out slots as buffers. It keeps none itself: what upstream has dropped goes back to the
 /// publisher, which knows when a slot can be written again.
 #[derive(Default)]
@@ -225,19 +228,27 @@ impl BufferPoolImpl for XmemBufferPool {
         };
         // The end of its memory gives the slot back; not under the lock, for it wakes who waits.
         drop(released);
-        let frame = acquire(publisher, &canceller, config.size, params);
+        let frame = acquire(publisher.clone(), &canceller, config.size, params);
         self.lock().acquiring -= 1;
-        let frame = frame.map_err(|error| match error {
+        let has_slots = || publisher.is_some_and(|one| one.slot_size() >= config.size);
+        let buffer = match frame {
+            Ok(frame) => Ok(slot_buffer(frame, config.size)),
             // The sink has stopped: upstream will stop too, or ask for another pool.
-            Error::Cancelled | Error::Stopped => gst::FlowError::Flushing,
+            Err(Error::Cancelled | Error::Stopped) => Err(gst::FlowError::Flushing),
             // GStreamer's word for a pool that has nothing now.
-            Error::Exhausted { .. } => gst::FlowError::Eos,
-            error => {
-                self.failed("No slot", &error);
-                gst::FlowError::Error
+            Err(Error::Exhausted { .. }) => Err(gst::FlowError::Eos),
+            // Clients hold those that there is memory for. The sink may have one again by the time that
+            // the frame is written, or drops it; for upstream an error would be the end.
+            Err(error @ Error::ResourceExhausted { .. }) if has_slots() => {
+                gst::debug!(CAT, imp = self, "{error}: a buffer of system memory");
+                system_buffer(config.size)
             }
-        })?;
-        let mut buffer = slot_buffer(frame, config.size);
+            Err(error) => {
+                self.failed("No slot", &error);
+                Err(gst::FlowError::Error)
+            }
+        };
+        let mut buffer = buffer?;
         if let Some((layout, format)) = config.video {
             layout.add(buffer.make_mut(), format).map_err(|error| {
                 gst::error!(CAT, imp = self, "No video meta: {error}");
@@ -258,6 +269,17 @@ impl BufferPoolImpl for XmemBufferPool {
         };
         drop(dropped);
     }
+}
+
+/// A buffer that is no slot, aligned as any upstream wants it.
+fn system_buffer(size: usize) -> Result<gst::Buffer, gst::FlowError> {
+    let params = gst::AllocationParams::new(gst::MemoryFlags::empty(), ALIGNMENT, 0, 0);
+    let allocator = gst::Allocator::find(None).ok_or(gst::FlowError::Error)?;
+    let memory = allocator.alloc(size, Some(&params));
+    let memory = memory.map_err(|_| gst::FlowError::Error)?;
+    let mut buffer = gst::Buffer::new();
+    buffer.make_mut().append_memory(memory);
+    Ok(buffer)
 }
 
 /// A slot to write, as the parameters say: at once, or when there is one.
