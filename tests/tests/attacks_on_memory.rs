@@ -2,7 +2,7 @@
 //! memory and files on request.
 
 use std::fs::{Permissions, set_permissions};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -87,6 +87,15 @@ fn a_client_whose_write_into_its_page_hangs_holds_up_only_itself() {
     channel.producer.ask("close", "closed");
 }
 
+/// A socket to which every user may connect.
+fn listen_for_all(place: &Place) -> OwnedFd {
+    set_permissions(place.path(), Permissions::from_mode(0o711)).expect("our directory");
+    let socket = place.socket("cam0");
+    let listener = wire::listen(&socket);
+    set_permissions(&socket, Permissions::from_mode(0o666)).expect("our socket");
+    listener
+}
+
 /// The same of a producer: its client, of another user, seals the page.
 #[test]
 fn a_producer_whose_write_into_a_lease_page_hangs_is_given_up_in_time() {
@@ -94,10 +103,7 @@ fn a_producer_whose_write_into_a_lease_page_hangs_is_given_up_in_time() {
         return;
     };
     let place = Place::new();
-    set_permissions(place.path(), Permissions::from_mode(0o711)).expect("our directory");
-    let socket = place.socket("cam0");
-    let listener = wire::listen(&socket);
-    set_permissions(&socket, Permissions::from_mode(0o666)).expect("our socket");
+    let listener = listen_for_all(&place);
     let mut impostor = Impostor::new(8, 0, SEALED, 0);
     let page = impostor.fds()[1].try_clone().expect("a descriptor");
     std::thread::scope(|scope| {
@@ -129,10 +135,7 @@ fn a_producer_whose_write_into_its_memory_hangs_keeps_no_client_from_mapping_it(
         return;
     };
     let place = Place::new();
-    set_permissions(place.path(), Permissions::from_mode(0o711)).expect("our directory");
-    let socket = place.socket("cam0");
-    let listener = wire::listen(&socket);
-    set_permissions(&socket, Permissions::from_mode(0o666)).expect("our socket");
+    let listener = listen_for_all(&place);
     let mut impostor = Impostor::new(8, 0, SEALED, 0);
     let memory = impostor.make_segment(1, 8192, SealFlags::SHRINK | SealFlags::GROW);
     std::thread::scope(|scope| {

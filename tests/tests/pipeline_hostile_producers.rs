@@ -11,14 +11,20 @@ use xmem_tests::{Line, PATIENCE, Place, pattern, process, wire};
 
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
 
+/// A publisher, and a pipeline that is connected to it.
+fn connected(place: &Place, watches: &[&str], client: &str) -> (Publisher, Pipeline) {
+    let open = Publisher::builder(place.channel("cam0")).open();
+    let publisher = open.expect("a channel");
+    let client = Pipeline::play(place, watches, client);
+    let come = publisher.wait_for_clients(1, Some(PATIENCE));
+    come.expect("the client");
+    (publisher, client)
+}
+
 /// What a source says of a frame of this format, and of these extra bytes.
 fn error_of(format: &str, extra: &[u8]) -> Line {
     let place = Place::new();
-    let open = Publisher::builder(place.channel("cam0")).open();
-    let publisher = open.expect("a channel");
-    let mut client = Pipeline::play(&place, &["count out.sink"], CLIENT);
-    let come = publisher.wait_for_clients(1, Some(PATIENCE));
-    come.expect("the client");
+    let (publisher, mut client) = connected(&place, &["count out.sink"], CLIENT);
     publisher.set_format(format).expect("room for it");
     let mut frame = publisher.acquire(1000).expect("a slot");
     pattern::fill(&mut frame, 0, 0).expect("a record");
@@ -89,12 +95,8 @@ fn metas_that_are_none_are_an_error() {
 fn metas_that_do_not_fit_their_frame_cost_that_frame() {
     const SIZE: usize = 8 * 8 * 3;
     let place = Place::new();
-    let open = Publisher::builder(place.channel("cam0")).open();
-    let publisher = open.expect("a channel");
     let client = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
-    let mut client = Pipeline::play(&place, &["report out.sink"], client);
-    let come = publisher.wait_for_clients(1, Some(PATIENCE));
-    come.expect("the client");
+    let (publisher, mut client) = connected(&place, &["report out.sink"], client);
     let format = "video/x-raw,format=RGB,width=8,height=8,framerate=1/1";
     publisher.set_format(format).expect("room for it");
     let meta = |kind: u32, body: &[u32]| {
@@ -160,11 +162,7 @@ fn metas_that_do_not_fit_their_frame_cost_that_frame() {
 #[test]
 fn formats_without_end_cost_a_source_little() {
     let place = Place::new();
-    let open = Publisher::builder(place.channel("cam0")).open();
-    let publisher = open.expect("a channel");
-    let mut client = Pipeline::play(&place, &["count out.sink"], CLIENT);
-    let come = publisher.wait_for_clients(1, Some(PATIENCE));
-    come.expect("the client");
+    let (publisher, mut client) = connected(&place, &["count out.sink"], CLIENT);
     let mut memory = Vec::new();
     for number in 0..300 {
         // Right ones, of a MiB, and no two alike.
@@ -187,11 +185,7 @@ fn formats_without_end_cost_a_source_little() {
 #[test]
 fn formats_with_ever_new_names_are_an_error_in_the_end() {
     let place = Place::new();
-    let open = Publisher::builder(place.channel("cam0")).open();
-    let publisher = open.expect("a channel");
-    let mut client = Pipeline::play(&place, &["count out.sink"], CLIENT);
-    let come = publisher.wait_for_clients(1, Some(PATIENCE));
-    come.expect("the client");
+    let (publisher, mut client) = connected(&place, &["count out.sink"], CLIENT);
     for round in 0..10 {
         let fields =
             (0..10_000).map(|number| format!(", new-{}-{round}-{number}=1", "x".repeat(200)));
@@ -230,11 +224,7 @@ fn custom(kind: u32, name: &str, len: usize) -> Vec<u8> {
 fn sticky_events_of_ever_new_names_are_left_out_in_the_end() {
     for (count, len) in [(1000, 10), (40, 8 << 20)] {
         let place = Place::new();
-        let open = Publisher::builder(place.channel("cam0")).open();
-        let publisher = open.expect("a channel");
-        let mut client = Pipeline::play(&place, &["count out.sink"], CLIENT);
-        let come = publisher.wait_for_clients(1, Some(PATIENCE));
-        come.expect("the client");
+        let (publisher, mut client) = connected(&place, &["count out.sink"], CLIENT);
         let before = process::memory(client.pid()).own;
         for number in 0..count {
             let content = custom(STICKY, &format!("never-before-{number}"), len);
@@ -260,11 +250,7 @@ fn sticky_events_of_ever_new_names_are_left_out_in_the_end() {
 #[test]
 fn an_urgent_event_that_has_a_place_between_the_frames_is_left_out() {
     let place = Place::new();
-    let open = Publisher::builder(place.channel("cam0")).open();
-    let publisher = open.expect("a channel");
-    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
-    let come = publisher.wait_for_clients(1, Some(PATIENCE));
-    come.expect("the client");
+    let (publisher, mut client) = connected(&place, &["report out.sink"], CLIENT);
     pattern::publish(&publisher, 0, 1000, 0).expect("a frame");
     client.until_buffers("out.sink", 1);
     for kind in 0..5 {
@@ -321,11 +307,7 @@ fn a_segment_that_elements_can_not_reckon_with_is_an_error() {
         (1.0, 1.0, with(2, 10_000_000_001)),
     ] {
         let place = Place::new();
-        let open = Publisher::builder(place.channel("cam0")).open();
-        let publisher = open.expect("a channel");
-        let mut client = Pipeline::play(&place, &[], CLIENT);
-        let come = publisher.wait_for_clients(1, Some(PATIENCE));
-        come.expect("the client");
+        let (publisher, mut client) = connected(&place, &[], CLIENT);
         let content = segment(rate, applied_rate, numbers);
         publisher
             .send_event(SEGMENT, &content)
@@ -339,11 +321,7 @@ fn a_segment_that_elements_can_not_reckon_with_is_an_error() {
 #[test]
 fn a_time_that_elements_can_not_reckon_with_is_left_out() {
     let place = Place::new();
-    let open = Publisher::builder(place.channel("cam0")).open();
-    let publisher = open.expect("a channel");
-    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
-    let come = publisher.wait_for_clients(1, Some(PATIENCE));
-    come.expect("the client");
+    let (publisher, mut client) = connected(&place, &["report out.sink"], CLIENT);
     let content = segment(0.001, 1.0, [0, 0, 0, u64::MAX, 0, 0, u64::MAX]);
     publisher
         .send_event(SEGMENT, &content)

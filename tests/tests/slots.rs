@@ -1,4 +1,4 @@
-//! Slots: whose work it is to make them, who waits for that, and how many there are.
+//! Slots: how many there are, which thread makes them, and what waits for them.
 
 use xmem_tests::wire::{self, Connection};
 use xmem_tests::{Peer, Place, process, until};
