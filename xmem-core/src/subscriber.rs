@@ -412,7 +412,7 @@ impl Subscriber {
         self.link.clock_offset
     }
 
-    /// The user that the producer runs as, who is not to be trusted more than that user is.
+    /// The user that the producer runs as. Trust the producer as far as that user, and no further.
     pub fn producer_uid(&self) -> u32 {
         self.link.producer_uid
     }

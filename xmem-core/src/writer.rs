@@ -4,29 +4,27 @@
 //! under it.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::callback::{self, Failure};
-use crate::cancel::Cancellation;
 use crate::clients::ClientId;
 use crate::error::{Error, Result};
 use crate::event::{EventKind, MAX_EVENT};
-use crate::frame::FrameMut;
 use crate::lease::{Page, SlotIndex};
 use crate::message::MAX_INLINE_EVENT;
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED};
-use crate::pool::{Acquired, Filling, Place, Pool};
+use crate::pool::{Place, Pool};
 use crate::segment::{LeasePage, MetadataSegment};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fork::Origin;
-use crate::sys::futex::{self, Event, Wait};
+use crate::sys::futex::{self, Event};
 use crate::sys::memfd;
 use crate::sys::poll::Bell;
 
+mod acquiring;
 mod admission;
 mod clients;
 mod extra;
@@ -214,183 +212,6 @@ impl Writer {
     }
 
     // ---- frames
-
-    /// A slot of at least `len` bytes. Waits as `overflow` says for clients, and at most
-    /// `patience` for the producer's own slots to come back.
-    pub(crate) fn acquire(
-        self: &Arc<Self>,
-        len: usize,
-        patience: Option<Duration>,
-        cancel: &Cancellation<'_>,
-    ) -> Result<FrameMut> {
-        self.check_origin()?;
-        // Also for a frame without bytes: a slot needs memory to exist.
-        let least = len.max(1);
-        if least > self.pool().slot_size() {
-            // A stream whose frames vary: leave room, so that not every frame is the largest yet.
-            let size = least.checked_next_power_of_two().unwrap_or(least);
-            self.configure(size, 0)?;
-        }
-        loop {
-            let index = self.acquire_slot(patience, cancel)?;
-            let place = self.pool().place(index);
-            if place.size >= len {
-                return Ok(FrameMut::new(self.clone(), index, place, len));
-            }
-            // Another thread has asked for smaller slots meanwhile, or this one lost a race.
-            self.let_go(index);
-            self.configure(len, 0)?;
-        }
-    }
-
-    fn acquire_slot(
-        &self,
-        patience: Option<Duration>,
-        cancel: &Cancellation<'_>,
-    ) -> Result<SlotIndex> {
-        let own_deadline = Deadline::after(patience);
-        let mut clients_deadline = None;
-        loop {
-            let cancelled = cancel.wait()?;
-            let event = self.event.since(self.event.snapshot());
-            let (acquired, forgiven, released, has_gone) = {
-                let mut pool = self.pool();
-                let head = pool.head();
-                let forgiven = pool.clients.forgive(head);
-                let acquired = pool.acquire();
-                let released = std::mem::take(&mut pool.released);
-                (acquired, forgiven, released, !pool.gone.is_empty())
-            };
-            self.drop_holds(released);
-            if has_gone {
-                self.bell.ring();
-            }
-            for id in forgiven {
-                self.tell(PublisherEvent::ClientCaughtUp(id));
-            }
-            match acquired {
-                Acquired::Slot(index) => return Ok(index),
-                Acquired::Closed => return Err(self.failure.error()),
-                Acquired::Short => {
-                    let (deadline, error) = match self.grow() {
-                        Ok(true) => continue,
-                        Ok(false) => (own_deadline, None),
-                        Err(error @ Error::ResourceExhausted { .. }) => {
-                            let deadline = match self.pool().missing() {
-                                0 => own_deadline,
-                                // There are fewer slots than clients have leases.
-                                _ => *clients_deadline.get_or_insert_with(|| self.patience()),
-                            };
-                            (deadline, Some(error))
-                        }
-                        Err(other) => return Err(other),
-                    };
-                    let look = |pool: &mut Pool| match pool.acquire() {
-                        Acquired::Slot(index) => Some(Some(index)),
-                        Acquired::Short => None,
-                        Acquired::Blocked | Acquired::Closed => Some(None),
-                    };
-                    match self.wait(&[event, cancelled], deadline, look) {
-                        Ok(Some(Some(index))) => return Ok(index),
-                        Ok(_) => {}
-                        Err(Error::TimedOut) => {
-                            return Err(error.unwrap_or_else(|| self.exhausted()));
-                        }
-                        Err(other) => return Err(other),
-                    }
-                }
-                Acquired::Blocked => {
-                    // By frames in slots that are too small now, perhaps: others can be made, as soon
-                    // as there are numbers for them.
-                    let mut lacks_numbers = false;
-                    if self.is_filling_due() {
-                        match self.grow() {
-                            Ok(true) => continue,
-                            Ok(false) => lacks_numbers = true,
-                            Err(_) => self.pool().filling = Filling::later(),
-                        }
-                    }
-                    let Some(deadline) = self.lapse() else {
-                        continue;
-                    };
-                    let look = |pool: &mut Pool| match pool.acquire() {
-                        Acquired::Slot(index) => Some(Some(index)),
-                        Acquired::Blocked if !(lacks_numbers && pool.has_numbers()) => None,
-                        Acquired::Blocked | Acquired::Short | Acquired::Closed => Some(None),
-                    };
-                    match self.wait(&[event, cancelled], deadline, look) {
-                        Ok(Some(Some(index))) => return Ok(index),
-                        Ok(_) | Err(Error::TimedOut) => {}
-                        Err(other) => return Err(other),
-                    }
-                }
-            }
-        }
-    }
-
-    /// Until when to wait for slots that clients hold.
-    fn patience(&self) -> Deadline {
-        Deadline::after(Some(match self.overflow {
-            Overflow::DropOldest => Duration::ZERO,
-            Overflow::Block { timeout } => timeout,
-        }))
-    }
-
-    /// Whether slots are missing, and worth a try.
-    fn is_filling_due(&self) -> bool {
-        let pool = self.pool();
-        pool.filling.is_due() && pool.missing() > 0
-    }
-
-    /// Sleeps until a slot came back: one of the producer's own, or one that a client has passed
-    /// or released. Looks once more before, and may find what is waited for.
-    fn wait<T>(
-        &self,
-        others: &[Wait<'_>],
-        deadline: Deadline,
-        look: impl FnOnce(&mut Pool) -> Option<T>,
-    ) -> Result<Option<T>> {
-        let pages: Vec<(ClientId, Arc<LeasePage>)> = {
-            let mut pool = self.pool();
-            pool.waiting_writers += 1;
-            let clients = pool.clients.iter();
-            clients.map(|one| (one.id, one.page.clone())).collect()
-        };
-        let mut words = others.to_vec();
-        let mut deadline = deadline;
-        if futex::takes_many() {
-            for (_, page) in &pages {
-                let progress = page.page().progress;
-                words.push(futex::shared(progress, progress.load(Ordering::Acquire)));
-            }
-        } else {
-            deadline = deadline.min(self.watchers.watch(&pages, &self.event));
-        }
-        self.metadata.board().prepare_block();
-        let (found, released) = {
-            let mut pool = self.pool();
-            (look(&mut pool), std::mem::take(&mut pool.released))
-        };
-        self.drop_holds(released);
-        let result = match found {
-            Some(found) => Ok(Some(found)),
-            None => futex::wait_any(&words, deadline).map(|()| None),
-        };
-        let mut pool = self.pool();
-        pool.waiting_writers -= 1;
-        if pool.waiting_writers == 0 {
-            self.metadata.board().finish_block();
-        }
-        result
-    }
-
-    fn exhausted(&self) -> Error {
-        let pool = self.pool();
-        Error::Exhausted {
-            slots: pool.count(),
-            max: pool.limit(),
-        }
-    }
 
     /// Publishes a slot whose payload and extra are written. Returns the frame's position.
     pub(crate) fn publish(

@@ -2,6 +2,8 @@
 
 use xmem_core::{BufferMeta, DType};
 
+use crate::values::Names;
+
 mod known;
 mod nested;
 mod tensors;
@@ -10,8 +12,6 @@ mod video;
 
 use tensors::Tensors;
 use text::{from_text, to_text};
-
-use crate::values::Names;
 pub(crate) use video::{Misfit, PlaneKind, is_sound, plane, planes_fit};
 
 /// What is known of a stream from its caps alone.

@@ -165,7 +165,7 @@ impl PayloadSegment {
                 return Ok(Arc::new(PayloadSegment::new(id, kind, len, None, Some(fd))));
             }
         };
-        // What is passed on, somebody else has made.
+        // Another process has made memory that is passed on.
         let maker = match kind.is_foreign() {
             true => Maker::Other,
             false => maker,

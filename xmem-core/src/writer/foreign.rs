@@ -108,6 +108,12 @@ impl Writer {
         }
     }
 
+    /// The same for all that was given up. Not under a lock: it may be anybody's code.
+    pub(super) fn drop_released(&self) {
+        let released = std::mem::take(&mut self.pool().released);
+        self.drop_holds(released);
+    }
+
     /// Ends the channel where giving memory back has failed.
     fn see_to_failure(&self) {
         if let Some(reason) = self.failure.reason() {

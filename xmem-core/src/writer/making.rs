@@ -50,6 +50,7 @@ impl Writer {
         (least, most): (u32, u32),
     ) -> Result<Option<Making>> {
         let (id, mut count) = self.make_room(size, most);
+        self.drop_released();
         if count == 0 {
             return Ok(None);
         }
@@ -69,8 +70,13 @@ impl Writer {
 
     /// Makes some more of them. They come into the pool when all are there.
     pub(super) fn go_on_making(&self, mut making: Making) -> Result<Made> {
-        limits::check_memory_for_others(STEP.min(making.left()))?;
-        making.segment.make(STEP)?;
+        {
+            // Otherwise the writer could take the memory that was just found, and the process would be
+            // killed.
+            let _growing = self.lock_growing();
+            limits::check_memory_for_others(STEP.min(making.left()))?;
+            making.segment.make(STEP)?;
+        }
         if making.left() > 0 {
             return Ok(Made::Part(making));
         }

@@ -43,6 +43,8 @@ impl Writer {
             pool.resize(size);
         }
         drop(pool);
+        drop(growing);
+        self.drop_released();
         // There may be segments to announce, and others to drop.
         self.bell.ring();
         Ok(())
@@ -60,7 +62,10 @@ impl Writer {
             // It is clients that hold the others.
             limits::check_memory_for_others(size)?;
         }
-        let made = self.make_slots(&growing, size, (most.min(1), most))?;
+        let made = self.make_slots(&growing, size, (most.min(1), most));
+        drop(growing);
+        self.drop_released();
+        let made = made?;
         if made == 0 {
             return Ok(false);
         }
@@ -108,28 +113,24 @@ impl Writer {
                 made => break made?,
             }
         };
-        {
+        let added = {
             let mut pool = self.pool();
             pool.resize(size);
-            pool.add_segment(&segment, stride);
-        }
+            pool.add_segment(&segment, stride)
+        };
         self.event.signal();
-        Ok((segment.size / stride) as u32)
+        Ok(added)
     }
 
     /// The number of a segment to make, and how many of `count` slots of `size` bytes there are numbers
-    /// for.
+    /// for. What frames have held that were given up for that is still to be
+    /// [dropped](Writer::drop_released).
     pub(super) fn make_room(&self, size: usize, count: u32) -> (SegmentId, u32) {
-        let (id, count, released) = {
-            let mut pool = self.pool();
-            let count = match size {
-                0 => 0,
-                _ => pool.make_room(count),
-            };
-            let released = std::mem::take(&mut pool.released);
-            (pool.next_segment_id(), count, released)
+        let mut pool = self.pool();
+        let count = match size {
+            0 => 0,
+            _ => pool.make_room(count),
         };
-        self.drop_holds(released);
-        (id, count)
+        (pool.next_segment_id(), count)
     }
 }

@@ -272,8 +272,8 @@ impl Stream {
             };
             query.add_allocation_pool(pool.as_ref(), size, 2, max_buffers);
         }
-        // Without caps it is asked for blocks of a stream (by a filesrc, for example), which an element
-        // in between puts together to frames: these are to be in slots, not the blocks.
+        // Without caps the query comes from a source of blocks, such as filesrc. An element in between
+        // makes frames of the blocks, and only frames need slots.
         if caps.is_some() {
             let params = gst::AllocationParams::default();
             query.add_allocation_param(Some(&self.allocator), params);
