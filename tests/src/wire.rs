@@ -18,7 +18,7 @@ use crate::area::SEALED;
 use crate::wait::PATIENCE;
 
 /// The version of the protocol that the core speaks.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Kinds of messages.
 pub const HELLO: u16 = 1;
@@ -38,6 +38,10 @@ pub const TOLD: u16 = 8;
 pub const READY: u16 = 9;
 /// The client is in the scan; with the position of its first frame.
 pub const JOINED: u16 = 10;
+/// A client asks for another quota.
+pub const REQUEST: u16 = 11;
+/// What a client has.
+pub const GRANTED: u16 = 12;
 
 /// A message, as it came.
 #[derive(Debug)]
@@ -244,7 +248,7 @@ pub fn message(kind: u16, body: &[u8]) -> Vec<u8> {
 /// A client's hello, for in-order delivery, and of memory that others may write.
 pub fn hello(version: u32, leases: u32) -> Vec<u8> {
     let mut body = b"xmem/hey".to_vec();
-    for number in [version, leases, 0, 1] {
+    for number in [version, leases, 0, 1, 0, 0] {
         body.extend(number.to_le_bytes());
     }
     body.extend([0; 32]);

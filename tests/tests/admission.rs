@@ -186,7 +186,7 @@ fn answer_to(message: &[u8]) -> String {
 fn a_hello_that_is_garbage_is_refused_with_a_reason() {
     let garbage: Vec<u8> = (0..100).collect();
     assert!(answer_to(&garbage).contains("says"), "lengths differ");
-    let not_ours = wire::message(wire::HELLO, &[7; 56]);
+    let not_ours = wire::message(wire::HELLO, &[7; 64]);
     assert!(answer_to(&not_ours).contains("not one of xmem"));
     assert!(answer_to(&wire::message(99, b"?")).contains("99"));
     assert!(answer_to(&wire::hello(wire::VERSION, 0)).contains("leases"));

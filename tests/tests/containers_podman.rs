@@ -188,7 +188,10 @@ fn pictures_flow_between_elements_in_containers() {
         pipeline
     };
     // However long the producer takes to start.
-    let client = CLIENT.replace("channel", "connection-timeout=-1 channel");
+    let client = CLIENT.replace(
+        "channel",
+        "connection-timeout=-1 on-disconnect=error channel",
+    );
     let mut client = play("report out.sink", &client);
     let producer = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
     let mut producer = play("report sink.sink", &producer);

@@ -48,7 +48,7 @@ fn slot_is_reclaimed_after_client_is_killed() {
         assert_eq!(stats.clients.len(), 1);
         let seen = &stats.clients[0];
         assert_eq!((&*seen.name, seen.pid), ("victim", victim.pid()));
-        assert_eq!((seen.leases, seen.held, seen.missed), (4, 4, 0));
+        assert_eq!((seen.quota.leases, seen.held, seen.missed), (4, 4, 0));
         assert_eq!(seen.lag, u64::from(joined > 0));
         // The producer goes on in the two slots that are left, and parks none of the four.
         for _ in 0..20 {

@@ -171,13 +171,16 @@ fn the_first_buffer_and_the_one_after_a_gap_are_discontinuous() {
     push(&mut producer, "caps=application/x-test size=100");
     client.until_buffers("out.sink", 2);
     client.stop();
-    push(&mut producer, "caps=application/x-test size=100 count=100");
+    push(
+        &mut producer,
+        "caps=application/x-test size=5000 count=1000",
+    );
     producer.until_stats("sink", "all are published", |stats| {
-        stats.number("published") == 102
+        stats.number("published") == 1002
     });
     client.resume();
     client.until_stats("src", "the client has gone on", |stats| {
-        stats.number("received") + stats.number("missed") == 102
+        stats.number("received") + stats.number("missed") == 1002
     });
     let stats = client.stats("src");
     let missed = stats.number("missed");

@@ -166,7 +166,12 @@ fn a_client_that_max_buffers_leaves_no_room_for_is_told_so() {
     };
     let mut refused = Pipeline::play(&place, &[], &client(8));
     let error = refused.until_message("error");
-    says(&error, "Resource.Busy", &["8", "max-buffers", "max-leases"]);
+    // 8, and one for copies.
+    says(
+        &error,
+        "Resource.Busy",
+        &["9 leases", "max-buffers", "max-leases"],
+    );
     // One that takes less has room.
     let mut taken = Pipeline::play(&place, &["report out.sink"], &client(1));
     taken.until_buffers("out.sink", 10);
@@ -286,8 +291,9 @@ fn the_figures_of_a_sink_name_its_clients() {
     assert_eq!(stats.number("client-0-uid"), u64::from(uid));
     assert_eq!(stats.text("client-0-name"), "eye");
     assert_eq!(stats.text("client-0-delivery"), "latest");
-    assert_eq!(stats.number("client-0-leases"), 3);
-    assert!(stats.number("client-0-held") <= 3, "{stats}");
+    // 3, and one for copies.
+    assert_eq!(stats.number("client-0-leases"), 4);
+    assert!(stats.number("client-0-held") <= 4, "{stats}");
     assert!(stats.number("client-0-lag") < 60, "{stats}");
     assert!(stats.get("client-0-missed").is_some(), "{stats}");
     let stats = client.stats("eye");
@@ -304,14 +310,18 @@ fn a_source_whose_frames_are_all_held_says_so_once() {
     let place = Place::new();
     let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
     let _camera = Pipeline::play(&place, &[], &camera);
-    let client = "xmemsrc name=src channel=cam0 max-leases=2 ! fakesink name=out \
+    let client = "xmemsrc name=src channel=cam0 max-leases=2 on-starved=wait ! fakesink name=out \
                   enable-last-sample=false";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     client.until_buffers("out.sink", 5);
     // As an application does that keeps frames.
     client.order("hold at=out.sink count=2");
     let warning = client.until_message("warning");
-    says(&warning, "Resource.Busy", &["max-leases", "2"]);
+    says(
+        &warning,
+        "Resource.Busy",
+        &["max-leases", "on-starved=copy"],
+    );
     let stats = client.stats("src");
     assert!(stats.number("starved") > 0, "{stats}");
     for _ in 0..3 {

@@ -121,11 +121,12 @@ fn a_source_is_told_that_its_producer_lacks_descriptors_and_waits_if_it_is_to() 
     other.until_buffers("out.sink", 1);
     process::until_asleep(camera.pid(), "xmem-control");
     let limit = leave_descriptors(camera.pid(), 0);
-    let mut refused = Pipeline::play(&place, &[], CLIENT);
+    let refused = CLIENT.replace("channel", "on-disconnect=error channel");
+    let mut refused = Pipeline::play(&place, &[], &refused);
     let error = refused.until_message("error");
     let words = ["producer", "RLIMIT_NOFILE", "ulimit -n"];
     says(&error, "Resource.Busy", &words);
-    let patient = "xmemsrc name=src channel=cam0 on-disconnect=reconnect ! fakesink name=out";
+    let patient = "xmemsrc name=src channel=cam0 ! fakesink name=out";
     let mut patient = Pipeline::play(&place, &["report out.sink"], patient);
     process::until_asleep(patient.pid(), "src:src");
     let mark = other.mark();

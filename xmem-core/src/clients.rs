@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::lease::{FrameId, SlotIndex};
 use crate::message::Delivery;
+use crate::quota::Quota;
 use crate::segment::LeasePage;
 
 /// The number of a client; never used twice in a channel.
@@ -31,8 +32,12 @@ pub(crate) struct Identity {
     pub(crate) pid: u32,
     pub(crate) uid: u32,
     pub(crate) delivery: Delivery,
+    /// Frames that it wants to be kept at first, if they are small.
+    pub(crate) backlog: u32,
     /// It takes frames in memory that other processes may write or punch holes into.
     pub(crate) takes_unsealed: bool,
+    /// It runs as the producer's user.
+    pub(crate) is_own_user: bool,
 }
 
 /// A client that is in the scan.
@@ -41,6 +46,17 @@ pub(crate) struct Client {
     pub(crate) id: ClientId,
     pub(crate) page: Arc<LeasePage>,
     pub(crate) identity: Identity,
+    /// The leases that it had when it joined, or fewer where it has given some up.
+    pub(crate) base: u32,
+    /// The number of its last request, and what it asked for.
+    pub(crate) request: u32,
+    pub(crate) wanted: Quota,
+    /// What the producer's limits allow of that.
+    pub(crate) target: Quota,
+    /// What it has.
+    pub(crate) granted: Quota,
+    /// The largest backlog that it could have.
+    pub(crate) most: u32,
     /// The furthest that its cursor was seen: what it writes is not believed to go back, or ahead
     /// of the stream.
     passed: u64,
@@ -77,8 +93,18 @@ pub(crate) struct Lapsed {
 
 impl Client {
     pub(crate) fn new(id: ClientId, page: Arc<LeasePage>, identity: Identity) -> Client {
+        let quota = Quota::of_leases(page.leases());
         Client {
             id,
+            base: quota.leases,
+            request: 0,
+            wanted: Quota {
+                backlog: quota.backlog.max(identity.backlog),
+                ..quota
+            },
+            target: quota,
+            granted: quota,
+            most: quota.backlog,
             page,
             identity,
             passed: 0,
@@ -185,9 +211,18 @@ impl Clients {
         self.list.iter()
     }
 
-    /// The leases of all clients together.
-    pub(crate) fn leases(&self) -> u32 {
-        self.list.iter().map(|client| client.page.leases()).sum()
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
+        self.list.iter_mut()
+    }
+
+    pub(crate) fn get(&self, id: ClientId) -> Option<&Client> {
+        self.list.iter().find(|client| client.id == id)
+    }
+
+    pub(crate) fn change(&mut self, id: ClientId, change: impl FnOnce(&mut Client)) {
+        if let Some(client) = self.list.iter_mut().find(|client| client.id == id) {
+            change(client);
+        }
     }
 
     /// Clients that take no frames in memory that other processes may write or punch holes into,

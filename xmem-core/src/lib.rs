@@ -97,6 +97,8 @@ mod pool;
 #[cfg(not(loom))]
 mod publisher;
 #[cfg(not(loom))]
+mod quota;
+#[cfg(not(loom))]
 mod segment;
 #[cfg(not(loom))]
 mod subscriber;
@@ -119,6 +121,7 @@ pub use self::{
     meta::{BufferMeta, NONE},
     payload::{Payload, PayloadMut, View},
     publisher::{ClientStats, Publisher, PublisherBuilder, PublisherStats},
+    quota::{Grant, Quota},
     segment::MAX_LEASES,
     subscriber::{Item, Subscriber, SubscriberBuilder, UnsealedMemory, Upstream},
     sys::{clock::monotonic as monotonic_time, sched::set_time_slice},

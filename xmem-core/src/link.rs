@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::{Error, Resource, Result};
 use crate::event::pending::Events;
 use crate::message::Message;
-use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
+use crate::quota::{Grant, Quota};
+use crate::segment::{
+    LeasePage, MAX_LEASES, MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentId,
+};
 use crate::sys::fork::Origin;
 use crate::sys::futex::{self, Event};
 use crate::sys::poll::Bell;
@@ -65,10 +68,64 @@ impl Told {
 #[derive(Debug)]
 struct Leases {
     free: Vec<u16>,
+    /// How many there are, free ones and others: the page's first words.
+    count: u32,
     /// The receiving thread waits for one.
     starved: bool,
     /// There is no subscriber any more, only frames.
     abandoned: bool,
+}
+
+impl Leases {
+    fn are_all_free(&self) -> bool {
+        self.free.len() == self.count as usize
+    }
+
+    /// Puts those beyond `count` out of use, as far as they are free. Says how many there are then.
+    fn give_up(&mut self, count: u32) -> u32 {
+        let mut is_free = vec![false; self.count as usize];
+        for &lease in &self.free {
+            is_free[usize::from(lease)] = true;
+        }
+        let used = is_free.iter().rposition(|is_free| !is_free);
+        self.count = self
+            .count
+            .min(count.max(used.map_or(0, |last| last as u32 + 1)));
+        let count = self.count;
+        self.free.retain(|&lease| u32::from(lease) < count);
+        count
+    }
+
+    /// Takes more into use.
+    fn raise(&mut self, count: u32) {
+        let more = self.count..count;
+        // The lowest are taken first: so the others are free when they are given up.
+        self.free.splice(0..0, more.rev().map(|lease| lease as u16));
+        self.count = self.count.max(count);
+    }
+}
+
+/// What the client has asked its producer for, and what it has got.
+#[derive(Debug)]
+struct Asked {
+    /// How often it has asked.
+    number: u32,
+    wanted: Quota,
+    granted: Grant,
+}
+
+impl Asked {
+    fn of_leases(leases: u32) -> Asked {
+        let quota = Quota::of_leases(leases);
+        Asked {
+            number: 0,
+            wanted: quota,
+            granted: Grant {
+                quota,
+                most: quota.backlog,
+            },
+        }
+    }
 }
 
 /// A client's side of a channel. Lives until the last frame is dropped: the lease page and the
@@ -96,20 +153,26 @@ pub(crate) struct Link {
     origin: Origin,
     told: Mutex<Told>,
     leases: Mutex<Leases>,
+    quota: Mutex<Asked>,
 }
 
 impl Link {
     pub(crate) fn new(
         metadata: MetadataSegment,
-        page: LeasePage,
+        (page, leases): (LeasePage, u32),
         socket: Connection,
         clock_offset: i64,
         producer_uid: u32,
     ) -> Result<Link> {
-        let free = (0..page.leases() as u16).rev().collect();
+        let quota = Mutex::new(Asked::of_leases(leases));
+        let leases = Leases {
+            free: (0..leases as u16).rev().collect(),
+            count: leases,
+            starved: false,
+            abandoned: false,
+        };
         Ok(Link {
             metadata,
-            page,
             socket,
             clock_offset,
             producer_uid,
@@ -119,11 +182,9 @@ impl Link {
             void: AtomicU64::new(0),
             origin: Origin::here(),
             told: Mutex::default(),
-            leases: Mutex::new(Leases {
-                free,
-                starved: false,
-                abandoned: false,
-            }),
+            quota,
+            leases: Mutex::new(leases),
+            page,
         })
     }
 
@@ -153,7 +214,7 @@ impl Link {
         let mut leases = self.leases();
         leases.free.push(lease);
         let starved = std::mem::take(&mut leases.starved);
-        let unused = leases.abandoned && leases.free.len() == self.page.leases() as usize;
+        let unused = leases.abandoned && leases.are_all_free();
         drop(leases);
         if starved {
             self.event.signal();
@@ -171,7 +232,7 @@ impl Link {
         }
         let mut leases = self.leases();
         leases.abandoned = true;
-        let unused = leases.free.len() == self.page.leases() as usize;
+        let unused = leases.are_all_free();
         drop(leases);
         if unused {
             self.bell.ring();
@@ -228,6 +289,74 @@ impl Link {
         self.page.page().release(usize::from(lease));
         self.made_progress();
         self.return_lease(lease);
+    }
+
+    fn quota(&self) -> MutexGuard<'_, Asked> {
+        self.quota.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the producer for another quota, unless it was asked for that already. Leases that are given
+    /// up are out of use before; those that are out stay. Says whether the socket took it.
+    pub(crate) fn request(&self, quota: Quota) -> Result<bool> {
+        if !self.origin.is_here() {
+            return Err(Error::Forked);
+        }
+        if !quota.is_possible() {
+            return Err(Error::InvalidSetting(format!(
+                "{quota:?}: 1 to {MAX_LEASES} leases and at most {MAX_SLOTS} frames are possible"
+            )));
+        }
+        let mut asked = self.quota();
+        let leases = quota.leases.max(self.leases().give_up(quota.leases));
+        let wanted = Quota { leases, ..quota };
+        if asked.wanted == wanted {
+            return Ok(true);
+        }
+        let number = asked.number.wrapping_add(1).max(1);
+        let message = Message::Request {
+            number,
+            quota: wanted,
+        };
+        // Under the lock, so that requests are sent in the order of their numbers. It never waits.
+        let is_sent = socket::send(&self.socket, &message.encode(), &[]).is_ok();
+        if is_sent {
+            asked.number = number;
+            asked.wanted = wanted;
+        } else {
+            // The producer does not know of what was given up.
+            let leases = asked.granted.quota.leases.min(asked.wanted.leases);
+            self.leases().raise(leases);
+        }
+        Ok(is_sent)
+    }
+
+    /// The producer has answered the request of this number. Says whether that is the last one.
+    pub(crate) fn take_grant(&self, number: u32, grant: Grant) -> Result<bool> {
+        let mut asked = self.quota();
+        if number != asked.number {
+            // There is a later request, which may be for fewer leases.
+            return Ok(false);
+        }
+        let mut leases = self.leases();
+        if grant.quota.leases < leases.count {
+            return Err(Error::Protocol(format!(
+                "{} leases were granted where {} are in use",
+                grant.quota.leases, leases.count
+            )));
+        }
+        leases.raise(grant.quota.leases);
+        asked.granted = grant;
+        Ok(true)
+    }
+
+    /// What the producer has granted.
+    pub(crate) fn granted(&self) -> Grant {
+        self.quota().granted
+    }
+
+    /// What was asked for.
+    pub(crate) fn wanted(&self) -> Quota {
+        self.quota().wanted
     }
 
     /// Sends something to the producer, where its socket takes it. Says whether it did.

@@ -8,6 +8,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 use crate::error::{Error, Result};
 use crate::event::{EventKind, MAX_EVENT};
 use crate::meta::{fixed, fixed_text};
+use crate::quota::{Grant, Quota};
 use crate::segment::{MAX_LEASES, MAX_SLOTS, SegmentId, VERSION};
 
 /// Longest message of a client, head included.
@@ -48,8 +49,8 @@ pub(crate) enum ByeReason {
     Failed = 3,
 }
 
-/// What goes over the control connection. A client sends `Hello`, `Ready` and `Upstream`, the
-/// producer all others.
+/// What goes over the control connection. A client sends `Hello`, `Ready`, `Request` and `Upstream`,
+/// the producer all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     Hello(Hello),
@@ -86,6 +87,18 @@ pub(crate) enum Message {
     Told {
         number: u64,
     },
+    /// A client asks for another quota. It has put the leases beyond it out of use.
+    Request {
+        /// Counts the client's requests, from 1.
+        number: u32,
+        quota: Quota,
+    },
+    /// What a client has from now on.
+    Granted {
+        /// The client's last request, 0 before the first.
+        number: u32,
+        grant: Grant,
+    },
     /// Something that a client says to the producer.
     Upstream {
         content: Vec<u8>,
@@ -101,6 +114,8 @@ pub(crate) enum Message {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) leases: u32,
+    /// Frames that it wants to be kept as long as it has not asked for others, if they are small.
+    pub(crate) backlog: u32,
     pub(crate) delivery: Delivery,
     /// It takes frames in memory that other processes may write or punch holes into.
     pub(crate) takes_unsealed: bool,
@@ -133,6 +148,8 @@ struct HelloBody {
     leases: u32,
     delivery: u32,
     flags: u32,
+    backlog: u32,
+    zero: u32,
     name: [u8; 32],
 }
 
@@ -166,6 +183,24 @@ struct EventBody {
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
+struct RequestBody {
+    number: u32,
+    leases: u32,
+    backlog: u32,
+    zero: u32,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct GrantedBody {
+    number: u32,
+    leases: u32,
+    backlog: u32,
+    most: u32,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
 struct ByeBody {
     position: u64,
     reason: u32,
@@ -182,6 +217,8 @@ const BYE: u16 = 7;
 const TOLD: u16 = 8;
 const READY: u16 = 9;
 const JOINED: u16 = 10;
+const REQUEST: u16 = 11;
+const GRANTED: u16 = 12;
 
 /// The flag of a hello: the client takes memory that other processes may write.
 const TAKES_UNSEALED: u32 = 1;
@@ -206,6 +243,8 @@ impl Message {
                     leases: hello.leases,
                     delivery: hello.delivery as u32,
                     flags: u32::from(hello.takes_unsealed) * TAKES_UNSEALED,
+                    backlog: hello.backlog,
+                    zero: 0,
                     name: fixed(&hello.name),
                 };
                 body.extend_from_slice(part.as_bytes());
@@ -262,6 +301,26 @@ impl Message {
             Message::Told { number } => {
                 body.extend_from_slice(&number.to_le_bytes());
                 TOLD
+            }
+            Message::Request { number, quota } => {
+                let part = RequestBody {
+                    number: *number,
+                    leases: quota.leases,
+                    backlog: quota.backlog,
+                    zero: 0,
+                };
+                body.extend_from_slice(part.as_bytes());
+                REQUEST
+            }
+            Message::Granted { number, grant } => {
+                let part = GrantedBody {
+                    number: *number,
+                    leases: grant.quota.leases,
+                    backlog: grant.quota.backlog,
+                    most: grant.most,
+                };
+                body.extend_from_slice(part.as_bytes());
+                GRANTED
             }
             Message::Upstream { content } => {
                 body.extend_from_slice(content);
@@ -333,11 +392,15 @@ impl Message {
                         body.leases
                     )));
                 }
+                if body.backlog > MAX_SLOTS || body.zero != 0 {
+                    return Err(bad(format!("a backlog of {} frames wanted", body.backlog)));
+                }
                 if body.flags & !TAKES_UNSEALED != 0 {
                     return Err(bad(format!("unknown flags {:#x} of a hello", body.flags)));
                 }
                 Ok(Message::Hello(Hello {
                     leases: body.leases,
+                    backlog: body.backlog,
                     delivery,
                     takes_unsealed: body.flags & TAKES_UNSEALED != 0,
                     name: fixed_text(&body.name).to_owned(),
@@ -404,6 +467,37 @@ impl Message {
             TOLD => Ok(Message::Told {
                 number: exact(body, "told")?,
             }),
+            REQUEST => {
+                let body: RequestBody = exact(body, "request")?;
+                let quota = Quota {
+                    leases: body.leases,
+                    backlog: body.backlog,
+                };
+                if !quota.is_possible() || body.number == 0 || body.zero != 0 {
+                    return Err(bad(format!("request {} for {quota:?}", body.number)));
+                }
+                Ok(Message::Request {
+                    number: body.number,
+                    quota,
+                })
+            }
+            GRANTED => {
+                let body: GrantedBody = exact(body, "granted")?;
+                let quota = Quota {
+                    leases: body.leases,
+                    backlog: body.backlog,
+                };
+                if !quota.is_possible() || body.most > MAX_SLOTS {
+                    return Err(bad(format!("{quota:?} of {} was granted", body.most)));
+                }
+                Ok(Message::Granted {
+                    number: body.number,
+                    grant: Grant {
+                        quota,
+                        most: body.most,
+                    },
+                })
+            }
             UPSTREAM => Ok(Message::Upstream {
                 content: body.to_vec(),
             }),

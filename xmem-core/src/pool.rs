@@ -16,10 +16,13 @@ use crate::meta::BufferMeta;
 use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
 
 mod foreign;
+mod quotas;
+mod shedding;
 mod sizing;
 mod spares;
 
 pub(crate) use foreign::UNSEALED_ONLY;
+pub(crate) use quotas::Answer;
 pub(crate) use sizing::{Filling, early};
 
 /// A range of a segment.
@@ -104,6 +107,17 @@ pub(crate) enum Acquired {
     Closed,
 }
 
+/// How many slots there must be, and how many there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Slots that the producer itself needs, one to publish included.
+    pub(crate) need: u32,
+    /// Most slots, 0 for as many as the metadata segment has room for.
+    pub(crate) max_slots: u32,
+    /// Most bytes of slots, 0 for what is usual.
+    pub(crate) max_bytes: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Pool {
     metadata: Arc<MetadataSegment>,
@@ -145,6 +159,10 @@ pub(crate) struct Pool {
     pub(crate) filling: Filling,
     /// Most slots, 0 for as many as the metadata segment has room for.
     max: u32,
+    /// Most bytes of slots, 0 where the user has set none.
+    max_bytes: u64,
+    /// Bytes of segments that no slot uses any more and that clients still have.
+    pub(crate) departed_bytes: u64,
     /// A frame that a client has yet to receive is not taken back.
     blocking: bool,
     /// Nothing more is acquired or published.
@@ -154,11 +172,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(
-        metadata: Arc<MetadataSegment>,
-        (need, max): (u32, u32),
-        blocking: bool,
-    ) -> Pool {
+    pub(crate) fn new(metadata: Arc<MetadataSegment>, limits: Limits, blocking: bool) -> Pool {
         let capacity = metadata.layout().slots;
         Pool {
             slots: Vec::new(),
@@ -180,9 +194,11 @@ impl Pool {
             log: Log::default(),
             head: 0,
             slot_size: 0,
-            need,
+            need: limits.need,
             filling: Filling::Done,
-            max,
+            max: limits.max_slots,
+            max_bytes: limits.max_bytes,
+            departed_bytes: 0,
             blocking,
             closed: false,
             waiting_writers: 0,
@@ -237,6 +253,7 @@ impl Pool {
             slot.outdated = outdated;
             self.make_free(index);
         }
+        self.grant();
         self.count() - before
     }
 
@@ -269,6 +286,7 @@ impl Pool {
             None => (self.head, joined),
         };
         self.clients.add(client, position);
+        self.assign();
         Joining {
             position,
             events: self.log.as_of(event, position),

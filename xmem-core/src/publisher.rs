@@ -15,17 +15,20 @@ use crate::event::EventKind;
 use crate::foreign::{ForeignFrame, ForeignMemory, Hold};
 use crate::frame::FrameMut;
 use crate::message::Delivery;
+use crate::pool::Limits;
+use crate::quota::Quota;
 use crate::segment::{MAX_SLOTS, MetadataSegment};
 use crate::writer::{MAX_CLIENTS, Observer, Overflow, PublisherEvent, Writer};
 
 mod control;
+mod departed;
 mod linger;
 mod peer;
 mod unread;
 
 /// Room for slots where no limit is set: at most half of it is used at once, the other half is for
 /// the slots that go while larger ones come.
-const DEFAULT_ROOM: u32 = 1024;
+const DEFAULT_ROOM: u32 = 2048;
 
 /// Settings of a [`Publisher`] to be.
 pub struct PublisherBuilder {
@@ -36,6 +39,7 @@ pub struct PublisherBuilder {
     perms: u32,
     max_clients: u32,
     max_slots: u32,
+    max_bytes: u64,
     overflow: Overflow,
     canceller: Option<Canceller>,
     observer: Option<Observer>,
@@ -78,6 +82,14 @@ impl PublisherBuilder {
     /// whose leases don't fit is refused.
     pub fn max_slots(mut self, slots: u32) -> Self {
         self.max_slots = slots;
+        self
+    }
+
+    /// Most bytes of slots. 0, the default, is 1 GiB, and more where the producer and the leases
+    /// that clients have from the start need more. Within it clients get the [`Quota`] that they
+    /// ask for; a client whose first leases don't fit is refused.
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = bytes;
         self
     }
 
@@ -130,16 +142,15 @@ impl PublisherBuilder {
             Some(canceller) => canceller,
             None => Canceller::new(),
         };
+        let limits = Limits {
+            need: self.slots,
+            max_slots: self.max_slots,
+            max_bytes: self.max_bytes,
+        };
         let listener = Listener::new(&self.channel, self.perms, &canceller.begin()?)?;
         let path = listener.path().to_owned();
         let (metadata, metadata_fd) = MetadataSegment::create(room)?;
-        let writer = Writer::new(
-            metadata,
-            (self.slots, self.max_slots),
-            self.overflow,
-            self.name,
-            self.observer,
-        )?;
+        let writer = Writer::new(metadata, limits, self.overflow, self.name, self.observer)?;
         if self.slot_size > 0 {
             writer.configure(self.slot_size, 0)?;
         }
@@ -186,6 +197,7 @@ impl Publisher {
             perms: 0o600,
             max_clients: 16,
             max_slots: 0,
+            max_bytes: 0,
             overflow: Overflow::default(),
             canceller: None,
             observer: None,
@@ -365,6 +377,7 @@ impl Publisher {
             slot_size: pool.slot_size(),
             segments: pool.segments.len(),
             bytes: pool.bytes(),
+            departed_bytes: pool.departed_bytes,
             clients: pool
                 .clients
                 .iter()
@@ -378,7 +391,8 @@ impl Publisher {
                         uid: identity.uid,
                         delivery: identity.delivery,
                         takes_unsealed: identity.takes_unsealed,
-                        leases: client.page.leases(),
+                        quota: client.granted,
+                        wanted: client.wanted,
                         held: page.held().count() as u32,
                         lag: head.saturating_sub(page.position()),
                         missed: page.missed.load(std::sync::atomic::Ordering::Relaxed),
@@ -441,6 +455,8 @@ pub struct PublisherStats {
     pub segments: usize,
     /// Bytes of all segments.
     pub bytes: u64,
+    /// Bytes of segments that are used no more, and that clients have not let go of.
+    pub departed_bytes: u64,
     /// The clients there are.
     pub clients: Vec<ClientStats>,
 }
@@ -463,8 +479,10 @@ pub struct ClientStats {
     /// ([`UnsealedMemory`](crate::UnsealedMemory)). While one client does not,
     /// [`Publisher::pass_on`] of such memory fails.
     pub takes_unsealed: bool,
-    /// Frames that it can hold at once.
-    pub leases: u32,
+    /// What it has: how many frames it can hold, and how far it can fall behind.
+    pub quota: Quota,
+    /// What it has asked for.
+    pub wanted: Quota,
     /// Frames that it holds.
     pub held: u32,
     /// Frames published that it has not received yet.

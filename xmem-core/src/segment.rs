@@ -21,12 +21,12 @@ mod payload;
 pub(crate) use payload::{PayloadSegment, SegmentId, SegmentKind, UnfinishedSegment};
 
 /// The version of everything that two processes share: areas and messages.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// Most slots of a channel.
 pub(crate) const MAX_SLOTS: u32 = 4096;
-/// Most leases of one client, so that no client makes the producer take memory without measure.
-pub const MAX_LEASES: u32 = 64;
+/// Most leases of one client: each costs the producer a look in every scan.
+pub const MAX_LEASES: u32 = 256;
 /// Bytes beside each `BufferMeta` for serialized metas; longer ones take memory of their own.
 pub(crate) const INLINE_EXTRA: u32 = 640;
 /// Most bytes of serialized metas that a client accepts.
@@ -225,7 +225,8 @@ pub(crate) fn read_location(bytes: &[u8; SPILL_SIZE]) -> (SegmentId, u64) {
 #[derive(Debug)]
 pub(crate) struct LeasePage {
     mapping: Mapping,
-    leases: u32,
+    /// How many of its words are leases. What stands in the others means nothing.
+    leases: AtomicU32,
 }
 
 /// The size of every lease page, in bytes.
@@ -251,18 +252,17 @@ impl UnsealedPage {
     pub(crate) fn create(leases: u32) -> Result<UnsealedPage> {
         assert!((1..=MAX_LEASES).contains(&leases));
         let (fd, mapping) = memfd::create("xmem-leases", LEASE_PAGE_SIZE, memfd::size_seals())?;
-        let page = LeasePage { mapping, leases };
+        let page = LeasePage::new(mapping, leases);
         Ok(UnsealedPage { page, fd })
     }
 
     /// Maps the page that the producer made for this client.
-    pub(crate) fn open(fd: OwnedFd, leases: u32) -> Result<UnsealedPage> {
-        if !(1..=MAX_LEASES).contains(&leases) {
-            return Err(Error::Protocol(format!("{leases} leases granted")));
-        }
+    ///
+    /// All its words are there; which of them are leases, the client's [`Link`](crate::link::Link) knows.
+    pub(crate) fn open(fd: OwnedFd) -> Result<UnsealedPage> {
         let access = AccessMode::ReadWrite;
         let mapping = memfd::map(&fd, LEASE_PAGE_SIZE, memfd::size_seals(), access)?;
-        let page = LeasePage { mapping, leases };
+        let page = LeasePage::new(mapping, MAX_LEASES);
         Ok(UnsealedPage { page, fd })
     }
 
@@ -297,8 +297,20 @@ impl UnsealedPage {
 }
 
 impl LeasePage {
+    fn new(mapping: Mapping, leases: u32) -> LeasePage {
+        let leases = AtomicU32::new(leases);
+        LeasePage { mapping, leases }
+    }
+
     pub(crate) fn leases(&self) -> u32 {
-        self.leases
+        // Relaxed: the producer changes it under the lock that it looks at the leases under.
+        self.leases.load(Ordering::Relaxed)
+    }
+
+    /// From now on there are so many leases (at most [`MAX_LEASES`]).
+    pub(crate) fn set_leases(&self, leases: u32) {
+        assert!((1..=MAX_LEASES).contains(&leases));
+        self.leases.store(leases, Ordering::Relaxed);
     }
 
     /// The words that the lease protocol runs on.
@@ -309,7 +321,7 @@ impl LeasePage {
             missed: &self.mapping.atomics::<AtomicU64>(16, 1)[0],
             progress: &self.mapping.atomics::<AtomicU32>(24, 1)[0],
             wake: &self.mapping.atomics::<AtomicU32>(WAKE_AT, 1)[0],
-            leases: self.mapping.atomics(LEASES_AT, self.leases as usize),
+            leases: self.mapping.atomics(LEASES_AT, self.leases() as usize),
         }
     }
 }

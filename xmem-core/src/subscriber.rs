@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::callback;
-use crate::cancel::Canceller;
+use crate::cancel::{Cancellation, Canceller};
 use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::event::pending::MAX_EVENTS;
@@ -15,6 +15,7 @@ use crate::lease::Claim;
 use crate::link::{End, Link};
 use crate::message::Delivery;
 use crate::meta::FLAG_EXTRA_SPILLED;
+use crate::quota::Grant;
 use crate::segment::{SPILL_SIZE, read_location};
 use crate::sys::clock::Deadline;
 use crate::sys::futex;
@@ -107,8 +108,10 @@ impl Subscriber {
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Frame> {
         let deadline = Deadline::after(timeout);
         let mut passed_over = 0;
+        let canceller = self.canceller.clone();
         loop {
-            if let Item::Frame(frame) = self.receive_until(deadline)? {
+            let cancel = canceller.begin()?;
+            if let Item::Frame(frame) = self.receive_until(deadline, &cancel)? {
                 return Ok(frame);
             }
             passed_over += 1;
@@ -125,13 +128,24 @@ impl Subscriber {
     /// # Errors
     /// As `receive`.
     pub fn receive_item(&mut self, timeout: Option<Duration>) -> Result<Item> {
-        self.receive_until(Deadline::after(timeout))
+        let canceller = self.canceller.clone();
+        self.receive_until(Deadline::after(timeout), &canceller.begin()?)
     }
 
-    fn receive_until(&mut self, deadline: Deadline) -> Result<Item> {
+    /// As [`receive_item`](Subscriber::receive_item); `cancel` ends the wait.
+    ///
+    /// # Errors
+    /// As `receive`.
+    pub fn receive_item_cancellable(
+        &mut self,
+        timeout: Option<Duration>,
+        cancel: &Cancellation<'_>,
+    ) -> Result<Item> {
+        self.receive_until(Deadline::after(timeout), cancel)
+    }
+
+    fn receive_until(&mut self, deadline: Deadline, cancel: &Cancellation<'_>) -> Result<Item> {
         let (mut again, mut starving) = (false, false);
-        let canceller = self.canceller.clone();
-        let cancel = canceller.begin()?;
         loop {
             let cancelled = cancel.wait()?;
             if std::mem::replace(&mut again, true) && deadline.has_passed() {
@@ -415,6 +429,22 @@ impl Subscriber {
     /// The user that the producer runs as. Trust the producer as far as that user, and no further.
     pub fn producer_uid(&self) -> u32 {
         self.link.producer_uid
+    }
+
+    /// What the producer has granted of what was [asked for](Upstream::request).
+    pub fn granted(&self) -> Grant {
+        self.link.granted()
+    }
+
+    /// Leases that are not out: so many frames more can be held.
+    pub fn free_leases(&self) -> u32 {
+        self.link.free_leases()
+    }
+
+    /// Frames published that were not received yet.
+    pub fn lag(&self) -> u64 {
+        let head = self.link.metadata.board().head();
+        head.saturating_sub(self.cursor)
     }
 
     /// What speaks to the producer, from any thread.

@@ -16,7 +16,7 @@ use crate::event::{EventKind, MAX_EVENT};
 use crate::lease::{Page, SlotIndex};
 use crate::message::MAX_INLINE_EVENT;
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED};
-use crate::pool::{Place, Pool};
+use crate::pool::{Limits, Place, Pool};
 use crate::segment::{LeasePage, MetadataSegment};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fork::Origin;
@@ -121,7 +121,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(
         metadata: MetadataSegment,
-        (need, max): (u32, u32),
+        limits: Limits,
         overflow: Overflow,
         name: String,
         observer: Option<Observer>,
@@ -129,7 +129,7 @@ impl Writer {
         let metadata = Arc::new(metadata);
         let blocking = overflow != Overflow::DropOldest;
         Ok(Arc::new(Writer {
-            pool: Mutex::new(Pool::new(metadata.clone(), (need, max), blocking)),
+            pool: Mutex::new(Pool::new(metadata.clone(), limits, blocking)),
             metadata,
             growing: Mutex::new(()),
             event: Arc::default(),

@@ -1,5 +1,7 @@
 //! From caps to the record of a frame: shape, strides and type of elements. Pure.
 
+use std::time::Duration;
+
 use xmem_core::{BufferMeta, DType};
 
 use crate::values::Names;
@@ -70,6 +72,17 @@ impl Format {
         let caps = from_text(text, names)?;
         let format = Format::from_caps(&caps)?;
         Ok((caps, format))
+    }
+
+    /// How long a frame of raw video lasts, where the caps tell a frame rate.
+    pub(crate) fn frame_duration(&self) -> Option<Duration> {
+        let fps = self.video.as_ref()?.fps();
+        let (numer, denom) = (
+            u64::try_from(fps.numer()).ok()?,
+            u64::try_from(fps.denom()).ok()?,
+        );
+        let nseconds = denom.checked_mul(1_000_000_000)?.checked_div(numer)?;
+        Some(Duration::from_nanos(nseconds))
     }
 
     /// The bytes of every frame, where the caps tell: there is no use for slots of another size.

@@ -83,6 +83,18 @@ impl ChannelSettings {
         true
     }
 
+    /// Sets one of the two properties and takes the other away. False where that changes nothing, or
+    /// there is no value.
+    pub(crate) fn replace(&mut self, name: &str, value: &glib::Value) -> bool {
+        let mut new = ChannelSettings::default();
+        let is_one = new.set(name, value) && new != ChannelSettings::default();
+        let is_other = is_one && new != *self;
+        if is_other {
+            *self = new;
+        }
+        is_other
+    }
+
     /// One of the two properties, `None` for any other.
     pub(crate) fn get(&self, name: &str) -> Option<glib::Value> {
         match name {

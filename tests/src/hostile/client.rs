@@ -120,7 +120,7 @@ impl Scene {
                 let mut hello = wire::hello(wire::VERSION, 1 + input.byte() as u32 % 8);
                 // Delivery, then the name.
                 hello[24] = input.byte() & 1;
-                hello[32..36].fill(input.byte());
+                hello[40..44].fill(input.byte());
                 self.connect(&hello, 0);
             }
             1 => {

@@ -5,6 +5,7 @@ fn messages() -> Vec<Message> {
     vec![
         Message::Hello(Hello {
             leases: 4,
+            backlog: 256,
             delivery: Delivery::Latest,
             takes_unsealed: true,
             name: "viewer".into(),
@@ -45,6 +46,23 @@ fn messages() -> Vec<Message> {
             content: Some(Vec::new()),
         },
         Message::Told { number: 3 },
+        Message::Request {
+            number: 1,
+            quota: Quota {
+                leases: 9,
+                backlog: 40,
+            },
+        },
+        Message::Granted {
+            number: 1,
+            grant: Grant {
+                quota: Quota {
+                    leases: 9,
+                    backlog: 33,
+                },
+                most: 50,
+            },
+        },
         Message::Upstream {
             content: vec![1, 2, 3],
         },

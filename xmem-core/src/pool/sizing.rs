@@ -81,7 +81,7 @@ impl Pool {
     /// Slots there have to be so that the producer, who needs `need`, all clients and one more
     /// with `leases` leases never run out.
     pub(crate) fn needed(&self, need: u32, leases: u32) -> u32 {
-        self.own_need(need) + self.clients.leases() + leases
+        self.own_need(need) + self.clients.slots() + leases
     }
 
     /// Slots that are missing for the producer and the clients there are.
@@ -89,7 +89,7 @@ impl Pool {
         if self.slot_size == 0 {
             return 0;
         }
-        let needed = self.needed(0, 0).min(self.limit());
+        let needed = self.needed(0, 0).min(self.slots_allowed(0));
         needed.saturating_sub(self.count())
     }
 
@@ -105,7 +105,9 @@ impl Pool {
     /// Slots that are missing so that one more client with `leases` leases can join, for which `made`
     /// were made. Those that are missing for others do not keep it waiting.
     pub(crate) fn missing_for(&self, leases: u32, made: u32) -> u32 {
-        let missing = self.needed(0, leases).saturating_sub(self.count());
+        let least = self.needed_at_least(leases);
+        let needed = self.needed(0, leases).min(self.slots_allowed(leases));
+        let missing = needed.max(least).saturating_sub(self.count());
         missing.min(leases.saturating_sub(made))
     }
 
@@ -117,6 +119,7 @@ impl Pool {
     pub(crate) fn growth(&self, missing: u32) -> (u32, u32) {
         let count = self.count();
         let left = self.limit().saturating_sub(count);
+        let left = left.min(missing.max(self.slots_allowed(0).saturating_sub(count)));
         let early = early(self.slot_size).min(self.missing().max(count / 4));
         (missing.min(left), missing.max(early).min(left))
     }
@@ -137,12 +140,15 @@ impl Pool {
 
     /// The producer needs at least this many slots for itself.
     pub(crate) fn raise_need(&mut self, need: u32) {
-        self.need = self.need.max(need);
+        if need > self.need {
+            self.need = need;
+            self.assign();
+        }
     }
 
     /// Slots that are not the clients'.
     pub(crate) fn own(&self) -> u32 {
-        self.count().saturating_sub(self.clients.leases())
+        self.count().saturating_sub(self.clients.slots())
     }
 
     /// Whether there are numbers for slots.
@@ -161,6 +167,12 @@ impl Pool {
             let is_small = slot.place.as_ref().is_some_and(|place| place.size < size);
             slot.outdated = is_small || slot.is_foreign();
         }
+        self.free_outdated();
+        self.assign();
+    }
+
+    /// Has the memory of free slots go that are outdated.
+    pub(super) fn free_outdated(&mut self) {
         for index in std::mem::take(&mut self.free) {
             self.make_free(index);
         }

@@ -3,10 +3,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use super::departed::Departed;
 use super::linger::{self, Holder};
 use super::peer::{LEAVING, MAX_QUEUE, Newcomer, News, Peer, Stage};
 use super::unread::Unread;
@@ -19,7 +20,7 @@ use crate::pool::Filling;
 use crate::segment::UnsealedPage;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{PollFd, PollFlags, poll};
-use crate::sys::{memfd, socket};
+use crate::sys::{memfd, pidfd, socket};
 use crate::writer::{Admission, Coming, Making, PublisherEvent, Step, Writer};
 
 /// How long a new connection may take to say hello, and then to map its lease page.
@@ -28,6 +29,8 @@ const GREETING: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Most connections that have not said hello, or were told goodbye; the oldest is closed for the next.
 const MAX_STRANGERS: usize = 64;
+/// How long slots stay that are not needed: a client that comes back soon needs them again.
+const KEPT_FOR: Duration = Duration::from_secs(5);
 /// How long no connection is accepted after the process had no descriptor left for one.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
@@ -45,6 +48,10 @@ pub(super) struct Control {
     peers: Vec<Peer>,
     /// Slots for the clients there are, which are being made.
     filling: Option<Making>,
+    /// Memory that is used no more.
+    departed: Departed,
+    /// Since when there are more slots than are needed.
+    excess_since: Option<Instant>,
     /// Connections with descriptors that their peers have yet to receive; each keeps a client's place.
     unread: Unread,
     /// Connections that were refused, whose peers have yet to read why.
@@ -72,6 +79,8 @@ impl Control {
             max_clients,
             peers: Vec::new(),
             filling: None,
+            departed: Departed::default(),
+            excess_since: None,
             unread: Unread::default(),
             refused: Unread::default(),
             next_client: 1,
@@ -139,6 +148,7 @@ impl Control {
             Filling::Due => deadline = Deadline::after(Some(Duration::ZERO)),
             Filling::After(time) => deadline = deadline.min(time),
         }
+        deadline = deadline.min(self.shedding());
         poll(&mut fds, deadline)?;
         let events: Vec<PollFlags> = fds.iter().map(|fd| fd.revents()).collect();
         drop(fds);
@@ -201,11 +211,11 @@ impl Control {
     }
 
     /// Reads a message. False when the connection is to be closed.
-    fn attend(&mut self, number: usize) -> bool {
-        if !self.peers[number].is_heard() {
+    fn attend(&mut self, at: usize) -> bool {
+        if !self.peers[at].is_heard() {
             return true;
         }
-        let received = match socket::receive(&self.peers[number].socket, &mut self.buffer) {
+        let received = match socket::receive(&self.peers[at].socket, &mut self.buffer) {
             Ok(received) => received,
             Err(Errno::AGAIN | Errno::INTR) => return true,
             Err(_) => return false,
@@ -221,21 +231,21 @@ impl Control {
         } else {
             Message::decode(&self.buffer[..received.len])
         };
-        match (&self.peers[number].stage, message) {
+        match (&self.peers[at].stage, message) {
             (Stage::Greeting(_), Ok(Message::Hello(hello))) => {
-                if let Err(error) = self.welcome(number, hello) {
-                    self.turn_away(number, error);
+                if let Err(error) = self.welcome(at, hello) {
+                    self.turn_away(at, error);
                 }
             }
             (Stage::Mapping(..), Ok(Message::Ready)) => {
-                if let Err(error) = self.begin_admission(number) {
-                    self.turn_away(number, error);
+                if let Err(error) = self.begin_admission(at) {
+                    self.turn_away(at, error);
                 } else {
-                    self.go_on_admitting(number);
+                    self.go_on_admitting(at);
                 }
             }
             (&Stage::Client(client), Ok(Message::Upstream { content })) => {
-                let peer = &mut self.peers[number];
+                let peer = &mut self.peers[at];
                 peer.count_upstream();
                 let uid = peer.credentials.uid;
                 self.writer.tell(PublisherEvent::Upstream {
@@ -244,11 +254,15 @@ impl Control {
                     content,
                 });
             }
+            (&Stage::Client(client), Ok(Message::Request { number, quota })) => {
+                self.peers[at].count_upstream();
+                self.writer.pool().request(client, number, quota);
+            }
             (_, Ok(_)) => {
                 let text = "a message that a client can't send now";
-                self.refuse(number, ByeReason::Refused, text);
+                self.refuse(at, ByeReason::Refused, text);
             }
-            (_, Err(error)) => self.refuse(number, ByeReason::Refused, &error.to_string()),
+            (_, Err(error)) => self.refuse(at, ByeReason::Refused, &error.to_string()),
         }
         true
     }
@@ -301,7 +315,9 @@ impl Control {
                 name: hello.name,
                 pid: peer.credentials.pid,
                 uid: peer.credentials.uid,
+                is_own_user: pidfd::is_own_user(peer.credentials.uid),
                 delivery: hello.delivery,
+                backlog: hello.backlog,
                 takes_unsealed: hello.takes_unsealed,
             },
         };
@@ -327,10 +343,42 @@ impl Control {
     fn fill(&mut self) {
         // Unmaps what no slot uses any more, whose memory may be all there is.
         let gone = std::mem::take(&mut self.writer.pool().gone);
-        drop(gone);
+        self.departed.add(gone);
+        self.shed();
         let others = self.joining().filter_map(|(_, one)| one.making());
         let coming = Coming::of(others);
         self.filling = self.writer.fill(self.filling.take(), &coming);
+    }
+
+    /// When there is something to do for memory that is needed no more.
+    fn shedding(&self) -> Deadline {
+        let shed = self.excess_since.map(|since| since + KEPT_FOR);
+        let look = self.departed.next_look();
+        match [shed, look].into_iter().flatten().min() {
+            Some(time) => Deadline::after(Some(time.saturating_duration_since(Instant::now()))),
+            None => Deadline::after(None),
+        }
+    }
+
+    /// Has slots go that were too many for a while. Their memory counts until no client has it.
+    fn shed(&mut self) {
+        self.departed.look();
+        let mut pool = self.writer.pool();
+        pool.note_departed(self.departed.bytes());
+        if pool.excess() == 0 {
+            self.excess_since = None;
+            return;
+        }
+        let now = Instant::now();
+        let since = *self.excess_since.get_or_insert(now);
+        if now < since + KEPT_FOR {
+            return;
+        }
+        self.excess_since = None;
+        if pool.may_shed() && pool.shed() {
+            // There is more to do, perhaps.
+            self.excess_since = Some(now);
+        }
     }
 
     /// Makes slots for one of those that join: where the least is left to be made, so that a client

@@ -11,7 +11,7 @@ use crate::clients::{ClientId, Identity};
 use crate::error::{Error, Result};
 use crate::event::log::Entry;
 use crate::message::{ByeReason, Message};
-use crate::pool::{Joining, Pool};
+use crate::pool::{Answer, Joining, Pool};
 use crate::segment::{PayloadSegment, SegmentId, UnsealedPage};
 use crate::sys::clock::Deadline;
 use crate::sys::pidfd::{self, Credentials};
@@ -84,6 +84,8 @@ pub(super) struct Peer {
     /// The last event that is queued, and the last before it joined.
     event: u64,
     joined: u64,
+    /// What it was told that it has; all zero before, which no answer is.
+    answer: Answer,
     stuck: Option<Deadline>,
     /// When the messages that it has sent upstream would be due, had it kept to the interval.
     upstream_due: Instant,
@@ -94,6 +96,7 @@ pub(super) struct News {
     /// In the order of their numbers.
     segments: Vec<Arc<PayloadSegment>>,
     events: Vec<Entry>,
+    answers: Vec<(ClientId, Answer)>,
 }
 
 impl News {
@@ -104,6 +107,7 @@ impl News {
         News {
             segments: pool.segments.clone(),
             events: pool.log.after(oldest).cloned().collect(),
+            answers: pool.answers(),
         }
     }
 }
@@ -122,6 +126,7 @@ impl Peer {
             takes_unsealed: false,
             event: 0,
             joined: 0,
+            answer: Answer::default(),
             stuck: None,
             upstream_due: Instant::now(),
         }
@@ -292,7 +297,28 @@ impl Peer {
     /// Queues what the client was not told yet, up to `limit` messages in all. Says whether that was
     /// all.
     pub(super) fn update(&mut self, news: &News, limit: usize) -> bool {
-        self.update_segments(news, limit) && self.update_events(news, limit)
+        self.update_segments(news, limit)
+            && self.update_events(news, limit)
+            && self.update_answer(news, limit)
+    }
+
+    /// Tells the client what it has, where that is news to it. What it was told of and has not read is
+    /// not told twice.
+    fn update_answer(&mut self, news: &News, limit: usize) -> bool {
+        let is_mine = |(id, _): &&(ClientId, Answer)| Some(*id) == self.client();
+        let Some(&(_, answer)) = news.answers.iter().find(is_mine) else {
+            return true;
+        };
+        if self.answer == answer {
+            return true;
+        }
+        if self.queue.len() >= limit {
+            return false;
+        }
+        self.answer = answer;
+        let Answer { number, grant } = answer;
+        self.tell(&Message::Granted { number, grant });
+        true
     }
 
     fn update_segments(&mut self, news: &News, limit: usize) -> bool {

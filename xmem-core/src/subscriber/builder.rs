@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::event::StreamEvent;
 use crate::link::Link;
 use crate::message::{Delivery, Hello};
-use crate::segment::MAX_LEASES;
+use crate::quota::Grant;
+use crate::segment::{MAX_LEASES, MAX_SLOTS};
 use crate::sys::clock::Deadline;
 use crate::sys::pidfd;
 
@@ -56,13 +57,14 @@ pub struct SubscriberBuilder {
     channel: Channel,
     name: String,
     leases: u32,
+    first_backlog: u32,
     delivery: Delivery,
     unsealed_memory: UnsealedMemory,
     timeout: Option<Duration>,
     retry_refused: bool,
     canceller: Option<Canceller>,
     on_starved: Option<Arc<dyn Fn() + Send + Sync>>,
-    on_urgent: Option<control::UrgentObserver>,
+    observers: control::Observers,
 }
 
 impl SubscriberBuilder {
@@ -72,13 +74,14 @@ impl SubscriberBuilder {
             channel,
             name: String::new(),
             leases: 4,
+            first_backlog: 0,
             delivery: Delivery::default(),
             unsealed_memory: UnsealedMemory::default(),
             timeout: Some(Duration::from_secs(5)),
             retry_refused: false,
             canceller: None,
             on_starved: None,
-            on_urgent: None,
+            observers: control::Observers::default(),
         }
     }
 
@@ -92,6 +95,14 @@ impl SubscriberBuilder {
     /// slots more for this client.
     pub fn leases(mut self, leases: u32) -> Self {
         self.leases = leases;
+        self
+    }
+
+    /// How many frames the producer keeps for this client until that [asks](crate::Upstream::request)
+    /// for a quota, if they take no more than 2 MiB: a client that has yet to learn how fast and how
+    /// large frames are misses none of a first burst. As many as `leases` by default.
+    pub fn first_backlog(mut self, frames: u32) -> Self {
+        self.first_backlog = frames.min(MAX_SLOTS);
         self
     }
 
@@ -139,7 +150,14 @@ impl SubscriberBuilder {
     /// thread of the connection's own and with no lock held, before any frame that follows can be
     /// received. It must not block. Should it panic, the connection ends with [`Error::Failed`].
     pub fn on_urgent(mut self, observer: impl Fn(StreamEvent) + Send + Sync + 'static) -> Self {
-        self.on_urgent = Some(Arc::new(observer));
+        self.observers.on_urgent = Some(Arc::new(observer));
+        self
+    }
+
+    /// Is told what the producer grants of what was [asked for](crate::Upstream::request), and when that
+    /// changes; as `on_urgent` is.
+    pub fn on_granted(mut self, observer: impl Fn(Grant) + Send + Sync + 'static) -> Self {
+        self.observers.on_granted = Some(Arc::new(observer));
         self
     }
 
@@ -152,17 +170,30 @@ impl SubscriberBuilder {
     /// descriptors, [`Error::Cancelled`], [`Error::Protocol`] when it is not an xmem of this
     /// version.
     pub fn connect(self) -> Result<Subscriber> {
+        let canceller = match &self.canceller {
+            Some(canceller) => canceller.clone(),
+            None => Canceller::new(),
+        };
+        self.connect_with(canceller.clone(), &canceller.begin()?)
+    }
+
+    /// As [`connect`](SubscriberBuilder::connect); `cancel` ends the wait.
+    ///
+    /// # Errors
+    /// As `connect`.
+    pub fn connect_cancellable(self, cancel: &Cancellation<'_>) -> Result<Subscriber> {
+        let canceller = self.canceller.clone().unwrap_or_default();
+        self.connect_with(canceller, cancel)
+    }
+
+    fn connect_with(self, canceller: Canceller, cancel: &Cancellation<'_>) -> Result<Subscriber> {
         if !(1..=MAX_LEASES).contains(&self.leases) {
             return Err(Error::InvalidSetting(format!(
                 "max-leases is {}, 1 to {MAX_LEASES} are possible",
                 self.leases
             )));
         }
-        let canceller = match &self.canceller {
-            Some(canceller) => canceller.clone(),
-            None => Canceller::new(),
-        };
-        let (link, position, control) = self.shake_hands(&canceller.begin()?)?;
+        let (link, position, control) = self.shake_hands(cancel)?;
         let link = Arc::new(link);
         let thread = std::thread::Builder::new()
             .name("xmem-control".into())
@@ -201,12 +232,13 @@ impl SubscriberBuilder {
         loop {
             let hello = |uid| Hello {
                 leases: self.leases,
+                backlog: self.first_backlog,
                 delivery: self.delivery,
                 takes_unsealed: self.unsealed_memory.is_taken_from(uid),
                 name: self.name.clone(),
             };
-            let on_urgent = self.on_urgent.clone();
-            match control::connect(&self.channel, hello, deadline, cancel, on_urgent) {
+            let observers = self.observers.clone();
+            match control::connect(&self.channel, hello, deadline, cancel, observers) {
                 Err(Error::Disconnected(_) | Error::Stopped) if !deadline.has_passed() => {
                     if std::mem::replace(&mut hung_up, true) {
                         let left = deadline.left().unwrap_or(HUNG_UP_PAUSE);

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::event::{EventKind, StreamEvent};
 use crate::link::{End, Link};
 use crate::message::{ByeReason, Hello, MAX_PRODUCER_MESSAGE, Message, utf8};
+use crate::quota::Grant;
 use crate::segment::{MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentKind, UnsealedPage};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::memfd::{Maker, Sealing};
@@ -22,8 +23,14 @@ use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::socket::{self, Connection};
 use crate::sys::{futex, limits, memfd, pidfd};
 
-/// Is told of urgent events, on the thread that reads the connection. It must not block.
-pub(super) type UrgentObserver = Arc<dyn Fn(StreamEvent) + Send + Sync>;
+/// What is called on the thread that reads the connection. It must not block.
+#[derive(Clone, Default)]
+pub(super) struct Observers {
+    /// Is told of urgent events.
+    pub(super) on_urgent: Option<Arc<dyn Fn(StreamEvent) + Send + Sync>>,
+    /// Is told what the producer has granted.
+    pub(super) on_granted: Option<Arc<dyn Fn(Grant) + Send + Sync>>,
+}
 
 /// Most descriptors of segments that are kept: a producer decides how many segments there are, and
 /// this process has use for its descriptors elsewhere. Frames in the others are none the worse.
@@ -41,7 +48,7 @@ pub(super) struct Control {
     /// Who has made what the producer passes as its own.
     maker: Maker,
     takes_unsealed: bool,
-    on_urgent: Option<UrgentObserver>,
+    observers: Observers,
 }
 
 /// Connects and shakes hands. Returns the link, the position of the first frame, and what reads
@@ -51,7 +58,7 @@ pub(super) fn connect(
     hello: impl FnOnce(u32) -> Hello,
     deadline: Deadline,
     cancel: &Cancellation<'_>,
-    on_urgent: Option<UrgentObserver>,
+    observers: Observers,
 ) -> Result<(Link, u64, Control)> {
     let socket = channel::connect(channel, deadline, cancel)?;
     let uid = pidfd::peer_credentials(&socket).uid;
@@ -85,7 +92,7 @@ pub(super) fn connect(
         false => Maker::Other,
     };
     let metadata = MetadataSegment::open(metadata, welcome.slots, maker)?;
-    let page = UnsealedPage::open(page, leases)?;
+    let page = UnsealedPage::open(page)?;
     handshake.seal(page.fd(), pidfd::is_own_user(uid))?;
     let page = page.sealed()?;
     handshake.say(&Message::Ready)?;
@@ -99,13 +106,13 @@ pub(super) fn connect(
         buffer,
         ..
     } = handshake;
-    let link = Link::new(metadata, page, socket, clock_offset, uid)?;
+    let link = Link::new(metadata, (page, leases), socket, clock_offset, uid)?;
     let control = Control {
         pidfd,
         buffer,
         maker,
         takes_unsealed,
-        on_urgent,
+        observers,
     };
     Ok((link, position, control))
 }
@@ -322,16 +329,34 @@ impl Control {
         }
         let message = decode(&self.buffer, &received)?;
         let fd = received.fds.into_memory()?.pop();
+        if let Message::Granted { number, grant } = message {
+            self.take_grant(link, number, grant)?;
+            return Ok(Turn::More);
+        }
         let (turn, urgent) = take_in(link, message, fd, self.maker, self.takes_unsealed)?;
         if let Some((number, event)) = urgent {
             // Before any frame that follows can be received.
-            if let Some(observer) = &self.on_urgent {
+            if let Some(observer) = &self.observers.on_urgent {
                 callback::call("on_urgent", || observer(event)).map_err(Error::Failed)?;
             }
             link.told().events.add_told(number);
         }
         link.event.signal();
         Ok(turn)
+    }
+
+    fn take_grant(&self, link: &Link, number: u32, grant: Grant) -> Result<()> {
+        if !link.take_grant(number, grant)? {
+            return Ok(());
+        }
+        // There may be a lease that was waited for.
+        link.event.signal();
+        match &self.observers.on_granted {
+            Some(observer) => {
+                callback::call("on_granted", || observer(grant)).map_err(Error::Failed)
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -441,6 +466,8 @@ fn take_in(
         | Message::Welcome(_)
         | Message::Ready
         | Message::Joined { .. }
+        | Message::Granted { .. }
+        | Message::Request { .. }
         | Message::Upstream { .. } => {
             return Err(Error::Protocol(format!("{message:?} after the welcome")));
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use crate::error::{Error, Result};
 use crate::link::Link;
 use crate::message::MAX_UPSTREAM;
+use crate::quota::Quota;
 
 /// Speaks to the producer of a subscriber, from any thread.
 #[derive(Clone, Debug)]
@@ -25,6 +26,25 @@ impl Upstream {
     /// As [`Subscriber::clock_offset`](crate::Subscriber::clock_offset).
     pub fn clock_offset(&self) -> i64 {
         self.clock_offset
+    }
+
+    /// Asks the producer for another quota. What it grants,
+    /// [`SubscriberBuilder::on_granted`](crate::SubscriberBuilder::on_granted) is told, and
+    /// [`Subscriber::granted`](crate::Subscriber::granted) tells. Leases of frames that are held stay
+    /// until the next request. It never waits: false where the producer is gone, or takes no more now.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] for a quota that is not possible, [`Error::Forked`].
+    pub fn request(&self, quota: Quota) -> Result<bool> {
+        match self.link.upgrade() {
+            Some(link) => link.request(quota),
+            None => Ok(false),
+        }
+    }
+
+    /// What was asked for last; none where the connection is gone.
+    pub fn requested(&self) -> Option<Quota> {
+        self.link.upgrade().map(|link| link.wanted())
     }
 
     /// Sends some bytes to the producer, who is told with

@@ -11,6 +11,7 @@ pub(crate) mod futex;
 pub(crate) mod limits;
 pub(crate) mod mapping;
 pub(crate) mod memfd;
+pub(crate) mod openers;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod rlimit;

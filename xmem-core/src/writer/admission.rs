@@ -8,7 +8,7 @@ use crate::pool::{Filling, Joining, UNSEALED_ONLY};
 
 /// A client that is being taken in.
 pub(crate) struct Admission {
-    client: Client,
+    client: Box<Client>,
     /// Slots for its leases, where there are too few.
     making: Option<Making>,
     /// How many were made for it, and of which size.
@@ -26,7 +26,7 @@ pub(crate) enum Step {
 impl Admission {
     pub(crate) fn of(client: Client) -> Admission {
         Admission {
-            client,
+            client: Box::new(client),
             making: None,
             made: (0, 0),
         }
@@ -89,14 +89,10 @@ impl Writer {
                     retryable: false,
                 });
             }
-            let (needed, limit) = (pool.needed(0, leases), pool.limit());
-            if needed > limit {
+            let limit = pool.limit();
+            if let Some(reason) = pool.why_not(leases) {
                 return Err(Error::Refused {
-                    reason: format!(
-                        "a client with max-leases={leases} more needs {needed} slots in all, \
-                         and max-buffers allows {limit}: raise max-buffers of the producer, \
-                         or lower max-leases of the client"
-                    ),
+                    reason,
                     retryable: true,
                 });
             }
@@ -108,7 +104,7 @@ impl Writer {
             let missing = pool.missing_for(leases, admission.made.0);
             if missing == 0 || size == 0 {
                 // Under the same lock: no other client can count on these slots.
-                let joining = pool.add_client(admission.client);
+                let joining = pool.add_client(*admission.client);
                 if pool.missing() > 0 {
                     // Of those for others, perhaps.
                     pool.filling = Filling::Due;

@@ -11,7 +11,11 @@ use crate::sys::futex;
 
 impl Writer {
     pub(crate) fn remove_client(&self, id: ClientId) {
-        self.pool().clients.remove(id);
+        {
+            let mut pool = self.pool();
+            pool.clients.remove(id);
+            pool.assign();
+        }
         self.watchers.forget(id);
         self.event.signal();
     }

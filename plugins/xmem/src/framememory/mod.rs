@@ -5,6 +5,8 @@ use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
 
+use crate::allocator::XmemAllocator;
+
 mod imp;
 #[cfg(test)]
 mod tests;
@@ -28,18 +30,33 @@ glib::wrapper! {
 /// The type of the allocator whose memory is made for a Wayland compositor.
 const WAYLAND_ALLOCATOR: &str = "GstWlShmAllocator";
 
-/// Whether memory with a descriptor can be given to who takes these caps behind `source`.
+/// What the elements behind `source` do with memory of these caps.
 ///
 /// `waylandsink` hands the descriptor of whatever memory has one on to the compositor, which maps it
 /// to read and write. That is forbidden here, and the compositor answers with the end of the
 /// connection. Plain memory it copies.
-pub(crate) fn is_taken(source: &impl IsA<gst_base::BaseSrc>, caps: &gst::Caps) -> bool {
+pub(crate) fn usage(source: &impl IsA<gst_base::BaseSrc>, caps: &gst::Caps) -> Usage {
     let mut query = gst::query::Allocation::new(Some(caps), false);
-    if !source.src_pad().peer_query(&mut query) {
-        return true;
-    }
-    let mut allocators = query
+    let is_answered = source.src_pad().peer_query(&mut query);
+    let allocators = query
         .allocation_params()
         .filter_map(|(allocator, _)| allocator);
-    !allocators.any(|allocator| allocator.type_().name() == WAYLAND_ALLOCATOR)
+    let mut usage = Usage {
+        takes_descriptors: true,
+        is_forwarded: false,
+    };
+    for allocator in allocators.filter(|_| is_answered) {
+        usage.takes_descriptors &= allocator.type_().name() != WAYLAND_ALLOCATOR;
+        usage.is_forwarded |= allocator.is::<XmemAllocator>();
+    }
+    usage
+}
+
+/// What downstream does with the memory of frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// It can have memory with a descriptor.
+    pub(crate) takes_descriptors: bool,
+    /// An xmemsink publishes it.
+    pub(crate) is_forwarded: bool,
 }

@@ -218,10 +218,10 @@ fn waylandsink_is_not_given_descriptors() {
         .unwrap();
     let source = gst::ElementFactory::make("appsrc").build().unwrap();
     let source = source.downcast::<gst_base::BaseSrc>().unwrap();
-    assert!(is_taken(&source, &caps), "without a peer");
+    assert!(usage(&source, &caps).takes_descriptors, "without a peer");
     let sink = gst::ElementFactory::make("fakesink").build().unwrap();
     source.link(&sink).unwrap();
-    assert!(is_taken(&source, &caps), "of fakesink");
+    assert!(usage(&source, &caps).takes_descriptors, "of fakesink");
     // The allocator that it offers is there as soon as the element is.
     let there = gst::ElementFactory::make("waylandsink").build();
     let Some(allocator) = there
@@ -239,5 +239,5 @@ fn waylandsink_is_not_given_descriptors() {
         query.add_allocation_param(Some(&allocator), gst::AllocationParams::default());
         gst::PadProbeReturn::Handled
     });
-    assert!(!is_taken(&source, &caps), "of waylandsink");
+    assert!(!usage(&source, &caps).takes_descriptors, "of waylandsink");
 }

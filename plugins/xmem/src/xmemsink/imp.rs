@@ -126,7 +126,8 @@ impl XmemSink {
                         xmem_core::Delivery::Latest => "latest",
                     },
                 )
-                .field("leases", client.leases)
+                .field("leases", client.quota.leases)
+                .field("backlog", client.quota.backlog)
                 .field("held", client.held)
                 .field("lag", client.lag)
                 .field("missed", client.missed)
@@ -153,7 +154,7 @@ impl XmemSink {
         );
         stats.set("slots", figures.slots);
         stats.set("slot-size", figures.slot_size as u64);
-        stats.set("memory", figures.bytes);
+        stats.set("memory", figures.bytes + figures.departed_bytes);
         stats.set("clients", gst::Array::new(clients));
         stats
     }
@@ -187,11 +188,13 @@ impl ObjectImpl for XmemSink {
         // Read when the channel is opened, which is from NULL to READY.
         let is_late = pspec.name() != "wait-for-connection" && self.stream().is_some();
         if is_late {
-            gst::warning!(
-                CAT,
-                imp = self,
-                "{} can be changed in NULL only",
-                pspec.name()
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Settings,
+                (
+                    "{} can be changed in NULL only: it stays as it is",
+                    pspec.name()
+                )
             );
             return;
         }
@@ -311,6 +314,7 @@ impl BaseSinkImpl for XmemSink {
             .perms(settings.perms)
             .max_clients(settings.max_clients)
             .max_slots(settings.max_buffers)
+            .max_bytes(settings.max_bytes)
             .overflow(settings.overflow())
             .canceller(canceller.clone())
             .on_event(move |event| {

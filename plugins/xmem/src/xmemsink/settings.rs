@@ -15,6 +15,7 @@ pub(super) struct Settings {
     pub(super) channel: ChannelSettings,
     pub(super) perms: u32,
     pub(super) max_buffers: u32,
+    pub(super) max_bytes: u64,
     pub(super) max_clients: u32,
     pub(super) overflow: Overflow,
     pub(super) block_timeout: Duration,
@@ -29,6 +30,7 @@ impl Default for Settings {
             channel: ChannelSettings::default(),
             perms: 0o600,
             max_buffers: 0,
+            max_bytes: 0,
             max_clients: 16,
             overflow: Overflow::default(),
             block_timeout: Duration::from_secs(1),
@@ -55,6 +57,7 @@ impl Settings {
         match name {
             "perms" => self.perms = value.get().expect("type checked upstream"),
             "max-buffers" => self.max_buffers = value.get().expect("type checked upstream"),
+            "max-bytes" => self.max_bytes = value.get().expect("type checked upstream"),
             "max-clients" => self.max_clients = value.get().expect("type checked upstream"),
             "overflow" => self.overflow = value.get().expect("type checked upstream"),
             "block-timeout" => {
@@ -78,6 +81,7 @@ impl Settings {
         Some(match name {
             "perms" => self.perms.to_value(),
             "max-buffers" => self.max_buffers.to_value(),
+            "max-bytes" => self.max_bytes.to_value(),
             "max-clients" => self.max_clients.to_value(),
             "overflow" => self.overflow.to_value(),
             "block-timeout" => u64::try_from(self.block_timeout.as_nanos())
@@ -112,11 +116,21 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Max buffers")
             .blurb(
                 "Most slots in shared memory, a frame each, 3 or more; a client whose leases do \
-                 not fit is refused (0 = as many as upstream and the clients need, up to 512); set \
-                 in NULL",
+                 not fit is refused (0 = as many as upstream and the clients need, up to 1024, \
+                 within max-bytes); set in NULL",
             )
             .maximum(2048)
             .default_value(defaults.max_buffers)
+            .build(),
+        glib::ParamSpecUInt64::builder("max-bytes")
+            .nick("Max bytes")
+            .blurb(
+                "Most bytes of slots in shared memory. Within it each client gets the slots that \
+                 the latency of its pipeline needs; they are released 5 seconds after the last \
+                 client that needs them has left (0 = 1 GiB, and more where upstream and 5 slots \
+                 for each client need more); set in NULL",
+            )
+            .default_value(defaults.max_bytes)
             .build(),
         glib::ParamSpecUInt::builder("max-clients")
             .nick("Max clients")
@@ -185,7 +199,7 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
                  these copied-for-unsealed (a client takes no memory that others may write), and \
                  dropped; copied-bytes; refused-metas, which no client could have taken; \
                  slots, slot-size and memory in bytes; clients, an array with id, name, pid, uid, \
-                 delivery, leases, held, lag, missed, lapsed and takes-unsealed of each",
+                 delivery, leases, backlog, held, lag, missed, lapsed and takes-unsealed of each",
             )
             .read_only()
             .build(),

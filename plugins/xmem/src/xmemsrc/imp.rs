@@ -9,13 +9,16 @@ use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
-use xmem_core::{Canceller, Error, Upstream};
+use xmem_core::{Canceller, Channel, Error, Upstream};
 
 use super::downstream::Notice;
 use super::guard::Guard;
-use super::receiver::{Figures, Received, Receiver, Wanted};
+use super::keeping::Keeping;
+use super::plan::Plan;
+use super::receiver::{Change, Figures, Received, Receiver, Wanted};
 use super::settings::{PROPERTIES, Settings};
 use super::urgent::Urgent;
+use super::{Delivery, OnStarved};
 use crate::events::upstream::{self, UpstreamEvents};
 use crate::timestamps::Timekeeper;
 use crate::{CAT, bindings, errors, framememory};
@@ -53,6 +56,10 @@ struct Threads {
 struct State {
     /// Ends the waits of the streaming thread; there from start to stop.
     canceller: Option<Canceller>,
+    /// The channel to go on with.
+    next_channel: Option<Channel>,
+    /// What the producer keeps for this source; there from start to stop.
+    keeping: Option<Keeping>,
     /// There from start to stop, but while the streaming thread has it.
     receiver: Option<Box<Receiver>>,
     /// What was handed to the base class and may not have been pushed.
@@ -88,11 +95,26 @@ impl XmemSrc {
             (settings.connection_timeout(), settings.on_disconnect)
         };
         let observe = |figures| self.state().figures = figures;
+        let canceller = self.state().canceller.clone();
+        let canceller = canceller.ok_or(gst::FlowError::Flushing)?;
         loop {
+            // Before the look at the channel: another one ends what has begun.
+            let cancel = canceller.begin().map_err(|error| self.failed(error))?;
+            let next_channel = self.state().next_channel.take();
+            if let Some(channel) = next_channel {
+                gst::info!(CAT, imp = self, "Going on with {channel:?}");
+                receiver.switch_to(channel);
+            }
             receiver.prepare();
             let obj = self.obj();
-            let received = receiver.receive(&obj, timeout, on_disconnect, observe);
+            let limits = (timeout, on_disconnect);
+            let received = receiver.receive(&obj, &cancel, limits, observe);
             observe(receiver.figures());
+            if let Err(Error::Cancelled) = received
+                && self.state().next_channel.is_some()
+            {
+                continue;
+            }
             let received = received
                 .and_then(|received| receiver.await_flush(received))
                 .map_err(|error| self.failed(error))?;
@@ -105,11 +127,23 @@ impl XmemSrc {
                 })?;
             if let Some(caps) = caps {
                 gst::info!(CAT, imp = self, "Caps are {caps}");
-                let wanted = self.settings().fd_memory;
-                receiver.set_fd_memory(wanted && framememory::is_taken(&*obj, &caps));
+                let fd_memory = self.settings().fd_memory;
+                let usage = framememory::usage(&*obj, &caps);
+                receiver.set_usage(fd_memory && usage.takes_descriptors, usage.is_forwarded);
             }
             match received {
                 Received::Frame(frame) => {
+                    if let Some(why) = receiver.first_missed(&frame) {
+                        gst::element_imp_warning!(
+                            self,
+                            gst::StreamError::Failed,
+                            (
+                                "Missed {} frames: {why}. Later ones are counted only (missed in \
+                                 stats)",
+                                frame.missed()
+                            )
+                        );
+                    }
                     let buffer = receiver.buffer(frame, &*obj);
                     observe(receiver.figures());
                     match buffer.map_err(|error| self.failed(error))? {
@@ -143,13 +177,18 @@ impl XmemSrc {
                 let before = std::mem::replace(&mut self.state().latency, latency);
                 if before != latency {
                     gst::info!(CAT, imp = self, "The producer's latency is {latency}");
-                    let obj = self.obj();
-                    let message = gst::message::Latency::builder().src(&*obj).build();
-                    let _ = obj.post_message(message);
+                    self.ask_for_latency();
                 }
             }
             Notice::Accepts(accepts) => self.state().accepts = accepts,
         }
+    }
+
+    /// Has the pipeline look at the latencies of its elements again.
+    fn ask_for_latency(&self) {
+        let obj = self.obj();
+        let message = gst::message::Latency::builder().src(&*obj).build();
+        let _ = obj.post_message(message);
     }
 
     /// Nanoseconds that this process's `CLOCK_MONOTONIC` is ahead of the producer's.
@@ -179,15 +218,87 @@ impl XmemSrc {
         matches!(sent, Some(Ok(true)))
     }
 
+    /// Takes in what has happened to the connection. `is_told` is of the messages that are posted once.
+    fn take_change(&self, change: Change, is_told: &AtomicBool) {
+        match change {
+            Change::Connected(upstream) => {
+                let mut state = self.state();
+                // Until this producer has said what it takes.
+                state.accepts = UpstreamEvents::default();
+                state.upstream = Some(upstream);
+            }
+            Change::Starved => {
+                // The receiver's own figures come when it has something to give.
+                self.state().figures.starved += 1;
+                if !is_told.swap(true, Ordering::Relaxed) {
+                    self.tell_starved();
+                }
+            }
+            Change::Covered => self.ask_for_latency(),
+        }
+    }
+
+    /// Sets `channel` or `socket-path`. While the source runs, it goes on with the other channel.
+    fn set_channel(&self, name: &str, value: &glib::Value) {
+        let is_running = self.state().canceller.is_some();
+        let channel = {
+            let mut settings = self.settings();
+            if !is_running {
+                settings.set(name, value);
+                return;
+            }
+            if !settings.channel.replace(name, value) {
+                // One of the two that is taken away, before or after the other is set.
+                return;
+            }
+            settings.channel.channel()
+        };
+        let channel = match channel {
+            Ok(channel) => channel,
+            Err(error) => {
+                gst::element_imp_warning!(
+                    self,
+                    gst::ResourceError::Settings,
+                    ("The source stays with its channel: {error}")
+                );
+                return;
+            }
+        };
+        let canceller = {
+            let mut state = self.state();
+            state.next_channel = Some(channel);
+            state.canceller.clone()
+        };
+        if let Some(canceller) = canceller {
+            canceller.interrupt();
+        }
+    }
+
     /// Says, once a run, that downstream holds every frame that there may be.
-    fn warn_starved(&self) {
-        let leases = self.settings().max_leases;
-        gst::element_imp_warning!(
-            self,
-            gst::ResourceError::Busy,
-            ("Downstream holds all {leases} frames that this source may have at once, so it \
-                 waits and may miss some: raise max-leases, or hold fewer buffers")
-        );
+    fn tell_starved(&self) {
+        let Settings {
+            max_leases,
+            on_starved,
+            ..
+        } = *self.settings();
+        let advice = match max_leases {
+            0 => "raise max-bytes (and max-buffers, if set) of xmemsink",
+            _ => "raise max-leases",
+        };
+        match on_starved {
+            OnStarved::Copy => gst::element_imp_info!(
+                self,
+                gst::ResourceError::Busy,
+                ("Downstream holds all frames that this source may have at once, so further \
+                     ones are copied: {advice}, or hold fewer buffers")
+            ),
+            OnStarved::Wait => gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Busy,
+                ("Downstream holds all frames that this source may have at once, so it waits and \
+                     may miss some: {advice}, hold fewer buffers, or set on-starved=copy")
+            ),
+        }
     }
 
     /// Tells the bus what went wrong and what can be done.
@@ -211,7 +322,10 @@ impl XmemSrc {
         gst::Structure::builder("application/x-xmemsrc-stats")
             .field("received", figures.received)
             .field("missed", figures.missed)
+            .field("copied", figures.copied)
             .field("starved", figures.starved)
+            .field("leases", figures.grant.quota.leases)
+            .field("backlog", figures.grant.quota.backlog)
             .field("connections", figures.connections)
             .field("connected", figures.connected)
             .build()
@@ -241,7 +355,21 @@ impl ObjectImpl for XmemSrc {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        self.settings().set(pspec.name(), value);
+        match pspec.name() {
+            name @ ("channel" | "socket-path") => self.set_channel(name, value),
+            name => {
+                let is_late = pspec.flags().contains(gst::PARAM_FLAG_MUTABLE_READY);
+                if is_late && self.state().canceller.is_some() {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::ResourceError::Settings,
+                        ("{name} can't be changed while the source runs: the new value counts from \
+                             the next start (set it in NULL or READY)")
+                    );
+                }
+                self.settings().set(name, value);
+            }
+        }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
@@ -333,35 +461,29 @@ impl BaseSrcImpl for XmemSrc {
         let settings = self.settings().clone();
         let channel = settings.channel.channel()?;
         let canceller = Canceller::new();
+        let keeping = Keeping::new(Plan::new(
+            settings.max_leases,
+            settings.on_starved == OnStarved::Copy,
+            settings.delivery == Delivery::Latest,
+        ));
         let receiver = Receiver::new(
             channel,
             self.obj().name().to_string(),
             Wanted {
                 delivery: settings.delivery,
-                leases: settings.max_leases,
+                on_starved: settings.on_starved,
+                copy_below: settings.copy_below,
                 unsealed_memory: settings.unsealed_memory,
             },
             canceller.clone(),
+            keeping.clone(),
             {
                 let weak = self.obj().downgrade();
-                let told = AtomicBool::new(false);
-                move || {
-                    let Some(obj) = weak.upgrade() else { return };
-                    // The receiver's own figures come when it has something to give.
-                    obj.imp().state().figures.starved += 1;
-                    if !told.swap(true, Ordering::Relaxed) {
-                        obj.imp().warn_starved();
+                let is_told = AtomicBool::new(false);
+                move |change| {
+                    if let Some(obj) = weak.upgrade() {
+                        obj.imp().take_change(change, &is_told);
                     }
-                }
-            },
-            {
-                let weak = self.obj().downgrade();
-                move |upstream| {
-                    let Some(obj) = weak.upgrade() else { return };
-                    let mut state = obj.imp().state();
-                    // Until this producer has said what it takes.
-                    state.accepts = UpstreamEvents::default();
-                    state.upstream = Some(upstream);
                 }
             },
             Urgent::new(&self.obj()),
@@ -369,6 +491,7 @@ impl BaseSrcImpl for XmemSrc {
         self.guard.reset();
         *self.state() = State {
             canceller: Some(canceller),
+            keeping: Some(keeping),
             receiver: Some(Box::new(receiver)),
             asks_again: gst::version() >= (1, 24, 0, 0),
             ..State::default()
@@ -389,6 +512,12 @@ impl BaseSrcImpl for XmemSrc {
     }
 
     fn event(&self, event: &gst::Event) -> bool {
+        if let gst::EventView::Latency(event) = event.view() {
+            let keeping = self.state().keeping.clone();
+            if let Some(keeping) = keeping {
+                keeping.set_latency(event.latency());
+            }
+        }
         // The base class wants some for itself as well.
         let sent = self.send_upstream(event);
         match event.type_() {
@@ -434,8 +563,14 @@ impl BaseSrcImpl for XmemSrc {
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         if let gst::QueryViewMut::Latency(latency) = query.view_mut() {
             // A frame is handed over as soon as it is there, which is as late as the producer passes it
-            // on; and it can be kept for as long as there are leases, which no time limits.
-            latency.set(true, self.state().latency, gst::ClockTime::NONE);
+            // on. After that it can be kept for as long as the producer has slots for this source.
+            let (least, keeping) = {
+                let state = self.state();
+                (state.latency, state.keeping.clone())
+            };
+            let covered = keeping.and_then(|keeping| keeping.covered());
+            let covered = covered.and_then(|time| gst::ClockTime::try_from(time).ok());
+            latency.set(true, least, covered.map(|time| least + time));
             return true;
         }
         BaseSrcImplExt::parent_query(self, query)

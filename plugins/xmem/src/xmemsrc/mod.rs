@@ -12,11 +12,15 @@
  * The source is live. A frame is shown when the producer would show it: its times are those of the
  * producer's pipeline, carried over to this one's clock and base time.
  *
- * A producer that is not there yet is waited for, for `connection-timeout`. What follows when it
- * stops or crashes is for `on-disconnect` to say; the end of its stream is the end of this one.
+ * A producer that is not there yet is waited for, for `connection-timeout`. When it stops or crashes,
+ * the source waits for the next one, as long again; `on-disconnect` changes that. The end of the
+ * producer's stream is the end of this one. The properties `channel` and `socket-path` can be set
+ * in PLAYING: the source goes on with the next frame of the other channel.
  *
- * Downstream may hold `max-leases` frames. While it holds as many, the source waits for one to come
- * back; that is posted as a warning once, and counted in `stats`.
+ * The producer keeps as many frames as the latency of this pipeline needs, within `max-bytes` and
+ * `max-buffers` of `xmemsink`; the answer to a LATENCY query says how much that covers. Frames that
+ * downstream holds are leased. When it holds as many as it can, further ones are copied into system
+ * memory: that is posted once, and counted in `stats`.
  *
  * ## Example pipelines
  *
@@ -26,7 +30,7 @@
  * Shows what `... ! xmemsink channel=cam0` publishes.
  *
  * ```bash
- * gst-launch-1.0 xmemsrc channel=cam0 on-disconnect=reconnect connection-timeout=18446744073709551615 \
+ * gst-launch-1.0 xmemsrc channel=cam0 connection-timeout=18446744073709551615 \
  *     ! queue ! videoconvert ! x264enc ! mp4mux ! filesink location=out.mp4
  * ```
  * Records, and waits for the next producer whenever one is gone.
@@ -50,7 +54,9 @@ mod downstream;
 mod drain;
 mod guard;
 mod imp;
+mod keeping;
 mod lasting;
+mod plan;
 mod receiver;
 mod reconnect;
 mod settings;
@@ -73,18 +79,32 @@ glib::wrapper! {
 #[enum_type(name = "GstXmemSrcOnDisconnect")]
 pub(crate) enum OnDisconnect {
     /// Posts an error.
-    #[default]
     #[enum_value(name = "Post an error", nick = "error")]
     Error,
     /// Ends the stream.
     #[enum_value(name = "End the stream", nick = "eos")]
     Eos,
     /// Waits for the next producer.
+    #[default]
     #[enum_value(
         name = "Wait for the next producer, at most connection-timeout",
         nick = "reconnect"
     )]
     Reconnect,
+}
+
+/// What the source does when downstream holds every frame that it may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstXmemSrcOnStarved")]
+pub(crate) enum OnStarved {
+    /// Copies.
+    #[default]
+    #[enum_value(name = "Copy further frames", nick = "copy")]
+    Copy,
+    /// Waits.
+    #[enum_value(name = "Wait until downstream lets go of a frame", nick = "wait")]
+    Wait,
 }
 
 /// Which frames the source receives.

@@ -8,15 +8,17 @@ use gst::glib::object::IsA;
 use gst::prelude::*;
 use gst_base::prelude::*;
 use xmem_core::{
-    Canceller, Channel, Error, EventKind, Frame, Item, Result, StreamEvent, Subscriber, Upstream,
+    Cancellation, Canceller, Channel, Error, EventKind, Frame, Grant, Item, Result, StreamEvent,
+    Subscriber, Upstream,
 };
 
 use super::downstream::{Downstream, Held, Notice};
 use super::guard::Guard;
+use super::keeping::Keeping;
 use super::lasting::Lasting;
 use super::reconnect::Reconnect;
 use super::urgent::Urgent;
-use super::{Delivery, OnDisconnect, UnsealedMemory};
+use super::{Delivery, OnDisconnect, OnStarved, UnsealedMemory};
 use crate::CAT;
 use crate::allocator::frame_memory;
 use crate::caps::Format;
@@ -34,8 +36,23 @@ const LACKING_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     pub(super) delivery: Delivery,
-    pub(super) leases: u32,
+    pub(super) on_starved: OnStarved,
+    /// Frames with fewer bytes are copied.
+    pub(super) copy_below: u32,
     pub(super) unsealed_memory: UnsealedMemory,
+}
+
+/// Frames that are kept, if they are small, before it is known how many are needed.
+const FIRST_BACKLOG: u32 = 256;
+
+/// What the element is told of, on whatever thread it happens.
+pub(super) enum Change {
+    /// There is a producer, and this speaks to it.
+    Connected(Upstream),
+    /// Downstream holds every frame that it may.
+    Starved,
+    /// The producer keeps frames for another latency than before.
+    Covered,
 }
 
 /// Receives frames. Used by the streaming thread alone.
@@ -44,10 +61,8 @@ pub(super) struct Receiver {
     name: String,
     wanted: Wanted,
     canceller: Canceller,
-    /// Told when downstream holds every frame that there may be.
-    on_starved: Arc<dyn Fn() + Send + Sync>,
-    /// Gets what speaks to each new producer.
-    on_connected: Box<dyn Fn(Upstream) + Send>,
+    keeping: Keeping,
+    observer: Arc<dyn Fn(Change) + Send + Sync>,
     urgent: Urgent,
     subscriber: Option<Subscriber>,
     /// Those that the producer's user brings in.
@@ -67,6 +82,10 @@ pub(super) struct Receiver {
     recorder: Recorder,
     /// Whether downstream is given memory with a descriptor.
     fd_memory: bool,
+    /// An xmemsink downstream publishes the frames' memory: no copy saves anything.
+    is_forwarded: bool,
+    /// There was a frame that was missed.
+    has_missed: bool,
     /// Was received, and comes after a flush that is not done yet.
     put_back: Option<Received>,
     /// The kinds of frames that were not pushed, and why, of those that were told of.
@@ -104,7 +123,9 @@ impl fmt::Display for Unusable {
 pub(super) struct Figures {
     pub(super) received: u64,
     pub(super) missed: u64,
+    pub(super) copied: u64,
     pub(super) starved: u64,
+    pub(super) grant: Grant,
     pub(super) connections: u64,
     pub(super) connected: bool,
 }
@@ -134,8 +155,8 @@ impl Receiver {
         name: String,
         wanted: Wanted,
         canceller: Canceller,
-        on_starved: impl Fn() + Send + Sync + 'static,
-        on_connected: impl Fn(Upstream) + Send + 'static,
+        keeping: Keeping,
+        observer: impl Fn(Change) + Send + Sync + 'static,
         urgent: Urgent,
     ) -> Receiver {
         Receiver {
@@ -143,8 +164,8 @@ impl Receiver {
             name,
             wanted,
             canceller,
-            on_starved: Arc::new(on_starved),
-            on_connected: Box::new(on_connected),
+            keeping,
+            observer: Arc::new(observer),
             urgent,
             subscriber: None,
             names: Names::known(),
@@ -159,6 +180,8 @@ impl Receiver {
             lasting: Lasting::default(),
             recorder: Recorder::default(),
             fd_memory: true,
+            is_forwarded: false,
+            has_missed: false,
             put_back: None,
             refused: Vec::new(),
         }
@@ -170,13 +193,23 @@ impl Receiver {
             figures.connected = true;
             figures.missed += subscriber.missed();
             figures.starved += subscriber.starved();
+            figures.grant = subscriber.granted();
         }
         figures
     }
 
-    /// Whether downstream is given memory with a descriptor from now on.
-    pub(super) fn set_fd_memory(&mut self, fd_memory: bool) {
-        self.fd_memory = fd_memory;
+    /// Whether downstream is given memory with a descriptor from now on, and whether it publishes that.
+    pub(super) fn set_usage(&mut self, fd_memory: bool, is_forwarded: bool) {
+        (self.fd_memory, self.is_forwarded) = (fd_memory, is_forwarded);
+    }
+
+    /// Goes on with another channel.
+    pub(super) fn switch_to(&mut self, channel: Channel) {
+        self.disconnect();
+        self.channel = channel;
+        self.put_back = None;
+        self.lacking_since = None;
+        self.reconnect = Reconnect::default();
     }
 
     /// Does for the next buffer what can be done before its frame is there: it waits no longer
@@ -193,8 +226,8 @@ impl Receiver {
     pub(super) fn receive(
         &mut self,
         element: &super::XmemSrc,
-        timeout: Option<Duration>,
-        on_disconnect: OnDisconnect,
+        cancel: &Cancellation<'_>,
+        (timeout, on_disconnect): (Option<Duration>, OnDisconnect),
         observe: impl Fn(Figures),
     ) -> Result<Received> {
         if self.urgent.was_flushed() {
@@ -214,10 +247,10 @@ impl Receiver {
                 None => {
                     let pause = self.reconnect.left(Instant::now());
                     if !pause.is_zero() {
-                        self.canceller.begin()?.pause(pause)?;
+                        cancel.pause(pause)?;
                     }
                     let insists = on_disconnect == OnDisconnect::Reconnect;
-                    let subscriber = self.connect(timeout, insists)?;
+                    let subscriber = self.connect(timeout, insists, cancel)?;
                     self.reconnect.connected(Instant::now());
                     self.figures.connections += 1;
                     self.discontinuous = true;
@@ -226,14 +259,15 @@ impl Receiver {
                     self.format = None;
                     self.flushes = 0;
                     self.names = Names::of_user(subscriber.producer_uid());
-                    (self.on_connected)(subscriber.upstream());
+                    self.keeping.connected(subscriber.upstream());
+                    (self.observer)(Change::Connected(subscriber.upstream()));
                     self.subscriber = Some(subscriber);
                     observe(self.figures());
                     continue;
                 }
             };
             let patience = self.downstream.is_holding().then_some(Duration::ZERO);
-            let received = subscriber.receive_item(patience);
+            let received = subscriber.receive_item_cancellable(patience, cancel);
             // Not those that were received since: they are what the stream goes on with.
             let flushes = subscriber.flushes();
             if std::mem::replace(&mut self.flushes, flushes) != flushes {
@@ -261,7 +295,7 @@ impl Receiver {
                         OnDisconnect::Reconnect => {}
                     }
                     if let Error::ResourceExhausted { .. } = error {
-                        self.wait_for_more(timeout, error)?;
+                        self.wait_for_more(timeout, error, cancel)?;
                     } else {
                         self.reconnect.ended(Instant::now());
                     }
@@ -274,18 +308,29 @@ impl Receiver {
     /// Waits a moment before the next try of a process that had no memory or no descriptors left
     /// for what a producer told. An error once that goes on for as long as connecting may take:
     /// without a frame meanwhile, a connection is not worth more than none.
-    fn wait_for_more(&mut self, timeout: Option<Duration>, error: Error) -> Result<()> {
+    fn wait_for_more(
+        &mut self,
+        timeout: Option<Duration>,
+        error: Error,
+        cancel: &Cancellation<'_>,
+    ) -> Result<()> {
         let since = *self.lacking_since.get_or_insert_with(Instant::now);
         if timeout.is_some_and(|timeout| since.elapsed() >= timeout) {
             return Err(error);
         }
-        self.canceller.begin()?.pause(LACKING_PAUSE)
+        cancel.pause(LACKING_PAUSE)
     }
 
-    fn connect(&self, timeout: Option<Duration>, insists: bool) -> Result<Subscriber> {
+    fn connect(
+        &self,
+        timeout: Option<Duration>,
+        insists: bool,
+        cancel: &Cancellation<'_>,
+    ) -> Result<Subscriber> {
         Subscriber::builder(self.channel.clone())
             .name(&self.name)
-            .leases(self.wanted.leases)
+            .leases(self.keeping.first_leases())
+            .first_backlog(FIRST_BACKLOG)
             .delivery(match self.wanted.delivery {
                 Delivery::InOrder => xmem_core::Delivery::InOrder,
                 Delivery::Latest => xmem_core::Delivery::Latest,
@@ -295,14 +340,22 @@ impl Receiver {
             .retry_refused(insists)
             .canceller(self.canceller.clone())
             .on_starved({
-                let on_starved = self.on_starved.clone();
-                move || on_starved()
+                let observer = self.observer.clone();
+                move || observer(Change::Starved)
+            })
+            .on_granted({
+                let (keeping, observer) = (self.keeping.clone(), self.observer.clone());
+                move |grant| {
+                    if keeping.take_grant(grant) {
+                        observer(Change::Covered);
+                    }
+                }
             })
             .on_urgent({
                 let urgent = self.urgent.clone();
                 move |event| urgent.tell(event)
             })
-            .connect()
+            .connect_cancellable(cancel)
     }
 
     fn disconnect(&mut self) {
@@ -415,6 +468,7 @@ impl Receiver {
         element: &impl IsA<gst::Element>,
     ) -> Result<std::result::Result<gst::Buffer, Unusable>> {
         let record = frame.meta();
+        let is_copied = self.takes_copy(&frame);
         let extra = frame.extra()?;
         let extra = Told::new(&extra, self.names);
         let mut buffer = self.recorder.buffer(record);
@@ -451,9 +505,13 @@ impl Receiver {
         if size > 0 {
             let told = || metas::read_memories(extra);
             let parts = format.and_then(|format| format.memories(size as usize, told));
-            let memory = match self.fd_memory || frame.is_dma_buf() {
-                true => framememory::wrap(frame),
-                false => frame_memory(frame),
+            let memory = if is_copied {
+                self.figures.copied += 1;
+                gst::Memory::from_mut_slice(frame.payload().to_vec())
+            } else if self.fd_memory || frame.is_dma_buf() {
+                framememory::wrap(frame)
+            } else {
+                frame_memory(frame)
             };
             match parts {
                 // Of this memory who maps the whole buffer gets the parts without a copy.
@@ -472,6 +530,40 @@ impl Receiver {
                 "the metas of frame {seq} can't be read"
             ))),
         }
+    }
+
+    /// Whether a frame is copied, so that its lease is there for the next: all frames that are small,
+    /// and others where downstream holds as many as it can.
+    fn takes_copy(&mut self, frame: &Frame) -> bool {
+        let Some(subscriber) = &self.subscriber else {
+            return false;
+        };
+        let free = subscriber.free_leases();
+        let format = self.format.as_ref().map(|current| &current.format);
+        let by_caps = format.and_then(Format::frame_duration);
+        self.keeping.take_frame(frame.meta(), by_caps, free);
+        if frame.is_dma_buf() {
+            // Only a device may know how they are laid out.
+            return false;
+        }
+        if frame.payload().len() < self.wanted.copy_below as usize && !self.is_forwarded {
+            return true;
+        }
+        let is_starved = free == 0 && self.wanted.on_starved == OnStarved::Copy;
+        if is_starved {
+            self.figures.starved += 1;
+            if !self.keeping.may_grow() {
+                (self.observer)(Change::Starved);
+            }
+        }
+        is_starved
+    }
+
+    /// Why frames are missed, when a frame is the first before which some were.
+    pub(super) fn first_missed(&mut self, frame: &Frame) -> Option<String> {
+        let is_missed = frame.missed() > 0 && self.wanted.delivery == Delivery::InOrder;
+        let is_first = is_missed && !std::mem::replace(&mut self.has_missed, true);
+        is_first.then(|| self.keeping.why_missed())
     }
 
     fn miss(&mut self, unusable: Unusable) -> Unusable {

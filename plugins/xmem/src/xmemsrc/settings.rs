@@ -6,7 +6,7 @@ use std::time::Duration;
 use gst::glib;
 use gst::prelude::*;
 
-use super::{Delivery, OnDisconnect, UnsealedMemory};
+use super::{Delivery, OnDisconnect, OnStarved, UnsealedMemory};
 use crate::channel::ChannelSettings;
 
 #[derive(Clone, Debug)]
@@ -16,7 +16,10 @@ pub(super) struct Settings {
     connection_timeout: u64,
     pub(super) on_disconnect: OnDisconnect,
     pub(super) delivery: Delivery,
+    /// 0 for as many as downstream holds.
     pub(super) max_leases: u32,
+    pub(super) on_starved: OnStarved,
+    pub(super) copy_below: u32,
     pub(super) fd_memory: bool,
     pub(super) unsealed_memory: UnsealedMemory,
 }
@@ -28,7 +31,9 @@ impl Default for Settings {
             connection_timeout: 5_000_000_000,
             on_disconnect: OnDisconnect::default(),
             delivery: Delivery::default(),
-            max_leases: 4,
+            max_leases: 0,
+            on_starved: OnStarved::default(),
+            copy_below: 4096,
             fd_memory: true,
             unsealed_memory: UnsealedMemory::default(),
         }
@@ -51,6 +56,8 @@ impl Settings {
             "on-disconnect" => self.on_disconnect = value.get().expect("type checked upstream"),
             "delivery" => self.delivery = value.get().expect("type checked upstream"),
             "max-leases" => self.max_leases = value.get().expect("type checked upstream"),
+            "on-starved" => self.on_starved = value.get().expect("type checked upstream"),
+            "copy-below" => self.copy_below = value.get().expect("type checked upstream"),
             "fd-memory" => self.fd_memory = value.get().expect("type checked upstream"),
             "unsealed-memory" => {
                 self.unsealed_memory = value.get().expect("type checked upstream");
@@ -67,6 +74,8 @@ impl Settings {
             "on-disconnect" => self.on_disconnect.to_value(),
             "delivery" => self.delivery.to_value(),
             "max-leases" => self.max_leases.to_value(),
+            "on-starved" => self.on_starved.to_value(),
+            "copy-below" => self.copy_below.to_value(),
             "fd-memory" => self.fd_memory.to_value(),
             "unsealed-memory" => self.unsealed_memory.to_value(),
             _ => return self.channel.get(name),
@@ -77,8 +86,8 @@ impl Settings {
 pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
     let defaults = Settings::default();
     let mut properties = Vec::from(ChannelSettings::properties(
-        gst::PARAM_FLAG_MUTABLE_READY,
-        "",
+        gst::PARAM_FLAG_MUTABLE_PLAYING,
+        "; set in PLAYING, the source goes on with the other channel",
     ));
     properties.extend([
         glib::ParamSpecUInt64::builder("connection-timeout")
@@ -106,12 +115,31 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecUInt::builder("max-leases")
             .nick("Max leases")
             .blurb(
-                "Most frames that downstream can hold at once; while it holds as many, no other is \
-                 received. The producer keeps a slot for each of them",
+                "Most frames that downstream can hold at once without a copy; on-starved says what \
+                 happens to further frames. The producer keeps a slot for each of them (0 = as many \
+                 as downstream holds, within max-bytes and max-buffers of xmemsink)",
             )
-            .minimum(1)
-            .maximum(xmem_core::MAX_LEASES)
+            .maximum(xmem_core::MAX_LEASES - 1)
             .default_value(defaults.max_leases)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("on-starved", defaults.on_starved)
+            .nick("On starved")
+            .blurb(
+                "What to do when downstream holds as many frames as it can: copy further frames \
+                 into system memory, or wait until downstream lets go of one, and miss frames \
+                 meanwhile",
+            )
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("copy-below")
+            .nick("Copy below")
+            .blurb(
+                "Copy frames with fewer bytes into system memory, which takes no more time than a \
+                 lease, and needs none. Frames for an xmemsink downstream are not copied (0 = copy \
+                 no frame for its size)",
+            )
+            .default_value(defaults.copy_below)
             .mutable_ready()
             .build(),
         glib::ParamSpecBoolean::builder("fd-memory")
@@ -138,8 +166,9 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Statistics")
             .blurb(
                 "Figures since the stream started: frames received, frames missed (gone before \
-                 they could be received), starved (how often downstream held max-leases frames), \
-                 connections made, whether it is connected",
+                 they could be received), frames copied (small ones, and those that came while \
+                 downstream held as many as it can), starved (how often that was), leases and \
+                 backlog that the producer grants, connections made, whether it is connected",
             )
             .read_only()
             .build(),

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use xmem_core::{Canceller, Delivery, Error, Frame, Result, Subscriber};
+use xmem_core::{Canceller, Delivery, Error, Frame, Quota, Result, Subscriber};
 use xmem_tests::random::mix;
-use xmem_tests::{Line, pattern};
+use xmem_tests::{Line, pattern, until};
 
 use crate::usage::{fork, in_child, page_faults};
 use crate::{Herald, Worker, channel_of, timed};
@@ -120,6 +120,7 @@ impl Client {
             "look" => self.look(order),
             "time" => timed::receive(self.subscriber(), order),
             "hold" => self.hold(order),
+            "request" => self.request(order),
             "run" => self.run(order),
             "fork-and-drop" => Ok(Line::new("forked").with("well", self.fork_and_drop())),
             "cycle" => {
@@ -219,6 +220,31 @@ impl Client {
             shared.held.lock().expect("no panic holds it").push(frame);
         }
         Ok(Line::new("holding"))
+    }
+
+    /// Asks for a quota of `leases` and `backlog`, and waits until it is granted, or at least `least` and at most `most`
+    /// frames of it.
+    fn request(&mut self, order: &Line) -> Result<Line> {
+        let wanted = Quota {
+            leases: order.number("leases") as u32,
+            backlog: order.number("backlog") as u32,
+        };
+        let most = order
+            .get_number("most")
+            .map_or(wanted.backlog, |most| most as u32);
+        let least = order
+            .get_number("least")
+            .map_or(wanted.backlog, |least| least as u32);
+        self.subscriber().upstream().request(wanted)?;
+        until("the quota is granted", || {
+            let has = self.subscriber().granted().quota;
+            has.leases == wanted.leases && has.backlog >= least && has.backlog <= most
+        });
+        let grant = self.subscriber().granted();
+        Ok(Line::new("granted")
+            .with("leases", grant.quota.leases)
+            .with("backlog", grant.quota.backlog)
+            .with("most", grant.most))
     }
 
     /// Has a child that drops all there is.

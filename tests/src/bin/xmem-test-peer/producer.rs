@@ -27,7 +27,7 @@ struct Told {
     lapsed: AtomicU64,
 }
 
-/// Opens the channel: `slots`, `slot-size`, `max-slots`, `max-clients`, `block` (ms), `name`,
+/// Opens the channel: `slots`, `slot-size`, `max-slots`, `max-bytes`, `max-clients`, `block` (ms), `name`,
 /// `perms`.
 pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     let canceller = Canceller::new();
@@ -42,6 +42,9 @@ pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     }
     if let Some(slots) = settings.get_number("max-slots") {
         builder = builder.max_slots(slots as u32);
+    }
+    if let Some(bytes) = settings.get_number("max-bytes") {
+        builder = builder.max_bytes(bytes);
     }
     if let Some(clients) = settings.get_number("max-clients") {
         builder = builder.max_clients(clients as u32);
@@ -99,6 +102,7 @@ impl Shared {
                         .with("slots", stats.slots)
                         .with("segments", stats.segments)
                         .with("bytes", stats.bytes)
+                        .with("departed", stats.departed_bytes)
                         .with("clients", stats.clients.len())
                         .with("held", sum(|client| u64::from(client.held)))
                         .with("missed", sum(|client| client.missed))

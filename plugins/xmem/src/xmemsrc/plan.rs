@@ -1,0 +1,357 @@
+//! How many frames the source asks its producer to keep, and how much latency these cover. Pure.
+//!
+//! A pipeline that shows frames `L` after their time has `L / D` of them under way, where a frame
+//! lasts `D`: in its queues, where they are leased, or still unread in the channel, while the
+//! streaming thread waits in a sink. So the backlog follows from the latency that was configured
+//! and the frames' duration; the leases follow from how many buffers downstream holds.
+
+use std::time::Duration;
+
+use xmem_core::{BufferMeta, Grant, MAX_LEASES, NONE, Quota};
+
+mod peak;
+
+use peak::Peak;
+
+/// Leases that a source starts with, and has at least.
+const FIRST_LEASES: u32 = 4;
+/// How late a frame may be taken beyond the latency: a thread that was not scheduled, a producer
+/// that passes on several frames at once.
+const JITTER: Duration = Duration::from_millis(50);
+/// Frames beyond those that the latency and the jitter need: one is being written, one was just
+/// taken.
+const SPARE: u32 = 4;
+/// Most frames that are asked for.
+const MAX_BACKLOG: u32 = 2048;
+/// How often in a row frames have to last longer before fewer are kept.
+const PATIENCE: u32 = 32;
+
+/// What a source knows of its stream and its pipeline.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// How many frames downstream may hold without a copy; none for as many as it likes.
+    max_leases: Option<u32>,
+    /// One lease more than that, for frames that are copied.
+    has_spare_lease: bool,
+    /// Only the newest frame is wanted.
+    is_latest: bool,
+    /// What the pipeline was configured with.
+    latency: Duration,
+    /// How long a frame lasts.
+    duration: Option<Duration>,
+    /// The frame before, by its position and time.
+    last: Option<(u64, u64)>,
+    /// Frames in a row that have lasted longer.
+    longer: u32,
+    /// How many are published within the latency, where the caps do not say.
+    peak: Peak,
+    /// Frames that are asked for because of the latency.
+    frames: u32,
+    /// Leases that are asked for.
+    leases: u32,
+    /// What the producer has granted.
+    grant: Option<Grant>,
+}
+
+impl Plan {
+    /// The plan of a source whose downstream may hold `max_leases` frames (0: as many as it likes) and
+    /// gets copies of further ones, if `copies`.
+    pub(super) fn new(max_leases: u32, copies: bool, is_latest: bool) -> Plan {
+        let max_leases = (max_leases > 0).then_some(max_leases);
+        Plan {
+            max_leases,
+            has_spare_lease: copies,
+            is_latest,
+            latency: Duration::ZERO,
+            duration: None,
+            last: None,
+            longer: 0,
+            peak: Peak::default(),
+            frames: 0,
+            leases: max_leases.unwrap_or(FIRST_LEASES),
+            grant: None,
+        }
+    }
+
+    /// What to ask for when connecting.
+    pub(super) fn first_leases(&self) -> u32 {
+        (self.leases + u32::from(self.has_spare_lease)).min(MAX_LEASES)
+    }
+
+    /// A connection to another producer, whose frames last as long as they do.
+    pub(super) fn reset(&mut self) {
+        self.leases = self.max_leases.unwrap_or(FIRST_LEASES);
+        (self.duration, self.last, self.longer) = (None, None, 0);
+        (self.peak, self.frames) = (Peak::default(), 0);
+        self.grant = None;
+    }
+
+    /// What is to be asked for now.
+    pub(super) fn wanted(&self) -> Quota {
+        let leases = self.first_leases();
+        // What downstream gathers may be older than the latency: those frames count, too.
+        let gathered = match self.leases > FIRST_LEASES {
+            true => leases + self.frames_in(JITTER),
+            false => leases,
+        };
+        let backlog = match self.is_latest {
+            true => 0,
+            false => self.frames.max(gathered).min(MAX_BACKLOG),
+        };
+        Quota { leases, backlog }
+    }
+
+    /// Frames that are published within a time, by how long one lasts.
+    fn frames_in(&self, time: Duration) -> u32 {
+        let Some(duration) = self.duration else {
+            return 0;
+        };
+        let frames = time.as_nanos().div_ceil(duration.as_nanos());
+        u32::try_from(frames).unwrap_or(MAX_BACKLOG)
+    }
+
+    /// Decides how many frames the latency needs. Says whether that is another number.
+    fn count(&mut self) -> bool {
+        let steady = self.frames_in(self.latency + JITTER);
+        let frames = match self.peak.most() {
+            most if most > steady + steady / 4 + 1 => most + most / 4,
+            _ => steady,
+        };
+        let frames = frames.saturating_add(SPARE).min(MAX_BACKLOG);
+        // Not for a few fewer, which may be wanted again soon.
+        let has_changed = frames > self.frames || frames < self.frames / 2;
+        if has_changed {
+            self.frames = frames;
+        }
+        has_changed
+    }
+
+    /// The pipeline was configured with a latency. Says whether another quota is wanted.
+    pub(super) fn set_latency(&mut self, latency: Duration) -> bool {
+        let is_other = std::mem::replace(&mut self.latency, latency) != latency;
+        if is_other {
+            (self.peak, self.frames) = (Peak::default(), 0);
+        }
+        is_other && self.duration.is_some() && self.count()
+    }
+
+    /// A frame was received. Says whether another quota is wanted.
+    pub(super) fn take_frame(&mut self, frame: &BufferMeta, by_caps: Option<Duration>) -> bool {
+        let has_learned = self.learn(frame, by_caps);
+        if by_caps.is_none() {
+            let within = self.latency + JITTER;
+            self.peak.add((frame.seq, frame.timestamp), within);
+        } else if !has_learned {
+            return false;
+        }
+        self.count()
+    }
+
+    /// Learns from a frame how long frames last, where the caps do not say. Says whether that has changed.
+    fn learn(&mut self, frame: &BufferMeta, by_caps: Option<Duration>) -> bool {
+        let time = match frame.stream_dts {
+            NONE => frame.stream_pts,
+            dts => dts,
+        };
+        let last = self.last.replace((frame.seq, time));
+        let since = last.filter(|last| last.0 + 1 == frame.seq && last.1 != NONE && time != NONE);
+        let since = since.map(|last| Duration::from_nanos(time.abs_diff(last.1)));
+        let own = (frame.duration != NONE).then(|| Duration::from_nanos(frame.duration));
+        let possible = |duration: &Duration| !duration.is_zero();
+        let found = by_caps.or(own.filter(possible)).or(since);
+        let Some(found) = found.filter(possible) else {
+            return false;
+        };
+        let Some(known) = self.duration else {
+            self.duration = Some(found);
+            return true;
+        };
+        // Some tens of microseconds are how the times were rounded.
+        if found > known + known / 16 {
+            self.longer += 1;
+            if self.longer < PATIENCE {
+                return false;
+            }
+        } else if found + known / 16 >= known {
+            self.longer = 0;
+            return false;
+        }
+        self.longer = 0;
+        self.duration = Some(found);
+        true
+    }
+
+    /// Downstream holds so many frames that `free` leases are left. Says whether more are to be asked for.
+    pub(super) fn note_free_leases(&mut self, free: u32) -> bool {
+        let Some(grant) = self.grant.filter(|_| self.max_leases.is_none()) else {
+            return false;
+        };
+        let has = grant.quota.leases;
+        // Only when the last request was answered.
+        if free > (has / 4).max(2) || has < self.first_leases() || has >= MAX_LEASES {
+            return false;
+        }
+        // The pipeline's own latency comes first. What downstream gathers beyond that may be without
+        // bound, so it gets no more than half of what there is.
+        let most = self.frames.max(grant.most / 2).min(MAX_LEASES - 1);
+        let leases = (2 * self.leases).min(most).max(self.leases);
+        std::mem::replace(&mut self.leases, leases) != leases
+    }
+
+    /// Whether leases that are asked for may still come.
+    pub(super) fn may_grow(&self) -> bool {
+        let has = self.grant.map_or(0, |grant| grant.quota.leases);
+        self.max_leases.is_none() && has < self.first_leases()
+    }
+
+    /// The producer has granted something. Says whether the latency that is covered has changed.
+    pub(super) fn take_grant(&mut self, grant: Grant) -> bool {
+        let before = self.covered();
+        self.grant = Some(grant);
+        self.covered() != before
+    }
+
+    /// The longest time that a frame can be kept before it is shown; none where it is not known, or
+    /// without a limit.
+    pub(super) fn covered(&self) -> Option<Duration> {
+        let grant = self.grant.filter(|_| !self.is_latest)?;
+        Some(self.duration? * grant.most.saturating_sub(1))
+    }
+
+    /// Why a frame was missed, and what to do about it.
+    pub(super) fn why_missed(&self) -> String {
+        let wanted = self.wanted();
+        let has = self.grant.map_or(0, |grant| grant.quota.backlog);
+        if has < wanted.backlog && !self.is_latest {
+            let latency = self.latency.as_millis();
+            return format!(
+                "the pipeline's latency of {latency} ms needs {} frames to be kept, and the \
+                 producer keeps {has}: raise max-bytes (and max-buffers, if set) of xmemsink",
+                wanted.backlog
+            );
+        }
+        let kept = self.duration.map(|duration| duration * has);
+        let kept = kept.map(|kept| format!(" ({} ms)", kept.as_millis()));
+        format!(
+            "downstream took no buffer while {has} frames{} came: make it faster, put a queue \
+             behind xmemsrc, or set delivery=latest to skip to the newest frame",
+            kept.unwrap_or_default()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(seq: u64, duration: u64) -> BufferMeta {
+        let mut frame = BufferMeta::bytes(1);
+        (frame.seq, frame.duration) = (seq, duration);
+        frame.stream_pts = seq * duration;
+        frame
+    }
+
+    const MS: u64 = 1_000_000;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn grant(leases: u32, most: u32) -> Grant {
+        let quota = Quota {
+            leases,
+            backlog: most,
+        };
+        Grant { quota, most }
+    }
+
+    /// A frame that was published when it was due.
+    fn take(plan: &mut Plan, seq: u64, duration: u64) -> bool {
+        let mut frame = frame(seq, duration * MS);
+        frame.timestamp = 1_000_000 + seq * duration;
+        plan.take_frame(&frame, None)
+    }
+
+    #[test]
+    fn the_backlog_follows_from_latency_and_duration() {
+        for (latency, duration, expected) in [
+            (200, 33, 8 + SPARE),
+            (500, 16, 35 + SPARE),
+            (500, 8, 69 + SPARE),
+            (500, 1, 550 + SPARE),
+            (500, 20, 28 + SPARE),
+            (0, 40, 2 + SPARE),
+        ] {
+            let mut plan = Plan::new(0, true, false);
+            assert!(take(&mut plan, 0, duration));
+            assert_eq!(plan.set_latency(ms(latency)), latency > 0);
+            for at in 1..=latency / duration {
+                take(&mut plan, at, duration);
+            }
+            assert_eq!(
+                plan.wanted().backlog,
+                expected,
+                "{latency} ms of {duration} ms"
+            );
+            assert_eq!(plan.wanted().leases, FIRST_LEASES + 1);
+        }
+    }
+
+    #[test]
+    fn it_learns_durations_that_nothing_tells() {
+        let mut plan = Plan::new(0, true, false);
+        let untold = |seq: u64, pts: u64| {
+            let mut frame = frame(seq, 1);
+            (frame.duration, frame.stream_pts) = (NONE, pts * MS);
+            frame
+        };
+        assert!(!plan.learn(&untold(0, 0), None));
+        assert!(plan.learn(&untold(1, 40), None));
+        assert!(!plan.learn(&untold(2, 80), None));
+        // One was missed: that says nothing.
+        assert!(!plan.learn(&untold(4, 81), None));
+        // Faster is believed at once, slower when it lasts.
+        assert!(plan.learn(&untold(5, 91), None));
+        let slower = |at: u64| untold(5 + at, 91 + 40 * at);
+        let changes = (1..100).filter(|&at| plan.learn(&slower(at), None));
+        assert_eq!(changes.collect::<Vec<_>>(), [u64::from(PATIENCE)]);
+        // The caps know better.
+        assert!(plan.learn(&untold(200, 0), Some(ms(10))));
+    }
+
+    #[test]
+    fn leases_grow_with_what_downstream_holds() {
+        let mut plan = Plan::new(0, true, false);
+        take(&mut plan, 0, 20);
+        assert!(!plan.note_free_leases(0), "nothing was granted yet");
+        plan.take_grant(grant(5, 100));
+        assert!(!plan.note_free_leases(4));
+        assert!(plan.note_free_leases(2));
+        assert_eq!(plan.wanted().leases, 9);
+        assert!(!plan.note_free_leases(0), "the answer has yet to come");
+        plan.take_grant(grant(9, 100));
+        for _ in 0..10 {
+            plan.note_free_leases(0);
+            plan.take_grant(grant(plan.wanted().leases, 100));
+        }
+        assert_eq!(plan.wanted().leases, 51);
+        let mut fixed = Plan::new(4, false, false);
+        fixed.take_grant(grant(4, 100));
+        assert!(!fixed.note_free_leases(0));
+        assert_eq!(fixed.wanted().leases, 4);
+    }
+
+    #[test]
+    fn what_is_covered_is_what_can_be_kept() {
+        let mut plan = Plan::new(0, true, false);
+        assert_eq!(plan.covered(), None);
+        take(&mut plan, 0, 20);
+        assert!(plan.take_grant(grant(5, 11)));
+        assert_eq!(plan.covered(), Some(ms(200)));
+        assert!(!plan.take_grant(grant(5, 11)));
+        let mut latest = Plan::new(0, true, true);
+        take(&mut latest, 0, 20);
+        latest.take_grant(grant(5, 11));
+        assert_eq!((latest.covered(), latest.wanted().backlog), (None, 0));
+    }
+}

@@ -1,0 +1,86 @@
+//! A source that goes on with another channel while it plays, and what is said of properties that
+//! can't be changed then.
+
+use xmem_tests::Place;
+use xmem_tests::pipeline::Pipeline;
+
+fn camera(place: &Place, channel: &str, caps: &str) -> Pipeline {
+    let camera = format!(
+        "videotestsrc is-live=true ! video/x-raw,{caps},framerate=60/1 \
+         ! xmemsink name=sink {channel}"
+    );
+    let mut camera = Pipeline::play(place, &[], &camera);
+    camera.until_stats("sink", "the camera runs", |stats| {
+        stats.number("published") > 3
+    });
+    camera
+}
+
+const SMALL: &str = "format=RGB,width=64,height=48";
+const LARGE: &str = "format=NV12,width=320,height=240";
+
+#[test]
+fn a_source_goes_on_with_another_channel_and_its_caps() {
+    let place = Place::new();
+    let _one = camera(&place, "channel=one", SMALL);
+    let _two = camera(&place, "channel=two", LARGE);
+    let client = "xmemsrc name=src channel=one ! fakesink name=out";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    client.until_buffers("out.sink", 5);
+    for round in 0..10 {
+        let (channel, width) = [("two", "320"), ("one", "64")][round % 2];
+        let mark = client.mark();
+        client.order(&format!("set of=src property=channel text={channel}"));
+        client.until_since(mark, "the caps are the other channel's", |line| {
+            line.get("type") == Some("caps") && line.text("text").contains(&format!("{width}"))
+        });
+        client.until_buffers_since(mark, "out.sink", 5);
+    }
+    let stats = client.stats("src");
+    assert_eq!(stats.number("connections"), 11, "{stats}");
+    assert!(client.messages().is_empty(), "{:?}", client.messages());
+}
+
+#[test]
+fn a_source_that_waits_for_one_channel_goes_on_with_another_at_once() {
+    let place = Place::new();
+    let path = place.socket("elsewhere");
+    let _camera = camera(&place, &format!("socket-path={}", path.display()), SMALL);
+    let client = "xmemsrc name=src channel=missing connection-timeout=-1 ! fakesink name=out";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    // The path takes the place of the name.
+    client.order(&format!(
+        "set of=src property=socket-path text={}",
+        path.display()
+    ));
+    client.until_buffers("out.sink", 5);
+}
+
+#[test]
+fn a_name_that_no_channel_can_have_leaves_the_source_where_it_is() {
+    let place = Place::new();
+    let _camera = camera(&place, "channel=one", SMALL);
+    let client = "xmemsrc name=src channel=one ! fakesink name=out";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    client.until_buffers("out.sink", 5);
+    client.order("set of=src property=channel text=a/b");
+    let warning = client.until_message("warning");
+    assert_eq!(warning.text("kind"), "Resource.Settings", "{warning}");
+    let mark = client.mark();
+    client.until_buffers_since(mark, "out.sink", 5);
+}
+
+#[test]
+fn a_property_that_comes_too_late_is_a_warning() {
+    let place = Place::new();
+    let mut camera = camera(&place, "channel=one", SMALL);
+    camera.order("set of=sink property=max-buffers text=7");
+    let warning = camera.until_message("warning");
+    assert!(warning.text("text").contains("max-buffers"), "{warning}");
+    let client = "xmemsrc name=src channel=one ! fakesink name=out";
+    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    client.until_buffers("out.sink", 5);
+    client.order("set of=src property=max-leases text=7");
+    let warning = client.until_message("warning");
+    assert!(warning.text("text").contains("max-leases"), "{warning}");
+}
