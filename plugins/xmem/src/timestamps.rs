@@ -7,6 +7,8 @@
 use gst::prelude::*;
 use gst_base::prelude::*;
 
+use crate::bindings;
+
 /// The last time that crosses, in nanoseconds: 73 years. Four of them are a `gint64` still, so that
 /// what elements reckon of the times of a buffer and its segment does not overflow.
 pub(crate) const LAST_TIME: u64 = u64::MAX >> 3;
@@ -26,32 +28,53 @@ fn crossing_time(time: Option<gst::ClockTime>) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MonotonicOffset(i64);
 
-/// Tells a pipeline's offset for every frame; looks at the clock closely once only.
+/// Tells a pipeline's offset for every frame.
 #[derive(Debug, Default)]
 pub(crate) struct Timekeeper {
-    /// The clock seen last, and whether it is the machine's monotonic clock itself.
-    last: Option<(gst::Clock, bool)>,
+    last: Option<Seen>,
+}
+
+/// What is known of the clock seen last.
+#[derive(Debug)]
+struct Seen {
+    clock: gst::Clock,
+    /// It has told `CLOCK_MONOTONIC` itself so far.
+    is_monotonic: bool,
+    /// How far `CLOCK_MONOTONIC` was ahead of it, as told last.
+    ahead: Option<i128>,
 }
 
 impl Timekeeper {
-    /// The offset of the element's pipeline at this moment; none without a clock.
+    /// The offset of the element's pipeline at this moment; none without a clock, or with one that
+    /// does not know the time yet.
     pub(crate) fn offset(&mut self, element: &impl IsA<gst::Element>) -> Option<MonotonicOffset> {
         let (clock, base_time) = (element.clock()?, element.base_time()?);
-        let is_monotonic = match &self.last {
-            Some((last, is_monotonic)) if *last == clock => *is_monotonic,
-            _ => {
-                let is_monotonic = is_monotonic(&clock);
-                self.last = Some((clock.clone(), is_monotonic));
-                is_monotonic
-            }
-        };
-        let ahead = match is_monotonic {
-            true => 0,
-            false => ahead_of(&clock),
-        };
+        let ahead = self.ahead_of(clock)?;
         Some(MonotonicOffset(clamp(
             i128::from(base_time.nseconds()) + ahead,
         )))
+    }
+
+    /// How far `CLOCK_MONOTONIC` is ahead of a clock.
+    fn ahead_of(&mut self, clock: gst::Clock) -> Option<i128> {
+        let seen = match &mut self.last {
+            Some(seen) if seen.clock == clock => seen,
+            last => last.insert(Seen {
+                is_monotonic: reads_monotonic(&clock),
+                clock,
+                ahead: None,
+            }),
+        };
+        // Looked at each time: what slaves the clock to another changes it, and so may an application.
+        // Once it has gone its own way, it may be behind itself: its time never goes back.
+        seen.is_monotonic &= is_uncalibrated(&seen.clock);
+        if seen.is_monotonic {
+            return Some(0);
+        }
+        let look = look(&seen.clock)?;
+        let ahead = look.least_change(seen.ahead);
+        seen.ahead = Some(ahead);
+        Some(ahead)
     }
 
     /// When a sink shows a buffer.
@@ -139,12 +162,17 @@ fn clamp(time: i128) -> i64 {
     time.clamp(-most, most) as i64
 }
 
-/// Whether a clock tells `CLOCK_MONOTONIC` itself, as the usual one does; its subclasses, audio
-/// clocks for example, do not.
-fn is_monotonic(clock: &gst::Clock) -> bool {
+/// Whether a clock reads `CLOCK_MONOTONIC`, as the usual one does; its subclasses, network clocks for
+/// example, do not.
+fn reads_monotonic(clock: &gst::Clock) -> bool {
     clock.type_() == gst::SystemClock::static_type()
         && clock.property::<gst::ClockType>("clock-type") == gst::ClockType::Monotonic
-        && clock.master().is_none()
+}
+
+/// Whether a clock tells what it reads, without a calibration.
+fn is_uncalibrated(clock: &gst::Clock) -> bool {
+    let (internal, external, rate_num, rate_denom) = clock.calibration();
+    internal == external && rate_num == rate_denom
 }
 
 /// Looks at another clock at most; the one that took least time tells most.
@@ -152,23 +180,50 @@ const LOOKS: u32 = 4;
 /// A look that takes so long or less is a good one, in nanoseconds.
 const GOOD_LOOK: i128 = 20_000;
 
-/// How far `CLOCK_MONOTONIC` is ahead of a clock.
-fn ahead_of(clock: &gst::Clock) -> i128 {
-    let mut best: Option<(i128, i128)> = None;
+/// A look at a clock, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// How long it took.
+    time: i128,
+    /// How far `CLOCK_MONOTONIC` was ahead in the middle of it.
+    ahead: i128,
+}
+
+impl Look {
+    /// How far `CLOCK_MONOTONIC` is ahead: of what the look leaves possible, that which is nearest to
+    /// what was told before. So clocks that do not drift apart are told the same each time.
+    fn least_change(self, before: Option<i128>) -> i128 {
+        let half = self.time / 2;
+        before.map_or(self.ahead, |before| {
+            before.clamp(self.ahead - half, self.ahead + half)
+        })
+    }
+}
+
+/// The best look at a clock of some; none where it does not know the time yet.
+fn look(clock: &gst::Clock) -> Option<Look> {
+    // A clock of a network that is asked before it knows may never tell a time again.
+    if !clock.is_synced() {
+        return None;
+    }
+    let mut best: Option<Look> = None;
     for _ in 0..LOOKS {
         // Read on both sides of the other clock, so that a pause between the reads weighs half.
         let before = monotonic();
-        let there = i128::from(clock.time().nseconds());
+        let there = i128::from(bindings::clock_time(clock)?.nseconds());
         let after = monotonic();
-        let (time, ahead) = (after - before, (before + after) / 2 - there);
-        if best.is_none_or(|(least, _)| time < least) {
-            best = Some((time, ahead));
+        let look = Look {
+            time: after - before,
+            ahead: (before + after) / 2 - there,
+        };
+        if best.is_none_or(|best| look.time < best.time) {
+            best = Some(look);
         }
-        if time <= GOOD_LOOK {
+        if look.time <= GOOD_LOOK {
             break;
         }
     }
-    best.map_or(0, |(_, ahead)| ahead)
+    best
 }
 
 fn monotonic() -> i128 {
@@ -178,6 +233,86 @@ fn monotonic() -> i128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A clock of the system that goes faster by so many millionths.
+    fn clock(kind: gst::ClockType, ppm: u64) -> gst::Clock {
+        gst::init().unwrap();
+        let clock = gst::glib::Object::builder::<gst::SystemClock>();
+        let clock = clock.property("clock-type", kind).build();
+        if ppm > 0 {
+            let now = clock.internal_time();
+            clock.set_calibration(now, now, 1_000_000 + ppm, 1_000_000);
+        }
+        clock.upcast()
+    }
+
+    /// How far `CLOCK_MONOTONIC` is ahead, checked against another look. Neither is off by more than
+    /// both take.
+    fn ahead(keeper: &mut Timekeeper, clock: &gst::Clock) -> i128 {
+        let start = monotonic();
+        let told = keeper.ahead_of(clock.clone()).unwrap();
+        let expected = look(clock).unwrap().ahead;
+        let time = monotonic() - start;
+        assert!((told - expected).abs() <= time, "{told}, {expected}");
+        told
+    }
+
+    #[test]
+    fn the_usual_clock_is_exactly_the_machines() {
+        let (mut keeper, usual) = (Timekeeper::default(), clock(gst::ClockType::Monotonic, 0));
+        for _ in 0..100 {
+            assert_eq!(keeper.ahead_of(usual.clone()), Some(0));
+        }
+    }
+
+    #[test]
+    fn a_calibration_is_seen_whenever_it_comes() {
+        let clock = clock(gst::ClockType::Monotonic, 0);
+        let mut keeper = Timekeeper::default();
+        assert_eq!(keeper.ahead_of(clock.clone()), Some(0));
+        for ahead_by in [3_600_000_000_000_u64, 0, 7_200_000_000_000] {
+            let now = clock.internal_time();
+            let then = gst::ClockTime::from_nseconds(now.nseconds() + ahead_by);
+            clock.set_calibration(now, then, 1, 1);
+            // Its time does not go back, so it stands still in the second round.
+            assert!(ahead(&mut keeper, &clock) < 0);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_none_of_the_machines_is_looked_at() {
+        for (kind, ppm) in [
+            (gst::ClockType::Monotonic, 1000),
+            (gst::ClockType::Realtime, 0),
+        ] {
+            let (mut keeper, clock) = (Timekeeper::default(), clock(kind, ppm));
+            for _ in 0..10 {
+                ahead(&mut keeper, &clock);
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_does_not_know_the_time_tells_none() {
+        let clock = clock(gst::ClockType::Realtime, 0);
+        let flag = gst::ClockFlags::NEEDS_STARTUP_SYNC.bits();
+        clock.set_object_flags(gst::ObjectFlags::from_bits_retain(flag));
+        let mut keeper = Timekeeper::default();
+        assert_eq!(keeper.ahead_of(clock.clone()), None);
+        clock.set_synced(true);
+        assert!(keeper.ahead_of(clock).is_some());
+    }
+
+    #[test]
+    fn a_look_changes_no_more_than_it_has_to() {
+        let look = |time, ahead| Look { time, ahead };
+        assert_eq!(look(100, 1000).least_change(None), 1000);
+        for (before, expected) in [(1000, 1000), (960, 960), (900, 950), (1200, 1050)] {
+            assert_eq!(look(100, 1000).least_change(Some(before)), expected);
+        }
+        // One that was disturbed tells nothing against what was known before.
+        assert_eq!(look(10_000_000, 4_000_000).least_change(Some(0)), 0);
+    }
 
     #[test]
     fn a_time_crosses_two_pipelines() {
