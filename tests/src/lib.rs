@@ -10,7 +10,7 @@
 //! [`area`] is memory shared so, and [`hostile`] are peers that lie in both. [`attacked`] is a
 //! channel that a process attacks, and [`faults`] are page faults that don't end. [`pipeline`] and
 //! [`launched`] are pipelines in processes of their own, [`local`] is one in the test's, [`metas`]
-//! are what buffers carry. [`samples`] are times that were measured. [`wait`] is how to wait: for a
+//! are what buffers carry, and [`sync`] tells when they are shown. [`samples`] are times that were measured. [`wait`] is how to wait: for a
 //! condition, with a deadline, never for a time.
 
 pub mod area;
@@ -39,6 +39,7 @@ pub mod roles;
 pub mod samples;
 pub mod seccomp;
 pub mod steps;
+pub mod sync;
 pub mod valgrind;
 pub mod wait;
 pub mod wire;

@@ -5,71 +5,8 @@ use std::process::Command;
 
 use rustix::process::geteuid;
 use xmem_tests::pipeline::Pipeline;
-use xmem_tests::{Line, Place, until};
-
-const MS: i128 = 1_000_000;
-/// A picture and a sound for every 20 ms.
-const PRODUCER: &str = "\
-    videotestsrc name=v is-live=true ! video/x-raw,format=GRAY8,width=64,height=48,framerate=50/1 \
-    ! xmemsink name=video channel=video \
-    audiotestsrc is-live=true samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=1 \
-    ! xmemsink name=audio channel=audio";
-const CLIENT: &str = "xmemsrc channel=video ! fakesink name=video sync=true \
-                      xmemsrc channel=audio ! fakesink name=audio sync=true";
-const PADS: [&str; 2] = ["video.sink", "audio.sink"];
-
-/// How far the buffers that have passed a pad of the client are from being shown when the producer
-/// shows them, in nanoseconds: the middle one of all.
-fn error(producer: &Pipeline, client: &Pipeline, pad: &str, since: usize) -> i128 {
-    let due = |line: &Line| line.text("due-monotonic").parse::<i128>().ok();
-    let sent = producer.buffers(pad);
-    let received = client.buffers(pad);
-    let errors = received.iter().skip(since).filter_map(|received| {
-        // The last of those, where a stream began anew.
-        let mut there = sent.iter().rev();
-        let sent = there.find(|sent| {
-            sent.text("digest") == received.text("digest")
-                && sent.text("pts") == received.text("pts")
-        })?;
-        Some(due(received)? - due(sent)?)
-    });
-    let mut errors: Vec<_> = errors.collect();
-    errors.sort_unstable();
-    assert!(errors.len() > 5, "{} buffers of {pad}", errors.len());
-    errors[errors.len() / 2]
-}
-
-/// Waits until the client has received so many buffers more on each pad; tells how many before.
-fn receive(producer: &mut Pipeline, client: &mut Pipeline, count: usize) -> [usize; 2] {
-    let before = PADS.map(|pad| client.buffers(pad).len());
-    for (pad, before) in PADS.iter().zip(before) {
-        client.until_buffers(pad, before + count);
-        // What was sent is told by now, or soon.
-        let last = client
-            .buffers(pad)
-            .last()
-            .expect("one at least")
-            .text("pts")
-            .to_owned();
-        producer.until("the same is told by the producer", |line| {
-            line.get("at") == Some(pad) && line.get("pts") == Some(&last)
-        });
-    }
-    before
-}
-
-fn assert_in_sync(producer: &Pipeline, client: &Pipeline, since: [usize; 2], what: &str) {
-    let [video, audio] = [0, 1].map(|n| error(producer, client, PADS[n], since[n]));
-    assert!(
-        video.abs() < MS && audio.abs() < MS,
-        "{what}: {video} ns, {audio} ns"
-    );
-    assert!(
-        (video - audio).abs() < MS,
-        "{what}: lips are {} ns off",
-        video - audio
-    );
-}
+use xmem_tests::sync::{CLIENT, MS, PADS, PRODUCER, assert_in_sync, error, receive};
+use xmem_tests::{Place, until};
 
 #[test]
 fn frames_are_shown_at_the_same_moment_whatever_the_clocks() {
@@ -138,14 +75,17 @@ fn a_producer_that_pauses_and_goes_on_stays_in_sync() {
     let mut client = Pipeline::play(&place, &watches, CLIENT);
     let mut producer = Pipeline::play(&place, &watches, PRODUCER);
     receive(&mut producer, &mut client, 2);
-    for round in 0..5 {
+    for (round, time) in [50_000_000, 0, 10_000_000, 30_000_000, 50_000_000]
+        .into_iter()
+        .enumerate()
+    {
         producer.change_promptly("paused");
-        // Its clock goes on meanwhile.
+        // Its clock goes on meanwhile, for that long at least after the last frame.
         let start = client.buffers(PADS[0]).len();
         until("some time passes", || {
             let now = xmem_core::monotonic_time();
             let last = client.buffers(PADS[0])[start - 1].number("now");
-            now.as_nanos() as u64 > last + 50_000_000
+            now.as_nanos() as u64 > last + time
         });
         producer.change_promptly("playing");
         receive(&mut producer, &mut client, 5);

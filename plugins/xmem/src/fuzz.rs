@@ -17,7 +17,7 @@ use gst_video::{VideoCropMeta, VideoFormat, VideoFrameRef, VideoInfo, VideoMeta}
 use crate::caps::Format;
 use crate::events::{self, Said, upstream};
 use crate::metas;
-use crate::timestamps::{LAST_TIME, MonotonicOffset};
+use crate::timestamps::{LAST_TIME, MonotonicOffset, time};
 use crate::values::Names;
 use crate::xmemsrc::Timeline;
 
@@ -84,10 +84,11 @@ pub fn events(bytes: &[u8]) {
                 // Where it is passed on, the next client takes it.
                 let (_, again) = events::encode(&event, offset).expect("all segments cross");
                 assert!(matches!(events::decode(&again, offset, 0), Ok(Some(_))));
+                let pts = timeline.place(&frame).pts.map(time);
                 let segment = timeline.segment().downcast_ref::<gst::ClockTime>();
                 if let Some(segment) = segment {
                     let most = 3 * LAST_TIME + 1024;
-                    if let Some(time) = timeline.time(number(8)) {
+                    if let Some(time) = pts {
                         let running_time = segment.to_running_time_full(time);
                         assert!(running_time.is_some_and(|time| time.abs().nseconds() <= most));
                         let stream_time = segment.to_stream_time_full(time);

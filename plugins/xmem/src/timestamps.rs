@@ -18,6 +18,11 @@ pub(crate) fn usable(nseconds: u64) -> Option<gst::ClockTime> {
     (nseconds <= LAST_TIME).then(|| gst::ClockTime::from_nseconds(nseconds))
 }
 
+/// A time in a segment that may be given to elements: 0 for one before that.
+pub(crate) fn time(nseconds: i64) -> gst::ClockTime {
+    gst::ClockTime::from_nseconds(nseconds.max(0) as u64)
+}
+
 /// A time as it crosses: [`xmem_core::NONE`] where there is none, or none that clients take.
 fn crossing_time(time: Option<gst::ClockTime>) -> u64 {
     let time = time.and_then(|time| usable(time.nseconds()));
@@ -32,6 +37,8 @@ pub(crate) struct MonotonicOffset(i64);
 #[derive(Debug, Default)]
 pub(crate) struct Timekeeper {
     last: Option<Seen>,
+    base_time: Option<gst::ClockTime>,
+    has_restarted: bool,
 }
 
 /// What is known of the clock seen last.
@@ -49,21 +56,34 @@ impl Timekeeper {
     /// does not know the time yet.
     pub(crate) fn offset(&mut self, element: &impl IsA<gst::Element>) -> Option<MonotonicOffset> {
         let (clock, base_time) = (element.clock()?, element.base_time()?);
+        if self.base_time != Some(base_time) {
+            self.base_time = Some(base_time);
+            self.has_restarted = true;
+        }
         let ahead = self.ahead_of(clock)?;
         Some(MonotonicOffset(clamp(
             i128::from(base_time.nseconds()) + ahead,
         )))
     }
 
+    /// Whether the pipeline has got another base time, after a pause for example, or another clock, since
+    /// this was last asked.
+    pub(crate) fn has_restarted(&mut self) -> bool {
+        std::mem::take(&mut self.has_restarted)
+    }
+
     /// How far `CLOCK_MONOTONIC` is ahead of a clock.
     fn ahead_of(&mut self, clock: gst::Clock) -> Option<i128> {
         let seen = match &mut self.last {
             Some(seen) if seen.clock == clock => seen,
-            last => last.insert(Seen {
-                is_monotonic: reads_monotonic(&clock),
-                clock,
-                ahead: None,
-            }),
+            last => {
+                self.has_restarted = true;
+                last.insert(Seen {
+                    is_monotonic: reads_monotonic(&clock),
+                    clock,
+                    ahead: None,
+                })
+            }
         };
         // Looked at each time: what slaves the clock to another changes it, and so may an application.
         // Once it has gone its own way, it may be behind itself: its time never goes back.
@@ -301,6 +321,31 @@ mod tests {
         assert_eq!(keeper.ahead_of(clock.clone()), None);
         clock.set_synced(true);
         assert!(keeper.ahead_of(clock).is_some());
+    }
+
+    #[test]
+    fn it_is_seen_when_a_pipeline_restarts() {
+        let bin = gst::Bin::new();
+        let element = bin.upcast_ref::<gst::Element>();
+        let mut keeper = Timekeeper::default();
+        assert_eq!(keeper.offset(element), None);
+        assert!(!keeper.has_restarted());
+        element
+            .set_clock(Some(&clock(gst::ClockType::Monotonic, 0)))
+            .unwrap();
+        for base_time in [0, 5] {
+            element.set_base_time(gst::ClockTime::from_nseconds(base_time));
+            let offset = keeper.offset(element);
+            assert_eq!(offset, Some(MonotonicOffset(base_time as i64)));
+            assert!(keeper.has_restarted());
+            assert_eq!(keeper.offset(element), offset);
+            assert!(!keeper.has_restarted());
+        }
+        element
+            .set_clock(Some(&clock(gst::ClockType::Monotonic, 0)))
+            .unwrap();
+        keeper.offset(element);
+        assert!(keeper.has_restarted());
     }
 
     #[test]

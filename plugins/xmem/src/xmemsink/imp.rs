@@ -27,6 +27,8 @@ pub struct XmemSink {
     /// There from start to stop.
     stream: Mutex<Option<Arc<Stream>>>,
     timekeeper: Mutex<Timekeeper>,
+    /// By which the last frame of this segment was published.
+    base_time: Mutex<Option<gst::ClockTime>>,
 }
 
 impl XmemSink {
@@ -89,10 +91,36 @@ impl XmemSink {
         timekeeper.unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn base_time(&self) -> MutexGuard<'_, Option<gst::ClockTime>> {
+        let base_time = self.base_time.lock();
+        base_time.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says the segment again where its running times come at other moments than before: after a pause,
+    /// which clients can't tell from a clock that drifts where it is a short one.
+    fn say_pause(&self, stream: &Stream) {
+        let obj = self.obj();
+        let base_time = obj.base_time();
+        let before = std::mem::replace(&mut *self.base_time(), base_time);
+        if before.is_none_or(|before| Some(before) == base_time) {
+            return;
+        }
+        let segment = obj.sink_pad().sticky_event::<gst::event::Segment>(0);
+        let segment = segment.filter(|event| event.segment().format() == gst::Format::Time);
+        let said = segment.and_then(|event| {
+            let offset = self.timekeeper().offset(&*obj);
+            events::encode(&event, offset)
+        });
+        if let Some(said) = said {
+            stream.say_event(gst::EventType::Segment, said);
+        }
+    }
+
     /// Waits for a client where that is wanted, then publishes.
     fn publish(&self, stream: &Stream, buffer: &gst::Buffer) -> xmem_core::Result<()> {
         // Before the lock is let go of: what ends this wait changes the state under it, or after.
         let cancellation = stream.canceller.begin()?;
+        self.say_pause(stream);
         let times = self.timekeeper().times(&*self.obj(), buffer);
         stream.tell_latency(self.obj().latency());
         let wait_for_client = self.settings().wait_for_connection;
@@ -295,6 +323,7 @@ impl BaseSinkImpl for XmemSink {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
         let channel = settings.channel.channel()?;
+        *self.base_time() = None;
         if (1..MIN_BUFFERS).contains(&settings.max_buffers) {
             return Err(gst::error_msg!(
                 gst::ResourceError::Settings,
@@ -455,6 +484,7 @@ impl BaseSinkImpl for XmemSink {
             }
             gst::EventType::FlushStart => stream.flush(seqnum),
             gst::EventType::FlushStop => stream.finish_flush(seqnum),
+            gst::EventType::Segment => *self.base_time() = None,
             _ => {}
         }
         // In order with the frames: both come on the streaming thread.

@@ -8,10 +8,10 @@ use xmem_core::BufferMeta;
 use super::drain::Drain;
 use super::guard::Guard;
 use super::receiver::Received;
-use super::timeline::Timeline;
+use super::timeline::{Place, Timeline};
 use crate::events::Said;
 use crate::events::upstream::UpstreamEvents;
-use crate::timestamps::MonotonicOffset;
+use crate::timestamps::{MonotonicOffset, time};
 
 /// Most events that wait for a frame, and most bytes that were told of them.
 const MAX_HELD: usize = 128;
@@ -75,9 +75,10 @@ impl Downstream {
         once.max(held.iter().position(is_segment).unwrap_or(held.len()))
     }
 
-    /// The producer's segment as it is here, where it has said one.
-    pub(super) fn timeline(&self) -> Option<&Timeline> {
-        self.timeline.as_ref()
+    /// Where a frame stands in the segment that was pushed before it.
+    pub(super) fn place(&mut self, frame: &BufferMeta) -> Place {
+        let timeline = self.timeline.as_mut();
+        timeline.map_or(Place::default(), |timeline| timeline.place(frame))
     }
 
     /// Another producer speaks from now on: its buffers are in a segment of its own, or of ours.
@@ -86,6 +87,13 @@ impl Downstream {
         self.held_bytes = 0;
         self.is_flushed |= self.timeline.take().is_some();
         (self.seqnum, self.end) = (None, None);
+    }
+
+    /// This pipeline has another base time, or another clock: it was paused, for example.
+    pub(super) fn restart_clock(&mut self) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.open();
+        }
     }
 
     /// Downstream was flushed.
@@ -145,12 +153,14 @@ impl Downstream {
                 }
                 Held::Said(Said::Segment(segment, theirs, seqnum)) => {
                     self.start(element, guard);
-                    let mut timeline = Timeline::new(segment, self.shift(theirs, offset));
-                    if theirs.and(offset).is_none() {
-                        timeline = timeline.guessed();
-                    }
+                    let told = shift(theirs, offset);
+                    let before = self.timeline.as_ref().map_or(0, Timeline::shift);
+                    let mut timeline = Timeline::new(segment, told.unwrap_or(before));
                     if let Some(frame) = frame {
                         timeline.follow(frame, offset);
+                    }
+                    if told.is_some() {
+                        timeline.settle();
                     }
                     guard.push_segment(element, timeline.segment(), seqnum);
                     (self.timeline, self.seqnum) = (Some(timeline), Some(seqnum));
@@ -158,14 +168,7 @@ impl Downstream {
                 }
                 Held::Said(Said::Gap(event, theirs)) => {
                     self.start(element, guard);
-                    let shift = self.shift(theirs, offset);
-                    if let Some(timeline) = &mut self.timeline
-                        && (timeline.shift_to(shift) || self.is_flushed)
-                    {
-                        let seqnum = self.seqnum.unwrap_or_else(gst::Seqnum::next);
-                        guard.push_segment(element, timeline.segment(), seqnum);
-                        self.is_flushed = false;
-                    }
+                    let event = self.place_gap(element, guard, event, shift(theirs, offset));
                     push(element, event);
                 }
                 Held::Said(Said::Event(event)) if event.type_() == gst::EventType::StreamStart => {
@@ -213,16 +216,52 @@ impl Downstream {
         self.is_drained = false;
         self.end = None;
         self.start(element, guard);
-        let seqnum = || self.seqnum.unwrap_or_else(gst::Seqnum::next);
-        if let Some(timeline) = &mut self.timeline {
-            if timeline.follow(frame, offset) || self.is_flushed {
-                guard.push_segment(element, timeline.segment(), seqnum());
-            }
-        } else if self.is_flushed {
-            let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-            guard.push_segment(element, segment.upcast_ref(), seqnum());
+        let timeline = self.timeline.get_or_insert_with(Timeline::untold);
+        if self.is_flushed {
+            timeline.restart();
+        }
+        if timeline.follow(frame, offset) || self.is_flushed {
+            let seqnum = self.seqnum.unwrap_or_else(gst::Seqnum::next);
+            guard.push_segment(element, timeline.segment(), seqnum);
         }
         self.is_flushed = false;
+    }
+
+    /// A gap where it belongs in the segment, which is pushed before it where that is necessary. The
+    /// producer's running time is behind by `shift`, where that is known.
+    fn place_gap(
+        &mut self,
+        element: &super::XmemSrc,
+        guard: &Guard,
+        event: gst::Event,
+        shift: Option<i64>,
+    ) -> gst::Event {
+        let (Some(timeline), gst::EventView::Gap(gap)) = (&mut self.timeline, event.view()) else {
+            return event;
+        };
+        let (timestamp, duration) = gap.get();
+        let theirs = Place {
+            pts: Some(timestamp.nseconds() as i64),
+            dts: None,
+            duration: duration.map(|duration| duration.nseconds() as i64),
+        };
+        if self.is_flushed {
+            timeline.restart();
+        }
+        let has_changed = shift.is_some_and(|shift| timeline.follow_gap(theirs, shift));
+        if has_changed || self.is_flushed {
+            let seqnum = self.seqnum.unwrap_or_else(gst::Seqnum::next);
+            guard.push_segment(element, timeline.segment(), seqnum);
+            self.is_flushed = false;
+        }
+        let ours = timeline.moved(theirs);
+        if ours == theirs {
+            return event;
+        }
+        let timestamp = ours.pts.map_or(timestamp, time);
+        let moved = gst::event::Gap::builder(timestamp).duration(duration);
+        let moved = moved.gap_flags(gap.gap_flags());
+        moved.seqnum(event.seqnum()).build()
     }
 
     /// A producer without GStreamer says no stream-start.
@@ -235,15 +274,13 @@ impl Downstream {
         let start = gst::event::StreamStart::builder(&id).group_id(gst::GroupId::next());
         guard.push_stream_start(element, start.build());
     }
+}
 
-    /// How far a producer's running time, ahead of which `CLOCK_MONOTONIC` is by `theirs`, is behind
-    /// ours; as far as before where it can't be told.
-    fn shift(&self, theirs: Option<MonotonicOffset>, ours: Option<MonotonicOffset>) -> i64 {
-        match theirs.zip(ours) {
-            Some((theirs, ours)) => theirs.nseconds().saturating_sub(ours.nseconds()),
-            None => self.timeline.as_ref().map_or(0, Timeline::shift),
-        }
-    }
+/// How far a producer's running time, ahead of which `CLOCK_MONOTONIC` is by `theirs`, is behind ours;
+/// none where it can't be told.
+fn shift(theirs: Option<MonotonicOffset>, ours: Option<MonotonicOffset>) -> Option<i64> {
+    let (theirs, ours) = theirs.zip(ours)?;
+    Some(theirs.nseconds().saturating_sub(ours.nseconds()))
 }
 
 /// Whether what follows a segment is another, and nothing that is in the first.

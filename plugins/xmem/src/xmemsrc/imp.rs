@@ -144,7 +144,7 @@ impl XmemSrc {
                             )
                         );
                     }
-                    let buffer = receiver.buffer(frame, &*obj);
+                    let buffer = receiver.buffer(frame);
                     observe(receiver.figures());
                     match buffer.map_err(|error| self.failed(error))? {
                         Ok(buffer) => {

@@ -52,6 +52,7 @@ use gst::prelude::*;
 
 mod downstream;
 mod drain;
+mod drift;
 mod guard;
 mod imp;
 mod keeping;

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gst::glib::object::IsA;
 use gst::prelude::*;
 use gst_base::prelude::*;
 use xmem_core::{
@@ -26,7 +25,7 @@ use crate::events::{self, Said};
 use crate::framememory;
 use crate::metas::{self, Unfit, UnfitKind};
 use crate::record::Recorder;
-use crate::timestamps::{Timekeeper, usable};
+use crate::timestamps::{Timekeeper, time, usable};
 use crate::values::{Names, Told, Unreadable};
 
 /// Between two connections where the first ended for want of memory or descriptors.
@@ -453,6 +452,9 @@ impl Receiver {
         notice: impl FnMut(Notice),
     ) -> std::result::Result<Option<gst::Caps>, gst::glib::BoolError> {
         let offset = self.timekeeper.offset(element);
+        if self.timekeeper.has_restarted() {
+            self.downstream.restart_clock();
+        }
         self.downstream
             .push(element, guard, received, offset, notice)
     }
@@ -465,7 +467,6 @@ impl Receiver {
     pub(super) fn buffer(
         &mut self,
         frame: Frame,
-        element: &impl IsA<gst::Element>,
     ) -> Result<std::result::Result<gst::Buffer, Unusable>> {
         let record = frame.meta();
         let is_copied = self.takes_copy(&frame);
@@ -473,24 +474,9 @@ impl Receiver {
         let extra = Told::new(&extra, self.names);
         let mut buffer = self.recorder.buffer(record);
         let content = buffer.make_mut();
-        let (pts, dts) = match self.downstream.timeline() {
-            Some(timeline) => (
-                timeline.time(record.stream_pts),
-                timeline.time(record.stream_dts),
-            ),
-            None => {
-                // A producer without GStreamer has no other times. From before our start they are 0.
-                let offset = self.timekeeper.offset(element);
-                let here = |monotonic| {
-                    let monotonic = (monotonic != xmem_core::NONE).then_some(monotonic)?;
-                    let running_time = offset?.to_running_time(monotonic);
-                    usable(running_time.max(0) as u64)
-                };
-                (here(record.pts), here(record.dts))
-            }
-        };
-        content.set_pts(pts);
-        content.set_dts(dts);
+        let place = self.downstream.place(record);
+        content.set_pts(place.pts.map(time));
+        content.set_dts(place.dts.map(time));
         content.set_duration(usable(record.duration));
         content.set_offset(record.offset);
         content.set_offset_end(record.offset_end);

@@ -1,20 +1,18 @@
 //! The producer's time in this pipeline. Pure.
 //!
-//! Buffers keep their timestamps and the producer's segment, so that positions in the stream mean
-//! the same on both sides. What differs are the running times: the two pipelines have different base
-//! times, and may have different clocks. So the segment is shifted, until a frame is shown at the
-//! point on `CLOCK_MONOTONIC` at which the producer's pipeline shows it.
+//! Buffers keep the producer's segment, so that positions in the stream mean the same on both sides. What
+//! differs are the running times: the two pipelines have different base times, and may have different
+//! clocks. So the segment is shifted, until its first frame is shown at the point on `CLOCK_MONOTONIC` at
+//! which the producer's pipeline shows it. A clock that drifts from there on moves the timestamps of the
+//! buffers, and a jump shifts the segment again. Where the clocks are one clock, buffers keep their
+//! timestamps.
 
 use std::ops::RangeInclusive;
 
 use xmem_core::{BufferMeta, NONE};
 
+use super::drift::{Drift, STEP};
 use crate::timestamps::{LAST_TIME, MonotonicOffset};
-
-/// How far a frame's running time may be from where it belongs before the segment is shifted again,
-/// in nanoseconds. Two pipelines on the same clock are never off at all; others drift apart by some
-/// tens of microseconds in a second.
-const TOLERANCE: u64 = 500_000;
 
 /// A producer's segment, and the same in this pipeline's running time.
 pub(crate) struct Timeline {
@@ -22,10 +20,25 @@ pub(crate) struct Timeline {
     ours: gst::Segment,
     /// The times in it with which elements can reckon.
     usable: RangeInclusive<u64>,
-    /// What is added to the producer's running times, in nanoseconds.
+    /// What is added to the producer's running times, in nanoseconds: by the segment, and beyond that by
+    /// the timestamps of the buffers.
     shift: i64,
-    /// That was not told: the first frame tells it.
-    is_guess: bool,
+    drift: Drift,
+    /// The next frame's time decides about the shift, to the nanosecond.
+    is_open: bool,
+    /// The producer says no segment, so its times are points on `CLOCK_MONOTONIC`. The segment then is as
+    /// plain as there is one, and the shift moves timestamps, too.
+    is_untold: bool,
+    /// The last time for decoding, as the producer has it, and here.
+    last_dts: Option<(i64, i64)>,
+}
+
+/// Where a frame, or a gap, stands in the segment: in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) pts: Option<i64>,
+    pub(crate) dts: Option<i64>,
+    pub(crate) duration: Option<i64>,
 }
 
 impl Timeline {
@@ -37,17 +50,36 @@ impl Timeline {
             ours,
             theirs: segment,
             shift,
-            is_guess: false,
+            drift: Drift::default(),
+            is_open: true,
+            is_untold: false,
+            last_dts: None,
         }
     }
 
-    /// The same, with a shift that is not to be relied on: as far as the first frame wants it, and no
-    /// nanosecond further.
-    pub(crate) fn guessed(self) -> Timeline {
+    /// That of a producer that says no segment.
+    pub(crate) fn untold() -> Timeline {
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
         Timeline {
-            is_guess: true,
-            ..self
+            is_untold: true,
+            ..Timeline::new(segment.upcast(), 0)
         }
+    }
+
+    /// The shift was told, and not guessed: it stays, and a frame that has another one drifts.
+    pub(crate) fn settle(&mut self) {
+        self.is_open = false;
+    }
+
+    /// This pipeline has been paused, for example: the next frame tells again what is added.
+    pub(crate) fn open(&mut self) {
+        self.is_open = true;
+    }
+
+    /// The segment is going to be pushed again: there is no need to adjust what follows.
+    pub(crate) fn restart(&mut self) {
+        self.set_shift(self.shift(), Drift::default());
+        self.open();
     }
 
     /// The segment of the buffers, in this pipeline's running time.
@@ -55,44 +87,144 @@ impl Timeline {
         &self.ours
     }
 
+    /// What is added to the producer's running times, in nanoseconds.
     pub(crate) fn shift(&self) -> i64 {
-        self.shift
+        self.shift.saturating_add(self.drift.adjustment())
     }
 
-    /// A frame's time in the segment, for its buffer; none for one with which elements can't reckon.
-    pub(crate) fn time(&self, stream: u64) -> Option<gst::ClockTime> {
-        let is_usable = self.usable.contains(&stream);
-        is_usable.then(|| gst::ClockTime::from_nseconds(stream))
-    }
-
-    /// Shifts the segment where the frame's time demands it. Says whether it has changed.
+    /// Follows the producer's clock with a frame. Says whether the segment has changed.
     pub(crate) fn follow(&mut self, frame: &BufferMeta, offset: Option<MonotonicOffset>) -> bool {
         let Some(offset) = offset else { return false };
-        let (stream, monotonic) = match (frame.stream_pts, frame.pts) {
-            (NONE, _) | (_, NONE) => (frame.stream_dts, frame.dts),
+        let theirs = self.theirs(frame);
+        let (place, monotonic) = match (theirs.pts, frame.pts) {
+            (None, _) | (_, NONE) => (theirs.dts, frame.dts),
             times => times,
         };
-        if stream == NONE || monotonic == NONE {
-            return false;
-        }
-        let Some(theirs) = running_time(&self.theirs, stream) else {
+        let running_time = |place: Option<i64>| self.running_time(place?);
+        let Some(shown) = running_time(place).filter(|_| monotonic != NONE) else {
             return false;
         };
-        self.shift_to(offset.to_running_time(monotonic).saturating_sub(theirs))
+        let shift = offset.to_running_time(monotonic).saturating_sub(shown);
+        let at = running_time(theirs.dts).unwrap_or(shown);
+        self.shift_to(shift, at, theirs)
     }
 
-    /// Shifts the segment, where that is off by more than a frame may be. Says whether it has changed.
-    pub(crate) fn shift_to(&mut self, shift: i64) -> bool {
-        let tolerance = if self.is_guess { 0 } else { TOLERANCE };
-        let error = shift.saturating_sub(self.shift);
-        if error.unsigned_abs() <= tolerance || self.theirs.format() != gst::Format::Time {
+    /// Follows the producer's clock with a gap, at which its running times are behind by `shift`. Says
+    /// whether the segment has changed.
+    pub(crate) fn follow_gap(&mut self, gap: Place, shift: i64) -> bool {
+        let at = gap.pts.and_then(|pts| self.running_time(pts));
+        at.is_some_and(|at| self.shift_to(shift, at, gap))
+    }
+
+    /// Where a frame stands, for its buffer. Without times with which elements can't reckon.
+    pub(crate) fn place(&mut self, frame: &BufferMeta) -> Place {
+        if self.is_untold && self.is_open {
+            return Place::default();
+        }
+        let theirs = self.theirs(frame);
+        let mut place = self.moved(theirs);
+        // Near its end the segment leaves less and less room, but none goes back for that.
+        if let Some((theirs, ours)) = theirs.dts.zip(place.dts.as_mut()) {
+            if let Some((before, last)) = self.last_dts
+                && theirs >= before
+            {
+                *ours = last.max(*ours);
+            }
+            self.last_dts = Some((theirs, *ours));
+        }
+        place
+    }
+
+    /// A place in the producer's segment, adjusted.
+    pub(crate) fn moved(&self, theirs: Place) -> Place {
+        let by = self.room(theirs);
+        let first = if self.is_untold {
+            i64::MIN
+        } else {
+            *self.usable.start() as i64
+        };
+        let last = *self.usable.end() as i64;
+        let moved = |time: i64| time.saturating_add(by).clamp(first, last);
+        Place {
+            pts: theirs.pts.map(moved),
+            dts: theirs.dts.map(moved),
+            duration: theirs.duration,
+        }
+    }
+
+    /// Where the producer has a frame.
+    fn theirs(&self, frame: &BufferMeta) -> Place {
+        let usable = |time: u64| self.usable.contains(&time).then_some(time as i64);
+        let (pts, dts) = match self.is_untold {
+            true => (frame.pts, frame.dts),
+            false => (frame.stream_pts, frame.stream_dts),
+        };
+        Place {
+            pts: usable(pts),
+            dts: usable(dts),
+            duration: (frame.duration <= LAST_TIME).then_some(frame.duration as i64),
+        }
+    }
+
+    /// By how much timestamps are to be moved.
+    fn wanted(&self) -> i64 {
+        let adjustment = self.drift.adjustment();
+        if self.is_untold {
+            return self.shift.saturating_add(adjustment);
+        }
+        match self.theirs.rate() {
+            1.0 => adjustment,
+            // The other way, backwards.
+            rate => (adjustment as f64 * rate) as i64,
+        }
+    }
+
+    /// The same, as far as what is inside the segment stays there.
+    fn room(&self, place: Place) -> i64 {
+        let wanted = self.wanted();
+        let segment = self.theirs.downcast_ref::<gst::ClockTime>();
+        let Some((segment, pts)) = segment.zip(place.pts).filter(|_| !self.is_untold) else {
+            return wanted;
+        };
+        let time = |time: Option<gst::ClockTime>| time.map(|time| time.nseconds() as i64);
+        let start = time(segment.start()).unwrap_or(0);
+        let last = time(segment.stop()).map_or(i64::MAX, |stop| {
+            stop.saturating_sub(place.duration.unwrap_or(0))
+        });
+        wanted.clamp((start - pts).min(0), last.saturating_sub(pts).max(0))
+    }
+
+    /// A running time of the producer's, in nanoseconds.
+    fn running_time(&self, place: i64) -> Option<i64> {
+        match self.is_untold {
+            true => Some(place),
+            false => running_time(&self.theirs, place as u64),
+        }
+    }
+
+    fn shift_to(&mut self, shift: i64, at: i64, place: Place) -> bool {
+        if self.theirs.format() != gst::Format::Time {
             return false;
         }
-        self.ours = shifted(&self.theirs, shift);
-        self.usable = usable_times(&self.ours);
-        self.shift = shift;
-        self.is_guess = false;
-        true
+        let error = shift.saturating_sub(self.shift);
+        if !self.is_open && self.drift.follow(error, at) {
+            let missing = self.wanted().abs_diff(self.room(place));
+            if missing as f64 <= STEP as f64 * self.theirs.rate().abs() {
+                return false;
+            }
+        }
+        self.is_open = false;
+        let is_same = error == 0 && self.drift.adjustment() == 0;
+        self.set_shift(shift, Drift::from(at));
+        !is_same && !self.is_untold
+    }
+
+    fn set_shift(&mut self, shift: i64, drift: Drift) {
+        if !self.is_untold {
+            self.ours = shifted(&self.theirs, shift);
+            self.usable = usable_times(&self.ours);
+        }
+        (self.shift, self.drift, self.last_dts) = (shift, drift, None);
     }
 }
 
@@ -161,133 +293,4 @@ fn shifted(segment: &gst::Segment, shift: i64) -> gst::Segment {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(stream_pts: u64, pts: u64) -> BufferMeta {
-        let mut frame = BufferMeta::bytes(1);
-        (frame.stream_pts, frame.pts) = (stream_pts, pts);
-        frame
-    }
-
-    fn segment(start: u64, rate: f64) -> gst::Segment {
-        gst::init().unwrap();
-        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        segment.set_rate(rate);
-        segment.set_start(gst::ClockTime::from_nseconds(start));
-        segment.set_time(gst::ClockTime::from_nseconds(start));
-        if rate < 0.0 {
-            segment.set_stop(gst::ClockTime::from_nseconds(start + 1_000_000_000));
-        }
-        segment.upcast()
-    }
-
-    #[test]
-    fn a_frame_gets_the_running_time_at_which_it_is_due() {
-        let offset = Some(MonotonicOffset::from_nseconds(1_000_000_000));
-        for rate in [1.0, 2.0, -1.0] {
-            for due in [1_700_000_000, 1_200_000_000, 900_000_000] {
-                let mut timeline = Timeline::new(segment(5_000_000_000, rate), 0);
-                timeline.follow(&frame(5_400_000_000, due), offset);
-                let expected = due as i64 - 1_000_000_000;
-                assert_eq!(
-                    running_time(timeline.segment(), 5_400_000_000),
-                    Some(expected),
-                    "{rate}"
-                );
-                // The stream's own time stays what it was.
-                let ours = timeline.segment().downcast_ref::<gst::ClockTime>().unwrap();
-                let time = gst::ClockTime::from_nseconds(5_400_000_000);
-                assert_eq!(ours.to_stream_time(time), Some(time));
-            }
-        }
-    }
-
-    #[test]
-    fn a_small_difference_changes_nothing_and_a_larger_one_does() {
-        let offset = Some(MonotonicOffset::from_nseconds(0));
-        let mut timeline = Timeline::new(segment(0, 1.0), 1000);
-        assert!(!timeline.follow(&frame(0, 1000), offset));
-        assert!(!timeline.follow(&frame(0, 400_000), offset));
-        assert!(timeline.follow(&frame(0, 600_000), offset));
-        assert_eq!(timeline.shift(), 600_000);
-        assert!(!timeline.follow(&frame(NONE, NONE), offset));
-        assert!(!timeline.follow(&frame(0, 9_000_000), None));
-    }
-
-    #[test]
-    fn what_was_only_a_guess_is_as_the_first_frame_wants_it() {
-        let offset = Some(MonotonicOffset::from_nseconds(0));
-        let mut timeline = Timeline::new(segment(0, 1.0), 0).guessed();
-        assert!(!timeline.follow(&frame(0, 300_000), None));
-        assert!(timeline.follow(&frame(0, 300_000), offset));
-        assert_eq!(timeline.shift(), 300_000);
-        assert!(!timeline.follow(&frame(0, 400_000), offset));
-        assert_eq!(timeline.shift(), 300_000);
-    }
-
-    #[test]
-    fn elements_can_reckon_with_what_they_get() {
-        // One rounds to a double below it.
-        let down = (1 << 60) + 100;
-        let numbers = [0, 1, down, LAST_TIME - 1, LAST_TIME, u64::MAX >> 1];
-        for (start, rate) in numbers[..4].iter().flat_map(|start| {
-            let rates = [1.0, -1.0, 1024.0, -1024.0, 1.0 / 1024.0, -1.0 / 1024.0];
-            rates.map(|rate| (*start, rate))
-        }) {
-            for shift in [i64::MIN + 1, -1, 0, 1, i64::MAX] {
-                let timeline = Timeline::new(segment(start, rate), shift);
-                let ours = timeline.segment().downcast_ref::<gst::ClockTime>().unwrap();
-                let known = |time: Option<gst::ClockTime>| time.map_or(0, gst::ClockTime::nseconds);
-                assert!(known(ours.base()) <= LAST_TIME);
-                if rate < 0.0 {
-                    let rounded = known(ours.stop()) as f64 as u64;
-                    assert!(known(ours.offset()) <= rounded, "{ours:?}");
-                }
-                for stream in numbers {
-                    let Some(time) = timeline.time(stream) else {
-                        continue;
-                    };
-                    let running_time = ours.to_running_time_full(time).unwrap();
-                    assert!(running_time.abs().nseconds() <= 3 * LAST_TIME + 1024);
-                    let stream_time = ours.to_stream_time_full(time).unwrap();
-                    assert!(stream_time.abs().nseconds() <= 3 * LAST_TIME + 1024);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_time_of_this_world_stays() {
-        const YEAR: u64 = 365 * 24 * 3600 * 1_000_000_000;
-        // Of a stream with the time of the day, and one that has run for years.
-        for (start, stream) in [
-            (0, 60 * YEAR),
-            (56 * YEAR, 57 * YEAR),
-            (0, 10 * YEAR),
-            (5, 0),
-        ] {
-            for rate in [1.0, 64.0, 0.5] {
-                let timeline = Timeline::new(segment(start, rate), 0);
-                let time = gst::ClockTime::from_nseconds(stream);
-                assert_eq!(timeline.time(stream), Some(time));
-            }
-        }
-        assert_eq!(Timeline::new(segment(0, 1.0), 0).time(NONE), None);
-    }
-
-    #[test]
-    fn no_numbers_make_it_panic() {
-        let numbers = [0, 1, u64::MAX >> 3, u64::MAX >> 1, u64::MAX - 1, u64::MAX];
-        for start in [0, u64::MAX >> 3] {
-            for (stream, due) in numbers.iter().flat_map(|a| numbers.map(|b| (*a, b))) {
-                for offset in [i64::MIN + 1, 0, i64::MAX] {
-                    let mut timeline = Timeline::new(segment(start, 1.0), offset);
-                    let offset = Some(MonotonicOffset::from_nseconds(offset));
-                    timeline.follow(&frame(stream, due), offset);
-                    let _ = timeline.time(stream);
-                }
-            }
-        }
-    }
-}
+mod tests;

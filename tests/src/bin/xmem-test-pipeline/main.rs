@@ -3,7 +3,7 @@
 //!
 //! `--report` tells of every buffer that passes the pad, with a digest of what it holds; `--inspect`
 //! of all that the buffer says besides, and tries to write to it; `--count` reads every buffer and
-//! keeps quiet. `--report-bytes` and `--inspect-bytes` take a buffer's bytes one by one, where
+//! keeps quiet, and `--sample` reports some. `--report-bytes` and `--inspect-bytes` take a buffer's bytes one by one, where
 //! the others take the visible picture of raw video.
 //!
 //! Orders come as lines on the standard input; each is answered with a line that has its number.

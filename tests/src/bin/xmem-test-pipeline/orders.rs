@@ -149,7 +149,7 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
                 .filter_map(|format| format.get::<&str>().ok());
             Line::new("formats").with("text", formats.collect::<Vec<_>>().join(","))
         }
-        // clock type=monotonic|realtime ppm=500: how much faster it goes than that
+        // clock type=monotonic|realtime ppm=-500: how much faster it goes than that
         "clock" => {
             let kind = match order.text("type") {
                 "realtime" => gst::ClockType::Realtime,
@@ -157,10 +157,16 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
             };
             let clock = gst::glib::Object::builder::<gst::SystemClock>();
             let clock = clock.property("clock-type", kind).build();
-            let now = clock.internal_time();
-            clock.set_calibration(now, now, 1_000_000 + order.number("ppm"), 1_000_000);
+            if order.text("ppm") != "0" {
+                calibrate(clock.upcast_ref(), order);
+            }
             pipeline.use_clock(Some(&clock));
             Line::new("clocked")
+        }
+        // calibrate ppm=-500 [ahead=NS]: the clock of the pipeline, which jumps by so much first
+        "calibrate" => {
+            calibrate(&pipeline.clock().expect("it plays by a clock"), order);
+            Line::new("calibrated")
         }
         // clock-of of=ELEMENT: from now on the pipeline goes by that, if there is one by now
         "clock-of" => {
@@ -204,6 +210,7 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
         // watched at=ELEMENT.PAD
         "watched" => Line::new("watched")
             .with("count", watch().count.load(Ordering::Relaxed))
+            .with("size", watch().size.load(Ordering::Relaxed))
             .with("digest", watch().digest.load(Ordering::Relaxed)),
         // hold at=ELEMENT.PAD count=3
         "hold" => {
@@ -232,6 +239,16 @@ fn state(name: &str) -> gst::State {
         "playing" => gst::State::Playing,
         _ => panic!("{name:?} is not a state"),
     }
+}
+
+/// Has a clock go on from where it is, or from a bit later, by so many millionths faster than what it
+/// reads.
+fn calibrate(clock: &gst::Clock, order: &Line) {
+    let ppm: i64 = order.text("ppm").parse().expect("a number");
+    let ahead = gst::ClockTime::from_nseconds(order.get_number("ahead").unwrap_or(0));
+    let (internal, now) = (clock.internal_time(), clock.time());
+    let rate = 1_000_000_u64.saturating_add_signed(ppm);
+    clock.set_calibration(internal, now + ahead, rate, 1_000_000);
 }
 
 fn outcome(result: Result<gst::StateChangeSuccess, gst::StateChangeError>) -> String {

@@ -12,12 +12,17 @@ use xmem_tests::{Line, metas};
 use crate::digest::digest;
 use crate::events;
 
+/// One buffer of so many is sampled: the same ones in all processes, as their digests decide.
+const SAMPLE: u64 = 16;
+
 /// One watched pad.
 pub(crate) struct Watch {
     /// `ELEMENT.PAD`.
     pub(crate) name: String,
     /// Buffers that have passed.
     pub(crate) count: AtomicU64,
+    /// Their bytes.
+    pub(crate) size: AtomicU64,
     /// All digests so far, mixed.
     pub(crate) digest: AtomicU64,
     detail: Detail,
@@ -31,6 +36,7 @@ pub(crate) struct Watch {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Detail {
     Count,
+    Sample,
     Report,
     Inspect,
 }
@@ -45,6 +51,7 @@ pub(crate) fn start(pipeline: &gst::Pipeline, option: &str, name: &str) -> Arc<W
         .unwrap_or_else(|| panic!("no pad {pad}"));
     let (detail, bytes) = match option {
         "--count" => (Detail::Count, false),
+        "--sample" => (Detail::Sample, false),
         "--report" => (Detail::Report, false),
         "--inspect" => (Detail::Inspect, false),
         "--report-bytes" => (Detail::Report, true),
@@ -54,6 +61,7 @@ pub(crate) fn start(pipeline: &gst::Pipeline, option: &str, name: &str) -> Arc<W
     let watch = Arc::new(Watch {
         name: name.to_owned(),
         count: AtomicU64::new(0),
+        size: AtomicU64::new(0),
         digest: AtomicU64::new(0),
         detail,
         bytes,
@@ -118,6 +126,8 @@ impl Watch {
         let info = info.filter(|_| !self.bytes);
         let digest = digest(buffer, info.as_ref());
         let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let size = buffer.size() as u64;
+        self.size.fetch_add(size, Ordering::Relaxed);
         let mixed = self.digest.load(Ordering::Relaxed).rotate_left(7) ^ digest;
         self.digest.store(mixed, Ordering::Relaxed);
         let to_hold = self.to_hold.load(Ordering::Relaxed);
@@ -128,8 +138,10 @@ impl Watch {
                 held.pop_front();
             }
         }
-        if self.detail < Detail::Report {
-            return;
+        match self.detail {
+            Detail::Count => return,
+            Detail::Sample if !digest.is_multiple_of(SAMPLE) => return,
+            _ => {}
         }
         let element = pad.parent_element();
         let base_time = element.and_then(|element| element.base_time());

@@ -1,0 +1,356 @@
+use super::*;
+
+fn frame(stream_pts: u64, pts: u64) -> BufferMeta {
+    let mut frame = BufferMeta::bytes(1);
+    (frame.stream_pts, frame.pts) = (stream_pts, pts);
+    frame
+}
+
+fn segment(start: u64, rate: f64) -> gst::Segment {
+    gst::init().unwrap();
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_rate(rate);
+    segment.set_start(gst::ClockTime::from_nseconds(start));
+    segment.set_time(gst::ClockTime::from_nseconds(start));
+    if rate < 0.0 {
+        segment.set_stop(gst::ClockTime::from_nseconds(start + 1_000_000_000));
+    }
+    segment.upcast()
+}
+
+#[test]
+fn a_frame_gets_the_running_time_at_which_it_is_due() {
+    let offset = Some(MonotonicOffset::from_nseconds(1_000_000_000));
+    for rate in [1.0, 2.0, -1.0] {
+        for due in [1_700_000_000, 1_200_000_000, 900_000_000] {
+            let mut timeline = Timeline::new(segment(5_000_000_000, rate), 0);
+            timeline.follow(&frame(5_400_000_000, due), offset);
+            let expected = due as i64 - 1_000_000_000;
+            assert_eq!(
+                running_time(timeline.segment(), 5_400_000_000),
+                Some(expected),
+                "{rate}"
+            );
+            // The stream's own time stays what it was.
+            let ours = timeline.segment().downcast_ref::<gst::ClockTime>().unwrap();
+            let time = gst::ClockTime::from_nseconds(5_400_000_000);
+            assert_eq!(ours.to_stream_time(time), Some(time));
+        }
+    }
+}
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1000 * MS;
+
+/// The running time in this pipeline of a frame, after it was followed.
+fn shown(timeline: &mut Timeline, frame: &BufferMeta) -> i64 {
+    timeline.follow(frame, Some(MonotonicOffset::from_nseconds(0)));
+    let pts = timeline.place(frame).pts.unwrap();
+    running_time(timeline.segment(), pts as u64).unwrap()
+}
+
+#[test]
+fn frames_of_the_same_clock_keep_their_times() {
+    let offset = Some(MonotonicOffset::from_nseconds(123));
+    for rate in [1.0, 2.0, 0.3, -1.0, -0.7] {
+        let mut timeline = Timeline::new(segment(SECOND, rate), 0);
+        for number in 0..1000 {
+            let stream = SECOND + number * 33_333;
+            let theirs = running_time(&timeline.theirs, stream).unwrap();
+            let frame = frame(stream, (theirs + 700_000_123) as u64);
+            assert_eq!(timeline.follow(&frame, offset), number == 0, "{rate}");
+            assert_eq!(timeline.place(&frame).pts, Some(stream as i64));
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_drifts_moves_the_frames_and_not_the_segment() {
+    for rate in [1.0, 2.0, 0.5, -1.0, -2.0] {
+        for ppm in [-1000, -100, -30, 30, 100, 1000] {
+            let mut theirs = segment(SECOND, rate);
+            if rate < 0.0 {
+                let stop = gst::ClockTime::from_seconds(2000);
+                theirs
+                    .downcast_mut::<gst::ClockTime>()
+                    .unwrap()
+                    .set_stop(stop);
+            }
+            let mut timeline = Timeline::new(theirs, 0);
+            let mut last = (i64::MIN, i64::MIN);
+            for number in 0..600 * 50 {
+                let running = number * 20 * MS;
+                let played = (running as f64 * rate.abs()) as u64;
+                let stream = if rate < 0.0 {
+                    2000 * SECOND - played
+                } else {
+                    SECOND + played
+                };
+                let due = running as i64 + running as i64 / 1_000_000 * ppm + 5;
+                let mut frame = frame(stream, due as u64);
+                frame.duration = 20 * MS;
+                let offset = Some(MonotonicOffset::from_nseconds(0));
+                let changed = timeline.follow(&frame, offset);
+                assert_eq!(
+                    changed,
+                    number == 0,
+                    "{ppm} ppm, rate {rate}, frame {number}"
+                );
+                let place = timeline.place(&frame);
+                let shown = running_time(timeline.segment(), place.pts.unwrap() as u64);
+                let off = shown.unwrap() - due;
+                assert!(
+                    off.abs() < 200_000,
+                    "{off} ns off at {ppm} ppm, rate {rate}"
+                );
+                assert!(shown.unwrap() > last.0, "{ppm} ppm, rate {rate}");
+                last.0 = shown.unwrap();
+            }
+            let moved = timeline.shift() - 5;
+            let drifted = 600_000_000_000 / 1_000_000 * ppm;
+            assert!((moved - drifted).abs() < MS as i64, "{moved}, {drifted}");
+        }
+    }
+}
+
+#[test]
+fn a_step_shifts_the_segment_and_frames_have_their_own_times_again() {
+    let mut timeline = Timeline::new(segment(0, 1.0), 1000);
+    let offset = Some(MonotonicOffset::from_nseconds(0));
+    assert!(!timeline.follow(&frame(0, 1000), offset));
+    // It drifts by more than a step would be.
+    for number in 1..5000 {
+        let frame = frame(number * 20 * MS, number * 20 * MS + number * 20_000);
+        assert!(!timeline.follow(&frame, offset));
+    }
+    assert!(timeline.shift() > 90 * MS as i64);
+    // The producer has paused.
+    let resumed = frame(100 * SECOND, 103 * SECOND);
+    assert!(timeline.follow(&resumed, offset));
+    assert_eq!(timeline.shift(), 3 * SECOND as i64);
+    assert_eq!(timeline.place(&resumed).pts, Some(100 * SECOND as i64));
+    assert!(!timeline.follow(&frame(NONE, NONE), offset));
+    assert!(!timeline.follow(&frame(0, 900 * SECOND), None));
+}
+
+#[test]
+fn what_is_pushed_again_starts_with_no_adjustment() {
+    let mut timeline = Timeline::new(segment(0, 1.0), 0);
+    for number in 0..1000 {
+        shown(
+            &mut timeline,
+            &frame(number * 20 * MS, number * 20 * MS + number * 20_000),
+        );
+    }
+    let (before, pts) = (timeline.shift(), 20 * SECOND);
+    assert_ne!(timeline.place(&frame(pts, 0)).pts, Some(pts as i64));
+    timeline.restart();
+    assert_eq!(timeline.shift(), before);
+    assert_eq!(timeline.place(&frame(pts, 0)).pts, Some(pts as i64));
+    // And at once where the frame belongs.
+    assert_eq!(
+        shown(&mut timeline, &frame(pts, pts + 7 * MS)),
+        (pts + 7 * MS) as i64
+    );
+}
+
+#[test]
+fn what_was_only_a_guess_is_as_the_first_frame_wants_it() {
+    let offset = Some(MonotonicOffset::from_nseconds(0));
+    let mut timeline = Timeline::new(segment(0, 1.0), 0);
+    assert!(!timeline.follow(&frame(0, 300_000), None));
+    assert!(timeline.follow(&frame(0, 300_000), offset));
+    assert_eq!(timeline.shift(), 300_000);
+    let mut told = Timeline::new(segment(0, 1.0), 0);
+    told.settle();
+    assert!(!told.follow(&frame(0, 300_000), offset));
+    // Until what was told is no longer true.
+    told.open();
+    assert!(told.follow(&frame(0, 300_000), offset));
+}
+
+#[test]
+fn times_for_decoding_and_for_showing_move_alike() {
+    // Decoded in this order: I, P, B, B, P, B, B.
+    let order = [0, 3, 1, 2, 6, 4, 5];
+    for slope in [-45, 45] {
+        let mut timeline = Timeline::new(segment(0, 1.0), 0);
+        let (mut last_dts, mut shown) = (i64::MIN, Vec::new());
+        for number in 0..700u64 {
+            let pts = SECOND + (number / 7 * 7 + order[number as usize % 7]) * 20 * MS;
+            let dts = SECOND + number * 20 * MS - 40 * MS;
+            let drift = number as i64 * 20 * MS as i64 / 1000 * slope;
+            let due = |time: u64| (time as i64 + 40 * SECOND as i64 + drift) as u64;
+            let mut frame = frame(pts, due(pts));
+            (frame.stream_dts, frame.dts) = (dts, due(dts));
+            timeline.follow(&frame, Some(MonotonicOffset::from_nseconds(0)));
+            let place = timeline.place(&frame);
+            let by = place.pts.unwrap() - pts as i64;
+            assert_eq!(place.dts.unwrap() - dts as i64, by);
+            assert!(place.dts.unwrap() > last_dts);
+            last_dts = place.dts.unwrap();
+            shown.push((pts, place.pts.unwrap()));
+        }
+        assert_ne!(timeline.shift(), 40 * SECOND as i64);
+        shown.sort_unstable();
+        assert!(shown.windows(2).all(|pair| pair[0].1 < pair[1].1));
+    }
+}
+
+/// A stream from 1 to 11 s that has drifted by so much when its end comes, in 20 ms: the places of
+/// its frames and how often the segment has changed since the first.
+fn near_the_end(by: i64) -> (Vec<i64>, usize) {
+    let mut theirs = segment(SECOND, 1.0);
+    let stop = gst::ClockTime::from_seconds(11);
+    theirs
+        .downcast_mut::<gst::ClockTime>()
+        .unwrap()
+        .set_stop(stop);
+    let mut timeline = Timeline::new(theirs, 0);
+    let offset = Some(MonotonicOffset::from_nseconds(0));
+    let (mut places, mut changes) = (Vec::new(), 0);
+    for number in 0..500 {
+        let stream = SECOND + number * 20 * MS;
+        let mut frame = frame(
+            stream,
+            stream.saturating_add_signed(by * number as i64 / 500),
+        );
+        (frame.duration, frame.stream_dts, frame.dts) = (20 * MS, stream, frame.pts);
+        changes += usize::from(timeline.follow(&frame, offset));
+        let place = timeline.place(&frame);
+        assert_eq!(place.pts, place.dts);
+        places.push(place.pts.unwrap());
+    }
+    (places, changes - 1)
+}
+
+#[test]
+fn what_is_inside_the_segment_stays_there() {
+    let (start, last) = (SECOND as i64, 11 * SECOND as i64 - 20 * MS as i64);
+    for by in [-300, -30, -1, 1, 30] {
+        let (places, changes) = near_the_end(by * MS as i64);
+        assert!(places.iter().all(|place| (start..=last).contains(place)));
+        assert!(places.is_sorted());
+        assert_eq!(changes, 0, "{by}");
+    }
+    // As far as that is no step.
+    let (places, changes) = near_the_end(300 * MS as i64);
+    assert!(places.iter().all(|place| (start..=last).contains(place)));
+    assert_eq!(changes, 1);
+}
+
+#[test]
+fn gaps_move_with_the_frames() {
+    let mut timeline = Timeline::new(segment(0, 1.0), 0);
+    let gap = |pts: u64| Place {
+        pts: Some(pts as i64),
+        dts: None,
+        duration: Some(20 * MS as i64),
+    };
+    assert!(timeline.follow_gap(gap(0), 5));
+    for number in 1..5000 {
+        assert!(!timeline.follow_gap(gap(number * 20 * MS), 5 + number as i64 * 20_000));
+    }
+    let moved = timeline.moved(gap(100 * SECOND)).pts.unwrap() - 100 * SECOND as i64;
+    assert!((moved - 100 * MS as i64).abs() < MS as i64, "{moved}");
+    assert!(timeline.follow_gap(gap(100 * SECOND), SECOND as i64));
+    assert_eq!(timeline.moved(gap(100 * SECOND)), gap(100 * SECOND));
+}
+
+#[test]
+fn a_producer_without_a_segment_is_followed_too() {
+    let mut timeline = Timeline::untold();
+    assert_eq!(timeline.place(&frame(NONE, 5 * SECOND)), Place::default());
+    for number in 0..5000u64 {
+        let pts = 5 * SECOND + number * 20 * MS;
+        let offset = 7 * SECOND as i64 - number as i64 * 20_000;
+        let offset = MonotonicOffset::from_nseconds(offset);
+        let frame = frame(NONE, pts);
+        assert!(!timeline.follow(&frame, Some(offset)));
+        let off = timeline.place(&frame).pts.unwrap() - offset.to_running_time(pts);
+        assert!(off.abs() < 100_000, "{off}");
+    }
+    // A step takes no event either.
+    let offset = MonotonicOffset::from_nseconds(3 * SECOND as i64);
+    let frame = frame(NONE, 200 * SECOND);
+    assert!(!timeline.follow(&frame, Some(offset)));
+    assert_eq!(timeline.place(&frame).pts, Some(197 * SECOND as i64));
+}
+
+#[test]
+fn elements_can_reckon_with_what_they_get() {
+    // One rounds to a double below it.
+    let down = (1 << 60) + 100;
+    let numbers = [0, 1, down, LAST_TIME - 1, LAST_TIME, u64::MAX >> 1];
+    for (start, rate) in numbers[..4].iter().flat_map(|start| {
+        let rates = [1.0, -1.0, 1024.0, -1024.0, 1.0 / 1024.0, -1.0 / 1024.0];
+        rates.map(|rate| (*start, rate))
+    }) {
+        for shift in [i64::MIN + 1, -1, 0, 1, i64::MAX] {
+            let mut timeline = Timeline::new(segment(start, rate), shift);
+            let place = |timeline: &mut Timeline, stream| {
+                let pts = timeline.place(&frame(stream, NONE)).pts?;
+                Some(gst::ClockTime::from_nseconds(pts as u64))
+            };
+            let times = numbers.map(|stream| place(&mut timeline, stream));
+            let ours = timeline.segment().downcast_ref::<gst::ClockTime>().unwrap();
+            let known = |time: Option<gst::ClockTime>| time.map_or(0, gst::ClockTime::nseconds);
+            assert!(known(ours.base()) <= LAST_TIME);
+            if rate < 0.0 {
+                let rounded = known(ours.stop()) as f64 as u64;
+                assert!(known(ours.offset()) <= rounded, "{ours:?}");
+            }
+            for time in times.into_iter().flatten() {
+                let running_time = ours.to_running_time_full(time).unwrap();
+                assert!(running_time.abs().nseconds() <= 3 * LAST_TIME + 1024);
+                let stream_time = ours.to_stream_time_full(time).unwrap();
+                assert!(stream_time.abs().nseconds() <= 3 * LAST_TIME + 1024);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_time_of_this_world_stays() {
+    const YEAR: u64 = 365 * 24 * 3600 * 1_000_000_000;
+    // Of a stream with the time of the day, and one that has run for years.
+    for (start, stream) in [
+        (0, 60 * YEAR),
+        (56 * YEAR, 57 * YEAR),
+        (0, 10 * YEAR),
+        (5, 0),
+    ] {
+        for rate in [1.0, 64.0, 0.5] {
+            let mut timeline = Timeline::new(segment(start, rate), 0);
+            assert_eq!(
+                timeline.place(&frame(stream, NONE)).pts,
+                Some(stream as i64)
+            );
+        }
+    }
+    let none = Timeline::new(segment(0, 1.0), 0).place(&frame(NONE, NONE));
+    assert_eq!(none, Place::default());
+}
+
+#[test]
+fn no_numbers_make_it_panic() {
+    let numbers = [0, 1, u64::MAX >> 3, u64::MAX >> 1, u64::MAX - 1, u64::MAX];
+    for start in [0, u64::MAX >> 3] {
+        for (stream, due) in numbers.iter().flat_map(|a| numbers.map(|b| (*a, b))) {
+            for offset in [i64::MIN + 1, 0, i64::MAX] {
+                for mut timeline in [
+                    Timeline::new(segment(start, 1.0), offset),
+                    Timeline::new(segment(start, -3.0), offset),
+                    Timeline::untold(),
+                ] {
+                    let offset = Some(MonotonicOffset::from_nseconds(offset));
+                    for due in [due, due.wrapping_add(30_000_000)] {
+                        timeline.follow(&frame(stream, due), offset);
+                        timeline.place(&frame(stream, due));
+                    }
+                    timeline.restart();
+                }
+            }
+        }
+    }
+}
