@@ -1,6 +1,8 @@
 //! The clip that is shown: made by the demo, with the distribution's encoder.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gst::prelude::*;
 
@@ -30,12 +32,26 @@ pub fn encode(clip: &Path) -> Result<()> {
     let pipeline = pipeline::launch(&format!(
         "videotestsrc num-buffers={FRAMES} pattern=smpte horizontal-speed=8 \
          ! video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate={RATE}/1 \
-         ! x264enc speed-preset=ultrafast bframes=2 b-adapt=false ref=3 \
-         ! h264parse ! matroskamux ! filesink name=file"
+         ! x264enc name=encoder speed-preset=ultrafast bframes=2 b-adapt=false ref=3 \
+         ! matroskamux ! filesink name=file"
     ))?;
     pipeline::element(&pipeline, "file")?.set_property("location", clip);
+    let encoded = count_buffers(&pipeline::element(&pipeline, "encoder")?)?;
+    let tell_progress = || parent::tell(&Report::Encoded(encoded.load(Ordering::Relaxed)));
     parent::tell(&Report::Started);
-    pipeline::play(&pipeline, || {})?;
+    pipeline::play(&pipeline, tell_progress)?;
     parent::tell(&Report::Ended);
     Ok(())
+}
+
+/// The number of buffers that have left the element, from now on.
+fn count_buffers(element: &gst::Element) -> Result<Arc<AtomicU64>> {
+    let pad = element.static_pad("src").ok_or("the encoder has no pad")?;
+    let buffers = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&buffers);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        gst::PadProbeReturn::Ok
+    });
+    Ok(buffers)
 }

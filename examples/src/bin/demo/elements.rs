@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::Result;
 
 /// What is needed, by the Debian and Ubuntu package that has it.
-const NEEDED: [(&str, &[&str]); 6] = [
+const NEEDED: [(&str, &[&str]); 5] = [
     (
         "libgstreamer1.0-0",
         &["filesrc", "filesink", "fakesink", "identity"],
@@ -24,7 +24,6 @@ const NEEDED: [(&str, &[&str]); 6] = [
         "gstreamer1.0-plugins-good",
         &["matroskamux", "matroskademux", "pngenc"],
     ),
-    ("gstreamer1.0-plugins-bad", &["h264parse"]),
     ("gstreamer1.0-plugins-ugly", &["x264enc"]),
     ("gstreamer1.0-libav", &["avdec_h264"]),
 ];

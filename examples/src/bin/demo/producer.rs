@@ -16,7 +16,7 @@ use crate::{Result, elements, parent, pipeline};
 ///
 /// `overflow=block` because here every frame matters: the producer waits for its clients. Nothing
 /// is published before there is one.
-const PIPELINE: &str = "filesrc name=file ! matroskademux ! h264parse ! avdec_h264 ! identity sync=true \
+const PIPELINE: &str = "filesrc name=file ! matroskademux ! avdec_h264 ! identity sync=true \
     ! xmemsink name=sink channel=demo sync=false wait-for-connection=true \
       overflow=block block-timeout=30000000000";
 

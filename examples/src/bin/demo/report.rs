@@ -9,6 +9,8 @@ use std::str::{FromStr, SplitWhitespace};
 pub enum Report {
     /// It is up. A client now waits for a producer, if there is none.
     Started,
+    /// So many frames of the clip are encoded.
+    Encoded(u64),
     /// The producer is about to publish a frame.
     Published(Sight),
     /// A client has received a frame.
@@ -75,6 +77,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Report::Started => write!(f, "started"),
+            Report::Encoded(frames) => write!(f, "encoded {frames}"),
             Report::Published(sight) => write!(f, "published {sight}"),
             Report::Received(sight) => write!(f, "received {sight}"),
             Report::Measured { luma, motion } => write!(f, "measured {luma} {motion}"),
@@ -95,6 +98,7 @@ impl FromStr for Report {
         let mut fields = Fields(rest.split_whitespace());
         Ok(match word {
             "started" => Report::Started,
+            "encoded" => Report::Encoded(fields.next()?),
             "published" => Report::Published(fields.sight()?),
             "received" => Report::Received(fields.sight()?),
             "measured" => Report::Measured {
@@ -218,6 +222,7 @@ mod tests {
         };
         for report in [
             Report::Started,
+            Report::Encoded(840),
             Report::Published(sight),
             Report::Received(sight),
             Report::Measured {

@@ -39,8 +39,22 @@ impl Screen {
 
     /// Something has happened.
     pub fn event(&mut self, who: &str, what: &str) {
+        let line = self.stamped(who, what);
+        self.line(&line);
+    }
+
+    /// How far something has come: where the table will be, or a line where there is no terminal.
+    pub fn progress(&mut self, who: &str, what: &str) {
+        let line = self.stamped(who, what);
+        match self.is_terminal {
+            true => self.renew(vec![line]),
+            false => self.line(&line),
+        }
+    }
+
+    fn stamped(&self, who: &str, what: &str) -> String {
         let seconds = self.elapsed().as_secs_f64();
-        self.line(&format!("{seconds:5.1} s  {who:<9} {what}"));
+        format!("{seconds:5.1} s  {who:<9} {what}")
     }
 
     /// A line, above the table.
@@ -61,6 +75,12 @@ impl Screen {
             ));
             self.table = table;
         }
+    }
+
+    /// Takes the table, or what stands in its place, away.
+    pub fn clear(&mut self) {
+        put(&erase(self.table.len()));
+        self.table.clear();
     }
 
     /// Shows the table for the last time: it stays.

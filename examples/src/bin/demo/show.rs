@@ -43,6 +43,10 @@ const ACTS: [Act; 9] = [
         cue: "the clip to be encoded",
         is_due: |stage| stage.has_ended(Role::Encoder),
         perform: |stage| {
+            stage.screen.clear();
+            let bytes = std::fs::metadata(stage.place.clip())?.len();
+            let text = format!("is done: the clip has {:.1} MB", bytes as f64 / 1e6);
+            stage.screen.event(Role::Encoder.name(), &text);
             stage.start(Role::Viewer, "starts, and waits for a producer")?;
             stage.order(Role::Viewer, &Order::Picture(stage.picture.clone()))
         },
@@ -116,11 +120,11 @@ pub fn main() -> ExitCode {
 /// Whether all claims hold.
 fn show() -> Result<bool> {
     let before = Before::the_show()?;
-    let mut stage = Stage::new(Screen::new())?;
-    let screen = &mut stage.screen;
+    let mut screen = Screen::new();
     screen.line(
         "xmem: one producer, three clients, each a process of its own. No frame is copied.\n",
     );
+    let mut stage = Stage::new(screen)?;
     for act in &ACTS {
         play(act, &mut stage)?;
     }

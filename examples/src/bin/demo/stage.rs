@@ -13,7 +13,7 @@ use crate::report::{Figures, Order, Report, Sight};
 use crate::role::Role;
 use crate::screen::Screen;
 use crate::table::{self, Rate};
-use crate::{Result, elements};
+use crate::{Result, clip, elements};
 
 /// How often the table is renewed, and how often there is a line where there is no table.
 const RENEWAL: Duration = Duration::from_millis(200);
@@ -36,6 +36,8 @@ pub struct Stage {
     ended: BTreeSet<Role>,
     /// Who was killed on purpose.
     killed: Option<Role>,
+    /// Frames of the clip.
+    encoded: u64,
     luma_and_motion: Option<(f64, f64)>,
     is_pictured: bool,
     renewed_at: Instant,
@@ -61,6 +63,7 @@ impl Stage {
             started: BTreeSet::new(),
             ended: BTreeSet::new(),
             killed: None,
+            encoded: 0,
             luma_and_motion: None,
             is_pictured: false,
             renewed_at: Instant::now(),
@@ -169,13 +172,15 @@ impl Stage {
             return;
         }
         self.renewed_at = Instant::now();
-        // There is nothing to show before the producer is there.
-        if !self.has_started(Role::Producer) {
-            return;
-        }
-        match self.screen.is_live() {
-            true => self.screen.renew(table::table(self, Rate::Now)),
-            false => self.screen.event("", &table::summary(self)),
+        if self.children.contains_key(&Role::Encoder) {
+            let percent = self.encoded * 100 / clip::FRAMES;
+            let text = format!("{} of {} frames, {percent} %", self.encoded, clip::FRAMES);
+            self.screen.progress(Role::Encoder.name(), &text);
+        } else if self.has_started(Role::Producer) {
+            match self.screen.is_live() {
+                true => self.screen.renew(table::table(self, Rate::Now)),
+                false => self.screen.event("", &table::summary(self)),
+            }
         }
     }
 
@@ -195,6 +200,7 @@ impl Stage {
                 self.started.insert(role);
                 self.ledger.begin_life(role);
             }
+            Report::Encoded(frames) => self.encoded = frames,
             Report::Published(sight) => self.ledger.publish(sight)?,
             Report::Received(sight) => self.on_frame(role, sight),
             Report::Measured { luma, motion } => self.luma_and_motion = Some((luma, motion)),
