@@ -1,12 +1,12 @@
 #!/bin/sh
 # Makes sure that what xmem needs to build, run, test or be measured is there.
 #
-#     scripts/install-deps.sh [build] [lint] [run] [test] [bench] [fuzz] [deb] [matrix] [machine] [containers]
+#     scripts/install-deps.sh [build] [demo] [lint] [run] [test] [bench] [fuzz] [deb] [matrix] [machine] [containers]
 #
 # Without a group it is build, lint, run, test and bench.
 #
-# On Debian and Ubuntu it installs what is missing by apt: as root, else by sudo, else it prints the line to run and
-# fails. Elsewhere it prints what pkg-config lacks. Where nothing is missing it says nothing and takes no time.
+# On Debian and Ubuntu it installs what is missing by one run of apt: as root, else by sudo, else it prints the line to
+# run and fails. Elsewhere it prints what pkg-config lacks. Where nothing is missing it says nothing and takes no time.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -22,19 +22,31 @@ fail() {
 
 # --- What each group needs -------------------------------------------------------------------------------------------
 
-packages='' # Debian packages
-modules=''  # pkg-config modules, for systems that are not Debian
-build=no    # is the plugin built?
-lint=no     # cargo fmt and cargo clippy?
-fuzz=no     # nightly Rust and cargo fuzz?
+packages=''  # Debian packages
+modules=''   # pkg-config modules, for systems that are not Debian
+analytics=no # GstAnalytics, where GStreamer has it?
+lint=no      # cargo fmt and cargo clippy?
+fuzz=no      # nightly Rust and cargo fuzz?
+
+# The plugin, without what it takes of later versions beside GStreamer's core and base.
+add_plugin() {
+    packages="$packages gcc libc6-dev pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev"
+    modules="gstreamer-1.0 gstreamer-base-1.0 gstreamer-audio-1.0 gstreamer-video-1.0 gstreamer-allocators-1.0"
+}
 
 add_group() {
     case $1 in
     build)
-        build=yes
-        packages="$packages gcc libc6-dev pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev"
-        modules="gstreamer-1.0 gstreamer-base-1.0 gstreamer-audio-1.0 gstreamer-video-1.0 \
-            gstreamer-allocators-1.0 gstreamer-check-1.0"
+        add_plugin
+        modules="$modules gstreamer-check-1.0"
+        analytics=yes
+        ;;
+    demo)
+        # good: matroskamux, matroskademux, pngenc; ugly: x264enc; libav: avdec_h264. Not bad: it alone brings in some
+        # 100 packages.
+        add_plugin
+        packages="$packages gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly \
+            gstreamer1.0-libav"
         ;;
     lint)
         lint=yes
@@ -48,28 +60,30 @@ add_group() {
         packages="$packages strace valgrind"
         ;;
     bench)
-        packages="$packages strace"
+        # bad: shmsink, and unixfdsink (since 1.24)
+        packages="$packages strace gstreamer1.0-plugins-base gstreamer1.0-plugins-bad"
         ;;
     deb)
-        packages="$packages debhelper dpkg-dev"
+        packages="$packages build-essential debhelper"
         ;;
     matrix)
         # Rust is looked at all the same: the roots have that of the machine.
         packages="$packages debootstrap"
         ;;
     machine)
-        packages="$packages qemu-system-x86"
+        # good: v4l2src
+        packages="$packages qemu-system-x86 gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good"
         ;;
     containers)
         # Some systems have control groups that only one of the two runtimes can use.
-        packages="$packages podman crun runc uidmap"
+        packages="$packages podman crun runc uidmap gstreamer1.0-tools gstreamer1.0-plugins-base"
         ;;
     fuzz)
         packages="$packages g++"
         fuzz=yes
         ;;
     *)
-        fail "no such group of dependencies: $1 (build, lint, run, test, bench, fuzz, deb, matrix, machine, containers)"
+        fail "no such group of dependencies: $1 (build, demo, lint, run, test, bench, fuzz, deb, matrix, machine, containers)"
         ;;
     esac
 }
@@ -117,12 +131,30 @@ apt() {
     $before env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@" </dev/null >&2
 }
 
+# Which GStreamer there is, or else which one apt would install.
+gstreamer_version() {
+    pkg-config --modversion gstreamer-1.0 2>/dev/null ||
+        LC_ALL=C apt-cache policy libgstreamer1.0-dev | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p'
+}
+
+# In Debian GstAnalytics comes with much else (OpenCV), so it is asked for only where it is used.
+add_analytics() {
+    [ "$analytics" = yes ] || return 0
+    case $(scripts/gst-features.sh "$1") in
+    v1_26 | v1_28)
+        packages="$packages libgstreamer-plugins-bad1.0-dev"
+        modules="$modules gstreamer-analytics-1.0"
+        ;;
+    esac
+}
+
 install_packages() {
+    base=$packages
+    add_analytics "$(gstreamer_version)"
     missing=$(missing_packages | tr '\n' ' ')
-    missing=${missing% }
     [ -n "$missing" ] || return 0
 
-    by_hand="sudo apt-get update && sudo apt-get install -y --no-install-recommends $missing"
+    by_hand="sudo apt-get update && sudo apt-get install -y --no-install-recommends"
     if [ "$(id -u)" -eq 0 ]; then
         root=''
     elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
@@ -130,38 +162,31 @@ install_packages() {
     elif command -v sudo >/dev/null && [ -t 0 ] && [ -t 2 ]; then
         root='sudo' # may ask for the password
     else
-        fail "packages are missing, run: $by_hand"
+        fail "packages are missing, run: $by_hand ${missing% }"
     fi
 
-    say "installing $missing"
     # A broken third-party source fails the update, but need not be in our way.
     apt "$root" update || say "apt-get update failed, trying to install all the same"
+    # Only now is it known what apt would install: on a fresh system it had no lists.
+    packages=$base
+    add_analytics "$(gstreamer_version)"
+    missing=$(missing_packages | tr '\n' ' ')
+    say "installing ${missing% }"
     # shellcheck disable=SC2086 # $missing is words
     apt "$root" install -y --no-install-recommends $missing ||
-        fail "packages could not be installed, run: $by_hand"
+        fail "packages could not be installed, run: $by_hand ${missing% }"
 }
 
 # --- Other systems ---------------------------------------------------------------------------------------------------
 
 check_modules() {
     command -v pkg-config >/dev/null || fail "needed: pkg-config and a C compiler"
+    add_analytics "$(pkg-config --modversion gstreamer-1.0 2>/dev/null || true)"
     lacking=''
     for module in $modules; do
         pkg-config --exists "$module >= 1.22" || lacking="$lacking $module"
     done
     [ -z "$lacking" ] || fail "pkg-config does not find, in version 1.22 or newer:$lacking"
-}
-
-# What the plugin uses of GStreamer 1.26 beside that: GstAnalytics. In Debian it comes with much else (OpenCV), so only
-# where it is used is it asked for. Which version there is can be seen when the rest is there.
-add_later_gstreamer() {
-    [ "$build" = yes ] || return 0
-    case $(scripts/gst-features.sh) in
-    v1_26 | v1_28)
-        packages="$packages libgstreamer-plugins-bad1.0-dev"
-        modules="$modules gstreamer-analytics-1.0"
-        ;;
-    esac
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -174,9 +199,6 @@ done
 check_rust
 if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
     install_packages
-    add_later_gstreamer
-    install_packages
 elif [ -n "$modules" ]; then
-    add_later_gstreamer
     check_modules
 fi
