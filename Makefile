@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo build test suite test-matrix test-dmabuf test-containers check torture fuzz bench compare \
+.PHONY: help demo build test suite test-matrix test-fresh test-dmabuf test-containers check torture fuzz bench compare \
     attacks deb test-deb doc loom install-deps deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-deb \
     deps-matrix deps-dmabuf deps-containers deps-compare deps-attacks
 
@@ -21,6 +21,9 @@ WITH = $(addprefix --features=,$(FEATURES))
 
 # The versions of GStreamer that "make test-matrix" tries: those of Debian 12, 13 and 14.
 VERSIONS ?= 1.22 1.26 1.28
+
+# The systems that "make test-fresh" and "make test-deb" try, the oldest first: Debian 12, 13 and Ubuntu 24.04.
+SYSTEMS ?= bookworm trixie noble
 
 # How long each fuzz target runs, and which there are.
 FUZZ_SECONDS ?= 60
@@ -111,8 +114,11 @@ deb: deps-deb ## a Debian package for this release and later ones, in target/deb
 	@ls $(DEB_DIR)/*.deb
 
 # A package that was built on the oldest release has to work on all.
-test-deb: deps-deb deps-matrix ## install the Debian package in plain roots of Debian 12 and 13, and pass frames there; lintian
-	scripts/test-deb.sh bookworm trixie
+test-deb: deps-matrix ## "make deb" on fresh SYSTEMS, then install the package of the oldest on all, and pass frames; lintian
+	scripts/test-deb.sh $(SYSTEMS)
+
+test-fresh: deps-matrix ## "make demo" on fresh SYSTEMS (bookworm trixie noble: Debian 12, 13, Ubuntu 24.04), and what it costs there
+	scripts/test-fresh.sh demo $(SYSTEMS)
 
 doc: deps-build ## the API documentation, in target/doc
 	cargo doc $(LOCKED) --workspace --no-deps $(WITH)

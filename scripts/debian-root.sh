@@ -1,16 +1,18 @@
 #!/bin/bash
-# Runs a command in a Debian of another release, beside the one that is here.
+# Runs a command in a Debian or an Ubuntu of another release, beside the one that is here.
 #
-#     scripts/debian-root.sh [--plain] [--out DIR] SUITE COMMAND...
+#     scripts/debian-root.sh [--plain | --fresh] [--out DIR] SUITE COMMAND...
 #
-# SUITE is bookworm, trixie, forky, ... Its root is made by debootstrap on demand and kept in $XMEM_ROOTS (by default
-# xmem/roots in $XDG_CACHE_HOME or ~/.cache); some 2 GB each. To have it made anew, remove it. What is needed is fetched
-# from $DEBIAN_MIRROR (http://deb.debian.org/debian) the first time, and no network is needed after that.
+# SUITE is bookworm, trixie, forky, ..., or noble of Ubuntu. Its root is made by debootstrap on demand and kept in
+# $XMEM_ROOTS (by default xmem/roots in $XDG_CACHE_HOME or ~/.cache); some 2 GB each. To have it made again, remove it.
+# What is needed is fetched from $DEBIAN_MIRROR (http://deb.debian.org/debian) or $UBUNTU_MIRROR
+# (http://archive.ubuntu.com/ubuntu) the first time, and no network is needed after that.
 #
-# The command runs in /xmem, which is this tree as it was then, read-only. It has the Rust toolchain and the crates that are here, and
-# the packages that scripts/install-deps.sh wants. With --plain it has nothing but Debian's least system, and is root
-# there; apt keeps what it fetches. DIR is /out there, and what is written in it stays; all else that the command writes
-# is gone when it ends, and so are its processes and mounts, also after Ctrl-C.
+# The command runs in /xmem, which is this tree as it was then, read-only. It has the Rust toolchain and the crates that
+# are here, and the packages that scripts/install-deps.sh wants. With --fresh it has the toolchain and the crates, but of
+# packages only those of the least system, and is root; apt keeps what it fetches. With --plain it has no Rust either.
+# DIR is /out there, and what is written in it stays; all else that the command writes is gone when it ends, and so are
+# its processes and mounts, also after Ctrl-C.
 set -euo pipefail
 
 fail() {
@@ -35,13 +37,14 @@ furnish() {
         >"$root/etc/apt/apt.conf.d/90as-outside" || true
     mkdir -p "$root/xmem"
     mount --bind -o ro "$place/run/tree" "$root/xmem"
-    if [ "$kind" = build ]; then
+    if [ -n "$toolchain" ]; then
         mkdir -p "$root/rust" "$root/cargo"
         mount --bind -o ro "$toolchain" "$root/rust"
         mount --bind -o ro "$cargo_home" "$root/cargo"
         # cargo would find rustup's programs there, which know another toolchain.
         [ ! -d "$cargo_home/bin" ] || mount -t tmpfs tmpfs "$root/cargo/bin"
-    else
+    fi
+    if [ "$base" = plain ]; then
         mkdir -p "$archives/partial"
         mount --bind "$archives" "$root/var/cache/apt/archives"
     fi
@@ -59,7 +62,7 @@ within() {
     for name in http_proxy https_proxy no_proxy CI CARGO_BUILD_JOBS; do
         [ -z "${!name:-}" ] || settings+=("$name=${!name}")
     done
-    if [ "$kind" = build ]; then
+    if [ -n "$toolchain" ]; then
         path=/rust/bin:$path
         settings+=(CARGO_HOME=/cargo CARGO_NET_OFFLINE=true CARGO_TARGET_DIR=/out)
     fi
@@ -71,24 +74,35 @@ within() {
 # Whether the root is there, with the packages that are wanted now. It is whole or not there: what was interrupted has
 # another name.
 is_made() {
-    case $kind in
+    case $base in
     plain) [ -e "$place/plain" ] ;;
     build) [ "$(cat "$place/build/$stamp" 2>/dev/null)" = "$wanted" ] ;;
     esac
 }
 
+# Makes the least system that debootstrap can make.
+debootstrap_plain() {
+    local part=$place/plain.part scripts=/usr/share/debootstrap/scripts options=(--variant=minbase)
+    local script=$scripts/$suite others=$scripts/sid variable=DEBIAN_MIRROR
+    options+=(--include=ca-certificates)
+    if [ -n "$keyring" ]; then
+        options+=(--keyring="$keyring" --components=main,universe)
+        others=$scripts/gutsy variable=UBUNTU_MIRROR
+    fi
+    [ -e "$script" ] || script=$others # a debootstrap older than the suite
+    rm -rf --one-file-system "$part"
+    debootstrap "${options[@]}" "$suite" "$part" "$mirror" "$script" ||
+        fail "debootstrap could not make a root of $suite: see $part/debootstrap/debootstrap.log, and set $variable if \
+another mirror has it"
+    mv "$part" "$place/plain"
+}
+
 # Makes the root, or what it lacks.
 make_root() {
-    local script=/usr/share/debootstrap/scripts/$suite
-    [ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid # a debootstrap older than the suite
     if [ ! -e "$place/plain" ]; then
-        rm -rf --one-file-system "$place/plain.part"
-        debootstrap --variant=minbase --include=ca-certificates "$suite" "$place/plain.part" "$mirror" "$script" ||
-            fail "debootstrap could not make a root of $suite: see $place/plain.part/debootstrap/debootstrap.log, and \
-set DEBIAN_MIRROR if another mirror has it"
-        mv "$place/plain.part" "$place/plain"
+        debootstrap_plain
     fi
-    [ "$kind" = build ] || return 0
+    [ "$base" = build ] || return 0
 
     rm -rf --one-file-system "$place/build.part"
     if [ -e "$place/build" ]; then
@@ -98,7 +112,7 @@ set DEBIAN_MIRROR if another mirror has it"
     fi
     furnish "$place/build.part"
     within "$place/build.part" sh -c 'apt-get update && apt-get install -y --no-install-recommends make' >&2
-    within "$place/build.part" scripts/install-deps.sh build lint run test deb
+    within "$place/build.part" scripts/install-deps.sh build lint run test
     within "$place/build.part" apt-get clean
     echo "$wanted" >"$place/build.part/$stamp"
     rm -rf --one-file-system "$place/build"
@@ -107,9 +121,9 @@ set DEBIAN_MIRROR if another mirror has it"
 
 # Standard input is the tree.
 inside() {
-    roots=$1 mirror=$2 kind=$3 suite=$4 out=$5 toolchain=$6 cargo_home=$7
-    local user=$8 group=$9
-    shift 9
+    roots=$1 mirror=$2 keyring=$3 base=$4 suite=$5 out=$6 toolchain=$7 cargo_home=$8
+    local user=$9 group=${10}
+    shift 10
     place=$roots/$suite
     archives=$place/archives
     mkdir -p "$place/run"
@@ -129,13 +143,13 @@ inside() {
     fi
 
     local root=$place/run/root
-    mount -t overlay overlay -o "lowerdir=$place/$kind,upperdir=$place/run/upper,workdir=$place/run/work" "$root" ||
+    mount -t overlay overlay -o "lowerdir=$place/$base,upperdir=$place/run/upper,workdir=$place/run/work" "$root" ||
         fail "the kernel has no overlay file system, which keeps the root as it is: modprobe overlay"
     furnish "$root"
     cd "$root"
     pivot_root . .
     umount -l .
-    if [ "$kind" = build ]; then
+    if [ "$base" = build ]; then
         within / setpriv --reuid "$user" --regid "$group" --clear-groups "$@"
     else
         within / "$@"
@@ -156,19 +170,38 @@ files() {
     done
 }
 
+# Prints the file with the keys of Ubuntu. Where the package with them is not installed (Debian has it since 13), a root
+# of Debian 13 fetches it, so that Debian's keys vouch for it; it is kept beside the build.
+keyring_of_ubuntu() {
+    local name=ubuntu-archive-keyring.gpg
+    local file=/usr/share/keyrings/$name
+    if [ ! -e "$file" ]; then
+        file=$(realpath -m "${CARGO_TARGET_DIR:-$tree/target}")/keys/$name
+    fi
+    if [ ! -e "$file" ]; then
+        # shellcheck disable=SC2016 # for the shell in the root
+        "$tree/scripts/debian-root.sh" --plain --out "${file%/*}" trixie sh -c 'cd /tmp && apt-get update &&
+            apt-get download ubuntu-keyring && dpkg -x ubuntu-keyring_*.deb . &&
+            install -m 644 "usr/share/keyrings/$1" "/out/$1.part" && mv "/out/$1.part" "/out/$1"' sh "$name" >&2 ||
+            fail "what comes from Ubuntu is checked with its keys, which are in the package ubuntu-keyring: install it"
+    fi
+    echo "$file"
+}
+
 outside() {
     local tree roots=${XMEM_ROOTS:-${XDG_CACHE_HOME:-$HOME/.cache}/xmem/roots}
     tree=$(cd "$(dirname "$0")/.." && pwd)
-    local kind=build out=''
+    local base=build rust=yes out=''
     while [ $# -gt 0 ]; do
         case $1 in
-        --plain) kind=plain ;;
+        --plain) base=plain rust=no ;;
+        --fresh) base=plain ;;
         --out) mkdir -p "$2" && out=$(cd "$2" && pwd) && shift ;;
         *) break ;;
         esac
         shift
     done
-    [ $# -ge 2 ] || fail "usage: scripts/debian-root.sh [--plain] [--out DIR] SUITE COMMAND..."
+    [ $# -ge 2 ] || fail "usage: scripts/debian-root.sh [--plain | --fresh] [--out DIR] SUITE COMMAND..."
 
     # Users can make roots by user namespaces too, but not with devices and all the users that packages want.
     local root=()
@@ -186,7 +219,7 @@ outside() {
 
     # Nothing of the machine's Rust but its toolchain is used, which has its own libraries.
     local toolchain='' cargo_home=${CARGO_HOME:-$HOME/.cargo}
-    if [ "$kind" = build ]; then
+    if [ "$rust" = yes ]; then
         toolchain=$(rustc --print sysroot) || fail "Rust is missing: see https://rustup.rs"
         if [ ! -x "$toolchain/bin/cargo" ] || [ "$toolchain" = /usr ]; then
             fail "a Rust toolchain that stands in a directory of its own is needed: see https://rustup.rs"
@@ -194,12 +227,20 @@ outside() {
         cargo fetch --locked --quiet --manifest-path "$tree/Cargo.toml"
     fi
 
+    local mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian} keyring=''
+    case $1 in
+    noble)
+        mirror=${UBUNTU_MIRROR:-http://archive.ubuntu.com/ubuntu}
+        [ -e "$roots/$1/plain" ] || keyring=$(keyring_of_ubuntu)
+        ;;
+    esac
+
     cd "$tree"
     files | tar -c --null --files-from=- |
         "${root[@]}" env PATH="$PATH" CI="${CI:-}" CARGO_BUILD_JOBS="${CARGO_BUILD_JOBS:-}" \
             http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" no_proxy="${no_proxy:-}" \
             unshare --mount --pid --fork --kill-child bash "$tree/scripts/debian-root.sh" --inside \
-            "$roots" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" "$kind" "$1" "$out" "$toolchain" "$cargo_home" \
+            "$roots" "$mirror" "$keyring" "$base" "$1" "$out" "$toolchain" "$cargo_home" \
             "$(id -u)" "$(id -g)" "${@:2}"
 }
 

@@ -1,11 +1,12 @@
 #!/bin/bash
-# Builds the Debian package on the oldest Debian that it is for, installs it in a plain Debian of each release, and
-# passes frames from process to process with what is then there. See scripts/debian-root.sh for what that takes.
+# Builds the Debian package on a fresh system of each release. Installs the package of the first one, the oldest, on a
+# plain system of each, and passes frames from process to process with what is then there. See scripts/debian-root.sh for
+# what that takes.
 #
-#     scripts/test-deb.sh bookworm trixie
+#     scripts/test-deb.sh bookworm trixie noble
 set -euo pipefail
 
-# Inside a plain Debian that is gone afterwards: /out has the package.
+# Inside a plain system that is gone afterwards: /out has the package.
 inside() {
     local packages=(/out/gstreamer1.0-xmem_*.deb)
     local plugin
@@ -28,7 +29,7 @@ inside() {
 
     apt-get purge -y gstreamer1.0-xmem >/dev/null
     [ ! -e "$plugin" ]
-    echo "$(basename "${packages[0]}") works in Debian $(cat /etc/debian_version), $(gst-inspect-1.0 --gst-version)"
+    echo "$(basename "${packages[0]}") works in $(. /etc/os-release && echo "$PRETTY_NAME"), $(gst-inspect-1.0 --gst-version)"
 }
 
 # What was fetched before is not fetched again; lists of packages that are too old are.
@@ -44,18 +45,11 @@ fi
 
 cd "$(dirname "$0")/.."
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
-# shellcheck source=/dev/null
-if [ "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" = "$1" ]; then
-    make deb
-    built=$target/deb
-else
-    scripts/debian-root.sh --out "$target/matrix/$1" "$1" make INSTALL_DEPS=true deb
-    built=$target/matrix/$1/deb
-fi
+scripts/test-fresh.sh deb "$@"
 
 # Nothing else of the build goes in.
 rm -rf "$target/deb-test" && mkdir -p "$target/deb-test"
-cp "$built"/gstreamer1.0-xmem_*.deb "$target/deb-test"
+cp "$target/fresh/$1"/*/deb/gstreamer1.0-xmem_*.deb "$target/deb-test"
 for suite in "$@"; do
     scripts/debian-root.sh --plain --out "$target/deb-test" "$suite" scripts/test-deb.sh --inside
 done
