@@ -56,6 +56,8 @@ struct Threads {
 struct State {
     /// Ends the waits of the streaming thread; there from start to stop.
     canceller: Option<Canceller>,
+    /// It was paused since the last frame.
+    was_paused: bool,
     /// The channel to go on with.
     next_channel: Option<Channel>,
     /// What the producer keeps for this source; there from start to stop.
@@ -133,7 +135,9 @@ impl XmemSrc {
             }
             match received {
                 Received::Frame(frame) => {
-                    if let Some(why) = receiver.first_missed(&frame) {
+                    // In PAUSED a live source is expected to miss what comes.
+                    let was_paused = std::mem::take(&mut self.state().was_paused);
+                    if !was_paused && let Some(why) = receiver.first_missed(&frame) {
                         gst::element_imp_warning!(
                             self,
                             gst::StreamError::Failed,
@@ -447,6 +451,7 @@ impl ElementImpl for XmemSrc {
         }
         if transition == gst::StateChange::PlayingToPaused {
             self.threads().pausing = Some(std::thread::current().id());
+            self.state().was_paused = true;
             let changed = self.parent_change_state(transition);
             self.threads().pausing = None;
             return changed;
