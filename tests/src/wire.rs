@@ -43,6 +43,11 @@ pub const REQUEST: u16 = 11;
 /// What a client has.
 pub const GRANTED: u16 = 12;
 
+/// What is the format?
+pub const ASK: u16 = 13;
+/// The format.
+pub const ANSWER: u16 = 14;
+
 /// A message, as it came.
 #[derive(Debug)]
 pub struct Message {
@@ -253,4 +258,21 @@ pub fn hello(version: u32, leases: u32) -> Vec<u8> {
     }
     body.extend([0; 32]);
     message(HELLO, &body)
+}
+
+/// A question.
+pub fn question(version: u32) -> Vec<u8> {
+    let mut body = b"xmem/hey".to_vec();
+    for number in [version, 0] {
+        body.extend(number.to_le_bytes());
+    }
+    message(ASK, &body)
+}
+
+/// An answer that says so many bytes of format, and has these.
+pub fn answer(length: u32, format: &str) -> Vec<u8> {
+    let mut body = VERSION.to_le_bytes().to_vec();
+    body.extend(length.to_le_bytes());
+    body.extend(format.as_bytes());
+    message(ANSWER, &body)
 }

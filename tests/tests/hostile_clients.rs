@@ -399,17 +399,23 @@ fn clients_that_do_not_read_cost_the_producer_few_descriptors() {
     assert!(count < 150 + 8 * CLIENTS, "{count} descriptors");
 }
 
-/// Nor does a producer leave reasons with as many as connect and don't read them: with 64, and as many
-/// as it refuses at once.
+/// Nor does a producer leave reasons, and answers, with as many as connect and don't read them: with 64,
+/// and as many as it refuses at once.
 #[test]
-fn reasons_that_are_not_read_are_left_with_few() {
+fn reasons_and_answers_that_are_not_read_are_left_with_few() {
     const FEW: usize = 150;
     let place = Place::new();
     let (mut producer, mut honest) = start(&place, "");
-    let intrude = |_| {
+    let question = wire::question(wire::VERSION);
+    let intrude = |number| {
         let connection = Connection::open(&place.socket("cam0"));
+        let says = if number % 2 == 0 {
+            &[1, 2, 3][..]
+        } else {
+            &question
+        };
         // It may have been closed by then, for others that came since.
-        let _ = connection.send(&[1, 2, 3], &[]);
+        let _ = connection.send(says, &[]);
         connection
     };
     let connections: Vec<_> = (0..500).map(intrude).collect();
@@ -418,7 +424,8 @@ fn reasons_that_are_not_read_are_left_with_few() {
     });
     let has_reason = |connection: &&Connection| {
         let messages = connection.received();
-        messages.iter().any(|message| message.kind == wire::BYE)
+        let mut kinds = messages.iter().map(|message| message.kind);
+        kinds.any(|kind| [wire::BYE, wire::ANSWER].contains(&kind))
     };
     let reasons = connections.iter().filter(has_reason).count();
     assert!((1..FEW).contains(&reasons), "{reasons}");

@@ -1,8 +1,6 @@
 //! Where a channel is found: names, directories, and the socket's path.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,15 +8,22 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::error::{Error, Result};
 use crate::sys::clock;
-use crate::sys::pidfd::OVERFLOW_UID;
 
 mod found;
+mod list;
 mod listener;
 mod lock;
+mod monitor;
+mod nearby;
+mod nearest;
+mod question;
+mod runtime;
 mod takeover;
 mod waiting;
 
 pub(crate) use listener::Listener;
+pub use monitor::{ChannelChange, ChannelMonitor, LiveChannel};
+pub use nearby::nearby;
 pub(crate) use waiting::connect;
 
 /// How long one `connect` waits in the kernel for room in the backlog before it looks whether it
@@ -66,13 +71,13 @@ impl Channel {
         let path = match self {
             Channel::Path(path) => path.clone(),
             Channel::Name(name) => {
-                if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
+                if !is_name(name) {
                     return Err(bad_path(
                         Path::new(name),
                         "a channel's name can't be empty, start with a dot or have a slash",
                     ));
                 }
-                runtime_directory().join(format!("{name}.sock"))
+                runtime::directory().0.join(file_name(name))
             }
         };
         if path.as_os_str().len() > MAX_PATH {
@@ -97,25 +102,7 @@ impl Channel {
     fn prepare(&self) -> Result<PathBuf> {
         let path = self.socket_path()?;
         if let Channel::Name(_) = self {
-            let directory = directory(&path);
-            match fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)
-            {
-                Ok(()) => {}
-                // What is there instead is looked at below.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) if error.kind() == ErrorKind::NotADirectory => {
-                    return Err(bad_path(directory, BELOW_A_FILE));
-                }
-                Err(error) => {
-                    return Err(Error::path(directory, "making the runtime directory")(
-                        error,
-                    ));
-                }
-            }
-            check_directory(directory)?;
+            runtime::make(directory(&path))?;
         }
         Ok(path)
     }
@@ -130,22 +117,27 @@ impl std::fmt::Display for Channel {
     }
 }
 
+/// What the file of a channel's socket is called after the channel's name.
+const SUFFIX: &str = ".sock";
+
+fn file_name(channel: &str) -> String {
+    format!("{channel}{SUFFIX}")
+}
+
+/// The name of the channel whose socket's file is called so, where it has one.
+fn name_of(file: &OsStr) -> Option<&str> {
+    let name = file.to_str()?.strip_suffix(SUFFIX)?;
+    is_name(name).then_some(name)
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
+}
+
 fn bad_path(path: &Path, reason: impl Into<String>) -> Error {
     Error::BadPath {
         path: path.into(),
         reason: reason.into(),
-    }
-}
-
-fn runtime_directory() -> PathBuf {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(directory) = set("XMEM_RUNTIME_DIR") {
-        PathBuf::from(directory)
-    } else if let Some(directory) = set("XDG_RUNTIME_DIR") {
-        PathBuf::from(directory).join("xmem")
-    } else {
-        let uid = rustix::process::geteuid().as_raw();
-        PathBuf::from(format!("/tmp/xmem-{uid}"))
     }
 }
 
@@ -154,50 +146,6 @@ fn directory(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
-}
-
-/// Others must not be able to put a socket of theirs where clients look for ours.
-fn check_directory(path: &Path) -> Result<()> {
-    let found = fs::symlink_metadata(path).map_err(Error::path(path, "looking at it"))?;
-    let uid = rustix::process::geteuid().as_raw();
-    if found.is_symlink() {
-        return Err(bad_path(
-            path,
-            "is a symbolic link, which is not followed here: set XMEM_RUNTIME_DIR to the directory \
-             that it leads to",
-        ));
-    }
-    if !found.is_dir() {
-        return Err(bad_path(path, "not a directory"));
-    }
-    if found.uid() != uid {
-        let unmapped = match found.uid() {
-            OVERFLOW_UID => " (nobody, or a user that this user namespace does not map)",
-            _ => "",
-        };
-        let owner = found.uid();
-        return Err(bad_path(
-            path,
-            format!(
-                "belongs to user {owner}{unmapped}, not to user {uid}: to share a channel with \
-                 other users, set socket-path, and perms of the producer; else set \
-                 XMEM_RUNTIME_DIR to a directory of user {uid} with mode 0700, which may be a \
-                 subdirectory"
-            ),
-        ));
-    }
-    if found.mode() & 0o077 != 0 {
-        return Err(bad_path(
-            path,
-            format!(
-                "is open to other users (mode {:o}): chmod 700 it, or set XMEM_RUNTIME_DIR to a \
-                 subdirectory with mode 0700; to share a channel with other users, set \
-                 socket-path, and perms of the producer",
-                found.mode() & 0o777
-            ),
-        ));
-    }
-    Ok(())
 }
 
 const BELOW_A_FILE: &str = "leads through something that is not a directory";

@@ -110,7 +110,7 @@ mod writer;
 #[cfg(not(loom))]
 pub use self::{
     cancel::{Cancellation, Canceller},
-    channel::Channel,
+    channel::{Channel, ChannelChange, ChannelMonitor, LiveChannel, nearby as channels_nearby},
     clients::ClientId,
     dtype::{AccessMode, DType, Element, MAX_NDIM, StorageType},
     error::{Error, Resource, Result},

@@ -18,6 +18,8 @@ pub(crate) const MAX_MESSAGE: usize = 32 * 1024;
 pub(crate) const MAX_PRODUCER_MESSAGE: usize = 4096;
 /// Most bytes of an event that go inside its message.
 pub(crate) const MAX_INLINE_EVENT: usize = MAX_PRODUCER_MESSAGE - HEAD - size_of::<EventBody>();
+/// Most bytes of a format that go into an answer.
+pub(crate) const MAX_ANSWER: usize = MAX_PRODUCER_MESSAGE - HEAD - size_of::<AnswerBody>();
 /// Most bytes of what a client sends upstream.
 pub(crate) const MAX_UPSTREAM: usize = MAX_MESSAGE - HEAD;
 const MAX_REASON: usize = 1024;
@@ -49,8 +51,8 @@ pub(crate) enum ByeReason {
     Failed = 3,
 }
 
-/// What goes over the control connection. A client sends `Hello`, `Ready`, `Request` and `Upstream`,
-/// the producer all others.
+/// What goes over the control connection. A client sends `Hello`, `Ready`, `Request` and `Upstream`, a
+/// process that only asks sends `Ask`, the producer all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     Hello(Hello),
@@ -108,6 +110,13 @@ pub(crate) enum Message {
         reason: ByeReason,
         position: u64,
         text: String,
+    },
+    /// In place of a hello: what is the format?
+    Ask,
+    /// The format, of `length` bytes; none has 0. It is `None` where it is too long for a message.
+    Answer {
+        length: u32,
+        format: Option<String>,
     },
 }
 
@@ -207,6 +216,21 @@ struct ByeBody {
     zero: u32,
 }
 
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct AskBody {
+    magic: u64,
+    version: u32,
+    zero: u32,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct AnswerBody {
+    version: u32,
+    length: u32,
+}
+
 const HELLO: u16 = 1;
 const WELCOME: u16 = 2;
 const SEGMENT: u16 = 3;
@@ -219,6 +243,8 @@ const READY: u16 = 9;
 const JOINED: u16 = 10;
 const REQUEST: u16 = 11;
 const GRANTED: u16 = 12;
+const ASK: u16 = 13;
+const ANSWER: u16 = 14;
 
 /// The flag of a hello: the client takes memory that other processes may write.
 const TAKES_UNSEALED: u32 = 1;
@@ -341,6 +367,24 @@ impl Message {
                 body.extend_from_slice(&text.as_bytes()[..end]);
                 BYE
             }
+            Message::Ask => {
+                let part = AskBody {
+                    magic: MAGIC,
+                    version: VERSION,
+                    zero: 0,
+                };
+                body.extend_from_slice(part.as_bytes());
+                ASK
+            }
+            Message::Answer { length, format } => {
+                let part = AnswerBody {
+                    version: VERSION,
+                    length: *length,
+                };
+                body.extend_from_slice(part.as_bytes());
+                body.extend_from_slice(format.as_deref().unwrap_or_default().as_bytes());
+                ANSWER
+            }
         };
         let head = Head {
             kind,
@@ -370,16 +414,7 @@ impl Message {
         }
         match head.kind {
             HELLO => {
-                // The version comes first: everything else may differ in another one.
-                let mut prefix = [0; 12];
-                let length = body.len().min(prefix.len());
-                prefix[..length].copy_from_slice(&body[..length]);
-                let magic = u64::from_le_bytes(prefix[..8].try_into().expect("8 bytes"));
-                let version = u32::from_le_bytes(prefix[8..].try_into().expect("4 bytes"));
-                if magic != MAGIC {
-                    return Err(bad("the hello is not one of xmem".into()));
-                }
-                check_version(version)?;
+                check_greeting(body)?;
                 let body: HelloBody = exact(body, "hello")?;
                 let delivery = match body.delivery {
                     0 => Delivery::InOrder,
@@ -520,9 +555,43 @@ impl Message {
                     text: utf8(text)?,
                 })
             }
+            ASK => {
+                check_greeting(body)?;
+                let _: AskBody = exact(body, "question")?;
+                Ok(Message::Ask)
+            }
+            ANSWER => {
+                let (body, text) = AnswerBody::read_from_prefix(body)
+                    .map_err(|_| bad("an answer that is too short".into()))?;
+                check_version(body.version)?;
+                let format = if text.is_empty() && body.length > 0 {
+                    None
+                } else if text.len() == body.length as usize && text.len() <= MAX_ANSWER {
+                    Some(utf8(text)?)
+                } else {
+                    return Err(bad("an answer whose length is wrong".into()));
+                };
+                Ok(Message::Answer {
+                    length: body.length,
+                    format,
+                })
+            }
             other => Err(bad(format!("unknown kind of message {other}"))),
         }
     }
+}
+
+/// Looks at magic and version before all else: everything else may differ in another version.
+fn check_greeting(body: &[u8]) -> Result<()> {
+    let mut prefix = [0; 12];
+    let length = body.len().min(prefix.len());
+    prefix[..length].copy_from_slice(&body[..length]);
+    let magic = u64::from_le_bytes(prefix[..8].try_into().expect("8 bytes"));
+    let version = u32::from_le_bytes(prefix[8..].try_into().expect("4 bytes"));
+    if magic != MAGIC {
+        return Err(Error::Protocol("the hello is not one of xmem".into()));
+    }
+    check_version(version)
 }
 
 fn check_version(version: u32) -> Result<()> {

@@ -1,14 +1,13 @@
 //! A client's wait for a producer that may come later.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::found::{FileId, Found};
-use super::{BELOW_A_FILE, CONNECT_SLICE, Channel, OTHER_PROGRAM, bad_path, directory};
+use super::found::Found;
+use super::nearest::Nearest;
+use super::{BELOW_A_FILE, CONNECT_SLICE, Channel, OTHER_PROGRAM, bad_path};
 use crate::cancel::Cancellation;
 use crate::error::{Error, Resource, Result};
 use crate::sys::clock::Deadline;
@@ -30,7 +29,7 @@ pub(crate) fn connect(
     cancel: &Cancellation<'_>,
 ) -> Result<Connection> {
     let path = channel.prepare()?;
-    let mut watching: Option<Watching> = None;
+    let mut watching: Option<Nearest> = None;
     loop {
         if closer::is_full() {
             cancel.pause(
@@ -67,7 +66,10 @@ pub(crate) fn connect(
                 let bell = cancel.bell()?;
                 watching.watch.wait(Some(&bell), deadline)?;
             }
-            _ => watching = Some(Watching::new(&path, deadline, cancel)?),
+            _ => {
+                let go_on = || is_over(&path, deadline, cancel);
+                watching = Some(Nearest::new(&path, Watch::new, go_on)?);
+            }
         }
     }
 }
@@ -142,64 +144,6 @@ fn is_over(path: &Path, deadline: Deadline, cancel: &Cancellation<'_>) -> Result
         true => Err(no_producer(path)),
         false => Ok(()),
     }
-}
-
-/// A watch on the socket's directory, or the nearest one above it that exists.
-struct Watching {
-    watch: Watch,
-    directory: PathBuf,
-    /// Which one that was: another may get its name.
-    file: FileId,
-}
-
-impl Watching {
-    fn new(path: &Path, deadline: Deadline, cancel: &Cancellation<'_>) -> Result<Watching> {
-        loop {
-            let Some(found) = nearest_directory(path) else {
-                return Err(bad_path(directory(path), "no such directory"));
-            };
-            let (file, watch) = (directory_id(found), Watch::new(found));
-            let watching = match (file, watch) {
-                (Ok(file), Ok(watch)) => Watching {
-                    watch,
-                    directory: found.into(),
-                    file,
-                },
-                (_, Err(error)) if found.is_dir() => return Err(error),
-                _ => {
-                    is_over(path, deadline, cancel)?;
-                    continue;
-                }
-            };
-            // A nearer one may have appeared before the watch.
-            if watching.is_current(path) {
-                return Ok(watching);
-            }
-            is_over(path, deadline, cancel)?;
-        }
-    }
-
-    /// Whether the socket would appear in the directory that is watched, or the next one to it.
-    fn is_current(&self, path: &Path) -> bool {
-        nearest_directory(path) == Some(&self.directory)
-            && directory_id(&self.directory).is_ok_and(|file| file == self.file)
-    }
-}
-
-/// Of the directory itself, where a link leads to it.
-fn directory_id(path: &Path) -> std::io::Result<FileId> {
-    fs::metadata(path).map(|found| (found.dev(), found.ino()))
-}
-
-fn nearest_directory(path: &Path) -> Option<&Path> {
-    let mut candidates =
-        directory(path)
-            .ancestors()
-            .map(|path| match path.as_os_str().is_empty() {
-                true => Path::new("."),
-                false => path,
-            });
-    candidates.find(|path| path.is_dir())
 }
 
 #[cfg(test)]

@@ -71,6 +71,19 @@ fn messages() -> Vec<Message> {
             position: 100,
             text: "no room: raise max-clients".into(),
         },
+        Message::Ask,
+        Message::Answer {
+            length: 11,
+            format: Some("video/x-raw".into()),
+        },
+        Message::Answer {
+            length: 0,
+            format: Some(String::new()),
+        },
+        Message::Answer {
+            length: 5000,
+            format: None,
+        },
     ]
 }
 
@@ -94,10 +107,12 @@ fn a_message_cut_or_grown_is_refused() {
 
 #[test]
 fn another_version_is_named() {
-    let mut bytes = messages()[0].encode();
-    bytes[16] = 9;
-    let error = Message::decode(&bytes).unwrap_err().to_string();
-    assert!(error.contains("version 9"), "{error}");
+    for message in [&messages()[0], &Message::Ask] {
+        let mut bytes = message.encode();
+        bytes[16] = 9;
+        let error = Message::decode(&bytes).unwrap_err().to_string();
+        assert!(error.contains("version 9"), "{error}");
+    }
 }
 
 /// What section 4.6 of `docs/protocol.md` says of the key and the kind.

@@ -15,7 +15,8 @@ use crate::callback;
 use crate::channel::Listener;
 use crate::clients::{Client, ClientId, Identity};
 use crate::error::{Error, Result};
-use crate::message::{ByeReason, Hello, MAX_MESSAGE, Message, Welcome};
+use crate::event::EventKind;
+use crate::message::{ByeReason, Hello, MAX_ANSWER, MAX_MESSAGE, Message, Welcome};
 use crate::pool::Filling;
 use crate::segment::UnsealedPage;
 use crate::sys::clock::{self, Deadline};
@@ -237,6 +238,7 @@ impl Control {
                     self.turn_away(at, error);
                 }
             }
+            (Stage::Greeting(_), Ok(Message::Ask)) => self.answer(number),
             (Stage::Mapping(..), Ok(Message::Ready)) => {
                 if let Err(error) = self.begin_admission(at) {
                     self.turn_away(at, error);
@@ -279,6 +281,26 @@ impl Control {
             other => format!("it can't take another client: {other}"),
         };
         self.refuse(number, reason, &text);
+    }
+
+    /// Tells who only asks what the format is.
+    fn answer(&mut self, number: usize) {
+        let is_too_many = self.refused.count() >= MAX_STRANGERS;
+        let peer = &mut self.peers[number];
+        if is_too_many {
+            peer.hang_up();
+            return;
+        }
+        let pool = self.writer.pool();
+        let format = pool.log.current(EventKind::Format);
+        let format = format.map_or(&[][..], |entry| &entry.content);
+        let text = std::str::from_utf8(format).ok();
+        let answer = Message::Answer {
+            length: format.len() as u32,
+            format: text.filter(|text| text.len() <= MAX_ANSWER).map(Into::into),
+        };
+        drop(pool);
+        peer.answer(&answer, Deadline::after(Some(LEAVING)));
     }
 
     /// Makes a client's lease page, and sends it.

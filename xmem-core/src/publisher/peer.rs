@@ -58,7 +58,7 @@ pub(super) enum Stage {
     /// A client that has broken the protocol: it is told nothing more, and stays in the scan until
     /// it hangs up or its process exits, because it may still hold frames.
     Expelled(ClientId),
-    /// Was told goodbye; is closed when that is sent, or at the deadline.
+    /// Was told goodbye, or has its answer; is closed when that is sent, or at the deadline.
     Leaving(Deadline),
 }
 
@@ -271,6 +271,12 @@ impl Peer {
     pub(super) fn take_stage(&mut self) -> Stage {
         let leaving = Stage::Leaving(Deadline::after(Some(LEAVING)));
         std::mem::replace(&mut self.stage, leaving)
+    }
+
+    /// Answers a question, and says nothing more after it.
+    pub(super) fn answer(&mut self, answer: &Message, until: Deadline) {
+        self.tell(answer);
+        self.stage = Stage::Leaving(until);
     }
 
     /// Ends the connection without a word.

@@ -468,7 +468,9 @@ fn take_in(
         | Message::Joined { .. }
         | Message::Granted { .. }
         | Message::Request { .. }
-        | Message::Upstream { .. } => {
+        | Message::Upstream { .. }
+        | Message::Ask
+        | Message::Answer { .. } => {
             return Err(Error::Protocol(format!("{message:?} after the welcome")));
         }
     }

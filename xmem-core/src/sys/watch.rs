@@ -1,6 +1,6 @@
-//! Waiting for a name to appear in a directory (inotify).
+//! Waiting for a name to appear in a directory, or to go (inotify).
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,11 +25,21 @@ const TOLD: Duration = Duration::from_secs(1);
 ///
 /// Without a descriptor where the user has no inotify instance left (there are 128, usually), may
 /// not look into the directory, or a sandbox refuses the call.
+#[derive(Debug)]
 pub(crate) struct Watch(Option<OwnedFd>);
 
 impl Watch {
-    /// Watches a directory.
+    /// Watches a directory for names that appear.
     pub(crate) fn new(directory: &Path) -> Result<Watch> {
+        Watch::of(directory, WatchFlags::empty())
+    }
+
+    /// Watches a directory for names that appear, and for those that go.
+    pub(crate) fn of_all(directory: &Path) -> Result<Watch> {
+        Watch::of(directory, WatchFlags::DELETE | WatchFlags::MOVED_FROM)
+    }
+
+    fn of(directory: &Path, more: WatchFlags) -> Result<Watch> {
         let fd = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
             Ok(fd) => fd,
             Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => return Ok(Watch(None)),
@@ -41,7 +51,8 @@ impl Watch {
             | WatchFlags::ATTRIB
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR;
+            | WatchFlags::ONLYDIR
+            | more;
         match inotify::add_watch(&fd, directory, events) {
             Ok(_) => Ok(Watch(Some(fd))),
             // ACCESS: a directory that may be passed and not looked at.
@@ -65,14 +76,23 @@ impl Watch {
         let mut fds: Vec<PollFd<'_>> = watch.chain(bell).collect();
         poll(&mut fds, slice)?;
         let told = fds.iter().any(|fd| !fd.revents().is_empty());
-        if let Some(fd) = &self.0 {
-            // What it tells is looked at afterwards; what comes from here on ends the next wait.
-            let mut events = [0; 4096];
-            let mut read = || rustix::io::read(fd, &mut events).is_ok_and(|len| len > 0);
-            // Not as long as they come: another user may make them faster than they are read.
-            let _ = (0..MOST_READS).all(|_| read());
-        }
+        self.silence();
         Ok(told || !deadline.has_passed())
+    }
+
+    /// What is readable when there may be something new, for who waits for other things as well.
+    /// There is none where the directory has to be looked at from time to time.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Takes in what it tells. That is looked at afterwards; what comes from here on ends the next wait.
+    pub(crate) fn silence(&self) {
+        let Some(fd) = &self.0 else { return };
+        let mut events = [0; 4096];
+        let mut read = || rustix::io::read(fd, &mut events).is_ok_and(|len| len > 0);
+        // Not as long as they come: another user may make them faster than they are read.
+        let _ = (0..MOST_READS).all(|_| read());
     }
 }
 

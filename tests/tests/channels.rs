@@ -1,0 +1,343 @@
+//! Which channels there are: what a process is told that looks, and what that costs the producers.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::net::{Shutdown, shutdown};
+use xmem_core::{
+    Canceller, ChannelChange, ChannelMonitor, Error, LiveChannel, Publisher, PublisherEvent,
+};
+use xmem_tests::{PATIENCE, Peer, Place, process, until, wire};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+
+/// A process that looks, and what it was told so far.
+struct Looker {
+    monitor: ChannelMonitor,
+    channels: BTreeMap<String, LiveChannel>,
+}
+
+impl Looker {
+    fn new(place: &Place) -> Looker {
+        Looker {
+            monitor: ChannelMonitor::of(place.path(), Canceller::new()),
+            channels: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in the next changes.
+    fn look(&mut self, timeout: Duration) {
+        for change in self.monitor.changes(Some(timeout)).expect("a look") {
+            match change {
+                ChannelChange::Appeared(channel) => {
+                    let name = channel.name.clone();
+                    let before = self.channels.insert(name, channel);
+                    assert_eq!(before, None, "it was told of before");
+                }
+                ChannelChange::Changed { before, now } => {
+                    assert_ne!(before, now);
+                    let name = now.name.clone();
+                    assert_eq!(self.channels.insert(name, now), Some(before));
+                }
+                ChannelChange::Gone(channel) => {
+                    assert_eq!(self.channels.remove(&channel.name), Some(channel));
+                }
+            }
+        }
+    }
+
+    /// The names that a look now tells of.
+    fn names(&mut self) -> Vec<String> {
+        self.look(Duration::ZERO);
+        self.channels.keys().cloned().collect()
+    }
+
+    /// Waits until what it was told is as `is_met` wants it.
+    fn until(&mut self, what: &str, is_met: impl Fn(&BTreeMap<String, LiveChannel>) -> bool) {
+        until(what, || {
+            if !is_met(&self.channels) {
+                self.look(PATIENCE);
+            }
+            is_met(&self.channels)
+        });
+    }
+}
+
+fn open(place: &Place, name: &str) -> Publisher {
+    let builder = Publisher::builder(place.channel(name));
+    builder.open().expect("a channel")
+}
+
+#[test]
+fn each_channel_is_told_with_its_producer_and_its_format() {
+    let place = Place::new();
+    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
+    producer.wait_for("opened");
+    let publisher = open(&place, "cam1");
+    publisher.set_format("video/x-raw").unwrap();
+    let mut looker = Looker::new(&place);
+    assert_eq!(looker.names(), ["cam0", "cam1"]);
+    let [cam0, cam1] = ["cam0", "cam1"].map(|name| &looker.channels[name]);
+    assert_eq!((cam0.pid, &cam0.format), (producer.pid(), &None));
+    assert_eq!(cam1.pid, std::process::id());
+    assert_eq!(cam1.format.as_deref(), Some("video/x-raw"));
+    assert_eq!(cam0.socket_path, place.socket("cam0"));
+}
+
+#[test]
+fn channels_come_and_go_while_a_process_looks() {
+    let place = Place::new();
+    let mut looker = Looker::new(&place);
+    assert_eq!(looker.names(), [""; 0]);
+    for _ in 0..3 {
+        let mut killed = Peer::start(PEER, &place, "producer channel=killed");
+        let stopped = open(&place, "stopped");
+        looker.until("both are there", |channels| channels.len() == 2);
+        assert_eq!(looker.channels["killed"].pid, killed.pid());
+        killed.kill();
+        looker.until("one is gone", |channels| !channels.contains_key("killed"));
+        drop(stopped);
+        looker.until("the other is gone", BTreeMap::is_empty);
+    }
+}
+
+#[test]
+fn a_producer_that_takes_the_place_of_a_dead_one_is_another_channel() {
+    let place = Place::new();
+    let mut looker = Looker::new(&place);
+    let mut first = Peer::start(PEER, &place, "producer channel=cam0");
+    first.wait_for("opened");
+    assert_eq!(looker.names(), ["cam0"]);
+    first.kill();
+    let mut second = Peer::start(PEER, &place, "producer channel=cam0");
+    second.wait_for("opened");
+    let pid = second.pid();
+    looker.until("it is told of the second", |channels| {
+        channels
+            .get("cam0")
+            .is_some_and(|channel| channel.pid == pid)
+    });
+}
+
+#[test]
+fn a_format_that_comes_later_is_told_and_one_that_changes() {
+    let place = Place::new();
+    let publisher = open(&place, "cam0");
+    let mut looker = Looker::new(&place);
+    assert_eq!(looker.names(), ["cam0"]);
+    for format in ["video/x-raw", "audio/x-raw"] {
+        publisher.set_format(format).unwrap();
+        looker.until("the format is told", |channels| {
+            channels["cam0"].format.as_deref() == Some(format)
+        });
+    }
+}
+
+/// Neither is a place taken, nor a slot made, nor anything told to the application.
+#[test]
+fn who_looks_is_no_client() {
+    let place = Place::new();
+    let told: Arc<Mutex<Vec<PublisherEvent>>> = Arc::default();
+    let builder = Publisher::builder(place.channel("cam0")).max_clients(1);
+    let publisher = builder.on_event({
+        let told = told.clone();
+        move |event| told.lock().unwrap().push(event)
+    });
+    let publisher = publisher.open().unwrap();
+    publisher.set_format("video/x-raw").unwrap();
+    let before = publisher.stats();
+    for _ in 0..50 {
+        let mut looker = Looker::new(&place);
+        assert_eq!(looker.names(), ["cam0"]);
+        let format = &looker.channels["cam0"].format;
+        assert_eq!(format.as_deref(), Some("video/x-raw"));
+    }
+    let after = publisher.stats();
+    assert_eq!((after.slots, after.bytes), (before.slots, before.bytes));
+    assert_eq!(publisher.num_clients(), 0);
+    assert!(matches!(
+        publisher.wait_for_clients(1, Some(Duration::ZERO)),
+        Err(Error::TimedOut)
+    ));
+    let told = told.lock().unwrap();
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[test]
+fn only_sockets_with_a_producer_are_channels() {
+    let place = Place::new();
+    let at = |name: &str| place.path().join(name);
+    let live = open(&place, "live");
+    fs::write(at("file.sock"), "").unwrap();
+    fs::create_dir(at("directory.sock")).unwrap();
+    symlink(at("live.sock"), at("link.sock")).unwrap();
+    let mode = Mode::RUSR | Mode::WUSR;
+    mknodat(CWD, at("fifo.sock"), FileType::Fifo, mode, 0).unwrap();
+    let _other_program = UnixListener::bind(at("stream.sock")).unwrap();
+    let _hidden = wire::listen(&at(".hidden.sock"));
+    let _other_name = wire::listen(&at("other"));
+    let _unfinished = wire::listen(&at("unfinished.sock"));
+    fs::set_permissions(at("unfinished.sock"), Permissions::from_mode(0o1600)).unwrap();
+    let dead = wire::listen(&at("dead.sock"));
+    shutdown(&dead, Shutdown::Both).unwrap();
+    drop(dead);
+    let mut looker = Looker::new(&place);
+    assert_eq!(looker.names(), ["live"]);
+    // What is the user's stays as it is.
+    assert_eq!(place.files().len(), 10);
+    drop(live);
+}
+
+#[test]
+fn a_directory_is_looked_at_when_it_comes_and_not_while_others_may_write_it() {
+    let place = Place::new();
+    let directory = place.path().join("below/later");
+    let canceller = Canceller::new();
+    let mut monitor = ChannelMonitor::of(&directory, canceller);
+    let mut look = |timeout| monitor.changes(Some(timeout)).unwrap().len();
+    assert_eq!(look(Duration::ZERO), 0);
+    fs::create_dir_all(&directory).unwrap();
+    fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
+    let builder = Publisher::builder(xmem_core::Channel::path(directory.join("cam0.sock")));
+    let _publisher = builder.open().unwrap();
+    assert_eq!(look(Duration::ZERO), 0);
+    fs::set_permissions(&directory, Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(look(PATIENCE), 1);
+}
+
+#[test]
+fn of_many_channels_the_first_are_told() {
+    let place = Place::new();
+    let publishers: Vec<_> = (0..140)
+        .map(|number| open(&place, &format!("cam{number:03}")))
+        .collect();
+    let mut looker = Looker::new(&place);
+    let names: Vec<_> = (0..128).map(|number| format!("cam{number:03}")).collect();
+    until("as many as there may be are told", || {
+        looker.names() == names
+    });
+    drop(publishers);
+    looker.until("all are gone", BTreeMap::is_empty);
+}
+
+#[test]
+fn a_producer_that_stands_still_is_told_and_holds_up_no_look() {
+    let place = Place::new();
+    let mut stopped = Peer::start(PEER, &place, "producer channel=cam0");
+    stopped.wait_for("opened");
+    stopped.stop();
+    let _other = open(&place, "cam1");
+    let mut looker = Looker::new(&place);
+    assert_eq!(looker.names(), ["cam0", "cam1"]);
+    assert_eq!(looker.channels["cam0"].pid, stopped.pid());
+    stopped.kill();
+    looker.until("it is gone", |channels| !channels.contains_key("cam0"));
+}
+
+#[test]
+fn whatever_a_producer_answers_its_channel_is_there() {
+    let place = Place::new();
+    let hello = wire::hello(wire::VERSION, 1);
+    let long = "x".repeat(4080);
+    let answers: [(&[u8], Option<&str>); 9] = [
+        (&wire::answer(11, "video/x-raw"), Some("video/x-raw")),
+        (&wire::answer(4080, &long), Some(&long)),
+        (&wire::answer(5000, ""), None),
+        (&wire::answer(0, ""), None),
+        (&wire::answer(12, "video/x-raw"), None),
+        (
+            &wire::message(wire::ANSWER, &[3, 0, 0, 0, 1, 0, 0, 0, 0xff]),
+            None,
+        ),
+        (
+            &wire::message(wire::ANSWER, &[4, 0, 0, 0, 0, 0, 0, 0]),
+            None,
+        ),
+        (&hello, None),
+        (&[1, 2, 3], None),
+    ];
+    for (answer, format) in answers {
+        let listener = wire::listen(&place.socket("cam0"));
+        let mut looker = Looker::new(&place);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let connection = wire::accept(&listener);
+                let asked = connection.receive().expect("a question");
+                assert_eq!(asked.kind, wire::ASK);
+                connection.send(answer, &[]).expect("it waits");
+                // Until who has asked has gone.
+                connection.read_to_end();
+            });
+            looker.look(PATIENCE);
+            let channel = looker.channels.get("cam0").expect("it is there");
+            assert_eq!(channel.format.as_deref(), format);
+            // Hangs up, so that the other end's thread ends.
+            drop(looker);
+        });
+        fs::remove_file(place.socket("cam0")).unwrap();
+    }
+}
+
+#[test]
+fn a_producer_answers_a_question_and_hangs_up() {
+    let place = Place::new();
+    let publisher = open(&place, "cam0");
+    let ask = |question: &[u8]| {
+        let connection = wire::Connection::open(&place.socket("cam0"));
+        connection.send(question, &[]).expect("it is sent");
+        let answer = connection.receive().expect("an answer");
+        assert!(connection.receive().is_none());
+        answer
+    };
+    let mut expected = vec![wire::VERSION as u8, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(ask(&wire::question(wire::VERSION)).body, expected);
+    publisher.set_format("video/x-raw").unwrap();
+    expected[4] = 11;
+    expected.extend(b"video/x-raw");
+    assert_eq!(ask(&wire::question(wire::VERSION)).body, expected);
+    // One that is too long is told by its length.
+    publisher.set_format(&"x".repeat(4081)).unwrap();
+    let answer = ask(&wire::question(wire::VERSION));
+    assert_eq!((answer.u32_at(4), answer.body.len()), (4081, 8));
+    let refused = ask(&wire::question(9));
+    assert!(
+        refused.reason().contains("version 9"),
+        "{}",
+        refused.reason()
+    );
+}
+
+/// A client that was welcomed has its own way to be told.
+#[test]
+fn a_client_can_not_ask() {
+    let place = Place::new();
+    let publisher = open(&place, "cam0");
+    let connection = wire::Connection::open(&place.socket("cam0"));
+    assert_eq!(connection.greet(wire::VERSION, 1).kind, wire::WELCOME);
+    let question = wire::question(wire::VERSION);
+    connection.send(&question, &[]).expect("it is sent");
+    let refused = connection.receive_kind(wire::BYE);
+    assert!(refused.reason().contains("can't send now"));
+    assert_eq!(publisher.num_clients(), 0);
+}
+
+#[test]
+fn a_look_that_waits_can_be_cancelled() {
+    let place = Place::new();
+    let canceller = Canceller::new();
+    let mut monitor = ChannelMonitor::of(place.path(), canceller.clone());
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(move || {
+            rustix::thread::set_name(c"looks").unwrap();
+            monitor.changes(None)
+        });
+        process::until_asleep(std::process::id(), "looks");
+        canceller.cancel();
+        assert!(matches!(looking.join().unwrap(), Err(Error::Cancelled)));
+    });
+}

@@ -1,0 +1,120 @@
+//! The directory in which a channel's name is looked up, and the check that it is this user's own.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::{BELOW_A_FILE, bad_path};
+use crate::error::{Error, Result};
+use crate::sys::pidfd::OVERFLOW_UID;
+
+/// What decides where channels are looked up by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The environment variable `XMEM_RUNTIME_DIR`.
+    XmemRuntimeDir,
+    /// The environment variable `XDG_RUNTIME_DIR`; the directory is `xmem` below it.
+    XdgRuntimeDir,
+    /// Neither is set; the directory is `/tmp/xmem-UID`.
+    Default,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Origin::XmemRuntimeDir => "from XMEM_RUNTIME_DIR",
+            Origin::XdgRuntimeDir => "from XDG_RUNTIME_DIR",
+            Origin::Default => {
+                "the default, because neither XMEM_RUNTIME_DIR nor XDG_RUNTIME_DIR is set"
+            }
+        })
+    }
+}
+
+/// Where this process looks channels up by their names, and what decides that.
+pub(super) fn directory() -> (PathBuf, Origin) {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(directory) = set("XMEM_RUNTIME_DIR") {
+        (directory.into(), Origin::XmemRuntimeDir)
+    } else if let Some(directory) = set("XDG_RUNTIME_DIR") {
+        (below_xdg(Path::new(&directory)), Origin::XdgRuntimeDir)
+    } else {
+        let uid = rustix::process::geteuid().as_raw();
+        (below_tmp(uid), Origin::Default)
+    }
+}
+
+/// The directory of channels below a directory for runtime files.
+pub(super) fn below_xdg(runtime: &Path) -> PathBuf {
+    runtime.join("xmem")
+}
+
+/// The directory of channels of a user who has no directory for runtime files.
+pub(super) fn below_tmp(uid: u32) -> PathBuf {
+    PathBuf::from(format!("/tmp/xmem-{uid}"))
+}
+
+/// Makes the directory where it is missing, and checks it.
+pub(super) fn make(path: &Path) -> Result<()> {
+    match fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+    {
+        Ok(()) => {}
+        // What is there instead is looked at below.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            return Err(bad_path(path, BELOW_A_FILE));
+        }
+        Err(error) => {
+            return Err(Error::path(path, "making the runtime directory")(error));
+        }
+    }
+    check(path)
+}
+
+/// Others must not be able to put a socket of theirs where clients look for ours.
+pub(super) fn check(path: &Path) -> Result<()> {
+    let found = fs::symlink_metadata(path).map_err(Error::path(path, "looking at it"))?;
+    let uid = rustix::process::geteuid().as_raw();
+    if found.is_symlink() {
+        return Err(bad_path(
+            path,
+            "is a symbolic link, which is not followed here: set XMEM_RUNTIME_DIR to the directory \
+             that it leads to",
+        ));
+    }
+    if !found.is_dir() {
+        return Err(bad_path(path, "not a directory"));
+    }
+    if found.uid() != uid {
+        let unmapped = match found.uid() {
+            OVERFLOW_UID => " (nobody, or a user that this user namespace does not map)",
+            _ => "",
+        };
+        let owner = found.uid();
+        return Err(bad_path(
+            path,
+            format!(
+                "belongs to user {owner}{unmapped}, not to user {uid}: to share a channel with \
+                 other users, set socket-path, and perms of the producer; else set \
+                 XMEM_RUNTIME_DIR to a directory of user {uid} with mode 0700, which may be a \
+                 subdirectory"
+            ),
+        ));
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err(bad_path(
+            path,
+            format!(
+                "is open to other users (mode {:o}): chmod 700 it, or set XMEM_RUNTIME_DIR to a \
+                 subdirectory with mode 0700; to share a channel with other users, set \
+                 socket-path, and perms of the producer",
+                found.mode() & 0o777
+            ),
+        ));
+    }
+    Ok(())
+}
