@@ -19,25 +19,30 @@ impl ChannelSettings {
     /// # Errors
     /// A message for the bus that says which property to set.
     pub(crate) fn channel(&self) -> Result<Channel, gst::ErrorMessage> {
+        let checked = self.check();
+        checked.map_err(|text| gst::error_msg!(gst::ResourceError::Settings, ("{text}")))
+    }
+
+    /// As [`channel`](ChannelSettings::channel).
+    ///
+    /// # Errors
+    /// The text of that message.
+    pub(crate) fn check(&self) -> Result<Channel, String> {
         let channel = match (&self.channel, &self.socket_path) {
             (Some(name), None) => Channel::name(name),
             (None, Some(path)) => Channel::path(path),
             (None, None) => {
-                return Err(gst::error_msg!(
-                    gst::ResourceError::Settings,
-                    ("No channel: set the property channel (a name) or socket-path (a path)")
-                ));
+                return Err(
+                    "No channel: set the property channel (a name) or socket-path (a path)".into(),
+                );
             }
             (Some(_), Some(_)) => {
-                return Err(gst::error_msg!(
-                    gst::ResourceError::Settings,
-                    ("Two channels: set either channel or socket-path, not both")
-                ));
+                return Err("Two channels: set either channel or socket-path, not both".into());
             }
         };
         match channel.socket_path() {
             Ok(_) => Ok(channel),
-            Err(error) => Err(gst::error_msg!(gst::ResourceError::Settings, ("{error}"))),
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -81,18 +86,6 @@ impl ChannelSettings {
             _ => return false,
         }
         true
-    }
-
-    /// Sets one of the two properties and takes the other away. False where that changes nothing, or
-    /// there is no value.
-    pub(crate) fn replace(&mut self, name: &str, value: &glib::Value) -> bool {
-        let mut new = ChannelSettings::default();
-        let is_one = new.set(name, value) && new != ChannelSettings::default();
-        let is_other = is_one && new != *self;
-        if is_other {
-            *self = new;
-        }
-        is_other
     }
 
     /// One of the two properties, `None` for any other.

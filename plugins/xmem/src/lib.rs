@@ -12,6 +12,7 @@
 //! - `framememory`: the `GstMemory` of a received frame;
 //! - `bindings`: calls of GStreamer that its Rust bindings get wrong;
 //! - `errors`: what the bus calls an error of the core;
+//! - `uri`: channels as URIs;
 //! - `caps`, `metas`, `timestamps`: from GStreamer's words to the record of a frame and back;
 //! - `values`: GStreamer's values as bytes and back, for what is in metas;
 //! - `record`: the record, for programs that look at `xmemsrc`'s buffers.
@@ -39,6 +40,7 @@ pub mod fuzz;
 mod metas;
 mod record;
 mod timestamps;
+mod uri;
 mod values;
 pub mod xmemsink;
 pub mod xmemsrc;

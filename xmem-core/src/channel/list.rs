@@ -54,6 +54,8 @@ pub(super) fn entry(directory: &Path, channel: &str) -> Option<Entry> {
 pub(super) struct Listening {
     /// 0 where it can't be seen from here, or is too busy to accept.
     pub(super) pid: u32,
+    /// Its user: the file's owner, where the producer is too busy.
+    pub(super) uid: u32,
     /// Readable when the process has exited; there is none on old kernels, for a process of another PID
     /// namespace.
     pub(super) pidfd: Option<OwnedFd>,
@@ -71,13 +73,18 @@ pub(super) fn listening(entry: &Entry) -> Option<Listening> {
     match found.connect(Duration::ZERO) {
         // A child that the producer forked may have kept its socket open.
         Ok(connection) if pidfd::peer_has_exited(&connection).ok()? => None,
-        Ok(connection) => Some(Listening {
-            pid: pidfd::peer_credentials(&connection).pid,
-            pidfd: pidfd::peer_pidfd(&connection).ok().flatten(),
-            connection: Some(connection),
-        }),
+        Ok(connection) => {
+            let credentials = pidfd::peer_credentials(&connection);
+            Some(Listening {
+                pid: credentials.pid,
+                uid: credentials.uid,
+                pidfd: pidfd::peer_pidfd(&connection).ok().flatten(),
+                connection: Some(connection),
+            })
+        }
         Err(Errno::AGAIN) => Some(Listening {
             pid: 0,
+            uid: found.uid(),
             pidfd: None,
             connection: None,
         }),

@@ -41,6 +41,8 @@ pub struct LiveChannel {
     pub socket_path: PathBuf,
     /// The producer's process id, 0 where it can't be seen from here.
     pub pid: u32,
+    /// The producer's effective user id.
+    pub uid: u32,
     /// The format of its frames: for GStreamer the caps. `None` where the producer has not said one yet,
     /// does not answer, or has one of more than 4080 bytes. It comes from another process, and was not
     /// checked but for UTF-8.
@@ -284,6 +286,7 @@ impl Known {
             name: entry.name.clone(),
             socket_path: entry.path.clone(),
             pid: listening.pid,
+            uid: listening.uid,
             format: None,
         };
         let mut known = Known {
@@ -305,8 +308,8 @@ impl Known {
 
     /// Takes in who listens, and asks over the connection.
     fn listens(&mut self, listening: Listening) {
-        if listening.pid != 0 {
-            self.channel.pid = listening.pid;
+        if listening.connection.is_some() {
+            (self.channel.pid, self.channel.uid) = (listening.pid, listening.uid);
         }
         self.pidfd = listening.pidfd.or(self.pidfd.take());
         self.question = listening.connection.and_then(Question::new);

@@ -238,7 +238,7 @@ impl Control {
                     self.turn_away(at, error);
                 }
             }
-            (Stage::Greeting(_), Ok(Message::Ask)) => self.answer(number),
+            (Stage::Greeting(_), Ok(Message::Ask)) => self.answer(at),
             (Stage::Mapping(..), Ok(Message::Ready)) => {
                 if let Err(error) = self.begin_admission(at) {
                     self.turn_away(at, error);

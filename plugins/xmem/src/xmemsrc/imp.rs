@@ -19,9 +19,10 @@ use super::receiver::{Change, Figures, Received, Receiver, Wanted};
 use super::settings::{PROPERTIES, Settings};
 use super::urgent::Urgent;
 use super::{Delivery, OnStarved};
+use crate::channel::ChannelSettings;
 use crate::events::upstream::{self, UpstreamEvents};
 use crate::timestamps::Timekeeper;
-use crate::{CAT, bindings, errors, framememory};
+use crate::{CAT, bindings, errors, framememory, uri};
 
 /// Of the streaming thread, the shortest there is: it waits for frames most of the time. With the
 /// kernel's own slice, a frame that comes while another thread computes on its processor (the
@@ -88,6 +89,57 @@ impl XmemSrc {
 
     fn threads(&self) -> MutexGuard<'_, Threads> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the channel, by name or by path. While the source runs, it goes on with that.
+    ///
+    /// # Errors
+    /// A sentence for the user, where there can be no such channel.
+    pub(super) fn set_channel(&self, new: ChannelSettings) -> Result<(), String> {
+        let is_running = self.state().canceller.is_some();
+        let next = is_running.then(|| new.check()).transpose()?;
+        {
+            let mut settings = self.settings();
+            if settings.channel == new {
+                return Ok(());
+            }
+            settings.channel = new;
+        }
+        if next.is_some() {
+            let canceller = {
+                let mut state = self.state();
+                state.next_channel = next;
+                state.canceller.clone()
+            };
+            if let Some(canceller) = canceller {
+                canceller.interrupt();
+            }
+        }
+        let obj = self.obj();
+        obj.notify("channel");
+        obj.notify("socket-path");
+        Ok(())
+    }
+
+    /// Sets `channel` or `socket-path`. While the source runs, one takes the place of the other.
+    fn set_channel_property(&self, name: &str, value: &glib::Value) {
+        if self.state().canceller.is_none() {
+            self.settings().set(name, value);
+            return;
+        }
+        let mut new = ChannelSettings::default();
+        new.set(name, value);
+        if new == ChannelSettings::default() {
+            // The other one is set before that, or after.
+            return;
+        }
+        if let Err(error) = self.set_channel(new) {
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Settings,
+                ("The source stays with its channel: {error}")
+            );
+        }
     }
 
     /// The next buffer; what comes before it was pushed.
@@ -242,42 +294,6 @@ impl XmemSrc {
         }
     }
 
-    /// Sets `channel` or `socket-path`. While the source runs, it goes on with the other channel.
-    fn set_channel(&self, name: &str, value: &glib::Value) {
-        let is_running = self.state().canceller.is_some();
-        let channel = {
-            let mut settings = self.settings();
-            if !is_running {
-                settings.set(name, value);
-                return;
-            }
-            if !settings.channel.replace(name, value) {
-                // One of the two that is taken away, before or after the other is set.
-                return;
-            }
-            settings.channel.channel()
-        };
-        let channel = match channel {
-            Ok(channel) => channel,
-            Err(error) => {
-                gst::element_imp_warning!(
-                    self,
-                    gst::ResourceError::Settings,
-                    ("The source stays with its channel: {error}")
-                );
-                return;
-            }
-        };
-        let canceller = {
-            let mut state = self.state();
-            state.next_channel = Some(channel);
-            state.canceller.clone()
-        };
-        if let Some(canceller) = canceller {
-            canceller.interrupt();
-        }
-    }
-
     /// Says, once a run, that downstream holds every frame that there may be.
     fn tell_starved(&self) {
         let Settings {
@@ -341,6 +357,7 @@ impl ObjectSubclass for XmemSrc {
     const NAME: &'static str = "GstXmemSrc";
     type Type = super::XmemSrc;
     type ParentType = gst_base::PushSrc;
+    type Interfaces = (gst::URIHandler,);
 }
 
 impl ObjectImpl for XmemSrc {
@@ -360,7 +377,7 @@ impl ObjectImpl for XmemSrc {
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         match pspec.name() {
-            name @ ("channel" | "socket-path") => self.set_channel(name, value),
+            name @ ("channel" | "socket-path") => self.set_channel_property(name, value),
             name => {
                 let is_late = pspec.flags().contains(gst::PARAM_FLAG_MUTABLE_READY);
                 if is_late && self.state().canceller.is_some() {
@@ -457,6 +474,25 @@ impl ElementImpl for XmemSrc {
             return changed;
         }
         self.parent_change_state(transition)
+    }
+}
+
+impl URIHandlerImpl for XmemSrc {
+    const URI_TYPE: gst::URIType = gst::URIType::Src;
+
+    fn protocols() -> &'static [&'static str] {
+        uri::PROTOCOLS
+    }
+
+    fn uri(&self) -> Option<String> {
+        uri::format(&self.settings().channel)
+    }
+
+    fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
+        let channel = uri::parse(uri)?;
+        self.obj()
+            .set_channel(channel)
+            .map_err(|text| glib::Error::new(gst::URIError::BadState, &text))
     }
 }
 

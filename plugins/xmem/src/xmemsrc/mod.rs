@@ -41,6 +41,15 @@
  * Takes the newest frame each time, and skips what came meanwhile: for work that is slower than the
  * camera.
  *
+ * ## URIs
+ *
+ * `xmem://cam0` is the channel of this name, `xmem:///run/x.sock` the one whose socket is at this
+ * path; what a URI gives a meaning to is written as %XX. So players take channels, too:
+ *
+ * ```bash
+ * gst-play-1.0 xmem://cam0
+ * ```
+ *
  * ## The record
  *
  * Each buffer has a custom meta `XmemBufferMeta` with the frame's record: `seq` and `slot`,
@@ -49,6 +58,9 @@
  */
 use gst::glib;
 use gst::prelude::*;
+use gst::subclass::prelude::*;
+
+use crate::channel::ChannelSettings;
 
 mod downstream;
 mod drain;
@@ -71,7 +83,18 @@ pub(crate) use timeline::Timeline;
 glib::wrapper! {
     /// The source element.
     pub struct XmemSrc(ObjectSubclass<imp::XmemSrc>)
-        @extends gst_base::PushSrc, gst_base::BaseSrc, gst::Element, gst::Object;
+        @extends gst_base::PushSrc, gst_base::BaseSrc, gst::Element, gst::Object,
+        @implements gst::URIHandler;
+}
+
+impl XmemSrc {
+    /// Sets the channel, by name or by path.
+    ///
+    /// # Errors
+    /// A sentence for the user, where the source has started with another.
+    pub(crate) fn set_channel(&self, channel: ChannelSettings) -> Result<(), String> {
+        self.imp().set_channel(channel)
+    }
 }
 
 /// What the source does when its producer stops or crashes.
