@@ -57,7 +57,8 @@ add_group() {
             gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
         ;;
     test)
-        packages="$packages strace valgrind"
+        # base-apps: gst-device-monitor-1.0
+        packages="$packages strace valgrind gstreamer1.0-plugins-base-apps"
         ;;
     bench)
         # bad: shmsink, and unixfdsink (since 1.24)

@@ -13,6 +13,7 @@
 //! - `bindings`: calls of GStreamer that its Rust bindings get wrong;
 //! - `errors`: what the bus calls an error of the core;
 //! - `uri`: channels as URIs;
+//! - [`device`]: channels as devices;
 //! - `caps`, `metas`, `timestamps`: from GStreamer's words to the record of a frame and back;
 //! - `values`: GStreamer's values as bytes and back, for what is in metas;
 //! - `record`: the record, for programs that look at `xmemsrc`'s buffers.
@@ -29,6 +30,7 @@ mod bindings;
 mod bufferpool;
 mod caps;
 mod channel;
+pub mod device;
 mod errors;
 mod events;
 mod fdmemory;
@@ -57,6 +59,7 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     record::register();
     xmemsink::register(plugin)?;
     xmemsrc::register(plugin)?;
+    device::register(plugin)?;
     Ok(())
 }
 

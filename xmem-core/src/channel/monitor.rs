@@ -27,7 +27,7 @@ const LOOKING: Duration = Duration::from_secs(1);
 /// The shortest time between two looks: names come and go several at once.
 const SETTLING: Duration = Duration::from_millis(10);
 /// Between two questions to one producer, where it had no format, at first; each time twice as long.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 /// Between two questions to one producer that has said its format.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -69,7 +69,7 @@ pub enum ChannelChange {
 /// their names (`$XMEM_RUNTIME_DIR`, else `$XDG_RUNTIME_DIR/xmem`, else `/tmp/xmem-UID`).
 ///
 /// A producer is asked for its format when its channel appears, and from time to time after that, at
-/// most once a second. That costs it one message; it takes no client's place, no slot and no memory.
+/// most four times a second. That costs it one message; it takes no client's place, no slot and no memory.
 ///
 /// ```
 /// # use std::time::Duration;

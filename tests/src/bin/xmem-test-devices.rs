@@ -1,0 +1,127 @@
+//! An application that lists devices: `xmem-test-devices [CLASSES]`.
+//!
+//! It starts a `GstDeviceMonitor`, and tells of each device of xmem's that is added, changed or removed.
+//! Orders come as lines on the standard input: `list` tells of the devices that there are now; `play
+//! channel=NAME count=COUNT` has a device make its element and plays so many buffers; `move from=NAME
+//! to=NAME` has a device set up the element of another; `stop` stops the monitor and tells how many
+//! threads of xmem's are left. The process ends with its input.
+
+use std::io::BufRead;
+use std::sync::Mutex;
+
+use gst::prelude::*;
+use xmem_tests::{Line, PATIENCE, pipeline, until};
+
+static OUTPUT: Mutex<()> = Mutex::new(());
+
+fn say(line: Line) {
+    let _alone = OUTPUT.lock().expect("no panic");
+    println!("{line}");
+}
+
+fn main() {
+    gst::init().expect("GStreamer starts");
+    let monitor = gst::DeviceMonitor::new();
+    let classes = std::env::args().nth(1);
+    let filter = monitor.add_filter(classes.as_deref(), None);
+    assert!(filter.is_some(), "no provider of {classes:?}");
+    let bus = monitor.bus();
+    std::thread::spawn(move || {
+        for message in bus.iter_timed(gst::ClockTime::NONE) {
+            match message.view() {
+                gst::MessageView::DeviceAdded(added) => tell("added", &added.device()),
+                gst::MessageView::DeviceRemoved(removed) => tell("removed", &removed.device()),
+                gst::MessageView::DeviceChanged(changed) => {
+                    tell("changed", &changed.device_changed().0);
+                }
+                _ => {}
+            }
+        }
+    });
+    monitor.start().expect("it starts");
+    for line in std::io::stdin().lock().lines() {
+        let order = Line::parse(&line.expect("a line of text"));
+        match order.word.as_str() {
+            "list" => {
+                let devices = monitor.devices();
+                let channels = devices.iter().filter(|device| of_xmem(device).is_some());
+                channels.for_each(|device| tell("device", device));
+                say(Line::new("listed"));
+            }
+            "play" => {
+                let element = device(&monitor, order.text("channel"));
+                let element = element.create_element(Some("src")).expect("an element");
+                play(element, order.number("count"));
+            }
+            "move" => {
+                let element = device(&monitor, order.text("from")).create_element(None);
+                let element = element.expect("an element");
+                let to = device(&monitor, order.text("to"));
+                to.reconfigure_element(&element).expect("it is in NULL");
+                let channel: String = element.property("channel");
+                let fakesink = gst::ElementFactory::make("fakesink").build();
+                let refused = to.reconfigure_element(&fakesink.expect("a sink")).is_err();
+                let moved = Line::new("moved").with("to", channel);
+                say(moved.with("others-are-refused", refused));
+            }
+            "stop" => {
+                monitor.stop();
+                let threads = pipeline::threads(std::process::id());
+                let left = threads.iter().filter(|name| *name == "xmem-devices");
+                say(Line::new("stopped").with("threads", left.count()));
+            }
+            other => panic!("{other:?} is no order"),
+        }
+    }
+}
+
+/// What is told of a device, where it is one of xmem's.
+fn of_xmem(device: &gst::Device) -> Option<gst::Structure> {
+    let properties = device.properties()?;
+    (properties.get("device.api") == Ok("xmem")).then_some(properties)
+}
+
+fn device(monitor: &gst::DeviceMonitor, channel: &str) -> gst::Device {
+    let devices = monitor.devices();
+    let is_it = |device: &&gst::Device| {
+        of_xmem(device).is_some_and(|properties| properties.get("channel") == Ok(channel))
+    };
+    devices.iter().find(is_it).expect("a device").clone()
+}
+
+fn tell(word: &str, device: &gst::Device) {
+    let Some(properties) = of_xmem(device) else {
+        return;
+    };
+    let text = |name| properties.get::<String>(name).expect("it is told");
+    let pid: u32 = properties.get("producer-pid").expect("it is told");
+    let caps = device.caps().map_or("none".into(), |caps| caps.to_string());
+    let line = Line::new(word)
+        .with("channel", text("channel"))
+        .with("path", text("socket-path"))
+        .with("pid", pid)
+        .with("class", device.device_class())
+        .with("name", device.display_name().replace(' ', "_"))
+        .with("text", caps);
+    say(line);
+}
+
+/// Plays an element until so many buffers have come.
+fn play(element: gst::Element, count: u64) {
+    let name = element.name();
+    let pipeline = gst::Pipeline::new();
+    let sink = gst::ElementFactory::make("fakesink")
+        .build()
+        .expect("a sink");
+    pipeline.add_many([&element, &sink]).expect("they are new");
+    element.link(&sink).expect("it takes all");
+    pipeline.set_state(gst::State::Playing).expect("it plays");
+    until("the buffers come", || {
+        let stats: gst::Structure = sink.property("stats");
+        stats.get::<u64>("rendered").expect("a number") >= count
+    });
+    let patience = gst::ClockTime::try_from(PATIENCE).expect("a short time");
+    pipeline.set_state(gst::State::Null).expect("it stops");
+    let _ = pipeline.state(patience);
+    say(Line::new("played").with("element", name));
+}
