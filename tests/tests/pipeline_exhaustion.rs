@@ -17,7 +17,7 @@ const MANY: usize = 40;
 /// Pictures of 2.8 MB, more than `LITTLE`.
 const LARGE: &str = "videotestsrc name=v ! video/x-raw,format=RGB,width=1280,height=720";
 /// Bytes of a file: enough for the small pictures, and nothing that GStreamer needs.
-const LITTLE: u64 = 2 << 20;
+const LITTLE: u64 = 2_500_000;
 
 fn says(message: &Line, kind: &str, words: &[&str]) {
     assert_eq!(message.text("kind"), kind, "{message}");

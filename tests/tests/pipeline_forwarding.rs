@@ -351,7 +351,7 @@ fn a_pool_of_memfds_is_passed_on_and_each_is_sent_once() {
 fn what_a_dead_producer_had_passed_on_is_not_received_any_more() {
     let place = Place::new();
     let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
-    let client = "xmemsrc name=src channel=cam0 max-leases=2 on-disconnect=eos \
+    let client = "xmemsrc name=src channel=cam0 max-leases=2 on-starved=wait on-disconnect=eos \
                   ! fakesink name=out enable-last-sample=false";
     for memory in ["memfds=40", ""] {
         let mut producer = Pipeline::play(&place, &[], producer);

@@ -301,6 +301,18 @@ impl Clients {
         passed
     }
 
+    /// Whether a client that has yet to receive the frame at `position` lags no more than its backlog
+    /// allows.
+    pub(crate) fn count_on(&mut self, position: u64, head: u64) -> bool {
+        self.list.iter_mut().any(|client| {
+            client.refresh(head);
+            let is_in_order = client.identity.delivery == Delivery::InOrder && !client.expelled;
+            let lag = head.saturating_sub(client.passed);
+            let backlog = client.granted.backlog.max(client.granted.leases);
+            is_in_order && client.passed <= position && lag <= u64::from(backlog)
+        })
+    }
+
     /// Whether a client that the writer waits for has yet to receive the frame at `position`.
     pub(crate) fn await_frame(&mut self, position: u64, head: u64) -> bool {
         self.list

@@ -308,6 +308,7 @@ fn harnesses() {
     }
     let source = Loose::new("xmemsrc", "harness");
     source.element.set_property("max-leases", 2u32);
+    source.element.set_property_from_str("on-starved", "wait");
     let told = glib::WeakRef::<gst::Element>::new();
     told.set(Some(&sink.element));
     for signal in ["client-connected", "client-disconnected"] {

@@ -109,13 +109,14 @@ impl Pool {
     }
 
     /// Gives up the oldest frame in somebody else's memory that nobody holds, though clients have
-    /// yet to come to it. None that the writer has to wait for, and none that would still be there
-    /// were it in a slot: who lags no more than that misses nothing.
+    /// yet to come to it. None that the writer has to wait for, and none that a client counts on which
+    /// lags no more than its backlog allows. Nor the newest, which is for clients to come.
     pub(crate) fn give_up_oldest(&mut self) -> bool {
-        let recent = self.head.saturating_sub(u64::from(self.needed(0, 0)));
         for at in 0..self.ready.len() {
             let index = self.ready[at];
-            if self.slot(index).position >= recent || self.is_awaited(index) {
+            let position = self.slot(index).position;
+            let is_newest = position + 1 >= self.head;
+            if is_newest || self.clients.count_on(position, self.head) || self.is_awaited(index) {
                 return false;
             }
             if !self.slot(index).is_foreign() || !self.is_let_go(index) {
