@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo build test suite test-matrix test-fresh test-dmabuf test-containers check torture fuzz bench compare \
-    attacks deb test-deb doc loom install-deps deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-deb \
+.PHONY: help demo build test suite test-matrix test-fresh test-dmabuf test-containers test-pipelines check torture fuzz \
+    bench compare attacks deb test-deb doc loom install-deps deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-deb \
     deps-matrix deps-dmabuf deps-containers deps-compare deps-attacks
 
 # "make INSTALL_DEPS=true ..." leaves the machine's packages alone.
@@ -24,6 +24,9 @@ VERSIONS ?= 1.22 1.26 1.28
 
 # The systems that "make test-fresh" and "make test-deb" try, the oldest first: Debian 12, 13 and Ubuntu 24.04.
 SYSTEMS ?= bookworm trixie noble
+
+# Which rows "make test-pipelines" tries, all by default: "--group timed", "--only mp4mux"; "--list" names them.
+PIPELINES ?=
 
 # How long each fuzz target runs, and which there are.
 FUZZ_SECONDS ?= 60
@@ -79,6 +82,10 @@ test-dmabuf: deps-dmabuf build ## pass on dmabufs, of a camera too, in a virtual
 test-containers: deps-containers build ## producers and clients in containers of podman, and under seccomp filters
 	XMEM_PODMAN=1 cargo test $(LOCKED) -p xmem-tests --release --no-fail-fast $(WITH) \
 	    --test containers_podman --test containers --test forbidden_calls -- --nocapture
+
+# "make test" tries a choice of these rows. Some take the machine for themselves: let nothing else run.
+test-pipelines: deps-test build ## a table of what real pipelines do when they are cut by the elements, in some 25 minutes
+	$(TARGET_DIR)/release/xmem-test-table $(PIPELINES)
 
 torture: deps-test deps-fuzz build ## what "make test" does for seconds, for as long as it takes: see docs/reliability.md
 	XMEM_TORTURE=1 XMEM_ROUNDS=1000 cargo test $(LOCKED) -p xmem-tests --release --no-fail-fast $(WITH) -- --nocapture

@@ -57,8 +57,8 @@ add_group() {
             gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
         ;;
     test)
-        # base-apps: gst-device-monitor-1.0
-        packages="$packages strace valgrind gstreamer1.0-plugins-base-apps"
+        # base-apps: gst-device-monitor-1.0; nice: webrtcbin; x: textoverlay
+        packages="$packages strace valgrind gstreamer1.0-plugins-base-apps gstreamer1.0-nice gstreamer1.0-x"
         ;;
     bench)
         # bad: shmsink, and unixfdsink (since 1.24)

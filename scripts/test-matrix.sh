@@ -3,6 +3,7 @@
 # has them. See scripts/debian-root.sh for what that takes.
 #
 #     scripts/test-matrix.sh 1.22 1.26 1.28
+#     GOALS=test-pipelines scripts/test-matrix.sh 1.26        other targets than those of "make test"
 #
 # What each has printed is in matrix/VERSION.log in the target directory, its build beside it.
 set -uo pipefail
@@ -10,7 +11,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 matrix=$(realpath -m "${CARGO_TARGET_DIR:-target}")/matrix
 here=$(pkg-config --modversion gstreamer-1.0 2>/dev/null || true)
-goals=(check suite)
+read -ra goals <<<"${GOALS:-check suite}"
 # Else the version that is not tested would be the next.
 trap 'echo "xmem: interrupted" >&2; exit 130' INT TERM
 

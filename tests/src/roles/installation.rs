@@ -91,6 +91,11 @@ impl Installation {
         Ok(plugin)
     }
 
+    /// Whether this element is there; it was asked for when the installation was discovered.
+    pub fn has(&self, element: &str) -> bool {
+        self.elements.contains_key(element)
+    }
+
     /// The command that runs a role of this executable.
     pub fn role(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.executable);

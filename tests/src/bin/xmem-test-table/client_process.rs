@@ -1,0 +1,180 @@
+//! The parent's end of a client.
+
+use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use xmem_tests::roles::{Child, Installation, PATIENCE, Result};
+
+use crate::figures::Figures;
+use crate::judge::BROKEN;
+use crate::row::{Look, Row};
+
+/// How often a client is asked what it has seen.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long a client that is to be there first is waited for.
+const START: Duration = Duration::from_secs(3);
+
+/// How long the end of a process may take to be known when its output has ended.
+const DEATH: Duration = Duration::from_secs(5);
+
+/// A client that runs, or what it has ended with.
+pub struct Client {
+    child: Option<Child>,
+    /// What it says on its standard error.
+    log: PathBuf,
+    /// What it has seen since the last mark.
+    figures: Figures,
+    /// Why no more can come of it: it has died, or hangs, or an element has failed.
+    end: Option<String>,
+}
+
+impl Client {
+    /// Starts one for a row, that finds channels in `directory`.
+    pub fn start(
+        installation: &Installation,
+        row: &Row,
+        description: &str,
+        directory: &Path,
+        name: &str,
+    ) -> Result<Client> {
+        let look = match row.look {
+            Look::Arrival => "arrival",
+            Look::Pictures => "pictures",
+            Look::Sound => "sound",
+        };
+        let log = directory.join(format!("{name}.log"));
+        let mut command = installation.role(&["client", look, &row.sources(), description]);
+        command
+            .env("XMEM_RUNTIME_DIR", directory)
+            // Some muxers of libav write files where they run.
+            .current_dir(directory)
+            .stderr(File::create(&log)?);
+        Ok(Client {
+            child: Some(Child::spawn(name, command)?),
+            log,
+            figures: Figures::default(),
+            end: None,
+        })
+    }
+
+    /// Gives an order, and waits for the report that answers it; `None` where no more can come.
+    pub fn order(&mut self, order: &str, answer: &str) -> Option<String> {
+        let child = self.child.as_mut()?;
+        let ordered = child.order(order);
+        let answered = ordered.and_then(|()| child.report(answer, PATIENCE));
+        match answered {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                self.end = Some(self.why(&error.to_string()));
+                // It is stopped here: what hangs would be waited for.
+                if let Some(mut child) = self.child.take() {
+                    child.kill();
+                }
+                None
+            }
+        }
+    }
+
+    /// Plays its pipeline, and does not wait until that is done: there may be no producer yet.
+    pub fn play(&mut self) {
+        self.figures = Figures::default();
+        if let Some(child) = &mut self.child
+            && let Err(error) = child.order("play")
+        {
+            self.end = Some(error.to_string());
+        }
+    }
+
+    /// As [`play`](Client::play), and waits until the pipeline has left NULL, where that takes no producer.
+    pub fn play_first(&mut self) {
+        self.play();
+        if let Some(child) = &self.child {
+            // Where it does, it is there before the producer all the same.
+            let _ = child.report("playing", START);
+        }
+    }
+
+    /// What comes from now on is another phase's.
+    pub fn mark(&mut self, order: &str, answer: &str) {
+        if self.order(order, answer).is_some() {
+            self.figures = Figures::default();
+        }
+    }
+
+    /// Asks what it has seen since the last mark.
+    pub fn look(&mut self) -> &Figures {
+        let Some(answer) = self.order("report", "figures") else {
+            return &self.figures;
+        };
+        match Figures::parse(&answer) {
+            Ok(mut new) => {
+                let mut problems = std::mem::take(&mut self.figures.problems);
+                problems.append(&mut new.problems);
+                problems.dedup();
+                self.figures = Figures { problems, ..new };
+            }
+            Err(error) => self.end = Some(format!("its report can't be read: {error}")),
+        }
+        let failed = self.figures.problems.iter();
+        let mut failed = failed.filter(|problem| problem.starts_with("error of"));
+        if let (None, Some(error)) = (&self.end, failed.next()) {
+            self.end = Some(error.clone());
+        }
+        &self.figures
+    }
+
+    /// Asks until it has seen something, or no more can come, or it has taken too long.
+    pub fn until(&mut self, within: Duration, mut seen: impl FnMut(&Figures) -> bool) -> bool {
+        let deadline = Instant::now() + within;
+        loop {
+            if seen(self.look()) {
+                return true;
+            }
+            if self.end.is_some() || Instant::now() > deadline {
+                return false;
+            }
+            std::thread::sleep(INTERVAL);
+        }
+    }
+
+    /// Ends it: there is no more to be seen.
+    pub fn give_up(&mut self) {
+        self.child = None;
+        self.end.get_or_insert_with(|| "it was given up".into());
+    }
+
+    /// What it has seen since the last mark, when it was asked.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Why no more can come of it.
+    pub fn end(&self) -> Option<&str> {
+        self.end.as_deref()
+    }
+
+    /// How it has ended, and what it has said last.
+    fn why(&mut self, error: &str) -> String {
+        let Some(child) = &mut self.child else {
+            return error.into();
+        };
+        let deadline = Instant::now() + DEATH;
+        let mut status = child.status();
+        while status.is_none() && error.contains("ended") && Instant::now() < deadline {
+            std::thread::sleep(INTERVAL);
+            status = child.status();
+        }
+        let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let said = said.lines().rev().find(|line| !line.trim().is_empty());
+        let said = said.unwrap_or("nothing");
+        match status.map(|status| (status.signal(), status.code())) {
+            None if error.contains(BROKEN) => error.into(),
+            None => format!("the client hangs: {error}"),
+            Some((Some(signal), _)) => format!("the client dies of signal {signal}: {said}"),
+            Some((_, code)) => format!("the client ends with {code:?}: {error}: {said}"),
+        }
+    }
+}

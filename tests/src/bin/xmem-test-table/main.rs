@@ -1,0 +1,129 @@
+//! A table of what people connect to a bridge: each pipeline of it is cut by `xmemsink ! xmemsrc`, with default
+//! properties, and has to do what it does in one piece.
+//!
+//! ```text
+//! make test-pipelines                                  all of it, some 20 minutes
+//! target/release/xmem-test-table --short               what "make test" tries
+//! target/release/xmem-test-table --group compressed    timed, gathering, joining, compressed, drifting, registry
+//! target/release/xmem-test-table --only "mp4mux"       rows whose titles hold this; --list names them
+//! ```
+//!
+//! A row is a downstream and the streams that it is given. Producer and client are processes of their own. The client
+//! counts at the source's pad and at the sinks:
+//!
+//! | column | the client |
+//! |---|---|
+//! | first | waits for the producer, and gets its first frames |
+//! | late | joins a producer that has run for a second; as often as the row says, and in some of these it pauses |
+//! | reconnected | is the one of `first`, whose producer has ended (in every other row it was killed), and another one has started |
+//! | switched | is the one of `late`, set to another channel while it plays |
+//! | uncut | is the same pipeline with a plain link in the place of `xmemsink ! xmemsrc` |
+//!
+//! A fault is what the uncut pipeline has not got, too: a missed frame (also by the frames' numbers); a source that
+//! stands still; a running time below 0, or one that goes back; a segment beside the first one; an error on the bus;
+//! a warning or worse of GLib; a process that dies; a picture that differs from what the test source draws, or sound
+//! that does. Where times or losses can be the work of a busy machine, the row is tried once more with the machine for
+//! itself, and the table says what the first try has shown. How soon the first picture comes is judged in the long form
+//! alone.
+//!
+//! A row whose elements are not installed is in the table, with their names. Elements that bring streams together are
+//! taken from the registry, so that all that are installed are tried.
+//!
+//! The executable starts itself again for each producer and client, with the role as its first argument.
+
+mod client;
+mod client_process;
+mod figures;
+mod judge;
+mod picture;
+mod plan;
+mod problems;
+mod producer;
+mod registry;
+mod row;
+mod rows;
+mod run;
+mod sheet;
+mod sink_watch;
+mod source_watch;
+mod streams;
+mod tries;
+mod webrtc;
+
+use std::process::ExitCode;
+
+use xmem_tests::roles::parent::tell_error;
+use xmem_tests::roles::{self, Installation, Result};
+
+use plan::Plan;
+use sheet::{Outcome, Table};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let child = |role: Result<()>| role.inspect_err(|error| tell_error(error));
+    let outcome = match words.as_slice() {
+        ["probe", elements @ ..] => child(roles::probe(elements)),
+        ["registry"] => child(registry::list()),
+        ["producer", ppm, description] => child(producer::main(ppm, description)),
+        ["client", look, sources, description] => child(client::main(look, sources, description)),
+        options => Plan::parse(options)
+            .and_then(|plan| fill(&plan))
+            .inspect_err(|error| eprintln!("error: {error}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Tries all rows that the plan wants, and prints the table; fails at the end if there are faults.
+fn fill(plan: &Plan) -> Result<()> {
+    let mut rows = rows::all();
+    rows.retain(|row| plan.wants(row));
+    let elements: Vec<String> = rows.iter().flat_map(row::Row::elements).collect();
+    let mut names: Vec<&str> = elements.iter().map(String::as_str).collect();
+    names.extend(["xmemsink", "xmemsrc"]);
+    names.sort_unstable();
+    names.dedup();
+    let installation = Installation::discover("xmem-table-", &names)?;
+    if !installation.has("xmemsink") || !installation.has("xmemsrc") {
+        return Err(
+            "GStreamer does not find xmemsink and xmemsrc: build the plugin (make build) or set \
+                    GST_PLUGIN_PATH"
+                .into(),
+        );
+    }
+    let found = registry::look(&installation)?;
+    let mut rows: Vec<_> = rows.into_iter().map(|row| (row, None)).collect();
+    rows.extend(found.rows.into_iter().filter(|(row, _)| plan.wants(row)));
+    if plan.list {
+        rows.iter().for_each(|(row, _)| println!("{}", row.title()));
+        return Ok(());
+    }
+    print!("{installation}");
+    let filled = tries::all(plan, &installation, found.can_switch, rows);
+    print!("\n{}", Table(&filled));
+
+    let count = |is_it: &dyn Fn(&Outcome) -> bool| {
+        filled
+            .iter()
+            .filter(|filled| is_it(&filled.outcome))
+            .count()
+    };
+    let faulty = filled
+        .iter()
+        .filter(|filled| !filled.faults().is_empty())
+        .count();
+    let not_here = count(&|outcome| matches!(outcome, Outcome::NotHere(_)));
+    let not_tried = count(&|outcome| matches!(outcome, Outcome::NotTried(_)));
+    println!(
+        "\n{} rows: {faulty} with faults, {not_here} not here, {not_tried} not tried",
+        filled.len()
+    );
+    match (faulty, filled.len() - not_here - not_tried) {
+        (_, 0) => Err("no row was tried".into()),
+        (0, _) => Ok(()),
+        (faulty, _) => Err(format!("{faulty} rows have faults, see above").into()),
+    }
+}

@@ -1,0 +1,271 @@
+//! One row of the table: a downstream, the streams that it is given, and what is judged.
+
+use crate::streams::Stream;
+
+/// What a row is about; the short names are the command line's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Latency, frame rates, sizes of buffers.
+    Timed,
+    /// Elements that hold much, or drop.
+    Gathering,
+    /// Elements that bring streams together, behind a client that joins late.
+    Joining,
+    /// Every other element of the registry that brings streams together.
+    Registry,
+    /// Compressed and container streams that are joined late.
+    Compressed,
+    /// A producer whose clock is none of the system's.
+    Drifting,
+}
+
+impl Group {
+    pub const ALL: [Group; 6] = [
+        Group::Timed,
+        Group::Gathering,
+        Group::Joining,
+        Group::Compressed,
+        Group::Drifting,
+        Group::Registry,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Timed => "timed",
+            Group::Gathering => "gathering",
+            Group::Joining => "joining",
+            Group::Registry => "registry",
+            Group::Compressed => "compressed",
+            Group::Drifting => "drifting",
+        }
+    }
+}
+
+/// What is looked at in what arrives at the sinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    Arrival,
+    Pictures,
+    Sound,
+}
+
+/// A row, before it is filled.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub group: Group,
+    /// What the table calls the downstream.
+    pub downstream: String,
+    /// The streams, by the names that they have in `client`.
+    pub streams: Vec<(&'static str, Stream)>,
+    /// The client's pipeline. `{v}` is the stream `v`, cut or not; `{caps}` are those of the first stream, and `{dir}` is
+    /// a directory for files.
+    pub client: String,
+    pub look: Look,
+    /// How long each phase is watched.
+    pub seconds: u64,
+    /// How often a client joins late, one after the other.
+    pub joins: u32,
+    /// Whether it is in the short form.
+    pub short: bool,
+    /// Whether it needs the machine for itself.
+    pub heavy: bool,
+    /// Whether clients end the stream before they stop.
+    pub ends: bool,
+    /// Whether nothing reaches the sinks before the stream's end, as uncut.
+    pub silent: bool,
+    /// The most frames that may have come out of the source since one that arrives at a sink.
+    pub most_lag: Option<u64>,
+    /// How much too fast the producer's clock is, in millionths.
+    pub ppm: i64,
+    /// Elements that it needs beside those that it names.
+    pub needs: Vec<&'static str>,
+    /// What it is given in place of its one stream, where the uncut pipeline can't do with that.
+    pub instead: Vec<Stream>,
+    /// What the stream is switched to, where that is of another kind.
+    pub other: Option<Stream>,
+}
+
+impl Row {
+    /// A row of the usual kind.
+    pub fn new(
+        group: Group,
+        downstream: impl Into<String>,
+        streams: &[(&'static str, Stream)],
+        client: impl Into<String>,
+    ) -> Row {
+        Row {
+            group,
+            downstream: downstream.into(),
+            streams: streams.to_vec(),
+            client: client.into(),
+            look: Look::Arrival,
+            seconds: 2,
+            joins: 1,
+            short: false,
+            heavy: false,
+            ends: [Group::Joining, Group::Registry].contains(&group),
+            silent: false,
+            most_lag: None,
+            ppm: 0,
+            needs: Vec::new(),
+            instead: Vec::new(),
+            other: None,
+        }
+    }
+
+    pub fn short(mut self) -> Row {
+        self.short = true;
+        self
+    }
+
+    pub fn seconds(mut self, seconds: u64) -> Row {
+        self.seconds = seconds;
+        self
+    }
+
+    pub fn joins(mut self, joins: u32) -> Row {
+        self.joins = joins;
+        self
+    }
+
+    pub fn look(mut self, look: Look) -> Row {
+        self.look = look;
+        self
+    }
+
+    pub fn most_lag(mut self, frames: u64) -> Row {
+        self.most_lag = Some(frames);
+        self
+    }
+
+    pub fn ppm(mut self, ppm: i64) -> Row {
+        self.ppm = ppm;
+        self
+    }
+
+    pub fn needs(mut self, elements: &[&'static str]) -> Row {
+        self.needs.extend(elements);
+        self
+    }
+
+    pub fn instead(mut self, streams: &[Stream]) -> Row {
+        self.instead.extend(streams);
+        self
+    }
+
+    pub fn other(mut self, other: Stream) -> Row {
+        self.other = Some(other);
+        self
+    }
+
+    /// What the table calls the streams.
+    pub fn stream(&self) -> String {
+        let mut labels: Vec<&str> = self.streams.iter().map(|(_, it)| it.label).collect();
+        labels.dedup();
+        let clock = match self.ppm {
+            0 => String::new(),
+            ppm => format!(", clock {ppm:+} ppm"),
+        };
+        labels.join(" and ") + &clock
+    }
+
+    /// Its name, for messages and for `--only`.
+    pub fn title(&self) -> String {
+        format!(
+            "{}: {} <- {}",
+            self.group.name(),
+            self.downstream,
+            self.stream()
+        )
+    }
+
+    /// The names of the streams, for the client's process.
+    pub fn sources(&self) -> String {
+        let names: Vec<&str> = self.streams.iter().map(|(name, _)| *name).collect();
+        names.join(",")
+    }
+
+    /// The producer's pipeline; `suffix` belongs to its channels' names. `number` tells its frames from other producers':
+    /// it is in the sinks' names, which are in each frame's record.
+    pub fn producer(&self, suffix: &str, number: &str) -> String {
+        let branches = self.streams.iter().map(|(name, stream)| {
+            let stream = match (&self.other, suffix) {
+                (Some(other), "2") => other,
+                _ => stream,
+            };
+            format!(
+                "{} ! xmemsink name=producer-{number}-{name} channel={name}{suffix}",
+                stream.producer
+            )
+        });
+        branches.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The client's pipeline behind the cut.
+    pub fn cut(&self, directory: &str) -> String {
+        self.described(directory, |name, _| {
+            format!("xmemsrc name={name} channel={name}")
+        })
+    }
+
+    /// The same pipeline in one piece.
+    pub fn uncut(&self, directory: &str) -> String {
+        self.described(directory, |name, stream| {
+            format!("{} ! identity name={name} silent=true", stream.producer)
+        })
+    }
+
+    fn described(&self, directory: &str, source: impl Fn(&str, &Stream) -> String) -> String {
+        let mut client = self.client.replace("{dir}", directory);
+        if let Some((_, stream)) = self.streams.first() {
+            client = client.replace("{caps}", stream.caps);
+        }
+        for (name, stream) in &self.streams {
+            client = client.replace(&format!("{{{name}}}"), &source(name, stream));
+        }
+        client
+    }
+
+    /// The elements that both pipelines are made of.
+    pub fn elements(&self) -> Vec<String> {
+        let uncut = self.uncut("");
+        let words = uncut.split(['!', ' ']).filter(|word| is_element(word));
+        let words = words.chain(self.needs.iter().copied());
+        words.map(str::to_owned).collect()
+    }
+}
+
+/// Whether a word of a description names an element: it is neither a property, nor caps, nor a pad.
+fn is_element(word: &str) -> bool {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    word.starts_with(|letter: char| letter.is_ascii_alphabetic()) && word.chars().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::streams::PICTURES_30;
+
+    #[test]
+    fn a_row_is_cut_where_its_stream_is_named() {
+        let row = Row::new(
+            Group::Joining,
+            "compositor",
+            &[("v", PICTURES_30)],
+            "{v} ! m. compositor name=m ! video/x-raw,width=8 ! filesink name=out location={dir}/a",
+        );
+        assert_eq!(
+            row.cut("/d"),
+            "xmemsrc name=v channel=v ! m. compositor name=m ! video/x-raw,width=8 ! \
+             filesink name=out location=/d/a"
+        );
+        assert!(row.uncut("/d").contains("framerate=30/1 ! identity name=v"));
+        let producer = row.producer("2", "7");
+        assert!(producer.ends_with("! xmemsink name=producer-7-v channel=v2"));
+        let elements = row.elements();
+        assert_eq!(
+            elements,
+            ["videotestsrc", "identity", "compositor", "filesink"]
+        );
+    }
+}
