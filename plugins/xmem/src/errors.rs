@@ -21,9 +21,10 @@ pub(crate) fn message(error: &Error, doing: gst::ResourceError) -> gst::ErrorMes
     };
     let advice = match error {
         Error::Stopped | Error::Disconnected(_) => {
-            ". Set on-disconnect=reconnect to wait for the next one, or =eos"
+            ". Set on-disconnect=reconnect to wait for the next one, or =eos".into()
         }
-        _ => "",
+        Error::NoProducer { path, .. } => format!(". {}", xmem_core::channels_nearby(path)),
+        _ => String::new(),
     };
     let (text, debug) = (format!("{error}{advice}"), format!("{error:?}"));
     let place = Location::caller();

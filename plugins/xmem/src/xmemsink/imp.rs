@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -39,6 +40,11 @@ impl XmemSink {
     fn stream(&self) -> Option<Arc<Stream>> {
         let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         stream.clone()
+    }
+
+    pub(super) fn socket_path(&self) -> Option<PathBuf> {
+        let stream = self.stream()?;
+        Some(stream.publisher.socket_path().into())
     }
 
     /// Passes on what happens on the channel. Called from the control thread or the streaming

@@ -45,8 +45,11 @@
  * `client-connected` and `client-disconnected` come with the number that the client has in `stats`,
  * in the thread in which it happens: not the application's.
  */
+use std::path::PathBuf;
+
 use gst::glib;
 use gst::prelude::*;
+use gst::subclass::prelude::*;
 
 mod imp;
 mod passing;
@@ -59,6 +62,13 @@ glib::wrapper! {
     /// The sink element.
     pub struct XmemSink(ObjectSubclass<imp::XmemSink>)
         @extends gst_base::BaseSink, gst::Element, gst::Object;
+}
+
+impl XmemSink {
+    /// The path of the channel's socket, while it is open.
+    pub(crate) fn socket_path(&self) -> Option<PathBuf> {
+        self.imp().socket_path()
+    }
 }
 
 /// What the sink does when a client has yet to receive the frame whose slot is needed.

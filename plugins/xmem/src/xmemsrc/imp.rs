@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
@@ -16,6 +17,8 @@ use super::guard::Guard;
 use super::keeping::Keeping;
 use super::plan::Plan;
 use super::receiver::{Change, Figures, Received, Receiver, Wanted};
+use super::refusal;
+use super::same_pipeline::{Progress, SamePipeline};
 use super::settings::{PROPERTIES, Settings};
 use super::urgent::Urgent;
 use super::{Delivery, OnStarved};
@@ -35,6 +38,7 @@ pub struct XmemSrc {
     state: Mutex<State>,
     threads: Mutex<Threads>,
     guard: Guard,
+    same_pipeline: SamePipeline,
 }
 
 /// What watches over the pad of a source.
@@ -73,6 +77,8 @@ struct State {
     figures: Figures,
     /// How late the producer passes on its buffers.
     latency: gst::ClockTime,
+    /// How often it has changed.
+    latency_changes: u64,
     /// The upstream events that the producer takes, and what takes them there.
     accepts: UpstreamEvents,
     upstream: Option<Upstream>,
@@ -119,6 +125,20 @@ impl XmemSrc {
         obj.notify("channel");
         obj.notify("socket-path");
         Ok(())
+    }
+
+    pub(super) fn socket_path(&self) -> Option<PathBuf> {
+        let channel = self.settings().channel.check().ok()?;
+        channel.socket_path().ok()
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        let state = self.state();
+        Progress {
+            figures: state.figures,
+            latency: state.latency,
+            latency_changes: state.latency_changes,
+        }
     }
 
     /// Sets `channel` or `socket-path`. While the source runs, one takes the place of the other.
@@ -230,7 +250,12 @@ impl XmemSrc {
     fn take_notice(&self, notice: Notice) {
         match notice {
             Notice::Latency(latency) => {
-                let before = std::mem::replace(&mut self.state().latency, latency);
+                let before = {
+                    let mut state = self.state();
+                    let before = std::mem::replace(&mut state.latency, latency);
+                    state.latency_changes += u64::from(before != latency);
+                    before
+                };
                 if before != latency {
                     gst::info!(CAT, imp = self, "The producer's latency is {latency}");
                     self.ask_for_latency();
@@ -377,7 +402,7 @@ impl ObjectImpl for XmemSrc {
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         match pspec.name() {
-            name @ ("channel" | "socket-path") => self.set_channel_property(name, value),
+            name @ ("channel" | "socket-path" | "address") => self.set_channel_property(name, value),
             name => {
                 let is_late = pspec.flags().contains(gst::PARAM_FLAG_MUTABLE_READY);
                 if is_late && self.state().canceller.is_some() {
@@ -447,6 +472,7 @@ impl ElementImpl for XmemSrc {
             }
             _ => {}
         }
+        let message = refusal::explained(&self.obj(), message);
         self.parent_post_message(message)
     }
 
@@ -466,7 +492,11 @@ impl ElementImpl for XmemSrc {
                 return Err(gst::StateChangeError);
             }
         }
+        if transition == gst::StateChange::PausedToPlaying {
+            self.same_pipeline.begin(&self.obj());
+        }
         if transition == gst::StateChange::PlayingToPaused {
+            self.same_pipeline.end();
             self.threads().pausing = Some(std::thread::current().id());
             self.state().was_paused = true;
             let changed = self.parent_change_state(transition);

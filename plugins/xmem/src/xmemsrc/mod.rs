@@ -56,6 +56,8 @@
  * `timestamp` (milliseconds since 1970), `dtype`, `shape` and `strides` (outermost dimension first,
  * in bytes), `producer`.
  */
+use std::path::PathBuf;
+
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -72,11 +74,14 @@ mod lasting;
 mod plan;
 mod receiver;
 mod reconnect;
+mod refusal;
+mod same_pipeline;
 mod settings;
 mod state_lock;
 mod timeline;
 mod urgent;
 
+use same_pipeline::Progress;
 #[cfg(any(test, fuzzing))]
 pub(crate) use timeline::Timeline;
 
@@ -94,6 +99,15 @@ impl XmemSrc {
     /// A sentence for the user, where the source has started with another.
     pub(crate) fn set_channel(&self, channel: ChannelSettings) -> Result<(), String> {
         self.imp().set_channel(channel)
+    }
+
+    /// The path of the channel's socket, where one is set that can be used.
+    fn socket_path(&self) -> Option<PathBuf> {
+        self.imp().socket_path()
+    }
+
+    fn progress(&self) -> Progress {
+        self.imp().progress()
     }
 }
 

@@ -125,6 +125,7 @@ fn told(message: &gst::Message) -> Option<Line> {
     match message.view() {
         gst::MessageView::Eos(_) => Some(line.with("type", "eos")),
         gst::MessageView::Latency(_) => Some(line.with("type", "latency")),
+        gst::MessageView::Application(_) => Some(line.with("type", "application")),
         gst::MessageView::Error(error) => {
             let debug = error.debug();
             Some(problem(line, "error", error.error(), debug.as_deref()))

@@ -79,6 +79,13 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
             element("of").set_property_from_str(order.text("property"), order.text("text"));
             Line::new("set")
         }
+        // post: a message of the application, which comes after those that were posted before
+        "post" => {
+            let said = gst::Structure::new_empty("order");
+            let message = gst::message::Application::new(said);
+            pipeline.post_message(message).expect("there is a bus");
+            Line::new("posted")
+        }
         // push from=SRC ...
         "push" => push(&element("from"), order),
         // unused: buffers of the pools that "push" has made

@@ -1,0 +1,185 @@
+//! Reports a source whose own pipeline has the sink of its channel: that can't work, and nothing else
+//! says why.
+//!
+//! A sink passes its first frame on when its pipeline plays, and a pipeline plays when each of its sinks
+//! has a frame. So the sinks behind the source wait for the sink of the channel, and that waits for them.
+//! Where sinks do without (`async=false`), the pipeline's latency is the channel's, which is the source's,
+//! which is the pipeline's: it grows each time it is calculated.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gst::prelude::*;
+
+use super::XmemSrc;
+use super::receiver::Figures;
+use crate::xmemsink::XmemSink;
+
+/// How long a source plays before it is looked at.
+const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(2);
+/// A latency that changes so often in that time is one that grows without end.
+const MANY_CHANGES: u64 = 8;
+/// How often a source is looked at that has no frame yet.
+const MOST_LOOKS: u32 = 30;
+/// Most elements of a pipeline that are looked at.
+const MOST_ELEMENTS: usize = 1000;
+
+/// How a source is doing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    pub(super) figures: Figures,
+    pub(super) latency: gst::ClockTime,
+    pub(super) latency_changes: u64,
+}
+
+/// Looks at a source a while after it has begun to play.
+#[derive(Clone, Default)]
+pub(super) struct SamePipeline(Arc<Mutex<Option<gst::SingleShotClockId>>>);
+
+impl SamePipeline {
+    /// The source plays from now on.
+    pub(super) fn begin(&self, source: &XmemSrc) {
+        self.look_later(source, source.progress(), MOST_LOOKS);
+    }
+
+    /// Looks after a while at what has become of the source, and again, up to `looks` times in all,
+    /// where that is not clear.
+    fn look_later(&self, source: &XmemSrc, before: Progress, looks: u32) {
+        let clock = gst::SystemClock::obtain();
+        let id = clock.new_single_shot_id(clock.time() + PATIENCE);
+        *self.pending() = Some(id.clone());
+        let (looker, weak) = (self.clone(), source.downgrade());
+        let scheduled = id.wait_async(move |_, _, id| {
+            let (id, Some(source)) = (id.clone(), weak.upgrade()) else {
+                return;
+            };
+            // Not on the clock's thread, which others wait for.
+            source.call_async(move |source| {
+                let now = source.progress();
+                let is_clear = look(source, before, now);
+                let is_due = looker.pending().as_deref() == Some(&id);
+                if !is_clear && is_due && looks > 1 {
+                    looker.look_later(source, now, looks - 1);
+                }
+            });
+        });
+        if scheduled.is_err() {
+            self.end();
+        }
+    }
+
+    /// The source does not play any more.
+    pub(super) fn end(&self) {
+        let pending = self.pending().take();
+        if let Some(pending) = pending {
+            pending.unschedule();
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Option<gst::SingleShotClockId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The sink in the source's pipeline that publishes the source's channel.
+fn sink_of_its_channel(source: &XmemSrc) -> Option<XmemSink> {
+    let path = absolute(&source.socket_path()?)?;
+    let mut top = source.parent()?;
+    while let Some(parent) = top.parent() {
+        top = parent;
+    }
+    let mut sinks = top
+        .downcast::<gst::Bin>()
+        .ok()?
+        .iterate_all_by_element_factory_name("xmemsink");
+    std::iter::from_fn(|| sinks.next().ok().flatten())
+        .filter_map(|sink| sink.downcast::<XmemSink>().ok())
+        .find(|sink| sink.socket_path().and_then(|sink| absolute(&sink)) == Some(path.clone()))
+}
+
+fn absolute(path: &Path) -> Option<PathBuf> {
+    std::path::absolute(path).ok()
+}
+
+/// Says what has become of a source since it was looked at before, where that is nothing good. False
+/// where it is not clear yet.
+fn look(source: &XmemSrc, before: Progress, now: Progress) -> bool {
+    const ADVICE: &str = "Put xmemsink and xmemsrc into two pipelines; both may be in one process";
+    let has_frames = now.figures.received > 0;
+    let changes = now.latency_changes.saturating_sub(before.latency_changes);
+    if has_frames && changes < MANY_CHANGES {
+        return changes == 0;
+    }
+    let Some(sink) = sink_of_its_channel(source) else {
+        return has_frames;
+    };
+    let name = sink.name();
+    let what = format!("{name} publishes the channel of this source in the same pipeline");
+    let waits = now.figures.connected && !has_frames;
+    let waits = waits && sink.current_state() < gst::State::Playing;
+    if waits && let Some(other) = waiting_sink(source) {
+        gst::element_error!(
+            source,
+            gst::ResourceError::Settings,
+            (
+                "{what}, so each waits for the other: {name} passes its first frame on when the whole \
+                 pipeline plays, and the pipeline plays when {} has a frame. {ADVICE}",
+                other.name()
+            )
+        );
+    } else if changes >= MANY_CHANGES {
+        gst::element_warning!(
+            source,
+            gst::ResourceError::Settings,
+            (
+                "{what}, so the latency of the pipeline grows each time that it is calculated: it \
+                 includes the latency of {name}, which is the latency of the pipeline. It is {} now. \
+                 {ADVICE}",
+                now.latency
+            )
+        );
+    } else {
+        return false;
+    }
+    true
+}
+
+/// A sink behind the source that waits for its first frame.
+fn waiting_sink(source: &XmemSrc) -> Option<gst::Element> {
+    let mut found: Vec<gst::Element> = vec![source.clone().upcast()];
+    let mut next = 0;
+    while let Some(element) = found.get(next).cloned() {
+        next += 1;
+        let is_sink = element.element_flags().contains(gst::ElementFlags::SINK);
+        let is_bin = element.is::<gst::Bin>();
+        if is_sink && !is_bin && element.current_state() < gst::State::Paused {
+            return Some(element);
+        }
+        let elements = element
+            .src_pads()
+            .into_iter()
+            .filter_map(|pad| element_behind(&pad));
+        for element in elements {
+            if found.len() < MOST_ELEMENTS && !found.contains(&element) {
+                found.push(element);
+            }
+        }
+    }
+    None
+}
+
+/// The element behind a pad, where that leads into a bin the one in the bin, and where it leads out of one
+/// the one behind the bin.
+fn element_behind(pad: &gst::Pad) -> Option<gst::Element> {
+    let mut peer = pad.peer()?;
+    for _ in 0..MOST_ELEMENTS {
+        if let Some(ghost) = peer.downcast_ref::<gst::GhostPad>() {
+            peer = ghost.target()?;
+        } else if let Some(ghost) = peer.parent().and_downcast::<gst::GhostPad>() {
+            peer = ghost.peer()?;
+        } else {
+            return peer.parent_element();
+        }
+    }
+    None
+}
