@@ -112,7 +112,7 @@ fn other(property: &glib::ParamSpec) -> String {
         return class.values().last().expect("some value").nick().to_owned();
     }
     match property.name() {
-        "channel" | "socket-path" => "other".into(),
+        "channel" | "socket-path" | "address" => "other".into(),
         "wait-for-connection" => "true".into(),
         "foreign-memory" => "false".into(),
         _ => "5".into(),

@@ -1,5 +1,5 @@
 //! A pipeline that can't work says what is wrong and what helps: caps that downstream refuses, no
-//! producer, a source in the pipeline of its own sink.
+//! producer, a time in the wrong unit, a source in the pipeline of its own sink.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -308,6 +308,28 @@ fn a_directory_of_another_user_that_can_not_be_looked_into_is_named() {
     let said = said.expect("it was possible before");
     assert!(said.contains("has a directory of channels too"), "{said}");
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_time_that_is_meant_in_seconds_says_the_unit() {
+    let place = Place::new();
+    let client = "xmemsrc channel=cam0 connection-timeout=5 ! fakesink";
+    let mut client = Pipeline::play(&place, &[], client);
+    let words = [
+        "connection-timeout=5 is in nanoseconds",
+        "5 seconds are 5000000000",
+    ];
+    says(
+        &client.until_message("warning"),
+        "Resource.Settings",
+        &words,
+    );
+    says(&client.until_message("error"), "Resource.NotFound", &words);
+    // What is long enough is not.
+    let client = "xmemsrc channel=cam0 connection-timeout=1000000 ! fakesink";
+    let mut client = Pipeline::play(&place, &[], client);
+    lacks(&client.until_message("error"), &["nanoseconds"]);
+    assert_eq!(client.messages().len(), 1, "{:?}", client.messages());
 }
 
 /// Where the source of the sink is not live, it may have prerolled before all that begins.

@@ -3,7 +3,7 @@
 use gst::prelude::*;
 use xmem_tests::local::{self, Local};
 use xmem_tests::pipeline::Pipeline;
-use xmem_tests::{Place, process, until_some};
+use xmem_tests::{Place, process, until, until_some};
 
 const PICTURES: &str = "videotestsrc is-live=true \
                         ! video/x-raw,format=RGB,width=64,height=48,framerate=30/1";
@@ -131,15 +131,20 @@ fn a_uri_that_means_nothing_is_refused_with_the_forms_that_there_are() {
 }
 
 #[test]
-fn a_source_that_has_started_says_that_its_uri_can_not_be_changed() {
-    let place = Place::new();
-    let client = local::pulling(&place);
-    let source = client.element("src");
-    let handler = source
-        .dynamic_cast::<gst::URIHandler>()
-        .expect("it takes URIs");
-    let before = handler.uri();
-    let error = handler.set_uri("xmem://other").expect_err("it has started");
-    assert_eq!(error.kind(), Some(gst::URIError::BadState), "{error}");
-    assert_eq!(handler.uri(), before);
+fn a_source_that_has_started_goes_on_with_another_uri() {
+    let places = [Place::new(), Place::new()];
+    let _producers = [producer(&places[0], PICTURES), producer(&places[1], SOUND)];
+    let client = Local::play(&format!(
+        "{} ! appsink name=out sync=false",
+        local::source(&places[0], "")
+    ));
+    let out = client.element("out");
+    assert_eq!(kind(&pull(&out)), "video/x-raw");
+    let handler = client.element("src").dynamic_cast::<gst::URIHandler>();
+    let handler = handler.expect("it takes URIs");
+    handler.set_uri(&uri(&places[1])).expect("a channel");
+    until("the other channel's stream comes", || {
+        kind(&pull(&out)) == "audio/x-raw"
+    });
+    assert_eq!(handler.uri().as_deref(), Some(uri(&places[1]).as_str()));
 }

@@ -1,4 +1,5 @@
-//! The `channel` and `socket-path` properties, which both elements have.
+//! The `channel` and `socket-path` properties, which both elements have, and `address`, which is another
+//! name of the second.
 
 use std::path::PathBuf;
 
@@ -46,9 +47,9 @@ impl ChannelSettings {
         }
     }
 
-    /// The two properties, with what the element says about when they can be changed: by a flag, or
+    /// The properties, with what the element says about when they can be changed: by a flag, or
     /// in words at the end where GStreamer has no flag for it.
-    pub(crate) fn properties(mutable: glib::ParamFlags, when: &str) -> [glib::ParamSpec; 2] {
+    pub(crate) fn properties(mutable: glib::ParamFlags, when: &str) -> [glib::ParamSpec; 3] {
         let channel = format!(
             "Name of the channel, the same in xmemsink and xmemsrc; its socket is NAME.sock in \
              $XMEM_RUNTIME_DIR, else in $XDG_RUNTIME_DIR/xmem, else in /tmp/xmem-UID{when}"
@@ -57,6 +58,8 @@ impl ChannelSettings {
             "Path of the channel's socket, in place of the property channel; both at once are an \
              error{when}"
         );
+        let address =
+            format!("Another name of socket-path, which cudaipcsink and cudaipcsrc have{when}");
         [
             glib::ParamSpecString::builder("channel")
                 .nick("Channel")
@@ -68,10 +71,15 @@ impl ChannelSettings {
                 .blurb(&socket_path)
                 .flags(glib::ParamFlags::READWRITE | mutable)
                 .build(),
+            glib::ParamSpecString::builder("address")
+                .nick("Address")
+                .blurb(&address)
+                .flags(glib::ParamFlags::READWRITE | mutable)
+                .build(),
         ]
     }
 
-    /// Sets one of the two properties. False for any other.
+    /// Sets one of the properties. False for any other.
     pub(crate) fn set(&mut self, name: &str, value: &glib::Value) -> bool {
         let text = || {
             value
@@ -82,17 +90,17 @@ impl ChannelSettings {
         };
         match name {
             "channel" => self.channel = text(),
-            "socket-path" => self.socket_path = text().map(PathBuf::from),
+            "socket-path" | "address" => self.socket_path = text().map(PathBuf::from),
             _ => return false,
         }
         true
     }
 
-    /// One of the two properties, `None` for any other.
+    /// One of the properties, `None` for any other.
     pub(crate) fn get(&self, name: &str) -> Option<glib::Value> {
         match name {
             "channel" => Some(self.channel.to_value()),
-            "socket-path" => Some(
+            "socket-path" | "address" => Some(
                 self.socket_path
                     .as_ref()
                     .map(|path| path.to_string_lossy().into_owned())

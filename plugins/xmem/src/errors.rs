@@ -1,8 +1,28 @@
 //! What the bus calls an error of the core.
 
 use std::panic::Location;
+use std::time::Duration;
 
 use xmem_core::Error;
+
+/// Shorter times than this are meant in another unit, mostly.
+pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
+
+/// What is said of a time to wait that is so short.
+fn unit(waited: Duration) -> String {
+    match waited < SHORTEST {
+        true => format!(". {}", unit_of(waited)),
+        false => String::new(),
+    }
+}
+
+/// Says in which unit connection-timeout is.
+pub(crate) fn unit_of(timeout: Duration) -> String {
+    format!(
+        "connection-timeout={} is in nanoseconds: 5 seconds are 5000000000, and -1 is for ever",
+        timeout.as_nanos()
+    )
+}
 
 /// A message for the bus. Its kind is the error's own, or else the one of what was being done.
 #[track_caller]
@@ -23,7 +43,10 @@ pub(crate) fn message(error: &Error, doing: gst::ResourceError) -> gst::ErrorMes
         Error::Stopped | Error::Disconnected(_) => {
             ". Set on-disconnect=reconnect to wait for the next one, or =eos".into()
         }
-        Error::NoProducer { path, .. } => format!(". {}", xmem_core::channels_nearby(path)),
+        Error::NoProducer { path, waited } => {
+            format!("{}. {}", unit(*waited), xmem_core::channels_nearby(path))
+        }
+        Error::NoAnswer { waited, .. } => unit(*waited),
         _ => String::new(),
     };
     let (text, debug) = (format!("{error}{advice}"), format!("{error:?}"));

@@ -12,6 +12,7 @@
 //! - `framememory`: the `GstMemory` of a received frame;
 //! - `bindings`: calls of GStreamer that its Rust bindings get wrong;
 //! - `errors`: what the bus calls an error of the core;
+//! - `habits`: properties of other elements that pass frames between processes;
 //! - `uri`: channels as URIs;
 //! - [`device`]: channels as devices;
 //! - `caps`, `metas`, `timestamps`: from GStreamer's words to the record of a frame and back;
@@ -39,6 +40,7 @@ mod framepool;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+mod habits;
 mod metas;
 mod record;
 mod timestamps;

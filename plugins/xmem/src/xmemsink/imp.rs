@@ -1,5 +1,5 @@
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use gst::glib;
@@ -30,6 +30,8 @@ pub struct XmemSink {
     timekeeper: Mutex<Timekeeper>,
     /// By which the last frame of this segment was published.
     base_time: Mutex<Option<gst::ClockTime>>,
+    /// The memory may have grown since it was compared with shm-size.
+    size_is_due: AtomicBool,
 }
 
 impl XmemSink {
@@ -54,6 +56,7 @@ impl XmemSink {
         match event {
             PublisherEvent::ClientConnected(id) => {
                 gst::info!(CAT, imp = self, "Client {id} has connected");
+                self.size_is_due.store(true, Ordering::Relaxed);
                 obj.emit_by_name::<()>("client-connected", &[&(id.get() as i32)]);
                 obj.notify("num-clients");
             }
@@ -89,6 +92,19 @@ impl XmemSink {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Says where there is more memory than shm-size, which is no limit here.
+    fn compare_size(&self, stream: &Stream) {
+        let is_due = &self.size_is_due;
+        if !is_due.load(Ordering::Relaxed) || !is_due.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let bytes = stream.publisher.stats().bytes;
+        let note = self.settings().habits.size_note(bytes);
+        if let Some(note) = note {
+            note.post(&*self.obj());
         }
     }
 
@@ -299,6 +315,8 @@ impl ElementImpl for XmemSink {
                 self.post_error_message(message);
                 return Err(gst::StateChangeError);
             }
+            let notes = self.settings().notes();
+            notes.iter().for_each(|note| note.post(&*self.obj()));
         }
         let stream = self.stream();
         if let Some(stream) = &stream
@@ -440,6 +458,7 @@ impl BaseSinkImpl for XmemSink {
         let stream = self
             .stream()
             .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
+        self.size_is_due.store(true, Ordering::Relaxed);
         stream.set_caps(&text, format).map_err(|error| {
             self.post_error_message(errors::message(&error, gst::ResourceError::Write));
             gst::loggable_error!(CAT, "{error}")
@@ -508,7 +527,10 @@ impl BaseSinkImpl for XmemSink {
         })?;
         loop {
             match self.publish(&stream, buffer) {
-                Ok(()) => return Ok(gst::FlowSuccess::Ok),
+                Ok(()) => {
+                    self.compare_size(&stream);
+                    return Ok(gst::FlowSuccess::Ok);
+                }
                 Err(Error::Cancelled) => {
                     gst::debug!(CAT, imp = self, "Interrupted");
                     // Flushing ends it here; after a pause the frame goes out when playing again.

@@ -9,6 +9,7 @@ use gst::prelude::*;
 use super::Overflow;
 use crate::channel::ChannelSettings;
 use crate::events::upstream::UpstreamEvents;
+use crate::habits::{Note, SinkHabits};
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -22,7 +23,11 @@ pub(super) struct Settings {
     pub(super) upstream_events: UpstreamEvents,
     pub(super) wait_for_connection: bool,
     pub(super) foreign_memory: bool,
+    pub(super) habits: SinkHabits,
 }
+
+/// What the permissions of a file are made of. shmsink takes more bits, which no socket needs.
+const PERMISSIONS: u32 = 0o777;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -37,6 +42,7 @@ impl Default for Settings {
             upstream_events: UpstreamEvents::default(),
             wait_for_connection: false,
             foreign_memory: true,
+            habits: SinkHabits::default(),
         }
     }
 }
@@ -49,6 +55,17 @@ impl Settings {
                 timeout: self.block_timeout,
             },
         }
+    }
+
+    /// What the user is told of values that have no effect.
+    pub(super) fn notes(&self) -> Vec<Note> {
+        let perms = (self.perms > PERMISSIONS).then(|| {
+            Note::Warning(format!(
+                "perms={} (0{:o}): of its bits only those of 0{PERMISSIONS:o} have an effect",
+                self.perms, self.perms
+            ))
+        });
+        self.habits.notes().into_iter().chain(perms).collect()
     }
 
     /// Sets a property. False for one that is not a setting.
@@ -71,7 +88,7 @@ impl Settings {
                 self.wait_for_connection = value.get().expect("type checked upstream");
             }
             "foreign-memory" => self.foreign_memory = value.get().expect("type checked upstream"),
-            _ => return self.channel.set(name, value),
+            _ => return self.channel.set(name, value) || self.habits.set(name, value),
         }
         true
     }
@@ -90,7 +107,7 @@ impl Settings {
             "upstream-events" => self.upstream_events.to_value(),
             "wait-for-connection" => self.wait_for_connection.to_value(),
             "foreign-memory" => self.foreign_memory.to_value(),
-            _ => return self.channel.get(name),
+            _ => return self.channel.get(name).or_else(|| self.habits.get(name)),
         })
     }
 }
@@ -109,7 +126,7 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
                 "Permissions of the socket's file, which decide who may connect: 0600 (384) only \
                  this user, 0660 (432) the group too; set in NULL",
             )
-            .maximum(0o777)
+            .maximum(0o7777)
             .default_value(defaults.perms)
             .build(),
         glib::ParamSpecUInt::builder("max-buffers")
@@ -204,5 +221,6 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .read_only()
             .build(),
     ]);
+    properties.extend(SinkHabits::properties());
     properties
 });

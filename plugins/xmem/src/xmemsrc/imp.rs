@@ -402,7 +402,9 @@ impl ObjectImpl for XmemSrc {
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         match pspec.name() {
-            name @ ("channel" | "socket-path" | "address") => self.set_channel_property(name, value),
+            name @ ("channel" | "socket-path" | "address") => {
+                self.set_channel_property(name, value)
+            }
             name => {
                 let is_late = pspec.flags().contains(gst::PARAM_FLAG_MUTABLE_READY);
                 if is_late && self.state().canceller.is_some() {
@@ -491,6 +493,8 @@ impl ElementImpl for XmemSrc {
                 self.post_error_message(message);
                 return Err(gst::StateChangeError);
             }
+            let notes = self.settings().notes();
+            notes.iter().for_each(|note| note.post(&*self.obj()));
         }
         if transition == gst::StateChange::PausedToPlaying {
             self.same_pipeline.begin(&self.obj());

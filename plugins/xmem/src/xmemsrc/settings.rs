@@ -8,6 +8,8 @@ use gst::prelude::*;
 
 use super::{Delivery, OnDisconnect, OnStarved, UnsealedMemory};
 use crate::channel::ChannelSettings;
+use crate::errors;
+use crate::habits::{Note, SourceHabits};
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -22,6 +24,7 @@ pub(super) struct Settings {
     pub(super) copy_below: u32,
     pub(super) fd_memory: bool,
     pub(super) unsealed_memory: UnsealedMemory,
+    pub(super) habits: SourceHabits,
 }
 
 impl Default for Settings {
@@ -36,6 +39,7 @@ impl Default for Settings {
             copy_below: 4096,
             fd_memory: true,
             unsealed_memory: UnsealedMemory::default(),
+            habits: SourceHabits::default(),
         }
     }
 }
@@ -44,6 +48,14 @@ impl Settings {
     /// `None` is for ever.
     pub(super) fn connection_timeout(&self) -> Option<Duration> {
         (self.connection_timeout != u64::MAX).then(|| Duration::from_nanos(self.connection_timeout))
+    }
+
+    /// What the user is told of values that have no effect, or not the one that was meant.
+    pub(super) fn notes(&self) -> Vec<Note> {
+        let timeout = self.connection_timeout();
+        let timeout = timeout.filter(|timeout| !timeout.is_zero() && *timeout < errors::SHORTEST);
+        let timeout = timeout.map(|timeout| Note::Warning(errors::unit_of(timeout)));
+        timeout.into_iter().chain(self.habits.notes()).collect()
     }
 
     /// Sets a property. False for one that is not a setting.
@@ -62,7 +74,7 @@ impl Settings {
             "unsealed-memory" => {
                 self.unsealed_memory = value.get().expect("type checked upstream");
             }
-            _ => return self.channel.set(name, value),
+            _ => return self.channel.set(name, value) || self.habits.set(name, value),
         }
         true
     }
@@ -78,7 +90,7 @@ impl Settings {
             "copy-below" => self.copy_below.to_value(),
             "fd-memory" => self.fd_memory.to_value(),
             "unsealed-memory" => self.unsealed_memory.to_value(),
-            _ => return self.channel.get(name),
+            _ => return self.channel.get(name).or_else(|| self.habits.get(name)),
         })
     }
 }
@@ -173,5 +185,6 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .read_only()
             .build(),
     ]);
+    properties.extend(SourceHabits::properties());
     properties
 });

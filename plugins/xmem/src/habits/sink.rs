@@ -1,0 +1,185 @@
+//! What people set of shmsink, unixfdsink and cudaipcsink.
+
+use gst::glib;
+use gst::prelude::*;
+
+use super::{Note, SocketType, cuda_device_note, cuda_device_property};
+
+/// How cudaipcsink shares memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[repr(i32)]
+#[enum_type(name = "GstXmemSinkIpcMode")]
+pub(crate) enum IpcMode {
+    /// By the driver's handles.
+    #[default]
+    #[enum_value(name = "Legacy IPC mode", nick = "legacy")]
+    Legacy = 0,
+    /// By descriptors.
+    #[enum_value(name = "Memory map", nick = "mmap")]
+    Mmap = 1,
+}
+
+/// The values that were set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SinkHabits {
+    /// What was set, where it was.
+    shm_size: Option<u32>,
+    /// The user was told that there is more.
+    is_exceeded: bool,
+    buffer_time: i64,
+    socket_type: SocketType,
+    min_memory_size: i64,
+    cuda_device_id: i32,
+    ipc_mode: IpcMode,
+}
+
+/// shmsink's.
+const SHM_SIZE: u32 = 64 << 20;
+
+impl Default for SinkHabits {
+    fn default() -> Self {
+        SinkHabits {
+            shm_size: None,
+            is_exceeded: false,
+            buffer_time: -1,
+            socket_type: SocketType::default(),
+            min_memory_size: 0,
+            cuda_device_id: -1,
+            ipc_mode: IpcMode::default(),
+        }
+    }
+}
+
+impl SinkHabits {
+    /// Sets a property. False for one that is none of these.
+    pub(crate) fn set(&mut self, name: &str, value: &glib::Value) -> bool {
+        // GObject has checked the types and ranges against the properties below.
+        match name {
+            "shm-size" => {
+                self.shm_size = Some(value.get().expect("type checked upstream"));
+                self.is_exceeded = false;
+            }
+            "buffer-time" => self.buffer_time = value.get().expect("type checked upstream"),
+            "socket-type" => self.socket_type = value.get().expect("type checked upstream"),
+            "min-memory-size" => {
+                self.min_memory_size = value.get().expect("type checked upstream");
+            }
+            "cuda-device-id" => self.cuda_device_id = value.get().expect("type checked upstream"),
+            "ipc-mode" => self.ipc_mode = value.get().expect("type checked upstream"),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The value of a property, `None` for one that is none of these.
+    pub(crate) fn get(&self, name: &str) -> Option<glib::Value> {
+        Some(match name {
+            "shm-size" => self.shm_size.unwrap_or(SHM_SIZE).to_value(),
+            "buffer-time" => self.buffer_time.to_value(),
+            "socket-type" => self.socket_type.to_value(),
+            "min-memory-size" => self.min_memory_size.to_value(),
+            "cuda-device-id" => self.cuda_device_id.to_value(),
+            "ipc-mode" => self.ipc_mode.to_value(),
+            _ => return None,
+        })
+    }
+
+    /// What the user is told when the element starts.
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        let shm_size = self.shm_size.map(|size| {
+            Note::Info(format!(
+                "shm-size={size} has no effect: there is as much shared memory as frames and clients \
+                 need, and at most max-bytes"
+            ))
+        });
+        let buffer_time = (self.buffer_time >= 0).then(|| {
+            Note::Warning(
+                "buffer-time has no effect: xmemsink does not wait for a slow client, which misses \
+                 frames instead. Set overflow=block to wait, and block-timeout to limit that"
+                    .into(),
+            )
+        });
+        let min_memory_size = match self.min_memory_size {
+            0 => None,
+            ..0 => Some(Note::Warning(
+                "min-memory-size=-1 has no effect: xmemsink copies each buffer that upstream has not \
+                 written into its memory. copied in stats counts them"
+                    .into(),
+            )),
+            _ => Some(Note::Info(
+                "min-memory-size has no effect: memory for frames is used again whatever their size"
+                    .into(),
+            )),
+        };
+        let ipc_mode = (self.ipc_mode != IpcMode::default())
+            .then(|| Note::Info("ipc-mode has no effect: frames pass in system memory".into()));
+        let notes = [
+            shm_size,
+            buffer_time,
+            self.socket_type.note(),
+            min_memory_size,
+            cuda_device_note(self.cuda_device_id),
+            ipc_mode,
+        ];
+        notes.into_iter().flatten().collect()
+    }
+
+    /// What the user is told, once, where there are so many bytes of shared memory. `shm-size` is what
+    /// one expects them to be at most.
+    pub(crate) fn size_note(&mut self, bytes: u64) -> Option<Note> {
+        let is_new = !self.is_exceeded;
+        let size = self
+            .shm_size
+            .filter(|&size| bytes > u64::from(size) && is_new)?;
+        self.is_exceeded = true;
+        Some(Note::Warning(format!(
+            "There are {bytes} bytes of shared memory now, more than shm-size={size}, which is no \
+             limit here: max-bytes is one"
+        )))
+    }
+
+    /// The properties, all of which can be set in NULL.
+    pub(crate) fn properties() -> Vec<glib::ParamSpec> {
+        let default = SinkHabits::default();
+        let when = (glib::ParamFlags::empty(), "; set in NULL");
+        vec![
+            glib::ParamSpecUInt::builder("shm-size")
+                .nick("Size of the shared memory")
+                .blurb(
+                    "Of shmsink, in bytes; no value has an effect, because there is as much shared \
+                     memory as frames and clients need, and at most max-bytes. Where there is more than \
+                     this, a warning says so; set in NULL",
+                )
+                .default_value(SHM_SIZE)
+                .build(),
+            glib::ParamSpecInt64::builder("buffer-time")
+                .nick("Buffer time")
+                .blurb(
+                    "Of shmsink, in nanoseconds; no value has an effect, because overflow and \
+                     block-timeout say how long to wait for a client; set in NULL",
+                )
+                .minimum(-1)
+                .default_value(default.buffer_time)
+                .build(),
+            SocketType::property(when),
+            glib::ParamSpecInt64::builder("min-memory-size")
+                .nick("Minimum memory size")
+                .blurb(
+                    "Of unixfdsink, in bytes; no value has an effect, because memory for frames is \
+                     used again whatever their size, and what is not in it is always copied; set in \
+                     NULL",
+                )
+                .minimum(-1)
+                .default_value(default.min_memory_size)
+                .build(),
+            cuda_device_property(when),
+            glib::ParamSpecEnum::builder_with_default("ipc-mode", default.ipc_mode)
+                .nick("IPC mode")
+                .blurb(
+                    "Of cudaipcsink; no value has an effect, because frames pass in system memory; \
+                     set in NULL",
+                )
+                .build(),
+        ]
+    }
+}
