@@ -286,9 +286,8 @@ fn range(property: &ParamSpec) -> Option<(i128, i128)> {
         Some((number.minimum().into(), number.maximum().into()))
     } else if let Some(number) = property.downcast_ref::<glib::ParamSpecInt64>() {
         Some((number.minimum().into(), number.maximum().into()))
-    } else if let Some(number) = property.downcast_ref::<glib::ParamSpecUInt64>() {
-        Some((number.minimum().into(), number.maximum().into()))
     } else {
-        None
+        let number = property.downcast_ref::<glib::ParamSpecUInt64>()?;
+        Some((number.minimum().into(), number.maximum().into()))
     }
 }

@@ -348,6 +348,7 @@ fn a_time_that_elements_can_not_reckon_with_is_left_out() {
 /// How often a source connects, in three seconds, to a producer that lets it in, gives it a frame or
 /// none, and goes.
 fn connections_to_a_producer_that_goes(has_frames: bool, says_bye: bool) -> u32 {
+    // And one for copies.
     const LEASES: u32 = 4;
     let place = Place::new();
     let listener = wire::listen(&place.socket("cam0"));
@@ -358,7 +359,7 @@ fn connections_to_a_producer_that_goes(has_frames: bool, says_bye: bool) -> u32 
     let (mut connections, mut first) = (0, None::<Instant>);
     while first.is_none_or(|first| first.elapsed() < Duration::from_secs(3)) {
         let mut producer = Impostor::new(4, 0, SEALED, 0);
-        producer.answer(&listener, &producer.welcome(LEASES));
+        producer.answer(&listener, &producer.welcome(LEASES + 1));
         producer.send(&wire::message(wire::TOLD, &0u64.to_le_bytes()), &[]);
         if has_frames {
             let memory = producer.make_segment(1, 4096, SEALED);

@@ -32,7 +32,7 @@ fn a_source_goes_on_with_another_channel_and_its_caps() {
         let mark = client.mark();
         client.order(&format!("set of=src property=channel text={channel}"));
         client.until_since(mark, "the caps are the other channel's", |line| {
-            line.get("type") == Some("caps") && line.text("text").contains(&format!("{width}"))
+            line.get("type") == Some("caps") && line.text("text").contains(width)
         });
         client.until_buffers_since(mark, "out.sink", 5);
     }

@@ -61,7 +61,7 @@ struct Threads {
 struct State {
     /// Ends the waits of the streaming thread; there from start to stop.
     canceller: Option<Canceller>,
-    /// It was paused since the last frame.
+    /// It was paused since frames were missed last.
     was_paused: bool,
     /// The channel to go on with.
     next_channel: Option<Channel>,
@@ -208,8 +208,10 @@ impl XmemSrc {
             match received {
                 Received::Frame(frame) => {
                     // In PAUSED a live source is expected to miss what comes.
-                    let was_paused = std::mem::take(&mut self.state().was_paused);
-                    if !was_paused && let Some(why) = receiver.first_missed(&frame) {
+                    if frame.missed() > 0
+                        && !std::mem::take(&mut self.state().was_paused)
+                        && let Some(why) = receiver.first_missed(&frame)
+                    {
                         gst::element_imp_warning!(
                             self,
                             gst::StreamError::Failed,

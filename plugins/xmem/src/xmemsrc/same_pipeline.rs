@@ -13,6 +13,7 @@ use gst::prelude::*;
 
 use super::XmemSrc;
 use super::receiver::Figures;
+use crate::bindings;
 use crate::xmemsink::XmemSink;
 
 /// How long a source plays before it is looked at.
@@ -46,7 +47,10 @@ impl SamePipeline {
     /// where that is not clear.
     fn look_later(&self, source: &XmemSrc, before: Progress, looks: u32) {
         let clock = gst::SystemClock::obtain();
-        let id = clock.new_single_shot_id(clock.time() + PATIENCE);
+        let Some(now) = bindings::clock_time(&clock) else {
+            return;
+        };
+        let id = clock.new_single_shot_id(now + PATIENCE);
         *self.pending() = Some(id.clone());
         let (looker, weak) = (self.clone(), source.downgrade());
         let scheduled = id.wait_async(move |_, _, id| {
