@@ -58,7 +58,6 @@ fn a_thousand_cycles_of_a_source_leave_nothing_in_its_producer() {
         (slots.len(), others)
     };
     let (segments, others) = fds();
-    let slots = sink.stats("sink").number("slots");
     leaves_nothing_behind(&mut source);
     sink.until_stats("sink", "the source is gone", |stats| {
         stats.number("clients") == 0
@@ -66,8 +65,10 @@ fn a_thousand_cycles_of_a_source_leave_nothing_in_its_producer() {
     until("the connections are closed", || {
         fds().1.len() <= others.len()
     });
-    assert!(fds().0 <= segments + 2, "{:#?}", process::fds(pid));
-    assert!(sink.stats("sink").number("slots") <= slots + 4);
+    // Slots that nothing needs go after some seconds, and come back with the next client.
+    assert!(fds().0 <= segments + 4, "{:#?}", process::fds(pid));
+    let memory = sink.stats("sink").number("memory");
+    assert!(memory < 4 << 20, "{memory} bytes of slots");
     sink.end();
     assert!(place.files().is_empty(), "{:?}", place.files());
 }

@@ -239,6 +239,7 @@ impl Pool {
             return 0;
         }
         self.add_to_segments(segment.clone());
+        let free = self.free.len();
         for number in 0..count {
             let index = self.vacant.pop().expect("there are as many");
             self.make_entry(index);
@@ -253,6 +254,8 @@ impl Pool {
             slot.outdated = outdated;
             self.make_free(index);
         }
+        // They are taken last: clients have yet to be told of them, and to map them.
+        self.free.rotate_left(free);
         self.grant();
         self.count() - before
     }

@@ -193,7 +193,11 @@ impl Plan {
         }
         // The pipeline's own latency comes first. What downstream gathers beyond that may be without
         // bound, so it gets no more than half of what there is.
-        let most = self.frames.max(grant.most / 2).min(MAX_LEASES - 1);
+        let most = match self.leases < self.frames {
+            true => self.frames,
+            false => grant.most / 2,
+        };
+        let most = most.min(MAX_LEASES - 1);
         let leases = (2 * self.leases).min(most).max(self.leases);
         std::mem::replace(&mut self.leases, leases) != leases
     }
