@@ -151,7 +151,8 @@ add_analytics() {
 
 install_packages() {
     base=$packages
-    add_analytics "$(gstreamer_version)"
+    version=$(gstreamer_version)
+    add_analytics "$version"
     missing=$(missing_packages | tr '\n' ' ')
     [ -n "$missing" ] || return 0
 
@@ -162,6 +163,8 @@ install_packages() {
         root='sudo -n'
     elif command -v sudo >/dev/null && [ -t 0 ] && [ -t 2 ]; then
         root='sudo' # may ask for the password
+    elif [ -z "$version" ]; then
+        fail "packages are missing, and apt has no lists of them, run: sudo apt-get update, then this again"
     else
         fail "packages are missing, run: $by_hand ${missing% }"
     fi
