@@ -86,7 +86,7 @@ debootstrap_plain() {
     local script=$scripts/$suite others=$scripts/sid variable=DEBIAN_MIRROR
     options+=(--include=ca-certificates)
     if [ -n "$keyring" ]; then
-        options+=(--keyring="$keyring" --components=main,universe)
+        options+=(--keyring="$keyring" "--components=main,universe")
         others=$scripts/gutsy variable=UBUNTU_MIRROR
     fi
     [ -e "$script" ] || script=$others # a debootstrap older than the suite

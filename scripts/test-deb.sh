@@ -29,6 +29,7 @@ inside() {
 
     apt-get purge -y gstreamer1.0-xmem >/dev/null
     [ ! -e "$plugin" ]
+    # shellcheck source=/dev/null
     echo "$(basename "${packages[0]}") works in $(. /etc/os-release && echo "$PRETTY_NAME"), $(gst-inspect-1.0 --gst-version)"
 }
 

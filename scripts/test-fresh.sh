@@ -44,6 +44,7 @@ inside() {
     packages=$(sed -n 's/^.* upgraded, \([0-9]*\) newly installed.*/\1/p' "/out/$target.log")
     fetched=$(sed -n 's/^Need to get \(.*\/\)\?\([0-9.,]* .B\) of archives.*/\2/p' "/out/$target.log")
     disk=$(sed -n 's/^After this operation, \(.*\) of additional disk space.*/\1/p' "/out/$target.log")
+    # shellcheck source=/dev/null
     printf '%-5s %s: %s packages by one run of apt, %s to fetch, %s on the disk, %s s with the build\n' "$target" \
         "$(. /etc/os-release && echo "$PRETTY_NAME, by $user")" "$packages" "$fetched" "$disk" $began \
         >"/out/$target.summary"
