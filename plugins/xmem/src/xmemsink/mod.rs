@@ -40,6 +40,11 @@
  * raw video and of tensors (`other/tensor`, `other/tensors`) a frame's record holds type and shape,
  * for clients without GStreamer.
  *
+ * ## In place of other elements
+ *
+ * The properties of shmsink, unixfdsink and cudaipcsink are there, so that a pipeline which sets them
+ * works with this element in their place. A value that has no effect is told on the bus.
+ *
  * ## Signals
  *
  * `client-connected` and `client-disconnected` come with the number that the client has in `stats`,

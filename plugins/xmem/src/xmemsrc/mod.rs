@@ -50,6 +50,11 @@
  * gst-play-1.0 xmem://cam0
  * ```
  *
+ * ## In place of other elements
+ *
+ * The properties of shmsrc, unixfdsrc and cudaipcsrc are there, so that a pipeline which sets them works
+ * with this element in their place. A value that has no effect is told on the bus.
+ *
  * ## The record
  *
  * Each buffer has a custom meta `XmemBufferMeta` with the frame's record: `seq` and `slot`,
