@@ -25,18 +25,48 @@ pub(crate) struct Answer {
     pub(crate) grant: Grant,
 }
 
-impl Clients {
-    /// Slots that the clients need, with the quotas that `of` tells. Each client's leases are its own.
-    /// The frames beyond them are the same for all, which want the newest ones.
-    fn slots_for(&self, of: impl Fn(&Client) -> Quota) -> u32 {
-        let leases: u32 = self.iter().map(|client| of(client).leases).sum();
-        let beyond = self.iter().map(|client| of(client).beyond_leases()).max();
-        leases + beyond.unwrap_or(0)
+/// What all clients but one need: slots for their leases, and the most that one of them needs beyond
+/// its own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Others {
+    leases: u32,
+    beyond: u32,
+}
+
+impl Others {
+    /// The most leases of the one client, with the backlog that it has, where all may have `most` slots. 0
+    /// where that backlog alone is too much.
+    fn most_leases(self, quota: Quota, most: u32) -> u32 {
+        match self.leases + quota.backlog <= most {
+            true => most.saturating_sub(self.leases + self.beyond),
+            false => 0,
+        }
     }
 
-    /// Slots for the clients that the producer's limits allow.
+    /// The largest backlog of the one client, with the leases that it has, where all may have `most` slots.
+    /// What others want beyond their leases is there for this one, too.
+    fn most_backlog(self, quota: Quota, most: u32) -> u32 {
+        match self.leases + quota.leases + self.beyond <= most {
+            true => most - self.leases,
+            false => quota.leases,
+        }
+    }
+
+    /// Of `most` slots for all clients, those for the leases that there are from the start, and half of
+    /// the others.
+    fn half_for(self, client: &Client, most: u32) -> u32 {
+        let base = self.leases + client.base + self.beyond;
+        base + most.saturating_sub(base) / 2
+    }
+}
+
+impl Clients {
+    /// Slots that the clients need, with the quotas that the producer's limits allow. Each client's leases
+    /// are its own. The frames beyond them are the same for all, which want the newest ones.
     pub(crate) fn slots(&self) -> u32 {
-        self.slots_for(|client| client.target)
+        let leases: u32 = self.iter().map(|client| client.target.leases).sum();
+        let beyond = self.iter().map(|client| client.target.beyond_leases());
+        leases + beyond.max().unwrap_or(0)
     }
 }
 
@@ -69,13 +99,19 @@ impl Pool {
         }
         let ids: Vec<ClientId> = self.clients.iter().map(|client| client.id).collect();
         for &id in &ids {
-            let quota = self.target_for(id, most);
-            self.clients.change(id, |client| client.target = quota);
+            let target = self.clients.get(id).map(|one| self.target_for(one, most));
+            self.clients
+                .change(id, |client| client.target = target.unwrap_or_default());
         }
         for &id in &ids {
-            let backlog = self.most_backlog(id, most);
+            let others = self.others(id, |other| other.target);
             self.clients.change(id, |client| {
-                client.most = backlog;
+                let most = match client.identity.is_own_user {
+                    true => most,
+                    false => others.half_for(client, most),
+                };
+                let backlog = others.most_backlog(client.target, most);
+                client.most = backlog.max(client.target.backlog).min(MAX_SLOTS);
                 client.granted.backlog = client.granted.backlog.min(client.target.backlog);
             });
         }
@@ -86,31 +122,36 @@ impl Pool {
     }
 
     /// What a client can have of what it wants, where all clients may have `most` slots.
-    fn target_for(&self, id: ClientId, most: u32) -> Quota {
-        let Some(client) = self.clients.get(id) else {
-            return Quota::default();
-        };
-        let mut quota = client.target;
-        let half = self.half_for(client, most);
+    fn target_for(&self, client: &Client, most: u32) -> Quota {
+        let others = self.others(client.id, |other| other.target);
         let mut wanted = client.wanted;
         if client.request == 0 {
-            wanted.backlog = wanted.backlog.min(quota.leases.max(self.small_backlog()));
+            wanted.backlog = wanted
+                .backlog
+                .min(client.target.leases.max(self.small_backlog()));
         }
-        for leases in quota.leases + 1..=wanted.leases {
-            let more = Quota { leases, ..quota };
-            if self.slots_with(id, more) > half {
-                break;
-            }
-            quota = more;
-        }
-        let most = match client.identity.is_own_user {
-            true => most,
-            false => half,
+        let half = others.half_for(client, most);
+        let leases = others.most_leases(client.target, half);
+        let quota = Quota {
+            leases: leases.min(wanted.leases).max(client.target.leases),
+            backlog: 0,
         };
-        let without = self.slots_with(id, quota);
-        let room = most.saturating_sub(without) + self.beyond_leases_of_others(id);
-        quota.backlog = wanted.backlog.min(quota.leases + room);
-        quota
+        let most = if client.identity.is_own_user {
+            most
+        } else {
+            half
+        };
+        let backlog = others.most_backlog(quota, most).min(wanted.backlog);
+        Quota { backlog, ..quota }
+    }
+
+    /// What the clients but this one need, each with the quota that `of` tells.
+    fn others(&self, id: ClientId, of: impl Fn(&Client) -> Quota) -> Others {
+        let others = self.clients.iter().filter(|client| client.id != id);
+        others.map(of).fold(Others::default(), |sum, quota| Others {
+            leases: sum.leases + quota.leases,
+            beyond: sum.beyond.max(quota.beyond_leases()),
+        })
     }
 
     /// The backlog that costs so little that clients have it before they know how much they need.
@@ -119,47 +160,6 @@ impl Pool {
             0 => 0,
             size => (SMALL_BACKLOG / size.next_multiple_of(PAGE)) as u32,
         }
-    }
-
-    /// The largest backlog that the client could have, wherever it wants it.
-    fn most_backlog(&self, id: ClientId, most: u32) -> u32 {
-        let Some(client) = self.clients.get(id) else {
-            return 0;
-        };
-        let most = match client.identity.is_own_user {
-            true => most,
-            false => self.half_for(client, most),
-        };
-        let quota = Quota {
-            backlog: 0,
-            ..client.target
-        };
-        let room = most.saturating_sub(self.slots_with(id, quota));
-        let backlog = quota.leases + room + self.beyond_leases_of_others(id);
-        backlog.max(client.target.backlog).min(MAX_SLOTS)
-    }
-
-    /// Slots for all clients, with this quota for one of them.
-    fn slots_with(&self, id: ClientId, quota: Quota) -> u32 {
-        self.clients.slots_for(|client| match client.id == id {
-            true => quota,
-            false => client.target,
-        })
-    }
-
-    /// The frames that the others want beyond their leases are there for this one, too.
-    fn beyond_leases_of_others(&self, id: ClientId) -> u32 {
-        let others = self.clients.iter().filter(|client| client.id != id);
-        let beyond = others.map(|client| client.target.beyond_leases());
-        beyond.max().unwrap_or(0)
-    }
-
-    /// Of `most` slots for all clients, those for the leases that there are from the start, and half of
-    /// the others.
-    fn half_for(&self, client: &Client, most: u32) -> u32 {
-        let base = Quota::of_leases(client.base);
-        let others = self.slots_with(client.id, base);
-        others + most.saturating_sub(others) / 2
     }
 
     /// Raises what the clients have, as far as there are slots for it.
@@ -172,26 +172,15 @@ impl Pool {
             let Some(client) = self.clients.get(id) else {
                 continue;
             };
-            let (mut quota, target) = (client.granted, client.target);
-            let fits = |quota: Quota| {
-                let slots = self.clients.slots_for(|client| match client.id == id {
-                    true => quota,
-                    false => client.granted,
-                });
-                slots <= most
+            let (granted, target) = (client.granted, client.target);
+            let others = self.others(id, |other| other.granted);
+            let leases = others.most_leases(granted, most).min(target.leases);
+            let mut quota = Quota {
+                leases: leases.max(granted.leases),
+                ..granted
             };
-            while quota.leases < target.leases
-                && let leases = quota.leases + 1
-                && fits(Quota { leases, ..quota })
-            {
-                quota.leases = leases;
-            }
-            while quota.backlog < target.backlog
-                && let backlog = quota.backlog + 1
-                && fits(Quota { backlog, ..quota })
-            {
-                quota.backlog = backlog;
-            }
+            let backlog = others.most_backlog(quota, most).min(target.backlog);
+            quota.backlog = backlog.max(granted.backlog);
             self.clients.change(id, |client| {
                 client.granted = quota;
                 // Before the client is told, so that no lease of its goes unseen.
@@ -258,5 +247,43 @@ impl Pool {
             "with {leases} leases for one more client {needed} slots are needed in all, and {property} \
              allows {limit}: raise {property} of the producer, or lower max-leases of the client"
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slots for the others and a client with this quota.
+    fn slots(others: Others, quota: Quota) -> u32 {
+        others.leases + quota.leases + others.beyond.max(quota.beyond_leases())
+    }
+
+    #[test]
+    fn the_most_fits_and_one_more_does_not() {
+        let numbers = [0, 1, 2, 3, 5, 8, 13];
+        let fours = numbers.iter().flat_map(|&leases| {
+            let rest = numbers
+                .iter()
+                .flat_map(move |&beyond| numbers.map(|own| (beyond, own)));
+            rest.map(move |(beyond, own)| (Others { leases, beyond }, own))
+        });
+        for (others, own) in fours {
+            for most in 0..40 {
+                let backlog = 7;
+                let leases = others.most_leases(Quota { leases: 1, backlog }, most);
+                let fits = |leases| slots(others, Quota { leases, backlog }) <= most;
+                assert!(leases == 0 || fits(leases), "{others:?}, {most}");
+                assert!(!fits(leases + 1), "{others:?}, {most}");
+                let quota = Quota {
+                    leases: own,
+                    backlog: 0,
+                };
+                let backlog = others.most_backlog(quota, most);
+                let fits = |backlog| slots(others, Quota { backlog, ..quota }) <= most;
+                assert!(backlog == own || fits(backlog), "{others:?}, {own}, {most}");
+                assert!(!fits(backlog + 1), "{others:?}, {own}, {most}");
+            }
+        }
     }
 }
