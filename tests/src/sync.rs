@@ -24,7 +24,7 @@ pub fn error(producer: &Pipeline, client: &Pipeline, pad: &str, since: usize) ->
     let sent = producer.buffers(pad);
     let received = client.buffers(pad);
     let errors = received.iter().skip(since).filter_map(|received| {
-        // The last of those, where a stream began anew.
+        // After a restart of the stream, two frames may be alike: the last one counts.
         let mut there = sent.iter().rev();
         let sent = there.find(|sent| {
             sent.text("digest") == received.text("digest")

@@ -270,7 +270,7 @@ fn whatever_a_producer_answers_its_channel_is_there() {
                 let asked = connection.receive().expect("a question");
                 assert_eq!(asked.kind, wire::ASK);
                 connection.send(answer, &[]).expect("it waits");
-                // Until who has asked has gone.
+                // Until the asking process has closed its end.
                 connection.read_to_end();
             });
             looker.look(PATIENCE);

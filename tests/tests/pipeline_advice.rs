@@ -263,7 +263,7 @@ fn without_a_producer_another_users_channel_is_named() {
     if !nobody::is_possible() {
         return;
     }
-    // A user that is nobody's on this machine.
+    // A user id that this machine does not use.
     const OTHER: u32 = 3_999_999_999;
     let place = Place::new();
     let path = PathBuf::from(format!("/tmp/xmem-{OTHER}"));

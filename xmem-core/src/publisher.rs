@@ -24,6 +24,7 @@ mod control;
 mod departed;
 mod linger;
 mod peer;
+mod shedding;
 mod unread;
 
 /// Room for slots where no limit is set: at most half of it is used at once, the other half is for

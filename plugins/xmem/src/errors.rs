@@ -19,7 +19,7 @@ fn unit(waited: Duration) -> String {
 /// Says in which unit connection-timeout is.
 pub(crate) fn unit_of(timeout: Duration) -> String {
     format!(
-        "connection-timeout={} is in nanoseconds: 5 seconds are 5000000000, and -1 is for ever",
+        "connection-timeout={} is in nanoseconds: 5 seconds are 5000000000, and -1 waits without limit",
         timeout.as_nanos()
     )
 }

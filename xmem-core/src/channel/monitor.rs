@@ -127,8 +127,8 @@ impl ChannelMonitor {
     }
 
     /// The changes since the last call; the first one tells of all channels that there are. Waits
-    /// until there is one, for `timeout` at most (`None`: for ever); then there are none. Up to 0.2 s
-    /// more where it waits for producers to tell their formats.
+    /// for a change, at most `timeout` (`None`: without limit), and returns an empty list after that. It
+    /// may take 0.2 s longer, while it waits for producers to tell their formats.
     ///
     /// A directory that does not exist, or that other users can write, has no channels.
     ///
@@ -317,7 +317,7 @@ impl Known {
         self.pause = (2 * self.pause).min(LONGEST_PAUSE);
     }
 
-    /// Asks where it is time to. False where nobody listens any more.
+    /// Asks for the format if it is time to. Returns whether a producer still listens.
     fn ask(&mut self) -> bool {
         let is_due = self.next.is_some_and(|next| next <= clock::monotonic());
         if !is_due || self.question.is_some() || closer::is_full() {

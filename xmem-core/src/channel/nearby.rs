@@ -1,5 +1,5 @@
-//! What there is where no producer was found: for a person, who may have meant another channel, or
-//! whose producer looks channels up in another directory.
+//! The text of an error for a channel without a producer: which channels there are instead, and which
+//! other directories have one of that name.
 
 use std::fs;
 use std::io::ErrorKind;

@@ -3,13 +3,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::departed::Departed;
 use super::linger::{self, Holder};
 use super::peer::{LEAVING, MAX_QUEUE, Newcomer, News, Peer, Stage};
+use super::shedding::Shedding;
 use super::unread::Unread;
 use crate::callback;
 use crate::channel::Listener;
@@ -30,8 +30,6 @@ const GREETING: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Most connections that have not said hello, or were told goodbye; the oldest is closed for the next.
 const MAX_STRANGERS: usize = 64;
-/// How long slots stay that are not needed: a client that comes back soon needs them again.
-const KEPT_FOR: Duration = Duration::from_secs(5);
 /// How long no connection is accepted after the process had no descriptor left for one.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
@@ -49,10 +47,7 @@ pub(super) struct Control {
     peers: Vec<Peer>,
     /// Slots for the clients there are, which are being made.
     filling: Option<Making>,
-    /// Memory that is used no more.
-    departed: Departed,
-    /// Since when there are more slots than are needed.
-    excess_since: Option<Instant>,
+    shedding: Shedding,
     /// Connections with descriptors that their peers have yet to receive; each keeps a client's place.
     unread: Unread,
     /// Connections that were refused, whose peers have yet to read why.
@@ -80,8 +75,7 @@ impl Control {
             max_clients,
             peers: Vec::new(),
             filling: None,
-            departed: Departed::default(),
-            excess_since: None,
+            shedding: Shedding::default(),
             unread: Unread::default(),
             refused: Unread::default(),
             next_client: 1,
@@ -149,7 +143,7 @@ impl Control {
             Filling::Due => deadline = Deadline::after(Some(Duration::ZERO)),
             Filling::After(time) => deadline = deadline.min(time),
         }
-        deadline = deadline.min(self.shedding());
+        deadline = deadline.min(self.shedding.next());
         poll(&mut fds, deadline)?;
         let events: Vec<PollFlags> = fds.iter().map(|fd| fd.revents()).collect();
         drop(fds);
@@ -365,42 +359,10 @@ impl Control {
     fn fill(&mut self) {
         // Unmaps what no slot uses any more, whose memory may be all there is.
         let gone = std::mem::take(&mut self.writer.pool().gone);
-        self.departed.add(gone);
-        self.shed();
+        self.shedding.shed(&self.writer, gone);
         let others = self.joining().filter_map(|(_, one)| one.making());
         let coming = Coming::of(others);
         self.filling = self.writer.fill(self.filling.take(), &coming);
-    }
-
-    /// When there is something to do for memory that is needed no more.
-    fn shedding(&self) -> Deadline {
-        let shed = self.excess_since.map(|since| since + KEPT_FOR);
-        let look = self.departed.next_look();
-        match [shed, look].into_iter().flatten().min() {
-            Some(time) => Deadline::after(Some(time.saturating_duration_since(Instant::now()))),
-            None => Deadline::after(None),
-        }
-    }
-
-    /// Has slots go that were too many for a while. Their memory counts until no client has it.
-    fn shed(&mut self) {
-        self.departed.look();
-        let mut pool = self.writer.pool();
-        pool.note_departed(self.departed.bytes());
-        if pool.excess() == 0 {
-            self.excess_since = None;
-            return;
-        }
-        let now = Instant::now();
-        let since = *self.excess_since.get_or_insert(now);
-        if now < since + KEPT_FOR {
-            return;
-        }
-        self.excess_since = None;
-        if pool.may_shed() && pool.shed() {
-            // There is more to do, perhaps.
-            self.excess_since = Some(now);
-        }
     }
 
     /// Makes slots for one of those that join: where the least is left to be made, so that a client

@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
@@ -22,10 +21,11 @@ use super::same_pipeline::{Progress, SamePipeline};
 use super::settings::{PROPERTIES, Settings};
 use super::urgent::Urgent;
 use super::{Delivery, OnStarved};
-use crate::channel::ChannelSettings;
 use crate::events::upstream::{self, UpstreamEvents};
 use crate::timestamps::Timekeeper;
-use crate::{CAT, bindings, errors, framememory, uri};
+use crate::{CAT, bindings, errors, framememory};
+
+mod channel;
 
 /// Of the streaming thread, the shortest there is: it waits for frames most of the time. With the
 /// kernel's own slice, a frame that comes while another thread computes on its processor (the
@@ -97,68 +97,12 @@ impl XmemSrc {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the channel, by name or by path. While the source runs, it goes on with that.
-    ///
-    /// # Errors
-    /// A sentence for the user, where there can be no such channel.
-    pub(super) fn set_channel(&self, new: ChannelSettings) -> Result<(), String> {
-        let is_running = self.state().canceller.is_some();
-        let next = is_running.then(|| new.check()).transpose()?;
-        {
-            let mut settings = self.settings();
-            if settings.channel == new {
-                return Ok(());
-            }
-            settings.channel = new;
-        }
-        if next.is_some() {
-            let canceller = {
-                let mut state = self.state();
-                state.next_channel = next;
-                state.canceller.clone()
-            };
-            if let Some(canceller) = canceller {
-                canceller.interrupt();
-            }
-        }
-        let obj = self.obj();
-        obj.notify("channel");
-        obj.notify("socket-path");
-        Ok(())
-    }
-
-    pub(super) fn socket_path(&self) -> Option<PathBuf> {
-        let channel = self.settings().channel.check().ok()?;
-        channel.socket_path().ok()
-    }
-
     pub(super) fn progress(&self) -> Progress {
         let state = self.state();
         Progress {
             figures: state.figures,
             latency: state.latency,
             latency_changes: state.latency_changes,
-        }
-    }
-
-    /// Sets `channel` or `socket-path`. While the source runs, one takes the place of the other.
-    fn set_channel_property(&self, name: &str, value: &glib::Value) {
-        if self.state().canceller.is_none() {
-            self.settings().set(name, value);
-            return;
-        }
-        let mut new = ChannelSettings::default();
-        new.set(name, value);
-        if new == ChannelSettings::default() {
-            // The other one is set before that, or after.
-            return;
-        }
-        if let Err(error) = self.set_channel(new) {
-            gst::element_imp_warning!(
-                self,
-                gst::ResourceError::Settings,
-                ("The source stays with its channel: {error}")
-            );
         }
     }
 
@@ -322,6 +266,7 @@ impl XmemSrc {
     }
 
     /// Says, once a run, that downstream holds every frame that there may be.
+    /// Says that downstream holds every frame that it may.
     fn tell_starved(&self) {
         let Settings {
             max_leases,
@@ -510,25 +455,6 @@ impl ElementImpl for XmemSrc {
             return changed;
         }
         self.parent_change_state(transition)
-    }
-}
-
-impl URIHandlerImpl for XmemSrc {
-    const URI_TYPE: gst::URIType = gst::URIType::Src;
-
-    fn protocols() -> &'static [&'static str] {
-        uri::PROTOCOLS
-    }
-
-    fn uri(&self) -> Option<String> {
-        uri::format(&self.settings().channel)
-    }
-
-    fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
-        let channel = uri::parse(uri)?;
-        self.obj()
-            .set_channel(channel)
-            .map_err(|text| glib::Error::new(gst::URIError::BadState, &text))
     }
 }
 

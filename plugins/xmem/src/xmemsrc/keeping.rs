@@ -46,8 +46,8 @@ impl Keeping {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leases to connect with.
-    pub(super) fn first_leases(&self) -> u32 {
+    /// Forgets the producer before. Returns the leases to connect with.
+    pub(super) fn restart(&self) -> u32 {
         let mut state = self.state();
         state.producer = None;
         state.plan.reset();

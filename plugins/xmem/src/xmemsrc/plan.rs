@@ -86,7 +86,7 @@ impl Plan {
         self.grant = None;
     }
 
-    /// What is to be asked for now.
+    /// The quota to ask for now.
     pub(super) fn wanted(&self) -> Quota {
         let leases = self.first_leases();
         // What downstream gathers may be older than the latency: those frames count, too.
@@ -181,7 +181,7 @@ impl Plan {
         true
     }
 
-    /// Downstream holds so many frames that `free` leases are left. Says whether more are to be asked for.
+    /// Downstream holds so many frames that `free` leases are left. Returns whether to ask for more.
     pub(super) fn note_free_leases(&mut self, free: u32) -> bool {
         let Some(grant) = self.grant.filter(|_| self.max_leases.is_none()) else {
             return false;

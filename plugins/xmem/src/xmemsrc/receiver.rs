@@ -328,7 +328,7 @@ impl Receiver {
     ) -> Result<Subscriber> {
         Subscriber::builder(self.channel.clone())
             .name(&self.name)
-            .leases(self.keeping.first_leases())
+            .leases(self.keeping.restart())
             .first_backlog(FIRST_BACKLOG)
             .delivery(match self.wanted.delivery {
                 Delivery::InOrder => xmem_core::Delivery::InOrder,

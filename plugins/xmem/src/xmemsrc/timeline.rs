@@ -166,7 +166,7 @@ impl Timeline {
         }
     }
 
-    /// By how much timestamps are to be moved.
+    /// How far timestamps are moved.
     fn wanted(&self) -> i64 {
         let adjustment = self.drift.adjustment();
         if self.is_untold {

@@ -14,7 +14,7 @@ use crate::row::{Look, Row};
 /// How often a client is asked what it has seen.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long a client that is to be there first is waited for.
+/// How long the client that starts before its producer may take to start.
 const START: Duration = Duration::from_secs(3);
 
 /// How long the end of a process may take to be known when its output has ended.
