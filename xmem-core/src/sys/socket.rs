@@ -281,7 +281,12 @@ pub(crate) fn receive(connection: &Connection, buffer: &mut [u8]) -> Result<Rece
         false => flags,
     };
     let buffer = &mut [IoSliceMut::new(buffer)];
-    let message = net::recvmsg(connection, buffer, &mut ancillary, first)?;
+    let message = match net::recvmsg(connection, buffer, &mut ancillary, first) {
+        // The peer has closed it and has not read all that it was told. The system says so once, and
+        // before the messages that the peer has sent.
+        Err(Errno::CONNRESET) => net::recvmsg(connection, buffer, &mut ancillary, first)?,
+        received => received?,
+    };
     let mut fds = Passed::default();
     for part in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(passed) = part {
@@ -331,6 +336,18 @@ mod tests {
         assert!(!message.truncated);
         assert!(matches!(receive(&b, &mut buffer), Err(Errno::AGAIN)));
         drop((a, message));
+        assert_eq!(receive(&b, &mut buffer).unwrap().len, 0);
+    }
+
+    #[test]
+    fn the_last_words_of_a_peer_that_did_not_read_ours_arrive() {
+        let (a, b) = pair();
+        send(&a, b"bye", &[]).unwrap();
+        send(&b, b"unread", &[]).unwrap();
+        drop(a);
+        let mut buffer = [0; 16];
+        let message = receive(&b, &mut buffer).unwrap();
+        assert_eq!(&buffer[..message.len], b"bye");
         assert_eq!(receive(&b, &mut buffer).unwrap().len, 0);
     }
 
