@@ -50,13 +50,16 @@ impl Keeping {
     pub(super) fn restart(&self) -> u32 {
         let mut state = self.state();
         state.producer = None;
-        state.plan.reset();
-        state.plan.first_leases()
+        state.plan.reconnect()
     }
 
-    /// There is a producer to ask.
+    /// There is a producer to ask. It is asked at once for what downstream needed of the one before.
     pub(super) fn connected(&self, producer: Upstream) {
-        self.state().producer = Some(producer);
+        let mut state = self.state();
+        state.producer = Some(producer);
+        if state.plan.has_grown() {
+            state.ask();
+        }
     }
 
     /// The pipeline was configured with a latency.

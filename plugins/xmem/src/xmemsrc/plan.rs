@@ -39,6 +39,8 @@ pub(super) struct Plan {
     latency: Duration,
     /// How long a frame lasts.
     duration: Option<Duration>,
+    /// That is what the frames of the producer before did.
+    is_guess: bool,
     /// The frame before, by its position and time.
     last: Option<(u64, u64)>,
     /// Frames in a row that have lasted longer.
@@ -64,6 +66,7 @@ impl Plan {
             is_latest,
             latency: Duration::ZERO,
             duration: None,
+            is_guess: false,
             last: None,
             longer: 0,
             peak: Peak::default(),
@@ -73,22 +76,29 @@ impl Plan {
         }
     }
 
-    /// What to ask for when connecting.
-    pub(super) fn first_leases(&self) -> u32 {
+    /// Leases to ask for.
+    fn wanted_leases(&self) -> u32 {
         (self.leases + u32::from(self.has_spare_lease)).min(MAX_LEASES)
     }
 
-    /// A connection to another producer, whose frames last as long as they do.
-    pub(super) fn reset(&mut self) {
-        self.leases = self.max_leases.unwrap_or(FIRST_LEASES);
-        (self.duration, self.last, self.longer) = (None, None, 0);
-        (self.peak, self.frames) = (Peak::default(), 0);
-        self.grant = None;
+    /// A connection to another producer, whose frames last as long as they do. Downstream is as it was, so
+    /// what it needs is asked for again. Returns the leases to connect with.
+    pub(super) fn reconnect(&mut self) -> u32 {
+        self.is_guess = self.duration.is_some();
+        (self.last, self.longer) = (None, 0);
+        (self.peak, self.grant) = (Peak::default(), None);
+        let first = self.max_leases.unwrap_or(FIRST_LEASES);
+        (first + u32::from(self.has_spare_lease)).min(MAX_LEASES)
+    }
+
+    /// Whether more is known of what downstream needs than when it began.
+    pub(super) fn has_grown(&self) -> bool {
+        self.frames > 0 || self.leases > self.max_leases.unwrap_or(FIRST_LEASES)
     }
 
     /// The quota to ask for now.
     pub(super) fn wanted(&self) -> Quota {
-        let leases = self.first_leases();
+        let leases = self.wanted_leases();
         // What downstream gathers may be older than the latency: those frames count, too.
         let gathered = match self.leases > FIRST_LEASES {
             true => leases + self.frames_in(JITTER),
@@ -162,9 +172,12 @@ impl Plan {
         let Some(found) = found.filter(possible) else {
             return false;
         };
-        let Some(known) = self.duration else {
-            self.duration = Some(found);
-            return true;
+        let known = match self.duration {
+            Some(known) if !std::mem::take(&mut self.is_guess) => known,
+            before => {
+                self.duration = Some(found);
+                return before != Some(found);
+            }
         };
         // Some tens of microseconds are how the times were rounded.
         if found > known + known / 16 {
@@ -188,7 +201,7 @@ impl Plan {
         };
         let has = grant.quota.leases;
         // Only when the last request was answered.
-        if free > (has / 4).max(2) || has < self.first_leases() || has >= MAX_LEASES {
+        if free > (has / 4).max(2) || has < self.wanted_leases() || has >= MAX_LEASES {
             return false;
         }
         // The pipeline's own latency comes first. What downstream gathers beyond that may be without
@@ -205,13 +218,17 @@ impl Plan {
     /// Whether leases that are asked for may still come.
     pub(super) fn may_grow(&self) -> bool {
         let has = self.grant.map_or(0, |grant| grant.quota.leases);
-        self.max_leases.is_none() && has < self.first_leases()
+        self.max_leases.is_none() && has < self.wanted_leases()
     }
 
     /// The producer has granted something. Says whether the latency that is covered has changed.
     pub(super) fn take_grant(&mut self, grant: Grant) -> bool {
         let before = self.covered();
         self.grant = Some(grant);
+        // The producer before may have had more.
+        if self.max_leases.is_none() {
+            self.leases = self.leases.min(grant.most.max(FIRST_LEASES));
+        }
         self.covered() != before
     }
 
