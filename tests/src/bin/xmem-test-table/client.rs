@@ -20,6 +20,9 @@ use crate::webrtc;
 /// The size of the pictures that are compared.
 const PICTURE: (usize, usize) = (320, 240);
 
+/// How long a stream is interrupted: as long as it takes to replace a producer, more or less.
+const HOLE: Duration = Duration::from_millis(200);
+
 /// How long a pipeline may take to play again after a pause.
 const SETTLING: gst::ClockTime = gst::ClockTime::from_seconds(10);
 
@@ -38,6 +41,7 @@ const EOS_PATIENCE: Duration = Duration::from_secs(5);
 /// | `report` | [`Figures`] since the last mark: `figures` |
 /// | `mark` | what comes from now on is counted by itself: `marked` |
 /// | `switch` | as `mark`, and each source is set to the channel of its name and a `2`: `switched` |
+/// | `interrupt` | valves let nothing pass for a while: `interrupted` |
 /// | `pause` | the pipeline is paused and played again: `paused` |
 /// | `flush` | each source is flushed: `flushed` |
 /// | `eos` | the stream is ended, and its end awaited at the sinks: `ended` |
@@ -80,10 +84,24 @@ pub fn main(look: &str, sources: &str, description: &str) -> Result<()> {
                 }
                 tell("switched", "");
             }
+            "interrupt" => {
+                let set = |drop: bool| {
+                    let valves = played.pipeline.iterate_all_by_element_factory_name("valve");
+                    let valves = valves.into_iter().flatten();
+                    valves.for_each(|valve| valve.set_property("drop", drop));
+                };
+                set(true);
+                std::thread::sleep(HOLE);
+                set(false);
+                tell("interrupted", "");
+            }
             "pause" => {
                 for state in [gst::State::Paused, gst::State::Playing] {
                     if played.pipeline.set_state(state).is_err() {
                         problems::add(format!("it does not go to {state:?}"));
+                    }
+                    if state == gst::State::Paused {
+                        played.sources.iter().for_each(|source| source.pause());
                     }
                 }
                 // An event that is sent to a pipeline on its way to PLAYING can keep it from getting there, uncut as
@@ -127,6 +145,7 @@ struct Run {
     /// On `CLOCK_MONOTONIC`.
     marked_at: u64,
     missed_before: u64,
+    early_before: u64,
     copied_before: u64,
     eos: Receiver<()>,
 }
@@ -152,6 +171,7 @@ impl Run {
             sinks,
             marked_at: roles::monotonic_ns(),
             missed_before: 0,
+            early_before: 0,
             copied_before: 0,
             eos,
         };
@@ -169,6 +189,7 @@ impl Run {
 
     fn mark(&mut self) {
         self.missed_before = self.statistic("missed");
+        self.early_before = self.statistic("early");
         self.copied_before = self.statistic("copied");
         self.marked_at = roles::monotonic_ns();
         self.sources.iter().for_each(|source| source.mark());
@@ -206,13 +227,16 @@ impl Run {
         let outs = arrived.iter().map(|sink| sink.buffers);
         let after = |at: u64| at.saturating_sub(self.marked_at) / 1_000_000;
         let missed = self.statistic("missed").saturating_sub(self.missed_before);
+        // Pictures that were over before the pipeline has started are not shown.
+        let early = self.statistic("early").saturating_sub(self.early_before);
+        let not_there: u64 = seen.iter().map(|seen| seen.missed).sum();
         Figures {
             ins: seen.iter().map(|seen| seen.buffers).collect(),
             outs: match named {
                 true => outs.collect(),
                 false => vec![outs.sum()],
             },
-            missed: missed.max(seen.iter().map(|seen| seen.missed).sum()),
+            missed: missed.max(not_there.saturating_sub(early)),
             copied: self.statistic("copied").saturating_sub(self.copied_before),
             first_running: seen.iter().filter_map(|seen| seen.first_running).min(),
             least_running: seen.iter().filter_map(|seen| seen.least_running).min(),

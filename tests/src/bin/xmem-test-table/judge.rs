@@ -179,6 +179,16 @@ pub fn wait_beyond_uncut(seen: &[(Phase, Seen)]) -> Option<u64> {
     Some(wait(Phase::Late)?.saturating_sub(wait(Phase::Uncut).unwrap_or(0)))
 }
 
+/// The faults that the pipeline in one piece has not got, where its stream has a hole as that of a client has whose
+/// producer is replaced.
+pub fn without_hole(faults: Vec<Fault>, uncut: &[Fault]) -> Vec<Fault> {
+    let (replaced, mut left): (Vec<_>, Vec<_>) = faults
+        .into_iter()
+        .partition(|fault| fault.phase.is_replaced());
+    left.extend(without(replaced, uncut));
+    left
+}
+
 /// The faults that the pipeline in one piece has not got.
 pub fn without(faults: Vec<Fault>, uncut: &[Fault]) -> Vec<Fault> {
     let useless = uncut

@@ -17,7 +17,7 @@
 //! | late | joins a producer that has run for a second; as often as the row says, and in some of these it pauses |
 //! | reconnected | is the one of `first`, whose producer has ended (in every other row it was killed), and another one has started |
 //! | switched | is the one of `late`, set to another channel while it plays |
-//! | uncut | is the same pipeline with a plain link in the place of `xmemsink ! xmemsrc` |
+//! | uncut | is the same pipeline with a plain link in the place of `xmemsink ! xmemsrc`; where a fault is left of `reconnected` or `switched`, also with a hole in its stream |
 //!
 //! A fault is what the uncut pipeline has not got, too: a missed frame (also by the frames' numbers); a source that
 //! stands still; a running time below 0, or one that goes back; a segment beside the first one; an error on the bus;

@@ -83,6 +83,9 @@ pub struct Row {
     pub instead: Vec<Stream>,
     /// What the stream is switched to, where that is of another kind.
     pub other: Option<Stream>,
+    /// Whether its elements fail before their streams begin, uncut as well. A channel's begin late where the client was
+    /// there first.
+    pub begins_late: bool,
 }
 
 impl Row {
@@ -110,6 +113,7 @@ impl Row {
             needs: Vec::new(),
             instead: Vec::new(),
             other: None,
+            begins_late: false,
         }
     }
 
@@ -155,6 +159,11 @@ impl Row {
 
     pub fn other(mut self, other: Stream) -> Row {
         self.other = Some(other);
+        self
+    }
+
+    pub fn begins_late(mut self) -> Row {
+        self.begins_late = true;
         self
     }
 
@@ -208,10 +217,22 @@ impl Row {
         })
     }
 
+    /// The pipeline in one piece whose streams can be interrupted.
+    pub fn interruptible(&self, directory: &str) -> String {
+        self.described(directory, |name, stream| {
+            let producer = stream.producer;
+            format!("{producer} ! valve ! identity name={name} silent=true")
+        })
+    }
+
     /// The same pipeline in one piece.
     pub fn uncut(&self, directory: &str) -> String {
         self.described(directory, |name, stream| {
-            format!("{} ! identity name={name} silent=true", stream.producer)
+            let producer = match self.begins_late {
+                true => "appsrc is-live=true format=time",
+                false => stream.producer,
+            };
+            format!("{producer} ! identity name={name} silent=true")
         })
     }
 

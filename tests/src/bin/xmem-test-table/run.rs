@@ -34,9 +34,12 @@ pub enum Phase {
     Switched,
     /// The same pipeline in one piece.
     Uncut,
+    /// That, and its streams have a hole.
+    Interrupted,
 }
 
 impl Phase {
+    /// Those that the table has a column for.
     pub const ALL: [Phase; 5] = [
         Phase::First,
         Phase::Late,
@@ -45,6 +48,11 @@ impl Phase {
         Phase::Uncut,
     ];
 
+    /// Whether another producer has taken the place of the first.
+    pub fn is_replaced(self) -> bool {
+        [Phase::Reconnected, Phase::Switched].contains(&self)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Phase::First => "first",
@@ -52,6 +60,7 @@ impl Phase {
             Phase::Reconnected => "reconnected",
             Phase::Switched => "switched",
             Phase::Uncut => "uncut",
+            Phase::Interrupted => "uncut, with a hole in the stream",
         }
     }
 }
@@ -204,6 +213,24 @@ impl Runner<'_> {
             seen.figures = client.figures().clone();
             seen.end = client.end().map(str::to_owned);
         }
+        Ok(seen)
+    }
+
+    /// Runs a row's pipeline in one piece, and leaves out what a client misses whose producer is replaced.
+    pub fn interrupted(&self, row: &Row) -> Result<Seen> {
+        let place = self.place()?;
+        let description = row.interruptible(&place.path().to_string_lossy());
+        let mut client = Client::start(
+            self.installation,
+            row,
+            &description,
+            place.path(),
+            "interrupted",
+        )?;
+        client.play();
+        client.until(UNCUT_PATIENCE, |figures| begun(row, figures));
+        client.order("interrupt", "interrupted");
+        let [seen] = watch(row, self.time(row), UNCUT_PATIENCE, [&mut client]);
         Ok(seen)
     }
 

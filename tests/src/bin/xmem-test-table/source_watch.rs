@@ -82,6 +82,13 @@ impl SourceWatch {
         state.seen = Seen::default();
     }
 
+    /// The pipeline is in PAUSED. What comes meanwhile is over after that: the source says how much of it was lost
+    /// before that.
+    pub fn pause(&self) {
+        let mut state = self.state();
+        state.last = None;
+    }
+
     /// The running time starts over.
     pub fn forget_time(&self) {
         self.state().last_running = None;

@@ -167,6 +167,14 @@ impl Tries<'_> {
             tried.uncut = faults;
         }
         tried.faults = judge::without(tried.faults, &tried.uncut);
+        if tried.faults.iter().any(|fault| fault.phase.is_replaced()) {
+            let faults = match self.runner.interrupted(&waiting.row) {
+                Ok(seen) => judge::faults(&waiting.row, Phase::Interrupted, &seen),
+                Err(error) => vec![failed(Phase::Interrupted, &error)],
+            };
+            tried.faults = judge::without_hole(tried.faults, &faults);
+            tried.uncut.extend(faults);
+        }
         if timed {
             tried.faults.extend(judge::slow(&waiting.row, &tried.seen));
         }

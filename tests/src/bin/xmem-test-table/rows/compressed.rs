@@ -68,6 +68,6 @@ pub fn rows() -> Vec<Row> {
         rows.push(drift(ppm, "audioconvert ! avenc_aac ! avdec_aac"));
     }
     rows.push(drift(1000, "opusenc ! opusdec"));
-    rows.push(drift(1000, "flacenc ! flacparse ! flacdec"));
+    rows.push(drift(1000, "audioconvert ! flacenc ! flacparse ! flacdec"));
     rows
 }
