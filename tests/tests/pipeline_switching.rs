@@ -36,6 +36,9 @@ fn a_source_goes_on_with_another_channel_and_its_caps() {
         });
         client.until_buffers_since(mark, "out.sink", 5);
     }
+    let times = client.buffers("out.sink");
+    let times = times.iter().map(|buffer| buffer.number("due"));
+    assert!(times.is_sorted_by(|one, next| one < next));
     let stats = client.stats("src");
     assert_eq!(stats.number("connections"), 11, "{stats}");
     assert!(client.messages().is_empty(), "{:?}", client.messages());

@@ -1,6 +1,6 @@
 //! Ending a wait from another thread.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub struct Canceller(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     cancelled: AtomicBool,
+    /// Counts the cancels.
+    cancels: AtomicU32,
     /// Signalled by each cancel and each interrupt: counts them.
     event: Event,
     /// Of the operations that wait with `poll`.
@@ -45,6 +47,8 @@ impl Canceller {
         let bells = self.bells();
         // Seen by who takes a snapshot of the event after the signal.
         self.0.cancelled.store(true, Ordering::Release);
+        // After that, so that what begins and does not see it counts less.
+        self.0.cancels.fetch_add(1, Ordering::Release);
         self.end_waits(bells);
     }
 
@@ -70,11 +74,13 @@ impl Canceller {
     /// [`Error::Cancelled`] if it is cancelled.
     pub fn begin(&self) -> Result<Cancellation<'_>> {
         let seen = self.0.event.snapshot();
+        let cancels = self.0.cancels.load(Ordering::Acquire);
         match self.is_cancelled() {
             true => Err(Error::Cancelled),
             false => Ok(Cancellation {
                 canceller: self,
                 seen,
+                cancels,
             }),
         }
     }
@@ -98,6 +104,7 @@ impl Canceller {
 pub struct Cancellation<'a> {
     canceller: &'a Canceller,
     seen: u32,
+    cancels: u32,
 }
 
 impl Cancellation<'_> {
@@ -107,6 +114,12 @@ impl Cancellation<'_> {
             true => Ok(()),
             false => Err(Error::Cancelled),
         }
+    }
+
+    /// Whether it has to end because of interrupts alone, so that another one can begin at once.
+    pub fn is_interrupted(&self) -> bool {
+        let cancels = self.canceller.0.cancels.load(Ordering::Acquire);
+        self.check().is_err() && cancels == self.cancels
     }
 
     /// The entry for a futex wait that is to end with the operation; an error if that has to end.
@@ -140,5 +153,32 @@ impl Cancellation<'_> {
         // What came before that did not ring.
         self.check()?;
         Ok(bell)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupt_is_told_from_a_cancel_though_it_was_reset() {
+        let canceller = Canceller::new();
+        let before = canceller.begin().unwrap();
+        assert!(!before.is_interrupted());
+        canceller.interrupt();
+        assert!(before.is_interrupted());
+        let since = canceller.begin().unwrap();
+        assert!(!since.is_interrupted());
+        canceller.cancel();
+        canceller.interrupt();
+        canceller.reset();
+        for cancelled in [before, since] {
+            assert!(matches!(
+                cancelled.pause(Duration::ZERO),
+                Err(Error::Cancelled)
+            ));
+            assert!(!cancelled.is_interrupted());
+        }
+        assert!(canceller.begin().unwrap().pause(Duration::ZERO).is_ok());
     }
 }

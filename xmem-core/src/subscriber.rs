@@ -232,6 +232,11 @@ impl Subscriber {
         self.missed
     }
 
+    /// Whether a frame was published after the one that was received last.
+    pub fn has_next(&self) -> bool {
+        self.pending.is_some() || self.link.metadata.board().head() > self.cursor
+    }
+
     /// How often `receive` had to wait because every lease was out.
     pub fn starved(&self) -> u64 {
         self.starved

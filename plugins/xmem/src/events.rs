@@ -39,6 +39,7 @@ mod kind {
     pub(super) const PROTECTION: u32 = 12;
     pub(super) const TOC: u32 = 13;
     pub(super) const END: u32 = 14;
+    pub(super) const WAITS: u32 = 15;
 }
 
 /// Most streams of a collection.
@@ -61,6 +62,8 @@ pub(crate) enum Said {
     Latency(gst::ClockTime),
     /// The upstream events that the producer takes.
     Accepts(UpstreamEvents),
+    /// Whether the producer waits for its clients, so that they have all of its frames.
+    Waits(bool),
     /// What is not shown yet is not to be shown any more.
     Flush(gst::Seqnum),
     /// The number of the end of the stream, if that comes next.
@@ -223,6 +226,12 @@ pub(crate) fn encode_accepts(accepts: UpstreamEvents) -> (EventKind, Vec<u8>) {
     (key(kind::ACCEPTS, ""), content)
 }
 
+/// Whether the sink waits for its clients.
+pub(crate) fn encode_waits(waits: bool) -> (EventKind, Vec<u8>) {
+    let content = unnumbered(kind::WAITS, |writer| writer.u32(waits.into()));
+    (key(kind::WAITS, ""), content)
+}
+
 /// What is not shown yet is not to be shown any more. A client flushes at once, and then waits for
 /// what comes; so it needs no end of it.
 pub(crate) fn encode_flush(seqnum: gst::Seqnum) -> (EventKind, Vec<u8>) {
@@ -279,6 +288,7 @@ pub(crate) fn decode<'a>(
             let accepts = UpstreamEvents::from_bits_truncate(reader.u32()?);
             return Ok(Some(Said::Accepts(accepts)));
         }
+        kind::WAITS => return Ok(Some(Said::Waits(reader.bool()?))),
         kind::FLUSH => return Ok(Some(Said::Flush(number()))),
         kind::END => return Ok(Some(Said::End(number()))),
         kind::DRAIN => return Ok(Some(Said::Drain)),

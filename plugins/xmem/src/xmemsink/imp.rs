@@ -400,6 +400,7 @@ impl BaseSinkImpl for XmemSink {
             on_failure,
         );
         new.say(events::encode_accepts(settings.upstream_events));
+        new.say(events::encode_waits(settings.waits()));
         *stream = Some(Arc::new(new));
         Ok(())
     }

@@ -48,6 +48,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether clients are to have all frames: that is what the sink waits for them for.
+    pub(super) fn waits(&self) -> bool {
+        self.wait_for_connection || self.overflow == Overflow::Block
+    }
+
     pub(super) fn overflow(&self) -> xmem_core::Overflow {
         match self.overflow {
             Overflow::DropOldest => xmem_core::Overflow::DropOldest,

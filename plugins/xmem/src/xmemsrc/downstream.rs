@@ -5,6 +5,7 @@ use gst::prelude::*;
 use gst_base::prelude::*;
 use xmem_core::BufferMeta;
 
+use super::beginning::Beginning;
 use super::drain::Drain;
 use super::guard::Guard;
 use super::receiver::Received;
@@ -38,6 +39,9 @@ pub(super) struct Downstream {
     /// Bytes that were told of what is held.
     held_bytes: usize,
     timeline: Option<Timeline>,
+    /// That of the producer before.
+    before: Option<Timeline>,
+    beginning: Beginning,
     /// The number of its segment.
     seqnum: Option<gst::Seqnum>,
     /// That of the end, if that comes next.
@@ -54,6 +58,11 @@ pub(super) struct Downstream {
 impl Downstream {
     /// Keeps what `size` bytes told until it is pushed.
     pub(super) fn hold(&mut self, held: Held, size: usize) {
+        // It is for what comes before it, too: the segment.
+        if let Held::Said(Said::Waits(waits)) = held {
+            self.beginning.set_has_all(waits);
+            return;
+        }
         self.held.push(held);
         self.held_bytes += size;
     }
@@ -81,24 +90,45 @@ impl Downstream {
         timeline.map_or(Place::default(), |timeline| timeline.place(frame))
     }
 
-    /// Another producer speaks from now on: its buffers are in a segment of its own, or of ours.
-    pub(super) fn restart(&mut self) {
-        self.held.clear();
-        self.held_bytes = 0;
-        self.is_flushed |= self.timeline.take().is_some();
-        (self.seqnum, self.end) = (None, None);
+    /// What is left of a buffer that stands there, with its times: none of one that comes before the
+    /// pipeline starts. `is_newest`: there is no newer frame yet.
+    pub(super) fn clip(
+        &mut self,
+        buffer: gst::Buffer,
+        place: Place,
+        is_newest: bool,
+    ) -> Option<gst::Buffer> {
+        match &self.timeline {
+            Some(timeline) => self
+                .beginning
+                .clip(buffer, place, timeline.segment(), is_newest),
+            None => Some(buffer),
+        }
     }
 
-    /// This pipeline has another base time, or another clock: it was paused, for example.
-    pub(super) fn restart_clock(&mut self) {
+    /// Another producer speaks from `now` on, a running time: its buffers are in a segment of its own, or of
+    /// ours.
+    pub(super) fn restart(&mut self, now: i64) {
+        self.held.clear();
+        self.held_bytes = 0;
+        self.before = self.timeline.take().or(self.before.take());
+        (self.seqnum, self.end) = (None, None);
+        self.beginning.join(now);
+    }
+
+    /// This pipeline has another base time, or another clock, and this running time: it was paused, for
+    /// example.
+    pub(super) fn restart_clock(&mut self, now: i64) {
         if let Some(timeline) = &mut self.timeline {
             timeline.open();
         }
+        self.beginning.resume(now);
     }
 
     /// Downstream was flushed.
     pub(super) fn flush(&mut self) {
         self.is_flushed = true;
+        self.beginning.flush();
     }
 
     /// The producer has flushed: what it has said once until then is void.
@@ -115,10 +145,11 @@ impl Downstream {
         &mut self,
         element: &super::XmemSrc,
         guard: &Guard,
-        received: &Received,
+        received: (&Received, bool),
         offset: Option<MonotonicOffset>,
         mut notice: impl FnMut(Notice),
     ) -> Result<Option<gst::Caps>, glib::BoolError> {
+        let (received, is_newest) = received;
         let mut changed = None;
         let due = match received {
             Received::Nothing => self.due(),
@@ -137,6 +168,8 @@ impl Downstream {
         // Not what is said once: that is void after a flush.
         let lasting: Vec<_> = held.iter().filter(|held| !is_once(held)).cloned().collect();
         let mut held = held.into_iter();
+        // The segment was shifted for the frame.
+        let mut is_aimed = false;
         while let Some(next) = held.next() {
             match next {
                 // It may be from before the flush, and nothing is in it.
@@ -149,6 +182,7 @@ impl Downstream {
                     {
                         return Err(error);
                     }
+                    self.beginning.set_caps(&caps);
                     changed = Some(caps);
                 }
                 Held::Said(Said::Segment(segment, theirs, seqnum)) => {
@@ -156,20 +190,35 @@ impl Downstream {
                     let told = shift(theirs, offset);
                     let before = self.timeline.as_ref().map_or(0, Timeline::shift);
                     let mut timeline = Timeline::new(segment, told.unwrap_or(before));
+                    // Another producer's, or the same once more: the producer was paused.
+                    let is_same = self.seqnum == Some(seqnum);
+                    let last = match self.timeline.take() {
+                        Some(last) => is_same.then_some(last),
+                        None => self.before.take(),
+                    };
+                    if let Some(last) = last.filter(|_| !self.is_flushed) {
+                        timeline = timeline.after(&last);
+                    }
                     if let Some(frame) = frame {
-                        timeline.follow(frame, offset);
+                        aim(&mut timeline, &self.beginning, (frame, is_newest), offset);
+                        is_aimed = true;
                     }
                     if told.is_some() {
                         timeline.settle();
                     }
-                    guard.push_segment(element, timeline.segment(), seqnum);
+                    if timeline.is_due() {
+                        guard.push_segment(element, timeline.push(), seqnum);
+                    }
                     (self.timeline, self.seqnum) = (Some(timeline), Some(seqnum));
                     self.is_flushed = false;
                 }
                 Held::Said(Said::Gap(event, theirs)) => {
                     self.start(element, guard);
+                    is_aimed = false;
                     let event = self.place_gap(element, guard, event, shift(theirs, offset));
-                    push(element, event);
+                    if let Some(event) = event {
+                        push(element, event);
+                    }
                 }
                 Held::Said(Said::Event(event)) if event.type_() == gst::EventType::StreamStart => {
                     self.started = true;
@@ -188,11 +237,14 @@ impl Downstream {
                 }
                 Held::Said(Said::End(seqnum)) => self.end = Some(seqnum),
                 // Was seen to when it was told.
-                Held::Said(Said::Flush(_)) => {}
+                Held::Said(Said::Flush(_) | Said::Waits(_)) => {}
             }
         }
         match received {
-            Received::Frame(frame) => self.begin(element, guard, frame.meta(), offset),
+            Received::Frame(frame) => {
+                let aim = (!is_aimed).then_some((frame.meta(), is_newest));
+                self.begin(element, guard, aim, offset);
+            }
             Received::End => guard.end(self.end.take()),
             Received::Nothing => {}
         }
@@ -205,39 +257,51 @@ impl Downstream {
         Ok(changed)
     }
 
-    /// Pushes what has to come before a frame in any case.
+    /// Pushes what has to come before a frame in any case. Shifts the segment for it, where that was not
+    /// done already.
     fn begin(
         &mut self,
         element: &super::XmemSrc,
         guard: &Guard,
-        frame: &BufferMeta,
+        frame: Option<(&BufferMeta, bool)>,
         offset: Option<MonotonicOffset>,
     ) {
         self.is_drained = false;
         self.end = None;
         self.start(element, guard);
-        let timeline = self.timeline.get_or_insert_with(Timeline::untold);
+        let timeline = self.timeline.get_or_insert_with(|| {
+            // Nor does it say whether it waits.
+            self.beginning.set_has_all(true);
+            match self.before.take() {
+                Some(before) => Timeline::untold().after(&before),
+                None => Timeline::untold(),
+            }
+        });
         if self.is_flushed {
             timeline.restart();
         }
-        if timeline.follow(frame, offset) || self.is_flushed {
+        if let Some(frame) = frame {
+            aim(timeline, &self.beginning, frame, offset);
+        }
+        if timeline.is_due() {
             let seqnum = self.seqnum.unwrap_or_else(gst::Seqnum::next);
-            guard.push_segment(element, timeline.segment(), seqnum);
+            guard.push_segment(element, timeline.push(), seqnum);
         }
         self.is_flushed = false;
     }
 
-    /// A gap where it belongs in the segment, which is pushed before it where that is necessary. The
-    /// producer's running time is behind by `shift`, where that is known.
+    /// A gap where it belongs in the segment, which is pushed before it where that is necessary; none where
+    /// it is over before the pipeline starts. The producer's running time is behind by `shift`, where that
+    /// is known.
     fn place_gap(
         &mut self,
         element: &super::XmemSrc,
         guard: &Guard,
         event: gst::Event,
         shift: Option<i64>,
-    ) -> gst::Event {
+    ) -> Option<gst::Event> {
         let (Some(timeline), gst::EventView::Gap(gap)) = (&mut self.timeline, event.view()) else {
-            return event;
+            return Some(event);
         };
         let (timestamp, duration) = gap.get();
         let theirs = Place {
@@ -248,20 +312,24 @@ impl Downstream {
         if self.is_flushed {
             timeline.restart();
         }
-        let has_changed = shift.is_some_and(|shift| timeline.follow_gap(theirs, shift));
-        if has_changed || self.is_flushed {
+        if let Some(shift) = shift {
+            timeline.follow_gap(theirs, shift);
+        }
+        if timeline.is_due() {
             let seqnum = self.seqnum.unwrap_or_else(gst::Seqnum::next);
-            guard.push_segment(element, timeline.segment(), seqnum);
+            guard.push_segment(element, timeline.push(), seqnum);
             self.is_flushed = false;
         }
-        let ours = timeline.moved(theirs);
+        let ours = self
+            .beginning
+            .clip_gap(timeline.moved(theirs), timeline.segment())?;
         if ours == theirs {
-            return event;
+            return Some(event);
         }
         let timestamp = ours.pts.map_or(timestamp, time);
-        let moved = gst::event::Gap::builder(timestamp).duration(duration);
+        let moved = gst::event::Gap::builder(timestamp).duration(ours.duration.map(time));
         let moved = moved.gap_flags(gap.gap_flags());
-        moved.seqnum(event.seqnum()).build()
+        Some(moved.seqnum(event.seqnum()).build())
     }
 
     /// A producer without GStreamer says no stream-start.
@@ -273,6 +341,23 @@ impl Downstream {
         let id = pad.create_stream_id(element, Option::<&str>::None);
         let start = gst::event::StreamStart::builder(&id).group_id(gst::GroupId::next());
         guard.push_stream_start(element, start.build());
+    }
+}
+
+/// Shifts a segment for a frame, which may be the newest one.
+fn aim(
+    timeline: &mut Timeline,
+    beginning: &Beginning,
+    (frame, is_newest): (&BufferMeta, bool),
+    offset: Option<MonotonicOffset>,
+) {
+    timeline.follow(frame, offset);
+    let place = timeline.place(frame);
+    let is_start = frame.seq == 0;
+    let begins = beginning.is_at(place, timeline.segment(), (is_newest, is_start));
+    if begins {
+        let duration = place.duration.or(beginning.duration());
+        timeline.begin_with(frame, duration, (beginning.start(), beginning.has_all()));
     }
 }
 

@@ -15,7 +15,7 @@ use super::downstream::Notice;
 use super::guard::Guard;
 use super::keeping::Keeping;
 use super::plan::Plan;
-use super::receiver::{Change, Figures, Received, Receiver, Wanted};
+use super::receiver::{Change, Figures, NotPushed, Received, Receiver, Wanted};
 use super::refusal;
 use super::same_pipeline::{Progress, SamePipeline};
 use super::settings::{PROPERTIES, Settings};
@@ -61,6 +61,9 @@ struct Threads {
 struct State {
     /// Ends the waits of the streaming thread; there from start to stop.
     canceller: Option<Canceller>,
+    /// From the begin of a pause to its end. A frame that comes meanwhile waits: the pipeline's running time
+    /// is another one after that.
+    is_paused: bool,
     /// It was paused since frames were missed last.
     was_paused: bool,
     /// The channel to go on with.
@@ -127,15 +130,24 @@ impl XmemSrc {
             let obj = self.obj();
             let limits = (timeout, on_disconnect);
             let received = receiver.receive(&obj, &cancel, limits, observe);
-            observe(receiver.figures());
-            if let Err(Error::Cancelled) = received
-                && self.state().next_channel.is_some()
-            {
+            let figures = receiver.figures();
+            let is_paused = {
+                let mut state = self.state();
+                state.figures = figures;
+                state.is_paused
+            };
+            let received = received.and_then(|received| match received {
+                Received::Frame(_) if is_paused => {
+                    receiver.put_back(received);
+                    cancel.pause(Duration::MAX).map(|()| Received::Nothing)
+                }
+                received => receiver.await_flush(received),
+            });
+            // By another channel, or the end of a pause.
+            if matches!(received, Err(Error::Cancelled)) && cancel.is_interrupted() {
                 continue;
             }
-            let received = received
-                .and_then(|received| receiver.await_flush(received))
-                .map_err(|error| self.failed(error))?;
+            let received = received.map_err(|error| self.failed(error))?;
             let notice = |notice| self.take_notice(notice);
             let caps = receiver
                 .push_events(&obj, &self.guard, &received, notice)
@@ -173,7 +185,10 @@ impl XmemSrc {
                             self.guard.keep_times(&obj, &buffer);
                             return Ok(buffer);
                         }
-                        Err(unusable) => {
+                        Err(NotPushed::Early) => {
+                            gst::debug!(CAT, imp = self, "Left out a frame that is over");
+                        }
+                        Err(NotPushed::Unusable(unusable)) => {
                             gst::debug!(CAT, imp = self, "Missed a frame: {unusable}");
                             if receiver.is_first(&unusable) {
                                 gst::element_imp_warning!(
@@ -189,6 +204,18 @@ impl XmemSrc {
                 Received::Nothing => {}
                 Received::End => return Err(gst::FlowError::Eos),
             }
+        }
+    }
+
+    /// Goes on with the frame that has waited for the end of a pause: the base time is set by now.
+    fn resume(&self) {
+        let (was_paused, canceller) = {
+            let mut state = self.state();
+            let was_paused = std::mem::take(&mut state.is_paused);
+            (was_paused, state.canceller.clone())
+        };
+        if let Some(canceller) = canceller.filter(|_| was_paused) {
+            canceller.interrupt();
         }
     }
 
@@ -315,6 +342,7 @@ impl XmemSrc {
             .field("received", figures.received)
             .field("missed", figures.missed)
             .field("copied", figures.copied)
+            .field("early", figures.early)
             .field("starved", figures.starved)
             .field("leases", figures.grant.quota.leases)
             .field("backlog", figures.grant.quota.backlog)
@@ -445,11 +473,15 @@ impl ElementImpl for XmemSrc {
         }
         if transition == gst::StateChange::PausedToPlaying {
             self.same_pipeline.begin(&self.obj());
+            self.resume();
         }
         if transition == gst::StateChange::PlayingToPaused {
             self.same_pipeline.end();
             self.threads().pausing = Some(std::thread::current().id());
-            self.state().was_paused = true;
+            {
+                let mut state = self.state();
+                (state.is_paused, state.was_paused) = (true, true);
+            }
             let changed = self.parent_change_state(transition);
             self.threads().pausing = None;
             return changed;

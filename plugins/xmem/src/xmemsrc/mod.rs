@@ -69,6 +69,7 @@ use gst::subclass::prelude::*;
 
 use crate::channel::ChannelSettings;
 
+mod beginning;
 mod downstream;
 mod drain;
 mod drift;

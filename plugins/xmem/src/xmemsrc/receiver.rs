@@ -25,7 +25,7 @@ use crate::events::{self, Said};
 use crate::framememory;
 use crate::metas::{self, Unfit, UnfitKind};
 use crate::record::Recorder;
-use crate::timestamps::{Timekeeper, time, usable};
+use crate::timestamps::{MonotonicOffset, Timekeeper};
 use crate::values::{Names, Told, Unreadable};
 
 /// Between two connections where the first ended for want of memory or descriptors.
@@ -117,12 +117,20 @@ impl fmt::Display for Unusable {
     }
 }
 
+/// Why a frame is not pushed.
+pub(super) enum NotPushed {
+    /// It was over before the pipeline has started.
+    Early,
+    Unusable(Unusable),
+}
+
 /// What the source counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Figures {
     pub(super) received: u64,
     pub(super) missed: u64,
     pub(super) copied: u64,
+    pub(super) early: u64,
     pub(super) starved: u64,
     pub(super) grant: Grant,
     pub(super) connections: u64,
@@ -253,7 +261,8 @@ impl Receiver {
                     self.reconnect.connected(Instant::now());
                     self.figures.connections += 1;
                     self.discontinuous = true;
-                    self.downstream.restart();
+                    let offset = self.timekeeper.offset(element);
+                    self.downstream.restart(running_time(offset));
                     // Its caps were dropped with what was held, perhaps.
                     self.format = None;
                     self.flushes = 0;
@@ -422,6 +431,11 @@ impl Receiver {
         Ok(())
     }
 
+    /// Keeps what was received until something is received the next time.
+    pub(super) fn put_back(&mut self, received: Received) {
+        self.put_back = Some(received);
+    }
+
     /// Where downstream is about to be flushed, keeps what was received for afterwards, and waits: what
     /// is pushed while it flushes is lost.
     ///
@@ -453,21 +467,28 @@ impl Receiver {
     ) -> std::result::Result<Option<gst::Caps>, gst::glib::BoolError> {
         let offset = self.timekeeper.offset(element);
         if self.timekeeper.has_restarted() {
-            self.downstream.restart_clock();
+            self.downstream.restart_clock(running_time(offset));
         }
+        let received = (received, self.is_newest());
         self.downstream
             .push(element, guard, received, offset, notice)
     }
 
+    /// Whether there is no newer frame than the one that was received last.
+    fn is_newest(&self) -> bool {
+        let subscriber = self.subscriber.as_ref();
+        subscriber.is_none_or(|subscriber| !subscriber.has_next())
+    }
+
     /// A buffer on the frame, which it gives back in the end. A frame that can be none here is counted as
-    /// missed.
+    /// missed; one that comes before the pipeline starts, as early.
     ///
     /// # Errors
     /// Where the producer breaks the protocol, or there is no memory for the metas.
     pub(super) fn buffer(
         &mut self,
         frame: Frame,
-    ) -> Result<std::result::Result<gst::Buffer, Unusable>> {
+    ) -> Result<std::result::Result<gst::Buffer, NotPushed>> {
         let record = frame.meta();
         let is_copied = self.takes_copy(&frame);
         let extra = frame.extra()?;
@@ -475,9 +496,6 @@ impl Receiver {
         let mut buffer = self.recorder.buffer(record);
         let content = buffer.make_mut();
         let place = self.downstream.place(record);
-        content.set_pts(place.pts.map(time));
-        content.set_dts(place.dts.map(time));
-        content.set_duration(usable(record.duration));
         content.set_offset(record.offset);
         content.set_offset_end(record.offset_end);
         // The four lowest bits are not the producer's to set.
@@ -507,11 +525,20 @@ impl Receiver {
         }
         let info = format.and_then(|format| format.video.as_ref());
         match metas::attach(content, extra, info) {
-            Ok(()) => {
-                self.figures.received += 1;
-                Ok(Ok(buffer))
+            Ok(()) => match self.downstream.clip(buffer, place, self.is_newest()) {
+                Some(buffer) => {
+                    self.figures.received += 1;
+                    Ok(Ok(buffer))
+                }
+                None => {
+                    self.figures.early += 1;
+                    self.discontinuous = true;
+                    Ok(Err(NotPushed::Early))
+                }
+            },
+            Err(metas::Refused::Unfit(meta, why)) => {
+                Ok(Err(NotPushed::Unusable(self.miss(Unusable(meta, why)))))
             }
-            Err(metas::Refused::Unfit(meta, why)) => Ok(Err(self.miss(Unusable(meta, why)))),
             Err(metas::Refused::Broken) => Err(Error::Protocol(format!(
                 "the metas of frame {seq} can't be read"
             ))),
@@ -567,6 +594,12 @@ impl Receiver {
         }
         is_first
     }
+}
+
+/// The running time at this moment, in nanoseconds; 0 where the pipeline has none.
+fn running_time(offset: Option<MonotonicOffset>) -> i64 {
+    let now = xmem_core::monotonic_time().as_nanos() as u64;
+    offset.map_or(0, |offset| offset.to_running_time(now))
 }
 
 /// Appends the parts of a frame's memory, which is given back with the last of them.

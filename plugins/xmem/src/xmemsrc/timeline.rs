@@ -4,8 +4,11 @@
 //! differs are the running times: the two pipelines have different base times, and may have different
 //! clocks. So the segment is shifted, until its first frame is shown at the point on `CLOCK_MONOTONIC` at
 //! which the producer's pipeline shows it. A clock that drifts from there on moves the timestamps of the
-//! buffers, and a jump shifts the segment again. Where the clocks are one clock, buffers keep their
-//! timestamps.
+//! buffers. Where the clocks are one clock, buffers keep their timestamps.
+//!
+//! After a jump (a pause, another producer) a stream without an end goes on in the segment that was pushed,
+//! with other timestamps, as a live source's does: elements can fail at a segment in the middle. In a
+//! stream that ends, positions count, so its segment is shifted again.
 
 use std::ops::RangeInclusive;
 
@@ -20,15 +23,20 @@ pub(crate) struct Timeline {
     ours: gst::Segment,
     /// The times in it with which elements can reckon.
     usable: RangeInclusive<u64>,
-    /// What is added to the producer's running times, in nanoseconds: by the segment, and beyond that by
-    /// the timestamps of the buffers.
+    /// What is added to the producer's running times, in nanoseconds, but for the drift.
     shift: i64,
+    /// How much of that is in the segment. The timestamps of the buffers have the rest.
+    in_segment: i64,
+    /// The segment was pushed.
+    is_pushed: bool,
     drift: Drift,
     /// The next frame's time decides about the shift, to the nanosecond.
     is_open: bool,
     /// The producer says no segment, so its times are points on `CLOCK_MONOTONIC`. The segment then is as
     /// plain as there is one, and the shift moves timestamps, too.
     is_untold: bool,
+    /// The shift that the producer's times would have, where they are no measure for this pipeline.
+    disregarded: Option<i64>,
     /// The last time for decoding, as the producer has it, and here.
     last_dts: Option<(i64, i64)>,
 }
@@ -50,9 +58,12 @@ impl Timeline {
             ours,
             theirs: segment,
             shift,
+            in_segment: shift,
+            is_pushed: false,
             drift: Drift::default(),
             is_open: true,
             is_untold: false,
+            disregarded: None,
             last_dts: None,
         }
     }
@@ -64,6 +75,32 @@ impl Timeline {
             is_untold: true,
             ..Timeline::new(segment.upcast(), 0)
         }
+    }
+
+    /// The same in the segment of the timeline before it, where that was pushed and both streams are without
+    /// an end.
+    pub(crate) fn after(mut self, before: &Timeline) -> Timeline {
+        if before.is_pushed
+            && let Some(theirs) = zero_of_endless(&self.theirs)
+            && let Some(ours) = zero_of_endless(&before.ours)
+        {
+            self.ours = before.ours.clone();
+            self.usable = before.usable.clone();
+            self.in_segment = theirs.saturating_sub(ours);
+            self.is_pushed = true;
+        }
+        self
+    }
+
+    /// Whether the segment has to be pushed before what comes next.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.is_pushed
+    }
+
+    /// The segment is pushed now.
+    pub(crate) fn push(&mut self) -> &gst::Segment {
+        self.is_pushed = true;
+        &self.ours
     }
 
     /// The shift was told, and not guessed: it stays, and a frame that has another one drifts.
@@ -78,6 +115,7 @@ impl Timeline {
 
     /// The segment is going to be pushed again: there is no need to adjust what follows.
     pub(crate) fn restart(&mut self) {
+        self.is_pushed = false;
         self.set_shift(self.shift(), Drift::default());
         self.open();
     }
@@ -92,9 +130,9 @@ impl Timeline {
         self.shift.saturating_add(self.drift.adjustment())
     }
 
-    /// Follows the producer's clock with a frame. Says whether the segment has changed.
-    pub(crate) fn follow(&mut self, frame: &BufferMeta, offset: Option<MonotonicOffset>) -> bool {
-        let Some(offset) = offset else { return false };
+    /// Follows the producer's clock with a frame. The segment may be [due](Timeline::is_due) after that.
+    pub(crate) fn follow(&mut self, frame: &BufferMeta, offset: Option<MonotonicOffset>) {
+        let Some(offset) = offset else { return };
         let theirs = self.theirs(frame);
         let (place, monotonic) = match (theirs.pts, frame.pts) {
             (None, _) | (_, NONE) => (theirs.dts, frame.dts),
@@ -102,18 +140,41 @@ impl Timeline {
         };
         let running_time = |place: Option<i64>| self.running_time(place?);
         let Some(shown) = running_time(place).filter(|_| monotonic != NONE) else {
-            return false;
+            return;
         };
         let shift = offset.to_running_time(monotonic).saturating_sub(shown);
         let at = running_time(theirs.dts).unwrap_or(shown);
-        self.shift_to(shift, at, theirs)
+        self.shift_to(shift, at, theirs);
     }
 
-    /// Follows the producer's clock with a gap, at which its running times are behind by `shift`. Says
-    /// whether the segment has changed.
-    pub(crate) fn follow_gap(&mut self, gap: Place, shift: i64) -> bool {
-        let at = gap.pts.and_then(|pts| self.running_time(pts));
-        at.is_some_and(|at| self.shift_to(shift, at, gap))
+    /// Follows the producer's clock with a gap, at which its running times are behind by `shift`.
+    pub(crate) fn follow_gap(&mut self, gap: Place, shift: i64) {
+        if let Some(at) = gap.pts.and_then(|pts| self.running_time(pts)) {
+            self.shift_to(shift, at, gap);
+        }
+    }
+
+    /// Shifts the segment so that the frame, which was followed and is shown for so long, begins at `start`,
+    /// a running time; with `lasting` those after it follow, until the producer's times are others than
+    /// they are now.
+    pub(crate) fn begin_with(
+        &mut self,
+        frame: &BufferMeta,
+        duration: Option<i64>,
+        (start, lasting): (i64, bool),
+    ) {
+        let begin = self
+            .theirs(frame)
+            .pts
+            .map(|pts| match self.theirs.rate() < 0.0 {
+                true => pts.saturating_add(duration.unwrap_or(0)),
+                false => pts,
+            });
+        if let Some(running_time) = begin.and_then(|begin| self.running_time(begin)) {
+            let shift = self.shift();
+            self.set_shift(start.saturating_sub(running_time), Drift::default());
+            self.disregarded = lasting.then_some(shift);
+        }
     }
 
     /// Where a frame stands, for its buffer. Without times with which elements can't reckon.
@@ -168,26 +229,27 @@ impl Timeline {
 
     /// How far timestamps are moved.
     fn wanted(&self) -> i64 {
-        let adjustment = self.drift.adjustment();
-        if self.is_untold {
-            return self.shift.saturating_add(adjustment);
-        }
+        let beyond = self.shift().saturating_sub(self.in_segment);
         match self.theirs.rate() {
-            1.0 => adjustment,
+            1.0 => beyond,
             // The other way, backwards.
-            rate => (adjustment as f64 * rate) as i64,
+            rate => (beyond as f64 * rate) as i64,
         }
     }
 
     /// The same, as far as what is inside the segment stays there.
     fn room(&self, place: Place) -> i64 {
         let wanted = self.wanted();
-        let segment = self.theirs.downcast_ref::<gst::ClockTime>();
+        let segment = self.ours.downcast_ref::<gst::ClockTime>();
         let Some((segment, pts)) = segment.zip(place.pts).filter(|_| !self.is_untold) else {
             return wanted;
         };
         let time = |time: Option<gst::ClockTime>| time.map(|time| time.nseconds() as i64);
         let start = time(segment.start()).unwrap_or(0);
+        if self.shift != self.in_segment {
+            // It comes from another place.
+            return wanted.max(start.saturating_sub(pts));
+        }
         let last = time(segment.stop()).map_or(i64::MAX, |stop| {
             stop.saturating_sub(place.duration.unwrap_or(0))
         });
@@ -202,30 +264,56 @@ impl Timeline {
         }
     }
 
-    fn shift_to(&mut self, shift: i64, at: i64, place: Place) -> bool {
+    fn shift_to(&mut self, shift: i64, at: i64, place: Place) {
         if self.theirs.format() != gst::Format::Time {
-            return false;
+            return;
         }
-        let error = shift.saturating_sub(self.shift);
-        if !self.is_open && self.drift.follow(error, at) {
-            let missing = self.wanted().abs_diff(self.room(place));
-            if missing as f64 <= STEP as f64 * self.theirs.rate().abs() {
-                return false;
-            }
+        let expected = self.disregarded.unwrap_or(self.shift);
+        let error = shift.saturating_sub(expected);
+        if !self.is_open && self.drift.follow(error, at) && self.has_room(place) {
+            return;
         }
         self.is_open = false;
-        let is_same = error == 0 && self.drift.adjustment() == 0;
+        if self.disregarded.is_some() && error.unsigned_abs() <= STEP {
+            return;
+        }
         self.set_shift(shift, Drift::from(at));
-        !is_same && !self.is_untold
+        if !self.has_room(place) {
+            self.is_pushed = false;
+            self.set_shift(shift, Drift::from(at));
+        }
+    }
+
+    /// Whether a frame can be moved in the segment as far as it should be, more or less.
+    fn has_room(&self, place: Place) -> bool {
+        let missing = self.wanted().abs_diff(self.room(place));
+        missing as f64 <= STEP as f64 * self.theirs.rate().abs()
     }
 
     fn set_shift(&mut self, shift: i64, drift: Drift) {
-        if !self.is_untold {
-            self.ours = shifted(&self.theirs, shift);
-            self.usable = usable_times(&self.ours);
+        let is_endless = |segment| zero_of_endless(segment).is_some();
+        let stays = self.is_pushed && is_endless(&self.theirs) && is_endless(&self.ours);
+        if !self.is_untold && !stays {
+            let ours = shifted(&self.theirs, shift);
+            self.is_pushed &= ours == self.ours;
+            self.usable = usable_times(&ours);
+            (self.ours, self.in_segment) = (ours, shift);
         }
         (self.shift, self.drift, self.last_dts) = (shift, drift, None);
+        self.disregarded = None;
     }
+}
+
+/// Where running time 0 is in the segment of a stream without an end, whose positions are nothing but the
+/// time since its start; none in another one.
+fn zero_of_endless(segment: &gst::Segment) -> Option<i64> {
+    let segment = segment.downcast_ref::<gst::ClockTime>()?;
+    let known = |time: Option<gst::ClockTime>| time.map_or(0, |time| time.nseconds() as i64);
+    let is_endless = segment.stop().is_none()
+        && known(segment.time()) == 0
+        && (segment.rate(), segment.applied_rate()) == (1.0, 1.0);
+    let start = known(segment.start()) + known(segment.offset());
+    is_endless.then_some(start - known(segment.base()))
 }
 
 /// The times in a segment with which elements can reckon: these, their running times and their stream

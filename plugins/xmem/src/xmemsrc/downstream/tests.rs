@@ -51,8 +51,9 @@ fn what_is_pushed_while_the_pad_flushes_is_pushed_once_more() {
     downstream.hold(tags(), 1);
     element.src_pad().push_event(gst::event::FlushStart::new());
     let nothing = Received::Nothing;
-    let push =
-        |downstream: &mut Downstream| downstream.push(&element, guard, &nothing, None, |_| ());
+    let push = |downstream: &mut Downstream| {
+        downstream.push(&element, guard, (&nothing, true), None, |_| ())
+    };
     push(&mut downstream).expect("a flush is no refusal");
     assert_eq!(taken(&arrived), ["flush-start"]);
     element
@@ -156,7 +157,7 @@ fn a_segment_from_before_a_flush_is_not_pushed_after_it() {
             downstream.hold(tags(), 1);
         }
         let end = Received::End;
-        let pushed = downstream.push(&element, guard, &end, None, |_| ());
+        let pushed = downstream.push(&element, guard, (&end, true), None, |_| ());
         pushed.unwrap();
         let mut pushed = numbers.lock().unwrap().clone();
         // The base class's thread may say again what is there.

@@ -18,6 +18,22 @@ fn segment(start: u64, rate: f64) -> gst::Segment {
     segment.upcast()
 }
 
+/// One that ends.
+fn finite(start: u64) -> gst::Segment {
+    let mut segment = segment(start, 1.0);
+    let times = segment.downcast_mut::<gst::ClockTime>().unwrap();
+    times.set_stop(gst::ClockTime::from_seconds(1000));
+    segment
+}
+
+/// Follows a frame, and says whether the segment has to be pushed before it, which is done.
+fn changes(timeline: &mut Timeline, frame: &BufferMeta, offset: Option<MonotonicOffset>) -> bool {
+    timeline.follow(frame, offset);
+    let is_due = timeline.is_due();
+    timeline.push();
+    is_due
+}
+
 #[test]
 fn a_frame_gets_the_running_time_at_which_it_is_due() {
     let offset = Some(MonotonicOffset::from_nseconds(1_000_000_000));
@@ -58,7 +74,11 @@ fn frames_of_the_same_clock_keep_their_times() {
             let stream = SECOND + number * 33_333;
             let theirs = running_time(&timeline.theirs, stream).unwrap();
             let frame = frame(stream, (theirs + 700_000_123) as u64);
-            assert_eq!(timeline.follow(&frame, offset), number == 0, "{rate}");
+            assert_eq!(
+                changes(&mut timeline, &frame, offset),
+                number == 0,
+                "{rate}"
+            );
             assert_eq!(timeline.place(&frame).pts, Some(stream as i64));
         }
     }
@@ -90,7 +110,7 @@ fn a_clock_that_drifts_moves_the_frames_and_not_the_segment() {
                 let mut frame = frame(stream, due as u64);
                 frame.duration = 20 * MS;
                 let offset = Some(MonotonicOffset::from_nseconds(0));
-                let changed = timeline.follow(&frame, offset);
+                let changed = changes(&mut timeline, &frame, offset);
                 assert_eq!(
                     changed,
                     number == 0,
@@ -115,22 +135,23 @@ fn a_clock_that_drifts_moves_the_frames_and_not_the_segment() {
 
 #[test]
 fn a_step_shifts_the_segment_and_frames_have_their_own_times_again() {
-    let mut timeline = Timeline::new(segment(0, 1.0), 1000);
+    let mut timeline = Timeline::new(finite(0), 1000);
+    timeline.push();
     let offset = Some(MonotonicOffset::from_nseconds(0));
-    assert!(!timeline.follow(&frame(0, 1000), offset));
+    assert!(!changes(&mut timeline, &frame(0, 1000), offset));
     // It drifts by more than a step would be.
     for number in 1..5000 {
         let frame = frame(number * 20 * MS, number * 20 * MS + number * 20_000);
-        assert!(!timeline.follow(&frame, offset));
+        assert!(!changes(&mut timeline, &frame, offset));
     }
     assert!(timeline.shift() > 90 * MS as i64);
     // The producer has paused.
     let resumed = frame(100 * SECOND, 103 * SECOND);
-    assert!(timeline.follow(&resumed, offset));
+    assert!(changes(&mut timeline, &resumed, offset));
     assert_eq!(timeline.shift(), 3 * SECOND as i64);
     assert_eq!(timeline.place(&resumed).pts, Some(100 * SECOND as i64));
-    assert!(!timeline.follow(&frame(NONE, NONE), offset));
-    assert!(!timeline.follow(&frame(0, 900 * SECOND), None));
+    assert!(!changes(&mut timeline, &frame(NONE, NONE), offset));
+    assert!(!changes(&mut timeline, &frame(0, 900 * SECOND), None));
 }
 
 #[test]
@@ -157,16 +178,17 @@ fn what_is_pushed_again_starts_with_no_adjustment() {
 #[test]
 fn what_was_only_a_guess_is_as_the_first_frame_wants_it() {
     let offset = Some(MonotonicOffset::from_nseconds(0));
-    let mut timeline = Timeline::new(segment(0, 1.0), 0);
-    assert!(!timeline.follow(&frame(0, 300_000), None));
-    assert!(timeline.follow(&frame(0, 300_000), offset));
+    let mut timeline = Timeline::new(finite(0), 0);
+    assert!(changes(&mut timeline, &frame(0, 300_000), None));
+    assert!(changes(&mut timeline, &frame(0, 300_000), offset));
     assert_eq!(timeline.shift(), 300_000);
-    let mut told = Timeline::new(segment(0, 1.0), 0);
+    let mut told = Timeline::new(finite(0), 0);
+    told.push();
     told.settle();
-    assert!(!told.follow(&frame(0, 300_000), offset));
+    assert!(!changes(&mut told, &frame(0, 300_000), offset));
     // Until what was told is no longer true.
     told.open();
-    assert!(told.follow(&frame(0, 300_000), offset));
+    assert!(changes(&mut told, &frame(0, 300_000), offset));
 }
 
 #[test]
@@ -208,7 +230,7 @@ fn near_the_end(by: i64) -> (Vec<i64>, usize) {
         .set_stop(stop);
     let mut timeline = Timeline::new(theirs, 0);
     let offset = Some(MonotonicOffset::from_nseconds(0));
-    let (mut places, mut changes) = (Vec::new(), 0);
+    let (mut places, mut changed) = (Vec::new(), 0);
     for number in 0..500 {
         let stream = SECOND + number * 20 * MS;
         let mut frame = frame(
@@ -216,12 +238,12 @@ fn near_the_end(by: i64) -> (Vec<i64>, usize) {
             stream.saturating_add_signed(by * number as i64 / 500),
         );
         (frame.duration, frame.stream_dts, frame.dts) = (20 * MS, stream, frame.pts);
-        changes += usize::from(timeline.follow(&frame, offset));
+        changed += usize::from(changes(&mut timeline, &frame, offset));
         let place = timeline.place(&frame);
         assert_eq!(place.pts, place.dts);
         places.push(place.pts.unwrap());
     }
-    (places, changes - 1)
+    (places, changed - 1)
 }
 
 #[test]
@@ -241,40 +263,123 @@ fn what_is_inside_the_segment_stays_there() {
 
 #[test]
 fn gaps_move_with_the_frames() {
-    let mut timeline = Timeline::new(segment(0, 1.0), 0);
+    let mut timeline = Timeline::new(finite(0), 0);
     let gap = |pts: u64| Place {
         pts: Some(pts as i64),
         dts: None,
         duration: Some(20 * MS as i64),
     };
-    assert!(timeline.follow_gap(gap(0), 5));
+    let changes = |timeline: &mut Timeline, gap, shift| {
+        timeline.follow_gap(gap, shift);
+        let is_due = timeline.is_due();
+        timeline.push();
+        is_due
+    };
+    assert!(changes(&mut timeline, gap(0), 5));
     for number in 1..5000 {
-        assert!(!timeline.follow_gap(gap(number * 20 * MS), 5 + number as i64 * 20_000));
+        let shift = 5 + number as i64 * 20_000;
+        assert!(!changes(&mut timeline, gap(number * 20 * MS), shift));
     }
     let moved = timeline.moved(gap(100 * SECOND)).pts.unwrap() - 100 * SECOND as i64;
     assert!((moved - 100 * MS as i64).abs() < MS as i64, "{moved}");
-    assert!(timeline.follow_gap(gap(100 * SECOND), SECOND as i64));
+    assert!(changes(&mut timeline, gap(100 * SECOND), SECOND as i64));
     assert_eq!(timeline.moved(gap(100 * SECOND)), gap(100 * SECOND));
 }
 
 #[test]
 fn a_producer_without_a_segment_is_followed_too() {
     let mut timeline = Timeline::untold();
+    timeline.push();
     assert_eq!(timeline.place(&frame(NONE, 5 * SECOND)), Place::default());
     for number in 0..5000u64 {
         let pts = 5 * SECOND + number * 20 * MS;
         let offset = 7 * SECOND as i64 - number as i64 * 20_000;
         let offset = MonotonicOffset::from_nseconds(offset);
         let frame = frame(NONE, pts);
-        assert!(!timeline.follow(&frame, Some(offset)));
+        assert!(!changes(&mut timeline, &frame, Some(offset)));
         let off = timeline.place(&frame).pts.unwrap() - offset.to_running_time(pts);
         assert!(off.abs() < 100_000, "{off}");
     }
     // A step takes no event either.
     let offset = MonotonicOffset::from_nseconds(3 * SECOND as i64);
     let frame = frame(NONE, 200 * SECOND);
-    assert!(!timeline.follow(&frame, Some(offset)));
+    assert!(!changes(&mut timeline, &frame, Some(offset)));
     assert_eq!(timeline.place(&frame).pts, Some(197 * SECOND as i64));
+}
+
+/// When the frame is shown, where it does not take another segment.
+fn stays(timeline: &mut Timeline, stream: u64, due: u64) -> i64 {
+    let (frame, offset) = (frame(stream, due), MonotonicOffset::from_nseconds(0));
+    assert!(!changes(timeline, &frame, Some(offset)));
+    let pts = timeline.place(&frame).pts.unwrap();
+    running_time(timeline.segment(), pts as u64).unwrap()
+}
+
+#[test]
+fn a_stream_without_an_end_goes_on_in_its_segment() {
+    let seconds = |seconds: i64| seconds * SECOND as i64;
+    // As encoders have them: they start anywhere.
+    let endless = |start: u64| {
+        let mut segment = segment(start * SECOND, 1.0);
+        let times = segment.downcast_mut::<gst::ClockTime>().unwrap();
+        times.set_time(gst::ClockTime::ZERO);
+        segment
+    };
+    let mut timeline = Timeline::new(endless(100), 0);
+    // The producer is ahead, and the client has joined in the middle.
+    assert!(changes(
+        &mut timeline,
+        &frame(107 * SECOND, 2 * SECOND),
+        Some(MonotonicOffset::from_nseconds(0))
+    ));
+    assert_eq!(stays(&mut timeline, 108 * SECOND, 3 * SECOND), seconds(3));
+    // A pause of the producer, and one of the client, which is told of no step.
+    assert_eq!(stays(&mut timeline, 109 * SECOND, 9 * SECOND), seconds(9));
+    timeline.open();
+    assert_eq!(stays(&mut timeline, 110 * SECOND, 5 * SECOND), seconds(5));
+    assert_eq!(timeline.segment(), &{
+        let mut expected = endless(100);
+        let times = expected.downcast_mut::<gst::ClockTime>().unwrap();
+        times.set_offset(gst::ClockTime::from_seconds(5));
+        expected
+    });
+    // Another producer, and one that says no segment.
+    let mut other = Timeline::new(endless(900), 0).after(&timeline);
+    assert_eq!(stays(&mut other, 900 * SECOND, 6 * SECOND), seconds(6));
+    assert_eq!(stays(&mut other, 901 * SECOND, 7 * SECOND), seconds(7));
+    let mut untold = Timeline::untold().after(&other);
+    assert_eq!(stays(&mut untold, NONE, 8 * SECOND), seconds(8));
+    // What is pushed again, after a flush, is the producer's own.
+    other.restart();
+    assert!(other.is_due());
+    assert_eq!(shown(&mut other, &frame(902 * SECOND, SECOND)), seconds(1));
+    assert_eq!(other.place(&frame(902 * SECOND, 0)).pts, Some(seconds(902)));
+}
+
+#[test]
+fn a_segment_is_left_for_one_of_another_kind() {
+    let mut before = Timeline::new(segment(0, 1.0), 0);
+    assert!(Timeline::new(segment(0, 1.0), 0).after(&before).is_due());
+    before.push();
+    assert!(!Timeline::new(segment(0, 1.0), 0).after(&before).is_due());
+    let mut faster = segment(0, 1.0);
+    faster
+        .downcast_mut::<gst::ClockTime>()
+        .unwrap()
+        .set_applied_rate(2.0);
+    let mut bytes = gst::Segment::new();
+    bytes.set_format(gst::Format::Bytes);
+    for other in [finite(0), segment(5, 1.0), segment(0, 2.0), faster, bytes] {
+        let mut after = Timeline::new(other, 0).after(&before);
+        assert!(after.is_due());
+        after.push();
+        assert!(Timeline::new(segment(0, 1.0), 0).after(&after).is_due());
+    }
+    // There is no place before its start.
+    let offset = Some(MonotonicOffset::from_nseconds(0));
+    let mut timeline = Timeline::new(segment(0, 1.0), 0);
+    assert!(changes(&mut timeline, &frame(0, 50 * SECOND), offset));
+    assert!(changes(&mut timeline, &frame(SECOND, SECOND), offset));
 }
 
 #[test]
@@ -352,5 +457,52 @@ fn no_numbers_make_it_panic() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_producer_that_has_waited_is_followed_from_its_first_frame_on() {
+    for rate in [1.0, 2.0, -0.3] {
+        let theirs = if rate == 1.0 {
+            finite(0)
+        } else {
+            segment(0, rate)
+        };
+        let mut timeline = Timeline::new(theirs, 0);
+        let stream = |number: u64| match rate < 0.0 {
+            true => SECOND - number * 20 * MS,
+            false => number * 20 * MS,
+        };
+        let played = |number: u64| (number as f64 * 20e6 / rate.abs()) as u64;
+        // Its pipeline is 5 s older than ours.
+        let offset = Some(MonotonicOffset::from_nseconds(5 * SECOND as i64));
+        let follow = |timeline: &mut Timeline, number, late| {
+            let frame = frame(stream(number), played(number) + late);
+            let changed = changes(timeline, &frame, offset);
+            let pts = timeline.place(&frame).pts.unwrap();
+            (
+                changed,
+                pts,
+                running_time(timeline.segment(), pts as u64).unwrap(),
+            )
+        };
+        timeline.follow(&frame(stream(0), 0), offset);
+        let early = running_time(timeline.segment(), stream(0)).unwrap();
+        assert!(early < -3 * SECOND as i64);
+        timeline.begin_with(&frame(stream(0), 0), None, (0, true));
+        timeline.push();
+        for number in 0..40 {
+            let (changed, pts, running_time) = follow(&mut timeline, number, 0);
+            assert!(!changed);
+            assert_eq!(pts, stream(number) as i64);
+            assert!(running_time.abs_diff(played(number) as i64) <= 1);
+        }
+        // A pause of the producer makes another time of it.
+        let (changed, _, running_time) = follow(&mut timeline, 41, 20 * SECOND);
+        assert!(changed);
+        assert!(running_time.abs_diff((played(41) + 15 * SECOND) as i64) <= 1);
+        // Once only, without more.
+        timeline.begin_with(&frame(stream(41), 0), None, (0, false));
+        assert!(follow(&mut timeline, 42, 20 * SECOND).0);
     }
 }
