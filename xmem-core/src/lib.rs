@@ -118,7 +118,7 @@ pub use self::{
     foreign::{ForeignFrame, ForeignMemory},
     frame::{Frame, FrameMut, Published, Unpublished},
     message::Delivery,
-    meta::{BufferMeta, NONE},
+    meta::{BufferMeta, NONE, Role},
     payload::{Payload, PayloadMut, View},
     publisher::{ClientStats, Publisher, PublisherBuilder, PublisherStats},
     quota::{Grant, Quota},

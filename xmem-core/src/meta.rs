@@ -15,6 +15,23 @@ pub const NONE: u64 = u64::MAX;
 /// for GStreamer the `GstBufferFlags` (whose four lowest bits are never used by buffers).
 pub(crate) const FLAG_EXTRA_SPILLED: u32 = 1 << 0;
 pub(crate) const FLAGS_RESERVED: u32 = 0xf;
+const FLAG_DEPENDENT: u32 = 1 << 1;
+const FLAG_LEADING: u32 = 1 << 2;
+/// Those that the producer sets, by [`BufferMeta::set_role`].
+pub(crate) const FLAGS_ROLE: u32 = FLAG_DEPENDENT | FLAG_LEADING;
+
+/// Whether a client can begin with a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It can: the frame needs none before it. So it is with all frames that say nothing else.
+    #[default]
+    SyncPoint,
+    /// It can if it can begin with the frame after it, which may need this one: a header, for example.
+    Leading,
+    /// It can't: the frame needs others before it, as a picture does of which only the differences are
+    /// coded.
+    Dependent,
+}
 
 /// What a frame is: one such record stands beside every frame in shared memory.
 ///
@@ -68,7 +85,7 @@ pub struct BufferMeta {
     pub offset_end: u64,
     /// The segment that holds the bytes.
     pub segment: u32,
-    /// The four lowest bits are xmem's own, the others the producer's.
+    /// The four lowest bits are xmem's own (see [`role`](BufferMeta::role)), the others the producer's.
     pub flags: u32,
     /// Where the frame starts in its segment, in bytes.
     pub payload_offset: u64,
@@ -219,6 +236,26 @@ impl BufferMeta {
     /// Sets the maker's name; what does not fit 32 bytes is cut.
     pub fn set_producer(&mut self, name: &str) {
         self.producer = fixed(name);
+    }
+
+    /// Whether a client can begin with the frame.
+    pub fn role(&self) -> Role {
+        match self.flags & FLAGS_ROLE {
+            0 => Role::SyncPoint,
+            FLAG_LEADING => Role::Leading,
+            _ => Role::Dependent,
+        }
+    }
+
+    /// Says whether a client can begin with the frame. Clients that join get the frames from the newest
+    /// sync point on, where these are [kept](crate::PublisherBuilder::keep_group).
+    pub fn set_role(&mut self, role: Role) {
+        self.flags &= !FLAGS_ROLE;
+        self.flags |= match role {
+            Role::SyncPoint => 0,
+            Role::Leading => FLAG_LEADING,
+            Role::Dependent => FLAG_DEPENDENT,
+        };
     }
 
     /// Moves the points on `CLOCK_MONOTONIC` to a clock that is ahead by `offset` nanoseconds.

@@ -16,12 +16,14 @@ use crate::meta::BufferMeta;
 use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
 
 mod foreign;
+mod group;
 mod quotas;
 mod shedding;
 mod sizing;
 mod spares;
 
 pub(crate) use foreign::UNSEALED_ONLY;
+use group::Group;
 pub(crate) use quotas::Answer;
 pub(crate) use sizing::{Filling, early};
 
@@ -42,8 +44,11 @@ pub(crate) struct Joining {
     pub(crate) events: Vec<Entry>,
     /// The last event before that frame.
     pub(crate) event: u64,
-    /// The last event before it joined: what was said once until then is not for it.
+    /// The last event before it joined: what overtakes and was said until then is not for it.
     pub(crate) joined: u64,
+    /// The last event that is not for it of what is said once: `joined`, but where it begins with frames
+    /// before the newest, and takes in what was said between these.
+    pub(crate) once: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +106,8 @@ pub(crate) enum Acquired {
     Slot(SlotIndex),
     /// Every slot that could be had is one that a client has yet to receive.
     Blocked,
+    /// Every slot that could be had is one of the group that clients to come begin with.
+    Grouped,
     /// The producer and the clients hold every slot.
     Short,
     /// The channel is closed.
@@ -116,6 +123,8 @@ pub(crate) struct Limits {
     pub(crate) max_slots: u32,
     /// Most bytes of slots, 0 for what is usual.
     pub(crate) max_bytes: u64,
+    /// How long the frames since the newest sync point are kept for clients that join.
+    pub(crate) group: Duration,
 }
 
 #[derive(Debug)]
@@ -150,6 +159,8 @@ pub(crate) struct Pool {
     pub(crate) unsealed_only: bool,
     /// What was said between the frames.
     pub(crate) log: Log,
+    /// What clients that join begin with.
+    group: Group,
     head: u64,
     /// Bytes of a new slot; 0 until they are known.
     slot_size: usize,
@@ -192,6 +203,7 @@ impl Pool {
             unwanted: Vec::new(),
             unsealed_only: false,
             log: Log::default(),
+            group: Group::new(limits.group),
             head: 0,
             slot_size: 0,
             need: limits.need,
@@ -274,19 +286,18 @@ impl Pool {
 
     // ---- clients
 
-    /// Takes a client in. It gets the newest frame at once, where it takes memory of that kind, then
-    /// the next ones.
+    /// Takes a client in. It gets the newest group at once, or the newest frame, where it takes memory
+    /// of that kind, then the next ones.
     pub(crate) fn add_client(&mut self, client: Client) -> Joining {
         let joined = self.log.last();
-        let takes = |slot: &&Slot| {
-            let place = slot.place.as_ref();
-            client.identity.takes_unsealed
-                || !place.is_some_and(|one| one.segment.kind.is_unsealed())
-        };
-        let newest = self.ready.back().map(|&index| self.slot(index));
-        let (position, event) = match newest.filter(takes) {
+        let (position, event) = match self.first_for(&client) {
             Some(slot) => (slot.position, slot.event),
             None => (self.head, joined),
+        };
+        let once = if self.is_grouped(position) {
+            event
+        } else {
+            joined
         };
         self.clients.add(client, position);
         self.assign();
@@ -295,6 +306,7 @@ impl Pool {
             events: self.log.as_of(event, position),
             event,
             joined,
+            once,
         }
     }
 
@@ -336,6 +348,9 @@ impl Pool {
                 blocked = true;
                 break;
             }
+            if self.is_grouped(self.slot(self.ready[at]).position) {
+                return Acquired::Grouped;
+            }
             if !self.take_back_one(at) {
                 // A client has leased it since the last look, and another may have been let go.
                 // There is an end to that: a look finds at most as many frames held as there are
@@ -357,7 +372,8 @@ impl Pool {
     }
 
     /// Takes back the frames that no client needs any more: every client that wants all frames has
-    /// passed them. The newest stays, for clients to come. Those that are held are free later.
+    /// passed them. The newest stays, for clients to come, and so does the group that it belongs to.
+    /// Those that are held are free later.
     ///
     /// They come to lie on top of the free slots, the latest uppermost. So a stream whose clients
     /// keep up goes round in the two or three slots that are in the processors' caches, however
@@ -365,6 +381,7 @@ impl Pool {
     /// Says whether there were some: then it has [looked](Pool::look).
     fn take_back_passed(&mut self) -> bool {
         let passed = self.clients.passed(self.head);
+        let passed = passed.min(self.group.first_kept());
         let first = self.parked.len();
         while let [Some(&oldest), Some(_)] = [self.ready.front(), self.ready.get(1)]
             && self.slot(oldest).position < passed
@@ -381,6 +398,7 @@ impl Pool {
         let Some(index) = self.ready.remove(at) else {
             return false;
         };
+        self.group.lose(self.slot(index).position);
         let frame = self.holders.frame(index);
         self.metadata.board().retire(frame);
         let is_leased = frame.is_some_and(|frame| self.clients.hold(frame));
@@ -404,6 +422,7 @@ impl Pool {
                 break;
             };
             if which(self, index) {
+                self.group.lose(self.slot(index).position);
                 self.parked.push(index);
             } else {
                 self.ready.push_back(index);
@@ -517,14 +536,14 @@ impl Pool {
     }
 
     /// Makes what was written known as the next frame. Completes `meta`, tells the frame's
-    /// position, and adds the clients to `sleepers` that have to be woken.
+    /// position and whether another number of slots is needed from now on, and adds the clients to `sleepers` that have to be woken.
     pub(crate) fn publish(
         &mut self,
         index: SlotIndex,
         spill: Option<Place>,
         meta: &mut BufferMeta,
         sleepers: &mut Vec<(ClientId, Arc<LeasePage>)>,
-    ) -> u64 {
+    ) -> (u64, bool) {
         let position = self.head;
         self.head += 1;
         meta.event = self.log.last();
@@ -547,7 +566,11 @@ impl Pool {
         self.metadata.board().publish(frame, position);
         self.ready.push_back(index);
         self.clients.collect_sleepers(position, sleepers);
-        position
+        let is_other_need = self.group.add(position, meta.role(), meta.timestamp);
+        if is_other_need {
+            self.assign();
+        }
+        (position, is_other_need)
     }
 
     /// The producer does not touch the slot any more: it has written nothing, or its frame may be
@@ -581,6 +604,10 @@ impl Pool {
                 .collect()
         };
         let memory = memory.map(Arc::new);
+        if kind == EventKind::Flush {
+            // The frames before it are void.
+            self.group.give_up();
+        }
         self.log.push(self.head, kind, content, memory, in_use);
     }
 }

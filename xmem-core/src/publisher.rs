@@ -41,6 +41,7 @@ pub struct PublisherBuilder {
     max_clients: u32,
     max_slots: u32,
     max_bytes: u64,
+    group: Duration,
     overflow: Overflow,
     canceller: Option<Canceller>,
     observer: Option<Observer>,
@@ -91,6 +92,15 @@ impl PublisherBuilder {
     /// ask for; a client whose first leases don't fit is refused.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
+        self
+    }
+
+    /// How long the frames since the newest sync point are kept for clients that join, which can make
+    /// nothing of [dependent](crate::Role::Dependent) frames without these; not at all by default. They
+    /// take slots, as far as `max_slots` and `max_bytes` allow beside the leases of clients. Where there
+    /// are none, or a group has become older than that, clients begin with the newest frame.
+    pub fn keep_group(mut self, time: Duration) -> Self {
+        self.group = time;
         self
     }
 
@@ -147,6 +157,7 @@ impl PublisherBuilder {
             need: self.slots,
             max_slots: self.max_slots,
             max_bytes: self.max_bytes,
+            group: self.group,
         };
         let listener = Listener::new(&self.channel, self.perms, &canceller.begin()?)?;
         let path = listener.path().to_owned();
@@ -199,6 +210,7 @@ impl Publisher {
             max_clients: 16,
             max_slots: 0,
             max_bytes: 0,
+            group: Duration::ZERO,
             overflow: Overflow::default(),
             canceller: None,
             observer: None,

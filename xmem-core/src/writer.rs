@@ -4,6 +4,7 @@
 //! under it.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::event::{EventKind, MAX_EVENT};
 use crate::lease::{Page, SlotIndex};
 use crate::message::MAX_INLINE_EVENT;
-use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED};
+use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED, FLAGS_ROLE};
 use crate::pool::{Limits, Place, Pool};
 use crate::segment::{LeasePage, MetadataSegment};
 use crate::sys::clock::{self, Deadline};
@@ -105,6 +106,8 @@ pub(crate) struct Writer {
     pool: Mutex<Pool>,
     /// Held while slots are made, so that two threads don't both make what is missing once.
     growing: Mutex<()>,
+    /// Slots that the control thread is making.
+    coming: Arc<AtomicU32>,
     /// Signalled when a slot came back, a client came or went, or the channel was closed.
     event: Arc<Event>,
     watchers: Watchers,
@@ -132,6 +135,7 @@ impl Writer {
             pool: Mutex::new(Pool::new(metadata.clone(), limits, blocking)),
             metadata,
             growing: Mutex::new(()),
+            coming: Arc::default(),
             event: Arc::default(),
             watchers: Watchers::default(),
             bell: Bell::new()?,
@@ -221,7 +225,7 @@ impl Writer {
         meta: &mut BufferMeta,
     ) -> Result<u64> {
         self.check_origin()?;
-        meta.flags &= !FLAGS_RESERVED;
+        meta.flags &= !FLAGS_RESERVED | FLAGS_ROLE;
         if spill.is_some() {
             meta.flags |= FLAG_EXTRA_SPILLED;
         }
@@ -229,21 +233,26 @@ impl Writer {
         if meta.producer[0] == 0 {
             meta.set_producer(&self.name);
         }
-        let (position, sleepers) = {
+        let (position, is_other_need, sleepers) = {
             let mut pool = self.pool();
             if pool.closed {
                 return Err(self.failure.error());
             }
             pool.check_memory(index)?;
             let mut sleepers = std::mem::take(&mut pool.sleepers);
-            let position = pool.publish(index, spill.take(), meta, &mut sleepers);
+            let (position, is_other_need) = pool.publish(index, spill.take(), meta, &mut sleepers);
             if sleepers.is_empty() {
-                pool.sleepers = sleepers;
-                return Ok(position);
+                pool.sleepers = std::mem::take(&mut sleepers);
             }
-            (position, sleepers)
+            (position, is_other_need, sleepers)
         };
-        self.wake(sleepers);
+        if !sleepers.is_empty() {
+            self.wake(sleepers);
+        }
+        if is_other_need {
+            // The control thread makes the slots.
+            self.bell.ring();
+        }
         Ok(position)
     }
 

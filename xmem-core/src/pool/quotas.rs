@@ -6,7 +6,7 @@
 //! follows the slots there are.
 
 use super::{Filling, Pool};
-use crate::clients::{Client, ClientId, Clients};
+use crate::clients::{Client, ClientId};
 use crate::quota::{Grant, Quota};
 use crate::segment::{MAX_SLOTS, PAGE};
 
@@ -60,17 +60,17 @@ impl Others {
     }
 }
 
-impl Clients {
-    /// Slots that the clients need, with the quotas that the producer's limits allow. Each client's leases
-    /// are its own. The frames beyond them are the same for all, which want the newest ones.
-    pub(crate) fn slots(&self) -> u32 {
-        let leases: u32 = self.iter().map(|client| client.target.leases).sum();
-        let beyond = self.iter().map(|client| client.target.beyond_leases());
-        leases + beyond.max().unwrap_or(0)
-    }
-}
-
 impl Pool {
+    /// Slots that the clients need, those to come included, with the quotas that the producer's limits
+    /// allow. Each client's leases are its own. The frames beyond them are the same for all, which want
+    /// the newest ones: the group that a client begins with, too.
+    pub(crate) fn clients_need(&self) -> u32 {
+        let targets = || self.clients.iter().map(|client| client.target);
+        let leases: u32 = targets().map(|target| target.leases).sum();
+        let beyond = targets().map(|target| target.beyond_leases()).max();
+        leases + beyond.unwrap_or(0).max(self.group.target)
+    }
+
     /// A client asks for another quota. What it gives up, it has put out of use.
     pub(crate) fn request(&mut self, id: ClientId, number: u32, quota: Quota) {
         self.clients.change(id, |client| {
@@ -97,14 +97,22 @@ impl Pool {
                 backlog: 0,
             };
         }
+        self.assign_group(most);
+        let group = Others {
+            leases: 0,
+            beyond: self.group.target,
+        };
         let ids: Vec<ClientId> = self.clients.iter().map(|client| client.id).collect();
         for &id in &ids {
-            let target = self.clients.get(id).map(|one| self.target_for(one, most));
+            let target = self
+                .clients
+                .get(id)
+                .map(|one| self.target_for(one, group, most));
             self.clients
                 .change(id, |client| client.target = target.unwrap_or_default());
         }
         for &id in &ids {
-            let others = self.others(id, |other| other.target);
+            let others = self.others(id, group, |other| other.target);
             self.clients.change(id, |client| {
                 let most = match client.identity.is_own_user {
                     true => most,
@@ -122,8 +130,8 @@ impl Pool {
     }
 
     /// What a client can have of what it wants, where all clients may have `most` slots.
-    fn target_for(&self, client: &Client, most: u32) -> Quota {
-        let others = self.others(client.id, |other| other.target);
+    fn target_for(&self, client: &Client, group: Others, most: u32) -> Quota {
+        let others = self.others(client.id, group, |other| other.target);
         let mut wanted = client.wanted;
         if client.request == 0 {
             wanted.backlog = wanted
@@ -145,10 +153,10 @@ impl Pool {
         Quota { backlog, ..quota }
     }
 
-    /// What the clients but this one need, each with the quota that `of` tells.
-    fn others(&self, id: ClientId, of: impl Fn(&Client) -> Quota) -> Others {
+    /// What the clients but this one need, each with the quota that `of` tells, beside the `first` of them.
+    fn others(&self, id: ClientId, first: Others, of: impl Fn(&Client) -> Quota) -> Others {
         let others = self.clients.iter().filter(|client| client.id != id);
-        others.map(of).fold(Others::default(), |sum, quota| Others {
+        others.map(of).fold(first, |sum, quota| Others {
             leases: sum.leases + quota.leases,
             beyond: sum.beyond.max(quota.beyond_leases()),
         })
@@ -173,7 +181,8 @@ impl Pool {
                 continue;
             };
             let (granted, target) = (client.granted, client.target);
-            let others = self.others(id, |other| other.granted);
+            // What they have does not wait for the slots of a group.
+            let others = self.others(id, Others::default(), |other| other.granted);
             let leases = others.most_leases(granted, most).min(target.leases);
             let mut quota = Quota {
                 leases: leases.max(granted.leases),

@@ -81,7 +81,7 @@ impl Pool {
     /// Slots there have to be so that the producer, who needs `need`, all clients and one more
     /// with `leases` leases never run out.
     pub(crate) fn needed(&self, need: u32, leases: u32) -> u32 {
-        self.own_need(need) + self.clients.slots() + leases
+        self.own_need(need) + self.clients_need() + leases
     }
 
     /// Slots that are missing for the producer and the clients there are.
@@ -148,7 +148,7 @@ impl Pool {
 
     /// Slots that are not the clients'.
     pub(crate) fn own(&self) -> u32 {
-        self.count().saturating_sub(self.clients.slots())
+        self.count().saturating_sub(self.clients_need())
     }
 
     /// Whether there are numbers for slots.

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::clients::{ClientId, Identity};
 use crate::error::{Error, Result};
+use crate::event::EventKind;
 use crate::event::log::Entry;
 use crate::message::{ByeReason, Message};
 use crate::pool::{Answer, Joining, Pool};
@@ -81,9 +82,11 @@ pub(super) struct Peer {
     segments: HashSet<SegmentId>,
     /// It is told of memory that other processes may write.
     pub(super) takes_unsealed: bool,
-    /// The last event that is queued, and the last before it joined.
+    /// The last event that is queued.
     event: u64,
+    /// The last events that are not for it, of those that overtake, and of others that are said once.
     joined: u64,
+    once: u64,
     /// What it was told that it has; all zero before, which no answer is.
     answer: Answer,
     stuck: Option<Deadline>,
@@ -126,6 +129,7 @@ impl Peer {
             takes_unsealed: false,
             event: 0,
             joined: 0,
+            once: 0,
             answer: Answer::default(),
             stuck: None,
             upstream_due: Instant::now(),
@@ -264,6 +268,7 @@ impl Peer {
         });
         self.event = joining.event;
         self.joined = joining.joined;
+        self.once = joining.once;
         self.stage = Stage::Client(id);
     }
 
@@ -380,7 +385,11 @@ impl Peer {
                 return false;
             }
             self.event = entry.number;
-            let is_for_it = entry.kind.key().is_some() || entry.number > self.joined;
+            let is_for_it = match entry.kind {
+                EventKind::Passing => entry.number > self.once,
+                EventKind::Urgent | EventKind::Flush => entry.number > self.joined,
+                _ => true,
+            };
             match is_for_it {
                 true => self.queue.push_back(event_message(entry)),
                 false => self.tell(&Message::Told {

@@ -75,10 +75,23 @@ impl Writer {
                 Acquired::Closed => return Err(self.failure.error()),
                 Acquired::Short => self.await_slot(&words, own_deadline, &mut clients_deadline)?,
                 Acquired::Blocked => self.await_clients(&words)?,
+                Acquired::Grouped => {
+                    self.make_group_room();
+                    None
+                }
             };
             if let Some(index) = found {
                 return Ok(index);
             }
+        }
+    }
+
+    /// Makes slots where the writer is faster than the control thread, and all frames that could be taken
+    /// back are kept for clients that join. Where there can be no more, those clients do without.
+    #[cold]
+    fn make_group_room(&self) {
+        if !matches!(self.grow_for_group(), Ok(1..)) {
+            self.pool().give_up_group();
         }
     }
 
@@ -107,7 +120,7 @@ impl Writer {
         let look = |pool: &mut Pool| match pool.acquire() {
             Acquired::Slot(index) => Some(Some(index)),
             Acquired::Short => None,
-            Acquired::Blocked | Acquired::Closed => Some(None),
+            Acquired::Blocked | Acquired::Grouped | Acquired::Closed => Some(None),
         };
         match self.wait(words, deadline, look) {
             Err(Error::TimedOut) => Err(error.unwrap_or_else(|| self.exhausted())),
@@ -136,7 +149,9 @@ impl Writer {
         let look = |pool: &mut Pool| match pool.acquire() {
             Acquired::Slot(index) => Some(Some(index)),
             Acquired::Blocked if !(lacks_numbers && pool.has_numbers()) => None,
-            Acquired::Blocked | Acquired::Short | Acquired::Closed => Some(None),
+            Acquired::Blocked | Acquired::Grouped | Acquired::Short | Acquired::Closed => {
+                Some(None)
+            }
         };
         match self.wait(words, deadline, look) {
             Err(Error::TimedOut) => Ok(None),

@@ -81,6 +81,8 @@ impl Writer {
             }
         }
         let leases = admission.client.page.leases();
+        // The writer counts on what is coming.
+        let _growing = self.lock_growing();
         let (growth, size) = {
             let mut pool = self.pool();
             if pool.unsealed_only && !admission.client.identity.takes_unsealed {

@@ -1,5 +1,8 @@
 //! Slots that the control thread makes a step at a time, while frames go on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::Writer;
 use super::admission::Coming;
 use crate::error::{Error, Result};
@@ -13,7 +16,30 @@ const STEP: usize = 16 << 20;
 /// Slots that are being made.
 pub(crate) struct Making {
     segment: UnfinishedSegment,
+    count: Counted,
+}
+
+/// Slots that others know to be under way.
+struct Counted {
+    among: Arc<AtomicU32>,
     count: u32,
+}
+
+impl Counted {
+    fn new(count: u32, among: &Arc<AtomicU32>) -> Counted {
+        // Relaxed, as below: who depends on it has the lock `growing`.
+        among.fetch_add(count, Ordering::Relaxed);
+        Counted {
+            among: among.clone(),
+            count,
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.among.fetch_sub(self.count, Ordering::Relaxed);
+    }
 }
 
 /// What a step in making them has come to.
@@ -26,7 +52,7 @@ pub(super) enum Made {
 
 impl Making {
     pub(super) fn count(&self) -> u32 {
-        self.count
+        self.count.count
     }
 
     /// Bytes that are still to be made.
@@ -63,7 +89,11 @@ impl Writer {
                 Err(Error::ResourceExhausted { .. }) if count > least => {
                     count = least.max(count / 2);
                 }
-                started => return started.map(|segment| Some(Making { segment, count })),
+                started => {
+                    let segment = started?;
+                    let count = Counted::new(count, &self.coming);
+                    return Ok(Some(Making { segment, count }));
+                }
             }
         }
     }
@@ -114,6 +144,8 @@ impl Writer {
         {
             return Ok(Some(unfinished));
         }
+        // The writer counts on what is coming.
+        let _growing = self.lock_growing();
         let (count, size) = {
             let pool = self.pool();
             (pool.missing_at_once(coming.slots()), pool.slot_size())

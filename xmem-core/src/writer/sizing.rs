@@ -1,5 +1,6 @@
 //! Making slots: the memory first, then the pool is changed.
 
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 use super::Writer;
@@ -75,6 +76,34 @@ impl Writer {
         }
         self.bell.ring();
         Ok(true)
+    }
+
+    /// Makes slots because clients that join have use for all frames that could be taken back. Says how
+    /// many: none where the limits allow no more beside those that are coming.
+    pub(super) fn grow_for_group(&self) -> Result<u32> {
+        let growing = self.lock_growing();
+        let coming = self.coming.load(Ordering::Relaxed);
+        let (count, size, missing, own) = {
+            let pool = self.pool();
+            let missing = pool.missing();
+            (
+                pool.group_growth(coming),
+                pool.slot_size(),
+                missing,
+                pool.own(),
+            )
+        };
+        limits::check_memory_for_others(size)?;
+        let made = self.make_slots(&growing, size, (0, count));
+        drop(growing);
+        self.drop_released();
+        let made = made?;
+        if made > 0 && missing == 0 {
+            // As in `grow`.
+            self.pool().raise_need(own + made);
+        }
+        self.bell.ring();
+        Ok(made)
     }
 
     pub(super) fn lock_growing(&self) -> MutexGuard<'_, ()> {
