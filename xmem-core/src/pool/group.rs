@@ -12,6 +12,8 @@ use crate::segment::MAX_SLOTS;
 
 /// Groups after which it is looked whether they have become shorter.
 const WINDOW: u32 = 8;
+/// Most leading frames that are kept for the frame after them.
+const MAX_LEAD: u64 = 64;
 /// Slots beyond those of a group, at least: of the frames that come while a client reads it.
 const SPARE: u32 = 8;
 
@@ -22,8 +24,10 @@ pub(super) struct Group {
     kept_for: u64,
     /// The position of its first frame. All frames from there on are published, and none was taken back.
     start: Option<u64>,
-    /// The first of the leading frames that were published last.
+    /// The first of the leading frames that were published last, none of which was taken back either.
     lead: Option<u64>,
+    /// Leading frames that were published last are gone: a client can't begin with the next.
+    has_lost_lead: bool,
     /// When it began, as in `BufferMeta::timestamp`.
     since: u64,
     /// Slots that a group needs.
@@ -52,17 +56,21 @@ impl Group {
         match role {
             Role::SyncPoint => {
                 let start = self.lead.take().unwrap_or(position);
-                let before = self.start.replace(start);
+                let is_whole = !std::mem::take(&mut self.has_lost_lead);
+                let before = std::mem::replace(&mut self.start, is_whole.then_some(start));
                 self.since = now;
                 let length = before.map_or(0, |before| start - before);
                 (self.need > 0 || length > 1) && self.end(length)
             }
             Role::Leading => {
-                self.lead.get_or_insert(position);
+                let lead = *self.lead.get_or_insert(position);
+                if position - lead >= MAX_LEAD {
+                    self.give_up();
+                }
                 self.grow(position, now)
             }
             Role::Dependent => {
-                self.lead = None;
+                (self.lead, self.has_lost_lead) = (None, false);
                 self.grow(position, now)
             }
         }
@@ -100,19 +108,21 @@ impl Group {
 
     /// Frames of the group are not there any more, or void.
     pub(super) fn give_up(&mut self) {
+        self.has_lost_lead |= self.lead.is_some();
         (self.start, self.lead) = (None, None);
     }
 
     /// A frame is taken back.
     pub(super) fn lose(&mut self, position: u64) {
-        if self.start.is_some_and(|start| position >= start) {
+        if position >= self.first_kept() {
             self.give_up();
         }
     }
 
     /// The first position that is kept.
     pub(super) fn first_kept(&self) -> u64 {
-        self.start.unwrap_or(u64::MAX)
+        let first = |position: Option<u64>| position.unwrap_or(u64::MAX);
+        first(self.start).min(first(self.lead))
     }
 }
 
@@ -270,5 +280,24 @@ mod tests {
         assert_eq!(group.start, None);
         assert!(!group.add(4, D, 0));
         assert_eq!(group.start, None);
+        // Nor is one whose header is gone.
+        group.add(5, L, 0);
+        group.lose(5);
+        group.add(6, S, 0);
+        assert_eq!(group.start, None);
+        group.add(7, S, 0);
+        assert_eq!(group.start, Some(7));
+    }
+
+    #[test]
+    fn leading_frames_are_kept_for_the_next_and_few_of_them() {
+        let mut group = group(1000 * MS, &[L, L]);
+        assert_eq!((group.start, group.first_kept()), (None, 0));
+        group.add(2, S, 0);
+        assert_eq!(group.start, Some(0));
+        for position in 3..4 + MAX_LEAD {
+            group.add(position, L, 0);
+        }
+        assert_eq!((group.start, group.first_kept()), (None, u64::MAX));
     }
 }
