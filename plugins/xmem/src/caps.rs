@@ -19,13 +19,18 @@ pub(crate) use video::{Misfit, PlaneKind, is_sound, plane, planes_fit};
 /// What is known of a stream from its caps alone.
 #[derive(Clone, Debug)]
 pub(crate) struct Format {
-    media_type: String,
+    pub(crate) media_type: String,
     /// For raw video.
     pub(crate) video: Option<gst_video::VideoInfo>,
     tensors: Option<Tensors>,
     /// The frames are dmabufs, which can't be copied: only a device may know how they are laid out.
     pub(crate) is_dma_buf: bool,
+    /// What clients that join need first, where the sink has found it in the stream.
+    pub(crate) headers: Vec<gst::Buffer>,
 }
+
+/// The field in which a sink tells these. Clients take it out of the caps.
+pub(crate) const HEADERS: &str = "xmem-streamheader";
 
 impl Format {
     /// Reads fixed caps.
@@ -60,6 +65,7 @@ impl Format {
             video,
             tensors: Tensors::from_structure(structure)?,
             is_dma_buf,
+            headers: Vec::new(),
         })
     }
 
@@ -69,8 +75,17 @@ impl Format {
     /// # Errors
     /// A sentence for the user: what is wrong with them.
     pub(crate) fn from_text(text: &str, names: &Names) -> Result<(gst::Caps, Format), String> {
-        let caps = from_text(text, names)?;
-        let format = Format::from_caps(&caps)?;
+        let mut caps = from_text(text, names)?;
+        let mut format = Format::from_caps(&caps)?;
+        let headers = caps
+            .structure(0)
+            .map(|structure| headers(structure, HEADERS));
+        format.headers = headers.unwrap_or_default();
+        if !format.headers.is_empty()
+            && let Some(structure) = caps.make_mut().structure_mut(0)
+        {
+            structure.remove_field(HEADERS);
+        }
         Ok((caps, format))
     }
 
@@ -167,6 +182,19 @@ impl Format {
         };
         BufferMeta::strided(dtype, shape, strides, size as u64).ok()
     }
+}
+
+/// The headers in a field of caps, as buffers without times.
+pub(crate) fn headers(structure: &gst::StructureRef, field: &str) -> Vec<gst::Buffer> {
+    let Ok(array) = structure.get::<gst::ArrayRef>(field) else {
+        return Vec::new();
+    };
+    let headers = array.iter().filter_map(|header| {
+        let mut header = header.get::<gst::Buffer>().ok()?.copy();
+        header.get_mut()?.set_flags(gst::BufferFlags::HEADER);
+        Some(header)
+    });
+    headers.collect()
 }
 
 /// The text of caps for clients to read, and what they then know of the stream.

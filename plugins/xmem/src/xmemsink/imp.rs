@@ -368,6 +368,7 @@ impl BaseSinkImpl for XmemSink {
             .max_clients(settings.max_clients)
             .max_slots(settings.max_buffers)
             .max_bytes(settings.max_bytes)
+            .keep_group(settings.group_time)
             .overflow(settings.overflow())
             .canceller(canceller.clone())
             .on_event(move |event| {
@@ -391,12 +392,12 @@ impl BaseSinkImpl for XmemSink {
             }
         };
         let forwarder = Forwarder::new(&self.obj(), settings.upstream_events);
-        let passes_on = settings.foreign_memory;
         let new = Stream::new(
             &self.obj(),
             publisher,
             canceller,
-            (forwarder, passes_on),
+            forwarder,
+            &settings,
             on_failure,
         );
         new.say(events::encode_accepts(settings.upstream_events));
@@ -460,7 +461,7 @@ impl BaseSinkImpl for XmemSink {
             .stream()
             .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
         self.size_is_due.store(true, Ordering::Relaxed);
-        stream.set_caps(&text, format).map_err(|error| {
+        stream.set_caps(caps, &text, format).map_err(|error| {
             self.post_error_message(errors::message(&error, gst::ResourceError::Write));
             gst::loggable_error!(CAT, "{error}")
         })

@@ -56,9 +56,11 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
+mod headers;
 mod imp;
 mod passing;
 mod preroll;
+mod roles;
 mod settings;
 mod stream;
 mod upstream;

@@ -18,6 +18,7 @@ pub(super) struct Settings {
     pub(super) max_buffers: u32,
     pub(super) max_bytes: u64,
     pub(super) max_clients: u32,
+    pub(super) group_time: Duration,
     pub(super) overflow: Overflow,
     pub(super) block_timeout: Duration,
     pub(super) upstream_events: UpstreamEvents,
@@ -37,6 +38,7 @@ impl Default for Settings {
             max_buffers: 0,
             max_bytes: 0,
             max_clients: 16,
+            group_time: Duration::from_secs(2),
             overflow: Overflow::default(),
             block_timeout: Duration::from_secs(1),
             upstream_events: UpstreamEvents::default(),
@@ -81,6 +83,10 @@ impl Settings {
             "max-buffers" => self.max_buffers = value.get().expect("type checked upstream"),
             "max-bytes" => self.max_bytes = value.get().expect("type checked upstream"),
             "max-clients" => self.max_clients = value.get().expect("type checked upstream"),
+            "group-time" => {
+                let time: u64 = value.get().expect("type checked upstream");
+                self.group_time = Duration::from_nanos(time);
+            }
             "overflow" => self.overflow = value.get().expect("type checked upstream"),
             "block-timeout" => {
                 let timeout: u64 = value.get().expect("type checked upstream");
@@ -105,6 +111,9 @@ impl Settings {
             "max-buffers" => self.max_buffers.to_value(),
             "max-bytes" => self.max_bytes.to_value(),
             "max-clients" => self.max_clients.to_value(),
+            "group-time" => u64::try_from(self.group_time.as_nanos())
+                .unwrap_or(u64::MAX)
+                .to_value(),
             "overflow" => self.overflow.to_value(),
             "block-timeout" => u64::try_from(self.block_timeout.as_nanos())
                 .unwrap_or(u64::MAX)
@@ -160,6 +169,18 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .minimum(1)
             .maximum(126)
             .default_value(defaults.max_clients)
+            .build(),
+        glib::ParamSpecUInt64::builder("group-time")
+            .nick("Group time")
+            .blurb(
+                "How long to keep the frames since the last key frame for clients that join, in \
+                 nanoseconds: they begin with that key frame, and so have a picture at once. Takes \
+                 a slot for each frame of the longest group of pictures, and a quarter more, within \
+                 max-bytes and max-buffers; a slot is as large as the largest frame. Streams \
+                 without frames that depend on others (DELTA_UNIT) take no more slots (0 = clients \
+                 begin with the newest frame); set in NULL",
+            )
+            .default_value(defaults.group_time.as_nanos() as u64)
             .build(),
         glib::ParamSpecEnum::builder_with_default("overflow", defaults.overflow)
             .nick("Overflow")

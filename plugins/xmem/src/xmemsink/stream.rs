@@ -6,19 +6,23 @@ use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
+use gst_base::prelude::*;
 use xmem_core::{
-    BufferMeta, Cancellation, Canceller, Error, EventKind, Publisher, Result, Unpublished,
+    BufferMeta, Cancellation, Canceller, Error, EventKind, Publisher, Result, Role, Unpublished,
 };
 
+use super::headers::{Headers, in_caps};
 use super::passing::{Passable, Passing, Refused};
+use super::roles::{Roles, Shown};
 use crate::allocator::{Content, XmemAllocator, content_of};
 use crate::bufferpool::{OnFailure, XmemBufferPool};
-use crate::caps::Format;
+use crate::caps::{self, Format};
 use crate::events;
 use crate::metas::{self, Layout, LeftBehind, RowCopy, UnfitKind, Written};
 use crate::timestamps::{LAST_TIME, Times};
 use crate::values::{Names, Told, Unreadable};
 
+use super::settings::Settings;
 use super::upstream::Forwarder;
 
 /// Buffer flags that mean something to another process: all but what tells of this one's memory.
@@ -42,6 +46,12 @@ pub(super) struct Stream {
     passing: Option<Mutex<Passing>>,
     pools: Mutex<Pools>,
     format: Mutex<Option<Arc<Format>>>,
+    roles: Roles,
+    /// What is looked for in the stream; it is, as long as `looks_for_headers`.
+    headers: Mutex<Option<Headers>>,
+    looks_for_headers: AtomicBool,
+    /// Frames that need others are kept for clients that join.
+    keeps_groups: bool,
     /// Told of what keeps upstream from getting a slot.
     on_failure: OnFailure,
     /// Reused for every frame's metas.
@@ -112,7 +122,8 @@ impl Stream {
         sink: &super::XmemSink,
         publisher: Publisher,
         canceller: Canceller,
-        (forwarder, foreign_memory): (Forwarder, bool),
+        forwarder: Forwarder,
+        settings: &Settings,
         on_failure: impl Fn(&Error) + Send + Sync + 'static,
     ) -> Stream {
         let publisher = Arc::new(publisher);
@@ -121,9 +132,13 @@ impl Stream {
             allocator: XmemAllocator::new(&publisher, &canceller),
             publisher,
             canceller,
-            passing: foreign_memory.then(Mutex::default),
+            passing: settings.foreign_memory.then(Mutex::default),
             pools: Mutex::default(),
             format: Mutex::default(),
+            roles: Roles::default(),
+            headers: Mutex::default(),
+            looks_for_headers: AtomicBool::new(false),
+            keeps_groups: settings.group_time > Duration::ZERO,
             on_failure: Arc::new(on_failure),
             extra: Mutex::default(),
             counters: Counters::default(),
@@ -242,8 +257,44 @@ impl Stream {
         }
     }
 
-    /// The format of the buffers to come, and the text of their caps.
-    pub(super) fn set_caps(&self, text: &str, format: Format) -> Result<()> {
+    /// The caps of the buffers to come, their text and format.
+    pub(super) fn set_caps(&self, caps: &gst::CapsRef, text: &str, format: Format) -> Result<()> {
+        let headers = Headers::of(caps);
+        let has_boxes = headers.as_ref().is_some_and(Headers::are_boxes);
+        let is_other = match &*lock(&self.format) {
+            Some(before) => before.media_type != format.media_type,
+            None => true,
+        };
+        if is_other || has_boxes != self.roles.has_boxes() {
+            self.roles.restart(has_boxes);
+        }
+        self.looks_for_headers
+            .store(headers.is_some(), Ordering::Relaxed);
+        *lock(&self.headers) = headers;
+        self.say_caps(text, format)
+    }
+
+    /// Where the stream has told by now what clients need first, says it in the caps.
+    fn take_in_headers(&self, buffer: &gst::BufferRef) -> Result<()> {
+        let Some((told, goes_on)) = lock(&self.headers).as_mut().map(|one| one.take_in(buffer))
+        else {
+            return Ok(());
+        };
+        self.looks_for_headers.store(goes_on, Ordering::Relaxed);
+        let caps = self
+            .sink
+            .upgrade()
+            .and_then(|sink| sink.sink_pad().current_caps());
+        let caps = told
+            .zip(caps)
+            .map(|(headers, caps)| in_caps(headers, &caps));
+        match caps.and_then(|caps| caps::for_clients(&caps).ok()) {
+            Some((text, format)) => self.say_caps(&text, format),
+            None => Ok(()),
+        }
+    }
+
+    fn say_caps(&self, text: &str, format: Format) -> Result<()> {
         self.publisher.set_format(text)?;
         // Dmabufs can't be copied into slots: clients that take none are refused.
         self.publisher.set_unsealed_only(format.is_dma_buf);
@@ -324,6 +375,9 @@ impl Stream {
                 )
             });
         }
+        if self.looks_for_headers.load(Ordering::Relaxed) {
+            self.take_in_headers(buffer)?;
+        }
         let mut crossing = self.crossing(buffer, times);
         let refused = crossing.written.left_behind.len() as u64;
         let published = counted(&self.counters.refused_metas, refused, || {
@@ -334,6 +388,10 @@ impl Stream {
         }
         *lock(&self.extra) = crossing.extra;
         if published.is_ok() {
+            self.roles.advance(crossing.shown);
+            if crossing.record.role() == Role::SyncPoint {
+                self.forwarder.key_units.answer();
+            }
             let left_behind = crossing.written.left_behind.iter();
             left_behind.for_each(|left| self.tell_refused(left));
         }
@@ -375,6 +433,8 @@ impl Stream {
             }
         }
         let refused = match &self.passing {
+            // A group would hold much of another's memory, and a copy of such frames is little work.
+            Some(_) if self.keeps_groups && self.roles.has_deltas() => Refused::Unfit,
             Some(passing) => {
                 let looked = lock(passing).look(buffer, &self.publisher);
                 match looked.map(|passable| self.pass_on(passable, crossing)) {
@@ -517,8 +577,12 @@ impl Stream {
         if let Some(sizes) = memories {
             metas::write_memories(&mut extra, &sizes);
         }
+        let mut record = record(buffer, &written, format.as_deref(), times);
+        let (role, shown) = self.roles.judge(buffer);
+        record.set_role(role);
         Crossing {
-            record: record(buffer, &written, format.as_deref(), times),
+            record,
+            shown,
             format,
             extra,
             written,
@@ -571,6 +635,8 @@ impl Stream {
 struct Crossing {
     format: Option<Arc<Format>>,
     record: BufferMeta,
+    /// What the buffer has shown of the stream.
+    shown: Shown,
     /// Its metas.
     extra: Vec<u8>,
     written: Written,

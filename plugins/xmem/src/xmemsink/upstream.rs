@@ -3,9 +3,10 @@
 //! Those may take as long as they like to handle one, so a thread of its own passes them on, and not
 //! the one that sees to the clients.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
@@ -18,12 +19,57 @@ use crate::values::{Names, Told};
 /// Most events that wait to be passed on; what is more is lost.
 const MAX_WAITING: usize = 64;
 
+/// How long a key unit that was requested is waited for before it is requested once more.
+const ANSWERED: Duration = Duration::from_secs(1);
+
+/// Requests for key units as soon as possible. While one is not answered, it is the request of all clients.
+#[derive(Debug, Default)]
+pub(super) struct KeyUnits {
+    /// When one was passed on that was not answered, in nanoseconds on `CLOCK_MONOTONIC`; 0 for none.
+    since: AtomicU64,
+    /// It was one for all headers.
+    is_for_headers: AtomicBool,
+}
+
+impl KeyUnits {
+    /// A frame was published that needs no other.
+    pub(super) fn answer(&self) {
+        // Relaxed, as below: a request that is passed on once too often does no harm.
+        if self.since.load(Ordering::Relaxed) != 0 {
+            self.since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the answer to an earlier request is one to this event, too. Else it is waited for from now on.
+    fn covers(&self, event: &gst::EventRef, now: Duration) -> bool {
+        let Ok(request) = gst_video::UpstreamForceKeyUnitEvent::parse(event) else {
+            return false;
+        };
+        if request.running_time.is_some() {
+            // At a time of its own.
+            return false;
+        }
+        let now = now.as_nanos() as u64;
+        let since = self.since.load(Ordering::Relaxed);
+        let is_waited_for = since != 0 && now.saturating_sub(since) < ANSWERED.as_nanos() as u64;
+        let has_headers = self.is_for_headers.load(Ordering::Relaxed);
+        if is_waited_for && has_headers >= request.all_headers {
+            return true;
+        }
+        self.is_for_headers
+            .store(request.all_headers, Ordering::Relaxed);
+        self.since.store(now.max(1), Ordering::Relaxed);
+        false
+    }
+}
+
 /// Passes on what clients say. The thread is there from the first such event to the end of the run.
 pub(super) struct Forwarder {
     sink: glib::WeakRef<super::XmemSink>,
     accepts: UpstreamEvents,
     sender: OnceLock<SyncSender<(u32, Vec<u8>)>>,
     is_over: Arc<AtomicBool>,
+    pub(super) key_units: Arc<KeyUnits>,
 }
 
 impl Drop for Forwarder {
@@ -41,6 +87,7 @@ impl Forwarder {
             accepts,
             sender: OnceLock::new(),
             is_over: Arc::default(),
+            key_units: Arc::default(),
         }
     }
 
@@ -49,9 +96,12 @@ impl Forwarder {
         let sender = self.sender.get_or_init(|| {
             let (sender, receiver) = sync_channel(MAX_WAITING);
             let (sink, accepts) = (self.sink.clone(), self.accepts);
-            let is_over = self.is_over.clone();
+            let (is_over, key_units) = (self.is_over.clone(), self.key_units.clone());
             let thread = std::thread::Builder::new().name("xmem-upstream".into());
-            if let Err(error) = thread.spawn(move || run(&sink, accepts, &is_over, &receiver)) {
+            if let Err(error) = thread.spawn(move || {
+                let over = (&*is_over, &*key_units);
+                run(&sink, accepts, over, &receiver);
+            }) {
                 gst::warning!(CAT, "Upstream events are lost, there is no thread: {error}");
             }
             sender
@@ -65,7 +115,7 @@ impl Forwarder {
 fn run(
     sink: &glib::WeakRef<super::XmemSink>,
     accepts: UpstreamEvents,
-    is_over: &AtomicBool,
+    (is_over, key_units): (&AtomicBool, &KeyUnits),
     contents: &Receiver<(u32, Vec<u8>)>,
 ) {
     let mut timekeeper = Timekeeper::default();
@@ -78,6 +128,10 @@ fn run(
         let content = Told::new(&content, Names::of_user(uid));
         match upstream::decode(content, offset) {
             Ok(event) if upstream::which(&event).is_some_and(|which| accepts.contains(which)) => {
+                if key_units.covers(&event, xmem_core::monotonic_time()) {
+                    gst::debug!(CAT, obj = sink, "Requested already: {event:?}");
+                    continue;
+                }
                 gst::debug!(CAT, obj = sink, "A client wants {event:?}");
                 let pad = sink.static_pad("sink");
                 let handled = pad.is_some_and(|pad| pad.push_event(event));
@@ -85,5 +139,36 @@ fn run(
             }
             other => gst::debug!(CAT, obj = sink, "Not passed on: {other:?}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(all_headers: bool) -> gst::Event {
+        let event = gst_video::UpstreamForceKeyUnitEvent::builder();
+        event.all_headers(all_headers).build()
+    }
+
+    #[test]
+    fn one_request_is_that_of_all_until_it_is_answered() {
+        gst::init().unwrap();
+        let units = KeyUnits::default();
+        let at = Duration::from_millis;
+        assert!(!units.covers(&request(false), at(0)));
+        assert!(units.covers(&request(false), at(10)));
+        assert!(!units.covers(&request(true), at(20)), "that is for more");
+        assert!(units.covers(&request(true), at(30)));
+        assert!(units.covers(&request(false), at(1000)));
+        assert!(
+            !units.covers(&request(false), at(1020)),
+            "it takes too long"
+        );
+        units.answer();
+        assert!(!units.covers(&request(false), at(1030)));
+        let later = gst_video::UpstreamForceKeyUnitEvent::builder();
+        let later = later.running_time(gst::ClockTime::SECOND).build();
+        assert!(!units.covers(&later, at(1040)), "that is at another time");
     }
 }

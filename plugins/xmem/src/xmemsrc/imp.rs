@@ -126,6 +126,10 @@ impl XmemSrc {
                 gst::info!(CAT, imp = self, "Going on with {channel:?}");
                 receiver.switch_to(channel);
             }
+            if let Some(buffer) = receiver.take_due() {
+                self.guard.keep_times(&self.obj(), &buffer);
+                return Ok(buffer);
+            }
             receiver.prepare();
             let obj = self.obj();
             let limits = (timeout, on_disconnect);
@@ -178,12 +182,19 @@ impl XmemSrc {
                             )
                         );
                     }
-                    let buffer = receiver.buffer(frame);
+                    let buffer = receiver.take_frame(frame);
                     observe(receiver.figures());
+                    if receiver.wants_key_unit() && self.request_key_unit() {
+                        receiver.key_unit_requested();
+                    }
                     match buffer.map_err(|error| self.failed(error))? {
                         Ok(buffer) => {
                             self.guard.keep_times(&obj, &buffer);
                             return Ok(buffer);
+                        }
+                        Err(NotPushed::Kept) => {}
+                        Err(NotPushed::Skipped) => {
+                            gst::debug!(CAT, imp = self, "Skipped a frame before a key frame");
                         }
                         Err(NotPushed::Early) => {
                             gst::debug!(CAT, imp = self, "Left out a frame that is over");
@@ -272,6 +283,20 @@ impl XmemSrc {
         matches!(sent, Some(Ok(true)))
     }
 
+    /// Asks the producer for a key frame with all headers. False where it is worth another try: its socket
+    /// had no room.
+    fn request_key_unit(&self) -> bool {
+        if !self
+            .state()
+            .accepts
+            .contains(UpstreamEvents::FORCE_KEY_UNIT)
+        {
+            return true;
+        }
+        let event = gst_video::UpstreamForceKeyUnitEvent::builder();
+        self.send_upstream(&event.all_headers(true).build())
+    }
+
     /// Takes in what has happened to the connection. `is_told` is of the messages that are posted once.
     fn take_change(&self, change: Change, is_told: &AtomicBool) {
         match change {
@@ -343,6 +368,7 @@ impl XmemSrc {
             .field("missed", figures.missed)
             .field("copied", figures.copied)
             .field("early", figures.early)
+            .field("skipped", figures.skipped)
             .field("starved", figures.starved)
             .field("leases", figures.grant.quota.leases)
             .field("backlog", figures.grant.quota.backlog)
@@ -509,6 +535,8 @@ impl BaseSrcImpl for XmemSrc {
                 on_starved: settings.on_starved,
                 copy_below: settings.copy_below,
                 unsealed_memory: settings.unsealed_memory,
+                wait_for_keyframe: settings.wait_for_keyframe,
+                request_keyframe: settings.request_keyframe,
             },
             canceller.clone(),
             keeping.clone(),

@@ -1,5 +1,6 @@
 //! One run of the source, from start to stop: its connection, and how a frame becomes a buffer.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,9 @@ use xmem_core::{
 };
 
 use super::downstream::{Downstream, Held, Notice};
+use super::gate::{Gate, Verdict};
 use super::guard::Guard;
+use super::headers::Headers;
 use super::keeping::Keeping;
 use super::lasting::Lasting;
 use super::reconnect::Reconnect;
@@ -39,10 +42,17 @@ pub(super) struct Wanted {
     /// Frames with fewer bytes are copied.
     pub(super) copy_below: u32,
     pub(super) unsealed_memory: UnsealedMemory,
+    /// Nothing is pushed that can't be decoded.
+    pub(super) wait_for_keyframe: bool,
+    /// The producer is asked for a key unit where there is nothing else.
+    pub(super) request_keyframe: bool,
 }
 
 /// Frames that are kept, if they are small, before it is known how many are needed.
 const FIRST_BACKLOG: u32 = 256;
+
+/// Most leading frames that wait for the frame after them: each may have a lease.
+const MAX_KEPT: usize = 16;
 
 /// What the element is told of, on whatever thread it happens.
 pub(super) enum Change {
@@ -67,10 +77,20 @@ pub(super) struct Receiver {
     /// Those that the producer's user brings in.
     names: &'static Names,
     format: Option<Current>,
+    /// Those that were told last.
+    caps: Option<gst::Caps>,
     /// Of the producer's flushes, those before what was received last.
     flushes: u64,
     /// The next buffer does not follow the one before it.
     discontinuous: bool,
+    gate: Gate,
+    headers: Headers,
+    /// Leading frames that wait for the frame after them.
+    kept: VecDeque<gst::Buffer>,
+    /// Buffers that are pushed before anything else.
+    due: VecDeque<gst::Buffer>,
+    /// The producer is to be asked for a key unit.
+    wants_key_unit: bool,
     figures: Figures,
     /// Since when connections have ended for want of memory or descriptors, without a frame.
     lacking_since: Option<Instant>,
@@ -121,6 +141,10 @@ impl fmt::Display for Unusable {
 pub(super) enum NotPushed {
     /// It was over before the pipeline has started.
     Early,
+    /// It can't be decoded without frames that are gone.
+    Skipped,
+    /// It is of use if the frame after it is.
+    Kept,
     Unusable(Unusable),
 }
 
@@ -131,6 +155,7 @@ pub(super) struct Figures {
     pub(super) missed: u64,
     pub(super) copied: u64,
     pub(super) early: u64,
+    pub(super) skipped: u64,
     pub(super) starved: u64,
     pub(super) grant: Grant,
     pub(super) connections: u64,
@@ -169,6 +194,11 @@ impl Receiver {
         Receiver {
             channel,
             name,
+            gate: Gate::new(wanted.wait_for_keyframe, wanted.request_keyframe),
+            headers: Headers::default(),
+            kept: VecDeque::new(),
+            due: VecDeque::new(),
+            wants_key_unit: false,
             wanted,
             canceller,
             keeping,
@@ -177,6 +207,7 @@ impl Receiver {
             subscriber: None,
             names: Names::known(),
             format: None,
+            caps: None,
             flushes: 0,
             discontinuous: true,
             figures: Figures::default(),
@@ -215,6 +246,7 @@ impl Receiver {
         self.disconnect();
         self.channel = channel;
         self.put_back = None;
+        self.due.clear();
         self.lacking_since = None;
         self.reconnect = Reconnect::default();
     }
@@ -239,7 +271,7 @@ impl Receiver {
     ) -> Result<Received> {
         if self.urgent.was_flushed() {
             self.downstream.flush();
-            self.discontinuous = true;
+            self.lose();
         }
         let is_void = self.subscriber.as_ref().is_some_and(Subscriber::is_flushed);
         if is_void {
@@ -260,11 +292,12 @@ impl Receiver {
                     let subscriber = self.connect(timeout, insists, cancel)?;
                     self.reconnect.connected(Instant::now());
                     self.figures.connections += 1;
-                    self.discontinuous = true;
+                    self.lose();
+                    self.headers.join();
                     let offset = self.timekeeper.offset(element);
                     self.downstream.restart(running_time(offset));
                     // Its caps were dropped with what was held, perhaps.
-                    self.format = None;
+                    (self.format, self.caps) = (None, None);
                     self.flushes = 0;
                     self.names = Names::of_user(subscriber.producer_uid());
                     self.keeping.connected(subscriber.upstream());
@@ -423,10 +456,16 @@ impl Receiver {
             return Ok(());
         }
         let (caps, format) = Format::from_text(text, self.names).map_err(Error::Protocol)?;
+        self.headers.set_caps(&caps, &format.headers);
         self.format = Some(Current {
             text: text.into(),
             format,
         });
+        if self.caps.as_ref() == Some(&caps) {
+            // What has changed is not for downstream.
+            return Ok(());
+        }
+        self.caps = Some(caps.clone());
         self.downstream.hold(Held::Caps(caps), text.len());
         Ok(())
     }
@@ -480,15 +519,130 @@ impl Receiver {
         subscriber.is_none_or(|subscriber| !subscriber.has_next())
     }
 
-    /// A buffer on the frame, which it gives back in the end. A frame that can be none here is counted as
-    /// missed; one that comes before the pipeline starts, as early.
+    /// What is to be pushed before anything is received.
+    pub(super) fn take_due(&mut self) -> Option<gst::Buffer> {
+        if self.due.is_empty() {
+            return None;
+        }
+        if self.urgent.is_flush_due() || self.canceller.is_cancelled() {
+            // A flush takes the others along.
+            self.lose();
+            return None;
+        }
+        self.due.pop_front()
+    }
+
+    /// The buffer to push next, where a frame was received: one on this frame, or what has to come before
+    /// that; the others are [due](Receiver::take_due). A frame that can't be a buffer here is counted as
+    /// missed; one that comes before the pipeline starts, as early; one that can't be decoded, as skipped.
     ///
     /// # Errors
     /// Where the producer breaks the protocol, or there is no memory for the metas.
-    pub(super) fn buffer(
+    pub(super) fn take_frame(
         &mut self,
         frame: Frame,
     ) -> Result<std::result::Result<gst::Buffer, NotPushed>> {
+        if frame.missed() > 0 {
+            self.lose();
+        }
+        let role = frame.meta().role();
+        let verdict = self.gate.judge(role);
+        self.wants_key_unit = self.gate.is_due(role);
+        if verdict == Verdict::Skip {
+            self.skip_kept();
+            self.figures.skipped += 1;
+            self.discontinuous = true;
+            return Ok(Err(NotPushed::Skipped));
+        }
+        let buffer = match self.buffer(frame)? {
+            Ok(buffer) => buffer,
+            Err(not_pushed) => {
+                if matches!(not_pushed, NotPushed::Unusable(_)) {
+                    self.lose();
+                }
+                return Ok(Err(not_pushed));
+            }
+        };
+        if verdict == Verdict::Keep {
+            if self.kept.len() == MAX_KEPT {
+                self.skip_kept();
+            }
+            self.kept.push_back(buffer);
+            return Ok(Err(NotPushed::Kept));
+        }
+        Ok(Ok(self.led(buffer)))
+    }
+
+    /// The first of the buffers that come before this one, if there are some; the others are due.
+    fn led(&mut self, mut buffer: gst::Buffer) -> gst::Buffer {
+        let mut headers = self.headers.before(self.kept.front().unwrap_or(&buffer));
+        if self.headers.are_parts() {
+            prepend(&mut buffer, std::mem::take(&mut headers));
+        }
+        if headers.is_empty() && self.kept.is_empty() {
+            return buffer;
+        }
+        self.due.extend(headers);
+        let headers = self.due.len();
+        self.due.append(&mut self.kept);
+        self.due.push_back(buffer);
+        // The base class would give the first buffer the time at which the producer's segment starts.
+        let time = self.due.iter().find_map(|buffer| buffer.pts());
+        for header in self.due.range_mut(..headers) {
+            header.make_mut().set_pts(time);
+        }
+        let is_discontinuous = |buffer: &gst::Buffer| {
+            let flags = buffer.flags();
+            flags.contains(gst::BufferFlags::DISCONT)
+        };
+        let was_discontinuous = self.due.iter().any(is_discontinuous);
+        // Demuxers forget what they have of a frame where one is.
+        for buffer in self
+            .due
+            .iter_mut()
+            .filter(|buffer| is_discontinuous(buffer))
+        {
+            buffer.make_mut().unset_flags(gst::BufferFlags::DISCONT);
+        }
+        let mut first = self.due.pop_front().expect("one was pushed above");
+        if was_discontinuous {
+            first.make_mut().set_flags(gst::BufferFlags::DISCONT);
+        }
+        first
+    }
+
+    /// Whether the producer is to be asked for a key unit: what was received last is of no use.
+    pub(super) fn wants_key_unit(&self) -> bool {
+        self.wants_key_unit
+    }
+
+    /// It was asked.
+    pub(super) fn key_unit_requested(&mut self) {
+        self.gate.request();
+    }
+
+    /// What comes next does not follow what was pushed last.
+    fn lose(&mut self) {
+        self.discontinuous = true;
+        self.due.clear();
+        self.skip_kept();
+        self.gate.lose();
+    }
+
+    /// Gives up what was to lead to a frame that can be decoded.
+    fn skip_kept(&mut self) {
+        if self.kept.is_empty() {
+            return;
+        }
+        let count = self.kept.len() as u64;
+        self.kept.clear();
+        self.figures.received -= count;
+        self.figures.skipped += count;
+        self.discontinuous = true;
+    }
+
+    /// A buffer on the frame, which it gives back in the end.
+    fn buffer(&mut self, frame: Frame) -> Result<std::result::Result<gst::Buffer, NotPushed>> {
         let record = frame.meta();
         let is_copied = self.takes_copy(&frame);
         let extra = frame.extra()?;
@@ -600,6 +754,17 @@ impl Receiver {
 fn running_time(offset: Option<MonotonicOffset>) -> i64 {
     let now = xmem_core::monotonic_time().as_nanos() as u64;
     offset.map_or(0, |offset| offset.to_running_time(now))
+}
+
+/// Has a buffer begin with headers.
+fn prepend(buffer: &mut gst::Buffer, headers: Vec<gst::Buffer>) {
+    let memories = headers
+        .iter()
+        .flat_map(|header| header.iter_memories_owned());
+    let memories: Vec<_> = memories.collect();
+    for memory in memories.into_iter().rev() {
+        buffer.make_mut().prepend_memory(memory);
+    }
 }
 
 /// Appends the parts of a frame's memory, which is given back with the last of them.

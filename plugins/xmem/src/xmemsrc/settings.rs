@@ -24,6 +24,8 @@ pub(super) struct Settings {
     pub(super) copy_below: u32,
     pub(super) fd_memory: bool,
     pub(super) unsealed_memory: UnsealedMemory,
+    pub(super) wait_for_keyframe: bool,
+    pub(super) request_keyframe: bool,
     pub(super) habits: SourceHabits,
 }
 
@@ -39,6 +41,8 @@ impl Default for Settings {
             copy_below: 4096,
             fd_memory: true,
             unsealed_memory: UnsealedMemory::default(),
+            wait_for_keyframe: true,
+            request_keyframe: true,
             habits: SourceHabits::default(),
         }
     }
@@ -74,6 +78,12 @@ impl Settings {
             "unsealed-memory" => {
                 self.unsealed_memory = value.get().expect("type checked upstream");
             }
+            "wait-for-keyframe" => {
+                self.wait_for_keyframe = value.get().expect("type checked upstream");
+            }
+            "request-keyframe" => {
+                self.request_keyframe = value.get().expect("type checked upstream");
+            }
             _ => return self.channel.set(name, value) || self.habits.set(name, value),
         }
         true
@@ -90,6 +100,8 @@ impl Settings {
             "copy-below" => self.copy_below.to_value(),
             "fd-memory" => self.fd_memory.to_value(),
             "unsealed-memory" => self.unsealed_memory.to_value(),
+            "wait-for-keyframe" => self.wait_for_keyframe.to_value(),
+            "request-keyframe" => self.request_keyframe.to_value(),
             _ => return self.channel.get(name).or_else(|| self.habits.get(name)),
         })
     }
@@ -174,11 +186,32 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             )
             .mutable_ready()
             .build(),
+        glib::ParamSpecBoolean::builder("wait-for-keyframe")
+            .nick("Wait for a key frame")
+            .blurb(
+                "After joining a stream, and after missed frames, skip frames that cannot be \
+                 decoded: those that depend on others (DELTA_UNIT) before the next key frame. \
+                 Streams without such frames are not affected",
+            )
+            .default_value(defaults.wait_for_keyframe)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecBoolean::builder("request-keyframe")
+            .nick("Request a key frame")
+            .blurb(
+                "Request a key frame (GstForceKeyUnit) from the producer when there is none to \
+                 begin with, and after missed frames: once each time, and only if upstream-events \
+                 of xmemsink has force-key-unit",
+            )
+            .default_value(defaults.request_keyframe)
+            .mutable_ready()
+            .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb(
                 "Figures since the stream started: frames received, frames missed (gone before \
-                 they could be received), frames copied (small ones, and those that came while \
+                 they could be received), frames skipped (they cannot be decoded without frames \
+                 that are gone), frames copied (small ones, and those that came while \
                  downstream held as many as it can), starved (how often that was), leases and \
                  backlog that the producer grants, connections made, whether it is connected",
             )
