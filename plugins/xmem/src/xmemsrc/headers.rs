@@ -49,6 +49,11 @@ impl Headers {
         })
     }
 
+    /// Whether the first buffer can stand at the start of a stream only, and downstream has had one.
+    pub(super) fn is_repeated(&self, first: &gst::Buffer) -> bool {
+        self.is_due && self.has_begun && is_start(first)
+    }
+
     /// What has to come before the first buffer: all headers, or those before it, where it is one of them.
     pub(super) fn before(&mut self, first: &gst::BufferRef) -> Vec<gst::Buffer> {
         if !std::mem::take(&mut self.is_due) || self.headers.is_empty() {
@@ -125,7 +130,10 @@ mod tests {
         for expected in [2, 1, 1] {
             headers.join();
             headers.set_caps(&caps, &[]);
+            let start = gst::Buffer::from_slice(*b"FLV\x01");
+            assert_eq!(headers.is_repeated(&start), expected == 1);
             assert_eq!(before(&mut headers, &[7]), expected);
+            assert!(!headers.is_repeated(&start));
         }
     }
 

@@ -563,6 +563,12 @@ impl Receiver {
                 return Ok(Err(not_pushed));
             }
         };
+        if self.headers.is_repeated(&buffer) {
+            self.figures.received -= 1;
+            self.figures.skipped += 1;
+            self.discontinuous = true;
+            return Ok(Err(NotPushed::Skipped));
+        }
         if verdict == Verdict::Keep {
             if self.kept.len() == MAX_KEPT {
                 self.skip_kept();
