@@ -50,6 +50,20 @@ fn a_client_that_falls_behind_within_its_backlog_misses_nothing() {
     assert!(received.number("missed") > 0, "{received}");
 }
 
+/// As a stream of packets begins with all those of its first picture.
+#[test]
+fn a_client_that_was_there_first_misses_nothing_of_a_stream_that_begins_with_many_frames() {
+    for _ in 0..10 {
+        let place = Place::new();
+        let mut producer = producer(&place, "");
+        let mut client = connected(&place, "leases=2 backlog=256");
+        client.ask("receive count=0", "received");
+        producer.ask("publish count=200 size=1000", "published");
+        let received = client.ask("receive count=200", "received");
+        assert_eq!(received.number("missed"), 0, "{received}");
+    }
+}
+
 #[test]
 fn frames_that_a_client_holds_count_for_its_backlog() {
     let place = Place::new();

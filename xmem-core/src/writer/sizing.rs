@@ -18,7 +18,12 @@ impl Writer {
         let need = need.min(MAX_SLOTS);
         let growing = self.lock_growing();
         let (least, count, size) = {
-            let pool = self.pool();
+            let mut pool = self.pool();
+            if pool.slot_size() == 0 {
+                // Clients that are there already have wanted frames of a size that was not known. What is
+                // made now is there for the first frames, however many come at once.
+                pool.resize(slot_size);
+            }
             let size = slot_size.max(pool.slot_size());
             let there = pool.count_with_room(size);
             let missing = |slots: u32| slots.min(pool.limit()).saturating_sub(there);

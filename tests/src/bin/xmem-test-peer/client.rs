@@ -30,7 +30,7 @@ struct Client {
     subscriber: Option<Subscriber>,
 }
 
-/// `leases`, `delivery=latest`, `name`, `timeout-ms` (of connecting; without it for ever).
+/// `leases`, `backlog` (the first), `delivery=latest`, `name`, `timeout-ms` (of connecting; without it for ever).
 pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     let shared = Arc::new(Shared {
         canceller: Canceller::new(),
@@ -145,6 +145,9 @@ impl Client {
             .connect_timeout(timeout);
         if let Some(leases) = number("leases") {
             builder = builder.leases(leases as u32);
+        }
+        if let Some(frames) = number("backlog") {
+            builder = builder.first_backlog(frames as u32);
         }
         if self.settings.get("delivery") == Some("latest") {
             builder = builder.delivery(Delivery::Latest);
