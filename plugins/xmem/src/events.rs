@@ -14,12 +14,14 @@ use crate::bindings;
 use crate::timestamps::{LAST_TIME, MonotonicOffset};
 use crate::values::{Reader, Told, Unreadable, Writer, is_structure_name};
 
+pub(crate) mod extent;
 mod key_unit;
 mod segment;
 mod seqnum;
 mod toc;
 pub(crate) mod upstream;
 
+use extent::Extent;
 use seqnum::{Name, Use};
 use upstream::UpstreamEvents;
 
@@ -40,6 +42,8 @@ mod kind {
     pub(super) const TOC: u32 = 13;
     pub(super) const END: u32 = 14;
     pub(super) const WAITS: u32 = 15;
+    pub(super) const EXTENT: u32 = 16;
+    pub(super) const STILL: u32 = 17;
 }
 
 /// Most streams of a collection.
@@ -64,6 +68,10 @@ pub(crate) enum Said {
     Accepts(UpstreamEvents),
     /// Whether the producer waits for its clients, so that they have all of its frames.
     Waits(bool),
+    /// How long the stream is, and where it can be sought.
+    Extent(Extent),
+    /// Whether the frames to come are shown in PAUSED: at once, and until the producer goes on.
+    Still(bool),
     /// What is not shown yet is not to be shown any more.
     Flush(gst::Seqnum),
     /// The number of the end of the stream, if that comes next.
@@ -232,6 +240,18 @@ pub(crate) fn encode_waits(waits: bool) -> (EventKind, Vec<u8>) {
     (key(kind::WAITS, ""), content)
 }
 
+/// Whether the frames to come are shown in PAUSED.
+pub(crate) fn encode_still(still: bool) -> (EventKind, Vec<u8>) {
+    let content = unnumbered(kind::STILL, |writer| writer.u32(still.into()));
+    (key(kind::STILL, ""), content)
+}
+
+/// How long the stream is, and where it can be sought.
+pub(crate) fn encode_extent(extent: &Extent) -> (EventKind, Vec<u8>) {
+    let content = unnumbered(kind::EXTENT, |writer| extent.write(writer));
+    (key(kind::EXTENT, ""), content)
+}
+
 /// What is not shown yet is not to be shown any more. A client flushes at once, and then waits for
 /// what comes; so it needs no end of it.
 pub(crate) fn encode_flush(seqnum: gst::Seqnum) -> (EventKind, Vec<u8>) {
@@ -289,6 +309,8 @@ pub(crate) fn decode<'a>(
             return Ok(Some(Said::Accepts(accepts)));
         }
         kind::WAITS => return Ok(Some(Said::Waits(reader.bool()?))),
+        kind::STILL => return Ok(Some(Said::Still(reader.bool()?))),
+        kind::EXTENT => return Ok(Some(Said::Extent(Extent::read(&mut reader)?))),
         kind::FLUSH => return Ok(Some(Said::Flush(number()))),
         kind::END => return Ok(Some(Said::End(number()))),
         kind::DRAIN => return Ok(Some(Said::Drain)),

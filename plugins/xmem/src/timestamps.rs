@@ -103,33 +103,71 @@ impl Timekeeper {
         sink: &impl IsA<gst_base::BaseSink>,
         buffer: &gst::BufferRef,
     ) -> Times {
-        let own = [buffer.pts(), buffer.dts(), buffer.duration()];
-        let [stream_pts, stream_dts, duration] = own.map(crossing_time);
-        let mut times = Times {
-            stream_pts,
-            stream_dts,
-            pts: xmem_core::NONE,
-            dts: xmem_core::NONE,
-            duration,
-            are_whole: own == [stream_pts, stream_dts, duration].map(usable),
-        };
-        let segment = sink.segment();
-        if let Some(segment) = segment.downcast_ref::<gst::ClockTime>()
-            && (buffer.pts().is_some() || buffer.dts().is_some())
-            && let Some(offset) = self.offset(sink.upcast_ref())
-        {
-            let point = |time: Option<gst::ClockTime>| {
-                let running_time = segment.to_running_time_full(time?)?;
-                let nseconds = i128::from(running_time.abs().nseconds());
-                Some(offset.to_monotonic(match running_time.is_negative() {
-                    true => -nseconds,
-                    false => nseconds,
-                }))
-            };
-            times.pts = point(buffer.pts()).unwrap_or(xmem_core::NONE);
-            times.dts = point(buffer.dts()).unwrap_or(xmem_core::NONE);
+        let running = RunningTimes::new(sink, buffer);
+        let offset = running.first().and_then(|_| self.offset(sink.upcast_ref()));
+        Times::of(buffer).shown(running, offset)
+    }
+}
+
+/// What is known of a buffer that a sink shows in PAUSED, where no clock runs: all but when that is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimesInPause {
+    own: Times,
+    running: RunningTimes,
+    latency: gst::ClockTime,
+}
+
+/// The running times of a buffer in nanoseconds, where it has them.
+#[derive(Clone, Copy, Debug)]
+struct RunningTimes {
+    pts: Option<i128>,
+    dts: Option<i128>,
+}
+
+impl TimesInPause {
+    /// Called by the streaming thread.
+    pub(crate) fn new(
+        sink: &impl IsA<gst_base::BaseSink>,
+        buffer: &gst::BufferRef,
+    ) -> TimesInPause {
+        TimesInPause {
+            own: Times::of(buffer),
+            running: RunningTimes::new(sink, buffer),
+            latency: sink.latency(),
         }
-        times
+    }
+
+    /// The times where the buffer is shown at this moment, and the offset of a pipeline in which that is so.
+    pub(crate) fn now(self) -> (Times, Option<MonotonicOffset>) {
+        let offset = self.running.first().map(|running_time| {
+            // What is passed on now was due before, by the latency.
+            let due = monotonic() - i128::from(self.latency.nseconds());
+            MonotonicOffset(clamp(due - running_time))
+        });
+        (self.own.shown(self.running, offset), offset)
+    }
+}
+
+impl RunningTimes {
+    fn new(sink: &impl IsA<gst_base::BaseSink>, buffer: &gst::BufferRef) -> RunningTimes {
+        let segment = sink.segment();
+        let segment = segment.downcast_ref::<gst::ClockTime>();
+        let running_time = |time: Option<gst::ClockTime>| {
+            let running_time = segment?.to_running_time_full(time?)?;
+            let nseconds = i128::from(running_time.abs().nseconds());
+            Some(match running_time.is_negative() {
+                true => -nseconds,
+                false => nseconds,
+            })
+        };
+        RunningTimes {
+            pts: running_time(buffer.pts()),
+            dts: running_time(buffer.dts()),
+        }
+    }
+
+    fn first(self) -> Option<i128> {
+        self.pts.or(self.dts)
     }
 }
 
@@ -146,6 +184,35 @@ pub(crate) struct Times {
     pub(crate) duration: u64,
     /// All times that the buffer has are among those in the segment.
     pub(crate) are_whole: bool,
+}
+
+impl Times {
+    /// Those that a buffer has itself.
+    fn of(buffer: &gst::BufferRef) -> Times {
+        let own = [buffer.pts(), buffer.dts(), buffer.duration()];
+        let [stream_pts, stream_dts, duration] = own.map(crossing_time);
+        Times {
+            stream_pts,
+            stream_dts,
+            pts: xmem_core::NONE,
+            dts: xmem_core::NONE,
+            duration,
+            are_whole: own == [stream_pts, stream_dts, duration].map(usable),
+        }
+    }
+
+    /// The same of a buffer that is shown at these running times of a pipeline with this offset.
+    fn shown(self, running: RunningTimes, offset: Option<MonotonicOffset>) -> Times {
+        let point = |time: Option<i128>| {
+            let (time, offset) = time.zip(offset)?;
+            Some(offset.to_monotonic(time))
+        };
+        Times {
+            pts: point(running.pts).unwrap_or(xmem_core::NONE),
+            dts: point(running.dts).unwrap_or(xmem_core::NONE),
+            ..self
+        }
+    }
 }
 
 impl MonotonicOffset {

@@ -29,6 +29,11 @@ pub(super) fn write(segment: &gst::Segment, writer: &mut Writer<'_>) {
     }
 }
 
+/// Whether a segment may have such a rate. A number that is none may not.
+pub(super) fn is_usable_rate(rate: f64) -> bool {
+    (1.0 / MAX_RATE..=MAX_RATE).contains(&rate.abs())
+}
+
 /// What positions are counted in.
 pub(super) fn read_format(reader: &mut Reader<'_>) -> Result<gst::Format> {
     use gst::Format as F;
@@ -45,8 +50,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<gst::Segment> {
     let mut rates = [0.0; 2];
     for rate in &mut rates {
         *rate = reader.f64()?;
-        // Not that of a number that is none.
-        if !(1.0 / MAX_RATE..=MAX_RATE).contains(&rate.abs()) {
+        if !is_usable_rate(*rate) {
             return Err(Unreadable::Broken);
         }
     }

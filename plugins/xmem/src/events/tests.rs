@@ -588,3 +588,131 @@ fn no_bytes_make_it_panic() {
         }
     }
 }
+
+#[test]
+fn the_length_of_a_stream_is_told_as_it_was_answered() {
+    use super::extent::{Answers, Extent, Seeking};
+
+    gst::init().unwrap();
+    let told = |extent: &Extent| {
+        let (_, content) = encode_extent(extent);
+        match decode(content.as_slice(), None, 0) {
+            Ok(Some(Said::Extent(told))) => Some(told),
+            _ => None,
+        }
+    };
+    let answers = |format| Answers {
+        format,
+        duration: (format == gst::Format::Time).then_some(5_000_000_000),
+        seeking: (format != gst::Format::Bytes).then_some(Seeking {
+            is_seekable: format == gst::Format::Time,
+            start: 0,
+            // No time of this world.
+            end: i64::MIN,
+        }),
+    };
+    let extent = Extent::of(answers);
+    let formats: Vec<_> = extent.formats().collect();
+    // What is not answered at all is not told.
+    assert!(!formats.contains(&gst::Format::Bytes), "{formats:?}");
+    let told = told(&extent).unwrap();
+    assert_eq!(told, extent);
+    let time = told.answers(gst::Format::Time).unwrap();
+    assert_eq!(time.duration, Some(5_000_000_000));
+    let seeking = time.seeking.unwrap();
+    assert_eq!(
+        (seeking.start, seeking.end, seeking.is_seekable),
+        (0, -1, true)
+    );
+    // A duration that is known to be unknown is something else than none.
+    let unknown = Extent::of(|format| Answers {
+        format,
+        duration: Some(-1),
+        seeking: None,
+    });
+    assert_eq!(
+        unknown.answers(gst::Format::Bytes).unwrap().duration,
+        Some(-1)
+    );
+}
+
+#[test]
+fn a_length_that_breaks_the_protocol_is_refused() {
+    let content = |answers: &[(u32, i64)]| {
+        unnumbered(kind::EXTENT, |writer| {
+            writer.u32(answers.len() as u32);
+            for (format, duration) in answers {
+                writer.u32(*format);
+                writer.u32(1);
+                writer.i64(*duration);
+                writer.i64(-1);
+                writer.i64(-1);
+            }
+        })
+    };
+    let is_taken = |answers: &[(u32, i64)]| {
+        let content = content(answers);
+        decode(content.as_slice(), None, 0).is_ok()
+    };
+    assert!(is_taken(&[(3, 5), (2, -1)]));
+    for wrong in [
+        vec![(3, -2)],
+        vec![(3, i64::MAX)],
+        vec![(3, 1), (3, 1)],
+        vec![(0, 1)],
+        vec![(5, 1)],
+        vec![(1, 1); 5],
+    ] {
+        assert!(!is_taken(&wrong), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_seek_crosses_with_any_bounds_that_elements_can_reckon_with() {
+    gst::init().unwrap();
+    let crosses = |rate: f64, start: (gst::SeekType, i64), stop: (gst::SeekType, i64)| {
+        let value = |(kind, value)| {
+            (
+                kind,
+                gst::GenericFormattedValue::new(gst::Format::Time, value),
+            )
+        };
+        let ((start_type, start), (stop_type, stop)) = (value(start), value(stop));
+        let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
+        let seek = gst::event::Seek::new(rate, flags, start_type, start, stop_type, stop);
+        let bytes = upstream::encode(&seek, None)?;
+        let event = upstream::decode(bytes.as_slice(), None).ok()?;
+        let gst::EventView::Seek(told) = event.view() else {
+            return None;
+        };
+        assert_eq!(
+            told.get(),
+            (rate, flags, start_type, start, stop_type, stop)
+        );
+        assert_eq!(event.seqnum(), seek.seqnum());
+        Some(())
+    };
+    use gst::SeekType::{End, None as Unchanged, Set};
+    for (rate, start, stop) in [
+        (1.0, (Set, 0), (Unchanged, -1)),
+        (-2.5, (Set, 0), (Set, 5_000_000_000)),
+        (1.0, (End, -1_000_000_000), (End, 0)),
+        (1.0, (End, -1), (Set, -1)),
+    ] {
+        assert!(
+            crosses(rate, start, stop).is_some(),
+            "{rate} {start:?} {stop:?}"
+        );
+    }
+    for (rate, start, stop) in [
+        (5000.0, (Set, 0), (Unchanged, -1)),
+        (1.0, (Set, -2), (Unchanged, -1)),
+        (1.0, (Set, i64::MAX), (Unchanged, -1)),
+        (1.0, (End, i64::MIN), (Unchanged, -1)),
+    ] {
+        assert!(
+            crosses(rate, start, stop).is_none(),
+            "{rate} {start:?} {stop:?}"
+        );
+    }
+}

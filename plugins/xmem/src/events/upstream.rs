@@ -5,7 +5,7 @@ use gst::glib::translate::IntoGlib;
 
 use super::seqnum::{Name, Use};
 use super::{Result, key_unit, segment};
-use crate::timestamps::MonotonicOffset;
+use crate::timestamps::{LAST_TIME, MonotonicOffset};
 use crate::values::{Reader, Told, Unreadable, Writer, one_of};
 
 /// Events of clients that a producer passes on upstream.
@@ -73,10 +73,14 @@ pub(crate) fn encode(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> 
         }
         E::Seek(seek) => {
             let (rate, flags, start_type, start, stop_type, stop) = seek.get();
+            let bounds = [(start_type, start), (stop_type, stop)];
+            if !can_be_sought(rate, bounds.map(|(kind, value)| (kind, value.value()))) {
+                return None;
+            }
             writer.f64(rate);
             writer.u32(start.format().into_glib() as u32);
             writer.u32(flags.bits());
-            for (kind, value) in [(start_type, start), (stop_type, stop)] {
+            for (kind, value) in bounds {
                 writer.u32(kind.into_glib() as u32);
                 writer.i64(value.value());
             }
@@ -156,6 +160,16 @@ fn read_qos(reader: &mut Reader<'_>, offset: Option<MonotonicOffset>) -> Result<
     Ok(qos.timestamp(running_time).build())
 }
 
+/// Whether a seek leads to a segment that may cross, and elements can reckon with its bounds. From the end
+/// of the stream they count backwards, below zero.
+fn can_be_sought(rate: f64, bounds: [(gst::SeekType, i64); 2]) -> bool {
+    let is_usable = |(kind, value): (gst::SeekType, i64)| match kind {
+        gst::SeekType::End => value.unsigned_abs() <= LAST_TIME,
+        _ => value == -1 || (0..=LAST_TIME as i64).contains(&value),
+    };
+    segment::is_usable_rate(rate) && bounds.into_iter().all(is_usable)
+}
+
 fn read_seek(reader: &mut Reader<'_>) -> Result<gst::Event> {
     let rate = reader.f64()?;
     let format = segment::read_format(reader)?;
@@ -166,19 +180,17 @@ fn read_seek(reader: &mut Reader<'_>) -> Result<gst::Event> {
         // GStreamer takes no notice of it then, and warns.
         flags -= gst::SeekFlags::SNAP_NEAREST;
     }
-    let mut bound = || -> Result<(gst::SeekType, gst::GenericFormattedValue)> {
+    let mut bound = || -> Result<(gst::SeekType, i64)> {
         let kinds = [gst::SeekType::None, gst::SeekType::Set, gst::SeekType::End];
         let kind = one_of(&kinds, reader.i32()?)?;
-        let value = reader.i64()?;
-        if value < -1 {
-            return Err(Unreadable::Broken);
-        }
-        Ok((kind, gst::GenericFormattedValue::new(format, value)))
+        Ok((kind, reader.i64()?))
     };
-    let ((start_type, start), (stop_type, stop)) = (bound()?, bound()?);
-    if !rate.is_finite() || rate == 0.0 {
+    let bounds = [bound()?, bound()?];
+    if !can_be_sought(rate, bounds) {
         return Err(Unreadable::Broken);
     }
+    let [(start_type, start), (stop_type, stop)] =
+        bounds.map(|(kind, value)| (kind, gst::GenericFormattedValue::new(format, value)));
     Ok(gst::event::Seek::new(
         rate, flags, start_type, start, stop_type, stop,
     ))

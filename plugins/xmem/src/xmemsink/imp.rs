@@ -10,14 +10,17 @@ use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 use xmem_core::{Canceller, Error, Publisher, PublisherEvent};
 
+use super::extent::Asked;
 use super::preroll;
 use super::settings::{PROPERTIES, Settings};
 use super::stream::Stream;
 use super::upstream::Forwarder;
 use crate::CAT;
 use crate::caps::{self, without_foreign_memory};
-use crate::timestamps::Timekeeper;
+use crate::timestamps::{MonotonicOffset, Timekeeper, TimesInPause};
 use crate::{errors, events};
+
+mod paused;
 
 /// Slots without which there is no stream: the pool's two, and the newest frame's.
 const MIN_BUFFERS: u32 = 3;
@@ -28,10 +31,23 @@ pub struct XmemSink {
     /// There from start to stop.
     stream: Mutex<Option<Arc<Stream>>>,
     timekeeper: Mutex<Timekeeper>,
-    /// By which the last frame of this segment was published.
-    base_time: Mutex<Option<gst::ClockTime>>,
+    last_frame: Mutex<LastFrame>,
+    /// The sink was in PAUSED since it has rendered last.
+    was_paused: AtomicBool,
     /// The memory may have grown since it was compared with shm-size.
     size_is_due: AtomicBool,
+}
+
+/// How the last frame of this segment was published.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum LastFrame {
+    /// There is none yet.
+    #[default]
+    None,
+    /// With the time that it has by this base time.
+    By(gst::ClockTime),
+    /// In PAUSED, at once.
+    InPause,
 }
 
 impl XmemSink {
@@ -113,45 +129,102 @@ impl XmemSink {
         timekeeper.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn base_time(&self) -> MutexGuard<'_, Option<gst::ClockTime>> {
-        let base_time = self.base_time.lock();
-        base_time.unwrap_or_else(PoisonError::into_inner)
+    fn last_frame(&self) -> MutexGuard<'_, LastFrame> {
+        let last_frame = self.last_frame.lock();
+        last_frame.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says the segment again where its running times come at other moments than before: after a pause,
     /// which clients can't tell from a clock that drifts where it is a short one.
     fn say_pause(&self, stream: &Stream) {
         let obj = self.obj();
-        let base_time = obj.base_time();
-        let before = std::mem::replace(&mut *self.base_time(), base_time);
-        if before.is_none_or(|before| Some(before) == base_time) {
+        let Some(base_time) = obj.base_time() else {
             return;
-        }
-        let segment = obj.sink_pad().sticky_event::<gst::event::Segment>(0);
-        let segment = segment.filter(|event| event.segment().format() == gst::Format::Time);
-        let said = segment.and_then(|event| {
+        };
+        let now = LastFrame::By(base_time);
+        let before = std::mem::replace(&mut *self.last_frame(), now);
+        if ![LastFrame::None, now].contains(&before) {
             let offset = self.timekeeper().offset(&*obj);
-            events::encode(&event, offset)
-        });
+            self.say_segment(stream, offset);
+        }
+    }
+
+    /// Says the segment again, for a pipeline with this offset.
+    fn say_segment(&self, stream: &Stream, offset: Option<MonotonicOffset>) {
+        let segment = self.obj().sink_pad().sticky_event::<gst::event::Segment>(0);
+        let segment = segment.filter(|event| event.segment().format() == gst::Format::Time);
+        let said = segment.and_then(|event| events::encode(&event, offset));
         if let Some(said) = said {
             stream.say_event(gst::EventType::Segment, said);
         }
     }
 
     /// Waits for a client where that is wanted, then publishes.
-    fn publish(&self, stream: &Stream, buffer: &gst::Buffer) -> xmem_core::Result<()> {
+    fn publish(&self, stream: &Arc<Stream>, buffer: &gst::Buffer) -> xmem_core::Result<()> {
+        let is_paused = self.is_paused();
+        if stream.still.is_published(buffer, is_paused) {
+            return Ok(());
+        }
         // Before the lock is let go of: what ends this wait changes the state under it, or after.
         let cancellation = stream.canceller.begin()?;
-        self.say_pause(stream);
-        let times = self.timekeeper().times(&*self.obj(), buffer);
-        stream.tell_latency(self.obj().latency());
+        let times = if is_paused {
+            self.show_at_once(stream, TimesInPause::new(&*self.obj(), buffer))
+        } else {
+            self.say_pause(stream);
+            stream.say_still(false);
+            stream.tell_latency(self.obj().latency());
+            self.timekeeper().times(&*self.obj(), buffer)
+        };
+        if stream.asked.is_due(times.stream_pts) {
+            Asked::ask(&self.obj(), stream);
+        }
         let wait_for_client = self.settings().wait_for_connection;
         preroll::without_lock(&*self.obj(), || {
             if wait_for_client {
                 stream.wait_for_client(&cancellation)?;
             }
             stream.publish(buffer, times, &cancellation)
+        })?;
+        if is_paused {
+            // A step has ended: the base class prerolls this buffer, and renders it again.
+            stream.still.set_published(buffer);
+        }
+        Ok(())
+    }
+
+    /// Posts what is wrong with a buffer that can't be what its caps say.
+    fn check(&self, stream: &Stream, buffer: &gst::Buffer) -> Result<(), gst::FlowError> {
+        stream.check(buffer).map_err(|reason| {
+            gst::element_imp_error!(self, gst::StreamError::Format, ("{reason}"));
+            gst::FlowError::Error
         })
+    }
+
+    /// What becomes of the stream where a frame was not published, and the sink was not interrupted.
+    fn go_on_after(
+        &self,
+        stream: &Stream,
+        error: &Error,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        match error {
+            Error::Stopped => Err(gst::FlowError::Flushing),
+            // The next one may be smaller, and there may be more again.
+            Error::Exhausted { .. } | Error::ResourceExhausted { .. } if !stream.is_stuck() => {
+                if stream.counters.drop_for(error) {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::ResourceError::NoSpaceLeft,
+                        ("Dropped a frame: {error}"),
+                        ["{error:?}"]
+                    );
+                }
+                Ok(gst::FlowSuccess::Ok)
+            }
+            error => {
+                self.post_error_message(errors::message(error, gst::ResourceError::Write));
+                Err(gst::FlowError::Error)
+            }
+        }
     }
 
     fn stats(&self) -> gst::Structure {
@@ -324,10 +397,22 @@ impl ElementImpl for XmemSink {
         {
             stream.set_flushing(false);
         }
+        if transition == gst::StateChange::ReadyToPaused {
+            self.was_paused.store(true, Ordering::Relaxed);
+        }
         let changed = self.parent_change_state(transition)?;
+        if let Some(stream) = &stream
+            && transition == gst::StateChange::PlayingToPaused
+        {
+            // Not before: a frame that was on its way out has the time that it has in PLAYING.
+            self.was_paused.store(true, Ordering::Relaxed);
+            self.show_rest(stream);
+        }
         if let Some(stream) = &stream
             && transition == gst::StateChange::PausedToReady
         {
+            stream.still.clear();
+            stream.asked.forget();
             // As its pad does. Caps and segment stay true of the frames that are there.
             stream.take_back(|_| true);
             // The elements before this one are going to take their memory down.
@@ -347,7 +432,7 @@ impl BaseSinkImpl for XmemSink {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
         let channel = settings.channel.channel()?;
-        *self.base_time() = None;
+        *self.last_frame() = LastFrame::None;
         if (1..MIN_BUFFERS).contains(&settings.max_buffers) {
             return Err(gst::error_msg!(
                 gst::ResourceError::Settings,
@@ -509,24 +594,46 @@ impl BaseSinkImpl for XmemSink {
                 }
                 stream.end();
             }
-            gst::EventType::FlushStart => stream.flush(seqnum),
+            gst::EventType::FlushStart => {
+                // The streaming thread has left the sink.
+                stream.still.clear();
+                stream.flush(seqnum);
+            }
             gst::EventType::FlushStop => stream.finish_flush(seqnum),
-            gst::EventType::Segment => *self.base_time() = None,
+            gst::EventType::Segment => *self.last_frame() = LastFrame::None,
             _ => {}
         }
         // In order with the frames: both come on the streaming thread.
         if let Some(said) = said.filter(|_| handled) {
             stream.say_event(kind, said);
         }
+        if kind == gst::EventType::Segment {
+            // A demuxer knows it by now.
+            Asked::ask(&self.obj(), &stream);
+        }
         handled
+    }
+
+    /// The base class calls this before it waits in PAUSED with a buffer, and before each rendering.
+    fn prepare(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if !preroll::needs_preroll(&*self.obj()) {
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        let stream = self.stream().ok_or(gst::FlowError::Flushing)?;
+        self.check(&stream, buffer)?;
+        match self.show(&stream, buffer) {
+            // It was flushed, or it is rendered in PLAYING.
+            Ok(())
+            | Err(Error::Cancelled | Error::Exhausted { .. } | Error::ResourceExhausted { .. }) => {
+                Ok(gst::FlowSuccess::Ok)
+            }
+            Err(error) => self.go_on_after(&stream, &error),
+        }
     }
 
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         let stream = self.stream().ok_or(gst::FlowError::Flushing)?;
-        stream.check(buffer).map_err(|reason| {
-            gst::element_imp_error!(self, gst::StreamError::Format, ("{reason}"));
-            gst::FlowError::Error
-        })?;
+        self.check(&stream, buffer)?;
         loop {
             match self.publish(&stream, buffer) {
                 Ok(()) => {
@@ -539,25 +646,7 @@ impl BaseSinkImpl for XmemSink {
                     let wanted = || stream.canceller.is_cancelled();
                     preroll::wait_to_go_on(&*self.obj(), buffer, wanted)?;
                 }
-                Err(Error::Stopped) => return Err(gst::FlowError::Flushing),
-                // The next one may be smaller, and there may be more again.
-                Err(error @ (Error::Exhausted { .. } | Error::ResourceExhausted { .. }))
-                    if !stream.is_stuck() =>
-                {
-                    if stream.counters.drop_for(&error) {
-                        gst::element_imp_warning!(
-                            self,
-                            gst::ResourceError::NoSpaceLeft,
-                            ("Dropped a frame: {error}"),
-                            ["{error:?}"]
-                        );
-                    }
-                    return Ok(gst::FlowSuccess::Ok);
-                }
-                Err(error) => {
-                    self.post_error_message(errors::message(&error, gst::ResourceError::Write));
-                    return Err(gst::FlowError::Error);
-                }
+                Err(error) => return self.go_on_after(&stream, &error),
             }
         }
     }

@@ -17,6 +17,8 @@
  *
  * Sink and sources may start, stop and restart in any order.
  *
+ * In PAUSED clients see the frame that the sink has prerolled, after a seek or a step too.
+ *
  * ## Example pipelines
  *
  * ```bash
@@ -56,12 +58,14 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
+mod extent;
 mod headers;
 mod imp;
 mod passing;
 mod preroll;
 mod roles;
 mod settings;
+mod still;
 mod stream;
 mod upstream;
 

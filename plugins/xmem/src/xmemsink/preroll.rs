@@ -71,27 +71,68 @@ const STEP: gst::FlowError = gst::FlowError::CustomError;
 fn is_flushing(sink: &impl IsA<gst_base::BaseSink>) -> bool {
     let sink: *mut ffi::GstBaseSink = sink.as_ref().to_glib_none().0;
     // SAFETY: the sink is alive, as it is borrowed, and the field is written under PREROLL_LOCK
-    // alone, which this thread holds in `render()`.
+    // alone, which this thread holds in `prepare()` and `render()`.
     unsafe { (*sink).flushing != gst::glib::ffi::GFALSE }
 }
 
 /// Whether the sink is in PAUSED, or on its way from there to PLAYING, and nothing has told it yet
-/// that it has what it shows then.
-fn needs_preroll(sink: &impl IsA<gst_base::BaseSink>) -> bool {
+/// that it has what it shows then. Only for `prepare()` and `render()`.
+pub(super) fn needs_preroll(sink: &impl IsA<gst_base::BaseSink>) -> bool {
     let sink: *mut ffi::GstBaseSink = sink.as_ref().to_glib_none().0;
     // SAFETY: the sink is alive, as it is borrowed, and the field is written under PREROLL_LOCK
-    // alone, which this thread holds in `render()`.
+    // alone, which this thread holds in `prepare()` and `render()`.
     unsafe { (*sink).need_preroll != gst::glib::ffi::GFALSE }
 }
 
 /// Whether PAUSED is the state that was asked for last.
 fn is_to_pause(sink: &impl IsA<gst_base::BaseSink>) -> bool {
-    let sink = sink.as_ref();
-    let _lock = sink.object_lock();
-    let element: *mut gst::ffi::GstElement = sink.upcast_ref::<gst::Element>().to_glib_none().0;
-    // SAFETY: the sink is alive, as it is borrowed, and the field is written under the object lock
+    states(sink.as_ref().upcast_ref()).target == gst::ffi::GST_STATE_PAUSED
+}
+
+/// Whether the sink does not play, and is not on its way from PAUSED to PLAYING.
+pub(super) fn is_paused(sink: &impl IsA<gst_base::BaseSink>) -> bool {
+    let states = states(sink.as_ref().upcast_ref());
+    // Before the first preroll it is in READY still.
+    ![states.current, states.pending].contains(&gst::ffi::GST_STATE_PLAYING)
+}
+
+/// The states of an element: the one that it is in, the one that a change leads to, and the one that was
+/// asked for last.
+struct States {
+    current: gst::ffi::GstState,
+    pending: gst::ffi::GstState,
+    target: gst::ffi::GstState,
+}
+
+fn states(element: &gst::Element) -> States {
+    let _lock = element.object_lock();
+    let element: *mut gst::ffi::GstElement = element.to_glib_none().0;
+    // SAFETY: the element is alive, as it is borrowed, and the fields are written under the object lock
     // alone, which is held here.
-    unsafe { (*element).target_state == gst::ffi::GST_STATE_PAUSED }
+    unsafe {
+        States {
+            current: (*element).current_state,
+            pending: (*element).pending_state,
+            target: (*element).target_state,
+        }
+    }
+}
+
+/// Whether a sink that prerolls plays soon: its own state is on its way to PLAYING, or the pipeline's is.
+pub(super) fn is_going_to_play(sink: &impl IsA<gst_base::BaseSink>) -> bool {
+    let element = sink.as_ref().upcast_ref::<gst::Element>();
+    if states(element).pending == gst::ffi::GST_STATE_PLAYING {
+        return true;
+    }
+    // What is in a bin is told each step by that; the outermost knows where it leads to.
+    let mut outermost = element.clone();
+    while !outermost.is_locked_state()
+        && let Some(parent) = outermost.parent()
+        && let Ok(parent) = parent.downcast()
+    {
+        outermost = parent;
+    }
+    states(&outermost).target == gst::ffi::GST_STATE_PLAYING
 }
 
 /// Commits the state, and waits for as long as the sink has to preroll.

@@ -17,12 +17,14 @@ use super::roles::{Roles, Shown};
 use crate::allocator::{Content, XmemAllocator, content_of};
 use crate::bufferpool::{OnFailure, XmemBufferPool};
 use crate::caps::{self, Format};
-use crate::events;
+use crate::events::{self, extent::Extent};
 use crate::metas::{self, Layout, LeftBehind, RowCopy, UnfitKind, Written};
 use crate::timestamps::{LAST_TIME, Times};
 use crate::values::{Names, Told, Unreadable};
 
+use super::extent::Asked;
 use super::settings::Settings;
+use super::still::Still;
 use super::upstream::Forwarder;
 
 /// Buffer flags that mean something to another process: all but what tells of this one's memory.
@@ -41,6 +43,10 @@ pub(super) struct Stream {
     pub(super) publisher: Arc<Publisher>,
     /// Ends the waits of the streaming thread.
     pub(super) canceller: Canceller,
+    pub(super) still: Still,
+    pub(super) asked: Asked,
+    /// The clients were told that frames are shown in PAUSED.
+    is_still: AtomicBool,
     allocator: XmemAllocator,
     /// Of memory that the sink did not make; `None` where that is copied.
     passing: Option<Mutex<Passing>>,
@@ -132,6 +138,9 @@ impl Stream {
             allocator: XmemAllocator::new(&publisher, &canceller),
             publisher,
             canceller,
+            still: Still::default(),
+            asked: Asked::default(),
+            is_still: AtomicBool::new(false),
             passing: settings.foreign_memory.then(Mutex::default),
             pools: Mutex::default(),
             format: Mutex::default(),
@@ -166,13 +175,29 @@ impl Stream {
             });
             return;
         }
-        if let EventKind::Sticky(_) = said.0 {
-            let mut sticky = lock(&self.sticky);
-            if !sticky.contains(&said.0) {
-                sticky.push(said.0);
-            }
-        }
+        self.add_sticky(said.0);
         self.say(said);
+    }
+
+    /// What is sticky is taken back when the stream is over.
+    fn add_sticky(&self, kind: EventKind) {
+        let EventKind::Sticky(_) = kind else { return };
+        let mut sticky = lock(&self.sticky);
+        if !sticky.contains(&kind) {
+            sticky.push(kind);
+        }
+    }
+
+    /// Says how long the stream is. Posts no message, so it may be called with a lock held.
+    pub(super) fn say_extent(&self, extent: &Extent) {
+        let (kind, content) = events::encode_extent(extent);
+        self.add_sticky(kind);
+        if let Err(error) = self.publisher.send_event(kind, &content) {
+            gst::debug!(
+                crate::CAT,
+                "Clients are not told how long the stream is: {error}"
+            );
+        }
     }
 
     /// Clients that join from now on are not told of what was said of such a kind.
@@ -201,6 +226,15 @@ impl Stream {
         let nseconds = latency.nseconds();
         if self.latency.swap(nseconds, Ordering::Relaxed) != nseconds {
             self.say(events::encode_latency(latency));
+        }
+    }
+
+    /// Tells the clients whether the frames to come are shown in PAUSED, where that has changed.
+    pub(super) fn say_still(&self, is_still: bool) {
+        // Relaxed: one thread at a time publishes frames.
+        if self.is_still.load(Ordering::Relaxed) != is_still {
+            self.is_still.store(is_still, Ordering::Relaxed);
+            self.say(events::encode_still(is_still));
         }
     }
 

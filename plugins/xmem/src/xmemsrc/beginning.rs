@@ -34,6 +34,8 @@ pub(super) struct Beginning {
     content: Content,
     /// The producer waits for its clients: they want to have all.
     has_all: bool,
+    /// The producer is paused, and shows a frame.
+    is_still: bool,
     /// Nothing was shown since the client has joined.
     is_first: bool,
     /// The running time before which nothing is pushed.
@@ -77,6 +79,7 @@ impl Default for Beginning {
         Beginning {
             content: Content::Other(None),
             has_all: false,
+            is_still: false,
             is_first: true,
             start: 0,
             first: None,
@@ -89,7 +92,7 @@ impl Beginning {
     /// The client has joined another producer, at this running time.
     pub(super) fn join(&mut self, now: i64) {
         self.resume(now);
-        (self.is_first, self.has_all) = (true, false);
+        (self.is_first, self.has_all, self.is_still) = (true, false, false);
     }
 
     /// The pipeline plays again, at this running time, which may have been set back.
@@ -112,6 +115,10 @@ impl Beginning {
         self.has_all = has_all;
     }
 
+    pub(super) fn set_still(&mut self, is_still: bool) {
+        self.is_still = is_still;
+    }
+
     /// The running time before which nothing is pushed, in nanoseconds.
     pub(super) fn start(&self) -> i64 {
         self.start
@@ -132,6 +139,9 @@ impl Beginning {
         let span = start.span(pts, place.duration.or(self.duration()));
         if !self.is_first || span.begin >= 0 {
             return false;
+        }
+        if self.is_still && is_newest {
+            return true;
         }
         let over_for = span.over_for();
         let is_picture = matches!(self.content, Content::Pictures(_));

@@ -11,6 +11,7 @@ use super::guard::Guard;
 use super::receiver::Received;
 use super::timeline::{Place, Timeline};
 use crate::events::Said;
+use crate::events::extent::Extent;
 use crate::events::upstream::UpstreamEvents;
 use crate::timestamps::{MonotonicOffset, time};
 
@@ -30,6 +31,7 @@ pub(super) enum Held {
 pub(super) enum Notice {
     Latency(gst::ClockTime),
     Accepts(UpstreamEvents),
+    Extent(Extent),
 }
 
 /// Pushes events. Used by the streaming thread alone.
@@ -61,6 +63,10 @@ impl Downstream {
         // It is for what comes before it, too: the segment.
         if let Held::Said(Said::Waits(waits)) = held {
             self.beginning.set_has_all(waits);
+            return;
+        }
+        if let Held::Said(Said::Still(is_still)) = held {
+            self.beginning.set_still(is_still);
             return;
         }
         self.held.push(held);
@@ -230,6 +236,7 @@ impl Downstream {
                 }
                 Held::Said(Said::Latency(latency)) => notice(Notice::Latency(latency)),
                 Held::Said(Said::Accepts(accepts)) => notice(Notice::Accepts(accepts)),
+                Held::Said(Said::Extent(extent)) => notice(Notice::Extent(extent)),
                 Held::Said(Said::Drain) => {
                     if !std::mem::replace(&mut self.is_drained, true) {
                         self.drain.push(element.src_pad());
@@ -237,7 +244,7 @@ impl Downstream {
                 }
                 Held::Said(Said::End(seqnum)) => self.end = Some(seqnum),
                 // Was seen to when it was told.
-                Held::Said(Said::Flush(_) | Said::Waits(_)) => {}
+                Held::Said(Said::Flush(_) | Said::Waits(_) | Said::Still(_)) => {}
             }
         }
         match received {

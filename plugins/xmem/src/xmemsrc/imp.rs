@@ -21,11 +21,13 @@ use super::same_pipeline::{Progress, SamePipeline};
 use super::settings::{PROPERTIES, Settings};
 use super::urgent::Urgent;
 use super::{Delivery, OnStarved};
+use crate::events::extent::Extent;
 use crate::events::upstream::{self, UpstreamEvents};
 use crate::timestamps::Timekeeper;
 use crate::{CAT, bindings, errors, framememory};
 
 mod channel;
+mod queries;
 
 /// Of the streaming thread, the shortest there is: it waits for frames most of the time. With the
 /// kernel's own slice, a frame that comes while another thread computes on its processor (the
@@ -84,6 +86,8 @@ struct State {
     latency_changes: u64,
     /// The upstream events that the producer takes, and what takes them there.
     accepts: UpstreamEvents,
+    /// How long its stream is, where it says so.
+    extent: Option<Extent>,
     upstream: Option<Upstream>,
 }
 
@@ -246,6 +250,7 @@ impl XmemSrc {
                 }
             }
             Notice::Accepts(accepts) => self.state().accepts = accepts,
+            Notice::Extent(extent) => self.set_extent(extent),
         }
     }
 
@@ -304,6 +309,7 @@ impl XmemSrc {
                 let mut state = self.state();
                 // Until this producer has said what it takes.
                 state.accepts = UpstreamEvents::default();
+                state.extent = None;
                 state.upstream = Some(upstream);
             }
             Change::Starved => {
@@ -481,7 +487,11 @@ impl ElementImpl for XmemSrc {
 
     fn send_event(&self, event: gst::Event) -> bool {
         // Else the base class takes those of the application that go upstream no further.
-        (event.is_upstream() && self.send_upstream(&event)) || self.parent_send_event(event)
+        if event.is_upstream() && self.send_upstream(&event) {
+            return true;
+        }
+        // The base class would seek in its own segment, now or when it starts.
+        event.type_() != gst::EventType::Seek && self.parent_send_event(event)
     }
 
     fn change_state(
@@ -581,12 +591,10 @@ impl BaseSrcImpl for XmemSrc {
                 keeping.set_latency(event.latency());
             }
         }
-        // The base class wants some for itself as well.
+        // The base class wants some for itself as well, but no seeks.
         let sent = self.send_upstream(event);
-        match event.type_() {
-            gst::EventType::Seek if sent => true,
-            _ => BaseSrcImplExt::parent_event(self, event) || sent,
-        }
+        let is_seek = event.type_() == gst::EventType::Seek;
+        (!is_seek && BaseSrcImplExt::parent_event(self, event)) || sent
     }
 
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
@@ -636,7 +644,10 @@ impl BaseSrcImpl for XmemSrc {
             latency.set(true, least, covered.map(|time| least + time));
             return true;
         }
-        BaseSrcImplExt::parent_query(self, query)
+        match self.answer(query) {
+            Some(is_answered) => is_answered,
+            None => BaseSrcImplExt::parent_query(self, query),
+        }
     }
 }
 

@@ -120,16 +120,47 @@ fn build_unnumbered(order: &Line) -> gst::Event {
         "qos" => gst::event::Qos::builder(gst::QOSType::Underflow, 1.5, 10)
             .timestamp(time("running-time"))
             .build(),
-        "seek" => gst::event::Seek::new(
-            1.0,
-            gst::SeekFlags::FLUSH,
-            gst::SeekType::Set,
-            time("start").expect("where to"),
-            gst::SeekType::None,
-            gst::ClockTime::NONE,
-        ),
+        "seek" => seek(order),
         other => panic!("{other:?} is no event"),
     }
+}
+
+/// A flushing seek, to the start where the order does not say where to.
+pub(crate) fn seek(order: &Line) -> gst::Event {
+    let rate = order
+        .get("rate")
+        .map_or(1.0, |rate| rate.parse().expect("a rate"));
+    let mut flags = gst::SeekFlags::FLUSH;
+    for flag in order
+        .get("flags")
+        .into_iter()
+        .flat_map(|flags| flags.split('+'))
+    {
+        flags |= match flag {
+            "segment" => gst::SeekFlags::SEGMENT,
+            "accurate" => gst::SeekFlags::ACCURATE,
+            "key-unit" => gst::SeekFlags::KEY_UNIT,
+            other => panic!("{other:?} is no flag"),
+        };
+    }
+    let value = |nseconds: i64| gst::GenericFormattedValue::new(gst::Format::Time, nseconds);
+    let number = |key: &str| order.get_number(key).map(|number| number as i64);
+    let (start_type, start) = match number("end") {
+        Some(before) => (gst::SeekType::End, -before),
+        None => (gst::SeekType::Set, number("start").unwrap_or(0)),
+    };
+    let (stop_type, stop) = match number("stop") {
+        Some(stop) => (gst::SeekType::Set, stop),
+        None => (gst::SeekType::None, -1),
+    };
+    gst::event::Seek::new(
+        rate,
+        flags,
+        start_type,
+        value(start),
+        stop_type,
+        value(stop),
+    )
 }
 
 /// Adds what an event says.
@@ -176,6 +207,14 @@ pub(crate) fn tell(line: Line, event: &gst::EventRef) -> Line {
             let (system, data, origin) = event.get();
             let data = data.map_readable().expect("it can be read");
             line.with("text", format!("{system} {origin:?} {:?}", data.as_slice()))
+        }
+        E::Seek(seek) => {
+            let (rate, flags, start_type, start, stop_type, stop) = seek.get();
+            line.with("rate", rate)
+                .with("flags", flags.bits())
+                .with("start", start.value())
+                .with("stop", stop.value())
+                .with("text", format!("{start_type:?} {stop_type:?}"))
         }
         E::Latency(latency) => line.with("ns", latency.latency().nseconds()),
         _ => match event.structure() {

@@ -116,23 +116,11 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
                 .with("start", started)
                 .with("stop", stopped)
         }
-        // seek [rate=2] [stop=NS] [flags=segment]
+        // seek [of=ELEMENT] [rate=2] [start=NS] [end=NS] [stop=NS] [flags=segment+accurate]: "end" counts from
+        // the end of the stream
         "seek" => {
-            let rate = order
-                .get("rate")
-                .map_or(1.0, |rate| rate.parse().expect("a rate"));
-            let stop = order.get_number("stop").map(gst::ClockTime::from_nseconds);
-            let stop_type = match stop {
-                Some(_) => gst::SeekType::Set,
-                None => gst::SeekType::None,
-            };
-            let start = (gst::SeekType::Set, gst::ClockTime::ZERO);
-            let flags = match order.get("flags") {
-                Some("segment") => gst::SeekFlags::FLUSH | gst::SeekFlags::SEGMENT,
-                _ => gst::SeekFlags::FLUSH,
-            };
-            let sought = pipeline.seek(rate, flags, start.0, start.1, stop_type, stop);
-            Line::new("sought").with("done", sought.is_ok())
+            let sought = target().send_event(crate::events::seek(order));
+            Line::new("sought").with("done", sought)
         }
         // base-time
         "base-time" => {
@@ -200,6 +188,25 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
             let position = position.map_or("none".into(), |time| time.nseconds().to_string());
             Line::new("position").with("ns", position)
         }
+        // duration of=ELEMENT [format=default]
+        "duration" => {
+            let mut query = gst::query::Duration::new(format(order));
+            let answered = element("of").query(&mut query);
+            Line::new("duration")
+                .with("answered", answered)
+                .with("value", known(query.result()))
+        }
+        // seeking of=ELEMENT [format=default]
+        "seeking" => {
+            let mut query = gst::query::Seeking::new(format(order));
+            let answered = element("of").query(&mut query);
+            let (seekable, start, end) = query.result();
+            Line::new("seeking")
+                .with("answered", answered)
+                .with("seekable", seekable)
+                .with("start", known(start))
+                .with("end", known(end))
+        }
         // latency [of=ELEMENT]
         "latency" => {
             let mut query = gst::query::Latency::new();
@@ -236,6 +243,24 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
         other => panic!("{other:?} is not an order"),
     };
     answer.with("ms", started.elapsed().as_millis())
+}
+
+/// What a query has told, where it is known.
+fn known(value: gst::GenericFormattedValue) -> String {
+    match value.value() {
+        -1 => "none".into(),
+        value => value.to_string(),
+    }
+}
+
+/// What an order wants positions to be counted in.
+fn format(order: &Line) -> gst::Format {
+    match order.get("format") {
+        Some("default") => gst::Format::Default,
+        Some("bytes") => gst::Format::Bytes,
+        Some("percent") => gst::Format::Percent,
+        _ => gst::Format::Time,
+    }
 }
 
 fn state(name: &str) -> gst::State {

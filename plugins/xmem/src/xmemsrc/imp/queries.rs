@@ -1,0 +1,116 @@
+//! What the source answers of the stream: as the elements before the producer's sink do.
+
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+use gst_base::subclass::prelude::*;
+
+use super::XmemSrc;
+use crate::events::extent::Extent;
+use crate::events::upstream::UpstreamEvents;
+
+impl XmemSrc {
+    /// Takes in how long the producer's stream is.
+    pub(super) fn set_extent(&self, extent: Extent) {
+        let time = |extent: Option<&Extent>| extent?.answers(gst::Format::Time)?.duration;
+        let (before, now) = {
+            let mut state = self.state();
+            let before = time(state.extent.as_ref());
+            state.extent = Some(extent);
+            (before, time(state.extent.as_ref()))
+        };
+        if before != now {
+            let obj = self.obj();
+            let message = gst::message::DurationChanged::builder().src(&*obj).build();
+            let _ = obj.post_message(message);
+        }
+    }
+
+    /// Answers a query that the producer has answered; `None` for others, which the base class answers.
+    pub(super) fn answer(&self, query: &mut gst::QueryRef) -> Option<bool> {
+        use gst::QueryViewMut as Q;
+        match query.view_mut() {
+            Q::Convert(query) => Some(self.convert(query)),
+            Q::Duration(query) if query.format() != gst::Format::Percent => {
+                let duration = self.extent()?.answers(query.format())?.duration;
+                let duration = duration.map(|value| generic(query.format(), value));
+                duration.map(|duration| query.set(duration));
+                Some(duration.is_some())
+            }
+            Q::Position(query) if query.format() == gst::Format::Percent => {
+                let duration = self.extent()?.answers(gst::Format::Time)?.duration?;
+                let position = self.position()?;
+                let duration = u64::try_from(duration).ok().filter(|time| *time > 0)?;
+                let share = u128::from(position.nseconds().min(duration))
+                    * gst::ffi::GST_FORMAT_PERCENT_MAX as u128
+                    / u128::from(duration);
+                query.set(generic(gst::Format::Percent, share as i64));
+                Some(true)
+            }
+            Q::Seeking(query) => {
+                let seeking = self.extent()?.answers(query.format())?.seeking?;
+                let takes_seeks = self.state().accepts.contains(UpstreamEvents::SEEK);
+                let [start, end] =
+                    [seeking.start, seeking.end].map(|value| generic(query.format(), value));
+                query.set(seeking.is_seekable && takes_seeks, start, end);
+                Some(true)
+            }
+            Q::Formats(query) => {
+                let mut formats: Vec<_> = self.extent()?.formats().collect();
+                formats.push(gst::Format::Percent);
+                query.set(formats);
+                Some(true)
+            }
+            _ => None,
+        }
+    }
+
+    fn extent(&self) -> Option<Extent> {
+        self.state().extent.clone()
+    }
+
+    /// Where the stream is, by the last buffer.
+    fn position(&self) -> Option<gst::ClockTime> {
+        let mut query = gst::query::Position::new(gst::Format::Time);
+        let is_answered = BaseSrcImplExt::parent_query(self, &mut query);
+        let position = query.result().try_into().ok().filter(|_| is_answered);
+        position.flatten()
+    }
+
+    /// Converts between the formats of raw video and sound, as its decoder or source does.
+    fn convert(&self, query: &mut gst::query::Convert) -> bool {
+        let (from, format) = query.get();
+        let converted = if from.format() == format {
+            Some(from)
+        } else {
+            self.obj()
+                .src_pad()
+                .current_caps()
+                .and_then(|caps| convert(&caps, from, format))
+        };
+        converted.map(|converted| query.set(from, converted));
+        converted.is_some()
+    }
+}
+
+fn convert(
+    caps: &gst::CapsRef,
+    from: gst::GenericFormattedValue,
+    format: gst::Format,
+) -> Option<gst::GenericFormattedValue> {
+    match caps.structure(0)?.name().as_str() {
+        "video/x-raw" => {
+            let info = gst_video::VideoInfo::from_caps(caps).ok()?;
+            info.convert_generic(from, format)
+        }
+        "audio/x-raw" => {
+            let info = gst_audio::AudioInfo::from_caps(caps).ok()?;
+            info.convert_generic(from, format)
+        }
+        _ => None,
+    }
+}
+
+fn generic(format: gst::Format, value: i64) -> gst::GenericFormattedValue {
+    gst::GenericFormattedValue::new(format, value)
+}

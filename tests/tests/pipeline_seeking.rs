@@ -1,0 +1,546 @@
+//! A producer in PAUSED, and seeks: clients see what an uncut pipeline shows, and are told what it answers.
+
+use xmem_tests::pipeline::{BLOCKING, CLIENT, PICTURES, PROMPT, Pipeline};
+use xmem_tests::{Line, Place, until};
+
+const SECOND: u64 = 1_000_000_000;
+const CLOCKED: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=true";
+/// Ten seconds of pictures, each of its own, and what comes after them.
+const MOVING: &str = "videotestsrc name=v pattern=ball num-buffers=250 \
+                      ! video/x-raw,format=I420,width=64,height=48,framerate=25/1";
+
+/// A pipeline in PAUSED that is not cut: what the elements `source` have to say ends in `out`.
+fn uncut(place: &Place, source: &str) -> Pipeline {
+    let description = format!("{source} ! queue name=q ! fakesink name=out sync=true");
+    let mut uncut = Pipeline::start(place, &["report out.sink"], &description);
+    uncut.settle("paused");
+    uncut.until_buffers("out.sink", 1);
+    uncut
+}
+
+/// The same elements, in PAUSED, in front of a sink with these settings.
+fn paused(place: &Place, source: &str, settings: &str) -> Pipeline {
+    let description = format!("{source} ! xmemsink name=sink channel=cam0 {settings}");
+    let mut producer = Pipeline::start(place, &["report sink.sink"], &description);
+    producer.settle("paused");
+    producer
+}
+
+/// Seeks, and waits until the pipeline has prerolled.
+fn seek(pipeline: &mut Pipeline, seek: &str) {
+    assert_eq!(pipeline.order(seek).text("done"), "true", "{seek}");
+    let settled = pipeline.order("settle");
+    assert_eq!(settled.text("result"), "Success", "{seek}: {settled}");
+}
+
+/// The buffer that passes a pad next.
+fn next(at: &mut Pipeline, mark: usize, pad: &str) -> Line {
+    at.until_since(mark, &format!("a buffer passes {pad}"), |line| {
+        line.word == "buffer" && line.get("at") == Some(pad)
+    })
+}
+
+fn last<'a>(at: &'a Pipeline, pad: &str) -> &'a Line {
+    let buffers = at.buffers(pad);
+    buffers.last().expect("a buffer")
+}
+
+/// Waits until a client's sink has shown the buffer that has passed its pad. A sink counts from the segment
+/// on that came before it.
+fn until_shown(client: &mut Pipeline) {
+    client.until_stats("out", "the frame is shown", |stats| {
+        stats.number("rendered") >= 1
+    });
+}
+
+/// Waits until a client answers that its stream is so long.
+fn until_duration(client: &mut Pipeline, duration: &str) {
+    until("the duration is told", || {
+        client.order("duration of=out").text("value") == duration
+    });
+}
+
+/// A file of pictures, of which every 25th is a key frame.
+fn file(place: &Place, muxer: &str, bframes: u32) -> String {
+    let path = place.path().join(muxer);
+    let description = format!(
+        "{MOVING} ! x264enc key-int-max=25 bframes={bframes} ! {muxer} ! filesink location={}",
+        path.display()
+    );
+    let mut writer = Pipeline::play(place, &[], &description);
+    writer.until_eos();
+    writer.end();
+    format!("filesrc location={}", path.display())
+}
+
+/// A client that plays sees each frame that an uncut pipeline in PAUSED shows, at once, and none else.
+fn shows_what_is_uncut(place: &Place, source: &str, seeks: &[&str]) {
+    let mut uncut = uncut(place, source);
+    let mut client = Pipeline::play(place, &["report out.sink"], CLOCKED);
+    let mut producer = paused(place, source, "");
+    producer.until_clients("sink", 1);
+    client.until_buffers("out.sink", 1);
+    for (number, order) in ["", ""].iter().chain(seeks).enumerate().skip(1) {
+        if !order.is_empty() {
+            let mark = client.mark();
+            seek(&mut uncut, order);
+            seek(&mut producer, order);
+            next(&mut client, mark, "out.sink");
+        }
+        uncut.until_buffers("out.sink", number);
+        let (expected, shown) = (last(&uncut, "out.sink"), last(&client, "out.sink"));
+        for key in ["digest", "pts", "dts", "duration"] {
+            assert_eq!(shown.text(key), expected.text(key), "{key} after {order}");
+        }
+        // It is due when it comes, and not when the producer plays.
+        let [due, now] = ["due-monotonic", "now"].map(|key| shown.number(key));
+        assert!(due.abs_diff(now) < PROMPT.as_nanos() as u64, "{shown}");
+        until_shown(&mut client);
+        let duration = uncut.order("duration of=out").text("value").to_owned();
+        until_duration(&mut client, &duration);
+    }
+    assert_eq!(client.buffers("out.sink").len(), seeks.len() + 1);
+    assert_eq!(client.messages(), [""; 0]);
+    assert_eq!(producer.messages(), [""; 0]);
+}
+
+#[test]
+fn clients_see_the_frame_that_a_paused_producer_seeks_to() {
+    let place = Place::new();
+    shows_what_is_uncut(
+        &place,
+        MOVING,
+        &[
+            "seek start=3000000000",
+            "seek start=1000000000",
+            "seek start=9960000000",
+            "seek start=2000000000 stop=4000000000 rate=-1",
+            "seek start=2000000000 rate=2",
+            "seek start=0",
+        ],
+    );
+}
+
+#[test]
+fn clients_see_the_frame_of_a_file_that_a_paused_producer_seeks_to() {
+    let place = Place::new();
+    for (muxer, demuxer) in [("mp4mux", "qtdemux"), ("matroskamux", "matroskademux")] {
+        let source = format!(
+            "{} ! {demuxer} ! h264parse ! avdec_h264",
+            file(&place, muxer, 2)
+        );
+        shows_what_is_uncut(
+            &place,
+            &source,
+            &[
+                "seek start=3333000000 flags=accurate",
+                "seek start=7777000000 flags=key-unit",
+                "seek start=1200000000 flags=accurate",
+            ],
+        );
+    }
+}
+
+#[test]
+fn coded_frames_are_seen_as_they_are_sought() {
+    let place = Place::new();
+    let source = format!("{} ! qtdemux ! h264parse", file(&place, "mp4mux", 0));
+    let seeks = ["seek start=3333000000 flags=key-unit", "seek start=0"];
+    shows_what_is_uncut(&place, &source, &seeks);
+}
+
+#[test]
+fn what_was_shown_in_pause_is_sent_once() {
+    for settings in [
+        "",
+        "overflow=block",
+        "overflow=block wait-for-connection=true",
+    ] {
+        for source in [MOVING, &format!("{MOVING} ! identity drop-allocation=true")] {
+            let place = Place::new();
+            let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+            let settings = format!("{settings} sync=false");
+            let mut producer = paused(&place, source, &settings);
+            client.until_buffers("out.sink", 1);
+            for at in [5, 9] {
+                let mark = client.mark();
+                let order = format!("seek start={} stop={}", at * SECOND, (at + 1) * SECOND);
+                seek(&mut producer, &order);
+                next(&mut client, mark, "out.sink");
+            }
+            let from = [
+                client.buffers("out.sink").len() - 1,
+                producer.buffers("sink.sink").len() - 1,
+            ];
+            // In and out of PAUSED, too.
+            producer.change("playing");
+            producer.change("paused");
+            producer.change("playing");
+            producer.until_eos();
+            client.until_eos();
+            let [received, sent] =
+                [(&client, "out.sink"), (&producer, "sink.sink")].map(|(at, pad)| at.digests(pad));
+            assert_eq!(received[from[0]..], sent[from[1]..], "{settings}, {source}");
+            assert_eq!(sent[from[1]..].len(), 25);
+        }
+    }
+}
+
+#[test]
+fn a_pause_shows_the_next_frame_at_once() {
+    let place = Place::new();
+    // It would be shown in two seconds.
+    let source = "videotestsrc name=v pattern=ball num-buffers=5 \
+                  ! video/x-raw,format=I420,width=64,height=48,framerate=1/2";
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLOCKED);
+    let mut producer = paused(&place, source, "");
+    producer.until_clients("sink", 1);
+    client.until_buffers("out.sink", 1);
+    producer.settle("playing");
+    producer.settle("paused");
+    client.until_buffers("out.sink", 2);
+    until_shown(&mut client);
+    producer.change("playing");
+    client.until_buffers("out.sink", 4);
+    producer.until_buffers("sink.sink", 4);
+    let sent = producer.digests("sink.sink");
+    assert_eq!(client.digests("out.sink"), sent[..4]);
+    let buffers = client.buffers("out.sink");
+    let pts: Vec<_> = buffers.iter().map(|buffer| buffer.number("pts")).collect();
+    assert_eq!(pts[..4], [0, 2, 4, 6].map(|seconds| seconds * SECOND));
+}
+
+#[test]
+fn clients_see_each_step_in_pause() {
+    let place = Place::new();
+    let mut uncut = uncut(&place, MOVING);
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLOCKED);
+    let mut producer = paused(&place, MOVING, "");
+    client.until_buffers("out.sink", 1);
+    for count in [1, 3, 10] {
+        let mark = client.mark();
+        uncut.order(&format!("step of=out count={count}"));
+        assert_eq!(uncut.order("settle").text("result"), "Success");
+        producer.order(&format!("step of=sink count={count}"));
+        assert_eq!(producer.order("settle").text("result"), "Success");
+        let shown = next(&mut client, mark, "out.sink");
+        let expected = last(&uncut, "out.sink");
+        assert_eq!(shown.text("digest"), expected.text("digest"));
+        assert_eq!(shown.text("pts"), expected.text("pts"));
+    }
+    // None is sent twice.
+    producer.change("playing");
+    client.until_buffers("out.sink", 10);
+    let pts: Vec<_> = client
+        .buffers("out.sink")
+        .iter()
+        .map(|buffer| buffer.number("pts"))
+        .collect();
+    assert!(pts.is_sorted_by(|one, next| one < next), "{pts:?}");
+}
+
+#[test]
+fn clients_that_join_a_paused_producer_see_its_frame() {
+    let place = Place::new();
+    let mut producer = paused(&place, MOVING, "");
+    for at in [0, 4, 8] {
+        seek(&mut producer, &format!("seek start={}", at * SECOND));
+        let newest = last(&producer, "sink.sink").clone();
+        let mut clients = [CLOCKED, CLIENT]
+            .map(|description| Pipeline::play(&place, &["report out.sink"], description));
+        for client in &mut clients {
+            let shown = next(client, 0, "out.sink");
+            assert_eq!(shown.text("digest"), newest.text("digest"));
+            assert_eq!(shown.number("pts"), at * SECOND);
+            until_shown(client);
+            until_duration(client, "10000000000");
+            client.end();
+        }
+    }
+}
+
+#[test]
+fn a_producer_that_waits_for_a_client_shows_it_what_it_has_prerolled() {
+    let place = Place::new();
+    let mut producer = paused(&place, MOVING, "sync=false wait-for-connection=true");
+    assert_eq!(producer.stats("sink").number("published"), 0);
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 1);
+    assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
+    producer.change("playing");
+    producer.until_eos();
+    client.until_eos();
+    assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
+}
+
+#[test]
+fn a_seek_in_pause_does_not_wait_for_a_stopped_client() {
+    for source in [MOVING, &format!("{MOVING} ! identity drop-allocation=true")] {
+        let place = Place::new();
+        let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+        let mut producer = paused(&place, source, BLOCKING);
+        client.until_buffers("out.sink", 1);
+        client.stop();
+        for at in 1..9 {
+            seek(&mut producer, &format!("seek start={}", at * SECOND));
+        }
+        client.resume();
+        client.until("the last frame is seen", |line| {
+            line.word == "buffer" && line.number("pts") == 8 * SECOND
+        });
+        producer.change_promptly("null");
+    }
+}
+
+/// Whatever the order in which a producer is told to play and to pause: in PAUSED its frame is seen.
+#[test]
+fn a_producer_that_is_paused_before_it_plays_shows_its_frame() {
+    for path in [
+        "playing.paused",
+        "paused.playing.paused",
+        "playing.paused.playing.paused",
+    ] {
+        let place = Place::new();
+        let source = format!("{PICTURES},framerate=1/1");
+        let mut producer = Pipeline::start(
+            &place,
+            &["report sink.sink"],
+            &format!("{source} ! xmemsink name=sink channel=cam0"),
+        );
+        let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+        for _ in 0..10 {
+            producer.change("ready");
+            let mark = client.mark();
+            producer.order(&format!("walk paths={path}"));
+            next(&mut client, mark, "out.sink");
+        }
+    }
+}
+
+#[test]
+fn what_was_shown_in_pause_does_not_come_back_with_the_next_run() {
+    let place = Place::new();
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let mut producer = Pipeline::start(
+        &place,
+        &["report sink.sink"],
+        &format!("{MOVING} ! xmemsink name=sink channel=cam0"),
+    );
+    for round in 1..10 {
+        producer.change("ready");
+        producer.settle("paused");
+        client.until_buffers("out.sink", round);
+    }
+    producer.change("ready");
+    assert_eq!(producer.stats("sink").number("published"), 9);
+    assert_eq!(client.buffers("out.sink").len(), 9);
+}
+
+/// A producer that takes seeks, and a client of it that plays.
+fn taking_seeks(place: &Place, source: &str, state: &str) -> (Pipeline, Pipeline) {
+    let mut client = Pipeline::play(place, &["report out.sink"], CLOCKED);
+    let mut producer = paused(place, source, "upstream-events=seek");
+    client.until_buffers("out.sink", 1);
+    producer.settle(state);
+    (producer, client)
+}
+
+#[test]
+fn a_clients_seek_is_the_producers_where_that_allows_it() {
+    let place = Place::new();
+    let path = file(&place, "matroskamux", 2);
+    let source = format!("{path} ! matroskademux ! h264parse ! avdec_h264");
+    for state in ["paused", "playing"] {
+        let (mut producer, mut client) = taking_seeks(&place, &source, state);
+        for (order, sought, rate, pts) in [
+            (
+                "seek start=5000000000 flags=accurate",
+                "start=5000000000",
+                "1",
+                5 * SECOND,
+            ),
+            (
+                "seek start=2500000000 flags=key-unit",
+                "start=2500000000",
+                "1",
+                2 * SECOND,
+            ),
+            (
+                "seek start=6000000000 rate=2 flags=accurate",
+                "start=6000000000",
+                "2",
+                6 * SECOND,
+            ),
+            (
+                "seek end=2000000000 flags=accurate",
+                "start=-2000000000",
+                "1",
+                8 * SECOND,
+            ),
+        ] {
+            let marks = [client.mark(), producer.mark()];
+            assert_eq!(client.order(order).text("done"), "true");
+            let sent = client.until_since(marks[0], "it is sent", |line| {
+                line.get("type") == Some("seek")
+            });
+            let taken = producer.until_since(marks[1], "it crosses", |line| {
+                line.get("type") == Some("seek")
+            });
+            for key in ["rate", "flags", "start", "stop", "text"] {
+                assert_eq!(taken.text(key), sent.text(key), "{key} of {order}");
+            }
+            assert!(taken.to_string().contains(sought), "{taken}");
+            let segment = client.until_since(marks[0], "its segment comes", |line| {
+                line.get("type") == Some("segment")
+                    && line.number("seqnum") == sent.number("seqnum")
+            });
+            assert_eq!(segment.text("rate"), rate);
+            let shown = client.until_since(marks[0], "its frame comes", |line| {
+                line.word == "buffer" && line.number("pts") >= pts.saturating_sub(SECOND / 10)
+            });
+            assert!(
+                shown.number("pts").abs_diff(pts) < SECOND / 10,
+                "{order}: {shown}"
+            );
+        }
+        let seeking = client.order("seeking of=out");
+        assert_eq!(seeking.text("seekable"), "true", "{seeking}");
+        client.end();
+        producer.end();
+    }
+}
+
+#[test]
+fn a_client_plays_backwards_where_the_producer_does() {
+    let place = Place::new();
+    let (_producer, mut client) = taking_seeks(&place, MOVING, "playing");
+    let mark = client.mark();
+    let order = "seek start=1000000000 stop=1400000000 rate=-1";
+    assert_eq!(client.order(order).text("done"), "true");
+    client.until_since(mark, "it has come to the start", |line| {
+        line.word == "buffer" && line.number("pts") == SECOND
+    });
+    let log = client.log()[mark..].iter();
+    let seen: Vec<_> = log
+        .skip_while(|line| line.get("type") != Some("flush-stop"))
+        .filter(|line| line.word == "buffer")
+        .map(|line| line.number("pts"))
+        .collect();
+    assert!(seen.len() > 5, "{seen:?}");
+    assert!(seen.is_sorted_by(|one, next| one > next), "{seen:?}");
+}
+
+#[test]
+fn a_seek_that_no_producer_takes_fails() {
+    let place = Place::new();
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    // There is none yet.
+    for of in ["", " of=src"] {
+        assert_eq!(client.order(&format!("seek{of}")).text("done"), "false");
+    }
+    let mut producer = paused(&place, MOVING, "");
+    client.until_buffers("out.sink", 1);
+    let mark = client.mark();
+    for of in ["", " of=src", " of=out"] {
+        assert_eq!(client.order(&format!("seek{of}")).text("done"), "false");
+    }
+    until("seeking is answered", || {
+        client.order("seeking of=out").text("start") == "0"
+    });
+    assert_eq!(client.order("seeking of=out").text("seekable"), "false");
+    producer.order("post");
+    let is_of_seek =
+        |line: &Line| ["seek", "flush-start"].contains(&line.get("type").unwrap_or(""));
+    assert!(!producer.log().iter().any(is_of_seek));
+    assert!(
+        !client.log()[mark..]
+            .iter()
+            .any(|line| line.get("type") == Some("flush-start"))
+    );
+    // One that can't cross is refused where it is sent.
+    producer.end();
+    let _producer = paused(&place, MOVING, "upstream-events=seek");
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    client.until_buffers("out.sink", 1);
+    assert_eq!(client.order("seek rate=5000").text("done"), "false");
+    assert_eq!(
+        client.order("seek start=5000000000000000000").text("done"),
+        "false"
+    );
+}
+
+#[test]
+fn a_client_does_not_wait_for_a_producer_that_does_not_answer() {
+    let place = Place::new();
+    let (producer, mut client) = taking_seeks(&place, MOVING, "paused");
+    producer.stop();
+    for order in [
+        "seek start=1000000000",
+        "duration of=out",
+        "seeking of=out",
+        "position of=out",
+    ] {
+        let answer = client.order(order);
+        assert!(
+            u128::from(answer.number("ms")) < PROMPT.as_millis(),
+            "{answer}"
+        );
+    }
+    for state in ["paused", "playing", "ready", "playing", "null"] {
+        client.change_promptly(state);
+    }
+    producer.resume();
+}
+
+#[test]
+fn positions_and_durations_are_those_of_an_uncut_pipeline() {
+    let place = Place::new();
+    let description = format!("{MOVING} ! fakesink name=out sync=false");
+    let mut uncut = Pipeline::start(&place, &[], &description);
+    uncut.settle("paused");
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let mut producer = paused(&place, MOVING, "upstream-events=seek");
+    client.until_buffers("out.sink", 1);
+    for at in [0, 3, 7] {
+        let mark = client.mark();
+        let order = format!("seek start={}", at * SECOND);
+        seek(&mut uncut, &order);
+        seek(&mut producer, &order);
+        next(&mut client, mark, "out.sink");
+        for query in [
+            "position of=out",
+            "duration of=out",
+            "duration of=out format=default",
+            "duration of=out format=bytes",
+            "duration of=out format=percent",
+            "seeking of=out",
+            "seeking of=out format=default",
+        ] {
+            let told = |line: Line| {
+                let keys = ["ns", "answered", "value", "seekable", "start", "end"];
+                keys.map(|key| line.get(key).map(str::to_owned))
+            };
+            let expected = told(uncut.order(query));
+            until(query, || told(client.order(query)) == expected);
+        }
+    }
+}
+
+#[test]
+fn a_duration_that_changes_is_told_while_it_plays() {
+    let place = Place::new();
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    let source = "appsrc name=src format=time";
+    let settings = "sync=false";
+    let description = format!("{source} ! xmemsink name=sink channel=cam0 {settings}");
+    let mut producer = Pipeline::start(&place, &[], &description);
+    producer.change("playing");
+    for (seconds, duration) in [(0, "7000000000"), (2, "9000000000")] {
+        producer.order(&format!("set of=src property=duration text={duration}"));
+        let pts = seconds * SECOND;
+        producer.order(&format!(
+            "push from=src caps=application/x-test size=100 pts={pts}"
+        ));
+        until_duration(&mut client, duration);
+    }
+}
