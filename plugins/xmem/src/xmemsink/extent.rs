@@ -6,7 +6,7 @@
 //! again, once for each second of the stream.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use gst::prelude::*;
 use gst_base::prelude::*;
@@ -63,11 +63,12 @@ impl Asked {
                 return;
             }
         }
-        let stream = stream.clone();
-        sink.call_async(move |sink| stream.asked.run(sink, &stream));
+        let (asked, stream) = (stream.asked.clone(), Arc::downgrade(stream));
+        sink.call_async(move |sink| asked.run(sink, &stream));
     }
 
-    fn run(&self, sink: &super::XmemSink, stream: &Stream) {
+    /// Does not keep the stream: upstream may take longer to answer than that lasts.
+    fn run(&self, sink: &super::XmemSink, stream: &Weak<Stream>) {
         loop {
             let streams = {
                 let mut state = self.state();
@@ -78,10 +79,13 @@ impl Asked {
                 state.streams
             };
             let pad = sink.sink_pad();
-            self.repeats.store(!is_live(&pad), Ordering::Relaxed);
-            let extent = Extent::of(|format| answers(&pad, format));
+            self.repeats.store(!is_live(pad), Ordering::Relaxed);
+            let extent = Extent::of(|format| answers(pad, format));
             let mut state = self.state();
-            if state.streams == streams && state.said.as_ref() != Some(&extent) {
+            if state.streams == streams
+                && state.said.as_ref() != Some(&extent)
+                && let Some(stream) = stream.upgrade()
+            {
                 stream.say_extent(&extent);
                 state.said = Some(extent);
             }

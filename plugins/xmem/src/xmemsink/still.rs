@@ -31,6 +31,8 @@ struct State {
     progress: Progress,
     /// Counts the buffers.
     number: Number,
+    /// Threads that have to end before another buffer is shown.
+    threads: u32,
 }
 
 /// One such buffer.
@@ -98,12 +100,14 @@ impl Still {
             return false;
         }
         let state = self.await_publishing(self.state());
-        let is_published = state.is(buffer) && state.progress == Progress::Published;
-        drop(state);
-        if !(is_published && keeps) {
-            self.replace(None, None);
+        if keeps && state.is(buffer) && state.progress == Progress::Published {
+            return true;
         }
-        is_published
+        drop(state);
+        // Another thread may have published it in between.
+        let (before, progress) = self.replace(None, None);
+        let is_it = before.is_some_and(|before| before.as_ptr() == buffer.as_ptr());
+        is_it && progress == Progress::Published
     }
 
     /// Publishes the buffer with this number, if it is still owed, as `publish` does that.
@@ -143,6 +147,31 @@ impl Still {
         published
     }
 
+    /// Does what `show` does, which may wait, if the buffer with this number is owed. As long as it does
+    /// that, no other buffer takes its place: what the sink does next ends the wait, and waits for it.
+    ///
+    /// # Errors
+    /// Those of `show`.
+    pub(super) fn hold_up(&self, number: Number, show: impl FnOnce() -> Result<()>) -> Result<()> {
+        {
+            let mut state = self.state();
+            if !state.is_owed(number) {
+                return Ok(());
+            }
+            state.threads += 1;
+        }
+        /// Also where `show` panics.
+        struct Leave<'a>(&'a Still);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.state().threads -= 1;
+                self.0.changed.notify_all();
+            }
+        }
+        let _leave = Leave(self);
+        show()
+    }
+
     /// Waits so long. Says whether the buffer with this number is still owed then; at once where it is
     /// not.
     pub(super) fn is_owed_after(&self, number: Number, time: Duration) -> bool {
@@ -154,23 +183,31 @@ impl Still {
         state.is_owed(number)
     }
 
-    /// With times it is owed.
-    fn replace(&self, buffer: Option<gst::Buffer>, times: Option<TimesInPause>) {
+    /// With times it is owed. Gives back the one before, and how far that had come.
+    fn replace(
+        &self,
+        buffer: Option<gst::Buffer>,
+        times: Option<TimesInPause>,
+    ) -> (Option<gst::Buffer>, Progress) {
         let mut state = self.await_publishing(self.state());
         self.is_there.store(buffer.is_some(), Ordering::Relaxed);
         let before = std::mem::replace(&mut state.buffer, buffer);
-        state.progress = match times {
+        let progress = match times {
             Some(_) => Progress::Owed,
             None => Progress::Published,
         };
+        let progress = std::mem::replace(&mut state.progress, progress);
         state.times = times;
         state.number.0 += 1;
-        drop(state);
         self.changed.notify_all();
         // After the number has changed: what begins now sees that, and what has begun ends.
         self.canceller.interrupt();
-        // Not under the lock: the memory goes back to where it came from.
-        drop(before);
+        while state.threads > 0 {
+            state = self.wait(state);
+        }
+        drop(state);
+        // To be dropped without the lock: the memory goes back to where it came from.
+        (before, progress)
     }
 
     /// Waits until no thread publishes the buffer, which does not wait any more then.

@@ -43,8 +43,8 @@ pub(super) struct Stream {
     pub(super) publisher: Arc<Publisher>,
     /// Ends the waits of the streaming thread.
     pub(super) canceller: Canceller,
-    pub(super) still: Still,
-    pub(super) asked: Asked,
+    pub(super) still: Arc<Still>,
+    pub(super) asked: Arc<Asked>,
     /// The clients were told that frames are shown in PAUSED.
     is_still: AtomicBool,
     allocator: XmemAllocator,
@@ -138,8 +138,8 @@ impl Stream {
             allocator: XmemAllocator::new(&publisher, &canceller),
             publisher,
             canceller,
-            still: Still::default(),
-            asked: Asked::default(),
+            still: Arc::default(),
+            asked: Arc::default(),
             is_still: AtomicBool::new(false),
             passing: settings.foreign_memory.then(Mutex::default),
             pools: Mutex::default(),

@@ -64,19 +64,23 @@ impl XmemSink {
     }
 
     fn show_later(&self, stream: &Arc<Stream>, number: Number, time: Duration) {
-        let stream = stream.clone();
+        let (still, stream) = (stream.still.clone(), Arc::downgrade(stream));
         self.obj().call_async(move |sink| {
-            if let Err(error) = sink.imp().wait_and_show(&stream, number, time) {
+            if !still.is_owed_after(number, time) || !preroll::is_paused(sink) {
+                return;
+            }
+            let shown = still.hold_up(number, || {
+                let stream = stream.upgrade().ok_or(Error::Stopped)?;
+                sink.imp().wait_and_show(&stream, number)
+            });
+            if let Err(error) = shown {
                 // It is rendered in PLAYING, and errors are told then.
                 gst::debug!(CAT, obj = sink, "Not shown in PAUSED: {error}");
             }
         });
     }
 
-    fn wait_and_show(&self, stream: &Stream, number: Number, time: Duration) -> Result<()> {
-        if !stream.still.is_owed_after(number, time) || !preroll::is_paused(&*self.obj()) {
-            return Ok(());
-        }
+    fn wait_and_show(&self, stream: &Stream, number: Number) -> Result<()> {
         // What ends the wait comes after that, or has ended what is owed before.
         let cancellation = stream.still.canceller.begin()?;
         if !stream.still.is_owed_after(number, Duration::ZERO) {

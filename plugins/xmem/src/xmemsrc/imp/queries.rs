@@ -34,7 +34,9 @@ impl XmemSrc {
             Q::Duration(query) if query.format() != gst::Format::Percent => {
                 let duration = self.extent()?.answers(query.format())?.duration;
                 let duration = duration.map(|value| generic(query.format(), value));
-                duration.map(|duration| query.set(duration));
+                if let Some(duration) = duration {
+                    query.set(duration);
+                }
                 Some(duration.is_some())
             }
             Q::Position(query) if query.format() == gst::Format::Percent => {
@@ -88,7 +90,9 @@ impl XmemSrc {
                 .current_caps()
                 .and_then(|caps| convert(&caps, from, format))
         };
-        converted.map(|converted| query.set(from, converted));
+        if let Some(converted) = converted {
+            query.set(from, converted);
+        }
         converted.is_some()
     }
 }
