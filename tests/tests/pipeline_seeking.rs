@@ -152,15 +152,15 @@ fn coded_frames_are_seen_as_they_are_sought() {
 #[test]
 fn what_was_shown_in_pause_is_sent_once() {
     for settings in [
-        "",
-        "overflow=block",
-        "overflow=block wait-for-connection=true",
+        // As fast as the frames are due, so that no client misses one.
+        "sync=true",
+        BLOCKING,
+        &format!("{BLOCKING} wait-for-connection=true"),
     ] {
         for source in [MOVING, &format!("{MOVING} ! identity drop-allocation=true")] {
             let place = Place::new();
             let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
-            let settings = format!("{settings} sync=false");
-            let mut producer = paused(&place, source, &settings);
+            let mut producer = paused(&place, source, settings);
             client.until_buffers("out.sink", 1);
             for at in [5, 9] {
                 let mark = client.mark();
@@ -262,7 +262,8 @@ fn clients_that_join_a_paused_producer_see_its_frame() {
 #[test]
 fn a_producer_that_waits_for_a_client_shows_it_what_it_has_prerolled() {
     let place = Place::new();
-    let mut producer = paused(&place, MOVING, "sync=false wait-for-connection=true");
+    let settings = format!("{BLOCKING} wait-for-connection=true");
+    let mut producer = paused(&place, MOVING, &settings);
     assert_eq!(producer.stats("sink").number("published"), 0);
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     client.until_buffers("out.sink", 1);
