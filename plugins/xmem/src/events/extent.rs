@@ -16,7 +16,11 @@ pub(crate) const FORMATS: [gst::Format; 4] = [
 
 /// What the elements before a sink answer to questions of the duration and of seeking.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Extent(Vec<Answers>);
+pub(crate) struct Extent {
+    /// They are live: positions are nothing but the time since the stream's start.
+    pub(crate) is_live: bool,
+    answers: Vec<Answers>,
+}
 
 /// The answers in one format. A value that is not known is -1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,25 +44,30 @@ const SEEKABLE: u32 = 1 << 2;
 
 impl Extent {
     /// What `ask` answers in each format.
-    pub(crate) fn of(ask: impl Fn(gst::Format) -> Answers) -> Extent {
+    pub(crate) fn of(is_live: bool, ask: impl Fn(gst::Format) -> Answers) -> Extent {
         let answers = FORMATS.iter().map(|format| ask(*format).usable());
-        Extent(answers.filter(|answers| answers.parts() != 0).collect())
+        Extent {
+            is_live,
+            answers: answers.filter(|answers| answers.parts() != 0).collect(),
+        }
     }
 
     /// The answers in a format, if there are any.
     pub(crate) fn answers(&self, format: gst::Format) -> Option<&Answers> {
-        self.0.iter().find(|answers| answers.format == format)
+        let mut answers = self.answers.iter();
+        answers.find(|answers| answers.format == format)
     }
 
     pub(crate) fn formats(&self) -> impl Iterator<Item = gst::Format> {
-        self.0.iter().map(|answers| answers.format)
+        self.answers.iter().map(|answers| answers.format)
     }
 
-    /// `u32` how many; of each format `u32` GstFormat, `u32` parts (1 a duration, 2 an answer on seeking, 4
+    /// `u32` 1 for a live stream, else 0; `u32` how many; of each format `u32` GstFormat, `u32` parts (1 a duration, 2 an answer on seeking, 4
     /// can be sought), `i64` duration, start, end.
     pub(super) fn write(&self, writer: &mut Writer<'_>) {
-        writer.u32(self.0.len() as u32);
-        for answers in &self.0 {
+        writer.u32(self.is_live.into());
+        writer.u32(self.answers.len() as u32);
+        for answers in &self.answers {
             writer.u32(answers.format.into_glib() as u32);
             writer.u32(answers.parts());
             writer.i64(answers.duration.unwrap_or(-1));
@@ -71,11 +80,15 @@ impl Extent {
 
     /// What [`write`](Extent::write) has written.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Extent> {
+        let is_live = reader.bool()?;
         let count = reader.u32()? as usize;
         if count > FORMATS.len() {
             return Err(Unreadable::Broken);
         }
-        let mut extent = Extent::default();
+        let mut extent = Extent {
+            is_live,
+            answers: Vec::new(),
+        };
         for _ in 0..count {
             let format = segment::read_format(reader)?;
             let parts = reader.u32()?;
@@ -85,7 +98,7 @@ impl Extent {
             {
                 return Err(Unreadable::Broken);
             }
-            extent.0.push(Answers {
+            extent.answers.push(Answers {
                 format,
                 duration: (parts & DURATION != 0).then_some(duration),
                 seeking: (parts & SEEKING != 0).then_some(Seeking {

@@ -611,7 +611,7 @@ fn the_length_of_a_stream_is_told_as_it_was_answered() {
             end: i64::MIN,
         }),
     };
-    let extent = Extent::of(answers);
+    let extent = Extent::of(true, answers);
     let formats: Vec<_> = extent.formats().collect();
     // What is not answered at all is not told.
     assert!(!formats.contains(&gst::Format::Bytes), "{formats:?}");
@@ -625,7 +625,7 @@ fn the_length_of_a_stream_is_told_as_it_was_answered() {
         (0, -1, true)
     );
     // A duration that is known to be unknown is something else than none.
-    let unknown = Extent::of(|format| Answers {
+    let unknown = Extent::of(false, |format| Answers {
         format,
         duration: Some(-1),
         seeking: None,
@@ -640,6 +640,7 @@ fn the_length_of_a_stream_is_told_as_it_was_answered() {
 fn a_length_that_breaks_the_protocol_is_refused() {
     let content = |answers: &[(u32, i64)]| {
         unnumbered(kind::EXTENT, |writer| {
+            writer.u32(0);
             writer.u32(answers.len() as u32);
             for (format, duration) in answers {
                 writer.u32(*format);

@@ -79,8 +79,9 @@ impl Asked {
                 state.streams
             };
             let pad = sink.sink_pad();
-            self.repeats.store(!is_live(pad), Ordering::Relaxed);
-            let extent = Extent::of(|format| answers(pad, format));
+            let is_live = is_live(pad);
+            self.repeats.store(!is_live, Ordering::Relaxed);
+            let extent = Extent::of(is_live, |format| answers(pad, format));
             let mut state = self.state();
             if state.streams == streams
                 && state.said.as_ref() != Some(&extent)

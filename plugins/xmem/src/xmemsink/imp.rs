@@ -642,6 +642,7 @@ impl BaseSinkImpl for XmemSink {
                 }
                 Err(Error::Cancelled) => {
                     gst::debug!(CAT, imp = self, "Interrupted");
+                    self.owe(&stream, buffer);
                     // Flushing ends it here; after a pause the frame goes out when playing again.
                     let wanted = || stream.canceller.is_cancelled();
                     preroll::wait_to_go_on(&*self.obj(), buffer, wanted)?;

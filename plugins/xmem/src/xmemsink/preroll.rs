@@ -84,8 +84,8 @@ pub(super) fn needs_preroll(sink: &impl IsA<gst_base::BaseSink>) -> bool {
     unsafe { (*sink).need_preroll != gst::glib::ffi::GFALSE }
 }
 
-/// Whether PAUSED is the state that was asked for last.
-fn is_to_pause(sink: &impl IsA<gst_base::BaseSink>) -> bool {
+/// Whether PAUSED is the state that was asked for last: the sink may be on its way there, from PLAYING, too.
+pub(super) fn is_to_pause(sink: &impl IsA<gst_base::BaseSink>) -> bool {
     states(sink.as_ref().upcast_ref()).target == gst::ffi::GST_STATE_PAUSED
 }
 

@@ -29,6 +29,9 @@ const SQUEEZE: i64 = 16;
 /// containers can tell such times apart.
 const NEXT: i64 = 1_000_000;
 
+/// No frame is further ahead of the running time than that, in nanoseconds: it was set back.
+const AHEAD: i64 = 1_000_000_000;
+
 /// What begins.
 pub(super) struct Beginning {
     content: Content,
@@ -97,13 +100,16 @@ impl Beginning {
 
     /// The pipeline plays again, at this running time, which may have been set back.
     pub(super) fn resume(&mut self, now: i64) {
-        self.start = self.next_start.min(now.max(0));
+        self.start = match self.next_start > now.saturating_add(AHEAD) {
+            true => now.max(0),
+            false => self.next_start,
+        };
         (self.next_start, self.first) = (self.start, None);
     }
 
     /// Downstream was flushed: its running time starts from zero, and it shows nothing.
     pub(super) fn flush(&mut self) {
-        self.resume(0);
+        (self.start, self.next_start, self.first) = (0, 0, None);
         self.is_first = true;
     }
 

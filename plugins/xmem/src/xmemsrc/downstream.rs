@@ -43,6 +43,8 @@ pub(super) struct Downstream {
     timeline: Option<Timeline>,
     /// That of the producer before.
     before: Option<Timeline>,
+    /// The stream is live, as far as is known: another producer's is as the one before.
+    is_live: bool,
     beginning: Beginning,
     /// The number of its segment.
     seqnum: Option<gst::Seqnum>,
@@ -68,6 +70,12 @@ impl Downstream {
         if let Held::Said(Said::Still(is_still)) = held {
             self.beginning.set_still(is_still);
             return;
+        }
+        if let Held::Said(Said::Extent(extent)) = &held {
+            self.is_live = extent.is_live;
+            if let Some(timeline) = &mut self.timeline {
+                timeline.set_live(extent.is_live);
+            }
         }
         self.held.push(held);
         self.held_bytes += size;
@@ -196,6 +204,7 @@ impl Downstream {
                     let told = shift(theirs, offset);
                     let before = self.timeline.as_ref().map_or(0, Timeline::shift);
                     let mut timeline = Timeline::new(segment, told.unwrap_or(before));
+                    timeline.set_live(self.is_live);
                     // Another producer's, or the same once more: the producer was paused.
                     let is_same = self.seqnum == Some(seqnum);
                     let last = match self.timeline.take() {

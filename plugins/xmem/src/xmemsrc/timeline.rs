@@ -6,9 +6,9 @@
 //! which the producer's pipeline shows it. A clock that drifts from there on moves the timestamps of the
 //! buffers. Where the clocks are one clock, buffers keep their timestamps.
 //!
-//! After a jump (a pause, another producer) a stream without an end goes on in the segment that was pushed,
-//! with other timestamps, as a live source's does: elements can fail at a segment in the middle. In a
-//! stream that ends, positions count, so its segment is shifted again.
+//! After a jump (a pause, another producer) a live stream goes on in the segment that was pushed, with other
+//! timestamps, as a live source's does: elements can fail at a segment in the middle. In other streams
+//! positions count, so their segment is shifted again.
 
 use std::ops::RangeInclusive;
 
@@ -29,6 +29,8 @@ pub(crate) struct Timeline {
     in_segment: i64,
     /// The segment was pushed.
     is_pushed: bool,
+    /// The stream is live: its timestamps may jump.
+    is_live: bool,
     drift: Drift,
     /// The next frame's time decides about the shift, to the nanosecond.
     is_open: bool,
@@ -60,6 +62,7 @@ impl Timeline {
             shift,
             in_segment: shift,
             is_pushed: false,
+            is_live: false,
             drift: Drift::default(),
             is_open: true,
             is_untold: false,
@@ -73,14 +76,20 @@ impl Timeline {
         let segment = gst::FormattedSegment::<gst::ClockTime>::new();
         Timeline {
             is_untold: true,
+            is_live: true,
             ..Timeline::new(segment.upcast(), 0)
         }
     }
 
-    /// The same in the segment of the timeline before it, where that was pushed and both streams are without
-    /// an end.
+    /// The stream is live, or is not.
+    pub(crate) fn set_live(&mut self, is_live: bool) {
+        self.is_live = is_live;
+    }
+
+    /// The same in the segment of the timeline before it, where that was pushed and the stream is live.
     pub(crate) fn after(mut self, before: &Timeline) -> Timeline {
         if before.is_pushed
+            && self.is_live
             && let Some(theirs) = zero_of_endless(&self.theirs)
             && let Some(ours) = zero_of_endless(&before.ours)
         {
@@ -292,7 +301,8 @@ impl Timeline {
 
     fn set_shift(&mut self, shift: i64, drift: Drift) {
         let is_endless = |segment| zero_of_endless(segment).is_some();
-        let stays = self.is_pushed && is_endless(&self.theirs) && is_endless(&self.ours);
+        let stays =
+            self.is_pushed && self.is_live && is_endless(&self.theirs) && is_endless(&self.ours);
         if !self.is_untold && !stays {
             let ours = shifted(&self.theirs, shift);
             self.is_pushed &= ours == self.ours;

@@ -55,6 +55,15 @@ impl XmemSink {
         self.publish_still(stream, number, &cancellation)
     }
 
+    /// A pause has interrupted the rendering of a buffer: it is shown when the sink is in PAUSED, where the base
+    /// class does not preroll it.
+    pub(super) fn owe(&self, stream: &Stream, buffer: &gst::Buffer) {
+        if preroll::is_to_pause(&*self.obj()) {
+            let times = || TimesInPause::new(&*self.obj(), buffer);
+            stream.still.set(buffer, times);
+        }
+    }
+
     /// Shows what is not shown yet: the sink was on its way to PLAYING, perhaps, and was paused before it
     /// got there.
     pub(super) fn show_rest(&self, stream: &Arc<Stream>) {
@@ -66,7 +75,7 @@ impl XmemSink {
     fn show_later(&self, stream: &Arc<Stream>, number: Number, time: Duration) {
         let (still, stream) = (stream.still.clone(), Arc::downgrade(stream));
         self.obj().call_async(move |sink| {
-            if !still.is_owed_after(number, time) || !preroll::is_paused(sink) {
+            if !still.is_owed_after(number, time) || !preroll::is_to_pause(sink) {
                 return;
             }
             let shown = still.hold_up(number, || {

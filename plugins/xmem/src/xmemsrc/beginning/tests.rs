@@ -239,6 +239,7 @@ fn clients_that_are_waited_for_have_everything() {
                 assert!(!is_decode_only(&left));
             }
             // From a start that waited, and from long ago, with its own times.
+            beginning.flush();
             beginning.join(0);
             let is_at = |beginning: &Beginning, begin, is_start| {
                 let place = place(rate, begin, Some(20));
@@ -481,6 +482,7 @@ fn another_stream_begins_where_the_last_one_was() {
         beginning.resume(1000 * MS);
         assert_eq!(clip(&mut beginning, 117, false), Some(117));
         // The running time was set back.
+        assert_eq!(clip(&mut beginning, 2000, false), Some(2000));
         beginning.resume(10 * MS);
         assert_eq!(clip(&mut beginning, 10, false), Some(10));
         beginning.flush();

@@ -26,6 +26,13 @@ fn finite(start: u64) -> gst::Segment {
     segment
 }
 
+/// The timeline of a live stream.
+fn live(segment: gst::Segment) -> Timeline {
+    let mut timeline = Timeline::new(segment, 0);
+    timeline.set_live(true);
+    timeline
+}
+
 /// Follows a frame, and says whether the segment has to be pushed before it, which is done.
 fn changes(timeline: &mut Timeline, frame: &BufferMeta, offset: Option<MonotonicOffset>) -> bool {
     timeline.follow(frame, offset);
@@ -316,7 +323,7 @@ fn stays(timeline: &mut Timeline, stream: u64, due: u64) -> i64 {
 }
 
 #[test]
-fn a_stream_without_an_end_goes_on_in_its_segment() {
+fn a_live_stream_goes_on_in_its_segment() {
     let seconds = |seconds: i64| seconds * SECOND as i64;
     // As encoders have them: they start anywhere.
     let endless = |start: u64| {
@@ -325,7 +332,7 @@ fn a_stream_without_an_end_goes_on_in_its_segment() {
         times.set_time(gst::ClockTime::ZERO);
         segment
     };
-    let mut timeline = Timeline::new(endless(100), 0);
+    let mut timeline = live(endless(100));
     // The producer is ahead, and the client has joined in the middle.
     assert!(changes(
         &mut timeline,
@@ -344,7 +351,7 @@ fn a_stream_without_an_end_goes_on_in_its_segment() {
         expected
     });
     // Another producer, and one that says no segment.
-    let mut other = Timeline::new(endless(900), 0).after(&timeline);
+    let mut other = live(endless(900)).after(&timeline);
     assert_eq!(stays(&mut other, 900 * SECOND, 6 * SECOND), seconds(6));
     assert_eq!(stays(&mut other, 901 * SECOND, 7 * SECOND), seconds(7));
     let mut untold = Timeline::untold().after(&other);
@@ -358,10 +365,10 @@ fn a_stream_without_an_end_goes_on_in_its_segment() {
 
 #[test]
 fn a_segment_is_left_for_one_of_another_kind() {
-    let mut before = Timeline::new(segment(0, 1.0), 0);
-    assert!(Timeline::new(segment(0, 1.0), 0).after(&before).is_due());
+    let mut before = live(segment(0, 1.0));
+    assert!(live(segment(0, 1.0)).after(&before).is_due());
     before.push();
-    assert!(!Timeline::new(segment(0, 1.0), 0).after(&before).is_due());
+    assert!(!live(segment(0, 1.0)).after(&before).is_due());
     let mut faster = segment(0, 1.0);
     faster
         .downcast_mut::<gst::ClockTime>()
@@ -370,14 +377,23 @@ fn a_segment_is_left_for_one_of_another_kind() {
     let mut bytes = gst::Segment::new();
     bytes.set_format(gst::Format::Bytes);
     for other in [finite(0), segment(5, 1.0), segment(0, 2.0), faster, bytes] {
-        let mut after = Timeline::new(other, 0).after(&before);
+        let mut after = live(other).after(&before);
         assert!(after.is_due());
         after.push();
-        assert!(Timeline::new(segment(0, 1.0), 0).after(&after).is_due());
+        assert!(live(segment(0, 1.0)).after(&after).is_due());
     }
+    // One that is not live has positions.
+    let mut other = Timeline::new(segment(0, 1.0), 0).after(&before);
+    assert!(other.is_due());
+    other.push();
+    assert!(changes(
+        &mut other,
+        &frame(0, SECOND),
+        Some(MonotonicOffset::from_nseconds(0))
+    ));
     // There is no place before its start.
     let offset = Some(MonotonicOffset::from_nseconds(0));
-    let mut timeline = Timeline::new(segment(0, 1.0), 0);
+    let mut timeline = live(segment(0, 1.0));
     assert!(changes(&mut timeline, &frame(0, 50 * SECOND), offset));
     assert!(changes(&mut timeline, &frame(SECOND, SECOND), offset));
 }
