@@ -189,6 +189,9 @@ impl Downstream {
                 // It may be from before the flush, and nothing is in it.
                 Held::Said(Said::Segment(..))
                     if self.is_flushed && is_replaced(held.as_slice()) => {}
+                // Downstream has them. A producer that was replaced is no reason for another allocation
+                // query: a queue answers that when all that it holds has gone on.
+                Held::Caps(caps) if is_current(element, &caps) => self.beginning.set_caps(&caps),
                 Held::Caps(caps) => {
                     self.start(element, guard);
                     if let Err(error) = element.set_caps(&caps)
@@ -382,6 +385,13 @@ fn aim(
 fn shift(theirs: Option<MonotonicOffset>, ours: Option<MonotonicOffset>) -> Option<i64> {
     let (theirs, ours) = theirs.zip(ours)?;
     Some(theirs.nseconds().saturating_sub(ours.nseconds()))
+}
+
+/// Whether downstream has these caps, and asks for no others.
+fn is_current(element: &super::XmemSrc, caps: &gst::Caps) -> bool {
+    let pad = element.src_pad();
+    let asks = pad.pad_flags().contains(gst::PadFlags::NEED_RECONFIGURE);
+    pad.current_caps().as_ref() == Some(caps) && !asks
 }
 
 /// Whether what follows a segment is another, and nothing that is in the first.

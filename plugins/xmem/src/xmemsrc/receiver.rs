@@ -594,8 +594,10 @@ impl Receiver {
         self.due.push_back(buffer);
         // The base class would give the first buffer the time at which the producer's segment starts.
         let time = self.due.iter().find_map(|buffer| buffer.pts());
-        for header in self.due.range_mut(..headers) {
-            header.make_mut().set_pts(time);
+        for header in self.due.range_mut(..headers.max(1)) {
+            if header.pts().is_none() || headers > 0 {
+                header.make_mut().set_pts(time);
+            }
         }
         let is_discontinuous = |buffer: &gst::Buffer| {
             let flags = buffer.flags();

@@ -179,13 +179,16 @@ pub fn wait_beyond_uncut(seen: &[(Phase, Seen)]) -> Option<u64> {
     Some(wait(Phase::Late)?.saturating_sub(wait(Phase::Uncut).unwrap_or(0)))
 }
 
-/// The faults that the pipeline in one piece has not got, where its stream has a hole as that of a client has whose
-/// producer is replaced.
+/// Whether a hole in the stream can be the cause of a fault: a producer that is replaced leaves one, and what comes
+/// first for a client that joins late may be a part of something.
+pub fn may_be_hole(fault: &Fault) -> bool {
+    fault.phase.is_replaced() || (fault.phase, fault.kind) == (Phase::Late, Kind::Wrong)
+}
+
+/// The faults that the pipeline in one piece has not got where its stream has a hole.
 pub fn without_hole(faults: Vec<Fault>, uncut: &[Fault]) -> Vec<Fault> {
-    let (replaced, mut left): (Vec<_>, Vec<_>) = faults
-        .into_iter()
-        .partition(|fault| fault.phase.is_replaced());
-    left.extend(without(replaced, uncut));
+    let (of_holes, mut left): (Vec<_>, Vec<_>) = faults.into_iter().partition(may_be_hole);
+    left.extend(without(of_holes, uncut));
     left
 }
 

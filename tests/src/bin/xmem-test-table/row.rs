@@ -83,6 +83,8 @@ pub struct Row {
     pub instead: Vec<Stream>,
     /// What the stream is switched to, where that is of another kind.
     pub other: Option<Stream>,
+    /// Whether another producer's stream is another chain: a demuxer makes new pads for it, uncut as well.
+    pub is_chain: bool,
     /// Whether its elements fail before their streams begin, uncut as well. A channel's begin late where the client was
     /// there first.
     pub begins_late: bool,
@@ -113,6 +115,7 @@ impl Row {
             needs: Vec::new(),
             instead: Vec::new(),
             other: None,
+            is_chain: false,
             begins_late: false,
         }
     }
@@ -159,6 +162,11 @@ impl Row {
 
     pub fn other(mut self, other: Stream) -> Row {
         self.other = Some(other);
+        self
+    }
+
+    pub fn chain(mut self) -> Row {
+        self.is_chain = true;
         self
     }
 
@@ -217,11 +225,18 @@ impl Row {
         })
     }
 
-    /// The pipeline in one piece whose streams can be interrupted.
+    /// The pipeline in one piece whose streams can be interrupted, or are followed by others.
     pub fn interruptible(&self, directory: &str) -> String {
         self.described(directory, |name, stream| {
             let producer = stream.producer;
-            format!("{producer} ! valve ! identity name={name} silent=true")
+            let stream = match self.is_chain {
+                true => {
+                    let first = producer.replacen("is-live=true", "is-live=true num-buffers=30", 1);
+                    format!("{first} ! {name}-all. {producer} ! {name}-all. concat name={name}-all")
+                }
+                false => format!("{producer} ! valve"),
+            };
+            format!("{stream} ! identity name={name} silent=true")
         })
     }
 

@@ -152,7 +152,7 @@ pub const DV: Stream = stream(
 // What an encoder would choose for the element that takes it is said here: it can't ask across a cut.
 pub const AAC: Stream = stream(
     "AAC",
-    sound!(480 "audioconvert ! avenc_aac ! audio/mpeg,mpegversion=4,stream-format=raw"),
+    sound!(480 "audioconvert ! avenc_aac ! audio/mpeg,mpegversion=4,stream-format=raw,framed=true"),
     "audio/mpeg,mpegversion=4,stream-format=raw",
 );
 pub const AAC_ADTS: Stream = stream(

@@ -167,7 +167,7 @@ impl Tries<'_> {
             tried.uncut = faults;
         }
         tried.faults = judge::without(tried.faults, &tried.uncut);
-        if tried.faults.iter().any(|fault| fault.phase.is_replaced()) {
+        if tried.faults.iter().any(judge::may_be_hole) {
             let faults = match self.runner.interrupted(&waiting.row) {
                 Ok(seen) => judge::faults(&waiting.row, Phase::Interrupted, &seen),
                 Err(error) => vec![failed(Phase::Interrupted, &error)],

@@ -55,14 +55,14 @@ pub fn rows() -> Vec<Row> {
         seen(MATROSKA_H264, "matroskademux ! h264parse ! avdec_h264"),
         seen(MATROSKA_H264, "decodebin"),
         seen(WEBM, "matroskademux ! vp8dec"),
-        seen(OGG, "oggdemux ! theoradec"),
-        heard(OGG_VORBIS, "oggdemux ! vorbisdec"),
-        heard(OGG_OPUS, "oggdemux ! opusdec"),
+        seen(OGG, "oggdemux ! theoradec").chain(),
+        heard(OGG_VORBIS, "oggdemux ! vorbisdec").chain(),
+        heard(OGG_OPUS, "oggdemux ! opusdec").chain(),
         seen(FLV, "flvdemux ! h264parse ! avdec_h264"),
         seen(MPEG_TS, "tsdemux ! h264parse ! avdec_h264"),
         seen(MPEG_TS, "decodebin"),
-        seen(FRAGMENTS, "qtdemux ! h264parse ! avdec_h264"),
-        seen(FRAGMENTS, "decodebin"),
+        seen(FRAGMENTS, "qtdemux ! h264parse ! avdec_h264").chain(),
+        seen(FRAGMENTS, "decodebin").chain(),
     ];
     for ppm in [30, 1000, -1000] {
         rows.push(drift(ppm, "audioconvert ! avenc_aac ! avdec_aac"));
