@@ -171,6 +171,12 @@ impl Pool {
         self.assign();
     }
 
+    /// There was no memory for the first slots: frames of another size may come.
+    pub(crate) fn forget_size(&mut self) {
+        self.slot_size = 0;
+        self.assign();
+    }
+
     /// Has the memory of free slots go that are outdated.
     pub(super) fn free_outdated(&mut self) {
         for index in std::mem::take(&mut self.free) {

@@ -17,9 +17,10 @@ impl Writer {
         self.check_origin()?;
         let need = need.min(MAX_SLOTS);
         let growing = self.lock_growing();
-        let (least, count, size) = {
+        let (is_first, least, count, size) = {
             let mut pool = self.pool();
-            if pool.slot_size() == 0 {
+            let is_first = pool.slot_size() == 0;
+            if is_first {
                 // Clients that are there already have wanted frames of a size that was not known. What is
                 // made now is there for the first frames, however many come at once.
                 pool.resize(slot_size);
@@ -30,9 +31,18 @@ impl Writer {
             // The clients there are were admitted when the producer needed less, perhaps.
             let needed = pool.needed(need, 0);
             let least = missing(pool.own_need(need));
-            (least, missing(needed).min(least.max(early(size))), size)
+            (
+                is_first,
+                least,
+                missing(needed).min(least.max(early(size))),
+                size,
+            )
         };
-        if self.make_slots(&growing, size, (least, count))? == 0 && least > 0 {
+        let made = self.make_slots(&growing, size, (least, count));
+        if is_first && made.is_err() {
+            self.pool().forget_size();
+        }
+        if made? == 0 && least > 0 {
             // Frames that clients have yet to receive have all the numbers, and the free slots, which
             // are too small: they give theirs back. Where there are none, a writer waits for clients.
             let id = self.pool().next_segment_id();

@@ -33,6 +33,11 @@ impl Headers {
         self.are_parts = matches!(name, Some("video/x-h264" | "video/x-h265"));
     }
 
+    /// Whether neither the caps nor the producer has told any.
+    pub(super) fn are_unknown(&self) -> bool {
+        self.headers.is_empty()
+    }
+
     /// Whether the headers are to be the beginning of the first buffer.
     pub(super) fn are_parts(&self) -> bool {
         self.are_parts

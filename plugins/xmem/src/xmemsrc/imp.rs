@@ -188,7 +188,8 @@ impl XmemSrc {
                     }
                     let buffer = receiver.take_frame(frame);
                     observe(receiver.figures());
-                    if receiver.wants_key_unit() && self.request_key_unit() {
+                    if receiver.wants_key_unit() && self.request_key_unit(receiver.lacks_headers())
+                    {
                         receiver.key_unit_requested();
                     }
                     match buffer.map_err(|error| self.failed(error))? {
@@ -288,9 +289,11 @@ impl XmemSrc {
         matches!(sent, Some(Ok(true)))
     }
 
-    /// Asks the producer for a key frame with all headers. False where it is worth another try: its socket
-    /// had no room.
-    fn request_key_unit(&self) -> bool {
+    /// Asks the producer for a key frame. False where it is worth another try: its socket had no room.
+    ///
+    /// With all headers only where they are not known: in the middle of a stream `oggmux` stops
+    /// after those of `theoraenc`.
+    fn request_key_unit(&self, all_headers: bool) -> bool {
         if !self
             .state()
             .accepts
@@ -299,7 +302,7 @@ impl XmemSrc {
             return true;
         }
         let event = gst_video::UpstreamForceKeyUnitEvent::builder();
-        self.send_upstream(&event.all_headers(true).build())
+        self.send_upstream(&event.all_headers(all_headers).build())
     }
 
     /// Takes in what has happened to the connection. `is_told` is of the messages that are posted once.

@@ -624,6 +624,11 @@ impl Receiver {
         self.wants_key_unit
     }
 
+    /// Whether no headers of the stream are known.
+    pub(super) fn lacks_headers(&self) -> bool {
+        self.headers.are_unknown()
+    }
+
     /// It was asked.
     pub(super) fn key_unit_requested(&mut self) {
         self.gate.request();
@@ -662,7 +667,7 @@ impl Receiver {
         content.set_offset_end(record.offset_end);
         // The four lowest bits are not the producer's to set.
         let mut flags = gst::BufferFlags::from_bits_retain(record.flags & !0xf);
-        if frame.missed() > 0 || std::mem::take(&mut self.discontinuous) {
+        if std::mem::take(&mut self.discontinuous) || frame.missed() > 0 {
             flags |= gst::BufferFlags::DISCONT;
         }
         content.set_flags(flags);

@@ -111,8 +111,8 @@ fn look(source: &XmemSrc, before: Progress, now: Progress) -> bool {
     const ADVICE: &str = "Put xmemsink and xmemsrc into two pipelines; both may be in one process";
     let has_frames = now.figures.received > 0;
     let changes = now.latency_changes.saturating_sub(before.latency_changes);
-    if has_frames && changes < MANY_CHANGES {
-        return changes == 0;
+    if has_frames && (1..MANY_CHANGES).contains(&changes) {
+        return false;
     }
     let Some(sink) = sink_of_its_channel(source) else {
         return has_frames;
@@ -130,6 +130,13 @@ fn look(source: &XmemSrc, before: Progress, now: Progress) -> bool {
                  pipeline plays, and the pipeline plays when {} has a frame. {ADVICE}",
                 other.name()
             )
+        );
+    } else if has_frames && changes == 0 {
+        gst::element_warning!(
+            source,
+            gst::ResourceError::Settings,
+            ("{what}: they change their states together, so the pipeline began to play only after \
+                 {name} had shown its first frame in PAUSED for a while, and a pause stops both. {ADVICE}")
         );
     } else if changes >= MANY_CHANGES {
         gst::element_warning!(
