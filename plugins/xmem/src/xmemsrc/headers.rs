@@ -16,6 +16,8 @@ pub(super) struct Headers {
     has_begun: bool,
     /// They belong into the first buffer: a parser takes each for a picture.
     are_parts: bool,
+    /// They are at the start of a stream only.
+    are_at_start: bool,
 }
 
 impl Headers {
@@ -31,11 +33,13 @@ impl Headers {
         self.headers.extend_from_slice(added);
         let name = caps.structure(0).map(|structure| structure.name().as_str());
         self.are_parts = matches!(name, Some("video/x-h264" | "video/x-h265"));
+        self.are_at_start = name.is_some_and(|name| name.ends_with("/ogg"));
     }
 
-    /// Whether neither the caps nor the producer has told any.
-    pub(super) fn are_unknown(&self) -> bool {
-        self.headers.is_empty()
+    /// Whether a key unit may come with all headers. `oggmux` stops at those of `theoraenc` in the middle of a
+    /// stream.
+    pub(super) fn may_be_requested(&self) -> bool {
+        !self.are_at_start
     }
 
     /// Whether the headers are to be the beginning of the first buffer.

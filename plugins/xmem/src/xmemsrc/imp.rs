@@ -188,7 +188,8 @@ impl XmemSrc {
                     }
                     let buffer = receiver.take_frame(frame);
                     observe(receiver.figures());
-                    if receiver.wants_key_unit() && self.request_key_unit(receiver.lacks_headers())
+                    if receiver.wants_key_unit()
+                        && self.request_key_unit(receiver.takes_all_headers())
                     {
                         receiver.key_unit_requested();
                     }
@@ -290,9 +291,6 @@ impl XmemSrc {
     }
 
     /// Asks the producer for a key frame. False where it is worth another try: its socket had no room.
-    ///
-    /// With all headers only where they are not known: in the middle of a stream `oggmux` stops
-    /// after those of `theoraenc`.
     fn request_key_unit(&self, all_headers: bool) -> bool {
         if !self
             .state()

@@ -624,9 +624,9 @@ impl Receiver {
         self.wants_key_unit
     }
 
-    /// Whether no headers of the stream are known.
-    pub(super) fn lacks_headers(&self) -> bool {
-        self.headers.are_unknown()
+    /// Whether the key unit may come with all headers.
+    pub(super) fn takes_all_headers(&self) -> bool {
+        self.headers.may_be_requested()
     }
 
     /// It was asked.
