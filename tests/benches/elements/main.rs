@@ -4,6 +4,7 @@
 //! cargo bench -p xmem-tests --bench elements                        about two minutes
 //! cargo bench -p xmem-tests --bench elements -- --quick             a first look, some thirty seconds
 //! cargo bench -p xmem-tests --bench elements -- --kinds xmem --clients 1,4,8
+//! cargo bench -p xmem-tests --bench elements -- --joins             a client's first second: see `joins.rs`
 //! ```
 //!
 //! One process produces 1920x1080 RGB at 60 frames a second, N processes receive it. Each frame is written whole by
@@ -43,6 +44,7 @@ mod environment;
 mod figures;
 mod floor;
 mod frame;
+mod joins;
 mod pipeline;
 mod plan;
 mod producer;
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         ["probe", elements @ ..] => child(roles::probe(elements)),
         ["producer", sink, warmup, frames] => child(producer::main(sink, warmup, frames)),
         ["client", source, frames] => child(client::main(source, frames)),
+        ["joining", source] => child(joins::join(source)),
         ["waiter", memory, load, wakes] => child(floor::wait(memory, load, wakes)),
         options => Plan::parse(options)
             .and_then(|plan| bench(&plan))
@@ -84,6 +87,10 @@ fn main() -> ExitCode {
 fn bench(plan: &Plan) -> Result<()> {
     let environment = Environment::discover(&plan.kinds)?;
     print!("{environment}");
+    if plan.joins {
+        let kinds: Vec<_> = environment.kinds().collect();
+        return joins::bench(&kinds, &environment);
+    }
 
     let mut figures = Figures::default();
     let mut failures = 0;

@@ -22,13 +22,17 @@ pub fn launch(description: &str) -> Result<gst::Pipeline> {
 
 /// Plays, reports `ready`, hands each order of the parent to `obey`, and stops when the parent closes the pipe.
 pub fn play(pipeline: gst::Pipeline, mut obey: impl FnMut(&str)) -> Result<()> {
-    let played = pipeline
-        .set_state(gst::State::Playing)
-        .map_err(|_| "the pipeline does not play".into());
-    if played.is_ok() {
-        tell("ready", "");
-        parent::orders().for_each(|order| obey(&order));
+    let played = pipeline.set_state(gst::State::Playing);
+    if played.is_err() {
+        stop(pipeline)?;
+        return Err("the pipeline does not play".into());
     }
-    stop(pipeline)?;
-    played.map(|_| ())
+    self::obey(pipeline, |_, order| obey(order))
+}
+
+/// Reports `ready`, hands each order of the parent to `obey`, and stops when the parent closes the pipe.
+pub fn obey(pipeline: gst::Pipeline, mut obey: impl FnMut(&gst::Pipeline, &str)) -> Result<()> {
+    tell("ready", "");
+    parent::orders().for_each(|order| obey(&pipeline, &order));
+    stop(pipeline)
 }

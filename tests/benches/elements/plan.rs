@@ -59,6 +59,8 @@ pub struct Plan {
     pub traced: u64,
     /// Wakes in the window of a run of the futex floor.
     pub wakes: u64,
+    /// Only what clients notice that join, and others of them.
+    pub joins: bool,
 }
 
 impl Plan {
@@ -71,6 +73,7 @@ impl Plan {
             frames: 240,
             traced: 120,
             wakes: 120,
+            joins: false,
         }
     }
 
@@ -84,11 +87,12 @@ impl Plan {
         }
     }
 
-    /// Reads `--quick`, `--kinds shm,xmem`, `--clients 1,4`.
+    /// Reads `--quick`, `--kinds shm,xmem`, `--clients 1,4`, `--joins`.
     ///
     /// Cargo adds `--bench` when it benches and nothing when it tests: a test is quick.
     pub fn parse(arguments: &[&str]) -> Result<Plan> {
         let (mut kinds, mut clients) = (vec![Kind::Shm, Kind::Xmem], vec![1, 4]);
+        let mut joins = false;
         let mut quick = !arguments.contains(&"--bench");
         let mut arguments = arguments.iter();
         while let Some(&argument) = arguments.next() {
@@ -101,18 +105,22 @@ impl Plan {
             match argument {
                 "--bench" => {}
                 "--quick" => quick = true,
+                "--joins" => joins = true,
                 "--kinds" => kinds = list()?.map(Kind::parse).collect::<Result<_>>()?,
                 "--clients" => clients = list()?.map(client_count).collect::<Result<_>>()?,
                 other => {
                     return Err(format!(
-                        "unknown option {other:?}; known: --quick, --kinds, --clients"
+                        "unknown option {other:?}; known: --quick, --kinds, --clients, --joins"
                     )
                     .into());
                 }
             }
         }
         let plan = if quick { Plan::quick } else { Plan::full };
-        Ok(plan(kinds, clients))
+        Ok(Plan {
+            joins,
+            ..plan(kinds, clients)
+        })
     }
 
     /// The runs in their order: rounds outermost, and each other round backwards, so that neither kind is always first.

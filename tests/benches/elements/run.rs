@@ -42,7 +42,7 @@ impl Setting {
     }
 
     /// The producer's sink, as a part of a pipeline.
-    fn sink(self, socket: &Path) -> String {
+    pub fn sink(self, socket: &Path) -> String {
         let socket = socket.display();
         match self.kind {
             None => "fakesink name=sink sync=false".into(),
@@ -60,7 +60,7 @@ impl Setting {
     }
 
     /// The clients' source, as a part of a pipeline.
-    fn source(self, socket: &Path) -> String {
+    pub fn source(self, socket: &Path) -> String {
         let socket = socket.display();
         match self.kind {
             None => "fakesrc name=source".into(),
@@ -198,14 +198,19 @@ impl Outcome {
 }
 
 /// A socket path that is free, and is again at the end.
-struct Socket(PathBuf);
+pub struct Socket(PathBuf);
 
 impl Socket {
-    fn new(environment: &Environment) -> Socket {
+    /// In the directory of the run.
+    pub fn new(environment: &Environment) -> Socket {
         let path = environment.directory().join("socket");
         // A run that failed may have left its own.
         let _ = std::fs::remove_file(&path);
         Socket(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 

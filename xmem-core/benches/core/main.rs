@@ -12,7 +12,9 @@
 //!   so many clients connected, each of which holds a frame and never asks for the next.
 //! - `held`: the same with 0 and with 64 clients that hold 31 frames each.
 //! - `wake`: see `wake.rs`.
+//! - `joins`: see `joins.rs`.
 
+mod joins;
 mod wake;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +44,12 @@ fn main() -> Result<()> {
     if let Some(done) = wake::other_process() {
         return done;
     }
+    if let Some(done) = joins::other_process() {
+        return done;
+    }
+    if std::env::args().any(|argument| argument == "joins") {
+        return joins::bench();
+    }
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(3))
@@ -53,7 +61,7 @@ fn main() -> Result<()> {
     held(&mut criterion)?;
     criterion.final_summary();
     wake::bench()?;
-    Ok(())
+    joins::bench()
 }
 
 fn ping(directory: &Path) -> Channel {

@@ -1,0 +1,251 @@
+//! A client's first second, and what others notice of it.
+//!
+//! ```text
+//! cargo bench -p xmem-core -- joins        this alone, about a minute
+//! ```
+//!
+//! One process publishes 60 frames a second, each as large as 1920x1080 NV12 and written whole. One
+//! client is there from the start. Then four others connect at once, and ask for more leases and a
+//! longer backlog. All of them are processes of their own.
+//!
+//! A latency is from before `publish` to the return of `receive`. Those of a client that joins are of
+//! the first 60 frames that are published after `connect` has returned; `first` is from that return to
+//! the first frame that it receives, which was published before, as a rule. `steady` is later, when
+//! nothing happens. `producer` is how long `acquire` takes. Each figure is the median of the rounds.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use rustix::thread::clock_nanosleep_absolute;
+use rustix::time::{ClockId, Timespec};
+use xmem_core::{Channel, Publisher, Quota, Result, Subscriber};
+
+use crate::now;
+
+/// Set for the clients: the directory of the channel.
+const DIRECTORY: &str = "XMEM_BENCH_JOINS";
+
+/// Bytes of a frame.
+const SIZE: usize = 1920 * 1080 * 3 / 2;
+/// Nanoseconds between two frames.
+const PERIOD: u64 = 1_000_000_000 / 60;
+/// Clients that join.
+const JOINING: usize = 4;
+/// Leases from the start, and what is asked for then.
+const LEASES: u32 = 5;
+const QUOTA: Quota = Quota {
+    leases: 10,
+    backlog: 16,
+};
+/// The frame after which they join, how many count as their first, which frame is the first of the
+/// steady state, and how many there are.
+const JOIN: u64 = 60;
+const FIRST: usize = 60;
+const STEADY: u64 = 180;
+const FRAMES: u64 = 360;
+const ROUNDS: usize = 7;
+
+fn channel(directory: &Path) -> Channel {
+    Channel::path(directory.join("joins.sock"))
+}
+
+/// The part of a client, if this process is one.
+pub(crate) fn other_process() -> Option<Result<()>> {
+    let directory = PathBuf::from(std::env::var_os(DIRECTORY)?);
+    Some(receive_all(&directory))
+}
+
+/// Receives all frames once it is told to, and tells when each was published and received.
+fn receive_all(directory: &Path) -> Result<()> {
+    let mut told = String::new();
+    std::io::stdin().read_line(&mut told).expect("a line");
+    let mut times = Vec::with_capacity(FRAMES as usize);
+    let mut subscriber = Subscriber::builder(channel(directory))
+        .leases(LEASES)
+        .connect()?;
+    let joined = now();
+    subscriber.upstream().request(QUOTA)?;
+    while let Ok(frame) = subscriber.receive(None) {
+        times.push((frame.meta().seq, frame.meta().pts, now()));
+    }
+    let mut report = format!("{joined} {}\n", subscriber.missed());
+    for (position, published, received) in times {
+        report += &format!("{position} {published} {received}\n");
+    }
+    std::io::stdout()
+        .write_all(report.as_bytes())
+        .expect("the producer reads it");
+    Ok(())
+}
+
+/// A client.
+struct Client {
+    child: Child,
+    orders: Option<ChildStdin>,
+}
+
+impl Client {
+    fn start(directory: &Path) -> Client {
+        let program = std::env::current_exe().expect("this program has a path");
+        let mut child = Command::new(program)
+            .env(DIRECTORY, directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program starts again");
+        let orders = child.stdin.take();
+        Client { child, orders }
+    }
+
+    fn join(&mut self) {
+        let mut orders = self.orders.take().expect("it has not joined yet");
+        orders.write_all(b"join\n").expect("it runs");
+    }
+
+    fn report(&mut self) -> Report {
+        let output = self.child.stdout.take().expect("it is piped");
+        let numbers = |line: std::io::Result<String>| -> Vec<u64> {
+            let line = line.expect("text");
+            line.split(' ')
+                .map(|number| number.parse().expect("a number"))
+                .collect()
+        };
+        let mut lines = BufReader::new(output).lines().map(numbers);
+        let head = lines.next().expect("a report");
+        Report {
+            joined: head[0],
+            missed: head[1],
+            frames: lines.map(|line| [line[0], line[1], line[2]]).collect(),
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a client has received.
+struct Report {
+    joined: u64,
+    missed: u64,
+    /// Position, and when it was published and received.
+    frames: Vec<[u64; 3]>,
+}
+
+impl Report {
+    fn latencies(&self, which: impl Fn(u64, u64) -> bool) -> impl Iterator<Item = u64> {
+        let frames = self.frames.iter();
+        let frames = frames.filter(move |[position, published, _]| which(*position, *published));
+        frames.map(|[_, published, received]| received - published)
+    }
+}
+
+/// Percentiles of a round, in microseconds.
+fn percentiles(mut times: Vec<u64>) -> [f64; 3] {
+    times.sort_unstable();
+    [0.5, 0.99, 1.0].map(|share| {
+        let at = (times.len() as f64 * share).ceil() as usize;
+        times[at.max(1) - 1] as f64 / 1e3
+    })
+}
+
+/// Publishes all frames, and has the others join. Returns how long each `acquire` took.
+fn publish(publisher: &Publisher, clients: &mut [Client]) -> Result<Vec<u64>> {
+    let picture = vec![7; SIZE];
+    let mut taken = Vec::with_capacity(FRAMES as usize);
+    let mut due = now();
+    for position in 0..FRAMES {
+        due += PERIOD;
+        let time = Timespec {
+            tv_sec: (due / 1_000_000_000) as i64,
+            tv_nsec: (due % 1_000_000_000) as i64,
+        };
+        while clock_nanosleep_absolute(ClockId::Monotonic, &time).is_err() {}
+        let start = now();
+        let mut frame = publisher.acquire(SIZE)?;
+        taken.push(now() - start);
+        frame.payload().write(0, &picture);
+        frame.meta_mut().pts = now();
+        frame.publish()?;
+        if position == JOIN {
+            clients.iter_mut().skip(1).for_each(Client::join);
+        }
+    }
+    Ok(taken)
+}
+
+/// The rows of the table.
+const ROWS: [&str; 6] = [
+    "joining, frames 1 to 60",
+    "established, meanwhile",
+    "all, steady",
+    "joining, first",
+    "producer, meanwhile",
+    "producer, steady",
+];
+
+/// The figures of a round, in the order of the rows, and frames that were missed.
+fn round() -> Result<([[f64; 3]; 6], u64)> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let publisher = Publisher::builder(channel(directory.path()))
+        .slot_size(SIZE)
+        .open()?;
+    let start = |_| Client::start(directory.path());
+    let mut clients: Vec<Client> = (0..=JOINING).map(start).collect();
+    clients[0].join();
+    publisher.wait_for_clients(1, Some(Duration::from_secs(10)))?;
+    let taken = publish(&publisher, &mut clients)?;
+    drop(publisher);
+    let reports: Vec<Report> = clients.iter_mut().map(Client::report).collect();
+    let (established, joining) = (&reports[0], &reports[1..]);
+    let during = JOIN + 1..JOIN + 1 + FIRST as u64;
+    let first = |report: &Report| report.frames.first().map(|frame| frame[2] - report.joined);
+    let figures = [
+        joining
+            .iter()
+            .flat_map(|one| {
+                one.latencies(|_, published| published > one.joined)
+                    .take(FIRST)
+            })
+            .collect(),
+        established
+            .latencies(|position, _| during.contains(&position))
+            .collect(),
+        reports
+            .iter()
+            .flat_map(|one| one.latencies(|position, _| position >= STEADY))
+            .collect(),
+        joining.iter().filter_map(first).collect(),
+        taken[JOIN as usize + 1..][..FIRST].to_vec(),
+        taken[STEADY as usize..].to_vec(),
+    ];
+    let missed = reports.iter().map(|report| report.missed).sum();
+    Ok((figures.map(percentiles), missed))
+}
+
+pub(crate) fn bench() -> Result<()> {
+    println!("joins, medians of {ROUNDS} rounds in µs        p50        p99        max");
+    let mut rounds = Vec::new();
+    let mut missed = 0;
+    for _ in 0..ROUNDS {
+        let (figures, lost) = round()?;
+        rounds.push(figures);
+        missed += lost;
+    }
+    for (row, name) in ROWS.iter().enumerate() {
+        let median = |column: usize| {
+            let mut all: Vec<f64> = rounds.iter().map(|figures| figures[row][column]).collect();
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        };
+        let [p50, p99, max] = [0, 1, 2].map(median);
+        println!("{name:32} {p50:10.0} {p99:10.0} {max:10.0}");
+    }
+    println!("frames missed in all rounds {missed}");
+    Ok(())
+}
