@@ -197,6 +197,12 @@ fn a_producer_of_another_user_can_not_pass_on_memory_that_it_can_punch_holes_int
 /// whole. Who reads it pays for the holes: then a client says so, and is not killed.
 #[test]
 fn a_client_whose_producer_has_it_pay_for_memory_is_not_killed() {
+    // For a frame, and before there is one.
+    has_it_pay(true);
+    has_it_pay(false);
+}
+
+fn has_it_pay(for_a_frame: bool) {
     const SIZE: u64 = 128 << 20;
     let Some(group) = Group::new(SIZE / 2) else {
         return;
@@ -218,7 +224,9 @@ fn a_client_whose_producer_has_it_pay_for_memory_is_not_killed() {
     impostor.answer(&listener, &answer);
     client.wait_for("connected");
     impostor.announce(1, 0, SIZE, &[memory.as_fd()]);
-    impostor.publish(0, &impostor.record(0, 1, 4096));
+    if for_a_frame {
+        impostor.publish(0, &impostor.record(0, 1, SIZE));
+    }
     client.order("receive count=1");
     client.wait_for("receiving");
     let failed = client.next_line();

@@ -152,6 +152,10 @@ fn no_frame_costs_a_page_fault_where_the_kernel_can_not_populate_mappings() {
         // The first frame of this size makes the slots, on both sides.
         producer.ask("publish count=1 size=4000000", "published");
         client.ask("receive count=1", "received");
+        until("the client has prefaulted them", || {
+            let bytes = producer.ask("stats", "stats").number("bytes");
+            process::memory(client.pid()).shared * 1024 >= bytes
+        });
         for _ in 0..4 {
             let published = producer.ask("publish count=1 size=4000000", "published");
             let received = client.ask("receive count=1", "received");

@@ -35,6 +35,20 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// The end that an error of this process's is.
+    pub(crate) fn of(error: Error) -> End {
+        match error {
+            Error::Protocol(what) => End::Broken(what),
+            Error::Failed(what) => End::Failed(what),
+            Error::ResourceExhausted {
+                what,
+                resource,
+                source,
+            } => End::Lacking(what, resource, source.raw_os_error().unwrap_or(0)),
+            other => End::Dropped(other.to_string()),
+        }
+    }
+
     pub(crate) fn error(&self) -> Error {
         match self {
             End::Stopped => Error::Stopped,

@@ -17,6 +17,7 @@ use crate::sys::mapping::Mapping;
 use crate::sys::memfd::{self, Maker};
 
 mod payload;
+mod unprepared;
 
 pub(crate) use payload::{PayloadSegment, SegmentId, SegmentKind, UnfinishedSegment};
 

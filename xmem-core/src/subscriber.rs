@@ -23,6 +23,7 @@ use crate::sys::futex;
 mod builder;
 mod control;
 pub(crate) mod pending;
+mod preparing;
 mod upstream;
 
 pub use builder::{SubscriberBuilder, UnsealedMemory};
@@ -294,6 +295,13 @@ impl Subscriber {
             }
         };
         let pending = self.pending.take().expect("looked at above");
+        if let Err(error) = announced.prepare(&pending.meta) {
+            self.link.release(pending.lease);
+            self.missed += 1;
+            self.link.finish(End::of(error));
+            self.link.check()?;
+            return Ok(Err(Nothing::Skipped));
+        }
         let missed = self.missed - self.noted;
         self.noted = self.missed;
         Ok(Ok(Item::Frame(Frame::new(

@@ -1,5 +1,6 @@
 //! Blocks of memory in which frames are: the producer's own, and those that it passes on.
 
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::io::Errno;
 
 use super::PAGE;
+use super::unprepared::{PIECE, Unprepared};
 use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
 use crate::sys::foreign::{self, Nature};
@@ -69,6 +71,8 @@ pub(crate) struct PayloadSegment {
     pub(crate) size: usize,
     /// There from the start, but for a dmabuf, and for memory that is only passed on.
     mapping: OnceLock<Mapping>,
+    /// What is mapped and not prefaulted yet, of what another process has made.
+    unprepared: Option<Unprepared>,
     /// It can only read, where that can be had. The producer passes it to clients; a client hands
     /// it to who shows or passes on a frame, and may have none.
     fd: Option<OwnedFd>,
@@ -93,6 +97,7 @@ impl PayloadSegment {
             kind,
             size,
             mapping: mapping.map_or_else(OnceLock::new, OnceLock::from),
+            unprepared: None,
             fd,
             is_kept: false,
             source: None,
@@ -139,8 +144,9 @@ impl PayloadSegment {
         segment
     }
 
-    /// Takes in a segment that a producer has told of: memfds are mapped, read-only. The
-    /// descriptor is kept where `keep` says so, and that of a dmabuf in any case.
+    /// Takes in a segment that a producer has told of: memfds are mapped, read-only, and have to be
+    /// [prepared](PayloadSegment::prepare) before they are read. The descriptor is kept where `keep`
+    /// says so, and that of a dmabuf in any case.
     pub(crate) fn open(
         id: SegmentId,
         kind: SegmentKind,
@@ -170,14 +176,54 @@ impl PayloadSegment {
             true => Maker::Other,
             false => maker,
         };
-        let mapping = memfd::open(&fd, len, seals, maker)?;
+        let mapping = memfd::map_to_read(&fd, len, seals)?;
         let fd = keep.then_some(fd);
         let mut segment = PayloadSegment::new(id, kind, len, Some(mapping), fd);
+        segment.unprepared = Some(Unprepared::new(len, maker));
         if keep {
             KEPT.fetch_add(1, Ordering::Relaxed);
             segment.is_kept = true;
         }
         Ok(Arc::new(segment))
+    }
+
+    /// Whether reading it costs no page fault, wherever.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.unprepared.as_ref().is_none_or(Unprepared::is_over)
+    }
+
+    /// Takes the page faults of what a frame lies in, where that was not done yet. The range has to
+    /// be inside of the segment.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where its maker has lied of how much memory there is, and there is
+    /// no more.
+    pub(crate) fn prepare(&self, offset: usize, len: usize) -> Result<()> {
+        match &self.unprepared {
+            Some(unprepared) if !unprepared.is_over() && len > 0 => {
+                self.prepare_range(unprepared, offset..offset + len)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for the piece that begins at `offset`. Says where the next one begins; `None` where
+    /// there is nothing left to do.
+    pub(crate) fn prepare_piece(&self, offset: usize) -> Result<Option<usize>> {
+        let Some(unprepared) = &self.unprepared else {
+            return Ok(None);
+        };
+        let end = self.size.min(offset + PIECE);
+        if unprepared.is_over() || offset == end {
+            return Ok(None);
+        }
+        self.prepare_range(unprepared, offset..end)?;
+        Ok(Some(end))
+    }
+
+    #[cold]
+    fn prepare_range(&self, unprepared: &Unprepared, range: Range<usize>) -> Result<()> {
+        unprepared.prepare(self.mapping(), self.fd(), range)
     }
 
     /// Descriptors that this process keeps of what producers have told its clients of.
@@ -190,9 +236,9 @@ impl PayloadSegment {
         self.mapping.get()
     }
 
-    /// The mapping of memory that is mapped from the start: the producer's own.
+    /// The mapping of memory that is mapped from the start: the producer's own, and memfds in a client.
     pub(crate) fn mapping(&self) -> &Mapping {
-        self.mapped().expect("the producer's own memory is mapped")
+        self.mapped().expect("memory that is mapped from the start")
     }
 
     /// Maps what is not mapped from the start.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::fs::SealFlags;
 use rustix::io::Errno;
 
+use super::preparing::Preparing;
 use crate::callback;
 use crate::cancel::Cancellation;
 use crate::channel::{self, Channel};
@@ -20,6 +21,7 @@ use crate::segment::{MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentKind, Un
 use crate::sys::clock::{self, Deadline};
 use crate::sys::memfd::{Maker, Sealing};
 use crate::sys::poll::{PollFd, PollFlags, poll};
+use crate::sys::sched::set_time_slice;
 use crate::sys::socket::{self, Connection};
 use crate::sys::{futex, limits, memfd, pidfd};
 
@@ -37,6 +39,8 @@ pub(super) struct Observers {
 ///
 /// Nor does a process keep them that has few left, or keeps many for all its clients together.
 const MAX_DESCRIPTORS: usize = 256;
+/// Of the control thread, which does little at a time: as short as the kernel allows.
+const TIME_SLICE: Duration = Duration::from_micros(100);
 /// How long a process may take to exit after its sockets were closed.
 const EXITING: Duration = Duration::from_secs(1);
 
@@ -49,6 +53,7 @@ pub(super) struct Control {
     maker: Maker,
     takes_unsealed: bool,
     observers: Observers,
+    preparing: Preparing,
 }
 
 /// Connects and shakes hands. Returns the link, the position of the first frame, and what reads
@@ -113,6 +118,7 @@ pub(super) fn connect(
         maker,
         takes_unsealed,
         observers,
+        preparing: Preparing::default(),
     };
     Ok((link, position, control))
 }
@@ -273,7 +279,9 @@ fn decode(buffer: &[u8], received: &socket::Received) -> Result<Message> {
 impl Control {
     /// Reads until the connection ends or nobody needs it any more.
     /// Should it panic, the connection ends with that.
-    pub(super) fn run(mut self, link: &Link) {
+    pub(super) fn run(mut self, link: &Arc<Link>) {
+        // A frame may wait for what it reads next. Where that is refused, it waits a little longer.
+        let _ = set_time_slice(Some(TIME_SLICE));
         let end = callback::call("the control thread", || self.read(link));
         match end {
             Ok(None) => {}
@@ -283,28 +291,18 @@ impl Control {
     }
 
     /// How the connection has ended; `None` where it is not needed any more.
-    fn read(&mut self, link: &Link) -> Option<End> {
+    fn read(&mut self, link: &Arc<Link>) -> Option<End> {
         loop {
             match self.turn(link) {
                 Ok(Turn::More) => {}
                 Ok(Turn::Dropped) => return None,
                 Ok(Turn::End(end)) => return Some(end),
-                Err(Error::Protocol(what)) => return Some(End::Broken(what)),
-                Err(Error::Failed(what)) => return Some(End::Failed(what)),
-                Err(Error::ResourceExhausted {
-                    what,
-                    resource,
-                    source,
-                }) => {
-                    let answer = source.raw_os_error().unwrap_or(0);
-                    return Some(End::Lacking(what, resource, answer));
-                }
-                Err(error) => return Some(End::Dropped(error.to_string())),
+                Err(error) => return Some(End::of(error)),
             }
         }
     }
 
-    fn turn(&mut self, link: &Link) -> Result<Turn> {
+    fn turn(&mut self, link: &Arc<Link>) -> Result<Turn> {
         let mut fds = [
             PollFd::new(&link.bell, PollFlags::IN),
             PollFd::new(&link.socket, PollFlags::IN),
@@ -333,7 +331,7 @@ impl Control {
             self.take_grant(link, number, grant)?;
             return Ok(Turn::More);
         }
-        let (turn, urgent) = take_in(link, message, fd, self.maker, self.takes_unsealed)?;
+        let (turn, urgent) = self.take_in(link, message, fd)?;
         if let Some((number, event)) = urgent {
             // Before any frame that follows can be received.
             if let Some(observer) = &self.observers.on_urgent {
@@ -388,93 +386,95 @@ enum Turn {
     End(End),
 }
 
-/// Takes a message in. What is urgent is returned, with its number.
-fn take_in(
-    link: &Link,
-    message: Message,
-    fd: Option<OwnedFd>,
-    maker: Maker,
-    takes_unsealed: bool,
-) -> Result<(Turn, Option<(u64, StreamEvent)>)> {
-    match message {
-        Message::Segment { id, kind, size } => {
-            let kind = SegmentKind::from_u32(kind)
-                .ok_or_else(|| Error::Protocol(format!("a segment of unknown kind {kind}")))?;
-            if kind.is_unsealed() && !takes_unsealed {
-                return Err(Error::Protocol(
-                    "memory that others may write, which this client does not take".into(),
-                ));
+impl Control {
+    /// Takes a message in. What is urgent is returned, with its number.
+    fn take_in(
+        &self,
+        link: &Arc<Link>,
+        message: Message,
+        fd: Option<OwnedFd>,
+    ) -> Result<(Turn, Option<(u64, StreamEvent)>)> {
+        match message {
+            Message::Segment { id, kind, size } => {
+                let kind = SegmentKind::from_u32(kind)
+                    .ok_or_else(|| Error::Protocol(format!("a segment of unknown kind {kind}")))?;
+                if kind.is_unsealed() && !self.takes_unsealed {
+                    return Err(Error::Protocol(
+                        "memory that others may write, which this client does not take".into(),
+                    ));
+                }
+                if link.told().segments.len() >= MAX_SLOTS as usize {
+                    return Err(Error::Protocol("more segments than slots".into()));
+                }
+                let fd = fd.ok_or(Error::BufferNotFound(id.0))?;
+                let kept = link.told().descriptors();
+                if kind == SegmentKind::DmaBuf && kept >= 2 * MAX_DESCRIPTORS {
+                    return Err(Error::Protocol(format!(
+                        "more dmabufs than {MAX_DESCRIPTORS}"
+                    )));
+                }
+                let keep = kept < MAX_DESCRIPTORS
+                    && limits::has_spare_descriptors(&fd, PayloadSegment::descriptors());
+                // Mapped here, off the thread that receives.
+                let segment = PayloadSegment::open(id, kind, fd, size, self.maker, keep)?;
+                self.preparing.add(&segment, link);
+                if link.told().segments.insert(id, segment).is_some() {
+                    return Err(Error::Protocol(format!("segment {} twice", id.0)));
+                }
             }
-            if link.told().segments.len() >= MAX_SLOTS as usize {
-                return Err(Error::Protocol("more segments than slots".into()));
+            Message::SegmentGone { id } => {
+                // Frames in hand keep it mapped.
+                let gone = link.told().segments.remove(&id);
+                drop(gone);
             }
-            let fd = fd.ok_or(Error::BufferNotFound(id.0))?;
-            let kept = link.told().descriptors();
-            if kind == SegmentKind::DmaBuf && kept >= 2 * MAX_DESCRIPTORS {
-                return Err(Error::Protocol(format!(
-                    "more dmabufs than {MAX_DESCRIPTORS}"
-                )));
+            Message::Event {
+                number,
+                position,
+                kind,
+                length,
+                content,
+            } => {
+                let content = match (content, fd) {
+                    (Some(content), _) => content,
+                    (None, Some(fd)) => read_event(fd, length as usize, self.maker)?,
+                    (None, None) => return Err(Error::Protocol("an event without content".into())),
+                };
+                let content = match kind {
+                    EventKind::Format => utf8(content)?.into_bytes(),
+                    _ => content,
+                };
+                let event = StreamEvent::new(kind, content.into(), link.producer_uid);
+                if kind == EventKind::Flush {
+                    link.flush(position);
+                }
+                if kind.is_urgent() {
+                    return Ok((Turn::More, Some((number, event))));
+                }
+                link.told().events.add(number, position, event);
             }
-            let keep = kept < MAX_DESCRIPTORS
-                && limits::has_spare_descriptors(&fd, PayloadSegment::descriptors());
-            // Mapped and prefaulted here, off the thread that receives.
-            let segment = PayloadSegment::open(id, kind, fd, size, maker, keep)?;
-            if link.told().segments.insert(id, segment).is_some() {
-                return Err(Error::Protocol(format!("segment {} twice", id.0)));
+            Message::Told { number } => link.told().events.add_told(number),
+            Message::Bye { reason, text, .. } => {
+                let end = match reason {
+                    ByeReason::Stopped => End::Stopped,
+                    ByeReason::Failed => End::Gone(format!("it has failed: {text}")),
+                    ByeReason::Refused | ByeReason::Full => End::Dropped(text),
+                };
+                return Ok((Turn::End(end), None));
+            }
+            Message::Hello(_)
+            | Message::Welcome(_)
+            | Message::Ready
+            | Message::Joined { .. }
+            | Message::Granted { .. }
+            | Message::Request { .. }
+            | Message::Upstream { .. }
+            | Message::Ask
+            | Message::Answer { .. } => {
+                return Err(Error::Protocol(format!("{message:?} after the welcome")));
             }
         }
-        Message::SegmentGone { id } => {
-            // Frames in hand keep it mapped.
-            let gone = link.told().segments.remove(&id);
-            drop(gone);
-        }
-        Message::Event {
-            number,
-            position,
-            kind,
-            length,
-            content,
-        } => {
-            let content = match (content, fd) {
-                (Some(content), _) => content,
-                (None, Some(fd)) => read_event(fd, length as usize, maker)?,
-                (None, None) => return Err(Error::Protocol("an event without content".into())),
-            };
-            let content = match kind {
-                EventKind::Format => utf8(content)?.into_bytes(),
-                _ => content,
-            };
-            let event = StreamEvent::new(kind, content.into(), link.producer_uid);
-            if kind == EventKind::Flush {
-                link.flush(position);
-            }
-            if kind.is_urgent() {
-                return Ok((Turn::More, Some((number, event))));
-            }
-            link.told().events.add(number, position, event);
-        }
-        Message::Told { number } => link.told().events.add_told(number),
-        Message::Bye { reason, text, .. } => {
-            let end = match reason {
-                ByeReason::Stopped => End::Stopped,
-                ByeReason::Failed => End::Gone(format!("it has failed: {text}")),
-                ByeReason::Refused | ByeReason::Full => End::Dropped(text),
-            };
-            return Ok((Turn::End(end), None));
-        }
-        Message::Hello(_)
-        | Message::Welcome(_)
-        | Message::Ready
-        | Message::Joined { .. }
-        | Message::Granted { .. }
-        | Message::Request { .. }
-        | Message::Upstream { .. }
-        | Message::Ask
-        | Message::Answer { .. } => {
-            return Err(Error::Protocol(format!("{message:?} after the welcome")));
-        }
+        Ok((Turn::More, None))
     }
-    Ok((Turn::More, None))
 }
 
 fn read_event(fd: OwnedFd, length: usize, maker: Maker) -> Result<Vec<u8>> {

@@ -40,6 +40,18 @@ pub(super) struct Announced {
     pub(super) spilled: Option<Spilled>,
 }
 
+impl Announced {
+    /// Sees to it that reading the frame costs no page fault.
+    pub(super) fn prepare(&self, meta: &BufferMeta) -> Result<()> {
+        let (offset, len) = (meta.payload_offset as usize, meta.size as usize);
+        self.segment.prepare(offset, len)?;
+        match &self.spilled {
+            Some(Spilled { segment, offset }) => segment.prepare(*offset, meta.extra_len as usize),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Subscriber {
     /// What was told about the pending frame.
     pub(super) fn announced(&mut self) -> Result<Announcement> {

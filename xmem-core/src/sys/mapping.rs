@@ -49,10 +49,21 @@ impl Mapping {
     ///
     /// Running out of memory is an error here, where it can be reported, and not a SIGBUS later.
     pub(crate) fn prefault(&self, fd: impl AsFd, range: Range<usize>) -> Result<()> {
-        match self.populate(range.clone())? {
-            true => Ok(()),
-            false => self.touch(fd, range),
+        if !self.populate(range.clone())? {
+            let (offset, len) = (range.start as u64, range.len() as u64);
+            fallocate(fd, FallocateFlags::empty(), offset, len)
+                .map_err(Error::memory("fallocate"))?;
+            self.touch(range);
         }
+        Ok(())
+    }
+
+    /// The same where the range is only read from now on: its maker has filled it.
+    pub(crate) fn prefault_to_read(&self, range: Range<usize>) -> Result<()> {
+        if !self.populate(range.clone())? {
+            self.touch(range);
+        }
+        Ok(())
     }
 
     /// The same where the kernel has a call for it, from Linux 5.14 on, that no sandbox refuses.
@@ -73,23 +84,16 @@ impl Mapping {
         Err(Error::memory("prefaulting the mapping")(answer))
     }
 
-    /// Reads a byte of each page, which in a writable shared mapping of memory makes it writable.
-    /// What is to be written has its memory before; what is only read, its maker has filled.
-    #[cold]
-    fn touch(&self, fd: impl AsFd, range: Range<usize>) -> Result<()> {
+    /// Reads a byte of each page, which in a writable shared mapping of memory makes it writable. The
+    /// file has to have memory for them.
+    pub(crate) fn touch(&self, range: Range<usize>) {
         self.check(range.start, range.len());
-        if self.access == AccessMode::ReadWrite {
-            let (offset, len) = (range.start as u64, range.len() as u64);
-            fallocate(fd, FallocateFlags::empty(), offset, len)
-                .map_err(Error::memory("fallocate"))?;
-        }
         for offset in range.step_by(PAGE) {
             // SAFETY: the byte is inside the mapping (checked above, invariant 1), and reading it
             // can't fault (invariant 2). Another process may write it meanwhile; any bit pattern is
             // a value, and it is not used.
             unsafe { self.raw.as_ptr().add(offset).read_volatile() };
         }
-        Ok(())
     }
 
     /// Keeps the memory from being paged out, where this process may lock so much. Whose control

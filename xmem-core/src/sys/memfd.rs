@@ -119,6 +119,10 @@ pub(crate) fn create(name: &str, len: usize, seals: SealFlags) -> Result<(OwnedF
     Unfinished::start(name, len)?.finish(seals)
 }
 
+/// Bytes of it that are made in one call. The kernel holds the lock of the address space meanwhile, some
+/// 0.2 ms, for which other threads wait that map memory.
+const PIECE: usize = 256 << 10;
+
 /// Memory that is being made, as slowly as its maker likes: the kernel clears each page of it.
 pub(crate) struct Unfinished {
     fd: OwnedFd,
@@ -147,14 +151,13 @@ impl Unfinished {
     /// # Errors
     /// [`Error::ResourceExhausted`] where there is no memory for them.
     pub(crate) fn make(&mut self, len: usize) -> Result<()> {
-        let part = self.made..self.made + len.min(self.left());
-        // The kernel does not take an empty range for everything.
-        if part.is_empty() {
-            return Ok(());
+        let end = self.made + len.min(self.left());
+        while self.made < end {
+            let part = self.made..end.min(self.made + PIECE);
+            let prefaulted = self.mapping.prefault(&self.fd, part.clone());
+            prefaulted.map_err(|error| error.doing(|| making(self.mapping.len())))?;
+            self.made = part.end;
         }
-        let prefaulted = self.mapping.prefault(&self.fd, part.clone());
-        prefaulted.map_err(|error| error.doing(|| making(self.mapping.len())))?;
-        self.made = part.end;
         Ok(())
     }
 
@@ -231,7 +234,7 @@ pub(crate) enum Maker {
 }
 
 /// Bytes of another process's memory that are prefaulted at once.
-const STEP: usize = 4 << 20;
+const STEP: usize = 1 << 20;
 
 /// Whether a file has memory for all of its bytes, as far as the kernel counts.
 pub(crate) fn is_whole(stat: &fs::Stat) -> bool {
@@ -255,22 +258,46 @@ pub(crate) fn check_seals(fd: impl AsFd, seals: SealFlags) -> Result<()> {
 
 /// Maps and prefaults memory that another process made, to read, after checking its size and seals.
 pub(crate) fn open(fd: impl AsFd, len: usize, seals: SealFlags, maker: Maker) -> Result<Mapping> {
-    let mapping = map(&fd, len, seals, AccessMode::ReadOnly)?;
-    // Its maker may have lied of how much of it there is (by memory beyond the end of the file, which
-    // counts, too): the rest is made here, and charged to this process. That ends with an error while
-    // there is memory left. What is there is charged to its maker already.
+    let mapping = map_to_read(&fd, len, seals)?;
     for start in (0..len).step_by(STEP) {
-        let part = start..len.min(start + STEP);
-        // To look for a hole takes the file's lock, which a process can hold during a write from memory
-        // whose page fault does not end: no call for a descriptor of another user.
-        let checked = match maker == Maker::OwnUser && !has_hole(&fd, &part) {
-            true => Ok(()),
-            false => limits::check_memory(part.len()),
-        };
-        let prefaulted = checked.and_then(|()| mapping.prefault(&fd, part));
-        prefaulted.map_err(|error| error.doing(|| mapping_of(len)))?;
+        prefault(&mapping, Some(&fd), start..len.min(start + STEP), maker)?;
     }
     Ok(mapping)
+}
+
+/// Maps memory that another process made, to read, after checking its size and seals. Before a part
+/// of it is read, that has to be [prefaulted](prefault).
+pub(crate) fn map_to_read(fd: impl AsFd, len: usize, seals: SealFlags) -> Result<Mapping> {
+    map(fd, len, seals, AccessMode::ReadOnly)
+}
+
+/// Prefaults a part of such a mapping.
+///
+/// Its maker may have lied of how much of it there is (by memory beyond the end of the file, which
+/// counts, too): the rest is made here, and charged to this process. That ends with an error while
+/// there is memory left. What is there is charged to its maker already.
+///
+/// # Errors
+/// [`Error::ResourceExhausted`] where there is no memory left.
+pub(crate) fn prefault(
+    mapping: &Mapping,
+    fd: Option<impl AsFd>,
+    part: Range<usize>,
+    maker: Maker,
+) -> Result<()> {
+    // To look for a hole takes the file's lock, which a process can hold during a write from memory
+    // whose page fault does not end: no call for a descriptor of another user.
+    let is_whole = maker == Maker::OwnUser && fd.is_some_and(|fd| !has_hole(fd, &part));
+    if is_whole {
+        // Page faults take as long as one call for all of them, which would hold the lock of the address
+        // space meanwhile: for long, in a thread that others run before.
+        mapping.touch(part);
+        return Ok(());
+    }
+    // Another thread may take as much at the same time.
+    let checked = limits::check_memory(2 * part.len());
+    let prefaulted = checked.and_then(|()| mapping.prefault_to_read(part));
+    prefaulted.map_err(|error| error.doing(|| mapping_of(mapping.len())))
 }
 
 /// Whether a part of a file has no memory, or that can't be known.

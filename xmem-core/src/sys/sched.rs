@@ -31,6 +31,19 @@ pub fn set_time_slice(slice: Option<Duration>) -> io::Result<()> {
     set(&attributes)
 }
 
+/// Gives the calling thread the smallest share of the processors that a thread of the usual kind has:
+/// others run before it. It can't take that back, so the thread should end soon. Where a sandbox forbids
+/// it, its share stays as it is.
+pub(crate) fn give_way() {
+    let Ok(mut attributes) = get() else { return };
+    // A thread that a real-time thread has started may be one, too.
+    attributes.sched_policy = libc::SCHED_BATCH as u32;
+    attributes.sched_priority = 0;
+    attributes.sched_nice = 19;
+    attributes.sched_flags = 0;
+    let _ = set(&attributes);
+}
+
 /// The longest slice, in nanoseconds.
 const MAX_NS: u128 = 100_000_000;
 
@@ -62,6 +75,19 @@ fn set(attributes: &libc::sched_attr) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_gives_way_has_the_smallest_share() {
+        let before = get().unwrap().sched_nice;
+        let given_way = std::thread::spawn(|| {
+            give_way();
+            get().unwrap()
+        });
+        let given_way = given_way.join().unwrap();
+        assert_eq!(given_way.sched_nice, 19);
+        assert_eq!(given_way.sched_policy, libc::SCHED_BATCH as u32);
+        assert_eq!(get().unwrap().sched_nice, before);
+    }
 
     #[test]
     fn a_slice_is_set_and_given_back_and_not_inherited() {

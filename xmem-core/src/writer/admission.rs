@@ -47,7 +47,7 @@ impl Admission {
 #[derive(Default)]
 pub(crate) struct Coming {
     slots: u32,
-    /// Some of them are there after the next step.
+    /// Some of them are there soon.
     is_soon: bool,
 }
 

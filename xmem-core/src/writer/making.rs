@@ -10,8 +10,11 @@ use crate::pool::Filling;
 use crate::segment::UnfinishedSegment;
 use crate::sys::limits;
 
-/// Bytes of memory that are made at once: a few milliseconds' work, which others wait for.
-const STEP: usize = 16 << 20;
+/// Bytes of memory that are made at once: a millisecond's work, for which the writer waits where it makes
+/// slots itself, and messages to and from clients.
+const STEP: usize = 2 << 20;
+/// What is made so soon that it is better waited for than made twice.
+const SOON: usize = 16 << 20;
 
 /// Slots that are being made.
 pub(crate) struct Making {
@@ -60,9 +63,9 @@ impl Making {
         self.segment.left()
     }
 
-    /// Whether all of them are there after the next step.
+    /// Whether all of them are there soon.
     pub(super) fn is_soon(&self) -> bool {
-        self.left() <= STEP
+        self.left() <= SOON
     }
 }
 
