@@ -144,6 +144,8 @@ pub(crate) struct Pool {
     in_hand: Vec<SegmentId>,
     /// The segments in use, in the order of their numbers.
     pub(crate) segments: Vec<Arc<PayloadSegment>>,
+    /// Those that clients were not told of yet. A frame in them would be lost with this process.
+    untold: Vec<SegmentId>,
     /// Segments that nothing uses any more: to be dropped, which unmaps, off the streaming thread.
     pub(crate) gone: Vec<Arc<PayloadSegment>>,
     /// What has kept bytes that nobody can read any more: to be dropped without the lock.
@@ -194,6 +196,7 @@ impl Pool {
             spares: Vec::new(),
             in_hand: Vec::new(),
             segments: Vec::new(),
+            untold: Vec::new(),
             gone: Vec::new(),
             released: Vec::new(),
             next_segment: 0,
@@ -278,10 +281,43 @@ impl Pool {
         }
     }
 
-    /// A segment that holds extra bytes is in use.
+    /// A segment is in use, that clients have to be told of.
     pub(crate) fn add_to_segments(&mut self, segment: Arc<PayloadSegment>) {
+        if !segment.is_passed_on() {
+            self.untold.push(segment.id);
+        }
         self.segments.push(segment);
         self.segments.sort_by_key(|segment| segment.id);
+    }
+
+    /// The clients that there are were told of these segments, as far as they listen.
+    pub(crate) fn note_told(&mut self, segments: &[Arc<PayloadSegment>]) {
+        let is_among = |segments: &[Arc<PayloadSegment>], id: &SegmentId| {
+            segments.binary_search_by_key(id, |one| one.id).is_ok()
+        };
+        // Some are gone again.
+        let there = &self.segments;
+        self.untold
+            .retain(|id| is_among(there, id) && !is_among(segments, id));
+    }
+
+    /// Clients are told of what there is later than frames can wait for it.
+    pub(crate) fn give_up_telling(&mut self) {
+        self.untold.clear();
+    }
+
+    /// Whether clients were not told yet of memory that is in use.
+    pub(crate) fn has_untold(&self) -> bool {
+        !self.untold.is_empty()
+    }
+
+    /// Whether a frame in this slot, and with these extra bytes, is in memory that clients were not told
+    /// of yet.
+    pub(crate) fn is_untold(&self, index: SlotIndex, spill: Option<&Place>) -> bool {
+        let places = [self.slot(index).place.as_ref(), spill];
+        let is_untold = |place: &Place| self.untold.contains(&place.segment.id);
+        // A frame costs a comparison: as a rule there is none.
+        self.has_untold() && self.clients.len() > 0 && places.into_iter().flatten().any(is_untold)
     }
 
     // ---- clients

@@ -18,7 +18,7 @@ use crate::lease::{Page, SlotIndex};
 use crate::message::MAX_INLINE_EVENT;
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED, FLAGS_ROLE};
 use crate::pool::{Limits, Place, Pool};
-use crate::segment::{LeasePage, MetadataSegment};
+use crate::segment::{LeasePage, MetadataSegment, PayloadSegment};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fork::Origin;
 use crate::sys::futex::{self, Event};
@@ -41,6 +41,9 @@ use watchers::Watchers;
 /// Most clients of a channel: a blocked writer sleeps on a word of each, its own event and a
 /// canceller at once.
 pub(crate) const MAX_CLIENTS: u32 = (futex::MAX_WORDS - 2) as u32;
+
+/// Longest wait until clients are told of new memory. The control thread never waits for one of them.
+const TELLING: Duration = Duration::from_millis(50);
 
 /// What the writer does when every slot holds a frame that some client has yet to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -235,6 +238,11 @@ impl Writer {
         }
         let (position, is_other_need, sleepers) = {
             let mut pool = self.pool();
+            if pool.is_untold(index, spill.as_ref()) {
+                drop(pool);
+                self.await_telling(index, spill.as_ref());
+                pool = self.pool();
+            }
             if pool.closed {
                 return Err(self.failure.error());
             }
@@ -254,6 +262,40 @@ impl Writer {
             self.bell.ring();
         }
         Ok(position)
+    }
+
+    /// Waits until the control thread has told clients of the memory that a frame is in: where this
+    /// process is killed before, the frame is lost. It is told of new memory as soon as that is made, so
+    /// as a rule that is over when the frame is written.
+    #[cold]
+    fn await_telling(&self, index: SlotIndex, spill: Option<&Place>) {
+        let deadline = Deadline::after(Some(TELLING));
+        loop {
+            let event = self.event.since(self.event.snapshot());
+            {
+                let pool = self.pool();
+                if pool.closed || !pool.is_untold(index, spill) {
+                    return;
+                }
+            }
+            if futex::wait_any(&[event], deadline).is_err() {
+                self.pool().give_up_telling();
+                return;
+            }
+        }
+    }
+
+    /// The control thread has told clients of these segments.
+    pub(crate) fn note_told(&self, segments: &[Arc<PayloadSegment>]) {
+        let had_untold = {
+            let mut pool = self.pool();
+            let had_untold = pool.has_untold();
+            pool.note_told(segments);
+            had_untold
+        };
+        if had_untold {
+            self.event.signal();
+        }
     }
 
     /// Wakes clients, each by a word that it shares with this process alone, two in a call.

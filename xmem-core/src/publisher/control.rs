@@ -456,6 +456,7 @@ impl Control {
             }
             *ended |= peer.is_done();
         }
+        self.writer.note_told(news.segments());
     }
 
     fn strangers(&self) -> usize {

@@ -115,6 +115,13 @@ impl News {
     }
 }
 
+impl News {
+    /// In the order of their numbers.
+    pub(super) fn segments(&self) -> &[Arc<PayloadSegment>] {
+        &self.segments
+    }
+}
+
 impl Peer {
     pub(super) fn new(socket: Connection, greeting: Deadline) -> Peer {
         Peer {

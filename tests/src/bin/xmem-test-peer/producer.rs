@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::process::{Signal, getpid, kill_process};
 use xmem_core::{Canceller, Error, ForeignMemory, Overflow, Publisher, PublisherEvent, Result};
 use xmem_tests::{Line, pattern};
 
@@ -115,11 +116,16 @@ impl Shared {
         Some(Line::new("heard"))
     }
 
-    /// `publish` and `run` (until `halt`): `count`, `size`, `grow` (bytes a frame), `extra`,
+    /// `publish`, `publish-and-die` (killed at the end of the last publish) and `run` (until `halt`): `count`, `size`, `grow` (bytes a frame), `extra`,
     /// `period-us`, `hold` (how many published frames are kept).
     fn obey(&self, order: &Line, next: &mut u64) -> Result<Line> {
         match order.word.as_str() {
             "publish" => self.publish(order, next, order.number("count")),
+            "publish-and-die" => {
+                self.publish(order, next, order.number("count"))?;
+                kill_process(getpid(), Signal::KILL).expect("it may kill itself");
+                unreachable!("no process outlives that");
+            }
             "time" => timed::publish(&self.publisher, order, next),
             "run" => {
                 println!("running");

@@ -1,0 +1,140 @@
+//! Memory that was made just now: what clients have of frames in it, and in which pieces it is made and
+//! prefaulted.
+
+use std::path::Path;
+use std::process::Command;
+
+use xmem_tests::process::{self, can_trace};
+use xmem_tests::{Peer, Place, until};
+
+const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+
+/// A client of `cam0` that has joined.
+fn joined(place: &Place, settings: &str) -> Peer {
+    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
+    client.wait_for("ready");
+    client.ask("connect", "connected");
+    client
+}
+
+/// A producer of `cam0`.
+fn producer(place: &Place, settings: &str) -> Peer {
+    let mut producer = Peer::start(PEER, place, &format!("producer channel=cam0 {settings}"));
+    producer.wait_for("opened");
+    producer
+}
+
+/// Its client was told of that memory before the frame was published, or could never map it.
+#[test]
+fn frames_in_memory_made_just_now_outlive_a_producer_that_is_killed() {
+    // Larger slots; memory for extra bytes; both, for some frames in a row.
+    for last in [
+        "size=200000",
+        "size=1000 extra=5000",
+        "size=200000 extra=5000 grow=300000",
+    ] {
+        for _ in 0..20 {
+            let place = Place::new();
+            let mut producer = producer(&place, "slots=8");
+            let mut client = joined(&place, "leases=4");
+            producer.ask("publish count=1 size=1000", "published");
+            client.ask("receive count=1", "received");
+            client.ask("receive count=3", "receiving");
+            // It kills itself at the end of the last publish.
+            producer.order(&format!("publish-and-die count=3 {last}"));
+            let received = client.wait_for("received");
+            assert_eq!(received.number("missed"), 0, "{last}");
+            until("the producer is gone", || {
+                matches!(process::state(producer.pid()), Some('Z') | None)
+            });
+        }
+    }
+}
+
+#[test]
+fn a_frame_in_memory_that_was_prefaulted_aside_costs_no_page_fault() {
+    const SIZE: u64 = 1 << 20;
+    const LEASES: u64 = 60;
+    let place = Place::new();
+    let mut producer = producer(&place, "");
+    let mut client = joined(&place, &format!("leases={LEASES}"));
+    producer.ask(&format!("publish count=1 size={SIZE}"), "published");
+    client.ask("receive count=1", "received");
+    until(
+        "all slots are there, and the client has prefaulted them",
+        || {
+            let bytes = producer.ask("stats", "stats").number("bytes");
+            bytes > LEASES * SIZE && process::memory(client.pid()).shared * 1024 >= bytes
+        },
+    );
+    let faults = process::page_faults(client.pid());
+    for _ in 0..LEASES {
+        producer.ask(&format!("publish count=1 size={SIZE}"), "published");
+        // It reads all of the frame, and holds it: the next one is in another slot.
+        client.ask("hold count=1", "holding");
+    }
+    let faults = process::page_faults(client.pid()) - faults;
+    // Code that runs for the first time, and the allocator, cost some. A frame is 256 pages, which are
+    // mapped by 16 page faults.
+    assert!(
+        faults < 4 * LEASES,
+        "{faults} page faults for {LEASES} frames"
+    );
+}
+
+/// The lengths of the parts that a traced process has had populated.
+fn populated(report: &Path) -> Vec<u64> {
+    let report = std::fs::read_to_string(report).expect("a report");
+    // `madvise(ADDRESS, LENGTH, MADV_POPULATE_...)`, or 22 and 23 for a strace that has no name for them.
+    let length = |line: &str| {
+        let (_, arguments) = line.split_once("madvise(")?;
+        let arguments: Vec<&str> = arguments.split([',', ')']).map(str::trim).collect();
+        let is_it = |advice: &str| {
+            advice.starts_with("MADV_POPULATE")
+                || ["0x16", "0x17", "22", "23"]
+                    .iter()
+                    .any(|known| advice.starts_with(known))
+        };
+        let advice = arguments.get(2).copied().filter(|advice| is_it(advice));
+        advice.and_then(|_| arguments[1].parse().ok())
+    };
+    report.lines().filter_map(length).collect()
+}
+
+#[test]
+fn memory_is_made_and_mapped_a_piece_at_a_time() {
+    const SIZE: u64 = 6 << 20;
+    /// The most that one call makes or maps.
+    const PIECE: u64 = 1 << 20;
+    if !can_trace() {
+        return;
+    }
+    let place = Place::new();
+    let traced = |role: &str, settings: &str| {
+        let report = place.path().join(role);
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-e", "trace=madvise", "-o"]);
+        command
+            .arg(&report)
+            .args([PEER, role, "channel=cam0"])
+            .args(settings.split(' '));
+        (Peer::spawn(command, &place, role), report)
+    };
+    let (mut producer, produced) = traced("producer", "slots=8");
+    producer.wait_for("opened");
+    let (mut client, consumed) = traced("client", "leases=8");
+    client.wait_for("ready");
+    client.ask("connect", "connected");
+    producer.ask(&format!("publish count=1 size={SIZE}"), "published");
+    client.ask("receive count=1", "received");
+    until("the slots for the client are there", || {
+        producer.ask("stats", "stats").number("bytes") >= 16 * SIZE
+    });
+    client.end();
+    producer.end();
+    let made = populated(&produced);
+    assert!(made.iter().sum::<u64>() >= 16 * SIZE, "{made:?}");
+    for length in made.into_iter().chain(populated(&consumed)) {
+        assert!(length <= PIECE, "{length} bytes at once");
+    }
+}
