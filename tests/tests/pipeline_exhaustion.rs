@@ -80,9 +80,12 @@ fn a_source_plays_with_the_descriptors_it_needs_and_not_with_less() {
     let mut other = Pipeline::play(&place, &["report out.sink"], CLIENT);
     other.until_buffers("out.sink", 1);
     let mut client = Pipeline::start(&place, &["report out.sink"], CLIENT);
+    client.change("playing");
+    client.until_buffers("out.sink", 3);
+    client.change("null");
     let mut refused = 0;
     for room in 0..MANY {
-        // What GStreamer itself needs is made by now. The source connects when it plays.
+        // What GStreamer itself needs was made before. The source connects when it plays.
         client.change("paused");
         let before = process::fd_count(client.pid());
         let limit = leave_descriptors(client.pid(), room);

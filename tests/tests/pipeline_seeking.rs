@@ -351,64 +351,61 @@ fn a_clients_seek_is_the_producers_where_that_allows_it() {
     let place = Place::new();
     let path = file(&place, "matroskamux", 2);
     let source = format!("{path} ! matroskademux ! h264parse ! avdec_h264");
-    for state in ["paused", "playing"] {
-        let (mut producer, mut client) = taking_seeks(&place, &source, state);
-        for (order, sought, rate, pts) in [
-            (
-                "seek start=5000000000 flags=accurate",
-                "start=5000000000",
-                "1",
-                5 * SECOND,
-            ),
-            (
-                "seek start=2500000000 flags=key-unit",
-                "start=2500000000",
-                "1",
-                2 * SECOND,
-            ),
-            (
-                "seek start=6000000000 rate=2 flags=accurate",
-                "start=6000000000",
-                "2",
-                6 * SECOND,
-            ),
-            (
-                "seek end=2000000000 flags=accurate",
-                "start=-2000000000",
-                "1",
-                8 * SECOND,
-            ),
-        ] {
-            let marks = [client.mark(), producer.mark()];
-            assert_eq!(client.order(order).text("done"), "true");
-            let sent = client.until_since(marks[0], "it is sent", |line| {
-                line.get("type") == Some("seek")
-            });
-            let taken = producer.until_since(marks[1], "it crosses", |line| {
-                line.get("type") == Some("seek")
-            });
-            for key in ["rate", "flags", "start", "stop", "text"] {
-                assert_eq!(taken.text(key), sent.text(key), "{key} of {order}");
-            }
-            assert!(taken.to_string().contains(sought), "{taken}");
-            let segment = client.until_since(marks[0], "its segment comes", |line| {
-                line.get("type") == Some("segment")
-                    && line.number("seqnum") == sent.number("seqnum")
-            });
-            assert_eq!(segment.text("rate"), rate);
-            let shown = client.until_since(marks[0], "its frame comes", |line| {
-                line.word == "buffer" && line.number("pts") >= pts.saturating_sub(SECOND / 10)
-            });
-            assert!(
-                shown.number("pts").abs_diff(pts) < SECOND / 10,
-                "{order}: {shown}"
-            );
+    let (mut producer, mut client) = taking_seeks(&place, &source, "paused");
+    for (order, sought, rate, pts) in [
+        (
+            "seek start=5000000000 flags=accurate",
+            "start=5000000000",
+            "1",
+            5 * SECOND,
+        ),
+        (
+            "seek start=2500000000 flags=key-unit",
+            "start=2500000000",
+            "1",
+            2 * SECOND,
+        ),
+        (
+            "seek start=6000000000 rate=2 flags=accurate",
+            "start=6000000000",
+            "2",
+            6 * SECOND,
+        ),
+        (
+            "seek end=2000000000 flags=accurate",
+            "start=-2000000000",
+            "1",
+            8 * SECOND,
+        ),
+    ] {
+        let marks = [client.mark(), producer.mark()];
+        assert_eq!(client.order(order).text("done"), "true");
+        let sent = client.until_since(marks[0], "it is sent", |line| {
+            line.get("type") == Some("seek")
+        });
+        let taken = producer.until_since(marks[1], "it crosses", |line| {
+            line.get("type") == Some("seek")
+        });
+        for key in ["rate", "flags", "start", "stop", "text"] {
+            assert_eq!(taken.text(key), sent.text(key), "{key} of {order}");
         }
-        let seeking = client.order("seeking of=out");
-        assert_eq!(seeking.text("seekable"), "true", "{seeking}");
-        client.end();
-        producer.end();
+        assert!(taken.to_string().contains(sought), "{taken}");
+        let segment = client.until_since(marks[0], "its segment comes", |line| {
+            line.get("type") == Some("segment") && line.number("seqnum") == sent.number("seqnum")
+        });
+        assert_eq!(segment.text("rate"), rate);
+        let shown = client.until_since(marks[0], "its frame comes", |line| {
+            line.word == "buffer" && line.number("pts") >= pts.saturating_sub(SECOND / 10)
+        });
+        assert!(
+            shown.number("pts").abs_diff(pts) < SECOND / 10,
+            "{order}: {shown}"
+        );
     }
+    let seeking = client.order("seeking of=out");
+    assert_eq!(seeking.text("seekable"), "true", "{seeking}");
+    client.end();
+    producer.end();
 }
 
 #[test]

@@ -70,15 +70,16 @@ impl Recorder {
 
     /// An empty buffer with the record.
     pub(crate) fn buffer(&mut self, record: &BufferMeta) -> gst::Buffer {
-        if !self
-            .last
-            .as_ref()
-            .is_some_and(|last| is_alike(last, record))
-        {
-            *self = Recorder {
-                last: Some(*record),
-                ..Recorder::default()
-            };
+        match &self.last {
+            Some(last) if is_alike(last, record) => {}
+            Some(_) => {
+                *self = Recorder {
+                    last: Some(*record),
+                    ..Recorder::default()
+                }
+            }
+            // Not another pool, which takes a descriptor that may be missing by now.
+            None => self.last = Some(*record),
         }
         self.prepare();
         let mut buffer = self.next.take().unwrap_or_default();
