@@ -113,9 +113,7 @@ impl News {
             answers: pool.answers(),
         }
     }
-}
 
-impl News {
     /// In the order of their numbers.
     pub(super) fn segments(&self) -> &[Arc<PayloadSegment>] {
         &self.segments

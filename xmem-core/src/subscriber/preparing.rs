@@ -81,7 +81,7 @@ impl Preparing {
     }
 }
 
-/// Prefaults a segment, as long as there is another who has it.
+/// Prefaults a segment, as long as something else holds it.
 fn prepare(segment: &Weak<PayloadSegment>) -> crate::Result<()> {
     let mut offset = 0;
     while let Some(segment) = segment.upgrade() {

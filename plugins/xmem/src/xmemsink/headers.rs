@@ -49,8 +49,8 @@ impl Headers {
         matches!(self, Headers::Boxes(_))
     }
 
-    /// Takes in a buffer that is to be published. What is known with it, and whether there is more to look
-    /// for.
+    /// Takes in a buffer before it is published. Tells the headers once they are complete, and whether to go on
+    /// looking.
     pub(super) fn take_in(&mut self, buffer: &gst::BufferRef) -> (Option<Vec<Vec<u8>>>, bool) {
         let Ok(map) = buffer.map_readable() else {
             return (None, true);

@@ -160,7 +160,7 @@ impl Beginning {
         }
     }
 
-    /// Whether the producer's time is to be no measure for what follows, either.
+    /// Whether the producer's times are disregarded for the frames after the first one, too.
     pub(super) fn has_all(&self) -> bool {
         self.has_all
     }

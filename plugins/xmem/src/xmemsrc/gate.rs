@@ -60,7 +60,7 @@ impl Gate {
         }
     }
 
-    /// Whether a key unit is to be requested, after the frame that was judged: once for each loss.
+    /// Whether to request a key unit after the frame that was judged: once for each loss.
     pub(super) fn is_due(&self, role: Role) -> bool {
         self.requests && self.has_lost && self.is_due && role == Role::Dependent
     }

@@ -42,7 +42,7 @@ impl Headers {
         !self.are_at_start
     }
 
-    /// Whether the headers are to be the beginning of the first buffer.
+    /// Whether the headers go into the first buffer, before its frame.
     pub(super) fn are_parts(&self) -> bool {
         self.are_parts
     }

@@ -13,7 +13,7 @@ use xmem_core::{
 };
 
 use super::downstream::{Downstream, Held, Notice};
-use super::gate::{Gate, Verdict};
+use super::gate::Gate;
 use super::guard::Guard;
 use super::headers::Headers;
 use super::keeping::Keeping;
@@ -30,6 +30,8 @@ use crate::metas::{self, Unfit, UnfitKind};
 use crate::record::Recorder;
 use crate::timestamps::{MonotonicOffset, Timekeeper};
 use crate::values::{Names, Told, Unreadable};
+
+mod leading;
 
 /// Between two connections where the first ended for want of memory or descriptors.
 const LACKING_PAUSE: Duration = Duration::from_millis(100);
@@ -89,7 +91,7 @@ pub(super) struct Receiver {
     kept: VecDeque<gst::Buffer>,
     /// Buffers that are pushed before anything else.
     due: VecDeque<gst::Buffer>,
-    /// The producer is to be asked for a key unit.
+    /// A key unit has to be requested.
     wants_key_unit: bool,
     figures: Figures,
     /// Since when connections have ended for want of memory or descriptors, without a frame.
@@ -519,141 +521,6 @@ impl Receiver {
         subscriber.is_none_or(|subscriber| !subscriber.has_next())
     }
 
-    /// What is to be pushed before anything is received.
-    pub(super) fn take_due(&mut self) -> Option<gst::Buffer> {
-        if self.due.is_empty() {
-            return None;
-        }
-        if self.urgent.is_flush_due() || self.canceller.is_cancelled() {
-            // A flush takes the others along.
-            self.lose();
-            return None;
-        }
-        self.due.pop_front()
-    }
-
-    /// The buffer to push next, where a frame was received: one on this frame, or what has to come before
-    /// that; the others are [due](Receiver::take_due). A frame that can't be a buffer here is counted as
-    /// missed; one that comes before the pipeline starts, as early; one that can't be decoded, as skipped.
-    ///
-    /// # Errors
-    /// Where the producer breaks the protocol, or there is no memory for the metas.
-    pub(super) fn take_frame(
-        &mut self,
-        frame: Frame,
-    ) -> Result<std::result::Result<gst::Buffer, NotPushed>> {
-        if frame.missed() > 0 {
-            self.lose();
-        }
-        let role = frame.meta().role();
-        let verdict = self.gate.judge(role);
-        self.wants_key_unit = self.gate.is_due(role);
-        if verdict == Verdict::Skip {
-            self.skip_kept();
-            self.figures.skipped += 1;
-            self.discontinuous = true;
-            return Ok(Err(NotPushed::Skipped));
-        }
-        let buffer = match self.buffer(frame)? {
-            Ok(buffer) => buffer,
-            Err(not_pushed) => {
-                if matches!(not_pushed, NotPushed::Unusable(_)) {
-                    self.lose();
-                }
-                return Ok(Err(not_pushed));
-            }
-        };
-        if self.headers.is_repeated(&buffer) {
-            self.figures.received -= 1;
-            self.figures.skipped += 1;
-            self.discontinuous = true;
-            return Ok(Err(NotPushed::Skipped));
-        }
-        if verdict == Verdict::Keep {
-            if self.kept.len() == MAX_KEPT {
-                self.skip_kept();
-            }
-            self.kept.push_back(buffer);
-            return Ok(Err(NotPushed::Kept));
-        }
-        Ok(Ok(self.led(buffer)))
-    }
-
-    /// The first of the buffers that come before this one, if there are some; the others are due.
-    fn led(&mut self, mut buffer: gst::Buffer) -> gst::Buffer {
-        let mut headers = self.headers.before(self.kept.front().unwrap_or(&buffer));
-        if self.headers.are_parts() {
-            prepend(&mut buffer, std::mem::take(&mut headers));
-        }
-        if headers.is_empty() && self.kept.is_empty() {
-            return buffer;
-        }
-        self.due.extend(headers);
-        let headers = self.due.len();
-        self.due.append(&mut self.kept);
-        self.due.push_back(buffer);
-        // The base class would give the first buffer the time at which the producer's segment starts.
-        let time = self.due.iter().find_map(|buffer| buffer.pts());
-        for header in self.due.range_mut(..headers.max(1)) {
-            if header.pts().is_none() || headers > 0 {
-                header.make_mut().set_pts(time);
-            }
-        }
-        let is_discontinuous = |buffer: &gst::Buffer| {
-            let flags = buffer.flags();
-            flags.contains(gst::BufferFlags::DISCONT)
-        };
-        let was_discontinuous = self.due.iter().any(is_discontinuous);
-        // Demuxers forget what they have of a frame where one is.
-        for buffer in self
-            .due
-            .iter_mut()
-            .filter(|buffer| is_discontinuous(buffer))
-        {
-            buffer.make_mut().unset_flags(gst::BufferFlags::DISCONT);
-        }
-        let mut first = self.due.pop_front().expect("one was pushed above");
-        if was_discontinuous {
-            first.make_mut().set_flags(gst::BufferFlags::DISCONT);
-        }
-        first
-    }
-
-    /// Whether the producer is to be asked for a key unit: what was received last is of no use.
-    pub(super) fn wants_key_unit(&self) -> bool {
-        self.wants_key_unit
-    }
-
-    /// Whether the key unit may come with all headers.
-    pub(super) fn takes_all_headers(&self) -> bool {
-        self.headers.may_be_requested()
-    }
-
-    /// It was asked.
-    pub(super) fn key_unit_requested(&mut self) {
-        self.gate.request();
-    }
-
-    /// What comes next does not follow what was pushed last.
-    fn lose(&mut self) {
-        self.discontinuous = true;
-        self.due.clear();
-        self.skip_kept();
-        self.gate.lose();
-    }
-
-    /// Gives up what was to lead to a frame that can be decoded.
-    fn skip_kept(&mut self) {
-        if self.kept.is_empty() {
-            return;
-        }
-        let count = self.kept.len() as u64;
-        self.kept.clear();
-        self.figures.received -= count;
-        self.figures.skipped += count;
-        self.discontinuous = true;
-    }
-
     /// A buffer on the frame, which it gives back in the end.
     fn buffer(&mut self, frame: Frame) -> Result<std::result::Result<gst::Buffer, NotPushed>> {
         let record = frame.meta();
@@ -767,17 +634,6 @@ impl Receiver {
 fn running_time(offset: Option<MonotonicOffset>) -> i64 {
     let now = xmem_core::monotonic_time().as_nanos() as u64;
     offset.map_or(0, |offset| offset.to_running_time(now))
-}
-
-/// Has a buffer begin with headers.
-fn prepend(buffer: &mut gst::Buffer, headers: Vec<gst::Buffer>) {
-    let memories = headers
-        .iter()
-        .flat_map(|header| header.iter_memories_owned());
-    let memories: Vec<_> = memories.collect();
-    for memory in memories.into_iter().rev() {
-        buffer.make_mut().prepend_memory(memory);
-    }
 }
 
 /// Appends the parts of a frame's memory, which is given back with the last of them.

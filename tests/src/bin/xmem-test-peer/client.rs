@@ -30,7 +30,7 @@ struct Client {
     subscriber: Option<Subscriber>,
 }
 
-/// `leases`, `backlog` (the first), `delivery=latest`, `name`, `timeout-ms` (of connecting; without it for ever).
+/// `leases`, `backlog` (the first), `delivery=latest`, `name`, `timeout-ms` (of connecting; without it there is no limit).
 pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     let shared = Arc::new(Shared {
         canceller: Canceller::new(),
