@@ -351,7 +351,13 @@ fn a_clients_seek_is_the_producers_where_that_allows_it() {
     let place = Place::new();
     let path = file(&place, "matroskamux", 2);
     let source = format!("{path} ! matroskademux ! h264parse ! avdec_h264");
-    let (mut producer, mut client) = taking_seeks(&place, &source, "paused");
+    for state in ["paused", "playing"] {
+        let peers = taking_seeks(&place, &source, state);
+        seek_in_all_ways(peers);
+    }
+}
+
+fn seek_in_all_ways((mut producer, mut client): (Pipeline, Pipeline)) {
     for (order, sought, rate, pts) in [
         (
             "seek start=5000000000 flags=accurate",

@@ -66,7 +66,7 @@ impl super::XmemBufferPool {
         pool
     }
 
-    /// Ends upstream's waits for a slot, for as long as the sink flushes.
+    /// Ends upstream's waits for a slot, for as long as the sink flushes: it gets other memory.
     pub(crate) fn set_sink_flushing(&self, flushing: bool) {
         self.imp().flush(|state| state.sink = flushing);
     }
@@ -230,16 +230,24 @@ impl BufferPoolImpl for XmemBufferPool {
         drop(released);
         let frame = acquire(publisher.clone(), &canceller, config.size, params);
         self.lock().acquiring -= 1;
-        let has_slots = || publisher.is_some_and(|one| one.slot_size() >= config.size);
+        let is_for_now = |error: &Error| match error {
+            // The sink flushes, or has stopped. Upstream learns that when it pushes the buffer, as from any
+            // sink: a decoder reports an error where its pool has no buffer.
+            Error::Cancelled | Error::Stopped => true,
+            // Clients hold those that there is memory for. The sink may have one again by the time that
+            // the frame is written, or drops it.
+            Error::ResourceExhausted { .. } => {
+                let slot_size = publisher.as_ref().map(|one| one.slot_size());
+                slot_size.is_some_and(|slot_size| slot_size >= config.size)
+            }
+            _ => false,
+        };
         let buffer = match frame {
             Ok(frame) => Ok(slot_buffer(frame, config.size)),
-            // The sink has stopped: upstream will stop too, or ask for another pool.
-            Err(Error::Cancelled | Error::Stopped) => Err(gst::FlowError::Flushing),
+            Err(Error::Cancelled) if self.lock().flushing.owner => Err(gst::FlowError::Flushing),
             // GStreamer's word for a pool that has nothing now.
             Err(Error::Exhausted { .. }) => Err(gst::FlowError::Eos),
-            // Clients hold those that there is memory for. The sink may have one again by the time that
-            // the frame is written, or drops it; for upstream an error would be the end.
-            Err(error @ Error::ResourceExhausted { .. }) if has_slots() => {
+            Err(error) if is_for_now(&error) => {
                 gst::debug!(CAT, imp = self, "{error}: a buffer of system memory");
                 system_buffer(config.size)
             }

@@ -1,13 +1,17 @@
 //! What upstream can have of a pool, in every format that this GStreamer knows.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
 use gst_video::{VideoAlignment, VideoFormat, VideoFormatFlags, VideoInfo};
+use tempfile::TempDir;
+use xmem_core::{Channel, Publisher};
 
-use super::XmemBufferPool;
+use super::{OnFailure, XmemBufferPool};
+use crate::allocator::XmemAllocator;
 use crate::fuzz::{guarded_buffer, look, quietly};
 use crate::metas;
 
@@ -180,4 +184,37 @@ fn what_can_not_be_stays_what_can_not_be() {
     assert!(pool.set_active(true).is_err());
     let usual = VideoInfo::builder(VideoFormat::Rgbx, 16, 16).build();
     assert!(ask(&pool, &usual.expect("a format"), None).0);
+}
+
+/// A decoder that flushes takes a pool that fails for an error.
+#[test]
+fn upstream_gets_other_memory_while_the_sink_flushes_and_after_it_has_stopped() {
+    gst::init().expect("GStreamer starts");
+    let directory = TempDir::new().expect("a directory");
+    let channel = Channel::path(directory.path().join("cam0.sock"));
+    let publisher = Arc::new(Publisher::builder(channel).open().expect("a publisher"));
+    let on_failure: OnFailure = Arc::new(|error| panic!("{error}"));
+    let pool = XmemBufferPool::new(&publisher, &on_failure);
+    let info = VideoInfo::builder(VideoFormat::Rgbx, 64, 48).build();
+    assert!(ask(&pool, &info.expect("a format"), None).0);
+    pool.set_active(true).expect("slots");
+    let is_slot = |buffer: &gst::Buffer| {
+        let allocator = buffer.peek_memory(0).allocator().cloned();
+        allocator.is_some_and(|allocator| allocator.is::<XmemAllocator>())
+    };
+    let acquire = || pool.acquire_buffer(None);
+    assert!(is_slot(&acquire().expect("a slot")));
+    pool.set_sink_flushing(true);
+    let buffer = acquire().expect("memory");
+    assert!(!is_slot(&buffer));
+    assert!(buffer.meta::<gst_video::VideoMeta>().is_some());
+    // Upstream itself wants none.
+    pool.set_flushing(true);
+    assert_eq!(acquire().err(), Some(gst::FlowError::Flushing));
+    pool.set_flushing(false);
+    assert!(!is_slot(&acquire().expect("memory")));
+    pool.set_sink_flushing(false);
+    assert!(is_slot(&acquire().expect("a slot")));
+    publisher.close();
+    assert!(!is_slot(&acquire().expect("memory")));
 }

@@ -507,8 +507,7 @@ impl BaseSinkImpl for XmemSink {
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
         if let Some(stream) = self.stream() {
             stream.canceller.cancel();
-            // Called for a pause too. Upstream goes on waiting for a slot then: a source that
-            // gets no buffer because of a flush ends its stream.
+            // Called for a pause too, in which upstream goes on waiting for a slot.
             let pads = self.obj().sink_pads();
             let flushing = |pad: &gst::Pad| pad.pad_flags().contains(gst::PadFlags::FLUSHING);
             if pads.iter().any(flushing) {
