@@ -58,7 +58,8 @@ const UFFDIO_REGISTER_MODE_MISSING: u64 = 1;
 impl Faults {
     /// `None` where the kernel lets this process have none.
     pub fn open() -> Option<Faults> {
-        let (access, flags) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: without MAP_FIXED the kernel chooses a range where nothing is.
         let page = unsafe { libc::mmap(ptr::null_mut(), PAGE, access, flags, -1, 0) };
         if page == libc::MAP_FAILED {
@@ -106,6 +107,17 @@ impl Faults {
         let (file, page) = (file.as_fd().as_raw_fd(), self.page as *const libc::c_void);
         // SAFETY: the page is mapped as long as the process lives.
         answer(unsafe { libc::pwrite(file, page, 1, 0) } as i64).map(drop)
+    }
+
+    /// Reads a byte of a file, from its position on, into the page. The kernel holds the lock of the
+    /// open file description meanwhile, if its position has one. Returns after [`Faults::end`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn read_from(&self, file: impl AsFd) -> Result<(), Errno> {
+        let (file, page) = (file.as_fd().as_raw_fd(), self.page as *mut libc::c_void);
+        // SAFETY: the page is mapped as long as the process lives, and the kernel alone accesses it.
+        answer(unsafe { libc::read(file, page, 1) } as i64).map(drop)
     }
 
     /// Ends the page fault, and makes the page like any other.

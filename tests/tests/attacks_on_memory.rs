@@ -87,6 +87,21 @@ fn a_client_whose_write_into_its_page_hangs_holds_up_only_itself() {
     channel.producer.ask("close", "closed");
 }
 
+/// All clients have one open file description of a segment, and its position has a lock. A read holds it
+/// for as long as the page faults of the process that reads take.
+#[test]
+fn a_client_whose_read_of_a_frame_hangs_holds_up_only_itself() {
+    if Faults::open().is_none() {
+        eprintln!("not tried: this process may not have page faults that do not end");
+        return;
+    }
+    let mut channel = open();
+    let _hostile = channel.attack("read");
+    channel.add_honest("");
+    channel.publish(frames(), PERIOD);
+    channel.producer.ask("close", "closed");
+}
+
 /// A socket to which every user may connect.
 fn listen_for_all(place: &Place) -> OwnedFd {
     set_permissions(place.path(), Permissions::from_mode(0o711)).expect("our directory");

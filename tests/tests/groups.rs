@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use xmem_core::{
-    Delivery, EventKind, Item, Overflow, Publisher, PublisherBuilder, Role, Subscriber,
+    Delivery, EventKind, Item, Overflow, Publisher, PublisherBuilder, Quota, Role, Subscriber,
     SubscriberBuilder,
 };
 use xmem_tests::{PATIENCE, Place, until};
@@ -150,6 +150,42 @@ fn a_group_takes_no_slots_beyond_the_limits() {
     publish(&publisher, group(100));
     assert!(publisher.stats().bytes <= bytes);
     assert_eq!(first(&place), 99);
+}
+
+/// The leases of clients come before a group, and one that does not fit takes no slots from them.
+#[test]
+fn a_group_takes_no_leases_from_clients() {
+    let place = Place::new();
+    let publisher = publisher(&place, |builder| builder.max_slots(64));
+    let client = connect(&place, |builder| builder.leases(4));
+    for length in [300, 50] {
+        publish(&publisher, group(length));
+        publish(&publisher, [S]);
+    }
+    let quota = Quota {
+        leases: 30,
+        backlog: 30,
+    };
+    assert!(client.upstream().request(quota).expect("it is there"));
+    until("it has the leases", || client.granted().quota.leases == 30);
+    // A group that fits into what is left is kept.
+    until("it fits", || {
+        publish(&publisher, group(15));
+        first(&place) == publisher.stats().published - 15
+    });
+    assert!(publisher.stats().slots <= 64);
+}
+
+#[test]
+fn a_client_begins_with_what_leads_to_a_sync_point_to_come() {
+    let place = Place::new();
+    let publisher = publisher(&place, |builder| builder);
+    publish(&publisher, [L, L, L]);
+    assert_eq!(first(&place), 0);
+    publish(&publisher, [S, D, L, L]);
+    assert_eq!(first(&place), 0);
+    publish(&publisher, [S]);
+    assert_eq!(first(&place), 5);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::foreign::Hold;
 use crate::lease::{FrameId, Generation, SlotIndex};
 use crate::meta::BufferMeta;
 use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
+use crate::sys::clock;
 
 mod foreign;
 mod group;
@@ -602,7 +603,7 @@ impl Pool {
         self.metadata.board().publish(frame, position);
         self.ready.push_back(index);
         self.clients.collect_sleepers(position, sleepers);
-        let is_other_need = self.group.add(position, meta.role(), meta.timestamp);
+        let is_other_need = self.group.add(position, meta.role(), clock::monotonic);
         if is_other_need {
             self.assign();
         }

@@ -98,7 +98,8 @@ impl PublisherBuilder {
     /// How long the frames since the newest sync point are kept for clients that join, which can make
     /// nothing of [dependent](crate::Role::Dependent) frames without these; not at all by default. They
     /// take slots, as far as `max_slots` and `max_bytes` allow beside the leases of clients. Where there
-    /// are none, or a group has become older than that, clients begin with the newest frame.
+    /// are none, or a group has become older than that when a frame is published, clients begin with the
+    /// newest frame.
     pub fn keep_group(mut self, time: Duration) -> Self {
         self.group = time;
         self

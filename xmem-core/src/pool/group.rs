@@ -4,6 +4,8 @@
 //! for as long as they are few and young, and clients begin with them. Streams without dependent
 //! frames cost a comparison a frame, and no slot.
 
+use std::time::Duration;
+
 use super::{Pool, Slot, early};
 use crate::clients::Client;
 use crate::message::Delivery;
@@ -20,19 +22,22 @@ const SPARE: u32 = 8;
 /// The newest group, and how long groups are.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    /// How long a group is kept, in milliseconds; 0 for not at all.
-    kept_for: u64,
+    /// How long a group is kept; zero for not at all.
+    kept_for: Duration,
     /// The position of its first frame. All frames from there on are published, and none was taken back.
     start: Option<u64>,
     /// The first of the leading frames that were published last, none of which was taken back either.
     lead: Option<u64>,
     /// Leading frames that were published last are gone: a client can't begin with the next.
     has_lost_lead: bool,
-    /// When it began, as in `BufferMeta::timestamp`.
-    since: u64,
+    /// When it began, on `CLOCK_MONOTONIC`. A stream whose first dependent frame is still to come has no
+    /// use for it.
+    since: Option<Duration>,
+    /// Frames of it.
+    length: u32,
     /// Slots that a group needs.
     need: u32,
-    /// The longest of the last groups, and how many these are.
+    /// The longest of the last groups, and how many of these have ended whole.
     longest: u32,
     count: u32,
     /// Slots that are kept for it, as far as the limits allow.
@@ -40,17 +45,22 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(kept_for: std::time::Duration) -> Group {
+    pub(super) fn new(kept_for: Duration) -> Group {
         Group {
-            // Less than a millisecond is not nothing.
-            kept_for: kept_for.as_nanos().div_ceil(1_000_000) as u64,
+            kept_for,
             ..Group::default()
         }
     }
 
-    /// Takes a frame in that is published now. Says whether groups need another number of slots.
-    pub(super) fn add(&mut self, position: u64, role: Role, now: u64) -> bool {
-        if self.kept_for == 0 {
+    /// Takes a frame in that is published now, at the time that `now` tells. Says whether groups need
+    /// another number of slots.
+    pub(super) fn add(
+        &mut self,
+        position: u64,
+        role: Role,
+        now: impl FnOnce() -> Duration,
+    ) -> bool {
+        if self.kept_for.is_zero() {
             return false;
         }
         match role {
@@ -58,9 +68,11 @@ impl Group {
                 let start = self.lead.take().unwrap_or(position);
                 let is_whole = !std::mem::take(&mut self.has_lost_lead);
                 let before = std::mem::replace(&mut self.start, is_whole.then_some(start));
-                self.since = now;
+                self.since = (self.need > 0).then(now);
+                self.length = 1;
+                // One that was given up tells of no length that would do.
                 let length = before.map_or(0, |before| start - before);
-                (self.need > 0 || length > 1) && self.end(length)
+                length > 0 && (self.need > 0 || length > 1) && self.end(length)
             }
             Role::Leading => {
                 let lead = *self.lead.get_or_insert(position);
@@ -77,20 +89,27 @@ impl Group {
     }
 
     /// The group is longer by a frame.
-    fn grow(&mut self, position: u64, now: u64) -> bool {
+    fn grow(&mut self, position: u64, now: impl FnOnce() -> Duration) -> bool {
+        if self.start.is_none() && self.need == 0 {
+            return false;
+        }
+        let now = now();
+        let age = now.saturating_sub(*self.since.get_or_insert(now));
         let Some(start) = self.start else {
-            return false;
+            // A stream whose sync points have ceased.
+            let has_ceased = age > self.kept_for.saturating_mul(WINDOW);
+            return has_ceased && self.set_need(0);
         };
-        let length = u32::try_from(position + 1 - start).unwrap_or(u32::MAX);
-        if now.saturating_sub(self.since) > self.kept_for {
+        self.length = u32::try_from(position + 1 - start).unwrap_or(u32::MAX);
+        if age > self.kept_for {
+            self.longest = self.longest.max(self.length);
             self.start = None;
-            self.longest = self.longest.max(length);
             return false;
         }
-        if length < self.need {
-            return false;
-        }
-        let need = needed(length);
+        self.length >= self.need && self.set_need(needed(self.length))
+    }
+
+    fn set_need(&mut self, need: u32) -> bool {
         std::mem::replace(&mut self.need, need) != need
     }
 
@@ -103,12 +122,15 @@ impl Group {
         }
         let need = needed(self.longest).min(self.need);
         (self.longest, self.count) = (0, 0);
-        std::mem::replace(&mut self.need, need) != need
+        self.set_need(need)
     }
 
     /// Frames of the group are not there any more, or void.
     pub(super) fn give_up(&mut self) {
         self.has_lost_lead |= self.lead.is_some();
+        if self.start.is_some() {
+            self.longest = self.longest.max(self.length);
+        }
         (self.start, self.lead) = (None, None);
     }
 
@@ -134,12 +156,22 @@ fn needed(length: u32) -> u32 {
     }
 }
 
+/// The shortest groups that need so many.
+fn length_of(need: u32) -> u32 {
+    need.saturating_sub(SPARE).min(need / 5 * 4)
+}
+
 impl Pool {
-    /// Decides how many slots are kept for the newest group: the clients' leases come first.
+    /// Decides how many slots are kept for the newest group: the clients' leases come first. None where
+    /// a group does not fit into what is left.
     pub(super) fn assign_group(&mut self, most: u32) {
-        let leases = self.clients.iter().map(|client| client.granted.leases);
+        let leases = self.clients.iter().map(|client| client.target.leases);
         let left = most.saturating_sub(leases.sum());
-        self.group.target = self.group.need.min(left);
+        self.group.target = if length_of(self.group.need) < left {
+            self.group.need.min(left)
+        } else {
+            0
+        };
     }
 
     /// The frame that a client begins with, where there is one for it.
@@ -153,16 +185,15 @@ impl Pool {
         let start = self
             .group
             .start
+            .or(self.group.lead)
             .filter(|_| client.identity.delivery == Delivery::InOrder);
         let length = start.map(|start| (self.head - start) as usize);
         if let Some(first) = length.and_then(|length| self.ready.len().checked_sub(length)) {
             let mut group = self.ready.range(first..).map(|&index| self.slot(index));
-            let start = group
-                .clone()
-                .next()
-                .filter(|slot| Some(slot.position) == self.group.start);
-            if start.is_some() && group.all(takes) {
-                return start;
+            let first = group.clone().next();
+            let first = first.filter(|slot| Some(slot.position) == start);
+            if first.is_some() && group.all(takes) {
+                return first;
             }
         }
         let newest = self.ready.back().map(|&index| self.slot(index));
@@ -175,11 +206,16 @@ impl Pool {
     }
 
     /// How many slots to add for it at once, beside those that are `coming`: one at least, where the
-    /// limits allow that.
+    /// limits allow that and it can fit.
     pub(crate) fn group_growth(&self, coming: u32) -> u32 {
+        if self.group.target == 0 && self.group.need > 0 {
+            return 0;
+        }
         let there = self.count() + coming;
         let left = self.slots_allowed(0).saturating_sub(there);
-        let missing = self.missing().saturating_sub(coming).max(1);
+        // Each segment costs the producer and its clients a descriptor.
+        let some = SPARE.max(there / 4);
+        let missing = self.missing().saturating_sub(coming).max(some);
         missing.min(left).min(early(self.slot_size).max(1))
     }
 
@@ -191,16 +227,18 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
 
+    fn add(group: &mut Group, position: u64, role: Role, milliseconds: u64) -> bool {
+        group.add(position, role, || Duration::from_millis(milliseconds))
+    }
+
     fn group(kept_for: Duration, roles: &[Role]) -> Group {
         let mut group = Group::new(kept_for);
         for (position, role) in roles.iter().enumerate() {
-            group.add(position as u64, *role, 10 * position as u64);
+            add(&mut group, position as u64, *role, 10 * position as u64);
         }
         group
     }
@@ -226,7 +264,7 @@ mod tests {
     fn a_stream_without_dependent_frames_needs_no_slots() {
         let mut group = Group::new(1000 * MS);
         for position in 0..1000 {
-            assert!(!group.add(position, S, position));
+            assert!(!add(&mut group, position, S, position));
         }
         assert_eq!((group.need, group.start), (0, Some(999)));
     }
@@ -240,7 +278,7 @@ mod tests {
             for _ in 0..groups {
                 for at in 0..length {
                     let role = if at == 0 { S } else { D };
-                    changes += u32::from(group.add(position, role, position));
+                    changes += u32::from(add(group, position, role, position));
                     position += 1;
                 }
             }
@@ -260,14 +298,40 @@ mod tests {
     }
 
     #[test]
+    fn groups_that_were_lost_say_nothing_of_how_short_groups_are() {
+        let mut group = group(1000 * MS, &[S, D, D, D, D, D, D, D, D, D]);
+        let need = group.need;
+        for start in 1..4 * u64::from(WINDOW) {
+            add(&mut group, 10 * start, S, 0);
+            add(&mut group, 10 * start + 1, D, 0);
+            group.give_up();
+        }
+        assert_eq!(group.need, need);
+    }
+
+    #[test]
+    fn nothing_is_kept_for_sync_points_that_have_ceased() {
+        let mut group = group(100 * MS, &[S, D, D, D, D, D]);
+        let need = group.need;
+        assert!(need > 0);
+        add(&mut group, 6, D, 200);
+        assert_eq!((group.start, group.need), (None, need));
+        assert!(!add(&mut group, 7, D, 800));
+        assert!(add(&mut group, 8, D, 900));
+        assert_eq!(group.need, 0);
+    }
+
+    #[test]
     fn a_group_is_kept_for_so_long_and_no_longer() {
         let roles = [S, D, D, D, D, D, D];
-        assert_eq!(group(60 * MS, &roles).start, Some(0));
-        assert_eq!(group(59 * MS, &roles).start, None);
+        // Since the first frame that depends on another.
+        assert_eq!(group(50 * MS, &roles).start, Some(0));
+        assert_eq!(group(49 * MS, &roles).start, None);
         assert_eq!(group(Duration::from_nanos(1), &roles).start, None);
         assert_eq!(group(Duration::ZERO, &[S]).start, None);
-        let mut group = group(59 * MS, &roles);
-        group.add(7, S, 70);
+        assert_eq!(group(Duration::MAX, &roles).start, Some(0));
+        let mut group = group(49 * MS, &roles);
+        add(&mut group, 7, S, 70);
         assert_eq!(group.start, Some(7));
     }
 
@@ -278,14 +342,14 @@ mod tests {
         assert_eq!(group.start, Some(2));
         group.lose(2);
         assert_eq!(group.start, None);
-        assert!(!group.add(4, D, 0));
+        assert!(!add(&mut group, 4, D, 0));
         assert_eq!(group.start, None);
         // Nor is one whose header is gone.
-        group.add(5, L, 0);
+        add(&mut group, 5, L, 0);
         group.lose(5);
-        group.add(6, S, 0);
+        add(&mut group, 6, S, 0);
         assert_eq!(group.start, None);
-        group.add(7, S, 0);
+        add(&mut group, 7, S, 0);
         assert_eq!(group.start, Some(7));
     }
 
@@ -293,10 +357,10 @@ mod tests {
     fn leading_frames_are_kept_for_the_next_and_few_of_them() {
         let mut group = group(1000 * MS, &[L, L]);
         assert_eq!((group.start, group.first_kept()), (None, 0));
-        group.add(2, S, 0);
+        add(&mut group, 2, S, 0);
         assert_eq!(group.start, Some(0));
         for position in 3..4 + MAX_LEAD {
-            group.add(position, L, 0);
+            add(&mut group, position, L, 0);
         }
         assert_eq!((group.start, group.first_kept()), (None, u64::MAX));
     }

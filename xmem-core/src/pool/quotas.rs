@@ -97,20 +97,17 @@ impl Pool {
                 backlog: 0,
             };
         }
+        let ids: Vec<ClientId> = self.clients.iter().map(|client| client.id).collect();
+        for &id in &ids {
+            let target = self.clients.get(id).map(|one| self.target_for(one, most));
+            self.clients
+                .change(id, |client| client.target = target.unwrap_or_default());
+        }
         self.assign_group(most);
         let group = Others {
             leases: 0,
             beyond: self.group.target,
         };
-        let ids: Vec<ClientId> = self.clients.iter().map(|client| client.id).collect();
-        for &id in &ids {
-            let target = self
-                .clients
-                .get(id)
-                .map(|one| self.target_for(one, group, most));
-            self.clients
-                .change(id, |client| client.target = target.unwrap_or_default());
-        }
         for &id in &ids {
             let others = self.others(id, group, |other| other.target);
             self.clients.change(id, |client| {
@@ -130,8 +127,8 @@ impl Pool {
     }
 
     /// What a client can have of what it wants, where all clients may have `most` slots.
-    fn target_for(&self, client: &Client, group: Others, most: u32) -> Quota {
-        let others = self.others(client.id, group, |other| other.target);
+    fn target_for(&self, client: &Client, most: u32) -> Quota {
+        let others = self.others(client.id, Others::default(), |other| other.target);
         let mut wanted = client.wanted;
         if client.request == 0 {
             wanted.backlog = wanted
@@ -218,14 +215,22 @@ impl Pool {
             return by_number;
         }
         let base: u32 = self.clients.iter().map(|client| client.base).sum();
-        let (budget, least) = match self.max_bytes {
-            0 => (DEFAULT_BUDGET, self.own_need(0) + base + leases),
-            bytes => (bytes, 0),
+        let least = match self.max_bytes {
+            0 => self.own_need(0) + base + leases,
+            _ => 0,
         };
-        let left = budget.saturating_sub(self.departed_bytes);
+        let left = self.budget().saturating_sub(self.departed_bytes);
         let stride = self.slot_size.next_multiple_of(PAGE) as u64;
         let by_bytes = u32::try_from(left / stride).unwrap_or(u32::MAX);
         by_number.min(by_bytes.max(least))
+    }
+
+    /// Most bytes of slots, but for those that the producer and its clients can't do without.
+    pub(super) fn budget(&self) -> u64 {
+        match self.max_bytes {
+            0 => DEFAULT_BUDGET,
+            bytes => bytes,
+        }
     }
 
     /// Slots without which the producer, the clients there are and one more with `leases` leases can't

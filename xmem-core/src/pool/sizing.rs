@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Pool, Slot};
+use crate::segment::PAGE;
 use crate::sys::clock::Deadline;
 
 /// Most bytes of slots that are made before they are needed: what needs the others waits for them.
@@ -169,6 +170,12 @@ impl Pool {
         }
         self.free_outdated();
         self.assign();
+        // Those that a group keeps beside the new ones may be more than the budget allows.
+        let size = size.next_multiple_of(PAGE) as u64;
+        let new = u64::from(self.needed(0, 0).min(self.slots_allowed(0))) * size;
+        if self.bytes() + self.departed_bytes + new > self.budget() {
+            self.give_up_group();
+        }
     }
 
     /// There was no memory for the first slots: frames of another size may come.

@@ -177,9 +177,10 @@ impl PayloadSegment {
             false => maker,
         };
         let mapping = memfd::map_to_read(&fd, len, seals)?;
+        let is_there = memfd::is_there(&fd, len, maker);
         let fd = keep.then_some(fd);
         let mut segment = PayloadSegment::new(id, kind, len, Some(mapping), fd);
-        segment.unprepared = Some(Unprepared::new(len, maker));
+        segment.unprepared = Some(Unprepared::new(len, is_there));
         if keep {
             KEPT.fetch_add(1, Ordering::Relaxed);
             segment.is_kept = true;
@@ -223,7 +224,7 @@ impl PayloadSegment {
 
     #[cold]
     fn prepare_range(&self, unprepared: &Unprepared, range: Range<usize>) -> Result<()> {
-        unprepared.prepare(self.mapping(), self.fd(), range)
+        unprepared.prepare(self.mapping(), range)
     }
 
     /// Descriptors that this process keeps of what producers have told its clients of.

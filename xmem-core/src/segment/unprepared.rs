@@ -1,12 +1,11 @@
 //! Memory of another process that is mapped and not all prefaulted yet: which pieces of it are.
 
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::error::Result;
 use crate::sys::mapping::Mapping;
-use crate::sys::memfd::{self, Maker};
+use crate::sys::memfd;
 
 /// Bytes that are prefaulted at once: a tenth of a millisecond's work.
 pub(crate) const PIECE: usize = 1 << 20;
@@ -14,7 +13,8 @@ pub(crate) const PIECE: usize = 1 << 20;
 /// Which pieces of a mapping are prefaulted.
 #[derive(Debug)]
 pub(super) struct Unprepared {
-    maker: Maker,
+    /// All its memory is there.
+    is_there: bool,
     /// A bit for each piece that is prefaulted.
     prepared: Box<[AtomicU64]>,
     /// How many pieces are not.
@@ -22,11 +22,11 @@ pub(super) struct Unprepared {
 }
 
 impl Unprepared {
-    /// Of `len` bytes that `maker` has made.
-    pub(super) fn new(len: usize, maker: Maker) -> Unprepared {
+    /// Of `len` bytes, all of which are there, or may not be.
+    pub(super) fn new(len: usize, is_there: bool) -> Unprepared {
         let count = len.div_ceil(PIECE);
         Unprepared {
-            maker,
+            is_there,
             prepared: (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
             left: AtomicUsize::new(count),
         }
@@ -42,12 +42,7 @@ impl Unprepared {
     ///
     /// # Errors
     /// [`Error::ResourceExhausted`](crate::Error::ResourceExhausted) where there is no memory for them.
-    pub(super) fn prepare(
-        &self,
-        mapping: &Mapping,
-        fd: Option<impl AsFd>,
-        range: Range<usize>,
-    ) -> Result<()> {
+    pub(super) fn prepare(&self, mapping: &Mapping, range: Range<usize>) -> Result<()> {
         for number in range.start / PIECE..range.end.div_ceil(PIECE) {
             let (word, bit) = (&self.prepared[number / 64], 1 << (number % 64));
             if word.load(Ordering::Acquire) & bit != 0 {
@@ -55,7 +50,7 @@ impl Unprepared {
             }
             let start = number * PIECE;
             let piece = start..mapping.len().min(start + PIECE);
-            memfd::prefault(mapping, fd.as_ref(), piece, self.maker)?;
+            memfd::prefault(mapping, piece, self.is_there)?;
             if word.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
                 self.left.fetch_sub(1, Ordering::AcqRel);
             }
@@ -71,6 +66,7 @@ mod tests {
 
     use super::*;
     use crate::segment::{PAGE, PayloadSegment, SegmentId, SegmentKind};
+    use crate::sys::memfd::Maker;
 
     /// Bytes that a page fault may map beside those that are touched.
     const AROUND: usize = 64 << 10;

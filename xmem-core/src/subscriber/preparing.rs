@@ -9,7 +9,7 @@ use std::thread::Builder;
 
 use crate::callback;
 use crate::link::{End, Link};
-use crate::segment::PayloadSegment;
+use crate::segment::{MAX_SLOTS, PayloadSegment};
 use crate::sys::sched;
 
 /// Of the thread.
@@ -37,6 +37,10 @@ impl Preparing {
             return;
         }
         let mut state = self.state();
+        if state.waiting.len() >= MAX_SLOTS as usize {
+            // There are no more that live.
+            state.waiting.retain(|one| one.strong_count() > 0);
+        }
         state.waiting.push_back(Arc::downgrade(segment));
         if state.has_thread {
             return;

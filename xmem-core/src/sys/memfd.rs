@@ -259,8 +259,9 @@ pub(crate) fn check_seals(fd: impl AsFd, seals: SealFlags) -> Result<()> {
 /// Maps and prefaults memory that another process made, to read, after checking its size and seals.
 pub(crate) fn open(fd: impl AsFd, len: usize, seals: SealFlags, maker: Maker) -> Result<Mapping> {
     let mapping = map_to_read(&fd, len, seals)?;
+    let is_there = is_there(&fd, len, maker);
     for start in (0..len).step_by(STEP) {
-        prefault(&mapping, Some(&fd), start..len.min(start + STEP), maker)?;
+        prefault(&mapping, start..len.min(start + STEP), is_there)?;
     }
     Ok(mapping)
 }
@@ -271,7 +272,7 @@ pub(crate) fn map_to_read(fd: impl AsFd, len: usize, seals: SealFlags) -> Result
     map(fd, len, seals, AccessMode::ReadOnly)
 }
 
-/// Prefaults a part of such a mapping.
+/// Prefaults a part of such a mapping, all of whose memory [is there](is_there), or may not be.
 ///
 /// Its maker may have lied of how much of it there is (by memory beyond the end of the file, which
 /// counts, too): the rest is made here, and charged to this process. That ends with an error while
@@ -279,16 +280,8 @@ pub(crate) fn map_to_read(fd: impl AsFd, len: usize, seals: SealFlags) -> Result
 ///
 /// # Errors
 /// [`Error::ResourceExhausted`] where there is no memory left.
-pub(crate) fn prefault(
-    mapping: &Mapping,
-    fd: Option<impl AsFd>,
-    part: Range<usize>,
-    maker: Maker,
-) -> Result<()> {
-    // To look for a hole takes the file's lock, which a process can hold during a write from memory
-    // whose page fault does not end: no call for a descriptor of another user.
-    let is_whole = maker == Maker::OwnUser && fd.is_some_and(|fd| !has_hole(fd, &part));
-    if is_whole {
+pub(crate) fn prefault(mapping: &Mapping, part: Range<usize>, is_there: bool) -> Result<()> {
+    if is_there {
         // Page faults take as long as one call for all of them, which would hold the lock of the address
         // space meanwhile: for long, in a thread that others run before.
         mapping.touch(part);
@@ -300,11 +293,19 @@ pub(crate) fn prefault(
     prefaulted.map_err(|error| error.doing(|| mapping_of(mapping.len())))
 }
 
-/// Whether a part of a file has no memory, or that can't be known.
-fn has_hole(fd: impl AsFd, part: &Range<usize>) -> bool {
-    // Where the position of the file is afterwards does not matter: it is mapped, not read.
-    let hole = fs::seek(fd, SeekFrom::Hole(part.start as u64));
-    hole.map_or(true, |hole| hole < part.end as u64)
+/// Whether such memory has no hole; false where that can't be known. Seals keep it so: nothing can punch
+/// a hole into it any more.
+///
+/// To look for a hole takes the file's lock, which a process that may write the file can hold during a
+/// write from memory whose page fault does not end: no look at the memory of another user. It also takes
+/// the lock of the open file description, which every client of the producer has, and which each of them
+/// can hold in the same way with a read: the look is at a description of this process's own.
+pub(crate) fn is_there(fd: impl AsFd, len: usize, maker: Maker) -> bool {
+    let find = || {
+        let own = reopen_read_only(fd).ok()?;
+        fs::seek(own, SeekFrom::Hole(0)).ok()
+    };
+    maker == Maker::OwnUser && find().is_some_and(|hole| hole >= len as u64)
 }
 
 /// Maps memory that another process made, after checking its size and seals: a file that could

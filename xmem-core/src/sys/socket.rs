@@ -13,9 +13,9 @@ use std::time::Duration;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{
-    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags,
-    SocketType, sockopt,
+    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, RecvMsg,
+    ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix,
+    SocketFlags, SocketType, sockopt,
 };
 
 use super::clock::Deadline;
@@ -280,13 +280,7 @@ pub(crate) fn receive(connection: &Connection, buffer: &mut [u8]) -> Result<Rece
         true => flags | RecvFlags::PEEK,
         false => flags,
     };
-    let buffer = &mut [IoSliceMut::new(buffer)];
-    let message = match net::recvmsg(connection, buffer, &mut ancillary, first) {
-        // The peer has closed it and has not read all that it was told. The system says so once, and
-        // before the messages that the peer has sent.
-        Err(Errno::CONNRESET) => net::recvmsg(connection, buffer, &mut ancillary, first)?,
-        received => received?,
-    };
+    let message = receive_once(connection, buffer, &mut ancillary, first)?;
     let mut fds = Passed::default();
     for part in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(passed) = part {
@@ -296,7 +290,7 @@ pub(crate) fn receive(connection: &Connection, buffer: &mut [u8]) -> Result<Rece
     let is = |flag| message.flags.contains(flag);
     if connection.brings_fds && !is(ReturnFlags::CTRUNC) {
         let nothing = &mut RecvAncillaryBuffer::default();
-        net::recvmsg(connection, &mut [], nothing, flags)?;
+        receive_once(connection, &mut [], nothing, flags)?;
     }
     // More of them than may be sent would have filled the room for them.
     let lost_fds = is(ReturnFlags::CTRUNC) && fds.len() < MAX_FDS;
@@ -306,6 +300,21 @@ pub(crate) fn receive(connection: &Connection, buffer: &mut [u8]) -> Result<Rece
         lost_fds,
         fds,
     })
+}
+
+/// Receives a message. Where the peer has closed the connection and has not read all that it was told,
+/// the system says so once, before the messages that the peer has sent.
+fn receive_once(
+    connection: &Connection,
+    buffer: &mut [u8],
+    ancillary: &mut RecvAncillaryBuffer<'_>,
+    flags: RecvFlags,
+) -> Result<RecvMsg, Errno> {
+    let buffer = &mut [IoSliceMut::new(buffer)];
+    match net::recvmsg(connection, buffer, ancillary, flags) {
+        Err(Errno::CONNRESET) => net::recvmsg(connection, buffer, ancillary, flags),
+        received => received,
+    }
 }
 
 /// A connected pair, for tests.

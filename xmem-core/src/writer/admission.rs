@@ -82,7 +82,7 @@ impl Writer {
         }
         let leases = admission.client.page.leases();
         // The writer counts on what is coming.
-        let _growing = self.lock_growing();
+        let growing = self.lock_growing();
         let (growth, size) = {
             let mut pool = self.pool();
             if pool.unsealed_only && !admission.client.identity.takes_unsealed {
@@ -122,7 +122,10 @@ impl Writer {
             }
             ((least, most.min(left)), size)
         };
-        admission.making = self.start_making(size, growth)?;
+        let making = self.start_making(&growing, size, growth);
+        drop(growing);
+        self.drop_released();
+        admission.making = making?;
         match admission.making {
             Some(_) => Ok(Step::More(admission)),
             None => Err(Error::Refused {

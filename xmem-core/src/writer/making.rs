@@ -1,7 +1,7 @@
 //! Slots that the control thread makes a step at a time, while frames go on.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, MutexGuard};
 
 use super::Writer;
 use super::admission::Coming;
@@ -72,14 +72,15 @@ impl Making {
 impl Writer {
     /// Begins to make `most` slots of `size` bytes; fewer, but `least`, where there is not memory for so
     /// many, with some left for others; fewer where there are no numbers for them. `None` where there
-    /// are none.
+    /// are none. What frames have held that were given up for that is still to be
+    /// [dropped](Writer::drop_released), without the lock.
     pub(super) fn start_making(
         &self,
+        _growing: &MutexGuard<'_, ()>,
         size: usize,
         (least, most): (u32, u32),
     ) -> Result<Option<Making>> {
         let (id, mut count) = self.make_room(size, most);
-        self.drop_released();
         if count == 0 {
             return Ok(None);
         }
@@ -127,6 +128,7 @@ impl Writer {
             return None;
         }
         let making = self.try_to_fill(making, coming).unwrap_or(None);
+        self.drop_released();
         if making.is_none() {
             let mut pool = self.pool();
             pool.filling = match pool.missing() {
@@ -148,12 +150,12 @@ impl Writer {
             return Ok(Some(unfinished));
         }
         // The writer counts on what is coming.
-        let _growing = self.lock_growing();
+        let growing = self.lock_growing();
         let (count, size) = {
             let pool = self.pool();
             (pool.missing_at_once(coming.slots()), pool.slot_size())
         };
         // There may be enough, or room only for what is coming.
-        self.start_making(size, (count.min(1), count))
+        self.start_making(&growing, size, (count.min(1), count))
     }
 }

@@ -98,25 +98,15 @@ impl Writer {
     pub(super) fn grow_for_group(&self) -> Result<u32> {
         let growing = self.lock_growing();
         let coming = self.coming.load(Ordering::Relaxed);
-        let (count, size, missing, own) = {
+        let (count, size) = {
             let pool = self.pool();
-            let missing = pool.missing();
-            (
-                pool.group_growth(coming),
-                pool.slot_size(),
-                missing,
-                pool.own(),
-            )
+            (pool.group_growth(coming), pool.slot_size())
         };
         limits::check_memory_for_others(size)?;
         let made = self.make_slots(&growing, size, (0, count));
         drop(growing);
         self.drop_released();
         let made = made?;
-        if made > 0 && missing == 0 {
-            // As in `grow`.
-            self.pool().raise_need(own + made);
-        }
         self.bell.ring();
         Ok(made)
     }

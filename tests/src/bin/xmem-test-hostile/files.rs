@@ -112,11 +112,30 @@ pub(crate) fn advise(settings: &Line, threads: u64) {
 /// Writes into its page from memory whose page fault does not end. The kernel holds the lock of the
 /// file meanwhile, which a seal needs too. Then it says that it is ready.
 pub(crate) fn hang(settings: &Line, faults: Option<Faults>) {
-    let faults = faults.expect("userfaultfd, which root may have");
     let target: &'static Target = Box::leak(Box::new(Target::welcome(settings)));
-    let writer = std::thread::Builder::new().name("writer".into());
-    let write = move || faults.write_to(&target.page_fd);
-    writer.spawn(write).expect("a thread");
-    assert!(process::falls_asleep(std::process::id(), "writer"));
+    hang_in(faults, |faults| faults.write_to(&target.page_fd));
     target.say_ready();
+}
+
+/// Reads the first segment of frames into memory whose page fault does not end. The kernel holds the lock
+/// of the open file description meanwhile.
+pub(crate) fn read(settings: &Line, faults: Option<Faults>) {
+    let target: &'static Target = Box::leak(Box::new(Target::welcome(settings)));
+    target.ready();
+    let (_, _, fd) = target.first_segment();
+    target.read_messages();
+    // Others have the position, too.
+    seek(&fd, SeekFrom::Start(0)).expect("a file");
+    hang_in(faults, move |faults| faults.read_from(&fd));
+}
+
+/// Makes a call in a thread that it does not come back to.
+fn hang_in<T: Send + 'static>(
+    faults: Option<Faults>,
+    call: impl FnOnce(&Faults) -> T + Send + 'static,
+) {
+    let faults = faults.expect("userfaultfd, which root may have");
+    let thread = std::thread::Builder::new().name("hanging".into());
+    thread.spawn(move || call(&faults)).expect("a thread");
+    assert!(process::falls_asleep(std::process::id(), "hanging"));
 }

@@ -68,13 +68,16 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let settings = Line::parse(&arguments.join(" "));
     // What the other user could have, but not in every container.
-    let faults = (settings.word == "hang").then(Faults::open);
+    let faults = ["hang", "read"]
+        .contains(&settings.word.as_str())
+        .then(Faults::open);
     if let Some(uid) = settings.get_number("uid") {
         nobody::become_user(uid as u32);
     }
     let threads = settings.get_number("threads").unwrap_or(2);
     match settings.word.as_str() {
         "hang" => files::hang(&settings, faults.flatten()),
+        "read" => files::read(&settings, faults.flatten()),
         "punch" => files::punch(&settings, threads),
         "advise" => files::advise(&settings, threads),
         "hold" => leases::hold(&settings),
