@@ -202,7 +202,7 @@ fn rows(line: &Line) -> Vec<(Row, Option<String>)> {
     // What makes these streams may not be installed.
     let row = |streams: &[Stream], kind: &str| {
         let client = format!("{{s}} ! {{caps}} ! {name} ! fakesink name=out");
-        Row::new(
+        let row = Row::new(
             Group::Registry,
             format!("{name}{kind}"),
             &[("s", streams[0])],
@@ -210,7 +210,12 @@ fn rows(line: &Line) -> Vec<(Row, Option<String>)> {
         )
         .instead(&streams[1..])
         .joins(20)
-        .seconds(1)
+        .seconds(1);
+        if name == "decodebin3" {
+            row.chain()
+        } else {
+            row
+        }
     };
     if let Some((_, why)) = known {
         return vec![(row(&[PICTURES_30], ""), Some((*why).to_owned()))];

@@ -83,7 +83,8 @@ pub struct Row {
     pub instead: Vec<Stream>,
     /// What the stream is switched to, where that is of another kind.
     pub other: Option<Stream>,
-    /// Whether another producer's stream is another chain: a demuxer makes new pads for it, uncut as well.
+    /// Whether another producer's stream, which is another chain, is told from the one before: a demuxer makes new pads for
+    /// it, and decodebin3 aborts (GStreamer 1.26 and 1.28), uncut as well.
     pub is_chain: bool,
     /// Whether its elements fail before their streams begin, uncut as well. A channel's begin late where the client was
     /// there first.
