@@ -310,8 +310,8 @@ impl Downstream {
     }
 
     /// A gap where it belongs in the segment, which is pushed before it where that is necessary; none where
-    /// it is over before the pipeline starts. The producer's running time is behind by `shift`, where that
-    /// is known.
+    /// it is over before the pipeline starts, or elements can't reckon with its time. The producer's running
+    /// time is behind by `shift`, where that is known.
     fn place_gap(
         &mut self,
         element: &super::XmemSrc,
@@ -339,9 +339,9 @@ impl Downstream {
             guard.push_segment(element, timeline.push(), seqnum);
             self.is_flushed = false;
         }
-        let ours = self
-            .beginning
-            .clip_gap(timeline.moved(theirs), timeline.segment())?;
+        let moved = timeline.moved(theirs);
+        moved.pts?;
+        let ours = self.beginning.clip_gap(moved, timeline.segment())?;
         if ours == theirs {
             return Some(event);
         }

@@ -205,7 +205,7 @@ impl Timeline {
         place
     }
 
-    /// A place in the producer's segment, adjusted.
+    /// A place in the producer's segment, adjusted. Without times where none in the segment is usable.
     pub(crate) fn moved(&self, theirs: Place) -> Place {
         let by = self.room(theirs);
         let first = if self.is_untold {
@@ -214,10 +214,11 @@ impl Timeline {
             *self.usable.start() as i64
         };
         let last = *self.usable.end() as i64;
-        let moved = |time: i64| time.saturating_add(by).clamp(first, last);
+        // There is none in a segment that is too far from its running time 0.
+        let moved = |time: i64| (first <= last).then(|| time.saturating_add(by).clamp(first, last));
         Place {
-            pts: theirs.pts.map(moved),
-            dts: theirs.dts.map(moved),
+            pts: theirs.pts.and_then(moved),
+            dts: theirs.dts.and_then(moved),
             duration: theirs.duration,
         }
     }
@@ -327,7 +328,7 @@ fn zero_of_endless(segment: &gst::Segment) -> Option<i64> {
 }
 
 /// The times in a segment with which elements can reckon: these, their running times and their stream
-/// times fit into 64 bits with a sign, twice.
+/// times fit into 64 bits with a sign, twice. There may be none.
 fn usable_times(segment: &gst::Segment) -> RangeInclusive<u64> {
     let Some(segment) = segment.downcast_ref::<gst::ClockTime>() else {
         return 0..=LAST_TIME;

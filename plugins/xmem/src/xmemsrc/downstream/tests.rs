@@ -197,3 +197,27 @@ fn a_producer_that_only_talks_fills_no_memory() {
     large.hold(tags(), 1);
     assert_eq!(large.due(), 3);
 }
+
+#[test]
+fn a_gap_with_a_time_that_elements_can_not_reckon_with_is_left_out() {
+    let (element, _pad, arrived) = linked();
+    let guard = imp::guard(element.imp());
+    let last = gst::ClockTime::from_nseconds(crate::timestamps::LAST_TIME);
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_rate(0.25);
+    segment.set_start(last);
+    segment.set_offset(last);
+    let mut downstream = Downstream::default();
+    let said = Said::Segment(segment.upcast(), None, gst::Seqnum::next());
+    downstream.hold(Held::Said(said), 1);
+    let gap = gst::event::Gap::builder(last).build();
+    downstream.hold(Held::Said(Said::Gap(gap, None)), 1);
+    downstream.hold(tags(), 1);
+    let end = Received::End;
+    let pushed = downstream.push(&element, guard, (&end, true), None, |_| ());
+    pushed.unwrap();
+    let arrived = taken(&arrived);
+    assert!(arrived.contains(&"tag".into()), "{arrived:?}");
+    assert!(!arrived.contains(&"gap".into()), "{arrived:?}");
+    element.set_state(gst::State::Null).unwrap();
+}

@@ -432,6 +432,28 @@ fn elements_can_reckon_with_what_they_get() {
 }
 
 #[test]
+fn in_a_segment_that_is_too_far_from_its_running_times_nothing_has_a_time() {
+    let last = gst::ClockTime::from_nseconds(LAST_TIME);
+    let mut segment = segment(LAST_TIME, 0.25);
+    let times = segment.downcast_mut::<gst::ClockTime>().unwrap();
+    times.set_offset(last);
+    let mut timeline = Timeline::new(segment, 0);
+    let gap = Place {
+        pts: Some(LAST_TIME as i64),
+        dts: Some(0),
+        duration: Some(1),
+    };
+    timeline.follow_gap(gap, i64::MAX);
+    let moved = timeline.moved(gap);
+    assert_eq!(
+        (moved.pts, moved.dts, moved.duration),
+        (None, None, Some(1))
+    );
+    let place = timeline.place(&frame(LAST_TIME, 0));
+    assert_eq!((place.pts, place.dts), (None, None));
+}
+
+#[test]
 fn a_time_of_this_world_stays() {
     const YEAR: u64 = 365 * 24 * 3600 * 1_000_000_000;
     // Of a stream with the time of the day, and one that has run for years.
