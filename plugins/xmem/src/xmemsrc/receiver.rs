@@ -13,7 +13,7 @@ use xmem_core::{
 };
 
 use super::downstream::{Downstream, Held, Notice};
-use super::gate::Gate;
+use super::gate::{Gate, Verdict};
 use super::guard::Guard;
 use super::headers::Headers;
 use super::keeping::Keeping;
@@ -522,9 +522,13 @@ impl Receiver {
     }
 
     /// A buffer on the frame, which it gives back in the end.
-    fn buffer(&mut self, frame: Frame) -> Result<std::result::Result<gst::Buffer, NotPushed>> {
+    fn buffer(
+        &mut self,
+        frame: Frame,
+        verdict: Verdict,
+    ) -> Result<std::result::Result<gst::Buffer, NotPushed>> {
         let record = frame.meta();
-        let is_copied = self.takes_copy(&frame);
+        let is_copied = self.takes_copy(&frame, verdict == Verdict::Keep);
         let extra = frame.extra()?;
         let extra = Told::new(&extra, self.names);
         let mut buffer = self.recorder.buffer(record);
@@ -580,8 +584,9 @@ impl Receiver {
     }
 
     /// Whether a frame is copied, so that its lease is there for the next: all frames that are small,
-    /// and others where downstream holds as many as it can.
-    fn takes_copy(&mut self, frame: &Frame) -> bool {
+    /// and others where downstream holds as many as it can. So is one that is kept until the next frame has
+    /// come, where that would need its lease.
+    fn takes_copy(&mut self, frame: &Frame, is_kept: bool) -> bool {
         let Some(subscriber) = &self.subscriber else {
             return false;
         };
@@ -603,7 +608,7 @@ impl Receiver {
                 (self.observer)(Change::Starved);
             }
         }
-        is_starved
+        is_starved || (is_kept && free == 0)
     }
 
     /// Why frames are missed, when a frame is the first before which some were.

@@ -42,7 +42,7 @@ impl Receiver {
             self.discontinuous = true;
             return Ok(Err(NotPushed::Skipped));
         }
-        let buffer = match self.buffer(frame)? {
+        let buffer = match self.buffer(frame, verdict)? {
             Ok(buffer) => buffer,
             Err(not_pushed) => {
                 if matches!(not_pushed, NotPushed::Unusable(_)) {
