@@ -275,6 +275,7 @@ impl Receiver {
             self.downstream.flush();
             self.lose();
         }
+        self.headers.arrived();
         let is_void = self.subscriber.as_ref().is_some_and(Subscriber::is_flushed);
         if is_void {
             self.downstream.forget_once();

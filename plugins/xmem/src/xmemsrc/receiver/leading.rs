@@ -17,6 +17,7 @@ impl Receiver {
             self.lose();
             return None;
         }
+        self.headers.begun();
         self.due.pop_front()
     }
 
@@ -127,6 +128,7 @@ impl Receiver {
         self.discontinuous = true;
         self.due.clear();
         self.skip_kept();
+        self.headers.lose();
         self.gate.lose();
     }
 
