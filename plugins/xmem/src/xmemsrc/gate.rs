@@ -1,6 +1,15 @@
 //! Which frames can be decoded: after a loss none before the next sync point. Pure.
 
+use std::time::{Duration, Instant};
+
 use xmem_core::Role;
+
+/// A key unit that does not come is requested again after that: a request may be lost, and xmemsink may
+/// have dropped it as one that follows another one too soon.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// The user is told of a key frame that does not come after that.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Holds back what can't be decoded.
 #[derive(Debug)]
@@ -9,10 +18,14 @@ pub(super) struct Gate {
     holds_back: bool,
     /// A frame was lost that others may need, and none that needs no other has followed.
     has_lost: bool,
-    /// A key unit was not requested since.
-    is_due: bool,
+    /// When a key unit was requested since.
+    requested: Option<Instant>,
     /// Key units are requested at all.
     requests: bool,
+    /// Since when frames are skipped, and how many there were.
+    skipping: Option<(Instant, u64)>,
+    /// The user was told that no key frame comes.
+    has_told: bool,
 }
 
 /// What becomes of a frame.
@@ -31,27 +44,33 @@ impl Gate {
             holds_back,
             requests,
             has_lost: true,
-            is_due: true,
+            requested: None,
+            skipping: None,
+            has_told: false,
         }
     }
 
     /// What comes next does not follow what was pushed last.
     pub(super) fn lose(&mut self) {
-        (self.has_lost, self.is_due) = (true, true);
+        (self.has_lost, self.requested) = (true, None);
     }
 
-    /// What becomes of the next frame.
-    pub(super) fn judge(&mut self, role: Role) -> Verdict {
+    /// What becomes of the next frame, which has come `now`.
+    pub(super) fn judge(&mut self, role: Role, now: Instant) -> Verdict {
         if !self.has_lost {
             return Verdict::Push;
         }
         let verdict = match role {
             Role::SyncPoint => {
-                self.has_lost = false;
+                (self.has_lost, self.skipping) = (false, None);
                 Verdict::Push
             }
             Role::Leading => Verdict::Keep,
-            Role::Dependent => Verdict::Skip,
+            Role::Dependent => {
+                let (_, count) = self.skipping.get_or_insert((now, 0));
+                *count += 1;
+                Verdict::Skip
+            }
         };
         if self.holds_back {
             verdict
@@ -60,14 +79,27 @@ impl Gate {
         }
     }
 
-    /// Whether to request a key unit after the frame that was judged: once for each loss.
-    pub(super) fn is_due(&self, role: Role) -> bool {
-        self.requests && self.has_lost && self.is_due && role == Role::Dependent
+    /// Whether to request a key unit after the frame that was judged: once for each loss, and again as long as
+    /// frames are held back for want of one.
+    pub(super) fn is_due(&self, role: Role, now: Instant) -> bool {
+        let is_due = match self.requested {
+            None => true,
+            Some(at) => self.holds_back && now.saturating_duration_since(at) >= AGAIN,
+        };
+        self.requests && self.has_lost && role == Role::Dependent && is_due
     }
 
     /// It was requested.
-    pub(super) fn request(&mut self) {
-        self.is_due = false;
+    pub(super) fn request(&mut self, now: Instant) {
+        self.requested = Some(now);
+    }
+
+    /// How many frames were skipped, where no key frame has come for so long that the user has to be told:
+    /// once.
+    pub(super) fn overdue(&mut self, now: Instant) -> Option<u64> {
+        let (since, count) = self.skipping.filter(|_| self.holds_back)?;
+        let is_overdue = now.saturating_duration_since(since) >= PATIENCE;
+        (is_overdue && !std::mem::replace(&mut self.has_told, true)).then_some(count)
     }
 }
 
@@ -78,17 +110,24 @@ mod tests {
     use Role::{Dependent as D, Leading as L, SyncPoint as S};
     use Verdict::{Keep, Push, Skip};
 
-    fn judge(gate: &mut Gate, roles: &[Role]) -> (Vec<Verdict>, u32) {
+    /// What becomes of frames that come so many milliseconds apart, and how many key units are requested.
+    fn judge_apart(gate: &mut Gate, roles: &[Role], ms: u64) -> (Vec<Verdict>, u32) {
         let mut requests = 0;
-        let verdicts = roles.iter().map(|role| {
-            let verdict = gate.judge(*role);
-            if gate.is_due(*role) {
+        let start = Instant::now();
+        let verdicts = roles.iter().zip(0..).map(|(role, number)| {
+            let now = start + Duration::from_millis(number * ms);
+            let verdict = gate.judge(*role, now);
+            if gate.is_due(*role, now) {
                 requests += 1;
-                gate.request();
+                gate.request(now);
             }
             verdict
         });
         (verdicts.collect(), requests)
+    }
+
+    fn judge(gate: &mut Gate, roles: &[Role]) -> (Vec<Verdict>, u32) {
+        judge_apart(gate, roles, 1)
     }
 
     #[test]
@@ -114,5 +153,41 @@ mod tests {
         assert_eq!(judge(&mut gate, &[D, L, D, S, D]), (vec![Push; 5], 1));
         let mut gate = Gate::new(true, false);
         assert_eq!(judge(&mut gate, &[D, S]), (vec![Skip, Push], 0));
+    }
+
+    #[test]
+    fn a_key_unit_that_does_not_come_is_requested_again_while_frames_are_skipped() {
+        let mut gate = Gate::new(true, true);
+        assert_eq!(judge_apart(&mut gate, &[D; 70], 100), (vec![Skip; 70], 4));
+        assert_eq!(judge_apart(&mut gate, &[S, D, D], 5000).1, 0);
+        // An encoder without key frames refreshes the picture in parts: each request would disturb that.
+        let mut gate = Gate::new(false, true);
+        assert_eq!(judge_apart(&mut gate, &[D; 70], 100), (vec![Push; 70], 1));
+    }
+
+    #[test]
+    fn the_user_is_told_once_that_no_key_frame_comes() {
+        for (holds_back, expected) in [(true, Some(50)), (false, None)] {
+            let mut gate = Gate::new(holds_back, true);
+            let start = Instant::now();
+            let told = (0..200).filter_map(|number| {
+                let now = start + Duration::from_millis(number * 101);
+                gate.judge(D, now);
+                gate.overdue(now)
+            });
+            assert_eq!(
+                told.collect::<Vec<_>>(),
+                Vec::from_iter(expected.map(|n: u64| n + 1))
+            );
+        }
+        // Each wait counts by itself.
+        let mut gate = Gate::new(true, true);
+        let start = Instant::now();
+        for number in 0..10 {
+            let now = start + Duration::from_secs(number);
+            gate.judge(if number % 4 == 0 { S } else { D }, now);
+            assert_eq!(gate.overdue(now), None);
+            gate.lose();
+        }
     }
 }

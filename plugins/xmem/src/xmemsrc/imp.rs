@@ -193,6 +193,9 @@ impl XmemSrc {
                     {
                         receiver.key_unit_requested();
                     }
+                    if let Some(skipped) = receiver.overdue_key_frame() {
+                        self.tell_overdue(skipped);
+                    }
                     match buffer.map_err(|error| self.failed(error))? {
                         Ok(buffer) => {
                             self.guard.keep_times(&obj, &buffer);
@@ -324,8 +327,27 @@ impl XmemSrc {
         }
     }
 
-    /// Says, once a run, that downstream holds every frame that there may be.
-    /// Says that downstream holds every frame that it may.
+    /// Says that frames are skipped because no key frame comes.
+    fn tell_overdue(&self, skipped: u64) {
+        let requests = self.settings().request_keyframe;
+        let requests = requests && {
+            let accepts = self.state().accepts;
+            accepts.contains(UpstreamEvents::FORCE_KEY_UNIT)
+        };
+        let why = match requests {
+            true => "though key frames are requested",
+            false => "and none is requested (request-keyframe, and upstream-events of xmemsink)",
+        };
+        gst::element_imp_warning!(
+            self,
+            gst::StreamError::Decode,
+            ("Skipped {skipped} frames since no key frame has come, {why}: set \
+                 wait-for-keyframe=false to have all frames, or raise group-time of xmemsink so \
+                 that it keeps the last key frame and the frames after it")
+        );
+    }
+
+    /// Says, once a run, that downstream holds every frame that it may.
     fn tell_starved(&self) {
         let Settings {
             max_leases,

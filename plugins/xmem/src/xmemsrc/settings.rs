@@ -190,8 +190,8 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Wait for a key frame")
             .blurb(
                 "After joining a stream, and after missed frames, skip frames that cannot be \
-                 decoded: those that depend on others (DELTA_UNIT) before the next key frame. \
-                 Streams without such frames are not affected",
+                 decoded: those that depend on others (DELTA_UNIT) before the next key frame. If \
+                 none comes for 5 s, a warning says so. Streams without such frames are not affected",
             )
             .default_value(defaults.wait_for_keyframe)
             .mutable_ready()
@@ -200,8 +200,9 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Request a key frame")
             .blurb(
                 "Request a key frame (GstForceKeyUnit) from the producer when there is none to \
-                 begin with, and after missed frames: once each time, and only if upstream-events \
-                 of xmemsink has force-key-unit",
+                 begin with, and after missed frames: once each time, and again every 2 s while \
+                 frames are skipped (wait-for-keyframe). Only if upstream-events of xmemsink has \
+                 force-key-unit",
             )
             .default_value(defaults.request_keyframe)
             .mutable_ready()

@@ -1,6 +1,8 @@
 //! Which buffers of a compressed stream go downstream, and what goes before them: headers, and frames that
 //! lead to the next one.
 
+use std::time::Instant;
+
 use xmem_core::{Frame, Result};
 
 use super::super::gate::Verdict;
@@ -35,8 +37,9 @@ impl Receiver {
             self.lose();
         }
         let role = frame.meta().role();
-        let verdict = self.gate.judge(role);
-        self.wants_key_unit = self.gate.is_due(role);
+        let now = Instant::now();
+        let verdict = self.gate.judge(role, now);
+        self.wants_key_unit = self.gate.is_due(role, now);
         if verdict == Verdict::Skip {
             self.skip_kept();
             self.figures.skipped += 1;
@@ -120,7 +123,12 @@ impl Receiver {
 
     /// It was asked.
     pub(in crate::xmemsrc) fn key_unit_requested(&mut self) {
-        self.gate.request();
+        self.gate.request(Instant::now());
+    }
+
+    /// How many frames were skipped, where the user has to be told that no key frame comes.
+    pub(in crate::xmemsrc) fn overdue_key_frame(&mut self) -> Option<u64> {
+        self.gate.overdue(Instant::now())
     }
 
     /// What comes next does not follow what was pushed last.

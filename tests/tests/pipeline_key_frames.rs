@@ -1,0 +1,115 @@
+//! A client that waits for a key frame which does not come, and one that has room for no more than one frame.
+
+use std::time::{Duration, Instant};
+
+use xmem_tests::pipeline::Pipeline;
+use xmem_tests::{Place, until};
+
+const MS: u64 = 1_000_000;
+
+/// A producer without a group, and what a test pushes there.
+fn producer(place: &Place) -> Pipeline {
+    let producer = "appsrc name=src is-live=true format=time ! \
+                    xmemsink name=sink channel=cam0 sync=false group-time=0";
+    Pipeline::play(place, &["report sink.sink"], producer)
+}
+
+fn client(place: &Place, source: &str) -> Pipeline {
+    let client = format!("xmemsrc name=src channel=cam0 {source} ! fakesink name=out sync=false");
+    Pipeline::play(place, &["report src.src"], &client)
+}
+
+fn push(producer: &mut Pipeline, what: &str) {
+    let order = format!("push from=src caps=video/x-test size=100 {what}");
+    assert_eq!(producer.order(&order).text("flow"), "Ok");
+}
+
+/// Requests for key frames that have reached the elements before the sink.
+fn requests(producer: &mut Pipeline) -> usize {
+    producer.stats("sink");
+    let requests = producer.log().iter().filter(|line| {
+        line.get("type") == Some("custom-upstream") && line.text("text").contains("ForceKeyUnit")
+    });
+    requests.count()
+}
+
+/// Warnings on the bus.
+fn warnings(client: &mut Pipeline) -> usize {
+    client.stats("src");
+    let warnings = client
+        .log()
+        .iter()
+        .filter(|line| line.word == "message" && line.text("type") == "warning");
+    warnings.count()
+}
+
+/// The source ignores all requests.
+#[test]
+fn a_key_frame_that_does_not_come_is_requested_again_and_told_of() {
+    let place = Place::new();
+    let mut producer = producer(&place);
+    push(&mut producer, "pts=0");
+    push(&mut producer, "pts=1000000 flags=DELTA_UNIT");
+    producer.until_stats("sink", "both are published", |stats| {
+        stats.number("published") == 2
+    });
+    let mut client = client(&place, "");
+    client.until_stats("src", "one is skipped", |stats| stats.number("skipped") > 0);
+    let started = Instant::now();
+    let mut number = 2;
+    until("that is told", || {
+        push(
+            &mut producer,
+            &format!("pts={} flags=DELTA_UNIT", number * MS),
+        );
+        number += 1;
+        warnings(&mut client) > 0
+    });
+    assert!(started.elapsed() > Duration::from_secs(4));
+    let warning = client.until_message("warning").to_string();
+    for part in [
+        "no key frame has come",
+        "wait-for-keyframe=false",
+        "group-time",
+    ] {
+        assert!(warning.contains(part), "{warning}, not {part}");
+    }
+    // One is requested at once, and then every two seconds.
+    let count = requests(&mut producer);
+    let most = started.elapsed().as_secs() as usize / 2 + 2;
+    assert!((3..=most).contains(&count), "{count} of {most}");
+    assert_eq!(client.stats("src").number("received"), 0);
+    // It goes on waiting, and says no more; a key frame ends that.
+    until("one more is requested", || {
+        push(&mut producer, "flags=DELTA_UNIT pts=9000000000");
+        requests(&mut producer) > count
+    });
+    push(&mut producer, "pts=10000000000");
+    client.until_buffers("src.src", 1);
+    assert_eq!(warnings(&mut client), 1);
+}
+
+/// What leads to the next frame takes no lease that the next frame needs.
+#[test]
+fn a_frame_that_leads_to_the_next_does_not_keep_the_only_lease() {
+    let place = Place::new();
+    let mut producer = producer(&place);
+    for what in ["pts=0", "pts=1000000 flags=DELTA_UNIT"] {
+        push(&mut producer, what);
+    }
+    producer.until_stats("sink", "both are published", |stats| {
+        stats.number("published") == 2
+    });
+    let mut client = client(&place, "max-leases=1 on-starved=wait copy-below=0");
+    client.until_stats("src", "one is skipped", |stats| {
+        stats.number("skipped") == 1
+    });
+    // Without a time, where the others have one: a box of MP4 in fragments, for example.
+    push(&mut producer, "seed=7");
+    push(&mut producer, "seed=8 pts=2000000");
+    client.until_buffers("src.src", 2);
+    producer.until_buffers("sink.sink", 4);
+    let sent = producer.digests("sink.sink");
+    assert_eq!(client.digests("src.src"), sent[2..4]);
+    assert_eq!(client.stats("src").number("copied"), 1);
+}
