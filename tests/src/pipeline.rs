@@ -353,6 +353,16 @@ impl Pipeline {
     }
 }
 
+/// The running time of a buffer that has passed a pad, in nanoseconds.
+///
+/// # Panics
+/// When it has none.
+pub fn running_time(buffer: &Line) -> i128 {
+    let number = |key| buffer.text(key).parse::<i128>();
+    let due = number("due").unwrap_or_else(|_| panic!("no running time: {buffer}"));
+    due - number("base-time").expect("a time")
+}
+
 fn is_buffer(line: &Line, at: &str) -> bool {
     line.word == "buffer" && line.text("at") == at
 }

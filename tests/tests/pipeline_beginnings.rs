@@ -1,17 +1,10 @@
 //! Where a stream begins for a client that joins late: nothing has a running time below zero, at which
 //! aggregators and muxers fail.
 
-use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline};
+use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline, running_time};
 use xmem_tests::{Line, Place, is_torture, until};
 
 const MS: u64 = 1_000_000;
-
-/// The running time of a buffer that has passed a pad, in nanoseconds.
-fn running_time(buffer: &Line) -> i128 {
-    let number = |key| buffer.text(key).parse::<i128>();
-    let due = number("due").unwrap_or_else(|_| panic!("no running time: {buffer}"));
-    due - number("base-time").expect("a time")
-}
 
 /// The buffers that have passed a pad of the client, none of which was too early.
 fn buffers<'a>(client: &'a Pipeline, at: &str) -> Vec<&'a Line> {

@@ -7,23 +7,29 @@
 //! joins: that is shown at once, however old it is.
 //!
 //! Frames that others need to be decoded are all pushed. Their times are squeezed into a moment after the
-//! start: elements fail at times that are equal, too.
+//! start: elements fail at times that are equal, too. What is due later is not delayed by that.
+//!
+//! A producer may be behind its own clock, so that all of its frames are over when they come. Its times are no
+//! measure then, and its stream begins when that is seen.
 
 use gst_audio::AudioInfo;
 
 use super::timeline::Place;
 use crate::timestamps::{LAST_TIME, time};
 
+mod late;
 mod sound;
+mod squeeze;
+mod start;
 
+use late::Late;
 use sound::Samples;
+use squeeze::Squeeze;
+use start::{Span, Start};
 
 /// A picture that has been over for longer than that is a still one, in nanoseconds: of a producer that
 /// is paused, for example.
 const STILL: i64 = 1_000_000_000;
-
-/// By how much times before the start are squeezed. A group of pictures of two seconds is over after 0.13.
-const SQUEEZE: i64 = 16;
 
 /// From the last frame before another start to the first one after it, at least, in nanoseconds: most
 /// containers can tell such times apart.
@@ -39,6 +45,11 @@ pub(super) struct Beginning {
     has_all: bool,
     /// The producer is paused, and shows a frame.
     is_still: bool,
+    /// How late the producer passes on its frames, in nanoseconds.
+    latency: i64,
+    late: Late,
+    /// The next frame is shown at the start, and those after it in their own places.
+    is_alone: bool,
     /// Nothing was shown since the client has joined.
     is_first: bool,
     /// The running time before which nothing is pushed.
@@ -60,21 +71,24 @@ enum Content {
     Other(Option<i64>),
 }
 
-/// From when to when something is shown: in nanoseconds of the stream since the start, the way that it
-/// plays.
+/// A frame that begins at another time than the producer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    begin: i64,
-    end: Option<i64>,
+pub(super) struct Shift {
+    /// The running time at which it begins.
+    pub(super) at: i64,
+    /// The frames after it follow.
+    pub(super) is_lasting: bool,
 }
 
-/// The start, as a position in a segment.
+/// Which frame one is.
 #[derive(Clone, Copy, Debug)]
-struct Start {
-    at: i64,
-    /// The running time there.
-    running_time: i64,
-    rate: f64,
+pub(super) struct Which {
+    /// There is no newer one yet.
+    pub(super) is_newest: bool,
+    /// It is the producer's first.
+    pub(super) is_start: bool,
+    /// It was published after this client had asked for the stream.
+    pub(super) is_fresh: bool,
 }
 
 impl Default for Beginning {
@@ -83,6 +97,9 @@ impl Default for Beginning {
             content: Content::Other(None),
             has_all: false,
             is_still: false,
+            latency: 0,
+            late: Late::default(),
+            is_alone: false,
             is_first: true,
             start: 0,
             first: None,
@@ -96,6 +113,7 @@ impl Beginning {
     pub(super) fn join(&mut self, now: i64) {
         self.resume(now);
         (self.is_first, self.has_all, self.is_still) = (true, false, false);
+        self.latency = 0;
     }
 
     /// The pipeline plays again, at this running time, which may have been set back.
@@ -105,11 +123,13 @@ impl Beginning {
             false => self.next_start,
         };
         (self.next_start, self.first) = (self.start, None);
+        (self.late, self.is_alone) = (Late::default(), false);
     }
 
     /// Downstream was flushed: its running time starts from zero, and it shows nothing.
     pub(super) fn flush(&mut self) {
         (self.start, self.next_start, self.first) = (0, 0, None);
+        (self.late, self.is_alone) = (Late::default(), false);
         self.is_first = true;
     }
 
@@ -125,48 +145,83 @@ impl Beginning {
         self.is_still = is_still;
     }
 
-    /// The running time before which nothing is pushed, in nanoseconds.
-    pub(super) fn start(&self) -> i64 {
-        self.start
+    pub(super) fn set_latency(&mut self, latency: gst::ClockTime) {
+        self.latency = i64::try_from(latency.nseconds()).unwrap_or(i64::MAX);
     }
 
-    /// Whether a first frame from before the start is shown there, and its time is no measure for this
-    /// pipeline: a still picture, or a frame of a producer that has waited for this client, as one has
-    /// whose first frame it is (`is_start`).
-    pub(super) fn is_at(
-        &self,
+    /// Where a frame begins whose time is no measure for this pipeline; none of another one. That is a first
+    /// frame from before the start: a still picture, or one of a producer that has waited for this client. And
+    /// it is one of a producer that is behind its own clock, as its newest frames show again and again.
+    pub(super) fn shift(
+        &mut self,
         place: Place,
-        segment: &gst::Segment,
-        (is_newest, is_start): (bool, bool),
-    ) -> bool {
-        let (Some(start), Some(pts)) = (Start::of(segment, self.start), place.pts) else {
-            return false;
-        };
+        (segment, is_live): (&gst::Segment, bool),
+        which: Which,
+        now: impl FnOnce() -> i64,
+    ) -> Option<Shift> {
+        self.is_alone = false;
+        let (start, pts) = Start::of(segment, self.start).zip(place.pts)?;
         let span = start.span(pts, place.duration.or(self.duration()));
-        if !self.is_first || span.begin >= 0 {
-            return false;
-        }
-        if self.is_still && is_newest {
-            return true;
-        }
         let over_for = span.over_for();
-        let is_picture = matches!(self.content, Content::Pictures(_));
-        match self.has_all {
-            true => is_start || over_for > STILL,
-            false if is_picture && is_newest => {
-                over_for > STILL || (over_for >= 0 && !start.is_inside(segment))
-            }
-            false => false,
+        let is_before = span.begin < 0;
+        let is_newest = which.is_newest;
+        // A frame of a live stream is over by the latency where it is on time.
+        let is_over = is_before && over_for > STILL.saturating_add(self.latency);
+        let lasting = |at| Shift {
+            at,
+            is_lasting: true,
+        };
+        // It has stood still until this client came.
+        if self.has_all && which.is_fresh && !is_live && is_over {
+            return Some(lasting(match self.is_first {
+                true => self.start,
+                false => self.next_start.max(now()),
+            }));
         }
-    }
-
-    /// Whether the producer's times are disregarded for the frames after the first one, too.
-    pub(super) fn has_all(&self) -> bool {
-        self.has_all
+        if is_newest && !is_over {
+            self.late.forget();
+        } else if is_newest
+            && let now = now()
+            && self
+                .late
+                .take_in(start.running_time(span.begin), now, STILL)
+        {
+            return Some(lasting(self.next_start.max(now)));
+        }
+        if !self.is_first || !is_before {
+            return None;
+        }
+        let is_lasting = self.has_all && which.is_fresh && which.is_start;
+        let is_picture = matches!(self.content, Content::Pictures(_)) && !self.has_all;
+        let is_ended = over_for >= 0 && !start.is_inside(segment);
+        let is_old = is_picture && (over_for > STILL || is_ended);
+        let is_alone = is_newest && (self.is_still || (self.has_all && is_over) || is_old);
+        if !is_lasting && !is_alone {
+            return None;
+        }
+        self.is_alone = !is_lasting;
+        Some(Shift {
+            at: self.start,
+            is_lasting,
+        })
     }
 
     /// What is left of a buffer from the start on, with its times; none of one that comes too early.
     pub(super) fn clip(
+        &mut self,
+        buffer: gst::Buffer,
+        place: Place,
+        segment: &gst::Segment,
+        is_newest: bool,
+    ) -> Option<gst::Buffer> {
+        let left = self.cut(buffer, place, segment, is_newest);
+        if std::mem::take(&mut self.is_alone) {
+            (self.start, self.first) = (self.next_start, None);
+        }
+        left
+    }
+
+    fn cut(
         &mut self,
         mut buffer: gst::Buffer,
         place: Place,
@@ -204,12 +259,14 @@ impl Beginning {
         }
         // Before running time 0 an uncut stream decodes, too.
         let is_early = span.begin < 0 || (decoded < 0 && self.start > 0);
-        let first = self.first.get_or_insert_with(|| match is_early {
-            true => decoded.min(span.begin),
-            false => 0,
-        });
-        let first = *first;
-        let squeeze = Squeeze { first };
+        let earliest = if is_early { decoded.min(span.begin) } else { 0 };
+        let first = *self.first.get_or_insert(earliest);
+        if earliest < first.saturating_sub(STILL) {
+            // The producer's clock was set back, for example. This comes after what was pushed, all the same.
+            (self.start, self.first) = (self.next_start, None);
+            return self.cut(buffer, place, segment, is_newest);
+        }
+        let squeeze = Squeeze::new(first);
         let mut ours = place;
         if span.begin < 0 || (first < 0 && span.begin.min(decoded) < squeeze.end()) {
             let begin = squeeze.of(span.begin);
@@ -266,26 +323,6 @@ impl Beginning {
     }
 }
 
-/// Moves times from before the start to after it, in their order.
-struct Squeeze {
-    /// The first of them; zero where there are none.
-    first: i64,
-}
-
-impl Squeeze {
-    /// From then on times are what they were.
-    fn end(&self) -> i64 {
-        -self.first / (SQUEEZE - 1)
-    }
-
-    fn of(&self, time: i64) -> i64 {
-        match time < self.end() {
-            true => time.saturating_sub(self.first).max(0) / SQUEEZE,
-            false => time,
-        }
-    }
-}
-
 /// Other frames may need one with such a flag.
 const NEEDED: gst::BufferFlags = gst::BufferFlags::DELTA_UNIT.union(gst::BufferFlags::HEADER);
 
@@ -317,117 +354,6 @@ impl Content {
         match is_picture {
             true => Content::Pictures(duration),
             false => Content::Other(duration),
-        }
-    }
-}
-
-impl Span {
-    /// For how long it has been over at running time 0, below zero where it is not. What has no end that
-    /// is known is over when it begins.
-    fn over_for(self) -> i64 {
-        self.end.unwrap_or(self.begin).saturating_neg()
-    }
-}
-
-impl Start {
-    /// Where a running time is. None in a segment without running times.
-    fn of(segment: &gst::Segment, running_time: i64) -> Option<Start> {
-        let segment = segment.downcast_ref::<gst::ClockTime>()?;
-        let known = |time: Option<gst::ClockTime>| time.map_or(0, |time| time.nseconds() as i64);
-        let rate = segment.rate();
-        // Rounded to what has no running time below that.
-        let base = known(segment.base()).saturating_sub(running_time);
-        let base = match rate.abs() {
-            1.0 => base,
-            rate => (base as f64 * rate).floor() as i64,
-        };
-        let at = match rate < 0.0 {
-            true => (known(segment.stop()) - known(segment.offset())).saturating_add(base),
-            false => (known(segment.start()) + known(segment.offset())).saturating_sub(base),
-        };
-        Some(Start {
-            at,
-            running_time,
-            rate,
-        })
-    }
-
-    fn is_backwards(self) -> bool {
-        self.rate < 0.0
-    }
-
-    fn is_inside(self, segment: &gst::Segment) -> bool {
-        let Some(segment) = segment.downcast_ref::<gst::ClockTime>() else {
-            return true;
-        };
-        let nseconds = |time: gst::ClockTime| time.nseconds() as i64;
-        match self.is_backwards() {
-            true => segment
-                .start()
-                .is_none_or(|start| self.at > nseconds(start)),
-            false => segment.stop().is_none_or(|stop| self.at < nseconds(stop)),
-        }
-    }
-
-    /// How long after the start a position is.
-    fn since(self, position: i64) -> i64 {
-        match self.is_backwards() {
-            false => position.saturating_sub(self.at),
-            true => self.at.saturating_sub(position),
-        }
-    }
-
-    /// The position that is so long after the start.
-    fn position(self, since: i64) -> i64 {
-        match self.is_backwards() {
-            false => self.at.saturating_add(since),
-            true => self.at.saturating_sub(since),
-        }
-    }
-
-    /// The running time so long after the start, or a bit later.
-    fn running_time(self, since: i64) -> i64 {
-        let since = match self.rate.abs() {
-            1.0 => since,
-            rate => (since as f64 / rate).ceil() as i64,
-        };
-        self.running_time.saturating_add(since)
-    }
-
-    fn span(self, pts: i64, duration: Option<i64>) -> Span {
-        let end = duration.map(|duration| pts.saturating_add(duration));
-        match self.is_backwards() {
-            false => Span {
-                begin: self.since(pts),
-                end: end.map(|end| self.since(end)),
-            },
-            true => Span {
-                begin: self.since(end.unwrap_or(pts)),
-                end: end.map(|_| self.since(pts)),
-            },
-        }
-    }
-
-    /// Timestamp and duration of what is shown for so long.
-    fn place(self, span: Span) -> (i64, Option<i64>) {
-        let pts = match self.is_backwards() {
-            false => self.position(span.begin),
-            true => self.position(span.end.unwrap_or(span.begin)),
-        };
-        let duration = span.end.map(|end| end.saturating_sub(span.begin));
-        (pts.max(0), duration)
-    }
-
-    /// The same place, with no timestamp from before the start.
-    fn clamp(self, place: Place) -> Place {
-        let clamp = |time: i64| match self.is_backwards() {
-            false => time.max(self.at),
-            true => time.min(self.at),
-        };
-        Place {
-            pts: place.pts.map(clamp),
-            dts: place.dts.map(clamp),
-            duration: place.duration,
         }
     }
 }

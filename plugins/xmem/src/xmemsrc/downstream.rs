@@ -5,7 +5,7 @@ use gst::prelude::*;
 use gst_base::prelude::*;
 use xmem_core::BufferMeta;
 
-use super::beginning::Beginning;
+use super::beginning::{Beginning, Which};
 use super::drain::Drain;
 use super::guard::Guard;
 use super::receiver::Received;
@@ -46,6 +46,8 @@ pub(super) struct Downstream {
     /// The stream is live, as far as is known: another producer's is as the one before.
     is_live: bool,
     beginning: Beginning,
+    /// When this client has asked for the stream, in milliseconds since the Unix epoch.
+    asked: u64,
     /// The number of its segment.
     seqnum: Option<gst::Seqnum>,
     /// That of the end, if that comes next.
@@ -70,6 +72,9 @@ impl Downstream {
         if let Held::Said(Said::Still(is_still)) = held {
             self.beginning.set_still(is_still);
             return;
+        }
+        if let Held::Said(Said::Latency(latency)) = held {
+            self.beginning.set_latency(latency);
         }
         if let Held::Said(Said::Extent(extent)) = &held {
             self.is_live = extent.is_live;
@@ -121,8 +126,9 @@ impl Downstream {
     }
 
     /// Another producer speaks from `now` on, a running time: its buffers are in a segment of its own, or of
-    /// ours.
-    pub(super) fn restart(&mut self, now: i64) {
+    /// ours. It was asked for its stream at a time in milliseconds since the Unix epoch.
+    pub(super) fn restart(&mut self, now: i64, asked: u64) {
+        self.asked = asked;
         self.held.clear();
         self.held_bytes = 0;
         self.before = self.timeline.take().or(self.before.take());
@@ -218,7 +224,8 @@ impl Downstream {
                         timeline = timeline.after(&last);
                     }
                     if let Some(frame) = frame {
-                        aim(&mut timeline, &self.beginning, (frame, is_newest), offset);
+                        let which = which(frame, is_newest, self.asked);
+                        aim(&mut timeline, &mut self.beginning, (frame, which), offset);
                         is_aimed = true;
                     }
                     if told.is_some() {
@@ -261,7 +268,8 @@ impl Downstream {
         }
         match received {
             Received::Frame(frame) => {
-                let aim = (!is_aimed).then_some((frame.meta(), is_newest));
+                let which = which(frame.meta(), is_newest, self.asked);
+                let aim = (!is_aimed).then_some((frame.meta(), which));
                 self.begin(element, guard, aim, offset);
             }
             Received::End => guard.end(self.end.take()),
@@ -282,7 +290,7 @@ impl Downstream {
         &mut self,
         element: &super::XmemSrc,
         guard: &Guard,
-        frame: Option<(&BufferMeta, bool)>,
+        frame: Option<(&BufferMeta, Which)>,
         offset: Option<MonotonicOffset>,
     ) {
         self.is_drained = false;
@@ -300,7 +308,7 @@ impl Downstream {
             timeline.restart();
         }
         if let Some(frame) = frame {
-            aim(timeline, &self.beginning, frame, offset);
+            aim(timeline, &mut self.beginning, frame, offset);
         }
         if timeline.is_due() {
             let seqnum = self.seqnum.unwrap_or_else(gst::Seqnum::next);
@@ -363,21 +371,35 @@ impl Downstream {
     }
 }
 
-/// Shifts a segment for a frame, which may be the newest one.
+fn which(frame: &BufferMeta, is_newest: bool, asked: u64) -> Which {
+    Which {
+        is_newest,
+        is_start: frame.seq == 0,
+        is_fresh: frame.timestamp >= asked,
+    }
+}
+
+/// Shifts a segment for a frame.
 fn aim(
     timeline: &mut Timeline,
-    beginning: &Beginning,
-    (frame, is_newest): (&BufferMeta, bool),
+    beginning: &mut Beginning,
+    (frame, which): (&BufferMeta, Which),
     offset: Option<MonotonicOffset>,
 ) {
     timeline.follow(frame, offset);
     let place = timeline.place(frame);
-    let is_start = frame.seq == 0;
-    let begins = beginning.is_at(place, timeline.segment(), (is_newest, is_start));
-    if begins {
+    let now = || running_time(offset);
+    let is_live = timeline.is_live();
+    if let Some(shift) = beginning.shift(place, (timeline.segment(), is_live), which, now) {
         let duration = place.duration.or(beginning.duration());
-        timeline.begin_with(frame, duration, (beginning.start(), beginning.has_all()));
+        timeline.begin_with(frame, duration, (shift.at, shift.is_lasting));
     }
+}
+
+/// The running time at this moment, in nanoseconds; 0 where the pipeline has none.
+pub(super) fn running_time(offset: Option<MonotonicOffset>) -> i64 {
+    let now = xmem_core::monotonic_time().as_nanos() as u64;
+    offset.map_or(0, |offset| offset.to_running_time(now))
 }
 
 /// How far a producer's running time, ahead of which `CLOCK_MONOTONIC` is by `theirs`, is behind ours;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gst::prelude::*;
 use gst_base::prelude::*;
@@ -12,7 +12,7 @@ use xmem_core::{
     Subscriber, Upstream,
 };
 
-use super::downstream::{Downstream, Held, Notice};
+use super::downstream::{Downstream, Held, Notice, running_time};
 use super::gate::{Gate, Verdict};
 use super::guard::Guard;
 use super::headers::Headers;
@@ -28,7 +28,7 @@ use crate::events::{self, Said};
 use crate::framememory;
 use crate::metas::{self, Unfit, UnfitKind};
 use crate::record::Recorder;
-use crate::timestamps::{MonotonicOffset, Timekeeper};
+use crate::timestamps::Timekeeper;
 use crate::values::{Names, Told, Unreadable};
 
 mod leading;
@@ -292,13 +292,15 @@ impl Receiver {
                         cancel.pause(pause)?;
                     }
                     let insists = on_disconnect == OnDisconnect::Reconnect;
+                    let asked = SystemTime::now().duration_since(UNIX_EPOCH);
+                    let asked = asked.map_or(0, |time| time.as_millis() as u64);
                     let subscriber = self.connect(timeout, insists, cancel)?;
                     self.reconnect.connected(Instant::now());
                     self.figures.connections += 1;
                     self.lose();
                     self.headers.join();
                     let offset = self.timekeeper.offset(element);
-                    self.downstream.restart(running_time(offset));
+                    self.downstream.restart(running_time(offset), asked);
                     // Its caps were dropped with what was held, perhaps.
                     (self.format, self.caps) = (None, None);
                     self.flushes = 0;
@@ -634,12 +636,6 @@ impl Receiver {
         }
         is_first
     }
-}
-
-/// The running time at this moment, in nanoseconds; 0 where the pipeline has none.
-fn running_time(offset: Option<MonotonicOffset>) -> i64 {
-    let now = xmem_core::monotonic_time().as_nanos() as u64;
-    offset.map_or(0, |offset| offset.to_running_time(now))
 }
 
 /// Appends the parts of a frame's memory, which is given back with the last of them.

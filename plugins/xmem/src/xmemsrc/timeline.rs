@@ -86,6 +86,11 @@ impl Timeline {
         self.is_live = is_live;
     }
 
+    /// Whether the stream is live, as far as is known.
+    pub(crate) fn is_live(&self) -> bool {
+        self.is_live
+    }
+
     /// The same in the segment of the timeline before it, where that was pushed and the stream is live.
     pub(crate) fn after(mut self, before: &Timeline) -> Timeline {
         if before.is_pushed

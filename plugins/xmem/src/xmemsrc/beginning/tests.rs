@@ -37,6 +37,31 @@ fn beginning(caps: &str) -> Beginning {
     beginning
 }
 
+/// Which frame one is: the newest, and the producer's first. Live.
+fn which((is_newest, is_start): (bool, bool)) -> Which {
+    Which {
+        is_newest,
+        is_start,
+        is_fresh: true,
+    }
+}
+
+/// Whether a frame is shifted to the start, and those after it with it.
+const LASTING: Option<bool> = Some(true);
+const ALONE: Option<bool> = Some(false);
+
+/// Whether a frame is shifted to the start at the running time 0.
+fn shifted(
+    beginning: &mut Beginning,
+    place: Place,
+    segment: &gst::Segment,
+    which: Which,
+) -> Option<bool> {
+    let shift = beginning.shift(place, (segment, true), which, || 0)?;
+    assert_eq!(shift.at, beginning.start);
+    Some(shift.is_lasting)
+}
+
 const PICTURES: &str = "video/x-raw,format=GRAY8,width=8,height=8,framerate=50/1";
 const CODED: &str = "video/x-h264,framerate=50/1";
 
@@ -135,31 +160,33 @@ fn pictures_of_which_no_length_is_known_last_until_the_next() {
 #[test]
 fn the_first_picture_may_be_one_of_long_ago() {
     for rate in RATES {
-        let (segment, mut beginning) = (segment(rate), beginning(PICTURES));
-        let still = |begin, is_newest| {
+        let segment = segment(rate);
+        let still = |beginning: &mut Beginning, begin, is_newest| {
             let place = place(rate, begin, Some(20));
-            beginning.is_at(place, &segment, (is_newest, false))
+            shifted(beginning, place, &segment, which((is_newest, false)))
         };
-        assert!(!still(-5000, false));
-        assert!(!still(-1000, true));
-        assert!(!still(-5, true));
-        assert!(still(-5000, true));
+        let mut beginning = beginning(PICTURES);
+        assert_eq!(still(&mut beginning, -5000, false), None);
+        assert_eq!(still(&mut beginning, -1000, true), None);
+        assert_eq!(still(&mut beginning, -5, true), None);
+        assert_eq!(still(&mut beginning, -5000, true), ALONE);
         // Once.
         let place = place(rate, 0, Some(20));
         beginning.clip(gst::Buffer::new(), place, &segment, true);
-        let old = super::tests::place(rate, -5000, Some(20));
-        assert!(!beginning.is_at(old, &segment, (true, false)));
+        assert_eq!(still(&mut beginning, -5000, true), None);
         beginning.join(0);
-        assert!(beginning.is_at(old, &segment, (true, false)));
+        assert_eq!(still(&mut beginning, -5000, true), ALONE);
     }
     // There is no place for it in the segment any more.
     let mut over = segment(1.0);
     let over = over.downcast_mut::<gst::ClockTime>().unwrap();
     over.set_stop(gst::ClockTime::from_nseconds(ZERO as u64 - 1));
     let place = place(1.0, -50, Some(20));
-    let is_at = |caps| beginning(caps).is_at(place, over.upcast_ref(), (true, true));
-    assert!(is_at(PICTURES));
-    assert!(!is_at(CODED));
+    for (caps, expected) in [(PICTURES, ALONE), (CODED, None)] {
+        let which = which((true, true));
+        let shifted = shifted(&mut beginning(caps), place, over.upcast_ref(), which);
+        assert_eq!(shifted, expected, "{caps}");
+    }
 }
 
 #[test]
@@ -241,16 +268,180 @@ fn clients_that_are_waited_for_have_everything() {
             // From a start that waited, and from long ago, with its own times.
             beginning.flush();
             beginning.join(0);
-            let is_at = |beginning: &Beginning, begin, is_start| {
+            let shift = |beginning: &mut Beginning, begin, (is_newest, is_start)| {
                 let place = place(rate, begin, Some(20));
-                beginning.is_at(place, &segment, (false, is_start))
+                shifted(beginning, place, &segment, which((is_newest, is_start)))
             };
-            assert!(!is_at(&beginning, -5, true));
+            assert_eq!(shift(&mut beginning, -5, (false, true)), None);
             beginning.set_has_all(true);
-            assert!(is_at(&beginning, -5, true));
-            assert!(!is_at(&beginning, -500, false));
-            assert!(is_at(&beginning, -1500, false));
-            assert!(!is_at(&beginning, 5, true));
+            assert_eq!(shift(&mut beginning, -5, (false, true)), LASTING);
+            assert_eq!(shift(&mut beginning, -500, (true, false)), None);
+            assert_eq!(shift(&mut beginning, 5, (true, true)), None);
+            // A group that is kept, and what comes after it is on time.
+            assert_eq!(shift(&mut beginning, -1500, (false, false)), None);
+            assert_eq!(shift(&mut beginning, -1500, (true, false)), ALONE);
+        }
+    }
+}
+
+#[test]
+fn a_producer_that_has_waited_goes_on_from_where_it_stood() {
+    let segment = segment(1.0);
+    let place = place(1.0, -1500, Some(20));
+    // It waits, is not live, and the frame is from after that.
+    for (has_all, is_live, is_fresh, expected) in [
+        (true, false, true, LASTING),
+        (true, false, false, None),
+        (true, true, true, None),
+        (false, false, true, None),
+    ] {
+        let mut beginning = beginning(CODED);
+        beginning.set_has_all(has_all);
+        let which = Which {
+            is_fresh,
+            ..which((false, false))
+        };
+        let mut shifted = |which| {
+            let shift = beginning.shift(place, (&segment, is_live), which, || 0);
+            shift.map(|shift| shift.is_lasting)
+        };
+        assert_eq!(shifted(which), expected);
+        // Another client's wait is no reason.
+        let which = Which {
+            is_start: true,
+            ..which
+        };
+        let is_waited_for = has_all && is_fresh;
+        let expected = is_waited_for.then_some(true);
+        assert_eq!(shifted(which), expected);
+    }
+}
+
+#[test]
+fn a_frame_on_time_is_over_by_the_latency() {
+    for (latency, expected) in [(0, ALONE), (1, None)] {
+        let (segment, mut beginning) = (segment(1.0), beginning(CODED));
+        beginning.set_has_all(true);
+        beginning.set_latency(gst::ClockTime::from_seconds(latency));
+        let place = place(1.0, -1500, Some(20));
+        let shifted = shifted(&mut beginning, place, &segment, which((true, false)));
+        assert_eq!(shifted, expected);
+    }
+}
+
+/// Frames that come when they have been over for 40 s.
+#[test]
+fn a_stream_that_is_behind_its_clock_begins_when_that_is_seen() {
+    for caps in [
+        PICTURES,
+        CODED,
+        "audio/x-raw,format=U8,rate=8000,channels=1,layout=interleaved",
+    ] {
+        for latency in [0, 3] {
+            let (segment, mut beginning) = (segment(1.0), beginning(caps));
+            beginning.set_latency(gst::ClockTime::from_seconds(latency));
+            let mut first_shift = None;
+            let shift = (0..200).find_map(|number| {
+                let now = 20 * number;
+                let mut place = place(1.0, now - 40_000, Some(20));
+                // Before the segment's own start there is nothing.
+                place.pts = place.pts.map(|pts| pts + 32 * SECOND);
+                let mut earlier = segment.clone();
+                let times = earlier.downcast_mut::<gst::ClockTime>().unwrap();
+                times.set_offset(gst::ClockTime::from_seconds(40));
+                let which = which((true, number == 0));
+                let shift = beginning.shift(place, (&earlier, false), which, || now * MS);
+                let shift = shift.filter(|shift| {
+                    first_shift.get_or_insert(*shift);
+                    shift.is_lasting
+                });
+                if shift.is_none() {
+                    let buffer = gst::Buffer::from_slice([0; 160]);
+                    beginning.clip(buffer, place, &earlier, true);
+                }
+                shift
+            });
+            assert_eq!(shift.unwrap().at, SECOND, "{caps}");
+            // A picture is shown before that.
+            assert_eq!(first_shift.unwrap().is_lasting, caps != PICTURES);
+        }
+    }
+}
+
+/// The frame that is shown at the start is no measure for those after it, nor is an old group.
+#[test]
+fn what_is_shown_alone_comes_before_the_others() {
+    let mut segment = segment(1.0);
+    let times = segment.downcast_mut::<gst::ClockTime>().unwrap();
+    times.set_offset(gst::ClockTime::ZERO);
+    times.set_base(gst::ClockTime::ZERO);
+    times.set_start(gst::ClockTime::from_seconds(700));
+    times.set_stop(gst::ClockTime::NONE);
+    let at = |begin: i64| Place {
+        pts: Some(700 * SECOND + begin),
+        dts: None,
+        duration: Some(20 * MS),
+    };
+    let mut beginning = beginning(CODED);
+    beginning.set_still(true);
+    let mut last = -1;
+    let mut push = |beginning: &mut Beginning, place, is_newest| {
+        let which = which((is_newest, false));
+        let place = match beginning.shift(place, (&segment, true), which, || 0) {
+            Some(shift) => at(shift.at),
+            None => place,
+        };
+        let left = beginning.clip(gst::Buffer::new(), place, &segment, is_newest);
+        let time = left.unwrap().pts().unwrap().nseconds() as i64 - 700 * SECOND;
+        assert!(time > last, "{time} after {last}");
+        last = time;
+        time
+    };
+    // A group of a producer that was paused 10 minutes ago, and its still picture.
+    for number in 0..50 {
+        let place = at(20 * MS * number - 600 * SECOND);
+        push(&mut beginning, place, number == 49);
+    }
+    // The next comes where it was before; and from a clock that was set back.
+    push(&mut beginning, at(20 * MS - 599 * SECOND), false);
+    push(&mut beginning, at(-690 * SECOND), false);
+    push(&mut beginning, at(20 * MS - 690 * SECOND), false);
+    assert!(push(&mut beginning, at(10 * MS), true) < 320 * MS);
+    assert_eq!(push(&mut beginning, at(340 * MS), true), 340 * MS);
+}
+
+#[test]
+fn a_group_that_is_old_delays_nothing() {
+    for age in [60, 600] {
+        let mut beginning = beginning(CODED);
+        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        segment.set_start(gst::ClockTime::from_seconds(700));
+        let mut last = -1;
+        let mut clip = |begin: i64, is_newest| {
+            let place = Place {
+                pts: Some(700 * SECOND + begin),
+                dts: Some(700 * SECOND + begin - 20 * MS),
+                duration: Some(20 * MS),
+            };
+            let left = beginning.clip(gst::Buffer::new(), place, segment.upcast_ref(), is_newest);
+            let left = left.unwrap();
+            let since =
+                |time: Option<gst::ClockTime>| time.unwrap().nseconds() as i64 - 700 * SECOND;
+            let (decoded, shown) = (since(left.dts()), since(left.pts()));
+            assert!(last < decoded && decoded < shown, "{decoded} {shown}");
+            last = decoded;
+            (shown, is_decode_only(&left))
+        };
+        // A group of two seconds, and what comes live.
+        for number in 0..100 {
+            let (shown, is_over) = clip(20 * MS * number - age * SECOND, number == 99);
+            assert!(shown <= 100 * MS);
+            assert_eq!(is_over, number != 99);
+        }
+        let (shown, is_over) = clip(MS, true);
+        assert!(!is_over && shown <= 101 * MS, "{shown}");
+        for live in [130, 150, 40_000] {
+            assert_eq!(clip(live * MS, true), (live * MS, false));
         }
     }
 }
@@ -550,7 +741,7 @@ fn no_numbers_make_it_panic() {
                     }
                     for caps in [PICTURES, CODED, "video/x-raw,framerate=1/2147483647"] {
                         let mut beginning = beginning(caps);
-                        beginning.is_at(place, &segment, (true, true));
+                        beginning.shift(place, (&segment, false), which((true, true)), || pts);
                         beginning.clip(gst::Buffer::new(), place, &segment, true);
                     }
                 }
