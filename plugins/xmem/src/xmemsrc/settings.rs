@@ -211,7 +211,8 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Statistics")
             .blurb(
                 "Figures since the stream started: frames received, frames missed (gone before \
-                 they could be received), frames skipped (they cannot be decoded without frames \
+                 they could be received), frames early (over before the pipeline has started, so \
+                 left out), frames skipped (they cannot be decoded without frames \
                  that are gone), frames copied (small ones, and those that came while \
                  downstream held as many as it can), starved (how often that was), leases and \
                  backlog that the producer grants, connections made, whether it is connected",
