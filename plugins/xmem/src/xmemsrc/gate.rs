@@ -55,8 +55,8 @@ impl Gate {
         (self.has_lost, self.requested) = (true, None);
     }
 
-    /// What becomes of the next frame, which has come `now`.
-    pub(super) fn judge(&mut self, role: Role, now: Instant) -> Verdict {
+    /// What becomes of the next frame. Only while frames are lost it costs a look at the clock.
+    pub(super) fn judge(&mut self, role: Role, now: impl FnOnce() -> Instant) -> Verdict {
         if !self.has_lost {
             return Verdict::Push;
         }
@@ -67,7 +67,7 @@ impl Gate {
             }
             Role::Leading => Verdict::Keep,
             Role::Dependent => {
-                let (_, count) = self.skipping.get_or_insert((now, 0));
+                let (_, count) = self.skipping.get_or_insert_with(|| (now(), 0));
                 *count += 1;
                 Verdict::Skip
             }
@@ -81,12 +81,14 @@ impl Gate {
 
     /// Whether to request a key unit after the frame that was judged: once for each loss, and again as long as
     /// frames are held back for want of one.
-    pub(super) fn is_due(&self, role: Role, now: Instant) -> bool {
-        let is_due = match self.requested {
+    pub(super) fn is_due(&self, role: Role, now: impl FnOnce() -> Instant) -> bool {
+        if !(self.requests && self.has_lost && role == Role::Dependent) {
+            return false;
+        }
+        match self.requested {
             None => true,
-            Some(at) => self.holds_back && now.saturating_duration_since(at) >= AGAIN,
-        };
-        self.requests && self.has_lost && role == Role::Dependent && is_due
+            Some(at) => self.holds_back && now().saturating_duration_since(at) >= AGAIN,
+        }
     }
 
     /// It was requested.
@@ -96,9 +98,9 @@ impl Gate {
 
     /// How many frames were skipped, where no key frame has come for so long that the user has to be told:
     /// once.
-    pub(super) fn overdue(&mut self, now: Instant) -> Option<u64> {
+    pub(super) fn overdue(&mut self, now: impl FnOnce() -> Instant) -> Option<u64> {
         let (since, count) = self.skipping.filter(|_| self.holds_back)?;
-        let is_overdue = now.saturating_duration_since(since) >= PATIENCE;
+        let is_overdue = now().saturating_duration_since(since) >= PATIENCE;
         (is_overdue && !std::mem::replace(&mut self.has_told, true)).then_some(count)
     }
 }
@@ -116,8 +118,8 @@ mod tests {
         let start = Instant::now();
         let verdicts = roles.iter().zip(0..).map(|(role, number)| {
             let now = start + Duration::from_millis(number * ms);
-            let verdict = gate.judge(*role, now);
-            if gate.is_due(*role, now) {
+            let verdict = gate.judge(*role, || now);
+            if gate.is_due(*role, || now) {
                 requests += 1;
                 gate.request(now);
             }
@@ -172,8 +174,8 @@ mod tests {
             let start = Instant::now();
             let told = (0..200).filter_map(|number| {
                 let now = start + Duration::from_millis(number * 101);
-                gate.judge(D, now);
-                gate.overdue(now)
+                gate.judge(D, || now);
+                gate.overdue(|| now)
             });
             assert_eq!(
                 told.collect::<Vec<_>>(),
@@ -185,8 +187,8 @@ mod tests {
         let start = Instant::now();
         for number in 0..10 {
             let now = start + Duration::from_secs(number);
-            gate.judge(if number % 4 == 0 { S } else { D }, now);
-            assert_eq!(gate.overdue(now), None);
+            gate.judge(if number % 4 == 0 { S } else { D }, || now);
+            assert_eq!(gate.overdue(|| now), None);
             gate.lose();
         }
     }

@@ -37,9 +37,8 @@ impl Receiver {
             self.lose();
         }
         let role = frame.meta().role();
-        let now = Instant::now();
-        let verdict = self.gate.judge(role, now);
-        self.wants_key_unit = self.gate.is_due(role, now);
+        let verdict = self.gate.judge(role, Instant::now);
+        self.wants_key_unit = self.gate.is_due(role, Instant::now);
         if verdict == Verdict::Skip {
             self.skip_kept();
             self.figures.skipped += 1;
@@ -128,7 +127,7 @@ impl Receiver {
 
     /// How many frames were skipped, where the user has to be told that no key frame comes.
     pub(in crate::xmemsrc) fn overdue_key_frame(&mut self) -> Option<u64> {
-        self.gate.overdue(Instant::now())
+        self.gate.overdue(Instant::now)
     }
 
     /// What comes next does not follow what was pushed last.
