@@ -364,3 +364,32 @@ fn of_a_producer_that_waits_nothing_is_left_out() {
         assert_eq!(running_time(received[0]), 0);
     }
 }
+
+#[test]
+fn a_producer_may_begin_to_wait_while_it_plays() {
+    let place = Place::new();
+    let producer = "appsrc name=src format=time ! \
+                    xmemsink name=sink channel=cam0 sync=false async=false";
+    let mut producer = Pipeline::play(&place, &["report sink.sink"], producer);
+    producer.order("set of=sink property=wait-for-connection text=true");
+    let caps = "video/x-raw,format=GRAY8,width=64,height=48,framerate=50/1";
+    let push = |producer: &mut Pipeline, number: u64| {
+        let (pts, frame) = (number * 20 * MS, 20 * MS);
+        let order = format!("push from=src caps={caps} pts={pts} duration={frame} seed={number}");
+        assert_eq!(producer.order(&order).text("flow"), "Ok");
+    };
+    push(&mut producer, 0);
+    producer.until_buffers("sink.sink", 1);
+    let waits_since = producer.buffers("sink.sink")[0].number("now");
+    until_after(waits_since, 700 * MS);
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    for number in 0..3 {
+        client.until_buffers("out.sink", number as usize + 1);
+        push(&mut producer, number + 1);
+    }
+    assert_eq!(client.stats("src").number("early"), 0);
+    let received = buffers(&client, "out.sink");
+    let sent = producer.buffers("sink.sink");
+    assert_eq!(received[0].text("digest"), sent[0].text("digest"));
+    assert_eq!(running_time(received[0]), 0);
+}

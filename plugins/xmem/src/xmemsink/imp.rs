@@ -321,7 +321,15 @@ impl ObjectImpl for XmemSink {
             );
             return;
         }
-        self.settings().set(pspec.name(), value);
+        let waits = {
+            let mut settings = self.settings();
+            let before = settings.waits();
+            settings.set(pspec.name(), value);
+            (settings.waits() != before).then(|| settings.waits())
+        };
+        if let Some((waits, stream)) = waits.zip(self.stream()) {
+            stream.say(events::encode_waits(waits));
+        }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
