@@ -209,6 +209,31 @@ fn clients_that_join_together_ask_once_or_each_once() {
     assert!((1..=4).contains(&requests), "{requests}");
 }
 
+#[test]
+fn a_client_that_skips_frames_does_not_cost_all_a_key_frame_each_time() {
+    let place = Place::new();
+    let decoder = "h264parse ! avdec_h264";
+    let mut producer = encoder(&place, X264, decoder, "");
+    let client = "xmemsrc name=src channel=cam0 delivery=latest ! identity sleep-time=70000 ! \
+        fakesink name=out sync=false";
+    let mut client = Pipeline::play(&place, &["report src.src"], client);
+    let is_key = |frame: &&&Line| !has_flag(frame, "DELTA_UNIT");
+    client.until_buffers("src.src", 4);
+    // It can't decode what follows skipped frames, and asks as long as it skips some.
+    until("requests have come", || requests(&mut producer) >= 5);
+    let frames = producer.buffers("sink.sink");
+    let keys: Vec<u64> = frames
+        .iter()
+        .filter(is_key)
+        .map(|frame| frame.number("now"))
+        .collect();
+    assert!(keys.len() >= 4, "{keys:?}");
+    let times = keys.windows(2).map(|keys| keys[1] - keys[0]);
+    // The first one is the stream's beginning.
+    let soonest = times.skip(1).min().expect("some were requested");
+    assert!(soonest >= 400_000_000, "{keys:?}");
+}
+
 /// A stream that a test pushes, a buffer after the other.
 struct Stream {
     producer: Pipeline,
@@ -306,11 +331,12 @@ fn nothing_that_cannot_be_decoded_comes_before_a_key_frame() {
     // All are pushed where that is wanted.
     let mut any = receiving(&place, "wait-for-keyframe=false");
     until_received(&mut any, "d");
+    // So soon after the last one it waits.
+    until_requests(&mut stream.producer, 2);
     stream.push("dK");
     until_received(&mut any, "ddK");
     assert_eq!(any.stats("src").number("skipped"), 0);
     until_received(&mut client, "KdddK");
-    until_requests(&mut stream.producer, 2);
     stream.push("d");
     stream.settle();
     let mut silent = receiving(&place, "wait-for-keyframe=false request-keyframe=false");

@@ -61,6 +61,7 @@ use gst::subclass::prelude::*;
 mod extent;
 mod headers;
 mod imp;
+mod key_units;
 mod passing;
 mod preroll;
 mod roles;

@@ -424,7 +424,7 @@ impl Stream {
         if published.is_ok() {
             self.roles.advance(crossing.shown);
             if crossing.record.role() == Role::SyncPoint {
-                self.forwarder.key_units.answer();
+                self.forwarder.key_units.answer(xmem_core::monotonic_time);
             }
             let left_behind = crossing.written.left_behind.iter();
             left_behind.for_each(|left| self.tell_refused(left));
