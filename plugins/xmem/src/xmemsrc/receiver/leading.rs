@@ -83,6 +83,14 @@ impl Receiver {
         let headers = self.due.len();
         self.due.append(&mut self.kept);
         self.due.push_back(buffer);
+        // They are no better a place to begin than the first buffer: of sound, mpegtsmux sets the flag everywhere.
+        let first = self.due[headers].flags();
+        if first.contains(gst::BufferFlags::DELTA_UNIT) {
+            for header in self.due.range_mut(..headers) {
+                let header = header.make_mut();
+                header.set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+        }
         // The base class would give the first buffer the time at which the producer's segment starts.
         let time = self.due.iter().find_map(|buffer| buffer.pts());
         for header in self.due.range_mut(..headers.max(1)) {
