@@ -3,6 +3,8 @@
 
 use gst::prelude::*;
 
+use super::roles::boxes;
+use super::roles::units::{Codec, Unit};
 use crate::caps::HEADERS;
 
 /// Most bytes of it.
@@ -11,19 +13,23 @@ const MOST: usize = 1 << 20;
 /// Where caps say it.
 const FIELD: &str = "streamheader";
 
-/// What such streams tell.
+/// What is told of a stream, and what is looked for.
 #[derive(Debug)]
-pub(super) enum Headers {
-    /// Boxes of ISO media, as `mp4mux` makes them: those before the first fragment.
-    Boxes(Vec<Vec<u8>>),
-    /// Parameter sets of H.264 or H.265 in the byte-stream format.
-    ParameterSets(Codec, Vec<Vec<u8>>),
+pub(super) struct Headers {
+    kind: Kind,
+    /// What was told last.
+    told: Vec<Vec<u8>>,
+    /// What was seen since.
+    found: Vec<Vec<u8>>,
+    is_looking: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Codec {
-    H264,
-    H265,
+enum Kind {
+    /// Boxes of ISO media, as `mp4mux` makes them: those before the first fragment.
+    Boxes,
+    /// Parameter sets of H.264 or H.265 in the byte-stream format.
+    ParameterSets(Codec),
 }
 
 impl Headers {
@@ -33,63 +39,95 @@ impl Headers {
         if structure.has_field(FIELD) {
             return None;
         }
-        let codec = match structure.name().as_str() {
-            "video/quicktime" | "audio/x-m4a" | "application/x-3gp" | "video/mj2" => {
-                return Some(Headers::Boxes(Vec::new()));
+        let name = structure.name().as_str();
+        let kind = match Codec::of(name) {
+            Some(codec) => {
+                let format = structure.get::<&str>("stream-format").ok()?;
+                (format == "byte-stream").then_some(Kind::ParameterSets(codec))?
             }
-            "video/x-h264" => Codec::H264,
-            "video/x-h265" => Codec::H265,
-            _ => return None,
+            None => boxes::MEDIA_TYPES.contains(&name).then_some(Kind::Boxes)?,
         };
-        let format = structure.get::<&str>("stream-format").ok()?;
-        (format == "byte-stream").then(|| Headers::ParameterSets(codec, Vec::new()))
+        Some(Headers {
+            kind,
+            told: Vec::new(),
+            found: Vec::new(),
+            is_looking: true,
+        })
     }
 
-    pub(super) fn are_boxes(&self) -> bool {
-        matches!(self, Headers::Boxes(_))
-    }
-
-    /// Takes in a buffer before it is published. Tells the headers once they are complete, and whether to go on
-    /// looking.
-    pub(super) fn take_in(&mut self, buffer: &gst::BufferRef) -> (Option<Vec<Vec<u8>>>, bool) {
-        let Ok(map) = buffer.map_readable() else {
-            return (None, true);
-        };
-        match self {
-            Headers::Boxes(boxes) => (take_in_box(boxes, &map), true),
-            Headers::ParameterSets(codec, sets) => take_in_sets(*codec, sets, &map),
+    /// What was told under the caps before these is true until others are seen: an encoder may tell it once.
+    pub(super) fn follow(&mut self, before: Headers) {
+        if before.kind == self.kind {
+            self.told = before.told;
         }
     }
+
+    /// Another stream begins.
+    pub(super) fn restart(&mut self) {
+        self.told.clear();
+        self.found.clear();
+        self.is_looking = true;
+    }
+
+    pub(super) fn are_looked_for(&self) -> bool {
+        self.is_looking
+    }
+
+    /// The caps with what is told.
+    pub(super) fn in_caps(&self, caps: &gst::CapsRef) -> gst::Caps {
+        let mut caps = caps.to_owned();
+        if !self.told.is_empty() {
+            let headers = self.told.iter().map(|bytes| {
+                let mut header = gst::Buffer::from_slice(bytes.clone());
+                header.make_mut().set_flags(gst::BufferFlags::HEADER);
+                header.to_send_value()
+            });
+            caps.make_mut().set(HEADERS, gst::Array::new(headers));
+        }
+        caps
+    }
+
+    /// Takes in a buffer before it is published. Says whether more is told than before.
+    pub(super) fn take_in(&mut self, buffer: &gst::BufferRef) -> bool {
+        let Ok(map) = buffer.map_readable() else {
+            return false;
+        };
+        let is_complete = match self.kind {
+            Kind::Boxes => take_in_box(&mut self.found, &map),
+            Kind::ParameterSets(codec) => {
+                let is_complete = take_in_sets(codec, &mut self.found, &map);
+                self.is_looking = !is_complete;
+                is_complete
+            }
+        };
+        if !is_complete {
+            return false;
+        }
+        let found = std::mem::take(&mut self.found);
+        let is_other = !found.is_empty() && found != self.told;
+        if is_other {
+            self.told = found;
+        }
+        is_other
+    }
 }
 
-/// The caps with these headers.
-pub(super) fn in_caps(headers: Vec<Vec<u8>>, caps: &gst::CapsRef) -> gst::Caps {
-    let headers = headers.into_iter().map(|bytes| {
-        let mut header = gst::Buffer::from_slice(bytes);
-        header.make_mut().set_flags(gst::BufferFlags::HEADER);
-        header.to_send_value()
-    });
-    let mut caps = caps.to_owned();
-    caps.make_mut().set(HEADERS, gst::Array::new(headers));
-    caps
-}
-
-fn take_in_box(boxes: &mut Vec<Vec<u8>>, content: &[u8]) -> Option<Vec<Vec<u8>>> {
+/// Says whether all are there: a fragment begins.
+fn take_in_box(boxes: &mut Vec<Vec<u8>>, content: &[u8]) -> bool {
     let name = content.get(4..8);
     let is_movie = |content: &Vec<u8>| content.get(4..8) == Some(b"moov");
     match name {
         Some(b"ftyp") => boxes.clear(),
         Some(b"moov") if !boxes.is_empty() => {}
         Some(b"moof") => {
-            let boxes = std::mem::take(boxes);
-            return boxes.last().is_some_and(is_movie).then_some(boxes);
+            return boxes.last().is_some_and(is_movie);
         }
         // Its samples are not in fragments.
         Some(b"mdat") => {
             boxes.clear();
-            return None;
+            return false;
         }
-        _ => return None,
+        _ => return false,
     }
     let size: usize = boxes.iter().map(Vec::len).sum();
     if size + content.len() > MOST {
@@ -97,55 +135,30 @@ fn take_in_box(boxes: &mut Vec<Vec<u8>>, content: &[u8]) -> Option<Vec<Vec<u8>>>
     } else {
         boxes.push(content.to_vec());
     }
-    None
+    false
 }
 
-/// What a NAL unit is.
-#[derive(PartialEq, Eq)]
-enum Unit {
-    ParameterSet,
-    Slice,
-    Other,
-}
-
-impl Unit {
-    fn of(codec: Codec, first: u8) -> Unit {
-        match (codec, first & 0x1f, (first >> 1) & 0x3f) {
-            (Codec::H264, 7 | 8 | 13 | 15, _) | (Codec::H265, _, 32..=34) => Unit::ParameterSet,
-            (Codec::H264, 1..=5, _) | (Codec::H265, _, 0..=31) => Unit::Slice,
-            _ => Unit::Other,
-        }
-    }
-}
-
-/// Those before the first slice are all that there are.
-fn take_in_sets(
-    codec: Codec,
-    sets: &mut Vec<Vec<u8>>,
-    content: &[u8],
-) -> (Option<Vec<Vec<u8>>>, bool) {
+/// Says whether all are there: those before the first slice.
+fn take_in_sets(codec: Codec, sets: &mut Vec<Vec<u8>>, content: &[u8]) -> bool {
     const START: [u8; 3] = [0, 0, 1];
     let mut rest = content;
     let next = |bytes: &[u8]| bytes.windows(START.len()).position(|three| three == START);
     while let Some(at) = next(rest) {
         let unit = &rest[at + START.len()..];
         let end = next(unit).unwrap_or(unit.len());
-        match unit.first().map(|first| Unit::of(codec, *first)) {
+        match Unit::of(codec, &unit[..end]) {
             Some(Unit::ParameterSet) if sets.iter().map(Vec::len).sum::<usize>() + end <= MOST => {
                 // Zeros at its end belong to the next start code.
                 let last = unit[..end].iter().rposition(|byte| *byte != 0);
                 let unit = &unit[..last.map_or(0, |last| last + 1)];
                 sets.push([&[0, 0, 0, 1], unit].concat());
             }
-            Some(Unit::Slice) => {
-                let sets = std::mem::take(sets);
-                return ((!sets.is_empty()).then_some(sets), false);
-            }
+            Some(Unit::FirstSlice | Unit::Slice) => return true,
             _ => {}
         }
         rest = &unit[end..];
     }
-    (None, true)
+    false
 }
 
 #[cfg(test)]
@@ -155,10 +168,10 @@ mod tests {
     fn told(headers: &mut Headers, contents: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
         let mut told = None;
         for content in contents {
-            let buffer = gst::Buffer::from_slice(content.to_vec());
-            let (headers, goes_on) = headers.take_in(&buffer);
-            told = headers.or(told);
-            if !goes_on {
+            if headers.take_in(&gst::Buffer::from_slice(content.to_vec())) {
+                told = Some(headers.told.clone());
+            }
+            if !headers.are_looked_for() {
                 break;
             }
         }
@@ -222,13 +235,37 @@ mod tests {
         ] {
             assert!(headers(caps).is_none(), "{caps}");
         }
-        let caps = in_caps(
-            vec![vec![1, 2]],
-            &gst::Caps::new_empty_simple("video/x-h265"),
-        );
+        let mut h265 = headers("video/x-h265,stream-format=byte-stream").unwrap();
+        h265.told = vec![vec![1, 2]];
+        let caps = h265.in_caps(&gst::Caps::new_empty_simple("video/x-h265"));
         assert!(
             caps.to_string().contains("streamheader=(buffer)< 0102 >"),
             "{caps}"
         );
+    }
+
+    #[test]
+    fn what_was_told_is_true_until_other_is_seen() {
+        let caps = "video/x-h264,stream-format=byte-stream";
+        let with_sets = |set: u8| [0, 0, 1, 7, set, 0, 0, 1, 0x65, 1];
+        let slice: &[u8] = &[0, 0, 1, 0x65, 1];
+        let mut before = headers(caps).unwrap();
+        assert!(told(&mut before, &[&with_sets(1)]).is_some());
+        let mut after = headers(&format!("{caps},framerate=5/1")).unwrap();
+        after.follow(before);
+        assert!(after.are_looked_for());
+        assert_eq!(told(&mut after, &[slice]), None);
+        assert_eq!(after.told, [[0, 0, 0, 1, 7, 1]]);
+        let mut last = headers(caps).unwrap();
+        last.follow(after);
+        assert!(told(&mut last, &[&with_sets(2)]).is_some());
+        assert_eq!(last.told, [[0, 0, 0, 1, 7, 2]]);
+        let mut other = headers("video/x-h265,stream-format=byte-stream").unwrap();
+        other.follow(last);
+        assert!(other.told.is_empty());
+        let mut again = headers(caps).unwrap();
+        told(&mut again, &[&with_sets(1)]);
+        again.restart();
+        assert!(again.told.is_empty() && again.are_looked_for());
     }
 }

@@ -421,6 +421,7 @@ impl ElementImpl for XmemSink {
         {
             stream.still.clear();
             stream.asked.forget();
+            stream.restart();
             // As its pad does. Caps and segment stay true of the frames that are there.
             stream.take_back(|_| true);
             // The elements before this one are going to take their memory down.
@@ -588,6 +589,11 @@ impl BaseSinkImpl for XmemSink {
 
     fn event(&self, event: gst::Event) -> bool {
         let (kind, seqnum) = (event.type_(), event.seqnum());
+        if let gst::EventView::StreamStart(start) = event.view()
+            && let Some(stream) = self.stream()
+        {
+            stream.begin(start);
+        }
         let mut said = events::encode(&event, self.timekeeper().offset(&*self.obj()));
         let handled = self.parent_event(event);
         let Some(stream) = self.stream() else {

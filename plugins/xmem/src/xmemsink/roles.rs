@@ -1,101 +1,185 @@
 //! Which buffers a client can begin with. Pure.
 //!
 //! DELTA_UNIT alone does not say: a muxer's index or header has no such flag, and may come before a frame
-//! that has one.
+//! that has one. What the bytes of some formats say beside that is in a room for each.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use xmem_core::Role;
 
+pub(super) mod boxes;
+mod flv;
+pub(super) mod units;
+
 /// What the buffers so far have shown of the stream. Only the streaming thread changes it.
 #[derive(Debug, Default)]
-pub(super) struct Roles(AtomicU8);
+pub(super) struct Roles(Mutex<State>);
 
-/// There was a buffer with DELTA_UNIT.
+/// What a buffer has shown of the stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown(State);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    format: Format,
+    has: u8,
+    /// The time of the sync point that was the last buffer, or of which only others of this time followed.
+    synced_at: Option<gst::ClockTime>,
+}
+
+/// There was a buffer that needs others.
 const HAS_DELTAS: u8 = 1;
 /// There was one that a client can begin with. Without, as of sound in MPEG-TS, DELTA_UNIT says nothing.
 const HAS_SYNC: u8 = 1 << 1;
 /// Buffers with DELTA_UNIT have times. Then what has none is no frame of media.
 const HAS_TIMES: u8 = 1 << 2;
-/// The stream is of boxes of ISO media, as `mp4mux` makes them: only the first sample after a box can be
-/// decoded with it alone.
-const HAS_BOXES: u8 = 1 << 3;
-/// The last buffer was a box.
-const IS_LED: u8 = 1 << 4;
 
-impl Roles {
-    /// Another stream begins.
-    pub(super) fn restart(&self, has_boxes: bool) {
-        let state = if has_boxes { HAS_BOXES } else { 0 };
-        self.0.store(state, Ordering::Relaxed);
+/// What a stream's bytes tell.
+#[derive(Clone, Copy, Debug, Default)]
+enum Format {
+    /// Nothing, as far as is known here.
+    #[default]
+    Any,
+    Boxes(boxes::Boxes),
+    Flv(flv::Flv),
+    Units(units::Units),
+}
+
+impl Format {
+    fn of(caps: &gst::CapsRef) -> Format {
+        let Some(structure) = caps.structure(0) else {
+            return Format::Any;
+        };
+        match structure.name().as_str() {
+            name if boxes::MEDIA_TYPES.contains(&name) => Format::Boxes(boxes::Boxes::default()),
+            "video/x-flv" => Format::Flv(flv::Flv::default()),
+            _ => units::Units::of(structure).map_or(Format::Any, Format::Units),
+        }
     }
 
-    /// Whether the stream is of boxes.
-    pub(super) fn has_boxes(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & HAS_BOXES != 0
+    fn restart(&mut self) {
+        match self {
+            Format::Any => {}
+            Format::Boxes(boxes) => *boxes = boxes::Boxes::default(),
+            Format::Flv(flv) => *flv = flv::Flv::default(),
+            Format::Units(units) => units.restart(),
+        }
+    }
+
+    /// `None` where the bytes of a buffer tell nothing.
+    fn judge(&mut self, is_delta: bool, buffer: &gst::BufferRef) -> Option<Role> {
+        match self {
+            Format::Any => None,
+            Format::Boxes(boxes) => boxes.judge(is_delta, buffer),
+            Format::Flv(flv) => flv.judge(is_delta, buffer),
+            Format::Units(units) => units.judge(is_delta, buffer),
+        }
+    }
+}
+
+/// The first bytes of a buffer, as many as there are.
+fn beginning<'a>(buffer: &gst::BufferRef, bytes: &'a mut [u8]) -> &'a [u8] {
+    let there = bytes.len().min(buffer.size());
+    let bytes = &mut bytes[..there];
+    match buffer.copy_to_slice(0, bytes) {
+        Ok(()) => bytes,
+        // Memory that can't be mapped.
+        Err(read) => &bytes[..read],
+    }
+}
+
+impl Roles {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Buffers of these caps are to come. They are of another stream where the last ones had another media type.
+    pub(super) fn set_caps(&self, caps: &gst::CapsRef, is_other: bool) {
+        let format = Format::of(caps);
+        let mut state = self.state();
+        if is_other || std::mem::discriminant(&format) != std::mem::discriminant(&state.format) {
+            *state = State {
+                format,
+                ..State::default()
+            };
+        }
+    }
+
+    /// Another stream begins, with the same caps until others are set.
+    pub(super) fn restart(&self) {
+        let mut state = self.state();
+        let mut format = state.format;
+        format.restart();
+        *state = State {
+            format,
+            ..State::default()
+        };
     }
 
     /// Whether some buffers need others: those take little memory, and many of them are kept.
     pub(super) fn has_deltas(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & HAS_DELTAS != 0
+        self.state().has & HAS_DELTAS != 0
     }
 
     /// Whether a client can begin with a buffer, and what that has shown, for [`advance`](Roles::advance).
     pub(super) fn judge(&self, buffer: &gst::BufferRef) -> (Role, Shown) {
-        let before = self.0.load(Ordering::Relaxed);
-        let is_delta = buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        if !is_delta && before == HAS_SYNC {
-            return (Role::SyncPoint, Shown(before));
-        }
-        let (role, after) = judge(before, is_delta, buffer);
-        (role, Shown(after))
+        let mut state = *self.state();
+        let role = state.judge(buffer);
+        (role, Shown(state))
     }
 
     /// The buffer was published.
     pub(super) fn advance(&self, shown: Shown) {
-        self.0.store(shown.0, Ordering::Relaxed);
+        *self.state() = shown.0;
     }
 }
 
-/// What a buffer has shown of the stream.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shown(u8);
-
-fn judge(mut state: u8, is_delta: bool, buffer: &gst::BufferRef) -> (Role, u8) {
-    let is_header = buffer.flags().contains(gst::BufferFlags::HEADER);
-    let is_timed = buffer.dts_or_pts().is_some();
-    if state & HAS_BOXES != 0 {
-        let is_led = state & IS_LED != 0;
-        let role = match (is_timed, is_led && !is_delta) {
-            (false, _) => Role::Leading,
-            (true, true) => Role::SyncPoint,
-            (true, false) => Role::Dependent,
+impl State {
+    fn judge(&mut self, buffer: &gst::BufferRef) -> Role {
+        let is_delta = buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let role = match self.format.judge(is_delta, buffer) {
+            Some(role) => role,
+            None => self.judge_by_flags(is_delta, buffer),
         };
-        state &= !IS_LED;
-        state |= if is_timed { 0 } else { IS_LED };
-        state |= if is_delta { HAS_DELTAS } else { 0 };
-        return (role, state);
-    }
-    if is_delta {
-        if !is_header {
-            state &= !HAS_TIMES;
-            state |= if is_timed { HAS_TIMES } else { 0 };
+        if is_delta || role == Role::Dependent {
+            self.has |= HAS_DELTAS;
         }
-        let role = match state & HAS_SYNC {
-            0 => Role::SyncPoint,
-            _ if is_header && !is_timed => Role::Leading,
-            _ => Role::Dependent,
-        };
-        return (role, state | HAS_DELTAS);
+        role
     }
-    if !is_timed && state & HAS_TIMES != 0 {
-        return (Role::Leading, state);
+
+    /// Where the bytes tell nothing: by the flags and the times.
+    fn judge_by_flags(&mut self, is_delta: bool, buffer: &gst::BufferRef) -> Role {
+        let is_header = buffer.flags().contains(gst::BufferFlags::HEADER);
+        let time = buffer.dts_or_pts();
+        // A picture may come in several buffers, which have its time.
+        let is_more = time.is_some() && time == self.synced_at && self.has & HAS_DELTAS != 0;
+        if !is_more {
+            self.synced_at = None;
+        }
+        if is_delta {
+            if !is_header {
+                self.has &= !HAS_TIMES;
+                self.has |= if time.is_some() { HAS_TIMES } else { 0 };
+            }
+            return match self.has & HAS_SYNC {
+                0 => Role::SyncPoint,
+                _ if is_header && time.is_none() => Role::Leading,
+                _ => Role::Dependent,
+            };
+        }
+        if time.is_none() && self.has & HAS_TIMES != 0 {
+            return Role::Leading;
+        }
+        if is_more {
+            return Role::Dependent;
+        }
+        // A header before the first frame is none of those that clients begin with, but they may.
+        if time.is_some() || !is_header {
+            self.has |= HAS_SYNC;
+        }
+        self.synced_at = time;
+        Role::SyncPoint
     }
-    // A header before the first frame is none of those that clients begin with, but they may.
-    if is_timed || !is_header {
-        state |= HAS_SYNC;
-    }
-    (Role::SyncPoint, state)
 }
 
 #[cfg(test)]
@@ -104,12 +188,16 @@ mod tests {
 
     use Role::{Dependent as D, Leading as L, SyncPoint as S};
 
-    /// A buffer as GStreamer's muxers and encoders flag it: `K` or `d`, `H` for HEADER, `n` for no time.
-    fn buffer(of: &str) -> gst::Buffer {
+    /// A buffer as GStreamer's muxers and encoders flag it: `K` or `d`, `H` for HEADER, `n` for no time, and `=` for that
+    /// of the buffer before it.
+    fn buffer(of: &str, time: &mut gst::ClockTime) -> gst::Buffer {
         let mut buffer = gst::Buffer::new();
         let content = buffer.get_mut().unwrap();
+        if !of.contains('=') {
+            *time += gst::ClockTime::SECOND;
+        }
         if !of.contains('n') {
-            content.set_pts(gst::ClockTime::SECOND);
+            content.set_pts(*time);
         }
         for (letter, flag) in [
             ('d', gst::BufferFlags::DELTA_UNIT),
@@ -122,50 +210,67 @@ mod tests {
         buffer
     }
 
-    fn roles(has_boxes: bool, buffers: &str) -> Vec<Role> {
-        gst::init().unwrap();
-        let roles = Roles::default();
-        roles.restart(has_boxes);
+    fn judge(roles: &Roles, buffers: &str) -> Vec<Role> {
+        let mut time = gst::ClockTime::ZERO;
         let buffers = buffers.split_whitespace();
         let judge = |of| {
-            let (role, shown) = roles.judge(&buffer(of));
+            let (role, shown) = roles.judge(&buffer(of, &mut time));
             roles.advance(shown);
             role
         };
         buffers.map(judge).collect()
     }
 
+    fn caps(text: &str) -> gst::Caps {
+        gst::init().unwrap();
+        text.parse().unwrap()
+    }
+
     #[test]
     fn streams_say_what_a_client_can_begin_with() {
         for (what, buffers, expected) in [
             ("raw", "K K K", &[S, S, S][..]),
+            ("raw, all of one time", "K K= K= K=", &[S, S, S, S]),
             ("h264parse", "KH d d KH d", &[S, D, D, S, D]),
+            (
+                "pictures in several buffers",
+                "K d= d K K= d= K= d= d K K",
+                &[S, D, D, S, D, D, D, D, D, S, S],
+            ),
             ("without times", "Kn dn dn Kn dn", &[S, D, D, S, D]),
             ("matroskamux", "dH dH K d d K", &[S, S, S, D, D, S]),
             ("oggmux", "KHn KHn K d", &[S, S, S, D]),
             (
-                "flvmux, whose metadata comes anywhere",
+                "metadata without a time",
                 "KHn KHn dHn K d Kn d d Kn K",
                 &[S, S, S, S, D, L, D, D, L, S],
             ),
             ("mpegtsmux", "KH dH d d KH d", &[S, D, D, D, S, D]),
             ("mpegtsmux, sound alone", "d d d", &[S, S, S]),
+            ("the same, from xmemsrc", "dH dH d d d", &[S, S, S, S, S]),
             (
                 "theoraenc, headers told once more",
                 "KHn dHn dHn K d KHn dHn dHn K",
                 &[S, S, S, S, D, L, L, L, S],
             ),
         ] {
-            assert_eq!(roles(false, buffers), expected, "{what}");
+            gst::init().unwrap();
+            assert_eq!(judge(&Roles::default(), buffers), expected, "{what}");
         }
     }
 
     #[test]
-    fn in_boxes_a_sample_needs_the_box_before_it() {
-        let expected = [L, L, L, L, S, D, L, L, D, D, L, L, S, D];
-        let fragments = "Kn Kn Kn Kn KH d Kn Kn d d Kn Kn KH d";
-        assert_eq!(roles(true, fragments), expected);
-        let sound = "Kn Kn Kn Kn K K Kn Kn K K";
-        assert_eq!(roles(true, sound), [L, L, L, L, S, D, L, L, S, D]);
+    fn another_stream_begins_with_what_it_has() {
+        let roles = Roles::default();
+        roles.set_caps(&caps("video/mpegts"), true);
+        assert_eq!(judge(&roles, "K d d"), [S, D, D]);
+        roles.set_caps(&caps("video/mpegts,packetsize=188"), false);
+        assert_eq!(judge(&roles, "d d"), [D, D], "it goes on");
+        roles.restart();
+        assert!(!roles.has_deltas());
+        assert_eq!(judge(&roles, "d d d"), [S, S, S]);
+        roles.set_caps(&caps("video/x-flv"), true);
+        assert_eq!(judge(&roles, "K d"), [S, D], "they are no tags");
+        assert!(roles.has_deltas());
     }
 }

@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
-use gst_base::prelude::*;
 use xmem_core::{
     BufferMeta, Cancellation, Canceller, Error, EventKind, Publisher, Result, Role, Unpublished,
 };
 
-use super::headers::{Headers, in_caps};
+use super::headers::Headers;
 use super::passing::{Passable, Passing, Refused};
 use super::roles::{Roles, Shown};
 use crate::allocator::{Content, XmemAllocator, content_of};
 use crate::bufferpool::{OnFailure, XmemBufferPool};
-use crate::caps::{self, Format};
+use crate::caps::Format;
 use crate::events::{self, extent::Extent};
 use crate::metas::{self, Layout, LeftBehind, RowCopy, UnfitKind, Written};
 use crate::timestamps::{LAST_TIME, Times};
@@ -26,6 +25,8 @@ use super::extent::Asked;
 use super::settings::Settings;
 use super::still::Still;
 use super::upstream::Forwarder;
+
+mod caps;
 
 /// Buffer flags that mean something to another process: all but what tells of this one's memory.
 /// The four lowest bits are `GstMiniObject`'s own.
@@ -53,6 +54,8 @@ pub(super) struct Stream {
     pools: Mutex<Pools>,
     format: Mutex<Option<Arc<Format>>>,
     roles: Roles,
+    /// The stream's id and group.
+    id: Mutex<Option<StreamId>>,
     /// What is looked for in the stream; it is, as long as `looks_for_headers`.
     headers: Mutex<Option<Headers>>,
     looks_for_headers: AtomicBool,
@@ -73,6 +76,9 @@ pub(super) struct Stream {
     /// What did not reach the clients, and why, of all that the application was told of.
     refused: Mutex<Vec<(String, Option<UnfitKind>)>>,
 }
+
+/// What a stream-start tells of a stream: its id, and its group where that has one.
+type StreamId = (String, Option<gst::GroupId>);
 
 /// Those given to upstream, whose waits end when it flushes.
 #[derive(Default)]
@@ -145,6 +151,7 @@ impl Stream {
             pools: Mutex::default(),
             format: Mutex::default(),
             roles: Roles::default(),
+            id: Mutex::default(),
             headers: Mutex::default(),
             looks_for_headers: AtomicBool::new(false),
             keeps_groups: settings.group_time > Duration::ZERO,
@@ -289,51 +296,6 @@ impl Stream {
         for pool in pools {
             pool.set_sink_flushing(flushing);
         }
-    }
-
-    /// The caps of the buffers to come, their text and format.
-    pub(super) fn set_caps(&self, caps: &gst::CapsRef, text: &str, format: Format) -> Result<()> {
-        let headers = Headers::of(caps);
-        let has_boxes = headers.as_ref().is_some_and(Headers::are_boxes);
-        let is_other = match &*lock(&self.format) {
-            Some(before) => before.media_type != format.media_type,
-            None => true,
-        };
-        if is_other || has_boxes != self.roles.has_boxes() {
-            self.roles.restart(has_boxes);
-        }
-        self.looks_for_headers
-            .store(headers.is_some(), Ordering::Relaxed);
-        *lock(&self.headers) = headers;
-        self.say_caps(text, format)
-    }
-
-    /// Where the stream has told by now what clients need first, says it in the caps.
-    fn take_in_headers(&self, buffer: &gst::BufferRef) -> Result<()> {
-        let Some((told, goes_on)) = lock(&self.headers).as_mut().map(|one| one.take_in(buffer))
-        else {
-            return Ok(());
-        };
-        self.looks_for_headers.store(goes_on, Ordering::Relaxed);
-        let caps = self
-            .sink
-            .upgrade()
-            .and_then(|sink| sink.sink_pad().current_caps());
-        let caps = told
-            .zip(caps)
-            .map(|(headers, caps)| in_caps(headers, &caps));
-        match caps.and_then(|caps| caps::for_clients(&caps).ok()) {
-            Some((text, format)) => self.say_caps(&text, format),
-            None => Ok(()),
-        }
-    }
-
-    fn say_caps(&self, text: &str, format: Format) -> Result<()> {
-        self.publisher.set_format(text)?;
-        // Dmabufs can't be copied into slots: clients that take none are refused.
-        self.publisher.set_unsealed_only(format.is_dma_buf);
-        *lock(&self.format) = Some(Arc::new(format));
-        Ok(())
     }
 
     /// Offers upstream slots to write into.

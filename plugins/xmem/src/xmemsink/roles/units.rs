@@ -1,0 +1,171 @@
+//! H.264 and H.265 of which each buffer is a NAL unit: a picture is several buffers. Pure.
+//!
+//! `h264parse` tells of each slice whether it is of a key frame, and has DELTA_UNIT for all that comes before the first.
+
+use xmem_core::Role;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::xmemsink) enum Codec {
+    H264,
+    H265,
+}
+
+impl Codec {
+    /// The codec of caps of this name.
+    pub(in crate::xmemsink) fn of(name: &str) -> Option<Codec> {
+        match name {
+            "video/x-h264" => Some(Codec::H264),
+            "video/x-h265" => Some(Codec::H265),
+            _ => None,
+        }
+    }
+}
+
+/// What a NAL unit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::xmemsink) enum Unit {
+    ParameterSet,
+    /// It is of the picture after it.
+    Prefix,
+    FirstSlice,
+    Slice,
+    Other,
+}
+
+impl Unit {
+    /// What a unit is that begins with these bytes, without a start code.
+    pub(in crate::xmemsink) fn of(codec: Codec, bytes: &[u8]) -> Option<Unit> {
+        let first = *bytes.first()?;
+        // The first number of a slice is 0 in the first of a picture, which is one bit; H.265 has a flag there.
+        let is_first = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0x80 != 0);
+        let slice = |at| match is_first(at) {
+            true => Unit::FirstSlice,
+            false => Unit::Slice,
+        };
+        Some(match (codec, first & 0x1f, (first >> 1) & 0x3f) {
+            (Codec::H264, 7 | 8 | 13 | 15, _) | (Codec::H265, _, 32..=34) => Unit::ParameterSet,
+            (Codec::H264, 6 | 9 | 14, _) | (Codec::H265, _, 35 | 39) => Unit::Prefix,
+            (Codec::H264, 1 | 2 | 5, _) => slice(1),
+            (Codec::H265, _, 0..=31) => slice(2),
+            (Codec::H264, 3 | 4, _) => Unit::Slice,
+            _ => Unit::Other,
+        })
+    }
+}
+
+/// A stream of units, and what it has shown so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Units {
+    codec: Codec,
+    has_start_codes: bool,
+    has_sync: bool,
+}
+
+impl Units {
+    /// `None` where buffers of these caps are not units.
+    pub(super) fn of(structure: &gst::StructureRef) -> Option<Units> {
+        let codec = Codec::of(structure.name())?;
+        let is = |field, value| structure.get::<&str>(field) == Ok(value);
+        is("alignment", "nal").then(|| Units {
+            codec,
+            has_start_codes: is("stream-format", "byte-stream"),
+            has_sync: false,
+        })
+    }
+
+    /// Nothing was seen of the stream.
+    pub(super) fn restart(&mut self) {
+        self.has_sync = false;
+    }
+
+    /// Whether a client can begin with a buffer; `None` where that is no unit.
+    pub(super) fn judge(&mut self, is_delta: bool, buffer: &gst::BufferRef) -> Option<Role> {
+        let mut bytes = [0; 8];
+        let bytes = super::beginning(buffer, &mut bytes);
+        let unit = match self.has_start_codes {
+            true => bytes
+                .strip_prefix(&[0, 0, 0, 1])
+                .or_else(|| bytes.strip_prefix(&[0, 0, 1]))?,
+            // Its length comes before it.
+            false => bytes.get(4..)?,
+        };
+        Some(match Unit::of(self.codec, unit)? {
+            Unit::ParameterSet | Unit::Prefix => Role::Leading,
+            Unit::FirstSlice if !is_delta => {
+                self.has_sync = true;
+                Role::SyncPoint
+            }
+            // A stream may have no key frames at all.
+            Unit::FirstSlice if !self.has_sync => Role::SyncPoint,
+            Unit::FirstSlice | Unit::Slice | Unit::Other => Role::Dependent,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use Role::{Dependent as D, Leading as L, SyncPoint as S};
+
+    fn roles(caps: &str, units: &[(bool, &[u8])]) -> Vec<Option<Role>> {
+        gst::init().unwrap();
+        let caps = caps.parse::<gst::Caps>().unwrap();
+        let mut stream = Units::of(caps.structure(0).unwrap()).unwrap();
+        let judge = |(is_delta, unit): &(bool, &[u8])| {
+            stream.judge(*is_delta, &gst::Buffer::from_slice(unit.to_vec()))
+        };
+        units.iter().map(judge).collect()
+    }
+
+    #[test]
+    fn a_client_begins_with_the_first_slice_of_a_key_frame_and_what_leads_to_it() {
+        let h264 = "video/x-h264,alignment=nal,stream-format=";
+        let picture = [
+            (true, &[0, 0, 0, 1, 9, 16][..]),
+            (true, &[0, 0, 0, 1, 0x67, 1]),
+            (true, &[0, 0, 1, 0x68, 1]),
+            (true, &[0, 0, 1, 6, 5]),
+            (false, &[0, 0, 1, 0x65, 0x88]),
+            (false, &[0, 0, 1, 0x65, 0x10]),
+            (false, &[0, 0, 1, 0x65, 0x01]),
+            (true, &[0, 0, 0, 1, 9, 16]),
+            (true, &[0, 0, 1, 0x41, 0x9a]),
+            (true, &[0, 0, 1, 0x41, 0x10]),
+            (true, &[0, 0, 1, 12, 0xff]),
+        ];
+        let expected = [L, L, L, L, S, D, D, L, D, D, D].map(Some);
+        assert_eq!(roles(&format!("{h264}byte-stream"), &picture), expected);
+        let avc = [
+            (true, &[0, 0, 0, 2, 0x67, 1][..]),
+            (false, &[0, 0, 1, 5, 0x65, 0x88]),
+            (false, &[0, 0, 1, 5, 0x65, 0x10]),
+            (true, &[0, 0, 1, 5, 0x41, 0x9a]),
+        ];
+        assert_eq!(roles(&format!("{h264}avc"), &avc), [L, S, D, D].map(Some));
+        let h265 = [
+            (true, &[0, 0, 1, 0x46, 1, 0x50][..]),
+            (true, &[0, 0, 1, 0x40, 1, 1]),
+            (false, &[0, 0, 1, 0x28, 1, 0xaf]),
+            (false, &[0, 0, 1, 0x28, 1, 0x2f]),
+            (true, &[0, 0, 1, 2, 1, 0xd0]),
+            (true, &[0, 0, 1, 0x50, 1, 5]),
+        ];
+        let caps = "video/x-h265,alignment=nal,stream-format=byte-stream";
+        assert_eq!(roles(caps, &h265), [L, L, S, D, D, D].map(Some));
+    }
+
+    #[test]
+    fn without_key_frames_a_client_begins_anywhere_with_a_picture() {
+        let units = [
+            (true, &[0, 0, 1, 0x41, 0x9a][..]),
+            (true, &[0, 0, 1, 0x41, 0x10]),
+            (true, &[0, 0, 1, 0x41, 0x9a]),
+            (true, &[1, 2, 3]),
+            (true, &[]),
+        ];
+        let caps = "video/x-h264,alignment=nal,stream-format=byte-stream";
+        let expected = [Some(S), Some(D), Some(S), None, None];
+        assert_eq!(roles(caps, &units), expected);
+    }
+}

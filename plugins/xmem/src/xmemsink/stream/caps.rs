@@ -1,0 +1,92 @@
+//! What is true of the buffers to come: their caps, with the headers that the stream tells, and what they are to those
+//! before them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use gst::prelude::*;
+use gst_base::prelude::*;
+use xmem_core::Result;
+
+use super::super::headers::Headers;
+use super::{Stream, lock};
+use crate::caps::{self, Format};
+
+impl Stream {
+    /// A stream begins: the same one, where an element has told it again.
+    pub(in crate::xmemsink) fn begin(&self, event: &gst::event::StreamStart) {
+        let id = (event.stream_id().to_owned(), event.group_id());
+        let before = lock(&self.id).replace(id.clone());
+        if before.is_some_and(|before| before != id) {
+            self.restart();
+        }
+    }
+
+    /// What was seen of the stream is not true of the next one.
+    pub(in crate::xmemsink) fn restart(&self) {
+        self.roles.restart();
+        if let Some(headers) = lock(&self.headers).as_mut() {
+            headers.restart();
+            self.looks_for_headers.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The caps of the buffers to come, and their format.
+    pub(in crate::xmemsink) fn set_caps(
+        &self,
+        caps: &gst::Caps,
+        text: &str,
+        format: Format,
+    ) -> Result<()> {
+        let is_other = match &*lock(&self.format) {
+            Some(before) => before.media_type != format.media_type,
+            None => true,
+        };
+        self.roles.set_caps(caps, is_other);
+        let with_headers = {
+            let mut headers = lock(&self.headers);
+            let before = std::mem::replace(&mut *headers, Headers::of(caps));
+            self.looks_for_headers
+                .store(headers.is_some(), Ordering::Relaxed);
+            headers.as_mut().zip(before).map(|(headers, before)| {
+                headers.follow(before);
+                headers.in_caps(caps)
+            })
+        };
+        match with_headers.and_then(|caps| caps::for_clients(&caps).ok()) {
+            Some((text, format)) => self.say_caps(&text, format),
+            None => self.say_caps(text, format),
+        }
+    }
+
+    /// Where the stream has told by now what clients need first, says it in the caps.
+    pub(super) fn take_in_headers(&self, buffer: &gst::BufferRef) -> Result<()> {
+        let caps = {
+            let mut headers = lock(&self.headers);
+            let Some(headers) = headers.as_mut() else {
+                return Ok(());
+            };
+            let is_told = headers.take_in(buffer);
+            self.looks_for_headers
+                .store(headers.are_looked_for(), Ordering::Relaxed);
+            if !is_told {
+                return Ok(());
+            }
+            let caps = self.sink.upgrade();
+            let caps = caps.and_then(|sink| sink.sink_pad().current_caps());
+            caps.map(|caps| headers.in_caps(&caps))
+        };
+        match caps.and_then(|caps| caps::for_clients(&caps).ok()) {
+            Some((text, format)) => self.say_caps(&text, format),
+            None => Ok(()),
+        }
+    }
+
+    fn say_caps(&self, text: &str, format: Format) -> Result<()> {
+        self.publisher.set_format(text)?;
+        // Dmabufs can't be copied into slots: clients that take none are refused.
+        self.publisher.set_unsealed_only(format.is_dma_buf);
+        *lock(&self.format) = Some(Arc::new(format));
+        Ok(())
+    }
+}
