@@ -176,6 +176,11 @@ fn streams() -> Vec<(&'static str, String, &'static str)> {
             "flvdemux ! h264parse ! avdec_h264",
         ),
         (
+            "Matroska with sound",
+            with_sound("matroskamux streamable=true"),
+            "matroskademux ! h264parse ! avdec_h264",
+        ),
+        (
             "MPEG-TS with sound",
             with_sound("mpegtsmux"),
             "tsdemux ! h264parse ! avdec_h264",

@@ -589,10 +589,12 @@ impl BaseSinkImpl for XmemSink {
 
     fn event(&self, event: gst::Event) -> bool {
         let (kind, seqnum) = (event.type_(), event.seqnum());
-        if let gst::EventView::StreamStart(start) = event.view()
-            && let Some(stream) = self.stream()
-        {
-            stream.begin(start);
+        if let Some(stream) = self.stream() {
+            match event.view() {
+                gst::EventView::StreamStart(start) => stream.begin(start),
+                gst::EventView::CustomDownstream(_) => stream.announce(&event),
+                _ => {}
+            }
         }
         let mut said = events::encode(&event, self.timekeeper().offset(&*self.obj()));
         let handled = self.parent_event(event);

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use xmem_core::Role;
 
 pub(super) mod boxes;
+mod clusters;
 mod flv;
 pub(super) mod units;
 
@@ -41,6 +42,7 @@ enum Format {
     #[default]
     Any,
     Boxes(boxes::Boxes),
+    Clusters(clusters::Clusters),
     Flv(flv::Flv),
     Units(units::Units),
 }
@@ -52,6 +54,7 @@ impl Format {
         };
         match structure.name().as_str() {
             name if boxes::MEDIA_TYPES.contains(&name) => Format::Boxes(boxes::Boxes::default()),
+            "video/x-matroska" | "video/webm" => Format::Clusters(clusters::Clusters::default()),
             "video/x-flv" => Format::Flv(flv::Flv::default()),
             _ => units::Units::of(structure).map_or(Format::Any, Format::Units),
         }
@@ -61,6 +64,7 @@ impl Format {
         match self {
             Format::Any => {}
             Format::Boxes(boxes) => *boxes = boxes::Boxes::default(),
+            Format::Clusters(clusters) => *clusters = clusters::Clusters::default(),
             Format::Flv(flv) => *flv = flv::Flv::default(),
             Format::Units(units) => units.restart(),
         }
@@ -71,6 +75,7 @@ impl Format {
         match self {
             Format::Any => None,
             Format::Boxes(boxes) => boxes.judge(is_delta, buffer),
+            Format::Clusters(clusters) => clusters.judge(buffer),
             Format::Flv(flv) => flv.judge(is_delta, buffer),
             Format::Units(units) => units.judge(is_delta, buffer),
         }
@@ -114,6 +119,13 @@ impl Roles {
             format,
             ..State::default()
         };
+    }
+
+    /// An event says that the next picture is a key frame.
+    pub(super) fn announce(&self) {
+        if let Format::Clusters(clusters) = &mut self.state().format {
+            clusters.announce();
+        }
     }
 
     /// Whether some buffers need others: those take little memory, and many of them are kept.

@@ -22,6 +22,13 @@ impl Stream {
         }
     }
 
+    /// An event of an application's or an element's own: it may say that the next picture is a key frame.
+    pub(in crate::xmemsink) fn announce(&self, event: &gst::EventRef) {
+        if gst_video::DownstreamForceKeyUnitEvent::parse(event).is_ok() {
+            self.roles.announce();
+        }
+    }
+
     /// What was seen of the stream is not true of the next one.
     pub(in crate::xmemsink) fn restart(&self) {
         self.roles.restart();
