@@ -10,7 +10,8 @@ use std::io::BufRead;
 use std::sync::Mutex;
 
 use gst::prelude::*;
-use xmem_tests::{Line, PATIENCE, pipeline, until};
+
+use xmem_tests::{Line, PATIENCE, pipeline, until, wait};
 
 static OUTPUT: Mutex<()> = Mutex::new(());
 
@@ -66,9 +67,14 @@ fn main() {
             }
             "stop" => {
                 monitor.stop();
-                let threads = pipeline::threads(std::process::id());
-                let left = threads.iter().filter(|name| *name == "xmem-devices");
-                say(Line::new("stopped").with("threads", left.count()));
+                let left = || {
+                    let threads = pipeline::threads(std::process::id());
+                    let left = threads.iter().filter(|name| *name == "xmem-devices");
+                    left.count()
+                };
+                // The kernel lists a thread for a moment after others were told of its end.
+                wait::comes_true(|| left() == 0);
+                say(Line::new("stopped").with("threads", left()));
             }
             other => panic!("{other:?} is no order"),
         }
