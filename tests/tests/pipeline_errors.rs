@@ -424,6 +424,27 @@ fn a_client_that_reconnects_waits_for_room() {
     assert_eq!(producer.stats("sink").number("clients"), 1);
 }
 
+/// A recorder that waits without an end says why it records nothing.
+#[test]
+fn a_client_that_waits_for_room_without_an_end_tells_why() {
+    let place = Place::new();
+    let producer = format!("{PICTURES} ! xmemsink name=sink channel=cam0 max-clients=1");
+    let _producer = Pipeline::play(&place, &[], &producer);
+    let mut first = Pipeline::play(&place, &["report out.sink"], CLIENT);
+    first.until_buffers("out.sink", 1);
+    let second = "xmemsrc name=src channel=cam0 connection-timeout=18446744073709551615 \
+                  ! fakesink name=out";
+    let mut second = Pipeline::play(&place, &["report out.sink"], second);
+    let warning = second.until_message("warning");
+    says(
+        &warning,
+        "Resource.Busy",
+        &["max-clients", "connection-timeout"],
+    );
+    first.end();
+    second.until_buffers("out.sink", 1);
+}
+
 #[test]
 fn an_event_that_is_too_long_is_a_warning_and_the_stream_goes_on() {
     let place = Place::new();

@@ -343,6 +343,29 @@ fn metas_for_whose_copies_a_source_has_no_memory_are_an_error_and_no_kill() {
     }
 }
 
+/// Compressed frames differ in size.
+#[test]
+fn frames_of_other_sizes_that_downstream_holds_take_no_descriptors() {
+    let place = Place::new();
+    let producer = "videotestsrc is-live=true pattern=ball \
+                    ! video/x-raw,width=64,height=48,framerate=240/1 ! x264enc tune=zerolatency \
+                    ! h264parse ! xmemsink name=sink channel=cam0";
+    let _producer = Pipeline::play(&place, &[], producer);
+    let client = "xmemsrc name=src channel=cam0 ! queue name=q max-size-buffers=0 \
+                  max-size-bytes=0 max-size-time=0 min-threshold-buffers=100000 ! fakesink";
+    let mut client = Pipeline::play(&place, &[], client);
+    let received = |client: &mut Pipeline, count: u64| {
+        client.until_stats("src", "frames are held", |stats| {
+            stats.number("received") >= count
+        });
+        process::fd_count(client.pid())
+    };
+    let before = received(&mut client, 50);
+    let after = received(&mut client, 350);
+    // New memory comes with descriptors, a few of many frames.
+    assert!(after < before + 40, "{after} descriptors, {before} before");
+}
+
 /// A client may hold as many frames as it has leases, for which there were slots while they were small.
 #[test]
 fn a_client_that_holds_all_slots_there_is_memory_for_does_not_end_the_stream() {

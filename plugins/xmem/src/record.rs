@@ -53,9 +53,12 @@ pub(crate) fn is_record_api(api: glib::Type) -> bool {
 /// Makes buffers that carry their frame's record, for programs that ask for it.
 #[derive(Default)]
 pub(crate) struct Recorder {
-    /// Buffers whose record says the same as `last`, but for what is the frame's own.
+    /// Buffers whose record says the same as `first`, but for what is the frame's own. It takes two descriptors, and
+    /// lives as long as a buffer of it: there is another one for another format, and not for another size.
     pool: XmemFramePool,
-    last: Option<BufferMeta>,
+    first: Option<BufferMeta>,
+    /// The shape is each frame's own, too, as the size of a compressed frame.
+    has_shapes: bool,
     /// Taken from the pool before there is a frame for it.
     next: Option<gst::Buffer>,
 }
@@ -70,21 +73,23 @@ impl Recorder {
 
     /// An empty buffer with the record.
     pub(crate) fn buffer(&mut self, record: &BufferMeta) -> gst::Buffer {
-        match &self.last {
-            Some(last) if is_alike(last, record) => {}
+        match &self.first {
+            Some(first) if is_alike(first, record) => {
+                self.has_shapes |= first.shape() != record.shape();
+            }
             Some(_) => {
                 *self = Recorder {
-                    last: Some(*record),
+                    first: Some(*record),
                     ..Recorder::default()
                 }
             }
-            // Not another pool, which takes a descriptor that may be missing by now.
-            None => self.last = Some(*record),
+            // Not another pool, whose descriptors may be missing by now.
+            None => self.first = Some(*record),
         }
         self.prepare();
         let mut buffer = self.next.take().unwrap_or_default();
         let content = buffer.make_mut();
-        if !update(content, record)
+        if !update(content, record, self.has_shapes)
             && let Ok(mut meta) = CustomMeta::add(content, RECORD)
         {
             set_all(meta.mut_structure(), record);
@@ -95,20 +100,17 @@ impl Recorder {
 
 /// Whether two records say the same of all that is not a frame's own.
 fn is_alike(one: &BufferMeta, other: &BufferMeta) -> bool {
-    one.dtype == other.dtype
-        && one.shape() == other.shape()
-        && one.strides() == other.strides()
-        && one.producer == other.producer
+    one.dtype == other.dtype && one.strides() == other.strides() && one.producer == other.producer
 }
 
-/// What is each frame's own.
-static OWN: LazyLock<[glib::Quark; 3]> =
-    LazyLock::new(|| ["seq", "slot", "timestamp"].map(glib::Quark::from_str));
+/// What is each frame's own; the last one in some streams.
+static OWN: LazyLock<[glib::Quark; 4]> =
+    LazyLock::new(|| ["seq", "slot", "timestamp", "shape"].map(glib::Quark::from_str));
 
 /// Writes a frame's own fields over another's, where they stand: looking up the meta and each
 /// field by its name took 9 of the 24 µs between a frame's arrival and its push. False where the
 /// buffer has no record yet.
-fn update(buffer: &mut gst::BufferRef, record: &BufferMeta) -> bool {
+fn update(buffer: &mut gst::BufferRef, record: &BufferMeta, has_shape: bool) -> bool {
     let mut updated = false;
     buffer.foreach_meta_mut(|mut meta| {
         if !is_record(&meta) {
@@ -117,9 +119,9 @@ fn update(buffer: &mut gst::BufferRef, record: &BufferMeta) -> bool {
         let Some(meta) = meta.try_as_mut_custom_meta() else {
             return ControlFlow::Continue(Keep);
         };
-        let [seq, slot, timestamp] = *OWN;
-        // The first three, so the rest isn't looked at.
-        let mut left = 3;
+        let [seq, slot, timestamp, shape] = *OWN;
+        // The first three, so the rest isn't looked at, as a rule.
+        let mut left = 3 + u32::from(has_shape);
         let _ = meta.mut_structure().map_in_place(|name, value| {
             if name == seq {
                 *value = record.seq.to_value();
@@ -127,6 +129,8 @@ fn update(buffer: &mut gst::BufferRef, record: &BufferMeta) -> bool {
                 *value = record.id.to_value();
             } else if name == timestamp {
                 *value = record.timestamp.to_value();
+            } else if name == shape {
+                *value = gst::Array::new(record.shape()).to_value();
             } else {
                 return ControlFlow::Continue(());
             }
@@ -150,4 +154,41 @@ fn set_all(structure: &mut gst::StructureRef, record: &BufferMeta) {
     structure.set_with_static(gstr!("shape"), gst::Array::new(record.shape()));
     structure.set_with_static(gstr!("strides"), gst::Array::new(record.strides()));
     structure.set_with_static(gstr!("producer"), record.producer());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(seq: u64, size: u64) -> BufferMeta {
+        let mut record = BufferMeta::bytes(size as usize);
+        record.seq = seq;
+        record
+    }
+
+    fn shape(buffer: &gst::BufferRef) -> Vec<u64> {
+        let meta = CustomMeta::from_buffer(buffer, RECORD).unwrap();
+        let shape = meta.structure().get::<gst::Array>("shape").unwrap();
+        shape.iter().map(|value| value.get().unwrap()).collect()
+    }
+
+    #[test]
+    fn frames_of_other_sizes_have_their_own_record_and_no_pool_of_their_own() {
+        gst::init().unwrap();
+        register();
+        let mut recorder = Recorder::default();
+        let pool = recorder.pool.clone();
+        let mut held = Vec::new();
+        for (seq, size) in (0..200).map(|seq| (seq, 100 + seq % 7)) {
+            let buffer = recorder.buffer(&record(seq, size));
+            assert_eq!(shape(&buffer), [size]);
+            if seq % 3 == 0 {
+                held.push((buffer, size));
+            }
+        }
+        for (buffer, size) in &held {
+            assert_eq!(shape(buffer), [*size]);
+        }
+        assert_eq!(recorder.pool, pool);
+    }
 }

@@ -254,7 +254,10 @@ impl Pool {
             true => ("max-buffers", format!("{allowed}")),
             false => (
                 "max-bytes",
-                format!("{allowed} of {} bytes", self.slot_size),
+                format!(
+                    "{allowed} of {} bytes",
+                    self.slot_size.next_multiple_of(PAGE)
+                ),
             ),
         };
         Some(format!(

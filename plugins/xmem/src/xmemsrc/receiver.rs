@@ -31,6 +31,7 @@ use crate::record::Recorder;
 use crate::timestamps::Timekeeper;
 use crate::values::{Names, Told, Unreadable};
 
+mod connecting;
 mod leading;
 
 /// Between two connections where the first ended for want of memory or descriptors.
@@ -109,6 +110,8 @@ pub(super) struct Receiver {
     has_missed: bool,
     /// Was received, and comes after a flush that is not done yet.
     put_back: Option<Received>,
+    /// The user was told that there is no room for this client.
+    has_told_refusal: bool,
     /// The kinds of frames that were not pushed, and why, of those that were told of.
     refused: Vec<FrameKind>,
 }
@@ -223,6 +226,7 @@ impl Receiver {
             is_forwarded: false,
             has_missed: false,
             put_back: None,
+            has_told_refusal: false,
             refused: Vec::new(),
         }
     }
@@ -294,7 +298,7 @@ impl Receiver {
                     let insists = on_disconnect == OnDisconnect::Reconnect;
                     let asked = SystemTime::now().duration_since(UNIX_EPOCH);
                     let asked = asked.map_or(0, |time| time.as_millis() as u64);
-                    let subscriber = self.connect(timeout, insists, cancel)?;
+                    let subscriber = self.connect(element, timeout, insists, cancel)?;
                     self.reconnect.connected(Instant::now());
                     self.figures.connections += 1;
                     self.lose();
@@ -365,43 +369,6 @@ impl Receiver {
             return Err(error);
         }
         cancel.pause(LACKING_PAUSE)
-    }
-
-    fn connect(
-        &self,
-        timeout: Option<Duration>,
-        insists: bool,
-        cancel: &Cancellation<'_>,
-    ) -> Result<Subscriber> {
-        Subscriber::builder(self.channel.clone())
-            .name(&self.name)
-            .leases(self.keeping.restart())
-            .first_backlog(FIRST_BACKLOG)
-            .delivery(match self.wanted.delivery {
-                Delivery::InOrder => xmem_core::Delivery::InOrder,
-                Delivery::Latest => xmem_core::Delivery::Latest,
-            })
-            .unsealed_memory(self.wanted.unsealed_memory.into())
-            .connect_timeout(timeout)
-            .retry_refused(insists)
-            .canceller(self.canceller.clone())
-            .on_starved({
-                let observer = self.observer.clone();
-                move || observer(Change::Starved)
-            })
-            .on_granted({
-                let (keeping, observer) = (self.keeping.clone(), self.observer.clone());
-                move |grant| {
-                    if keeping.take_grant(grant) {
-                        observer(Change::Covered);
-                    }
-                }
-            })
-            .on_urgent({
-                let urgent = self.urgent.clone();
-                move |event| urgent.tell(event)
-            })
-            .connect_cancellable(cancel)
     }
 
     fn disconnect(&mut self) {

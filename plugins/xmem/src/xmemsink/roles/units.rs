@@ -27,6 +27,8 @@ pub(in crate::xmemsink) enum Unit {
     ParameterSet,
     /// It is of the picture after it.
     Prefix,
+    /// The same, and says that a decoder can begin there: an encoder without key frames refreshes pictures in parts.
+    RecoveryPoint,
     FirstSlice,
     Slice,
     Other,
@@ -42,7 +44,11 @@ impl Unit {
             true => Unit::FirstSlice,
             false => Unit::Slice,
         };
+        // The kind of the first message of a SEI.
+        let is_recovery_point = |at: usize| bytes.get(at) == Some(&6);
         Some(match (codec, first & 0x1f, (first >> 1) & 0x3f) {
+            (Codec::H264, 6, _) if is_recovery_point(1) => Unit::RecoveryPoint,
+            (Codec::H265, _, 39) if is_recovery_point(2) => Unit::RecoveryPoint,
             (Codec::H264, 7 | 8 | 13 | 15, _) | (Codec::H265, _, 32..=34) => Unit::ParameterSet,
             (Codec::H264, 6 | 9 | 14, _) | (Codec::H265, _, 35 | 39) => Unit::Prefix,
             (Codec::H264, 1 | 2 | 5, _) => slice(1),
@@ -59,6 +65,8 @@ pub(super) struct Units {
     codec: Codec,
     has_start_codes: bool,
     has_sync: bool,
+    /// The next picture is one that a decoder can begin with.
+    recovers: bool,
 }
 
 impl Units {
@@ -70,12 +78,13 @@ impl Units {
             codec,
             has_start_codes: is("stream-format", "byte-stream"),
             has_sync: false,
+            recovers: false,
         })
     }
 
     /// Nothing was seen of the stream.
     pub(super) fn restart(&mut self) {
-        self.has_sync = false;
+        (self.has_sync, self.recovers) = (false, false);
     }
 
     /// Whether a client can begin with a buffer; `None` where that is no unit.
@@ -89,9 +98,18 @@ impl Units {
             // Its length comes before it.
             false => bytes.get(4..)?,
         };
-        Some(match Unit::of(self.codec, unit)? {
+        let unit = Unit::of(self.codec, unit)?;
+        let recovers = match unit {
+            Unit::FirstSlice | Unit::Slice => std::mem::take(&mut self.recovers),
+            _ => false,
+        };
+        Some(match unit {
+            Unit::RecoveryPoint => {
+                self.recovers = true;
+                Role::Leading
+            }
             Unit::ParameterSet | Unit::Prefix => Role::Leading,
-            Unit::FirstSlice if !is_delta => {
+            Unit::FirstSlice if !is_delta || recovers => {
                 self.has_sync = true;
                 Role::SyncPoint
             }
@@ -153,6 +171,34 @@ mod tests {
         ];
         let caps = "video/x-h265,alignment=nal,stream-format=byte-stream";
         assert_eq!(roles(caps, &h265), [L, L, S, D, D, D].map(Some));
+    }
+
+    #[test]
+    fn a_client_begins_where_a_decoder_recovers() {
+        for (caps, delimiter, recovery, slices) in [
+            (
+                "video/x-h264",
+                &[0, 0, 1, 9, 16][..],
+                &[0, 0, 1, 6, 6, 1][..],
+                [&[0, 0, 1, 0x41, 0x9a][..], &[0, 0, 1, 0x41, 0x10]],
+            ),
+            (
+                "video/x-h265",
+                &[0, 0, 1, 0x46, 1, 0x50],
+                &[0, 0, 1, 0x4e, 1, 6, 1],
+                [&[0, 0, 1, 2, 1, 0xd0], &[0, 0, 1, 2, 1, 0x50]],
+            ),
+        ] {
+            let [first, second] = slices.map(|slice| (true, slice));
+            let (delimiter, recovery) = ((true, delimiter), (true, recovery));
+            let units = [
+                delimiter, recovery, first, second, delimiter, first, second, recovery, second,
+                first,
+            ];
+            let caps = format!("{caps},alignment=nal,stream-format=byte-stream");
+            let expected = [L, L, S, D, L, D, D, L, D, D].map(Some);
+            assert_eq!(roles(&caps, &units), expected, "{caps}");
+        }
     }
 
     #[test]
