@@ -169,7 +169,7 @@ fn a_producer_whose_write_into_its_memory_hangs_keeps_no_client_from_mapping_it(
                 .unsealed_memory(UnsealedMemory::Always)
                 .connect_timeout(Some(PATIENCE))
                 .connect()?;
-            let received = client.receive(Some(Duration::from_secs(2))).map(drop);
+            let received = client.receive(Some(PATIENCE)).map(drop);
             // Else the client's end waits for its thread, too.
             faults.end();
             received
