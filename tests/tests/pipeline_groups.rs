@@ -183,7 +183,7 @@ fn streams() -> Vec<(&'static str, String, &'static str)> {
         (
             "MPEG-TS with sound",
             // With less it begins with what is there, and a demuxer makes other pads when the rest comes.
-            with_sound("mpegtsmux latency=300000000"),
+            with_sound("mpegtsmux latency=1000000000"),
             "tsdemux ! h264parse ! avdec_h264",
         ),
         (
