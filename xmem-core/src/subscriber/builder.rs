@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Subscriber, control};
+use crate::callback;
 use crate::cancel::{Cancellation, Canceller};
 use crate::channel::Channel;
 use crate::error::{Error, Result};
@@ -64,6 +65,7 @@ pub struct SubscriberBuilder {
     retry_refused: bool,
     canceller: Option<Canceller>,
     on_starved: Option<Arc<dyn Fn() + Send + Sync>>,
+    on_refused: Option<Arc<dyn Fn(&Error) + Send + Sync>>,
     observers: control::Observers,
 }
 
@@ -81,6 +83,7 @@ impl SubscriberBuilder {
             retry_refused: false,
             canceller: None,
             on_starved: None,
+            on_refused: None,
             observers: control::Observers::default(),
         }
     }
@@ -143,6 +146,14 @@ impl SubscriberBuilder {
     /// waits. Should it panic, the connection ends with [`Error::Failed`].
     pub fn on_starved(mut self, observer: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_starved = Some(Arc::new(observer));
+        self
+    }
+
+    /// Is told why a connection is not made yet, before it is tried again
+    /// ([`retry_refused`](SubscriberBuilder::retry_refused)), on the thread that connects, some ten times a
+    /// second. Should it panic, connecting ends with [`Error::Failed`].
+    pub fn on_refused(mut self, observer: impl Fn(&Error) + Send + Sync + 'static) -> Self {
+        self.on_refused = Some(Arc::new(observer));
         self
     }
 
@@ -251,6 +262,9 @@ impl SubscriberBuilder {
                     }
                     | Error::ResourceExhausted { .. }),
                 ) if self.retry_refused && !deadline.has_passed() => {
+                    if let Some(observer) = &self.on_refused {
+                        callback::call("on_refused", || observer(&error)).map_err(Error::Failed)?;
+                    }
                     reason = Some(error);
                     // Nobody tells when there is room.
                     let left = deadline.left().unwrap_or(REFUSED_PAUSE);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gst::prelude::*;
@@ -111,7 +112,7 @@ pub(super) struct Receiver {
     /// Was received, and comes after a flush that is not done yet.
     put_back: Option<Received>,
     /// The user was told that there is no room for this client.
-    has_told_refusal: bool,
+    has_told_refusal: Arc<AtomicBool>,
     /// The kinds of frames that were not pushed, and why, of those that were told of.
     refused: Vec<FrameKind>,
 }
@@ -226,7 +227,7 @@ impl Receiver {
             is_forwarded: false,
             has_missed: false,
             put_back: None,
-            has_told_refusal: false,
+            has_told_refusal: Arc::default(),
             refused: Vec::new(),
         }
     }

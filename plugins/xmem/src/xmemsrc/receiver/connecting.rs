@@ -1,7 +1,9 @@
 //! Joining a channel, and telling a user that waits without an end why that takes so long.
 
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
+use gst::prelude::*;
 use xmem_core::{Cancellation, Error, Result, Subscriber};
 
 use super::super::{Delivery, XmemSrc};
@@ -11,50 +13,32 @@ use super::{Change, FIRST_BACKLOG, Receiver};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Receiver {
-    /// Waits for a producer, and joins its channel.
-    ///
-    /// # Errors
-    /// Those of [`Subscriber`]. Without a timeout neither that there is no producer, nor, if the source
-    /// `insists`, that there is no room: of that a warning tells, once.
+    /// Waits for a producer, and joins its channel. A user that waits without an end is told, once a run, why
+    /// there is no room.
     pub(super) fn connect(
-        &mut self,
+        &self,
         element: &XmemSrc,
         timeout: Option<Duration>,
         insists: bool,
         cancel: &Cancellation<'_>,
     ) -> Result<Subscriber> {
-        if timeout.is_some() || !insists {
-            return self.try_to_connect(timeout, insists, cancel);
-        }
-        loop {
-            match self.try_to_connect(Some(PATIENCE), insists, cancel) {
-                Err(Error::NoProducer { .. } | Error::NoAnswer { .. }) => {}
-                Err(
-                    error @ (Error::Refused {
-                        retryable: true, ..
-                    }
-                    | Error::ResourceExhausted { .. }),
-                ) => {
-                    if !std::mem::replace(&mut self.has_told_refusal, true) {
-                        gst::element_warning!(
-                            element,
-                            gst::ResourceError::Busy,
-                            ("Not connected yet: {error}. Trying again until there is room, since \
-                              connection-timeout is -1")
-                        );
-                    }
-                }
-                other => return other,
+        let (element, begun) = (element.downgrade(), Instant::now());
+        let has_told = self.has_told_refusal.clone();
+        let tell = move |error: &Error| {
+            let is_due = timeout.is_none() && begun.elapsed() >= PATIENCE;
+            // Relaxed: this thread alone has it.
+            if is_due
+                && !has_told.swap(true, Ordering::Relaxed)
+                && let Some(element) = element.upgrade()
+            {
+                gst::element_warning!(
+                    element,
+                    gst::ResourceError::Busy,
+                    ("Not connected yet: {error}. Trying again until there is room, since \
+                      connection-timeout is -1")
+                );
             }
-        }
-    }
-
-    fn try_to_connect(
-        &self,
-        timeout: Option<Duration>,
-        insists: bool,
-        cancel: &Cancellation<'_>,
-    ) -> Result<Subscriber> {
+        };
         Subscriber::builder(self.channel.clone())
             .name(&self.name)
             .leases(self.keeping.restart())
@@ -67,6 +51,7 @@ impl Receiver {
             .connect_timeout(timeout)
             .retry_refused(insists)
             .canceller(self.canceller.clone())
+            .on_refused(tell)
             .on_starved({
                 let observer = self.observer.clone();
                 move || observer(Change::Starved)
