@@ -52,6 +52,9 @@ impl UnsealedMemory {
     }
 }
 
+/// Is told why a connection is not made yet.
+type OnRefused = Arc<dyn Fn(&Error) + Send + Sync>;
+
 /// Settings of a [`Subscriber`] to be.
 #[derive(Clone)]
 pub struct SubscriberBuilder {
@@ -65,7 +68,7 @@ pub struct SubscriberBuilder {
     retry_refused: bool,
     canceller: Option<Canceller>,
     on_starved: Option<Arc<dyn Fn() + Send + Sync>>,
-    on_refused: Option<Arc<dyn Fn(&Error) + Send + Sync>>,
+    on_refused: Option<OnRefused>,
     observers: control::Observers,
 }
 
