@@ -54,7 +54,7 @@ fn every_property_has_a_name_and_says_what_it_is() {
             assert!(blurb.len() > 25, "{of} says little: {blurb:?}");
             if property.name().ends_with("timeout") {
                 assert!(blurb.contains("nanoseconds"), "{of} has no unit: {blurb:?}");
-                assert!(blurb.contains("= for ever"), "the end of {of}: {blurb:?}");
+                assert!(blurb.contains("= no limit"), "the end of {of}: {blurb:?}");
             }
             if let Some(number) = property.downcast_ref::<glib::ParamSpecUInt>()
                 && number.minimum() == 0

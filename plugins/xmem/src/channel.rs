@@ -51,15 +51,15 @@ impl ChannelSettings {
     /// in words at the end where GStreamer has no flag for it.
     pub(crate) fn properties(mutable: glib::ParamFlags, when: &str) -> [glib::ParamSpec; 3] {
         let channel = format!(
-            "Name of the channel, the same in xmemsink and xmemsrc; its socket is NAME.sock in \
-             $XMEM_RUNTIME_DIR, else in $XDG_RUNTIME_DIR/xmem, else in /tmp/xmem-UID{when}"
+            "Name of the channel; use the same name in xmemsink and xmemsrc. The socket is \
+             NAME.sock in $XMEM_RUNTIME_DIR, else in $XDG_RUNTIME_DIR/xmem, else in \
+             /tmp/xmem-UID{when}"
         );
-        let socket_path = format!(
-            "Path of the channel's socket, in place of the property channel; both at once are an \
-             error{when}"
+        let socket_path =
+            format!("Path of the channel's socket; set either this or channel, not both{when}");
+        let address = format!(
+            "Alias of socket-path, for pipelines written for cudaipcsink and cudaipcsrc{when}",
         );
-        let address =
-            format!("Another name of socket-path, which cudaipcsink and cudaipcsrc have{when}");
         [
             glib::ParamSpecString::builder("channel")
                 .nick("Channel")

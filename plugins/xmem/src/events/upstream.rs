@@ -11,18 +11,15 @@ use crate::values::{Reader, Told, Unreadable, Writer, one_of};
 /// Events of clients that a producer passes on upstream.
 #[glib::flags(name = "GstXmemSinkUpstreamEvents")]
 pub(crate) enum UpstreamEvents {
-    #[flags_value(
-        name = "Requests for a key frame (GstForceKeyUnit)",
-        nick = "force-key-unit"
-    )]
+    #[flags_value(name = "Key frame requests (GstForceKeyUnit)", nick = "force-key-unit")]
     FORCE_KEY_UNIT = 1,
     #[flags_value(name = "Custom events", nick = "custom")]
     CUSTOM = 1 << 1,
-    #[flags_value(name = "Navigation: keys and pointer", nick = "navigation")]
+    #[flags_value(name = "Navigation events", nick = "navigation")]
     NAVIGATION = 1 << 2,
-    #[flags_value(name = "Quality of service: of one client, for all", nick = "qos")]
+    #[flags_value(name = "QoS events; one client's affect all clients", nick = "qos")]
     QOS = 1 << 3,
-    #[flags_value(name = "Seeks: of one client, for all", nick = "seek")]
+    #[flags_value(name = "Seek events; one client's affect all clients", nick = "seek")]
     SEEK = 1 << 4,
 }
 

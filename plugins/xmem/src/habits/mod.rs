@@ -43,21 +43,21 @@ impl Note {
 #[enum_type(name = "GstXmemSocketType")]
 pub(crate) enum SocketType {
     /// None.
-    #[enum_value(name = "No valid type", nick = "invalid")]
+    #[enum_value(name = "Invalid", nick = "invalid")]
     Invalid = 0,
     /// A socket without an address.
-    #[enum_value(name = "No address", nick = "anonymous")]
+    #[enum_value(name = "Anonymous socket", nick = "anonymous")]
     Anonymous = 1,
     /// A file.
     #[default]
-    #[enum_value(name = "The path of a file", nick = "path")]
+    #[enum_value(name = "File path", nick = "path")]
     Path = 2,
     /// A name that is no file's.
-    #[enum_value(name = "A name that is no file", nick = "abstract")]
+    #[enum_value(name = "Abstract name", nick = "abstract")]
     Abstract = 3,
     /// The same, with zero bytes at the end.
     #[enum_value(
-        name = "A name that is no file, padded with zero bytes",
+        name = "Abstract name, padded with zero bytes",
         nick = "abstract-padded"
     )]
     AbstractPadded = 4,
@@ -69,17 +69,17 @@ impl SocketType {
             let value = self.to_value();
             let nick = glib::EnumValue::from_value(&value).map_or("", |(_, value)| value.nick());
             Note::Warning(format!(
-                "socket-type={nick} has no effect: the socket of a channel is a file, at the path \
-                 that socket-path says. Set the same absolute path in xmemsink and xmemsrc, in a \
-                 directory that both can reach"
+                "socket-type={nick} has no effect: the socket of a channel is a file, at the path in \
+                 socket-path. Set the same absolute path in xmemsink and xmemsrc, in a directory that \
+                 both can reach"
             ))
         })
     }
 
     fn property(when: (glib::ParamFlags, &str)) -> glib::ParamSpec {
         let blurb = format!(
-            "Of unixfdsink and unixfdsrc; no value has an effect, because the socket of a channel is \
-             always a file{}",
+            "For pipelines written for unixfdsink and unixfdsrc; has no effect, because the socket \
+             of a channel is always a file{}",
             when.1
         );
         glib::ParamSpecEnum::builder_with_default("socket-type", SocketType::default())
@@ -101,8 +101,8 @@ fn cuda_device_note(device: i32) -> Option<Note> {
 
 fn cuda_device_property(when: (glib::ParamFlags, &str)) -> glib::ParamSpec {
     let blurb = format!(
-        "Of cudaipcsink and cudaipcsrc; no value has an effect, because frames pass in system \
-         memory{}",
+        "For pipelines written for cudaipcsink and cudaipcsrc; has no effect, because frames pass \
+         in system memory{}",
         when.1
     );
     glib::ParamSpecInt::builder("cuda-device-id")

@@ -146,17 +146,17 @@ impl SinkHabits {
             glib::ParamSpecUInt::builder("shm-size")
                 .nick("Size of the shared memory")
                 .blurb(
-                    "Of shmsink, in bytes; no value has an effect, because there is as much shared \
-                     memory as frames and clients need, and at most max-bytes. Where there is more than \
-                     this, a warning says so; set in NULL",
+                    "For pipelines written for shmsink, in bytes; has no effect, because shared \
+                     memory grows as frames and clients need, up to max-bytes. A warning is posted \
+                     when it exceeds this value; set in NULL",
                 )
                 .default_value(SHM_SIZE)
                 .build(),
             glib::ParamSpecInt64::builder("buffer-time")
                 .nick("Buffer time")
                 .blurb(
-                    "Of shmsink, in nanoseconds; no value has an effect, because overflow and \
-                     block-timeout say how long to wait for a client; set in NULL",
+                    "For pipelines written for shmsink, in nanoseconds; has no effect, because \
+                     overflow and block-timeout define how long to wait for a client; set in NULL",
                 )
                 .minimum(-1)
                 .default_value(default.buffer_time)
@@ -165,9 +165,9 @@ impl SinkHabits {
             glib::ParamSpecInt64::builder("min-memory-size")
                 .nick("Minimum memory size")
                 .blurb(
-                    "Of unixfdsink, in bytes; no value has an effect, because memory for frames is \
-                     used again whatever their size, and what is not in it is always copied; set in \
-                     NULL",
+                    "For pipelines written for unixfdsink, in bytes; has no effect, because slots \
+                     are reused whatever their size, and buffers outside of them are always \
+                     copied; set in NULL",
                 )
                 .minimum(-1)
                 .default_value(default.min_memory_size)
@@ -176,8 +176,8 @@ impl SinkHabits {
             glib::ParamSpecEnum::builder_with_default("ipc-mode", default.ipc_mode)
                 .nick("IPC mode")
                 .blurb(
-                    "Of cudaipcsink; no value has an effect, because frames pass in system memory; \
-                     set in NULL",
+                    "For pipelines written for cudaipcsink; has no effect, because frames pass in \
+                     system memory; set in NULL",
                 )
                 .build(),
         ]

@@ -122,29 +122,35 @@ impl SourceHabits {
             glib::ParamSpecBoolean::builder("is-live")
                 .nick("Live")
                 .blurb(
-                    "Of shmsrc; always true, because frames come when the producer has them. false is \
-                     answered with a warning",
+                    "For pipelines written for shmsrc; always true, because frames arrive when the \
+                     producer has them. false causes a warning",
                 )
                 .default_value(default.is_live)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecString::builder("shm-area-name")
                 .nick("Name of the shared memory")
-                .blurb("Of shmsrc; always null, because the shared memory has no name")
+                .blurb(
+                    "For pipelines written for shmsrc; always null, because the shared memory has \
+                     no name",
+                )
                 .read_only()
                 .build(),
             SocketType::property(when),
             cuda_device_property(when),
             glib::ParamSpecEnum::builder_with_default("io-mode", default.io_mode)
                 .nick("I/O mode")
-                .blurb("Of cudaipcsrc; no value has an effect, because no frame is copied")
+                .blurb(
+                    "For pipelines written for cudaipcsrc; has no effect, because no frame is \
+                     copied",
+                )
                 .mutable_ready()
                 .build(),
             glib::ParamSpecUInt64::builder("processing-deadline")
                 .nick("Processing deadline")
                 .blurb(
-                    "Of cudaipcsrc, in nanoseconds; no value has an effect, because the latency is the \
-                     producer's: set it on the sinks downstream",
+                    "For pipelines written for cudaipcsrc, in nanoseconds; has no effect, because \
+                     the latency is the producer's: set it on the sinks downstream",
                 )
                 .default_value(default.processing_deadline)
                 .mutable_playing()
@@ -152,8 +158,8 @@ impl SourceHabits {
             glib::ParamSpecUInt::builder("buffer-size")
                 .nick("Buffer size")
                 .blurb(
-                    "Of cudaipcsrc; no value has an effect, because max-leases says how many frames \
-                     downstream can hold",
+                    "For pipelines written for cudaipcsrc; has no effect: max-leases limits how \
+                     many frames downstream can hold",
                 )
                 .minimum(1)
                 .maximum(i32::MAX as u32)

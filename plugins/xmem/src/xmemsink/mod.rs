@@ -91,13 +91,13 @@ pub(crate) enum Overflow {
     /// Takes the oldest frame's slot: slow clients miss frames.
     #[default]
     #[enum_value(
-        name = "Take the slot of the oldest frame: slow clients miss frames, the sink never waits",
+        name = "Reuse the slot of the oldest frame: slow clients miss frames, the sink never waits",
         nick = "drop-oldest"
     )]
     DropOldest,
     /// Waits for the client, at most `block-timeout`.
     #[enum_value(
-        name = "Wait until every in-order client has the frame, at most block-timeout",
+        name = "Wait until every in-order client has received the frame, at most block-timeout",
         nick = "block"
     )]
     Block,

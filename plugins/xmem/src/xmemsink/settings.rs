@@ -137,8 +137,8 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecUInt::builder("perms")
             .nick("Permissions")
             .blurb(
-                "Permissions of the socket's file, which decide who may connect: 0600 (384) only \
-                 this user, 0660 (432) the group too; set in NULL",
+                "Permissions of the socket file; they decide which users can connect: 0600 (384) \
+                 only this user, 0660 (432) also the group; set in NULL",
             )
             .maximum(0o7777)
             .default_value(defaults.perms)
@@ -146,9 +146,9 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecUInt::builder("max-buffers")
             .nick("Max buffers")
             .blurb(
-                "Most slots in shared memory, a frame each, 3 or more; a client whose leases do \
-                 not fit is refused (0 = as many as upstream and the clients need, up to 1024, \
-                 within max-bytes); set in NULL",
+                "Maximum number of slots in shared memory, at least 3; a slot holds one frame. A \
+                 client whose leases do not fit is refused (0 = as many as upstream and the \
+                 clients need, at most 1024, within max-bytes); set in NULL",
             )
             .maximum(2048)
             .default_value(defaults.max_buffers)
@@ -156,16 +156,16 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecUInt64::builder("max-bytes")
             .nick("Max bytes")
             .blurb(
-                "Most bytes of slots in shared memory. Within it each client gets the slots that \
-                 the latency of its pipeline needs; they are released 5 seconds after the last \
-                 client that needs them has left (0 = 1 GiB, and more where upstream and 5 slots \
-                 for each client need more); set in NULL",
+                "Maximum size of all slots in shared memory, in bytes. Within it, each client gets \
+                 as many slots as the latency of its pipeline needs; slots are released 5 seconds \
+                 after the last client that needs them has left (0 = 1 GiB, or more if upstream \
+                 and 5 slots for each client need more); set in NULL",
             )
             .default_value(defaults.max_bytes)
             .build(),
         glib::ParamSpecUInt::builder("max-clients")
             .nick("Max clients")
-            .blurb("Most clients at once; one more is refused; set in NULL")
+            .blurb("Maximum number of clients at once; further clients are refused; set in NULL")
             .minimum(1)
             .maximum(126)
             .default_value(defaults.max_clients)
@@ -173,76 +173,73 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecUInt64::builder("group-time")
             .nick("Group time")
             .blurb(
-                "How long to keep the frames since the last key frame for clients that join, in \
-                 nanoseconds: they begin with that key frame, and so have a picture at once. Takes \
-                 a slot for each frame of the longest group of pictures, and a quarter more, within \
-                 max-bytes and max-buffers; a slot is as large as the largest frame. Streams \
-                 without frames that depend on others (DELTA_UNIT) take no more slots (0 = clients \
-                 begin with the newest frame); set in NULL",
+                "How long to keep the frames since the last key frame, in nanoseconds. Clients \
+                 that join start with that key frame and show a picture at once. Costs one slot \
+                 for each frame of the longest group of pictures, and a quarter more, within \
+                 max-bytes and max-buffers; each slot is as large as the largest frame. Costs \
+                 nothing in streams where no frame depends on others (no DELTA_UNIT) (0 = clients \
+                 start with the newest frame); set in NULL",
             )
             .default_value(defaults.group_time.as_nanos() as u64)
             .build(),
         glib::ParamSpecEnum::builder_with_default("overflow", defaults.overflow)
             .nick("Overflow")
             .blurb(
-                "What to do when a client has yet to receive the frame whose slot is needed; set \
-                 in NULL",
+                "What to do when the next slot holds a frame that a client has not received yet; \
+                 set in NULL",
             )
             .build(),
         glib::ParamSpecUInt64::builder("block-timeout")
             .nick("Block timeout")
             .blurb(
-                "With overflow=block, how long to wait for a client that makes no progress (takes \
-                 no frame and gives none back), in nanoseconds. After that it is treated as with \
-                 drop-oldest until it has caught up, and a warning is posted \
-                 (18446744073709551615 = for ever); set in NULL",
+                "With overflow=block, how long to wait for a client that makes no progress \
+                 (receives no frame and releases none), in nanoseconds. Then a warning is posted, \
+                 and the client is treated as with drop-oldest until it has caught up \
+                 (18446744073709551615 = no limit); set in NULL",
             )
             .default_value(defaults.block_timeout.as_nanos() as u64)
             .build(),
         glib::ParamSpecBoolean::builder("wait-for-connection")
             .nick("Wait for a connection")
-            .blurb(
-                "Hold the stream while no client is connected, instead of publishing what nobody \
-                 receives",
-            )
+            .blurb("Wait for a client instead of publishing frames that no client receives")
             .default_value(defaults.wait_for_connection)
             .mutable_playing()
             .build(),
         glib::ParamSpecBoolean::builder("foreign-memory")
             .nick("Foreign memory")
             .blurb(
-                "Share upstream memory that has a descriptor (of xmemsrc, dmabufs, memfds) instead \
-                 of copying it. Clients may be able to write memory that xmem did not create. \
-                 While a client does not take memory that others may write (unsealed-memory of \
-                 xmemsrc), that is copied. Upstream gets its memory back when it drains and when \
-                 the sink leaves PAUSED: until then clients have half a second to receive it, \
-                 whatever block-timeout says; set in NULL",
+                "Share upstream memory that has a file descriptor (dmabuf, memfd, another channel) \
+                 instead of copying it. Clients may be able to write to memory that xmem did not \
+                 create. Such frames are copied while a client refuses them (unsealed-memory of \
+                 xmemsrc). When upstream drains, and when the sink leaves PAUSED, upstream gets \
+                 its memory back after at most half a second, whatever block-timeout is; set in \
+                 NULL",
             )
             .default_value(defaults.foreign_memory)
             .build(),
         glib::ParamSpecFlags::builder::<UpstreamEvents>("upstream-events")
             .nick("Upstream events")
             .blurb(
-                "Events of clients that go on upstream, as if there was one pipeline; of each client \
-                 at most 100 a second. One client's seeks and quality of service are all clients'; \
-                 set in NULL",
+                "Which events of clients to send upstream, at most 100 per second from each \
+                 client. A seek or QoS event of one client affects all clients; set in NULL",
             )
             .default_value(defaults.upstream_events)
             .build(),
         glib::ParamSpecUInt::builder("num-clients")
             .nick("Number of clients")
-            .blurb("Clients connected now; each change is notified")
+            .blurb("Number of connected clients; each change is notified")
             .read_only()
             .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb(
-                "Figures since the channel was opened: what GstBaseSink counts; frames published, \
-                 zero-copy (upstream wrote them into slots), passed-on (foreign memory), copied, of \
-                 these copied-for-unsealed (a client takes no memory that others may write), and \
-                 dropped; copied-bytes; refused-metas, which no client could have taken; \
-                 slots, slot-size and memory in bytes; clients, an array with id, name, pid, uid, \
-                 delivery, leases, backlog, held, lag, missed, lapsed and takes-unsealed of each",
+                "Statistics since the channel was opened: those of GstBaseSink; frames published, \
+                 zero-copy (written into slots by upstream), passed-on (in memory of upstream), \
+                 copied, copied-for-unsealed (the part of copied that unsealed-memory of a client \
+                 has caused) and dropped; copied-bytes; refused-metas (metas that no client could \
+                 read); slots, slot-size and memory in bytes; clients, an array with id, name, \
+                 pid, uid, delivery, leases, backlog, held, lag, missed, lapsed and takes-unsealed \
+                 of each client",
             )
             .read_only()
             .build(),

@@ -149,7 +149,7 @@ pub(crate) enum OnStarved {
     #[enum_value(name = "Copy further frames", nick = "copy")]
     Copy,
     /// Waits.
-    #[enum_value(name = "Wait until downstream lets go of a frame", nick = "wait")]
+    #[enum_value(name = "Wait until downstream releases a frame", nick = "wait")]
     Wait,
 }
 

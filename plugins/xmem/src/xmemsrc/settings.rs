@@ -111,14 +111,14 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
     let defaults = Settings::default();
     let mut properties = Vec::from(ChannelSettings::properties(
         gst::PARAM_FLAG_MUTABLE_PLAYING,
-        "; set in PLAYING, the source goes on with the other channel",
+        "; if changed in PLAYING, the source switches to the other channel",
     ));
     properties.extend([
         glib::ParamSpecUInt64::builder("connection-timeout")
             .nick("Connection timeout")
             .blurb(
-                "How long to wait for a producer in nanoseconds, at the start and each time the \
-                 source connects again (18446744073709551615 = for ever)",
+                "How long to wait for a producer, at the start and after each disconnect, in \
+                 nanoseconds (18446744073709551615 = no limit)",
             )
             .default_value(defaults.connection_timeout)
             .mutable_playing()
@@ -126,22 +126,22 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecEnum::builder_with_default("on-disconnect", defaults.on_disconnect)
             .nick("On disconnect")
             .blurb(
-                "What to do when the producer stops or crashes without ending the stream; what it \
-                 had published is received before",
+                "What to do when the producer stops or crashes without EOS. Frames that it \
+                 published before are received first",
             )
             .mutable_playing()
             .build(),
         glib::ParamSpecEnum::builder_with_default("delivery", defaults.delivery)
             .nick("Delivery")
-            .blurb("Which frames to receive when there are several that downstream has not had yet")
+            .blurb("Which frames to receive when downstream is slower than the producer")
             .mutable_ready()
             .build(),
         glib::ParamSpecUInt::builder("max-leases")
             .nick("Max leases")
             .blurb(
-                "Most frames that downstream can hold at once without a copy; on-starved says what \
-                 happens to further frames. The producer keeps a slot for each of them (0 = as many \
-                 as downstream holds, within max-bytes and max-buffers of xmemsink)",
+                "Maximum number of frames that downstream can hold at once without a copy; \
+                 on-starved applies to further frames. The producer keeps a slot for each of them \
+                 (0 = as many as downstream holds, within max-bytes and max-buffers of xmemsink)",
             )
             .maximum(xmem_core::MAX_LEASES - 1)
             .default_value(defaults.max_leases)
@@ -150,18 +150,18 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecEnum::builder_with_default("on-starved", defaults.on_starved)
             .nick("On starved")
             .blurb(
-                "What to do when downstream holds as many frames as it can: copy further frames \
-                 into system memory, or wait until downstream lets go of one, and miss frames \
-                 meanwhile",
+                "What to do when downstream holds max-leases frames, or as many as the producer \
+                 grants: copy further frames into system memory, or wait until downstream releases \
+                 a frame and miss frames meanwhile",
             )
             .mutable_ready()
             .build(),
         glib::ParamSpecUInt::builder("copy-below")
             .nick("Copy below")
             .blurb(
-                "Copy frames with fewer bytes into system memory, which takes no more time than a \
-                 lease, and needs none. Frames for an xmemsink downstream are not copied (0 = copy \
-                 no frame for its size)",
+                "Copy frames smaller than this into system memory, in bytes. Such a copy costs no \
+                 more time than a lease, and holds no slot. Frames that an xmemsink downstream can \
+                 share are not copied (0 = copy no frame because of its size)",
             )
             .default_value(defaults.copy_below)
             .mutable_ready()
@@ -169,9 +169,9 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecBoolean::builder("fd-memory")
             .nick("Memory with a descriptor")
             .blurb(
-                "Give downstream memory with a descriptor (GstFdMemory), which can only read. Turn \
-                 it off where an element behind a tee hands that to who wants to write, as \
-                 waylandsink does; not behind a tee it is given other memory by itself",
+                "Give downstream memory with a file descriptor (GstFdMemory) that is read-only. \
+                 Disable if an element behind a tee needs a writable descriptor (waylandsink, for \
+                 example). Without a tee this is detected",
             )
             .default_value(defaults.fd_memory)
             .mutable_ready()
@@ -179,19 +179,20 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecEnum::builder_with_default("unsealed-memory", defaults.unsealed_memory)
             .nick("Unsealed memory")
             .blurb(
-                "From which producers to take dmabufs, and memfds that other processes may write. \
-                 Such a process can make a read of a frame wait, or fail. While a client does not \
-                 take them, xmemsink copies these frames; where their caps are memory:DMABuf, it \
-                 refuses the client",
+                "From which producers to accept dmabufs, and memfds that other processes can \
+                 write. Such a process can make reads of a frame fail or wait. If a client refuses \
+                 them, xmemsink copies these frames; if their caps are memory:DMABuf, it refuses \
+                 the client",
             )
             .mutable_ready()
             .build(),
         glib::ParamSpecBoolean::builder("wait-for-keyframe")
             .nick("Wait for a key frame")
             .blurb(
-                "After joining a stream, and after missed frames, skip frames that cannot be \
-                 decoded: those that depend on others (DELTA_UNIT) before the next key frame. If \
-                 none comes for 5 s, a warning says so. Streams without such frames are not affected",
+                "After joining a stream and after missed frames, skip frames that cannot be \
+                 decoded: those before the next key frame that depend on others (DELTA_UNIT). A \
+                 warning is posted if no key frame comes for 5 seconds. Streams without such \
+                 frames are not affected",
             )
             .default_value(defaults.wait_for_keyframe)
             .mutable_ready()
@@ -200,9 +201,8 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Request a key frame")
             .blurb(
                 "Request a key frame (GstForceKeyUnit) from the producer when there is none to \
-                 begin with, and after missed frames: once each time, and again every 2 s while \
-                 frames are skipped (wait-for-keyframe). Only if upstream-events of xmemsink has \
-                 force-key-unit",
+                 start with and after missed frames, and again every 2 seconds while frames are \
+                 skipped (wait-for-keyframe). Needs force-key-unit in upstream-events of xmemsink",
             )
             .default_value(defaults.request_keyframe)
             .mutable_ready()
@@ -210,12 +210,12 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb(
-                "Figures since the stream started: frames received, frames missed (gone before \
-                 they could be received), frames early (over before the pipeline has started, so \
-                 left out), frames skipped (they cannot be decoded without frames \
-                 that are gone), frames copied (small ones, and those that came while \
-                 downstream held as many as it can), starved (how often that was), leases and \
-                 backlog that the producer grants, connections made, whether it is connected",
+                "Statistics since the stream started: frames received, missed (overwritten before \
+                 they could be received), early (due before the pipeline started, so left out), \
+                 skipped (not decodable without frames that are gone) and copied (small ones, and \
+                 those that came while starved); starved (how often downstream held all leases); \
+                 leases and backlog that the producer grants; connections made; connected (whether \
+                 it is connected now)",
             )
             .read_only()
             .build(),
