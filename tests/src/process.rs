@@ -1,7 +1,7 @@
 //! Processes seen from outside, through `/proc`, and whether `strace` can look closer.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -154,14 +154,16 @@ pub fn time_slices(pid: u32) -> Vec<u64> {
     tasks.flatten().filter_map(slice).collect()
 }
 
-/// Waits until a process has no connection any more, no watch on a directory, and no thread of this
-/// name, which closes them. (A thread has another name until it gives itself its own.)
+/// Waits until a process has no connection and no watch on a directory any more, and until the threads
+/// that xmem-core starts have ended. A thread has its creator's name until it sets its own, so threads with
+/// the main thread's name count as well.
 ///
 /// # Panics
 /// When that does not happen.
-pub fn until_closed(pid: u32, thread: &str) {
+pub fn until_closed(pid: u32) {
     /// SOCK_SEQPACKET: of xmem's, and not of GStreamer's own.
     const KIND: &str = "0005";
+    const CORE_THREADS: [&str; 3] = ["xmem-control", "xmem-prefault", "xmem-close"];
     let is_open = || {
         let sockets = fs::read_to_string(format!("/proc/{pid}/net/unix")).expect("sockets");
         let connections = sockets.lines().filter_map(|line| {
@@ -176,16 +178,22 @@ pub fn until_closed(pid: u32, thread: &str) {
             what.contains("inotify") || connections.iter().any(|one| *one == what)
         })
     };
+    let name = |task: &Path| fs::read_to_string(task.join("comm")).unwrap_or_default();
+    let main = PathBuf::from(format!("/proc/{pid}/task/{pid}"));
     let has_ended = || {
         let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process's threads");
-        tasks.flatten().all(|task| {
-            let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            name.trim_end() != thread
+        let mut others = tasks
+            .flatten()
+            .map(|task| task.path())
+            .filter(|task| *task != main);
+        others.all(|task| {
+            let (name, main) = (name(&task), name(&main));
+            name != main && !CORE_THREADS.contains(&name.trim_end())
         })
     };
     assert!(
         comes_true(|| !is_open() && has_ended()),
-        "a thread {thread}: {:#?}",
+        "a connection, a watch or a thread is left: {:#?}",
         describe(pid)
     );
 }

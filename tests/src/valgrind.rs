@@ -50,6 +50,8 @@ pub struct Verdict {
     pub descriptors: Vec<String>,
     /// Blocks of memory that were there at the end, lost or not.
     pub blocks: u64,
+    /// All that valgrind says, for a failure's text.
+    pub log: String,
 }
 
 impl Verdict {
@@ -61,6 +63,7 @@ impl Verdict {
             errors: Vec::new(),
             descriptors: Vec::new(),
             blocks: 0,
+            log: log.to_owned(),
         };
         // Each line begins with the process's number, and empty ones divide paragraphs.
         let text = |line: &str| line.split_once("== ").map(|(_, text)| text.to_owned());

@@ -11,9 +11,6 @@ use xmem_tests::{Peer, Place};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// The threads that close connections, which nothing waits for.
-const CLOSING: &str = "xmem-close";
-
 /// Orders for a producer and a client, and what to wait for.
 type Story<P> = fn(producer: &mut P, client: &mut P);
 
@@ -32,7 +29,7 @@ fn verdicts_on_peers(story: Story<Peer>) -> [Verdict; 2] {
     client.wait_for("ready");
     story(&mut producer, &mut client);
     client.ask("disconnect", "disconnected");
-    process::until_closed(client.pid(), CLOSING);
+    process::until_closed(client.pid());
     client.end();
     producer.end();
     logs.map(|log| log.verdict())
@@ -42,7 +39,12 @@ fn is_clean(verdict: &Verdict) {
     assert_eq!(verdict.errors, [""; 0]);
     assert_eq!(verdict.descriptors, [""; 0]);
     // Those of the standard library: standard input's buffer, the main thread's name.
-    assert!(verdict.blocks < 10, "{} blocks are left", verdict.blocks);
+    assert!(
+        verdict.blocks < 10,
+        "{} blocks are left:\n{}",
+        verdict.blocks,
+        verdict.log
+    );
 }
 
 #[test]
@@ -110,7 +112,7 @@ fn verdicts_on_pipelines(producer: &str, client: &str, story: Story<Pipeline>) -
     client.change("playing");
     story(&mut producer, &mut client);
     client.change("null");
-    process::until_closed(client.pid(), CLOSING);
+    process::until_closed(client.pid());
     client.end();
     producer.end();
     logs.map(|log| log.verdict())
