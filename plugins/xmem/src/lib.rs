@@ -46,6 +46,7 @@ mod record;
 mod timestamps;
 mod uri;
 mod values;
+mod worker;
 pub mod xmemsink;
 pub mod xmemsrc;
 

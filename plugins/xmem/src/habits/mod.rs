@@ -7,109 +7,11 @@
 //! message where the pipeline is none the worse, by a warning where the user asked for something that
 //! is not done.
 
-use gst::glib;
-use gst::prelude::*;
-
+mod note;
+mod shared;
 mod sink;
 mod source;
 
+pub(crate) use note::Note;
 pub(crate) use sink::SinkHabits;
 pub(crate) use source::SourceHabits;
-
-/// What a user is told of a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Note {
-    /// It makes no difference.
-    Info(String),
-    /// Something that was asked for is not done.
-    Warning(String),
-}
-
-impl Note {
-    /// Posts it on the element's bus.
-    pub(crate) fn post(&self, element: &impl IsA<gst::Element>) {
-        let kind = gst::ResourceError::Settings;
-        match self {
-            // gst-launch-1.0 prints the second text of an info message only.
-            Note::Info(text) => gst::element_info!(element, kind, ("{text}"), ["{text}"]),
-            Note::Warning(text) => gst::element_warning!(element, kind, ("{text}")),
-        }
-    }
-}
-
-/// The name space of a socket's address, as `GUnixSocketAddressType` has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
-#[repr(i32)]
-#[enum_type(name = "GstXmemSocketType")]
-pub(crate) enum SocketType {
-    /// None.
-    #[enum_value(name = "Invalid", nick = "invalid")]
-    Invalid = 0,
-    /// A socket without an address.
-    #[enum_value(name = "Anonymous socket", nick = "anonymous")]
-    Anonymous = 1,
-    /// A file.
-    #[default]
-    #[enum_value(name = "File path", nick = "path")]
-    Path = 2,
-    /// A name that is no file's.
-    #[enum_value(name = "Abstract name", nick = "abstract")]
-    Abstract = 3,
-    /// The same, with zero bytes at the end.
-    #[enum_value(
-        name = "Abstract name, padded with zero bytes",
-        nick = "abstract-padded"
-    )]
-    AbstractPadded = 4,
-}
-
-impl SocketType {
-    fn note(self) -> Option<Note> {
-        (self != SocketType::Path).then(|| {
-            let value = self.to_value();
-            let nick = glib::EnumValue::from_value(&value).map_or("", |(_, value)| value.nick());
-            Note::Warning(format!(
-                "socket-type={nick} has no effect: the socket of a channel is a file, at the path in \
-                 socket-path. Set the same absolute path in xmemsink and xmemsrc, in a directory that \
-                 both can reach"
-            ))
-        })
-    }
-
-    fn property(when: (glib::ParamFlags, &str)) -> glib::ParamSpec {
-        let blurb = format!(
-            "For pipelines written for unixfdsink and unixfdsrc; has no effect, because the socket \
-             of a channel is always a file{}",
-            when.1
-        );
-        glib::ParamSpecEnum::builder_with_default("socket-type", SocketType::default())
-            .nick("Socket type")
-            .blurb(&blurb)
-            .flags(glib::ParamFlags::READWRITE | when.0)
-            .build()
-    }
-}
-
-fn cuda_device_note(device: i32) -> Option<Note> {
-    (device != -1).then(|| {
-        Note::Info(format!(
-            "cuda-device-id={device} has no effect: frames pass in system memory. For a GPU, put \
-             cudadownload before xmemsink and cudaupload behind xmemsrc"
-        ))
-    })
-}
-
-fn cuda_device_property(when: (glib::ParamFlags, &str)) -> glib::ParamSpec {
-    let blurb = format!(
-        "For pipelines written for cudaipcsink and cudaipcsrc; has no effect, because frames pass \
-         in system memory{}",
-        when.1
-    );
-    glib::ParamSpecInt::builder("cuda-device-id")
-        .nick("CUDA device")
-        .blurb(&blurb)
-        .minimum(-1)
-        .default_value(-1)
-        .flags(glib::ParamFlags::READWRITE | when.0)
-        .build()
-}

@@ -3,7 +3,8 @@
 use gst::glib;
 use gst::prelude::*;
 
-use super::{Note, SocketType, cuda_device_note, cuda_device_property};
+use super::note::Note;
+use super::shared::{SocketType, cuda_device_note, cuda_device_property};
 
 /// How cudaipcsrc takes memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]

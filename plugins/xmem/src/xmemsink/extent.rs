@@ -6,12 +6,12 @@
 //! again, once for each second of the stream.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
+use gst_base::BaseSink;
 use gst_base::prelude::*;
 
-use super::stream::Stream;
 use crate::events::extent::{Answers, Extent, Seeking};
 
 /// After so much of the stream it is asked again, in nanoseconds.
@@ -54,21 +54,25 @@ impl Asked {
             }
     }
 
-    /// Asks, soon, and says what has changed.
-    pub(super) fn ask(sink: &super::XmemSink, stream: &Arc<Stream>) {
+    /// Asks on another thread, and calls `say` if the answers have changed. `say` is false if there is no
+    /// stream any more. The thread does not keep the stream, which may end before upstream answers.
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        sink: &BaseSink,
+        say: impl Fn(&Extent) -> bool + Send + 'static,
+    ) {
         {
-            let mut state = stream.asked.state();
+            let mut state = self.state();
             state.asks_again = true;
             if std::mem::replace(&mut state.asks, true) {
                 return;
             }
         }
-        let (asked, stream) = (stream.asked.clone(), Arc::downgrade(stream));
-        sink.call_async(move |sink| asked.run(sink, &stream));
+        let asked = self.clone();
+        sink.call_async(move |sink| asked.run(sink, say));
     }
 
-    /// Does not keep the stream: upstream may take longer to answer than that lasts.
-    fn run(&self, sink: &super::XmemSink, stream: &Weak<Stream>) {
+    fn run(&self, sink: &BaseSink, say: impl Fn(&Extent) -> bool) {
         loop {
             let streams = {
                 let mut state = self.state();
@@ -83,11 +87,7 @@ impl Asked {
             self.repeats.store(!is_live, Ordering::Relaxed);
             let extent = Extent::of(is_live, |format| answers(pad, format));
             let mut state = self.state();
-            if state.streams == streams
-                && state.said.as_ref() != Some(&extent)
-                && let Some(stream) = stream.upgrade()
-            {
-                stream.say_extent(&extent);
+            if state.streams == streams && state.said.as_ref() != Some(&extent) && say(&extent) {
                 state.said = Some(extent);
             }
         }

@@ -10,7 +10,6 @@ use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 use xmem_core::{Canceller, Error, Publisher, PublisherEvent};
 
-use super::extent::Asked;
 use super::preroll;
 use super::settings::{PROPERTIES, Settings};
 use super::stream::Stream;
@@ -175,9 +174,7 @@ impl XmemSink {
             stream.tell_latency(self.obj().latency());
             self.timekeeper().times(&*self.obj(), buffer)
         };
-        if stream.asked.is_due(times.stream_pts) {
-            Asked::ask(&self.obj(), stream);
-        }
+        stream.ask_extent_again(self.obj().upcast_ref(), times.stream_pts);
         let wait_for_client = self.settings().wait_for_connection;
         preroll::without_lock(&*self.obj(), || {
             if wait_for_client {
@@ -485,9 +482,9 @@ impl BaseSinkImpl for XmemSink {
                 obj.imp().post_error_message(message);
             }
         };
-        let forwarder = Forwarder::new(&self.obj(), settings.upstream_events);
+        let forwarder = Forwarder::new(self.obj().upcast_ref(), settings.upstream_events);
         let new = Stream::new(
-            &self.obj(),
+            self.obj().upcast_ref(),
             publisher,
             canceller,
             forwarder,
@@ -624,7 +621,7 @@ impl BaseSinkImpl for XmemSink {
         }
         if kind == gst::EventType::Segment {
             // A demuxer knows it by now.
-            Asked::ask(&self.obj(), &stream);
+            stream.ask_extent(self.obj().upcast_ref());
         }
         handled
     }

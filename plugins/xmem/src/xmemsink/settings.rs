@@ -6,7 +6,6 @@ use std::time::Duration;
 use gst::glib;
 use gst::prelude::*;
 
-use super::Overflow;
 use crate::channel::ChannelSettings;
 use crate::events::upstream::UpstreamEvents;
 use crate::habits::{Note, SinkHabits};
@@ -124,6 +123,26 @@ impl Settings {
             _ => return self.channel.get(name).or_else(|| self.habits.get(name)),
         })
     }
+}
+
+/// What the sink does when a client has yet to receive the frame whose slot is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstXmemSinkOverflow")]
+pub(super) enum Overflow {
+    /// Takes the oldest frame's slot: slow clients miss frames.
+    #[default]
+    #[enum_value(
+        name = "Reuse the slot of the oldest frame: slow clients miss frames, the sink never waits",
+        nick = "drop-oldest"
+    )]
+    DropOldest,
+    /// Waits for the client, at most `block-timeout`.
+    #[enum_value(
+        name = "Wait until every in-order client has received the frame, at most block-timeout",
+        nick = "block"
+    )]
+    Block,
 }
 
 pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {

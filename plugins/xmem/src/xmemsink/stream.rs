@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
+use gst_base::BaseSink;
 use xmem_core::{
     BufferMeta, Cancellation, Canceller, Error, EventKind, Publisher, Result, Role, Unpublished,
 };
@@ -40,7 +41,7 @@ const DRAINING: Duration = Duration::from_millis(500);
 const MAX_KEPT: usize = 1 << 26;
 
 pub(super) struct Stream {
-    sink: glib::WeakRef<super::XmemSink>,
+    sink: glib::WeakRef<BaseSink>,
     pub(super) publisher: Arc<Publisher>,
     /// Ends the waits of the streaming thread.
     pub(super) canceller: Canceller,
@@ -131,7 +132,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Stream {
     pub(super) fn new(
-        sink: &super::XmemSink,
+        sink: &BaseSink,
         publisher: Publisher,
         canceller: Canceller,
         forwarder: Forwarder,
@@ -195,8 +196,27 @@ impl Stream {
         }
     }
 
+    /// Asks upstream how long the stream is, and tells the clients.
+    pub(super) fn ask_extent(self: &Arc<Self>, sink: &BaseSink) {
+        let stream = Arc::downgrade(self);
+        self.asked.ask(sink, move |extent| {
+            let stream = stream.upgrade();
+            stream
+                .as_ref()
+                .inspect(|stream| stream.say_extent(extent))
+                .is_some()
+        });
+    }
+
+    /// The same, if it is time to ask again at a frame with this timestamp.
+    pub(super) fn ask_extent_again(self: &Arc<Self>, sink: &BaseSink, stream_pts: u64) {
+        if self.asked.is_due(stream_pts) {
+            self.ask_extent(sink);
+        }
+    }
+
     /// Says how long the stream is. Posts no message, so it may be called with a lock held.
-    pub(super) fn say_extent(&self, extent: &Extent) {
+    fn say_extent(&self, extent: &Extent) {
         let (kind, content) = events::encode_extent(extent);
         self.add_sticky(kind);
         if let Err(error) = self.publisher.send_event(kind, &content) {

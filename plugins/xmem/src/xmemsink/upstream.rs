@@ -1,14 +1,14 @@
 //! Upstream events of clients, on their way to the elements before the sink.
 //!
-//! Those may take as long as they like to handle one, so a thread of its own passes them on, and not
-//! the one that sees to the clients.
+//! An element may take as long as it likes to handle an event, so a thread of its own pushes them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use gst::glib;
 use gst::prelude::*;
+use gst_base::BaseSink;
 use xmem_core::monotonic_time;
 
 use super::key_units::{Answer, KeyUnits};
@@ -16,21 +16,22 @@ use crate::CAT;
 use crate::events::upstream::{self, UpstreamEvents};
 use crate::timestamps::Timekeeper;
 use crate::values::{Names, Told};
+use crate::worker::Worker;
 
-/// Most events that wait to be passed on; what is more is lost.
-const MAX_WAITING: usize = 64;
+/// The user of a client, and an event of that client.
+type Sent = (u32, Vec<u8>);
 
-/// Passes on what clients say. The thread is there from the first such event to the end of the run.
+/// Pushes events of clients upstream, on a thread that ends with the run of the sink.
 pub(super) struct Forwarder {
-    sink: glib::WeakRef<super::XmemSink>,
+    sink: glib::WeakRef<BaseSink>,
     accepts: UpstreamEvents,
-    sender: OnceLock<SyncSender<(u32, Vec<u8>)>>,
+    worker: Worker<Sent>,
     is_over: Arc<AtomicBool>,
     pub(super) key_units: Arc<KeyUnits>,
 }
 
 impl Drop for Forwarder {
-    /// What waits is not for the next run.
+    /// Events that wait are dropped.
     fn drop(&mut self) {
         // Relaxed: nothing else is read because of it.
         self.is_over.store(true, Ordering::Relaxed);
@@ -38,42 +39,34 @@ impl Drop for Forwarder {
 }
 
 impl Forwarder {
-    pub(super) fn new(sink: &super::XmemSink, accepts: UpstreamEvents) -> Forwarder {
+    pub(super) fn new(sink: &BaseSink, accepts: UpstreamEvents) -> Forwarder {
         Forwarder {
             sink: sink.downgrade(),
             accepts,
-            sender: OnceLock::new(),
+            worker: Worker::new("xmem-upstream"),
             is_over: Arc::default(),
             key_units: Arc::default(),
         }
     }
 
-    /// Takes what a client of this user has said. Never waits.
+    /// Takes an event of a client of this user. Never waits.
     pub(super) fn forward(&self, uid: u32, content: Vec<u8>) {
-        let sender = self.sender.get_or_init(|| {
-            let (sender, receiver) = sync_channel(MAX_WAITING);
+        let run = || {
             let (sink, accepts) = (self.sink.clone(), self.accepts);
             let (is_over, key_units) = (self.is_over.clone(), self.key_units.clone());
-            let thread = std::thread::Builder::new().name("xmem-upstream".into());
-            if let Err(error) = thread.spawn(move || {
-                let over = (&*is_over, &*key_units);
-                run(&sink, accepts, over, &receiver);
-            }) {
-                gst::warning!(CAT, "Upstream events are lost, there is no thread: {error}");
-            }
-            sender
-        });
-        if sender.try_send((uid, content)).is_err() {
-            gst::debug!(CAT, "An upstream event is lost: too many wait");
+            move |contents| run(&sink, accepts, (&is_over, &key_units), &contents)
+        };
+        if let Err(why) = self.worker.send((uid, content), run) {
+            gst::debug!(CAT, "Lost an upstream event: {why:?}");
         }
     }
 }
 
 fn run(
-    sink: &glib::WeakRef<super::XmemSink>,
+    sink: &glib::WeakRef<BaseSink>,
     accepts: UpstreamEvents,
     (is_over, key_units): (&AtomicBool, &KeyUnits),
-    contents: &Receiver<(u32, Vec<u8>)>,
+    contents: &Receiver<Sent>,
 ) {
     let mut timekeeper = Timekeeper::default();
     loop {
@@ -107,7 +100,7 @@ fn run(
     }
 }
 
-fn pass_on(sink: &super::XmemSink, key_units: &KeyUnits, event: gst::Event) {
+fn pass_on(sink: &BaseSink, key_units: &KeyUnits, event: gst::Event) {
     match key_units.answer_to(&event, monotonic_time()) {
         Answer::Later => gst::debug!(CAT, obj = sink, "Requested too soon: {event:?}"),
         Answer::IsComing => gst::debug!(CAT, obj = sink, "Requested already: {event:?}"),

@@ -2,13 +2,14 @@
 
 use gst::glib;
 use gst::prelude::*;
+use gst_base::BaseSrc;
 use gst_base::prelude::*;
 use xmem_core::BufferMeta;
 
 use super::beginning::{Beginning, Which};
 use super::drain::Drain;
-use super::guard::Guard;
-use super::receiver::Received;
+use super::eventfilter::EventFilter;
+use super::received::Received;
 use super::timeline::{Place, Timeline};
 use crate::events::Said;
 use crate::events::extent::Extent;
@@ -163,8 +164,8 @@ impl Downstream {
     /// Where downstream refuses the caps.
     pub(super) fn push(
         &mut self,
-        element: &super::XmemSrc,
-        guard: &Guard,
+        element: &BaseSrc,
+        filter: &EventFilter,
         received: (&Received, bool),
         offset: Option<MonotonicOffset>,
         mut notice: impl FnMut(Notice),
@@ -199,7 +200,7 @@ impl Downstream {
                 // query: a queue answers that when all that it holds has gone on.
                 Held::Caps(caps) if is_current(element, &caps) => self.beginning.set_caps(&caps),
                 Held::Caps(caps) => {
-                    self.start(element, guard);
+                    self.start(element, filter);
                     if let Err(error) = element.set_caps(&caps)
                         && !is_flushing(element)
                     {
@@ -209,7 +210,7 @@ impl Downstream {
                     changed = Some(caps);
                 }
                 Held::Said(Said::Segment(segment, theirs, seqnum)) => {
-                    self.start(element, guard);
+                    self.start(element, filter);
                     let told = shift(theirs, offset);
                     let before = self.timeline.as_ref().map_or(0, Timeline::shift);
                     let mut timeline = Timeline::new(segment, told.unwrap_or(before));
@@ -232,25 +233,25 @@ impl Downstream {
                         timeline.settle();
                     }
                     if timeline.is_due() {
-                        guard.push_segment(element, timeline.push(), seqnum);
+                        filter.push_segment(element, timeline.push(), seqnum);
                     }
                     (self.timeline, self.seqnum) = (Some(timeline), Some(seqnum));
                     self.is_flushed = false;
                 }
                 Held::Said(Said::Gap(event, theirs)) => {
-                    self.start(element, guard);
+                    self.start(element, filter);
                     is_aimed = false;
-                    let event = self.place_gap(element, guard, event, shift(theirs, offset));
+                    let event = self.place_gap(element, filter, event, shift(theirs, offset));
                     if let Some(event) = event {
                         push(element, event);
                     }
                 }
                 Held::Said(Said::Event(event)) if event.type_() == gst::EventType::StreamStart => {
                     self.started = true;
-                    guard.push_stream_start(element, event);
+                    filter.push_stream_start(element, event);
                 }
                 Held::Said(Said::Event(event)) => {
-                    self.start(element, guard);
+                    self.start(element, filter);
                     push(element, event);
                 }
                 Held::Said(Said::Latency(latency)) => notice(Notice::Latency(latency)),
@@ -270,9 +271,9 @@ impl Downstream {
             Received::Frame(frame) => {
                 let which = which(frame.meta(), is_newest, self.asked);
                 let aim = (!is_aimed).then_some((frame.meta(), which));
-                self.begin(element, guard, aim, offset);
+                self.begin(element, filter, aim, offset);
             }
-            Received::End => guard.end(self.end.take()),
+            Received::End => filter.end(self.end.take()),
             Received::Nothing => {}
         }
         if has_news && is_flushing(element) {
@@ -288,14 +289,14 @@ impl Downstream {
     /// done already.
     fn begin(
         &mut self,
-        element: &super::XmemSrc,
-        guard: &Guard,
+        element: &BaseSrc,
+        filter: &EventFilter,
         frame: Option<(&BufferMeta, Which)>,
         offset: Option<MonotonicOffset>,
     ) {
         self.is_drained = false;
         self.end = None;
-        self.start(element, guard);
+        self.start(element, filter);
         let timeline = self.timeline.get_or_insert_with(|| {
             // Nor does it say whether it waits.
             self.beginning.set_has_all(true);
@@ -312,7 +313,7 @@ impl Downstream {
         }
         if timeline.is_due() {
             let seqnum = self.seqnum.unwrap_or_else(gst::Seqnum::next);
-            guard.push_segment(element, timeline.push(), seqnum);
+            filter.push_segment(element, timeline.push(), seqnum);
         }
         self.is_flushed = false;
     }
@@ -322,8 +323,8 @@ impl Downstream {
     /// time is behind by `shift`, where that is known.
     fn place_gap(
         &mut self,
-        element: &super::XmemSrc,
-        guard: &Guard,
+        element: &BaseSrc,
+        filter: &EventFilter,
         event: gst::Event,
         shift: Option<i64>,
     ) -> Option<gst::Event> {
@@ -344,7 +345,7 @@ impl Downstream {
         }
         if timeline.is_due() {
             let seqnum = self.seqnum.unwrap_or_else(gst::Seqnum::next);
-            guard.push_segment(element, timeline.push(), seqnum);
+            filter.push_segment(element, timeline.push(), seqnum);
             self.is_flushed = false;
         }
         let moved = timeline.moved(theirs);
@@ -360,14 +361,14 @@ impl Downstream {
     }
 
     /// A producer without GStreamer says no stream-start.
-    fn start(&mut self, element: &super::XmemSrc, guard: &Guard) {
+    fn start(&mut self, element: &BaseSrc, filter: &EventFilter) {
         if std::mem::replace(&mut self.started, true) {
             return;
         }
         let pad = element.src_pad();
         let id = pad.create_stream_id(element, Option::<&str>::None);
         let start = gst::event::StreamStart::builder(&id).group_id(gst::GroupId::next());
-        guard.push_stream_start(element, start.build());
+        filter.push_stream_start(element, start.build());
     }
 }
 
@@ -410,7 +411,7 @@ fn shift(theirs: Option<MonotonicOffset>, ours: Option<MonotonicOffset>) -> Opti
 }
 
 /// Whether downstream has these caps, and asks for no others.
-fn is_current(element: &super::XmemSrc, caps: &gst::Caps) -> bool {
+fn is_current(element: &BaseSrc, caps: &gst::Caps) -> bool {
     let pad = element.src_pad();
     let asks = pad.pad_flags().contains(gst::PadFlags::NEED_RECONFIGURE);
     pad.current_caps().as_ref() == Some(caps) && !asks
@@ -434,12 +435,12 @@ fn is_once(held: &Held) -> bool {
 
 /// Whether what is pushed now does not arrive. That is over only when the streaming thread has come
 /// out of all it does.
-fn is_flushing(element: &super::XmemSrc) -> bool {
+fn is_flushing(element: &BaseSrc) -> bool {
     let flags = element.src_pad().pad_flags();
     flags.contains(gst::PadFlags::FLUSHING)
 }
 
-fn push(element: &super::XmemSrc, event: gst::Event) {
+fn push(element: &BaseSrc, event: gst::Event) {
     // Where it is refused, the next buffer is, too, and tells why.
     let _ = element.src_pad().push_event(event);
 }

@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use gst_base::subclass::prelude::*;
 use xmem_core::{Canceller, Channel, Error, Upstream};
 
 use super::downstream::Notice;
-use super::guard::Guard;
+use super::eventfilter::EventFilter;
 use super::keeping::Keeping;
+use super::outofband::OutOfBand;
 use super::plan::Plan;
-use super::receiver::{Change, Figures, NotPushed, Received, Receiver, Wanted};
+use super::received::{Figures, NotPushed, Received};
+use super::receiver::{Change, Receiver};
 use super::refusal;
 use super::same_pipeline::{Progress, SamePipeline};
-use super::settings::{PROPERTIES, Settings};
-use super::urgent::Urgent;
-use super::{Delivery, OnStarved};
+use super::settings::{Delivery, OnStarved, PROPERTIES, Settings};
 use crate::events::extent::Extent;
 use crate::events::upstream::{self, UpstreamEvents};
 use crate::timestamps::Timekeeper;
@@ -39,13 +39,8 @@ pub struct XmemSrc {
     settings: Mutex<Settings>,
     state: Mutex<State>,
     threads: Mutex<Threads>,
-    guard: Guard,
+    pub(super) filter: Arc<EventFilter>,
     same_pipeline: SamePipeline,
-}
-
-/// What watches over the pad of a source.
-pub(super) fn guard(source: &XmemSrc) -> &Guard {
-    &source.guard
 }
 
 /// Who calls `unlock` and `unlock_stop`. From GStreamer 1.24 on a pause unlocks, and what undoes
@@ -104,9 +99,11 @@ impl XmemSrc {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn progress(&self) -> Progress {
+    fn progress(&self) -> Progress {
+        let socket_path = self.socket_path();
         let state = self.state();
         Progress {
+            socket_path,
             figures: state.figures,
             latency: state.latency,
             latency_changes: state.latency_changes,
@@ -131,13 +128,14 @@ impl XmemSrc {
                 receiver.switch_to(channel);
             }
             if let Some(buffer) = receiver.take_due() {
-                self.guard.keep_times(&self.obj(), &buffer);
+                self.filter.keep_times(self.obj().upcast_ref(), &buffer);
                 return Ok(buffer);
             }
             receiver.prepare();
             let obj = self.obj();
+            let obj = obj.upcast_ref();
             let limits = (timeout, on_disconnect);
-            let received = receiver.receive(&obj, &cancel, limits, observe);
+            let received = receiver.receive(obj, &cancel, limits, observe);
             let figures = receiver.figures();
             let is_paused = {
                 let mut state = self.state();
@@ -158,7 +156,7 @@ impl XmemSrc {
             let received = received.map_err(|error| self.failed(error))?;
             let notice = |notice| self.take_notice(notice);
             let caps = receiver
-                .push_events(&obj, &self.guard, &received, notice)
+                .push_events(obj, &self.filter, &received, notice)
                 .map_err(|error| {
                     gst::warning!(CAT, imp = self, "Downstream refused the caps: {error}");
                     gst::FlowError::NotNegotiated
@@ -166,7 +164,7 @@ impl XmemSrc {
             if let Some(caps) = caps {
                 gst::info!(CAT, imp = self, "Caps are {caps}");
                 let fd_memory = self.settings().fd_memory;
-                let usage = framememory::usage(&*obj, &caps);
+                let usage = framememory::usage(obj, &caps);
                 receiver.set_usage(fd_memory && usage.takes_descriptors, usage.is_forwarded);
             }
             match received {
@@ -198,7 +196,7 @@ impl XmemSrc {
                     }
                     match buffer.map_err(|error| self.failed(error))? {
                         Ok(buffer) => {
-                            self.guard.keep_times(&obj, &buffer);
+                            self.filter.keep_times(obj, &buffer);
                             return Ok(buffer);
                         }
                         Err(NotPushed::Kept) => {}
@@ -267,7 +265,7 @@ impl XmemSrc {
     }
 
     /// Nanoseconds that this process's `CLOCK_MONOTONIC` is ahead of the producer's.
-    pub(super) fn clock_offset(&self) -> i64 {
+    fn clock_offset(&self) -> i64 {
         let state = self.state();
         state.upstream.as_ref().map_or(0, Upstream::clock_offset)
     }
@@ -389,22 +387,6 @@ impl XmemSrc {
             gst::debug!(CAT, imp = self, "No time slice was set: {error}");
         }
     }
-
-    fn stats(&self) -> gst::Structure {
-        let figures = self.state().figures;
-        gst::Structure::builder("application/x-xmemsrc-stats")
-            .field("received", figures.received)
-            .field("missed", figures.missed)
-            .field("copied", figures.copied)
-            .field("early", figures.early)
-            .field("skipped", figures.skipped)
-            .field("starved", figures.starved)
-            .field("leases", figures.grant.quota.leases)
-            .field("backlog", figures.grant.quota.backlog)
-            .field("connections", figures.connections)
-            .field("connected", figures.connected)
-            .build()
-    }
 }
 
 #[glib::object_subclass]
@@ -427,7 +409,7 @@ impl ObjectImpl for XmemSrc {
         obj.set_format(gst::Format::Time);
         // The producer says where the stream ends, and not the segment's stop.
         obj.set_automatic_eos(false);
-        Guard::install(&obj);
+        self.filter.install(obj.upcast_ref());
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
@@ -452,7 +434,7 @@ impl ObjectImpl for XmemSrc {
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "stats" => self.stats().to_value(),
+            "stats" => self.state().figures.stats().to_value(),
             setting => {
                 let value = self.settings().get(setting);
                 value.unwrap_or_else(|| pspec.default_value().clone())
@@ -504,7 +486,7 @@ impl ElementImpl for XmemSrc {
             }
             _ => {}
         }
-        let message = refusal::explained(&self.obj(), message);
+        let message = refusal::explained(self.obj().upcast_ref(), message);
         self.parent_post_message(message)
     }
 
@@ -531,7 +513,8 @@ impl ElementImpl for XmemSrc {
             notes.iter().for_each(|note| note.post(&*self.obj()));
         }
         if transition == gst::StateChange::PausedToPlaying {
-            self.same_pipeline.begin(&self.obj());
+            let progress = |source: &super::XmemSrc| source.imp().progress();
+            self.same_pipeline.begin(&*self.obj(), progress);
             self.resume();
         }
         if transition == gst::StateChange::PlayingToPaused {
@@ -563,14 +546,7 @@ impl BaseSrcImpl for XmemSrc {
         let receiver = Receiver::new(
             channel,
             self.obj().name().to_string(),
-            Wanted {
-                delivery: settings.delivery,
-                on_starved: settings.on_starved,
-                copy_below: settings.copy_below,
-                unsealed_memory: settings.unsealed_memory,
-                wait_for_keyframe: settings.wait_for_keyframe,
-                request_keyframe: settings.request_keyframe,
-            },
+            settings,
             canceller.clone(),
             keeping.clone(),
             {
@@ -582,9 +558,15 @@ impl BaseSrcImpl for XmemSrc {
                     }
                 }
             },
-            Urgent::new(&self.obj()),
+            OutOfBand::new(self.obj().upcast_ref(), {
+                let weak = self.obj().downgrade();
+                move || {
+                    weak.upgrade()
+                        .map_or(0, |source| source.imp().clock_offset())
+                }
+            }),
         );
-        self.guard.reset();
+        self.filter.reset();
         *self.state() = State {
             canceller: Some(canceller),
             keeping: Some(keeping),
@@ -596,7 +578,12 @@ impl BaseSrcImpl for XmemSrc {
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        gst::info!(CAT, imp = self, "Stopping: {}", self.stats());
+        gst::info!(
+            CAT,
+            imp = self,
+            "Stopping: {}",
+            self.state().figures.stats()
+        );
         let state = std::mem::take(&mut *self.state());
         // Not under the lock: it ends the connection.
         drop(state);

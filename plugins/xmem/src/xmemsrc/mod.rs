@@ -61,8 +61,6 @@
  * `timestamp` (milliseconds since 1970), `dtype`, `shape` and `strides` (outermost dimension first,
  * in bytes), `producer`.
  */
-use std::path::PathBuf;
-
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -73,13 +71,15 @@ mod beginning;
 mod downstream;
 mod drain;
 mod drift;
+mod eventfilter;
 mod gate;
-mod guard;
 mod headers;
 mod imp;
 mod keeping;
 mod lasting;
+mod outofband;
 mod plan;
+mod received;
 mod receiver;
 mod reconnect;
 mod refusal;
@@ -87,9 +87,7 @@ mod same_pipeline;
 mod settings;
 mod state_lock;
 mod timeline;
-mod urgent;
 
-use same_pipeline::Progress;
 #[cfg(any(test, fuzzing))]
 pub(crate) use timeline::Timeline;
 
@@ -107,90 +105,6 @@ impl XmemSrc {
     /// A sentence for the user, where the source has started with another.
     pub(crate) fn set_channel(&self, channel: ChannelSettings) -> Result<(), String> {
         self.imp().set_channel(channel)
-    }
-
-    /// The path of the channel's socket, where one is set that can be used.
-    fn socket_path(&self) -> Option<PathBuf> {
-        self.imp().socket_path()
-    }
-
-    fn progress(&self) -> Progress {
-        self.imp().progress()
-    }
-}
-
-/// What the source does when its producer stops or crashes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
-#[repr(u32)]
-#[enum_type(name = "GstXmemSrcOnDisconnect")]
-pub(crate) enum OnDisconnect {
-    /// Posts an error.
-    #[enum_value(name = "Post an error", nick = "error")]
-    Error,
-    /// Ends the stream.
-    #[enum_value(name = "End the stream", nick = "eos")]
-    Eos,
-    /// Waits for the next producer.
-    #[default]
-    #[enum_value(
-        name = "Wait for the next producer, at most connection-timeout",
-        nick = "reconnect"
-    )]
-    Reconnect,
-}
-
-/// What the source does when downstream holds every frame that it may hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
-#[repr(u32)]
-#[enum_type(name = "GstXmemSrcOnStarved")]
-pub(crate) enum OnStarved {
-    /// Copies.
-    #[default]
-    #[enum_value(name = "Copy further frames", nick = "copy")]
-    Copy,
-    /// Waits.
-    #[enum_value(name = "Wait until downstream releases a frame", nick = "wait")]
-    Wait,
-}
-
-/// Which frames the source receives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
-#[repr(u32)]
-#[enum_type(name = "GstXmemSrcDelivery")]
-pub(crate) enum Delivery {
-    /// Every frame.
-    #[default]
-    #[enum_value(name = "Every frame, in order", nick = "in-order")]
-    InOrder,
-    /// The newest frame.
-    #[enum_value(name = "The newest frame, skipping those before it", nick = "latest")]
-    Latest,
-}
-
-/// From which producers the source takes memory that other processes may write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
-#[repr(u32)]
-#[enum_type(name = "GstXmemSrcUnsealedMemory")]
-pub(crate) enum UnsealedMemory {
-    /// Those of the same user.
-    #[default]
-    #[enum_value(name = "From producers of the same user", nick = "own-user")]
-    OwnUser,
-    /// All.
-    #[enum_value(name = "From all producers", nick = "always")]
-    Always,
-    /// None.
-    #[enum_value(name = "From no producer", nick = "never")]
-    Never,
-}
-
-impl From<UnsealedMemory> for xmem_core::UnsealedMemory {
-    fn from(setting: UnsealedMemory) -> Self {
-        match setting {
-            UnsealedMemory::OwnUser => Self::OwnUser,
-            UnsealedMemory::Always => Self::Always,
-            UnsealedMemory::Never => Self::Never,
-        }
     }
 }
 

@@ -1,33 +1,34 @@
 //! One run of the source, from start to stop: its connection, and how a frame becomes a buffer.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gst::prelude::*;
+use gst_base::BaseSrc;
 use gst_base::prelude::*;
 use xmem_core::{
-    Cancellation, Canceller, Channel, Error, EventKind, Frame, Grant, Item, Result, StreamEvent,
+    Cancellation, Canceller, Channel, Error, EventKind, Frame, Item, Result, StreamEvent,
     Subscriber, Upstream,
 };
 
 use super::downstream::{Downstream, Held, Notice, running_time};
+use super::eventfilter::EventFilter;
 use super::gate::{Gate, Verdict};
-use super::guard::Guard;
 use super::headers::Headers;
 use super::keeping::Keeping;
 use super::lasting::Lasting;
+use super::outofband::OutOfBand;
+use super::received::{Figures, FrameKind, NotPushed, Received, Unusable};
 use super::reconnect::Reconnect;
-use super::urgent::Urgent;
-use super::{Delivery, OnDisconnect, OnStarved, UnsealedMemory};
+use super::settings::{Delivery, OnDisconnect, OnStarved, Settings};
 use crate::CAT;
 use crate::allocator::frame_memory;
 use crate::caps::Format;
 use crate::events::{self, Said};
 use crate::framememory;
-use crate::metas::{self, Unfit, UnfitKind};
+use crate::metas;
 use crate::record::Recorder;
 use crate::timestamps::Timekeeper;
 use crate::values::{Names, Told, Unreadable};
@@ -37,20 +38,6 @@ mod leading;
 
 /// Between two connections where the first ended for want of memory or descriptors.
 const LACKING_PAUSE: Duration = Duration::from_millis(100);
-
-/// What the source asks of each producer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
-    pub(super) delivery: Delivery,
-    pub(super) on_starved: OnStarved,
-    /// Frames with fewer bytes are copied.
-    pub(super) copy_below: u32,
-    pub(super) unsealed_memory: UnsealedMemory,
-    /// Nothing is pushed that can't be decoded.
-    pub(super) wait_for_keyframe: bool,
-    /// The producer is asked for a key unit where there is nothing else.
-    pub(super) request_keyframe: bool,
-}
 
 /// Frames that are kept, if they are small, before it is known how many are needed.
 const FIRST_BACKLOG: u32 = 256;
@@ -72,11 +59,12 @@ pub(super) enum Change {
 pub(super) struct Receiver {
     channel: Channel,
     name: String,
-    wanted: Wanted,
+    /// As of the start; some of the properties change later.
+    settings: Settings,
     canceller: Canceller,
     keeping: Keeping,
     observer: Arc<dyn Fn(Change) + Send + Sync>,
-    urgent: Urgent,
+    out_of_band: OutOfBand,
     subscriber: Option<Subscriber>,
     /// Those that the producer's user brings in.
     names: &'static Names,
@@ -123,67 +111,9 @@ struct Current {
     format: Format,
 }
 
-/// Why a frame can't be a buffer: a meta, by its name, is not this frame's. Its producer keeps to the
-/// protocol.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Unusable(&'static str, Unfit);
-
-impl Unusable {
-    /// What all such frames have in common, whatever their numbers.
-    fn kind(&self) -> FrameKind {
-        (self.0, self.1.kind())
-    }
-}
-
-type FrameKind = (&'static str, UnfitKind);
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "its {} does not fit it: {}", self.0, self.1)
-    }
-}
-
-/// Why a frame is not pushed.
-pub(super) enum NotPushed {
-    /// It was over before the pipeline has started.
-    Early,
-    /// It can't be decoded without frames that are gone.
-    Skipped,
-    /// It is of use if the frame after it is.
-    Kept,
-    Unusable(Unusable),
-}
-
-/// What the source counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Figures {
-    pub(super) received: u64,
-    pub(super) missed: u64,
-    pub(super) copied: u64,
-    pub(super) early: u64,
-    pub(super) skipped: u64,
-    pub(super) starved: u64,
-    pub(super) grant: Grant,
-    pub(super) connections: u64,
-    pub(super) connected: bool,
-}
-
-/// What there is, after the events that [`Receiver::push_events`] pushes.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are frames, and a box would be an allocation for each"
-)]
-pub(super) enum Received {
-    Frame(Frame),
-    /// Nothing yet.
-    Nothing,
-    /// The end of the stream.
-    End,
-}
-
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.urgent.end();
+        self.out_of_band.end();
     }
 }
 
@@ -191,25 +121,25 @@ impl Receiver {
     pub(super) fn new(
         channel: Channel,
         name: String,
-        wanted: Wanted,
+        settings: Settings,
         canceller: Canceller,
         keeping: Keeping,
         observer: impl Fn(Change) + Send + Sync + 'static,
-        urgent: Urgent,
+        out_of_band: OutOfBand,
     ) -> Receiver {
         Receiver {
             channel,
             name,
-            gate: Gate::new(wanted.wait_for_keyframe, wanted.request_keyframe),
+            gate: Gate::new(settings.wait_for_keyframe, settings.request_keyframe),
             headers: Headers::default(),
             kept: VecDeque::new(),
             due: VecDeque::new(),
             wants_key_unit: false,
-            wanted,
+            settings,
             canceller,
             keeping,
             observer: Arc::new(observer),
-            urgent,
+            out_of_band,
             subscriber: None,
             names: Names::known(),
             format: None,
@@ -271,12 +201,12 @@ impl Receiver {
     /// The one place that decides about connecting again.
     pub(super) fn receive(
         &mut self,
-        element: &super::XmemSrc,
+        element: &BaseSrc,
         cancel: &Cancellation<'_>,
         (timeout, on_disconnect): (Option<Duration>, OnDisconnect),
         observe: impl Fn(Figures),
     ) -> Result<Received> {
-        if self.urgent.was_flushed() {
+        if self.out_of_band.was_flushed() {
             self.downstream.flush();
             self.lose();
         }
@@ -317,8 +247,8 @@ impl Receiver {
                     continue;
                 }
             };
-            let patience = self.downstream.is_holding().then_some(Duration::ZERO);
-            let received = subscriber.receive_item_cancellable(patience, cancel);
+            let timeout = self.downstream.is_holding().then_some(Duration::ZERO);
+            let received = subscriber.receive_item_cancellable(timeout, cancel);
             // Not those that were received since: they are what the stream goes on with.
             let flushes = subscriber.flushes();
             if std::mem::replace(&mut self.flushes, flushes) != flushes {
@@ -381,7 +311,7 @@ impl Receiver {
     }
 
     /// Keeps an event until it is its turn to be pushed.
-    fn take_in(&mut self, event: &StreamEvent, element: &super::XmemSrc) -> Result<()> {
+    fn take_in(&mut self, event: &StreamEvent, element: &BaseSrc) -> Result<()> {
         if event.kind() == EventKind::Format {
             let text = std::str::from_utf8(event.content());
             return self.take_in_caps(text.unwrap_or_default());
@@ -454,7 +384,7 @@ impl Receiver {
     /// # Errors
     /// [`Error::Cancelled`] when the flush has begun.
     pub(super) fn await_flush(&mut self, received: Received) -> Result<Received> {
-        if !self.urgent.is_flush_due() && !self.canceller.is_cancelled() {
+        if !self.out_of_band.is_flush_due() && !self.canceller.is_cancelled() {
             return Ok(received);
         }
         // From before the flush it is void.
@@ -472,8 +402,8 @@ impl Receiver {
     /// Where downstream refuses the caps.
     pub(super) fn push_events(
         &mut self,
-        element: &super::XmemSrc,
-        guard: &Guard,
+        element: &BaseSrc,
+        filter: &EventFilter,
         received: &Received,
         notice: impl FnMut(Notice),
     ) -> std::result::Result<Option<gst::Caps>, gst::glib::BoolError> {
@@ -483,7 +413,7 @@ impl Receiver {
         }
         let received = (received, self.is_newest());
         self.downstream
-            .push(element, guard, received, offset, notice)
+            .push(element, filter, received, offset, notice)
     }
 
     /// Whether there is no newer frame than the one that was received last.
@@ -569,10 +499,10 @@ impl Receiver {
             // Only a device may know how they are laid out.
             return false;
         }
-        if frame.payload().len() < self.wanted.copy_below as usize && !self.is_forwarded {
+        if frame.payload().len() < self.settings.copy_below as usize && !self.is_forwarded {
             return true;
         }
-        let is_starved = free == 0 && self.wanted.on_starved == OnStarved::Copy;
+        let is_starved = free == 0 && self.settings.on_starved == OnStarved::Copy;
         if is_starved {
             self.figures.starved += 1;
             if !self.keeping.may_grow() {
@@ -584,7 +514,7 @@ impl Receiver {
 
     /// Why frames are missed, when a frame is the first before which some were.
     pub(super) fn first_missed(&mut self, frame: &Frame) -> Option<String> {
-        let is_missed = frame.missed() > 0 && self.wanted.delivery == Delivery::InOrder;
+        let is_missed = frame.missed() > 0 && self.settings.delivery == Delivery::InOrder;
         let is_first = is_missed && !std::mem::replace(&mut self.has_missed, true);
         is_first.then(|| self.keeping.why_missed())
     }

@@ -30,7 +30,7 @@ struct Peer {
 /// A message that the source is about to post. Where the base class says no more than that the pipeline
 /// does not negotiate, it is replaced by one that tells the caps of the channel, what downstream accepts,
 /// and what helps.
-pub(super) fn explained(source: &super::XmemSrc, message: gst::Message) -> gst::Message {
+pub(super) fn explained(source: &gst::Element, message: gst::Message) -> gst::Message {
     let gst::MessageView::Error(error) = message.view() else {
         return message;
     };
@@ -53,7 +53,7 @@ pub(super) fn explained(source: &super::XmemSrc, message: gst::Message) -> gst::
 }
 
 /// `None` where there are no caps, or nothing is downstream.
-fn explain(source: &super::XmemSrc) -> Option<String> {
+fn explain(source: &gst::Element) -> Option<String> {
     let pad = source.static_pad("src")?;
     let caps = pad.current_caps()?;
     let peer = pad.peer()?;

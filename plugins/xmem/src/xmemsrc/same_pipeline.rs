@@ -11,8 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 
-use super::XmemSrc;
-use super::receiver::Figures;
+use super::received::Figures;
 use crate::bindings;
 use crate::xmemsink::XmemSink;
 
@@ -26,8 +25,10 @@ const MOST_LOOKS: u32 = 30;
 const MOST_ELEMENTS: usize = 1000;
 
 /// How a source is doing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Progress {
+    /// The path of the channel's socket, if it is valid.
+    pub(super) socket_path: Option<PathBuf>,
     pub(super) figures: Figures,
     pub(super) latency: gst::ClockTime,
     pub(super) latency_changes: u64,
@@ -38,14 +39,24 @@ pub(super) struct Progress {
 pub(super) struct SamePipeline(Arc<Mutex<Option<gst::SingleShotClockId>>>);
 
 impl SamePipeline {
-    /// The source plays from now on.
-    pub(super) fn begin(&self, source: &XmemSrc) {
-        self.look_later(source, source.progress(), MOST_LOOKS);
+    /// The source plays from now on; `progress` says how it is doing.
+    pub(super) fn begin<T: IsA<gst::Element> + Send + Sync>(
+        &self,
+        source: &T,
+        progress: fn(&T) -> Progress,
+    ) {
+        self.look_later(source, progress, progress(source), MOST_LOOKS);
     }
 
     /// Looks after a while at what has become of the source, and again, up to `looks` times in all,
     /// where that is not clear.
-    fn look_later(&self, source: &XmemSrc, before: Progress, looks: u32) {
+    fn look_later<T: IsA<gst::Element> + Send + Sync>(
+        &self,
+        source: &T,
+        progress: fn(&T) -> Progress,
+        before: Progress,
+        looks: u32,
+    ) {
         let clock = gst::SystemClock::obtain();
         let Some(now) = bindings::clock_time(&clock) else {
             return;
@@ -57,13 +68,14 @@ impl SamePipeline {
             let (id, Some(source)) = (id.clone(), weak.upgrade()) else {
                 return;
             };
+            let (looker, before) = (looker.clone(), before.clone());
             // Not on the clock's thread, which others wait for.
             source.call_async(move |source| {
-                let now = source.progress();
-                let is_clear = look(source, before, now);
+                let now = progress(source);
+                let is_clear = look(source.upcast_ref(), &before, &now);
                 let is_due = looker.pending().as_deref() == Some(&id);
                 if !is_clear && is_due && looks > 1 {
-                    looker.look_later(source, now, looks - 1);
+                    looker.look_later(source, progress, now, looks - 1);
                 }
             });
         });
@@ -86,8 +98,8 @@ impl SamePipeline {
 }
 
 /// The sink in the source's pipeline that publishes the source's channel.
-fn sink_of_its_channel(source: &XmemSrc) -> Option<XmemSink> {
-    let path = absolute(&source.socket_path()?)?;
+fn sink_of_its_channel(source: &gst::Element, progress: &Progress) -> Option<XmemSink> {
+    let path = absolute(progress.socket_path.as_deref()?)?;
     let mut top = source.parent()?;
     while let Some(parent) = top.parent() {
         top = parent;
@@ -107,14 +119,14 @@ fn absolute(path: &Path) -> Option<PathBuf> {
 
 /// Says what has become of a source since it was looked at before, where that is nothing good. False
 /// where it is not clear yet.
-fn look(source: &XmemSrc, before: Progress, now: Progress) -> bool {
+fn look(source: &gst::Element, before: &Progress, now: &Progress) -> bool {
     const ADVICE: &str = "Put xmemsink and xmemsrc into two pipelines; both may be in one process";
     let has_frames = now.figures.received > 0;
     let changes = now.latency_changes.saturating_sub(before.latency_changes);
     if has_frames && (1..MANY_CHANGES).contains(&changes) {
         return false;
     }
-    let Some(sink) = sink_of_its_channel(source) else {
+    let Some(sink) = sink_of_its_channel(source, now) else {
         return has_frames;
     };
     let name = sink.name();
@@ -156,8 +168,8 @@ fn look(source: &XmemSrc, before: Progress, now: Progress) -> bool {
 }
 
 /// A sink behind the source that waits for its first frame.
-fn waiting_sink(source: &XmemSrc) -> Option<gst::Element> {
-    let mut found: Vec<gst::Element> = vec![source.clone().upcast()];
+fn waiting_sink(source: &gst::Element) -> Option<gst::Element> {
+    let mut found: Vec<gst::Element> = vec![source.clone()];
     let mut next = 0;
     while let Some(element) = found.get(next).cloned() {
         next += 1;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use gst::glib;
 use gst::prelude::*;
 
-use super::{Delivery, OnDisconnect, OnStarved, UnsealedMemory};
 use crate::channel::ChannelSettings;
 use crate::errors;
 use crate::habits::{Note, SourceHabits};
@@ -104,6 +103,81 @@ impl Settings {
             "request-keyframe" => self.request_keyframe.to_value(),
             _ => return self.channel.get(name).or_else(|| self.habits.get(name)),
         })
+    }
+}
+
+/// What the source does when its producer stops or crashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstXmemSrcOnDisconnect")]
+pub(super) enum OnDisconnect {
+    /// Posts an error.
+    #[enum_value(name = "Post an error", nick = "error")]
+    Error,
+    /// Ends the stream.
+    #[enum_value(name = "End the stream", nick = "eos")]
+    Eos,
+    /// Waits for the next producer.
+    #[default]
+    #[enum_value(
+        name = "Wait for the next producer, at most connection-timeout",
+        nick = "reconnect"
+    )]
+    Reconnect,
+}
+
+/// What the source does when downstream holds every frame that it may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstXmemSrcOnStarved")]
+pub(super) enum OnStarved {
+    /// Copies.
+    #[default]
+    #[enum_value(name = "Copy further frames", nick = "copy")]
+    Copy,
+    /// Waits.
+    #[enum_value(name = "Wait until downstream releases a frame", nick = "wait")]
+    Wait,
+}
+
+/// Which frames the source receives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstXmemSrcDelivery")]
+pub(super) enum Delivery {
+    /// Every frame.
+    #[default]
+    #[enum_value(name = "Every frame, in order", nick = "in-order")]
+    InOrder,
+    /// The newest frame.
+    #[enum_value(name = "The newest frame, skipping those before it", nick = "latest")]
+    Latest,
+}
+
+/// From which producers the source takes memory that other processes may write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstXmemSrcUnsealedMemory")]
+pub(super) enum UnsealedMemory {
+    /// Those of the same user.
+    #[default]
+    #[enum_value(name = "From producers of the same user", nick = "own-user")]
+    OwnUser,
+    /// All.
+    #[enum_value(name = "From all producers", nick = "always")]
+    Always,
+    /// None.
+    #[enum_value(name = "From no producer", nick = "never")]
+    Never,
+}
+
+impl From<UnsealedMemory> for xmem_core::UnsealedMemory {
+    fn from(setting: UnsealedMemory) -> Self {
+        match setting {
+            UnsealedMemory::OwnUser => Self::OwnUser,
+            UnsealedMemory::Always => Self::Always,
+            UnsealedMemory::Never => Self::Never,
+        }
     }
 }
 

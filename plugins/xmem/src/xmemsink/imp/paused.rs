@@ -11,7 +11,6 @@ use xmem_core::{Cancellation, Error, Result};
 use super::{LastFrame, XmemSink};
 use crate::CAT;
 use crate::timestamps::{Times, TimesInPause};
-use crate::xmemsink::extent::Asked;
 use crate::xmemsink::preroll;
 use crate::xmemsink::still::Number;
 use crate::xmemsink::stream::Stream;
@@ -38,7 +37,7 @@ impl XmemSink {
     /// # Errors
     /// Where it can't be published, now or later.
     pub(super) fn show(&self, stream: &Arc<Stream>, buffer: &gst::Buffer) -> Result<()> {
-        Asked::ask(&self.obj(), stream);
+        stream.ask_extent(self.obj().upcast_ref());
         let times = || TimesInPause::new(&*self.obj(), buffer);
         let Some(number) = stream.still.set(buffer, times) else {
             return Ok(());

@@ -2,7 +2,7 @@
 
 use gst_audio::{AudioInfo, AudioLayout, AudioMeta};
 
-use super::Start;
+use super::start::Start;
 use crate::timestamps::time;
 
 /// The samples of each channel in a buffer.

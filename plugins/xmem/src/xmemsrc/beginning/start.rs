@@ -1,6 +1,6 @@
 //! The start, and times counted from there, whichever way a stream plays.
 
-use super::Place;
+use super::super::timeline::Place;
 
 /// From when to when something is shown: in nanoseconds of the stream since the start, the way that it
 /// plays.

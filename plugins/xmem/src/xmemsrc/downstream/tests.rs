@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use gst::subclass::prelude::*;
 
-use super::super::{XmemSrc, imp};
+use super::super::XmemSrc;
 use super::*;
 
 /// What has arrived downstream of a source: events, and the times of buffers.
@@ -43,8 +43,7 @@ fn tags() -> Held {
 #[test]
 fn what_is_pushed_while_the_pad_flushes_is_pushed_once_more() {
     let (element, _pad, arrived) = linked();
-    let guard =
-        super::super::imp::guard(gst::subclass::prelude::ObjectSubclassIsExt::imp(&element));
+    let filter = &element.imp().filter;
     let mut downstream = Downstream::default();
     let caps = gst::Caps::new_empty_simple("application/x-test");
     downstream.hold(Held::Caps(caps), 1);
@@ -52,7 +51,7 @@ fn what_is_pushed_while_the_pad_flushes_is_pushed_once_more() {
     element.src_pad().push_event(gst::event::FlushStart::new());
     let nothing = Received::Nothing;
     let push = |downstream: &mut Downstream| {
-        downstream.push(&element, guard, (&nothing, true), None, |_| ())
+        downstream.push(element.upcast_ref(), filter, (&nothing, true), None, |_| ())
     };
     push(&mut downstream).expect("a flush is no refusal");
     assert_eq!(taken(&arrived), ["flush-start"]);
@@ -69,14 +68,18 @@ fn what_is_pushed_while_the_pad_flushes_is_pushed_once_more() {
 #[test]
 fn a_buffer_that_is_dropped_does_not_leave_its_times_to_the_next() {
     let (element, _pad, arrived) = linked();
-    let guard = imp::guard(element.imp());
-    guard.push_stream_start(&element, gst::event::StreamStart::new("test"));
+    let filter = &element.imp().filter;
+    filter.push_stream_start(element.upcast_ref(), gst::event::StreamStart::new("test"));
     let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-    guard.push_segment(&element, segment.upcast_ref(), gst::Seqnum::next());
+    filter.push_segment(
+        element.upcast_ref(),
+        segment.upcast_ref(),
+        gst::Seqnum::next(),
+    );
     let mut buffer = gst::Buffer::new();
-    guard.keep_times(&element, &buffer);
+    filter.keep_times(element.upcast_ref(), &buffer);
     buffer.get_mut().unwrap().set_pts(gst::ClockTime::SECOND);
-    guard.keep_times(&element, &buffer);
+    filter.keep_times(element.upcast_ref(), &buffer);
     element.src_pad().push(buffer).unwrap();
     let pts = format!("{:?}", Some(gst::ClockTime::SECOND));
     assert_eq!(taken(&arrived).last(), Some(&pts));
@@ -103,11 +106,11 @@ fn numbering() -> (gst::Pad, Arc<Mutex<Vec<gst::Seqnum>>>) {
 #[test]
 fn what_the_base_class_pushes_has_the_numbers_of_the_stream() {
     let (element, _pad, _) = linked();
-    let guard = imp::guard(element.imp());
+    let filter = &element.imp().filter;
     let segment = gst::FormattedSegment::<gst::ClockTime>::new();
     let number = gst::Seqnum::next();
-    guard.push_stream_start(&element, gst::event::StreamStart::new("test"));
-    guard.push_segment(&element, segment.upcast_ref(), number);
+    filter.push_stream_start(element.upcast_ref(), gst::event::StreamStart::new("test"));
+    filter.push_segment(element.upcast_ref(), segment.upcast_ref(), number);
     // With the next buffer, its copy of the segment.
     let source = element.src_pad();
     source.push_event(gst::event::Segment::new(&segment));
@@ -115,9 +118,9 @@ fn what_the_base_class_pushes_has_the_numbers_of_the_stream() {
     let (later, numbers) = numbering();
     source.unlink(&source.peer().unwrap()).unwrap();
     source.link(&later).unwrap();
-    guard.push_stream_start(&element, gst::event::StreamStart::new("test"));
+    filter.push_stream_start(element.upcast_ref(), gst::event::StreamStart::new("test"));
     source.push(gst::Buffer::new()).unwrap();
-    guard.end(None);
+    filter.end(None);
     source.push_event(gst::event::Eos::new());
     let ends =
         |numbers: &[gst::Seqnum]| numbers.len() >= 2 && numbers.iter().all(|one| *one == number);
@@ -130,8 +133,8 @@ fn what_the_base_class_pushes_has_the_numbers_of_the_stream() {
     ] {
         source.push_event(event);
     }
-    guard.push_stream_start(&element, gst::event::StreamStart::new("test"));
-    guard.push_segment(&element, segment.upcast_ref(), number);
+    filter.push_stream_start(element.upcast_ref(), gst::event::StreamStart::new("test"));
+    filter.push_segment(element.upcast_ref(), segment.upcast_ref(), number);
     source.push_event(gst::event::Eos::builder().seqnum(other).build());
     assert_eq!(numbers.lock().unwrap().last(), Some(&other));
     element.set_state(gst::State::Null).unwrap();
@@ -140,7 +143,7 @@ fn what_the_base_class_pushes_has_the_numbers_of_the_stream() {
 #[test]
 fn a_segment_from_before_a_flush_is_not_pushed_after_it() {
     let (element, _pad, _) = linked();
-    let guard = imp::guard(element.imp());
+    let filter = &element.imp().filter;
     let (pad, numbers) = numbering();
     let source = element.src_pad();
     source.unlink(&source.peer().unwrap()).unwrap();
@@ -157,7 +160,7 @@ fn a_segment_from_before_a_flush_is_not_pushed_after_it() {
             downstream.hold(tags(), 1);
         }
         let end = Received::End;
-        let pushed = downstream.push(&element, guard, (&end, true), None, |_| ());
+        let pushed = downstream.push(element.upcast_ref(), filter, (&end, true), None, |_| ());
         pushed.unwrap();
         let mut pushed = numbers.lock().unwrap().clone();
         // The base class's thread may say again what is there.
@@ -201,7 +204,7 @@ fn a_producer_that_only_talks_fills_no_memory() {
 #[test]
 fn a_gap_with_a_time_that_elements_can_not_reckon_with_is_left_out() {
     let (element, _pad, arrived) = linked();
-    let guard = imp::guard(element.imp());
+    let filter = &element.imp().filter;
     let last = gst::ClockTime::from_nseconds(crate::timestamps::LAST_TIME);
     let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
     segment.set_rate(0.25);
@@ -214,7 +217,7 @@ fn a_gap_with_a_time_that_elements_can_not_reckon_with_is_left_out() {
     downstream.hold(Held::Said(Said::Gap(gap, None)), 1);
     downstream.hold(tags(), 1);
     let end = Received::End;
-    let pushed = downstream.push(&element, guard, (&end, true), None, |_| ());
+    let pushed = downstream.push(element.upcast_ref(), filter, (&end, true), None, |_| ());
     pushed.unwrap();
     let arrived = taken(&arrived);
     assert!(arrived.contains(&"tag".into()), "{arrived:?}");

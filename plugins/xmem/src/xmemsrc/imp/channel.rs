@@ -41,7 +41,7 @@ impl XmemSrc {
         Ok(())
     }
 
-    pub(in crate::xmemsrc) fn socket_path(&self) -> Option<PathBuf> {
+    pub(super) fn socket_path(&self) -> Option<PathBuf> {
         let channel = self.settings().channel.check().ok()?;
         channel.socket_path().ok()
     }

@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
+use gst_base::BaseSrc;
 use xmem_core::{Cancellation, Error, Result, Subscriber};
 
-use super::super::{Delivery, XmemSrc};
+use super::super::settings::Delivery;
 use super::{Change, FIRST_BACKLOG, Receiver};
 
 /// After that the user is told.
@@ -17,7 +18,7 @@ impl Receiver {
     /// there is no room.
     pub(super) fn connect(
         &self,
-        element: &XmemSrc,
+        element: &BaseSrc,
         timeout: Option<Duration>,
         insists: bool,
         cancel: &Cancellation<'_>,
@@ -43,11 +44,11 @@ impl Receiver {
             .name(&self.name)
             .leases(self.keeping.restart())
             .first_backlog(FIRST_BACKLOG)
-            .delivery(match self.wanted.delivery {
+            .delivery(match self.settings.delivery {
                 Delivery::InOrder => xmem_core::Delivery::InOrder,
                 Delivery::Latest => xmem_core::Delivery::Latest,
             })
-            .unsealed_memory(self.wanted.unsealed_memory.into())
+            .unsealed_memory(self.settings.unsealed_memory.into())
             .connect_timeout(timeout)
             .retry_refused(insists)
             .canceller(self.canceller.clone())
@@ -65,8 +66,8 @@ impl Receiver {
                 }
             })
             .on_urgent({
-                let urgent = self.urgent.clone();
-                move |event| urgent.tell(event)
+                let out_of_band = self.out_of_band.clone();
+                move |event| out_of_band.tell(event)
             })
             .connect_cancellable(cancel)
     }

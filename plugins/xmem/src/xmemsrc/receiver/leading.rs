@@ -6,7 +6,8 @@ use std::time::Instant;
 use xmem_core::{Frame, Result};
 
 use super::super::gate::Verdict;
-use super::{MAX_KEPT, NotPushed, Receiver};
+use super::super::received::NotPushed;
+use super::{MAX_KEPT, Receiver};
 
 impl Receiver {
     /// The buffer that goes downstream before anything else is received.
@@ -14,7 +15,7 @@ impl Receiver {
         if self.due.is_empty() {
             return None;
         }
-        if self.urgent.is_flush_due() || self.canceller.is_cancelled() {
+        if self.out_of_band.is_flush_due() || self.canceller.is_cancelled() {
             // A flush takes the others along.
             self.lose();
             return None;

@@ -1,25 +1,23 @@
-//! Keeps what the base class says of the stream from going downstream, where the producer has said
-//! it, and gives what goes the sequence numbers that it has there.
+//! Filters the events that the base class pushes, and numbers those that go downstream.
 //!
-//! `GstBaseSrc` starts every stream itself, by a name of this pipeline, and pushes the segment before
-//! the next buffer only. Here the producer's events go downstream, each in its place. A later
-//! GStreamer has `gst_base_src_push_segment` for the second, where the segment is one of times. It
-//! numbers what it pushes, and the end of the stream has a number of the base class's own.
+//! `GstBaseSrc` starts every stream itself, with a stream id of this pipeline, and pushes a segment
+//! before the next buffer only. Here the producer's stream-start and segment events go downstream
+//! instead, each in its place, with the producer's sequence numbers. Since 1.24,
+//! `gst_base_src_push_segment` pushes a TIME segment at once, but with a sequence number of its own, as
+//! does the EOS of the base class.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::glib::translate::IntoGlib;
 use gst::prelude::*;
-use gst::subclass::prelude::*;
+use gst_base::BaseSrc;
 use gst_base::prelude::*;
-
-use super::imp;
 
 /// The sequence numbers of the events that the source itself has pushed; 0 for none. Written by the
 /// streaming thread.
 #[derive(Default)]
-pub(super) struct Guard {
+pub(super) struct EventFilter {
     stream_start: AtomicU32,
     /// Of a segment that the base class is going to push once more, or its own instead.
     segment: AtomicU32,
@@ -37,20 +35,18 @@ struct Numbers {
     end: Option<gst::Seqnum>,
 }
 
-impl Guard {
-    /// Watches over the source's pad from now on.
-    pub(super) fn install(element: &super::XmemSrc) {
-        let weak = element.downgrade();
+impl EventFilter {
+    /// Filters what the base class pushes on the source's pad from now on.
+    pub(super) fn install(self: &Arc<Self>, element: &BaseSrc) {
+        let filter = self.clone();
         let events = gst::PadProbeType::EVENT_DOWNSTREAM;
         element.src_pad().add_probe(events, move |_, info| {
-            let element: Option<super::XmemSrc> = weak.upgrade();
-            let guard = element.as_ref().map(|element| imp::guard(element.imp()));
-            if let (Some(guard), Some(gst::PadProbeData::Event(event))) = (guard, &mut info.data) {
-                if guard.is_foreign(event) {
+            if let Some(gst::PadProbeData::Event(event)) = &mut info.data {
+                if filter.is_of_base_class(event) {
                     // And not Drop: what the bindings have taken, GStreamer 1.22 would free again.
                     return gst::PadProbeReturn::Handled;
                 }
-                guard.number(event);
+                filter.number(event);
             }
             gst::PadProbeReturn::Ok
         });
@@ -92,7 +88,7 @@ impl Guard {
         numbers.end = number.or(numbers.segment);
     }
 
-    fn is_foreign(&self, event: &gst::EventRef) -> bool {
+    fn is_of_base_class(&self, event: &gst::EventRef) -> bool {
         let seqnum = event.seqnum().into_glib();
         match event.type_() {
             gst::EventType::StreamStart => seqnum != self.stream_start.load(Ordering::Relaxed),
@@ -109,7 +105,7 @@ impl Guard {
         }
     }
 
-    pub(super) fn push_stream_start(&self, element: &super::XmemSrc, event: gst::Event) {
+    pub(super) fn push_stream_start(&self, element: &BaseSrc, event: gst::Event) {
         self.stream_start
             .store(event.seqnum().into_glib(), Ordering::Relaxed);
         // Where it is refused, the next buffer is, too, and tells why.
@@ -119,7 +115,7 @@ impl Guard {
     /// Lets a buffer that is handed to the base class keep its times. The base class would give it a time
     /// for presentation where it has none: that for decoding, or, to a stream's first buffer, the
     /// segment's start. Called for all buffers, by the streaming thread.
-    pub(super) fn keep_times(&self, element: &super::XmemSrc, buffer: &gst::BufferRef) {
+    pub(super) fn keep_times(&self, element: &BaseSrc, buffer: &gst::BufferRef) {
         let number = self.buffers.fetch_add(1, Ordering::Relaxed) + 1;
         if buffer.pts().is_some() {
             return;
@@ -141,7 +137,7 @@ impl Guard {
 
     pub(super) fn push_segment(
         &self,
-        element: &super::XmemSrc,
+        element: &BaseSrc,
         segment: &gst::Segment,
         number: gst::Seqnum,
     ) {

@@ -1,0 +1,83 @@
+//! What the source receives, why a frame is not pushed, and what the source counts.
+
+use std::fmt;
+
+use xmem_core::{Frame, Grant};
+
+use crate::metas::{Unfit, UnfitKind};
+
+/// Why a frame can't be a buffer: a meta, by its name, is not this frame's. Its producer keeps to the
+/// protocol.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unusable(pub(super) &'static str, pub(super) Unfit);
+
+impl Unusable {
+    /// What all such frames have in common, whatever their numbers.
+    pub(super) fn kind(&self) -> FrameKind {
+        (self.0, self.1.kind())
+    }
+}
+
+pub(super) type FrameKind = (&'static str, UnfitKind);
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "its {} does not fit it: {}", self.0, self.1)
+    }
+}
+
+/// Why a frame is not pushed.
+pub(super) enum NotPushed {
+    /// It was over before the pipeline has started.
+    Early,
+    /// It can't be decoded without frames that are gone.
+    Skipped,
+    /// It is of use if the frame after it is.
+    Kept,
+    Unusable(Unusable),
+}
+
+/// What the source counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Figures {
+    pub(super) received: u64,
+    pub(super) missed: u64,
+    pub(super) copied: u64,
+    pub(super) early: u64,
+    pub(super) skipped: u64,
+    pub(super) starved: u64,
+    pub(super) grant: Grant,
+    pub(super) connections: u64,
+    pub(super) connected: bool,
+}
+
+/// What was received, after the events that the receiver pushes before it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are frames, and a box would be an allocation for each"
+)]
+pub(super) enum Received {
+    Frame(Frame),
+    /// Nothing yet.
+    Nothing,
+    /// The end of the stream.
+    End,
+}
+
+impl Figures {
+    /// The property `stats`.
+    pub(super) fn stats(&self) -> gst::Structure {
+        gst::Structure::builder("application/x-xmemsrc-stats")
+            .field("received", self.received)
+            .field("missed", self.missed)
+            .field("copied", self.copied)
+            .field("early", self.early)
+            .field("skipped", self.skipped)
+            .field("starved", self.starved)
+            .field("leases", self.grant.quota.leases)
+            .field("backlog", self.grant.quota.backlog)
+            .field("connections", self.connections)
+            .field("connected", self.connected)
+            .build()
+    }
+}
