@@ -34,7 +34,7 @@ impl Drain {
                 match &info.data {
                     Some(gst::PadProbeData::Event(event)) if event.has_name(NAME) => {
                         ask(pad);
-                        // And not Drop: as in `guard.rs`.
+                        // And not Drop: as in `eventfilter.rs`.
                         gst::PadProbeReturn::Handled
                     }
                     _ => gst::PadProbeReturn::Ok,
