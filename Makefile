@@ -46,7 +46,7 @@ help: ## say what there is (the default)
 demo: FEATURES = $(shell scripts/gst-features.sh --present)
 demo: deps-demo ## show it at work, in about 20 seconds
 	cargo build $(LOCKED) --release -p gst-plugin-xmem -p xmem-examples --lib --bin demo $(WITH)
-	$(TARGET_DIR)/release/demo
+	examples/demo.sh $(TARGET_DIR)/release/demo $(TARGET_DIR)/demo
 
 build: deps-build ## build all; leaves target/release/libgstxmem.so, for GST_PLUGIN_PATH=target/release
 	cargo build $(LOCKED) --workspace --release $(WITH)

@@ -5,22 +5,22 @@
 
 use std::time::{Duration, Instant};
 
-use xmem_core::{BufferMeta, Channel, DType, Overflow, Publisher};
+use xmem_core::{BufferMeta, Channel, DType, Publisher};
 
 const SHAPE: [u64; 4] = [4, 3, 224, 224];
 const PERIOD: Duration = Duration::from_millis(100);
 
 fn main() -> xmem_core::Result<()> {
     let channel = std::env::args().nth(1).unwrap_or("batches".into());
+    // Says what a frame holds, and how large it is.
     let meta = BufferMeta::tensor(DType::Float32, &SHAPE)?;
     let publisher = Publisher::builder(Channel::name(channel))
         .producer_name("tensor_publisher")
-        .slot_size(meta.size as usize)
-        .overflow(Overflow::DropOldest)
         .on_event(|event| println!("{event:?}"))
         .open()?;
     println!("publishing at {}", publisher.socket_path().display());
-    // As NNStreamer says it, innermost dimension first: xmemsrc makes caps of it.
+    // Optional: with these caps GStreamer clients (xmemsrc) can receive the frames, too. Caps give
+    // the innermost dimension first.
     publisher.set_format(
         "other/tensors, format=static, num_tensors=1, dimensions=(string)224:224:3:4, \
          types=float32, framerate=10/1",
@@ -29,8 +29,9 @@ fn main() -> xmem_core::Result<()> {
     let mut batch = vec![0.0f32; SHAPE.iter().product::<u64>() as usize];
     let mut due = Instant::now();
     for number in 0.. {
-        // Something to see: every element of the batch is the batch's number.
+        // Your data. Here each element is the batch's number.
         batch.fill(number as f32);
+        // A free slot of shared memory: write it, describe it, publish it.
         let mut frame = publisher.acquire(meta.size as usize)?;
         frame.payload().write_elements(&batch);
         *frame.meta_mut() = meta;

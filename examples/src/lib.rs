@@ -1,1 +1,0 @@
-//! Runnable stories told with xmem; see the binaries.
