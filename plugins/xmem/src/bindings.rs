@@ -1,22 +1,23 @@
-//! Calls of GStreamer where its Rust bindings are not right for all callers.
+//! GStreamer calls whose Rust bindings are wrong for some callers.
 //!
-//! An element that is in no bin, a pad without a parent, and objects that C made with
-//! `g_object_new` have a *floating* reference: the one that their maker got, which the first call of
-//! `g_object_ref_sink` takes over. The bindings make a Rust object of a borrowed pointer with
-//! `from_glib_none`, which calls just that. Where the reference floats, the Rust object then owns
-//! the reference of the maker, and its drop frees the object. A clone, an upgraded weak reference, a
-//! value and `from_glib_full` take a reference of their own (`g_object_ref`), which leaves one that
-//! floats as it is.
+//! An element that is in no bin, a pad without a parent, and an object that C code created with
+//! `g_object_new` have a *floating* reference: the reference of their creator, which the first call
+//! of `g_object_ref_sink` takes over. The bindings make a Rust object from a borrowed pointer with
+//! `from_glib_none`, which makes that call. If the reference floats, the Rust object then owns the
+//! creator's reference, and its drop frees the object. A clone, an upgraded weak reference, a value
+//! and `from_glib_full` take a reference of their own (`g_object_ref`), which does not change a
+//! floating reference.
 //!
-//! So the plugin uses no call that is `from_glib_none` for a `GObject` that others may have made:
-//! `clippy.toml` lists them, and those that panic at what is no mistake.
+//! Therefore the plugin avoids the bindings that use `from_glib_none` for a `GObject` that other
+//! code may have created. `clippy.toml` lists them, and also the bindings that panic in cases that
+//! are no error.
 #![allow(unsafe_code)]
 
 use gst::ffi;
 use gst::glib;
 use gst::glib::translate::{FromGlibPtrFull, ToGlibPtr, from_glib, from_glib_full};
 
-/// A reference of our own, which leaves one that floats as it is. `None` for NULL.
+/// Takes an additional reference and leaves a floating reference as it is. `None` for NULL.
 ///
 /// # Safety
 /// `object` must be NULL or point to a `T` that is alive.
@@ -27,16 +28,16 @@ where
     if object.is_null() {
         return None;
     }
-    // SAFETY: the object is alive, as the caller promises. The reference that is taken here is the
-    // one that the result owns.
+    // SAFETY: the caller promises that the object is alive. The result owns the reference that
+    // `g_object_ref` takes here.
     unsafe {
         glib::gobject_ffi::g_object_ref(object.cast());
         Some(from_glib_full(object))
     }
 }
 
-/// What a stream-status message tells; `None` for another message. The bindings make an object of
-/// the element that it tells of, too.
+/// Returns the type of a stream-status message, `None` for another message. The binding cannot be
+/// used, because it also makes an object of the message's owner.
 pub(crate) fn stream_status(message: &gst::MessageRef) -> Option<gst::StreamStatusType> {
     if message.type_() != gst::MessageType::StreamStatus {
         return None;
@@ -47,29 +48,30 @@ pub(crate) fn stream_status(message: &gst::MessageRef) -> Option<gst::StreamStat
 /// The streams of a collection.
 pub(crate) fn streams(collection: &gst::StreamCollection) -> impl Iterator<Item = gst::Stream> {
     let pointer: *mut ffi::GstStreamCollection = collection.to_glib_none().0;
-    // SAFETY: the collection is alive, as it is borrowed, and keeps its streams.
+    // SAFETY: the collection is borrowed, so it is alive, and it keeps its streams.
     let stream =
         move |index| unsafe { reference(ffi::gst_stream_collection_get_stream(pointer, index)) };
     (0..collection.len() as u32).map_while(stream)
 }
 
-/// The pool that a buffer goes back to.
+/// Returns the pool to which a buffer returns.
 pub(crate) fn pool_of(buffer: &gst::BufferRef) -> Option<gst::BufferPool> {
-    // SAFETY: the buffer is alive, as it is borrowed, and holds a reference to its pool while it is
-    // out.
+    // SAFETY: the buffer is borrowed, so it is alive. While it is in use it holds a reference to
+    // its pool.
     unsafe { reference((*buffer.as_ptr()).pool) }
 }
 
-/// The pads that what comes in by a pad goes out by, or the other way round. None, and not a NULL
-/// that is taken for an iterator, where the pad has no parent or its element does not tell.
+/// Returns the pads of the same element that are linked to this pad internally. `None` if the pad
+/// has no parent or its element returns no iterator; the binding would take NULL for an iterator.
 pub(crate) fn internal_links(pad: &gst::Pad) -> Option<gst::Iterator<gst::Pad>> {
-    // SAFETY: the pad is alive, as it is borrowed; the iterator is the caller's.
+    // SAFETY: the pad is borrowed, so it is alive. The caller owns the iterator.
     unsafe { from_glib_full(ffi::gst_pad_iterate_internal_links(pad.to_glib_none().0)) }
 }
 
-/// What a clock tells; none where it does not know the time, for which the bindings panic.
+/// Returns the time of a clock. `None` if the clock does not know the time; the binding panics
+/// then.
 pub(crate) fn clock_time(clock: &gst::Clock) -> Option<gst::ClockTime> {
-    // SAFETY: the clock is alive, as it is borrowed.
+    // SAFETY: the clock is borrowed, so it is alive.
     unsafe { from_glib(ffi::gst_clock_get_time(clock.to_glib_none().0)) }
 }
 
@@ -80,11 +82,11 @@ mod tests {
 
     use super::*;
 
-    /// An object as C makes one: its only reference floats.
+    /// An object as C code creates it: its only reference floats.
     fn floating<T: FromGlibPtrFull<*mut T::GlibType> + IsA<gst::Object>>() -> T {
         let none = std::ptr::null::<std::ffi::c_char>();
-        // SAFETY: the type is that of the object, and no property follows. The reference is the
-        // caller's now.
+        // SAFETY: the type is the type of the object, and NULL ends the empty list of properties.
+        // The caller owns the reference.
         unsafe {
             let object = glib::gobject_ffi::g_object_new(T::static_type().into_glib(), none);
             from_glib_full(object.cast::<T::GlibType>())
@@ -93,7 +95,7 @@ mod tests {
 
     fn floats(object: &impl IsA<gst::Object>) -> bool {
         let object: *mut ffi::GstObject = object.as_ref().to_glib_none().0;
-        // SAFETY: the object is alive, as it is borrowed.
+        // SAFETY: the object is borrowed, so it is alive.
         unsafe { from_glib(glib::gobject_ffi::g_object_is_floating(object.cast())) }
     }
 
@@ -120,7 +122,7 @@ mod tests {
         gst::init().unwrap();
         let collection = gst::StreamCollection::builder(None).build();
         let stream: gst::Stream = floating();
-        // SAFETY: both are alive, and the reference that the collection gets is one of its own.
+        // SAFETY: both are alive, and the collection owns the reference that is taken here.
         unsafe {
             let pointer: *mut ffi::GstStream = stream.to_glib_none().0;
             glib::gobject_ffi::g_object_ref(pointer.cast());

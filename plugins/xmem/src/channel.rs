@@ -1,5 +1,5 @@
-//! The `channel` and `socket-path` properties, which both elements have, and `address`, which is another
-//! name of the second.
+//! The properties `channel` and `socket-path`, which both elements have, and `address`, an alias of
+//! `socket-path`.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use gst::glib;
 use gst::prelude::*;
 use xmem_core::Channel;
 
-/// Where the user wants the channel.
+/// The channel, as the properties set it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChannelSettings {
     pub(crate) channel: Option<String>,
@@ -15,7 +15,7 @@ pub(crate) struct ChannelSettings {
 }
 
 impl ChannelSettings {
-    /// The channel meant, checked as far as it can be without trying.
+    /// Returns the channel, checked as far as possible without connecting.
     ///
     /// # Errors
     /// A message for the bus that says which property to set.
@@ -24,7 +24,7 @@ impl ChannelSettings {
         checked.map_err(|text| gst::error_msg!(gst::ResourceError::Settings, ("{text}")))
     }
 
-    /// As [`channel`](ChannelSettings::channel).
+    /// Returns the channel, as [`channel`](ChannelSettings::channel) does.
     ///
     /// # Errors
     /// The text of that message.
@@ -47,8 +47,8 @@ impl ChannelSettings {
         }
     }
 
-    /// The properties, with what the element says about when they can be changed: by a flag, or
-    /// in words at the end where GStreamer has no flag for it.
+    /// The properties. `mutable` is the flag that says in which states they can be changed; `when`
+    /// says it at the end of the blurb if GStreamer has no flag for it.
     pub(crate) fn properties(mutable: glib::ParamFlags, when: &str) -> [glib::ParamSpec; 3] {
         let channel = format!(
             "Name of the channel; use the same name in xmemsink and xmemsrc. The socket is \
@@ -79,7 +79,7 @@ impl ChannelSettings {
         ]
     }
 
-    /// Sets one of the properties. False for any other.
+    /// Sets one of these properties. Returns false for any other.
     pub(crate) fn set(&mut self, name: &str, value: &glib::Value) -> bool {
         let text = || {
             value
@@ -96,7 +96,7 @@ impl ChannelSettings {
         true
     }
 
-    /// One of the properties, `None` for any other.
+    /// Returns the value of one of these properties, `None` for any other.
     pub(crate) fn get(&self, name: &str) -> Option<glib::Value> {
         match name {
             "channel" => Some(self.channel.to_value()),

@@ -1,30 +1,33 @@
-//! What the bus calls an error of the core.
+//! Errors of the core as messages on the bus.
 
 use std::panic::Location;
 use std::time::Duration;
 
 use xmem_core::Error;
 
-/// Shorter times than this are meant in another unit, mostly.
+/// Timeouts shorter than this are probably set in the wrong unit.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 
-/// What is said of a time to wait that is so short.
+/// The advice for a timeout that is shorter than [`SHORTEST`]; empty for other timeouts.
 fn unit(waited: Duration) -> String {
-    match waited < SHORTEST {
-        true => format!(". {}", unit_of(waited)),
-        false => String::new(),
+    if waited < SHORTEST {
+        format!(". {}", unit_of(waited))
+    } else {
+        String::new()
     }
 }
 
-/// Says in which unit connection-timeout is.
+/// Returns a text that names the unit of connection-timeout.
 pub(crate) fn unit_of(timeout: Duration) -> String {
     format!(
-        "connection-timeout={} is in nanoseconds: 5 seconds are 5000000000, and -1 waits without limit",
+        "connection-timeout={} is in nanoseconds: 5 seconds are 5000000000, and -1 waits without \
+         limit",
         timeout.as_nanos()
     )
 }
 
-/// A message for the bus. Its kind is the error's own, or else the one of what was being done.
+/// Makes a message for the bus. Its kind follows from the error, or is `doing` if the error has no
+/// kind of its own.
 #[track_caller]
 pub(crate) fn message(error: &Error, doing: gst::ResourceError) -> gst::ErrorMessage {
     let kind = match error {

@@ -1,9 +1,10 @@
-//! Whatever bytes come from another process, as a fuzzer makes them up. Each function takes some
-//! and asserts what must hold of all that passes the checks. A critical of GLib's or GStreamer's
-//! counts as a failure: it says that something was done that never may be. So does a warning, but for
-//! those of GStreamer's parser of caps.
+//! Entry points for fuzzers of what another process sends. Each function decodes some bytes and
+//! asserts what must hold for everything that passes the checks. A critical message of GLib or
+//! GStreamer counts as a failure, because it reports an invalid call. A warning counts too, except
+//! warnings of GStreamer's caps parser.
 //!
-//! The targets in `fuzz/` call these, and so do the tests, on the corpora that are kept there.
+//! The targets in `fuzz/` call these functions, and so do the tests, on the corpora in the
+//! repository.
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
@@ -21,9 +22,9 @@ use crate::timestamps::{LAST_TIME, MonotonicOffset, time};
 use crate::values::Names;
 use crate::xmemsrc::Timeline;
 
-/// The text of a format: to caps, and to all that a client derives of them.
+/// Decodes the text of a format to caps, and derives from them all that a client derives.
 pub fn caps(bytes: &[u8]) {
-    // The core lets nothing else through.
+    // The core lets only UTF-8 through.
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
@@ -35,7 +36,8 @@ pub fn caps(bytes: &[u8]) {
         assert!(!caps.to_string().is_empty());
         let size = 4096;
         format.record(size, Some((0, 64)));
-        // The size that the caps want, where they do, and the sizes that a text's bytes can be.
+        // Sizes: a constant, the length of the text, and the frame size of the caps if they have
+        // one.
         let told = || metas::read_memories(bytes);
         for size in [size, bytes.len(), format.frame_size().unwrap_or(0)] {
             let record = format.record(size, None);
@@ -54,10 +56,10 @@ pub fn caps(bytes: &[u8]) {
     });
 }
 
-/// What is said between frames, and upstream: to events, and back.
+/// Decodes events of both directions, and encodes them again.
 ///
-/// The offset of the pipeline (`i64`), a buffer's timestamp and the point at which it is shown (`u64`
-/// each); then what is said.
+/// The input is the offset of the pipeline (`i64`), the timestamp of a buffer and the point at
+/// which the buffer is shown (`u64` each), then the encoded event.
 pub fn events(bytes: &[u8]) {
     let Some((numbers, content)) = bytes.split_first_chunk::<24>() else {
         return;
@@ -81,7 +83,7 @@ pub fn events(bytes: &[u8]) {
                 let mut timeline = Timeline::new(segment, number(0) as i64);
                 timeline.follow(&frame, offset);
                 let event = gst::event::Segment::new(timeline.segment());
-                // Where it is passed on, the next client takes it.
+                // A client that forwards the segment sends one that the next client accepts.
                 let (_, again) = events::encode(&event, offset).expect("all segments cross");
                 assert!(matches!(events::decode(&again, offset, 0), Ok(Some(_))));
                 let pts = timeline.place(&frame).pts.map(time);
@@ -105,11 +107,11 @@ pub fn events(bytes: &[u8]) {
     });
 }
 
-/// A frame's extra bytes: to metas, and back.
+/// Decodes the extra bytes of a frame to metas, and encodes them again.
 ///
-/// The number of a video format, or 0 for frames that are not raw video, width, height, the way of
-/// interlacing, and bytes that the frame has too few (negative) or too many, one byte each; then the
-/// extra bytes.
+/// The input is the number of a video format (0 for frames that are not raw video), width, height,
+/// interlace mode, and the number of bytes by which the frame is too small (negative) or too large,
+/// one byte each; then the extra bytes.
 pub fn metas(bytes: &[u8]) {
     let Some((&[format, width, height, interlacing, more], extra)) = bytes.split_first_chunk()
     else {
@@ -144,7 +146,7 @@ pub fn metas(bytes: &[u8]) {
             look(received, info);
         }
 
-        // What was attached can be sent on.
+        // What was attached can be sent to another client.
         let mut again = Vec::new();
         let written = metas::serialize(received, info, true, &mut again);
         assert_eq!(written.left_behind, [], "{whole:?}");
@@ -159,7 +161,7 @@ pub fn metas(bytes: &[u8]) {
     });
 }
 
-/// Reads every row of a frame, by way of GStreamer, and compares its crop with it.
+/// Reads every row of a frame through GStreamer, and checks that the crop lies inside the frame.
 pub(crate) fn look(buffer: &gst::BufferRef, info: &VideoInfo) {
     for crop in buffer.iter_meta::<VideoCropMeta>() {
         let (x, y, width, height) = crop.rect();
@@ -175,7 +177,8 @@ pub(crate) fn look(buffer: &gst::BufferRef, info: &VideoInfo) {
     }
     let frame = VideoFrameRef::from_buffer_ref_readable(buffer, info);
     let frame = frame.expect("a frame with a video meta that was let through can be mapped");
-    // Of these GStreamer 1.22 reads a few bytes too many, also where they stand as it wants them.
+    // For these formats GStreamer 1.22 reads a few bytes too many, even with valid strides and
+    // offsets.
     if let VideoFormat::Uyvp
     | VideoFormat::Nv1210le32
     | VideoFormat::Nv1610le32
@@ -184,19 +187,19 @@ pub(crate) fn look(buffer: &gst::BufferRef, info: &VideoInfo) {
         return;
     }
     let width = frame.width() as usize;
-    // SAFETY: `frame` is mapped as long as it lives, so the structure is filled in.
+    // SAFETY: `frame` stays mapped while it lives, so the structure is filled in.
     let mapped = unsafe { &*frame.as_ptr() };
-    // SAFETY: infos of formats are GStreamer's own, and live for ever.
+    // SAFETY: format infos are static data of GStreamer and are never freed.
     let Some(unpack) = (unsafe { (*mapped.info.finfo).unpack_func }) else {
         return;
     };
-    // At most four components of 16 bits a pixel; some write whole groups of them.
+    // At most four components of 16 bits for each pixel. Some formats write whole groups of pixels.
     let mut row = vec![0u64; width + 64];
-    // Of fields that come alone, half as many.
+    // A separate field has half as many rows.
     for y in 0..frame.info().field_height() {
-        // SAFETY: planes and strides are those of the mapped frame, `y` and `width` are inside of
-        // it, and the row has room for so many pixels. Where the meta has lied, this reads outside
-        // of the buffer, which is what is looked for here.
+        // SAFETY: planes and strides are those of the mapped frame, `y` and `width` are inside it,
+        // and the row has room for `width` pixels. If the meta is wrong, this reads outside of the
+        // buffer; that is the bug that the fuzzer looks for.
         unsafe {
             unpack(
                 mapped.info.finfo,
@@ -213,7 +216,7 @@ pub(crate) fn look(buffer: &gst::BufferRef, info: &VideoInfo) {
     std::hint::black_box(&row);
 }
 
-/// A buffer whose last byte is the last of a page, before one that nobody can read.
+/// Makes a buffer that ends at the end of a page, before a page that is not readable.
 pub(crate) fn guarded_buffer(size: usize) -> gst::Buffer {
     match size {
         0 => gst::Buffer::new(),
@@ -221,10 +224,10 @@ pub(crate) fn guarded_buffer(size: usize) -> gst::Buffer {
     }
 }
 
-/// Memory that ends where nobody can read on.
+/// Memory that is followed by a page that is not readable.
 ///
-/// Invariant, set up by `new`: `mapped` bytes are mapped at `start`, and of them the last page can't
-/// be read; `size` bytes before that are zeros that nobody writes.
+/// Invariant, set up by `new`: `mapped` bytes are mapped at `start`, and the last page of them is
+/// not readable. `size` bytes before that page are zeros that are never written.
 struct Guarded {
     start: *mut libc::c_void,
     mapped: usize,
@@ -240,11 +243,11 @@ impl Guarded {
     fn new(size: usize) -> Guarded {
         let mapped = size.next_multiple_of(Guarded::PAGE) + Guarded::PAGE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: without MAP_FIXED the kernel chooses a range where nothing is.
+        // SAFETY: without MAP_FIXED the kernel chooses an unused range.
         let start =
             unsafe { libc::mmap(std::ptr::null_mut(), mapped, libc::PROT_READ, flags, -1, 0) };
         assert_ne!(start, libc::MAP_FAILED);
-        // SAFETY: the last page of what was mapped above, to which nothing points yet.
+        // SAFETY: this is the last page of the mapping made above, and nothing points to it yet.
         let guarded = unsafe {
             let guard = start.byte_add(mapped - Guarded::PAGE);
             libc::mprotect(guard, Guarded::PAGE, libc::PROT_NONE)
@@ -261,34 +264,34 @@ impl Guarded {
 impl AsRef<[u8]> for Guarded {
     fn as_ref(&self) -> &[u8] {
         let offset = self.mapped - Guarded::PAGE - self.size;
-        // SAFETY: by the type's invariant `size` bytes before the last page are mapped and unchanging
-        // as long as `self`.
+        // SAFETY: by the invariant of the type, `size` bytes before the last page are mapped and
+        // unchanging as long as `self` lives.
         unsafe { std::slice::from_raw_parts(self.start.byte_add(offset).cast(), self.size) }
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // SAFETY: the mapping is our own, and borrows of it have ended.
+        // SAFETY: this object owns the mapping, and all borrows of it have ended.
         unsafe { libc::munmap(self.start, self.mapped) };
     }
 }
 
-/// Runs something of which GLib and GStreamer never may complain, not even by a warning: those can be
-/// made to end the process (`G_DEBUG`).
+/// Runs a function in which GLib and GStreamer must not complain, not even with a warning:
+/// `G_DEBUG` can make a warning end the process.
 pub(crate) fn quietly(run: impl FnOnce()) {
     let complaints = complaints(run);
     assert!(complaints.is_empty(), "{complaints:?}");
 }
 
-/// Runs something that GLib and GStreamer never may call critical.
+/// Runs a function in which GLib and GStreamer must not log a critical message.
 fn without_criticals(run: impl FnOnce()) {
     let mut complaints = complaints(run);
     complaints.retain(|(level, _)| *level != LogLevel::Warning);
     assert!(complaints.is_empty(), "{complaints:?}");
 }
 
-/// What GLib and GStreamer complain of in this thread while something runs.
+/// Returns what GLib and GStreamer complain about in this thread while a function runs.
 fn complaints(run: impl FnOnce()) -> Vec<(LogLevel, String)> {
     thread_local! {
         static COMPLAINTS: RefCell<Vec<(LogLevel, String)>> = const { RefCell::new(Vec::new()) };

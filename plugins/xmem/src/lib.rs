@@ -1,25 +1,32 @@
 //! GStreamer elements that pass frames between processes without copying them.
 //!
-//! `xmemsink` publishes what it gets on a channel, any number of `xmemsrc` receive it where it is.
-//! Everything about memory, leases and connections is in `xmem-core`; here is what GStreamer
-//! wants of it:
+//! `xmemsink` publishes its stream on a channel. Any number of `xmemsrc` in other processes receive
+//! it; they read each frame in the memory in which the producer wrote it. `xmem-core` owns the
+//! shared memory, the leases and the connections. This crate maps GStreamer's objects to it.
 //!
-//! - [`xmemsink`](mod@xmemsink), [`xmemsrc`](mod@xmemsrc): the elements;
-//! - `bufferpool`: lets upstream write straight into slots;
-//! - `framepool`: the buffers of received frames;
-//! - `allocator`: the `GstMemory` of a slot;
-//! - `fdmemory`: memory with a descriptor that others have made;
-//! - `framememory`: the `GstMemory` of a received frame;
-//! - `bindings`: calls of GStreamer that its Rust bindings get wrong;
-//! - `errors`: what the bus calls an error of the core;
-//! - `habits`: properties of other elements that pass frames between processes;
-//! - `uri`: channels as URIs;
-//! - [`device`]: channels as devices;
-//! - `caps`, `metas`, `timestamps`: from GStreamer's words to the record of a frame and back;
-//! - `values`: GStreamer's values as bytes and back, for what is in metas;
-//! - `record`: the record, for programs that look at `xmemsrc`'s buffers.
+//! # Tour
+//!
+//! Start with the two elements, [`xmemsink`](mod@xmemsink) and [`xmemsrc`](mod@xmemsrc). In both,
+//! `imp.rs` implements the virtual methods of the base class, and `settings.rs` defines the
+//! properties. `xmemsink/stream.rs` turns buffers into frames, and `xmemsrc/receiver.rs` turns
+//! frames into buffers. The other modules serve the elements:
+//!
+//! - Memory on the producer's side: `allocator` is the `GstMemory` of a slot, and `bufferpool` the
+//!   pool with which upstream writes directly into slots. `fdmemory` recognises memory with a file
+//!   descriptor that another element made.
+//! - Memory on the client's side: `framememory` is the `GstMemory` of a received frame, and
+//!   `framepool` makes the buffers. `record` attaches the record of a frame to its buffer, for
+//!   applications.
+//! - What a frame carries: `caps`, `metas`, `events` and `timestamps` convert GStreamer's objects
+//!   into what crosses between processes, and back. `values` encodes the GObject values in them.
+//! - What the user sees: `channel` has the properties that name the channel, `uri` the `xmem://`
+//!   URIs, and [`device`] lists channels as devices. `habits` has the properties of other elements
+//!   that pass frames between processes. `errors` turns an error of the core into a message for the
+//!   bus.
+//! - Tools: `bindings` wraps GStreamer calls whose Rust bindings are wrong for some callers.
+//!   `worker` is a thread for calls that can block.
 
-// `plugin_define!` makes public items without docs.
+// `plugin_define!` expands to public items without documentation.
 #![allow(missing_docs)]
 
 use std::sync::LazyLock;
@@ -71,7 +78,7 @@ gst::plugin_define!(
     env!("CARGO_PKG_DESCRIPTION"),
     plugin_init,
     concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
-    // GStreamer knows no name for a choice of two licences; these terms are those of the first.
+    // GStreamer has no name for a choice of two licences. "MIT/X11" is the first of the two.
     "MIT/X11",
     env!("CARGO_PKG_NAME"),
     env!("CARGO_PKG_NAME"),

@@ -1,29 +1,31 @@
-//! Times across processes: a pipeline's running time to `CLOCK_MONOTONIC` and back.
+//! Conversion of times between processes: from a pipeline's running time to `CLOCK_MONOTONIC` and
+//! back.
 //!
-//! Two pipelines have different base times and may have different clocks. What they share is the
-//! machine's monotonic clock, so times cross as the point on it at which the producer's pipeline
-//! shows the frame.
+//! Two pipelines have different base times and may have different clocks. They share the machine's
+//! monotonic clock. So a time crosses as the point on `CLOCK_MONOTONIC` at which the producer's
+//! pipeline shows the frame.
 
 use gst::prelude::*;
 use gst_base::prelude::*;
 
 use crate::bindings;
 
-/// The last time that crosses, in nanoseconds: 73 years. Four of them are a `gint64` still, so that
-/// what elements reckon of the times of a buffer and its segment does not overflow.
+/// The last time that crosses, in nanoseconds: 73 years. The sum of four of them fits a `gint64`,
+/// so that elements can add times of a buffer and its segment without an overflow.
 pub(crate) const LAST_TIME: u64 = u64::MAX >> 3;
 
-/// A time that may be given to elements; none for all others.
+/// Returns a time that is safe to give to elements, `None` if it is larger than [`LAST_TIME`].
 pub(crate) fn usable(nseconds: u64) -> Option<gst::ClockTime> {
     (nseconds <= LAST_TIME).then(|| gst::ClockTime::from_nseconds(nseconds))
 }
 
-/// A time in a segment that may be given to elements: 0 for one before that.
+/// Returns a time in a segment that is safe to give to elements; a negative time becomes 0.
 pub(crate) fn time(nseconds: i64) -> gst::ClockTime {
     gst::ClockTime::from_nseconds(nseconds.max(0) as u64)
 }
 
-/// A time as it crosses: [`xmem_core::NONE`] where there is none, or none that clients take.
+/// Returns a time in the form in which it crosses: [`xmem_core::NONE`] if there is none, or if it
+/// is larger than [`LAST_TIME`].
 fn crossing_time(time: Option<gst::ClockTime>) -> u64 {
     let time = time.and_then(|time| usable(time.nseconds()));
     time.map_or(xmem_core::NONE, gst::ClockTime::nseconds)
@@ -33,7 +35,7 @@ fn crossing_time(time: Option<gst::ClockTime>) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MonotonicOffset(i64);
 
-/// Tells a pipeline's offset for every frame.
+/// Determines the [`MonotonicOffset`] of a pipeline, for every frame.
 #[derive(Debug, Default)]
 pub(crate) struct Timekeeper {
     last: Option<Seen>,
@@ -41,19 +43,19 @@ pub(crate) struct Timekeeper {
     has_restarted: bool,
 }
 
-/// What is known of the clock seen last.
+/// The clock of the last call and its state.
 #[derive(Debug)]
 struct Seen {
     clock: gst::Clock,
-    /// It has told `CLOCK_MONOTONIC` itself so far.
+    /// The clock has always equalled `CLOCK_MONOTONIC` so far.
     is_monotonic: bool,
-    /// How far `CLOCK_MONOTONIC` was ahead of it, as told last.
+    /// The last result: how far `CLOCK_MONOTONIC` was ahead of the clock, in nanoseconds.
     ahead: Option<i128>,
 }
 
 impl Timekeeper {
-    /// The offset of the element's pipeline at this moment; none without a clock, or with one that
-    /// does not know the time yet.
+    /// Returns the offset of the element's pipeline at this moment. `None` without a clock, or if
+    /// the clock does not know the time yet.
     pub(crate) fn offset(&mut self, element: &impl IsA<gst::Element>) -> Option<MonotonicOffset> {
         let (clock, base_time) = (element.clock()?, element.base_time()?);
         if self.base_time != Some(base_time) {
@@ -66,13 +68,13 @@ impl Timekeeper {
         )))
     }
 
-    /// Whether the pipeline has got another base time, after a pause for example, or another clock, since
-    /// this was last asked.
+    /// Returns whether the pipeline has got another base time (after a pause, for example) or
+    /// another clock since the last call.
     pub(crate) fn has_restarted(&mut self) -> bool {
         std::mem::take(&mut self.has_restarted)
     }
 
-    /// How far `CLOCK_MONOTONIC` is ahead of a clock.
+    /// Returns how far `CLOCK_MONOTONIC` is ahead of a clock, in nanoseconds.
     fn ahead_of(&mut self, clock: gst::Clock) -> Option<i128> {
         let seen = match &mut self.last {
             Some(seen) if seen.clock == clock => seen,
@@ -85,8 +87,10 @@ impl Timekeeper {
                 })
             }
         };
-        // Looked at each time: what slaves the clock to another changes it, and so may an application.
-        // Once it has gone its own way, it may be behind itself: its time never goes back.
+        // Check the calibration each time: slaving the clock to another one changes it, and an
+        // application can change it. After a calibration the clock stays unequal to
+        // `CLOCK_MONOTONIC` even if the calibration is reset, because its time never goes back: it
+        // can stand still.
         seen.is_monotonic &= is_uncalibrated(&seen.clock);
         if seen.is_monotonic {
             return Some(0);
@@ -97,7 +101,7 @@ impl Timekeeper {
         Some(ahead)
     }
 
-    /// When a sink shows a buffer.
+    /// Returns the times of a buffer that a sink renders in PLAYING.
     pub(crate) fn times(
         &mut self,
         sink: &impl IsA<gst_base::BaseSink>,
@@ -109,7 +113,8 @@ impl Timekeeper {
     }
 }
 
-/// What is known of a buffer that a sink shows in PAUSED, where no clock runs: all but when that is.
+/// The times of a buffer that a sink shows in PAUSED, where no clock runs, without the moment at
+/// which it is shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimesInPause {
     own: Times,
@@ -117,7 +122,7 @@ pub(crate) struct TimesInPause {
     latency: gst::ClockTime,
 }
 
-/// The running times of a buffer in nanoseconds, where it has them.
+/// The running times of a buffer in nanoseconds, if it has them.
 #[derive(Clone, Copy, Debug)]
 struct RunningTimes {
     pts: Option<i128>,
@@ -125,7 +130,7 @@ struct RunningTimes {
 }
 
 impl TimesInPause {
-    /// Called by the streaming thread.
+    /// Must be called by the streaming thread.
     pub(crate) fn new(
         sink: &impl IsA<gst_base::BaseSink>,
         buffer: &gst::BufferRef,
@@ -137,10 +142,11 @@ impl TimesInPause {
         }
     }
 
-    /// The times where the buffer is shown at this moment, and the offset of a pipeline in which that is so.
+    /// Returns the times of the buffer if it is shown at this moment, and the offset that a
+    /// pipeline must have to show it now.
     pub(crate) fn now(self) -> (Times, Option<MonotonicOffset>) {
         let offset = self.running.first().map(|running_time| {
-            // What is passed on now was due before, by the latency.
+            // The buffer was due earlier by the latency.
             let due = monotonic() - i128::from(self.latency.nseconds());
             MonotonicOffset(clamp(due - running_time))
         });
@@ -155,9 +161,10 @@ impl RunningTimes {
         let running_time = |time: Option<gst::ClockTime>| {
             let running_time = segment?.to_running_time_full(time?)?;
             let nseconds = i128::from(running_time.abs().nseconds());
-            Some(match running_time.is_negative() {
-                true => -nseconds,
-                false => nseconds,
+            Some(if running_time.is_negative() {
+                -nseconds
+            } else {
+                nseconds
             })
         };
         RunningTimes {
@@ -171,23 +178,23 @@ impl RunningTimes {
     }
 }
 
-/// When a buffer is shown, in nanoseconds; [`xmem_core::NONE`] where it does not say.
+/// The times at which a buffer is shown, in nanoseconds; [`xmem_core::NONE`] if unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Times {
-    /// In the buffer's segment.
+    /// In the segment of the buffer.
     pub(crate) stream_pts: u64,
     pub(crate) stream_dts: u64,
-    /// On `CLOCK_MONOTONIC`, by the pipeline's clock and without its latency.
+    /// On `CLOCK_MONOTONIC`, by the pipeline's clock, without the pipeline's latency.
     pub(crate) pts: u64,
     pub(crate) dts: u64,
-    /// How long it is shown.
+    /// How long the buffer is shown.
     pub(crate) duration: u64,
-    /// All times that the buffer has are among those in the segment.
+    /// Whether all times that the buffer has can cross.
     pub(crate) are_whole: bool,
 }
 
 impl Times {
-    /// Those that a buffer has itself.
+    /// Returns the times that the buffer itself has.
     fn of(buffer: &gst::BufferRef) -> Times {
         let own = [buffer.pts(), buffer.dts(), buffer.duration()];
         let [stream_pts, stream_dts, duration] = own.map(crossing_time);
@@ -201,7 +208,7 @@ impl Times {
         }
     }
 
-    /// The same of a buffer that is shown at these running times of a pipeline with this offset.
+    /// Adds the points on `CLOCK_MONOTONIC` for these running times in a pipeline with this offset.
     fn shown(self, running: RunningTimes, offset: Option<MonotonicOffset>) -> Times {
         let point = |time: Option<i128>| {
             let (time, offset) = time.zip(offset)?;
@@ -224,19 +231,19 @@ impl MonotonicOffset {
         MonotonicOffset(nseconds)
     }
 
-    /// The same for a clock that is ahead of `CLOCK_MONOTONIC` by so many nanoseconds: that of another
-    /// time namespace.
+    /// Returns the offset for a clock that is `nseconds` ahead of `CLOCK_MONOTONIC`, such as the
+    /// clock of another time namespace.
     pub(crate) fn on_clock_ahead(self, nseconds: i64) -> MonotonicOffset {
         MonotonicOffset(clamp(i128::from(self.0) + i128::from(nseconds)))
     }
 
-    /// A running time in nanoseconds as a point on `CLOCK_MONOTONIC`.
+    /// Converts a running time in nanoseconds to a point on `CLOCK_MONOTONIC`.
     pub(crate) fn to_monotonic(self, running_time: i128) -> u64 {
         let time = running_time + i128::from(self.0);
         time.clamp(0, i128::from(u64::MAX - 1)) as u64
     }
 
-    /// A point on `CLOCK_MONOTONIC` as a running time in nanoseconds, below zero where it lies
+    /// Converts a point on `CLOCK_MONOTONIC` to a running time in nanoseconds, which is negative
     /// before the start.
     pub(crate) fn to_running_time(self, monotonic: u64) -> i64 {
         clamp(i128::from(monotonic) - i128::from(self.0))
@@ -244,41 +251,42 @@ impl MonotonicOffset {
 }
 
 fn clamp(time: i128) -> i64 {
-    // One less at each end: the least number stands for none where it crosses.
+    // Exclude `i64::MIN`, which stands for "none" where an offset crosses.
     let most = i128::from(i64::MAX);
     time.clamp(-most, most) as i64
 }
 
-/// Whether a clock reads `CLOCK_MONOTONIC`, as the usual one does; its subclasses, network clocks for
-/// example, do not.
+/// Returns whether a clock reads `CLOCK_MONOTONIC`, as the default clock does. Subclasses of the
+/// system clock, such as network clocks, do not.
 fn reads_monotonic(clock: &gst::Clock) -> bool {
     clock.type_() == gst::SystemClock::static_type()
         && clock.property::<gst::ClockType>("clock-type") == gst::ClockType::Monotonic
 }
 
-/// Whether a clock tells what it reads, without a calibration.
+/// Returns whether a clock returns what it reads, without a calibration.
 fn is_uncalibrated(clock: &gst::Clock) -> bool {
     let (internal, external, rate_num, rate_denom) = clock.calibration();
     internal == external && rate_num == rate_denom
 }
 
-/// Looks at another clock at most; the one that took least time tells most.
+/// The maximum number of reads of a clock. The read that took the least time is the most precise.
 const LOOKS: u32 = 4;
-/// A look that takes so long or less is a good one, in nanoseconds.
+/// A read that takes at most this time is precise enough, in nanoseconds.
 const GOOD_LOOK: i128 = 20_000;
 
-/// A look at a clock, in nanoseconds.
+/// The result of one read of a clock, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 struct Look {
-    /// How long it took.
+    /// How long the read took.
     time: i128,
-    /// How far `CLOCK_MONOTONIC` was ahead in the middle of it.
+    /// How far `CLOCK_MONOTONIC` was ahead in the middle of the read.
     ahead: i128,
 }
 
 impl Look {
-    /// How far `CLOCK_MONOTONIC` is ahead: of what the look leaves possible, that which is nearest to
-    /// what was told before. So clocks that do not drift apart are told the same each time.
+    /// Returns how far `CLOCK_MONOTONIC` is ahead. Of the values that the read allows, this is the
+    /// one nearest to the value before. So the result does not change while the clocks do not drift
+    /// apart.
     fn least_change(self, before: Option<i128>) -> i128 {
         let half = self.time / 2;
         before.map_or(self.ahead, |before| {
@@ -287,15 +295,18 @@ impl Look {
     }
 }
 
-/// The best look at a clock of some; none where it does not know the time yet.
+/// Reads a clock a few times and returns the best read. `None` if the clock does not know the time
+/// yet.
 fn look(clock: &gst::Clock) -> Option<Look> {
-    // A clock of a network that is asked before it knows may never tell a time again.
+    // A network clock that is asked for the time before it is synchronised may never return one
+    // later.
     if !clock.is_synced() {
         return None;
     }
     let mut best: Option<Look> = None;
     for _ in 0..LOOKS {
-        // Read on both sides of the other clock, so that a pause between the reads weighs half.
+        // Read `CLOCK_MONOTONIC` before and after the other clock, so that a preemption between the
+        // reads causes only half of its length as an error.
         let before = monotonic();
         let there = i128::from(bindings::clock_time(clock)?.nseconds());
         let after = monotonic();
@@ -321,7 +332,7 @@ fn monotonic() -> i128 {
 mod tests {
     use super::*;
 
-    /// A clock of the system that goes faster by so many millionths.
+    /// A system clock that is faster by `ppm` millionths.
     fn clock(kind: gst::ClockType, ppm: u64) -> gst::Clock {
         gst::init().unwrap();
         let clock = gst::glib::Object::builder::<gst::SystemClock>();
@@ -333,8 +344,8 @@ mod tests {
         clock.upcast()
     }
 
-    /// How far `CLOCK_MONOTONIC` is ahead, checked against another look. Neither is off by more than
-    /// both take.
+    /// Returns how far `CLOCK_MONOTONIC` is ahead, checked against a second read. The error is at
+    /// most the time that both reads take.
     fn ahead(keeper: &mut Timekeeper, clock: &gst::Clock) -> i128 {
         let start = monotonic();
         let told = keeper.ahead_of(clock.clone()).unwrap();
@@ -361,7 +372,7 @@ mod tests {
             let now = clock.internal_time();
             let then = gst::ClockTime::from_nseconds(now.nseconds() + ahead_by);
             clock.set_calibration(now, then, 1, 1);
-            // Its time does not go back, so it stands still in the second round.
+            // Its time does not go back, so the clock stands still in the second round.
             assert!(ahead(&mut keeper, &clock) < 0);
         }
     }
@@ -422,7 +433,7 @@ mod tests {
         for (before, expected) in [(1000, 1000), (960, 960), (900, 950), (1200, 1050)] {
             assert_eq!(look(100, 1000).least_change(Some(before)), expected);
         }
-        // One that was disturbed tells nothing against what was known before.
+        // A read that was disturbed does not override what was known before.
         assert_eq!(look(10_000_000, 4_000_000).least_change(Some(0)), 0);
     }
 

@@ -1,5 +1,5 @@
-//! Channels as URIs: `xmem://cam0` is the channel of this name, `xmem:///run/cam0.sock` the one whose
-//! socket is at this path.
+//! Channels as URIs: `xmem://cam0` is the channel with the name `cam0`, and `xmem:///run/cam0.sock`
+//! the channel whose socket is at that path.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,17 +9,17 @@ use gst::glib;
 
 use crate::channel::ChannelSettings;
 
-/// The protocols of the URIs.
+/// The URI schemes.
 pub(crate) const PROTOCOLS: &[&str] = &["xmem"];
 
 const START: &str = "xmem:";
 const FORMS: &str = "an xmem URI is xmem://NAME for the channel NAME, or xmem:///PATH for the \
                      channel whose socket is at the absolute path /PATH";
 
-/// The channel that a URI means.
+/// Parses the URI of a channel.
 ///
 /// # Errors
-/// [`gst::URIError::BadUri`], with the forms that there are.
+/// [`gst::URIError::BadUri`], with a text that lists the valid forms.
 pub(crate) fn parse(uri: &str) -> Result<ChannelSettings, glib::Error> {
     let bad = |why: &str| {
         let text = format!("{uri}: {why}: {FORMS}");
@@ -28,32 +28,32 @@ pub(crate) fn parse(uri: &str) -> Result<ChannelSettings, glib::Error> {
     let start = uri.get(..START.len());
     let rest = match start.filter(|start| start.eq_ignore_ascii_case(START)) {
         Some(_) => &uri[START.len()..],
-        None => return Err(bad("another protocol")),
+        None => return Err(bad("the scheme is not xmem")),
     };
     let rest = rest
         .strip_prefix("//")
-        .ok_or_else(|| bad("two slashes are missing"))?;
+        .ok_or_else(|| bad("two slashes must follow the scheme"))?;
     if rest.contains(['?', '#']) {
         return Err(bad(
-            "it has a query or a fragment, which mean nothing here (in a name or a path, ? is %3F \
+            "a query or a fragment is not supported (in a name or a path, ? is %3F \
              and # is %23; other settings are properties of xmemsrc)",
         ));
     }
     let mut settings = ChannelSettings::default();
     if rest.starts_with('/') {
-        let path = unescape(rest).ok_or_else(|| bad("a wrong escape sequence"))?;
+        let path = unescape(rest).ok_or_else(|| bad("invalid percent-encoding"))?;
         settings.socket_path = Some(PathBuf::from(OsString::from_vec(path)));
     } else {
-        // Some programs put it there.
+        // Some programs append a slash to the name.
         let name = rest.strip_suffix('/').unwrap_or(rest);
         if name.is_empty() {
-            return Err(bad("no channel"));
+            return Err(bad("the channel is missing"));
         }
         if name.contains('/') {
-            return Err(bad("a path after a name"));
+            return Err(bad("a path follows the name"));
         }
-        let name = unescape(name).ok_or_else(|| bad("a wrong escape sequence"))?;
-        let name = String::from_utf8(name).map_err(|_| bad("a name that is not UTF-8"))?;
+        let name = unescape(name).ok_or_else(|| bad("invalid percent-encoding"))?;
+        let name = String::from_utf8(name).map_err(|_| bad("the name is not UTF-8"))?;
         settings.channel = Some(name);
     }
     match settings.check() {
@@ -62,7 +62,7 @@ pub(crate) fn parse(uri: &str) -> Result<ChannelSettings, glib::Error> {
     }
 }
 
-/// The URI of a channel; `None` where none is set, or two are.
+/// Returns the URI of a channel. `None` if no channel is set, or both a name and a path.
 pub(crate) fn format(settings: &ChannelSettings) -> Option<String> {
     match (&settings.channel, &settings.socket_path) {
         (Some(name), None) => {
@@ -70,7 +70,7 @@ pub(crate) fn format(settings: &ChannelSettings) -> Option<String> {
             Some(format!("{START}//{name}"))
         }
         (None, Some(path)) => {
-            // A URI has no place for a relative one.
+            // A URI cannot hold a relative path.
             let path = std::path::absolute(path).ok()?;
             let path = escape(path.as_os_str().as_bytes(), "/");
             Some(format!("{START}//{path}"))
@@ -79,14 +79,15 @@ pub(crate) fn format(settings: &ChannelSettings) -> Option<String> {
     }
 }
 
-/// Bytes as a part of a URI, in which these mean nothing besides what is unreserved.
+/// Percent-encodes bytes, except unreserved characters and those in `plain`.
 fn escape(bytes: &[u8], plain: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
-        match is_plain(byte) || plain.as_bytes().contains(&byte) {
-            true => text.push(byte.into()),
-            false => text.push_str(&format!("%{byte:02X}")),
+        if is_plain(byte) || plain.as_bytes().contains(&byte) {
+            text.push(byte.into());
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
         }
     }
     text
@@ -99,7 +100,7 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
         bytes.push(match byte {
             b'%' => {
                 let mut digit = || char::from(rest.next()?).to_digit(16);
-                // A zero byte would end the text of an error, too.
+                // Refuse a zero byte, because it would also end the text of an error.
                 Some((digit()? * 16 + digit()?) as u8).filter(|&byte| byte != 0)?
             }
             other => other,

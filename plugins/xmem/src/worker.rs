@@ -1,14 +1,14 @@
-//! A thread that does what may take as long as another element likes.
+//! A thread for calls into other elements, which can block for any length of time.
 
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
-/// Most items that wait for the thread.
+/// The maximum number of items in the queue of the thread.
 const MAX_WAITING: usize = 64;
 
-/// A queue with a thread that starts with the first item. The thread's receiver is disconnected when the
-/// worker is dropped.
+/// A queue with a thread that starts with the first item. Dropping the worker disconnects the
+/// receiver of the thread.
 #[derive(Debug)]
 pub(crate) struct Worker<T> {
     name: &'static str,
@@ -18,14 +18,14 @@ pub(crate) struct Worker<T> {
 /// Why an item is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// 64 items wait.
+    /// The queue is full.
     Full,
     /// The thread has ended, or could not be created.
     NoThread,
 }
 
 impl<T: Send + 'static> Worker<T> {
-    /// `name` is the thread's, of at most 15 bytes.
+    /// `name` is the name of the thread, at most 15 bytes.
     pub(crate) const fn new(name: &'static str) -> Worker<T> {
         Worker {
             name,
@@ -33,11 +33,11 @@ impl<T: Send + 'static> Worker<T> {
         }
     }
 
-    /// Gives the thread an item; never waits. For the first item, starts the thread with the function that
-    /// `thread` returns.
+    /// Queues an item for the thread, without waiting. The first item starts the thread with the
+    /// function that `thread` returns.
     ///
     /// # Errors
-    /// Where the item is lost.
+    /// If the item is lost.
     pub(crate) fn send<F>(&self, item: T, thread: impl FnOnce() -> F) -> Result<(), Lost>
     where
         F: FnOnce(Receiver<T>) + Send + 'static,
@@ -47,7 +47,7 @@ impl<T: Send + 'static> Worker<T> {
             let run = thread();
             let builder = thread::Builder::new().name(self.name.into());
             if let Err(error) = builder.spawn(move || run(receiver)) {
-                gst::warning!(crate::CAT, "No thread {}: {error}", self.name);
+                gst::warning!(crate::CAT, "Cannot create thread {}: {error}", self.name);
             }
             sender
         });

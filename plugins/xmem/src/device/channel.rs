@@ -1,4 +1,4 @@
-//! A channel as a device: what is told of it, and the element that receives it.
+//! A channel as a `GstDevice`: its properties, and the element that receives it.
 
 use std::sync::OnceLock;
 
@@ -19,14 +19,18 @@ pub struct XmemDevice {
     channel: OnceLock<String>,
 }
 
-/// The device of a channel.
+/// Makes the device of a channel.
 pub(super) fn make(channel: &LiveChannel) -> super::XmemDevice {
     let names = Names::of_user(channel.uid);
     let format = channel.format.as_deref();
     let caps = format.and_then(|text| match Format::from_text(text, names) {
         Ok((caps, _)) => Some(caps),
         Err(why) => {
-            gst::info!(CAT, "The caps of the channel {}: {why}", channel.name);
+            gst::info!(
+                CAT,
+                "Cannot read the caps of channel {}: {why}",
+                channel.name
+            );
             None
         }
     });
@@ -49,7 +53,7 @@ pub(super) fn make(channel: &LiveChannel) -> super::XmemDevice {
     device
 }
 
-/// What applications look for: sources of pictures, or of sound.
+/// Returns the device class, by which applications find video and audio sources.
 fn class(caps: &gst::Caps) -> &'static str {
     let kind = caps.structure(0).map_or("", |structure| structure.name());
     match kind.split('/').next() {
@@ -84,7 +88,7 @@ impl DeviceImpl for XmemDevice {
         let element = gst::ElementFactory::make("xmemsrc").name_if_some(name);
         let element = element
             .build()
-            .map_err(|error| gst::loggable_error!(CAT, "No xmemsrc: {error}"))?;
+            .map_err(|error| gst::loggable_error!(CAT, "Cannot create xmemsrc: {error}"))?;
         self.reconfigure_element(&element)?;
         Ok(element)
     }

@@ -1,5 +1,5 @@
-//! Channels as devices: `gst-device-monitor-1.0`, and applications that let a user choose a camera,
-//! list those that have a producer.
+//! Channels as devices, for `gst-device-monitor-1.0` and for applications in which a user selects a
+//! camera. Each channel that has a producer is a device.
 
 use gst::glib;
 use gst::prelude::*;
@@ -15,7 +15,7 @@ glib::wrapper! {
 }
 
 glib::wrapper! {
-    /// Lists the channels that have a producer, and tells how that changes.
+    /// Lists the channels that have a producer, and reports changes.
     pub struct XmemDeviceProvider(ObjectSubclass<provider::XmemDeviceProvider>)
         @extends gst::DeviceProvider, gst::Object;
 }

@@ -1,5 +1,5 @@
-//! The list of channels that have a producer, and a thread that keeps it while an application wants
-//! to be told of changes.
+//! The list of channels that have a producer, and a thread that updates it while an application
+//! monitors it.
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -14,12 +14,12 @@ use xmem_core::{Canceller, ChannelChange, ChannelMonitor, Error};
 use super::XmemDevice;
 use crate::CAT;
 
-/// Between two tries of a monitor that has failed, for want of descriptors for example.
+/// The pause before the next try after a monitor has failed, for example for lack of descriptors.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub struct XmemDeviceProvider {
-    /// There from start to stop.
+    /// Set from `start` to `stop`.
     watching: Mutex<Option<Watching>>,
 }
 
@@ -28,14 +28,14 @@ struct Watching {
     thread: JoinHandle<()>,
 }
 
-/// The devices that an application was told of.
+/// The devices that the provider has added.
 struct Devices {
     monitor: ChannelMonitor,
     told: BTreeMap<String, XmemDevice>,
 }
 
 impl Devices {
-    /// Waits for changes, and tells them.
+    /// Waits for changes and reports them.
     fn update(
         &mut self,
         timeout: Option<Duration>,
@@ -60,7 +60,8 @@ impl Devices {
                     if before.device_class() == device.device_class() {
                         provider.device_changed(&device, &before);
                     } else {
-                        // Who wants sources of pictures alone was not told of one without caps.
+                        // The class changes when the caps become known. A monitor that filters for
+                        // Source/Video has not seen the device yet, so a change is not enough.
                         provider.device_remove(&before);
                         provider.device_add(&device);
                     }
@@ -81,15 +82,16 @@ impl XmemDeviceProvider {
         self.watching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the thread.
+    /// Stops the thread.
     fn end(&self) {
-        // Not under the lock: the thread ends first.
+        // Take it out first: the lock is not held while the thread is joined.
         let watching = self.watching().take();
         let Some(Watching { canceller, thread }) = watching else {
             return;
         };
         canceller.cancel();
-        // The thread itself may have had the last reference.
+        // The thread may have dropped the last reference to the provider, and then runs this
+        // itself.
         if thread.thread().id() != std::thread::current().id() {
             let _ = thread.join();
         }
@@ -116,7 +118,7 @@ impl DeviceProviderImpl for XmemDeviceProvider {
         static METADATA: LazyLock<gst::subclass::DeviceProviderMetadata> = LazyLock::new(|| {
             gst::subclass::DeviceProviderMetadata::new(
                 "Shared memory channels",
-                // All that a channel can be: applications ask for providers of one of these.
+                // All classes that a channel can have. Applications select providers by them.
                 "Source/Video/Audio",
                 "Lists the channels of this user that an xmemsink publishes now",
                 "The xmem developers",
@@ -129,7 +131,7 @@ impl DeviceProviderImpl for XmemDeviceProvider {
         let mut monitor = ChannelMonitor::new(Canceller::new());
         let changes = monitor.changes(Some(Duration::ZERO));
         let changes = changes.unwrap_or_else(|error| {
-            gst::warning!(CAT, imp = self, "Can't list the channels: {error}");
+            gst::warning!(CAT, imp = self, "Cannot list the channels: {error}");
             Vec::new()
         });
         let devices = changes.iter().filter_map(|change| match change {
@@ -145,10 +147,10 @@ impl DeviceProviderImpl for XmemDeviceProvider {
             monitor: ChannelMonitor::new(canceller.clone()),
             told: BTreeMap::new(),
         };
-        // Who starts it and looks at once finds those that there are.
+        // An application that lists the devices directly after `start` finds the present channels.
         devices
             .update(Some(Duration::ZERO), || Some(self.obj().clone()))
-            .map_err(|error| gst::loggable_error!(CAT, "Can't list the channels: {error}"))?;
+            .map_err(|error| gst::loggable_error!(CAT, "Cannot list the channels: {error}"))?;
         let weak = self.obj().downgrade();
         let cancelled = canceller.clone();
         let thread = std::thread::Builder::new()
@@ -159,7 +161,7 @@ impl DeviceProviderImpl for XmemDeviceProvider {
                         Ok(()) => {}
                         Err(Error::Cancelled) => return,
                         Err(error) => {
-                            gst::warning!(CAT, "Can't list the channels: {error}");
+                            gst::warning!(CAT, "Cannot list the channels: {error}");
                             let begun = cancelled.begin();
                             if begun.and_then(|begun| begun.pause(FAILED_PAUSE)).is_err() {
                                 return;
@@ -168,7 +170,9 @@ impl DeviceProviderImpl for XmemDeviceProvider {
                     }
                 }
             })
-            .map_err(|error| gst::loggable_error!(CAT, "No thread for the list: {error}"))?;
+            .map_err(|error| {
+                gst::loggable_error!(CAT, "Cannot create the thread that lists channels: {error}")
+            })?;
         *self.watching() = Some(Watching { canceller, thread });
         Ok(())
     }

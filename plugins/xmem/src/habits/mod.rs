@@ -1,11 +1,11 @@
-//! Properties of shmsrc, shmsink, unixfdsrc, unixfdsink, cudaipcsrc and cudaipcsink that xmem's
-//! elements have no use for.
+//! Properties of shmsrc, shmsink, unixfdsrc, unixfdsink, cudaipcsrc and cudaipcsink that have no
+//! effect in xmem's elements.
 //!
-//! A pipeline that was written for those sets them, and must go on with xmem's elements in their place.
-//! So they are there, with the types and the defaults that they have there. A value other than the
-//! default has no effect here, and the user is told so on the bus when the element starts: by an info
-//! message where the pipeline is none the worse, by a warning where the user asked for something that
-//! is not done.
+//! A pipeline that was written for those elements sets these properties, and must work with xmem's
+//! elements instead. So they exist here with the same types and defaults. A value other than the
+//! default has no effect, and the element posts a message about it when it starts: an info message
+//! if the pipeline works as well without it, a warning if the user asked for something that xmem
+//! does not do.
 
 mod note;
 mod shared;

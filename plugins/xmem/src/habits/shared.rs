@@ -5,25 +5,25 @@ use gst::prelude::*;
 
 use super::note::Note;
 
-/// The name space of a socket's address, as `GUnixSocketAddressType` has it.
+/// The type of a socket's address, with the values of `GUnixSocketAddressType`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[repr(i32)]
 #[enum_type(name = "GstXmemSocketType")]
 pub(super) enum SocketType {
-    /// None.
+    /// No address.
     #[enum_value(name = "Invalid", nick = "invalid")]
     Invalid = 0,
     /// A socket without an address.
     #[enum_value(name = "Anonymous socket", nick = "anonymous")]
     Anonymous = 1,
-    /// A file.
+    /// A file path.
     #[default]
     #[enum_value(name = "File path", nick = "path")]
     Path = 2,
-    /// A name that is no file's.
+    /// A name in the abstract namespace.
     #[enum_value(name = "Abstract name", nick = "abstract")]
     Abstract = 3,
-    /// The same, with zero bytes at the end.
+    /// A name in the abstract namespace, padded with zero bytes.
     #[enum_value(
         name = "Abstract name, padded with zero bytes",
         nick = "abstract-padded"

@@ -1,4 +1,4 @@
-//! What people set of shmsink, unixfdsink and cudaipcsink.
+//! Properties of shmsink, unixfdsink and cudaipcsink.
 
 use gst::glib;
 use gst::prelude::*;
@@ -11,21 +11,21 @@ use super::shared::{SocketType, cuda_device_note, cuda_device_property};
 #[repr(i32)]
 #[enum_type(name = "GstXmemSinkIpcMode")]
 pub(crate) enum IpcMode {
-    /// By the driver's handles.
+    /// Passes handles of the CUDA driver.
     #[default]
     #[enum_value(name = "Legacy IPC mode", nick = "legacy")]
     Legacy = 0,
-    /// By descriptors.
+    /// Passes file descriptors.
     #[enum_value(name = "Memory map", nick = "mmap")]
     Mmap = 1,
 }
 
-/// The values that were set.
+/// The values of the properties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SinkHabits {
-    /// What was set, where it was.
+    /// `None` until it is set.
     shm_size: Option<u32>,
-    /// The user was told that there is more.
+    /// The warning that shared memory exceeds `shm-size` was posted.
     is_exceeded: bool,
     buffer_time: i64,
     socket_type: SocketType,
@@ -34,7 +34,7 @@ pub(crate) struct SinkHabits {
     ipc_mode: IpcMode,
 }
 
-/// shmsink's.
+/// The default of shmsink.
 const SHM_SIZE: u32 = 64 << 20;
 
 impl Default for SinkHabits {
@@ -52,7 +52,7 @@ impl Default for SinkHabits {
 }
 
 impl SinkHabits {
-    /// Sets a property. False for one that is none of these.
+    /// Sets one of these properties. Returns false for any other.
     pub(crate) fn set(&mut self, name: &str, value: &glib::Value) -> bool {
         // GObject has checked the types and ranges against the properties below.
         match name {
@@ -72,7 +72,7 @@ impl SinkHabits {
         true
     }
 
-    /// The value of a property, `None` for one that is none of these.
+    /// Returns the value of one of these properties, `None` for any other.
     pub(crate) fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "shm-size" => self.shm_size.unwrap_or(SHM_SIZE).to_value(),
@@ -85,12 +85,12 @@ impl SinkHabits {
         })
     }
 
-    /// What the user is told when the element starts.
+    /// The messages that the element posts when it starts.
     pub(crate) fn notes(&self) -> Vec<Note> {
         let shm_size = self.shm_size.map(|size| {
             Note::Info(format!(
-                "shm-size={size} has no effect: there is as much shared memory as frames and clients \
-                 need, and at most max-bytes"
+                "shm-size={size} has no effect: shared memory grows as frames and clients need, up \
+                 to max-bytes"
             ))
         });
         let buffer_time = (self.buffer_time >= 0).then(|| {
@@ -104,11 +104,11 @@ impl SinkHabits {
             0 => None,
             ..0 => Some(Note::Warning(
                 "min-memory-size=-1 has no effect: xmemsink copies each buffer that upstream has not \
-                 written into its memory. copied in stats counts them"
+                 written into its memory, and counts it in stats (copied)"
                     .into(),
             )),
             _ => Some(Note::Info(
-                "min-memory-size has no effect: memory for frames is used again whatever their size"
+                "min-memory-size has no effect: memory is reused for frames of any size"
                     .into(),
             )),
         };
@@ -125,8 +125,8 @@ impl SinkHabits {
         notes.into_iter().flatten().collect()
     }
 
-    /// What the user is told, once, where there are so many bytes of shared memory. `shm-size` is what
-    /// one expects them to be at most.
+    /// Returns a warning the first time that `bytes` of shared memory exceed a `shm-size` that was
+    /// set.
     pub(crate) fn size_note(&mut self, bytes: u64) -> Option<Note> {
         let is_new = !self.is_exceeded;
         let size = self
@@ -134,12 +134,12 @@ impl SinkHabits {
             .filter(|&size| bytes > u64::from(size) && is_new)?;
         self.is_exceeded = true;
         Some(Note::Warning(format!(
-            "There are {bytes} bytes of shared memory now, more than shm-size={size}, which is no \
-             limit here: max-bytes is one"
+            "Shared memory has {bytes} bytes now, more than shm-size={size}, which does not limit \
+             it; max-bytes does"
         )))
     }
 
-    /// The properties, all of which can be set in NULL.
+    /// The properties. All can be set in NULL only.
     pub(crate) fn properties() -> Vec<glib::ParamSpec> {
         let default = SinkHabits::default();
         let when = (glib::ParamFlags::empty(), "; set in NULL");

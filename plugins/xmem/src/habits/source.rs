@@ -1,4 +1,4 @@
-//! What people set of shmsrc, unixfdsrc and cudaipcsrc.
+//! Properties of shmsrc, unixfdsrc and cudaipcsrc.
 
 use gst::glib;
 use gst::prelude::*;
@@ -6,21 +6,21 @@ use gst::prelude::*;
 use super::note::Note;
 use super::shared::{SocketType, cuda_device_note, cuda_device_property};
 
-/// How cudaipcsrc takes memory.
+/// How cudaipcsrc receives memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[repr(i32)]
 #[enum_type(name = "GstXmemSrcIoMode")]
 pub(crate) enum IoMode {
-    /// A copy.
+    /// It copies the memory.
     #[default]
     #[enum_value(name = "Copy remote memory", nick = "copy")]
     Copy = 0,
-    /// The memory itself.
+    /// It imports the memory.
     #[enum_value(name = "Import remote memory", nick = "import")]
     Import = 1,
 }
 
-/// The values that were set.
+/// The values of the properties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SourceHabits {
     is_live: bool,
@@ -45,7 +45,7 @@ impl Default for SourceHabits {
 }
 
 impl SourceHabits {
-    /// Sets a property. False for one that is none of these.
+    /// Sets one of these properties. Returns false for any other.
     pub(crate) fn set(&mut self, name: &str, value: &glib::Value) -> bool {
         // GObject has checked the types and ranges against the properties below.
         match name {
@@ -62,10 +62,10 @@ impl SourceHabits {
         true
     }
 
-    /// The value of a property, `None` for one that is none of these.
+    /// Returns the value of one of these properties, `None` for any other.
     pub(crate) fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
-            // Whatever was set: elements around this one go by it.
+            // Always true, whatever was set: other elements read it.
             "is-live" => true.to_value(),
             "shm-area-name" => None::<String>.to_value(),
             "socket-type" => self.socket_type.to_value(),
@@ -77,14 +77,14 @@ impl SourceHabits {
         })
     }
 
-    /// What the user is told when the element starts.
+    /// The messages that the element posts when it starts.
     pub(crate) fn notes(&self) -> Vec<Note> {
         let default = SourceHabits::default();
         let is_live = (!self.is_live).then(|| {
             Note::Warning(
-                "is-live=false has no effect: xmemsrc is always live, because frames come when the \
-                 producer has them. Its pipeline does not preroll: a change to PAUSED returns \
-                 NO_PREROLL, and the first frame comes in PLAYING"
+                "is-live=false has no effect: xmemsrc is always live, because frames arrive when the \
+                 producer publishes them. Its pipeline does not preroll: a change to PAUSED returns \
+                 NO_PREROLL, and the first frame arrives in PLAYING"
                     .into(),
             )
         });
@@ -93,14 +93,14 @@ impl SourceHabits {
         });
         let deadline = (self.processing_deadline != default.processing_deadline).then(|| {
             Note::Warning(
-                "processing-deadline has no effect on xmemsrc, whose latency is its producer's: set \
-                 it on the sinks of this pipeline"
+                "processing-deadline has no effect, because the latency of xmemsrc is that of its \
+                 producer: set it on the sinks of this pipeline"
                     .into(),
             )
         });
         let buffer_size = (self.buffer_size != default.buffer_size).then(|| {
             Note::Info(
-                "buffer-size has no effect: max-leases says how many frames this pipeline can hold"
+                "buffer-size has no effect: max-leases limits how many frames downstream can hold"
                     .into(),
             )
         });
@@ -115,7 +115,7 @@ impl SourceHabits {
         notes.into_iter().flatten().collect()
     }
 
-    /// The properties, with when they can be changed: in READY.
+    /// The properties. Most can be changed in READY.
     pub(crate) fn properties() -> Vec<glib::ParamSpec> {
         let default = SourceHabits::default();
         let when = (gst::PARAM_FLAG_MUTABLE_READY, "");
