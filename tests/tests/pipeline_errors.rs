@@ -349,7 +349,12 @@ fn a_client_that_blocks_for_too_long_is_named_in_a_warning() {
     client.until_buffers("out.sink", 5);
     client.stop();
     let warning = camera.until_message("warning");
-    let words = ["Client 1", "nor given one back", "to take", "block-timeout"];
+    let words = [
+        "Client 1",
+        "nor released a frame",
+        "to receive",
+        "block-timeout",
+    ];
     says(&warning, "Resource.Busy", &words);
     // It is nobody's brake until it has caught up.
     let published = camera.stats("sink").number("published");

@@ -1,9 +1,9 @@
-//! Asks the elements before the sink how long the stream is and where it can be sought, and tells the
+//! Queries the duration of the stream and its seekable range upstream, and sends them to the
 //! clients.
 //!
-//! They may take as long as they like to answer, so a thread of its own asks, and not the streaming
-//! thread. What they answer changes: files grow, and of some a duration is only estimated. So they are asked
-//! again, once for each second of the stream.
+//! Elements can take any length of time to answer, so the queries do not run on the streaming
+//! thread. The answers change: a file grows, and some durations are estimates. So the queries are
+//! repeated for each second of the stream.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,26 +14,26 @@ use gst_base::prelude::*;
 
 use crate::events::extent::{Answers, Extent, Seeking};
 
-/// After so much of the stream it is asked again, in nanoseconds.
+/// The queries are repeated after this part of the stream, in nanoseconds.
 const AGAIN_AFTER: u64 = 1_000_000_000;
 
-/// What was asked and said.
+/// The state of the queries, and the last answers.
 #[derive(Default)]
 pub(super) struct Asked {
     state: Mutex<State>,
-    /// Upstream is not live: what it answers may change.
+    /// Upstream is not live, so its answers may change.
     repeats: AtomicBool,
-    /// The timestamp of the frame at which it was asked last.
+    /// The timestamp of the frame at the last queries.
     at: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
-    /// A thread asks, and is to ask once more.
+    /// A thread runs the queries; with `asks_again` it repeats them.
     asks: bool,
     asks_again: bool,
     said: Option<Extent>,
-    /// The stream has been over so often: what was asked before is void.
+    /// The number of runs of the stream that have ended. Answers from an earlier run are discarded.
     streams: u64,
 }
 
@@ -42,9 +42,9 @@ impl Asked {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it is time to ask again, at a frame with this timestamp.
+    /// Returns whether to repeat the queries, at a frame with this timestamp.
     pub(super) fn is_due(&self, stream_pts: u64) -> bool {
-        // Relaxed: both decide only when it is asked.
+        // Relaxed: both only decide when the queries run.
         self.repeats.load(Ordering::Relaxed)
             && stream_pts != xmem_core::NONE
             && stream_pts.abs_diff(self.at.load(Ordering::Relaxed)) >= AGAIN_AFTER
@@ -54,8 +54,9 @@ impl Asked {
             }
     }
 
-    /// Asks on another thread, and calls `say` if the answers have changed. `say` is false if there is no
-    /// stream any more. The thread does not keep the stream, which may end before upstream answers.
+    /// Runs the queries on another thread, and calls `say` if the answers have changed. `say`
+    /// returns false if the stream has ended. The thread holds no reference to the stream, so the
+    /// stream can end before upstream answers.
     pub(super) fn ask(
         self: &Arc<Self>,
         sink: &BaseSink,
@@ -93,7 +94,7 @@ impl Asked {
         }
     }
 
-    /// The run of the stream ends: clients that join from now on are told nothing.
+    /// Ends the run of the stream: clients that join later do not receive the old answers.
     pub(super) fn forget(&self) {
         let mut state = self.state();
         (state.said, state.asks_again) = (None, false);

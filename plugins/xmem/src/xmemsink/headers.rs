@@ -1,5 +1,6 @@
-//! What a client needs before it can begin with a frame, where a stream tells it once, at its start, and
-//! not in its caps: it is added to these for xmemsrc, which takes it out. Pure.
+//! Finds the headers that a client needs before it can begin with a frame, in streams that carry
+//! them only at the start and not in the caps. The sink adds them to the caps for xmemsrc, which
+//! removes them again. Pure.
 
 use gst::prelude::*;
 
@@ -7,33 +8,34 @@ use super::roles::boxes;
 use super::roles::units::{Codec, Unit};
 use crate::caps::HEADERS;
 
-/// Most bytes of it.
+/// The maximum size of the headers, in bytes.
 const MOST: usize = 1 << 20;
 
-/// Where caps say it.
+/// The caps field of streams whose caps have the headers.
 const FIELD: &str = "streamheader";
 
-/// What is told of a stream, and what is looked for.
+/// The headers of a stream, and the search for new ones.
 #[derive(Debug)]
 pub(super) struct Headers {
     kind: Kind,
-    /// What was told last.
+    /// The headers that are in the caps.
     told: Vec<Vec<u8>>,
-    /// What was seen since.
+    /// The headers that were found since, incomplete.
     found: Vec<Vec<u8>>,
     is_looking: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Boxes of ISO media, as `mp4mux` makes them: those before the first fragment.
+    /// Boxes of ISO media from `mp4mux`: those before the first fragment.
     Boxes,
     /// Parameter sets of H.264 or H.265 in the byte-stream format.
     ParameterSets(Codec),
 }
 
 impl Headers {
-    /// What is looked for in a stream of these caps; none where there is nothing, or the caps say it.
+    /// Returns the search for a stream of these caps. `None` if such streams have no headers, or if
+    /// the caps have them.
     pub(super) fn of(caps: &gst::CapsRef) -> Option<Headers> {
         let structure = caps.structure(0)?;
         if structure.has_field(FIELD) {
@@ -55,14 +57,15 @@ impl Headers {
         })
     }
 
-    /// What was told under the caps before these is true until others are seen: an encoder may tell it once.
+    /// Takes over the headers that were found under earlier caps. They apply until others are
+    /// found, because an encoder may send them once.
     pub(super) fn follow(&mut self, before: Headers) {
         if before.kind == self.kind {
             self.told = before.told;
         }
     }
 
-    /// Another stream begins.
+    /// Forgets all headers, because another stream begins.
     pub(super) fn restart(&mut self) {
         self.told.clear();
         self.found.clear();
@@ -73,7 +76,7 @@ impl Headers {
         self.is_looking
     }
 
-    /// The caps with what is told.
+    /// Returns the caps with the headers.
     pub(super) fn in_caps(&self, caps: &gst::CapsRef) -> gst::Caps {
         let mut caps = caps.to_owned();
         if !self.told.is_empty() {
@@ -87,7 +90,7 @@ impl Headers {
         caps
     }
 
-    /// Takes in a buffer before it is published. Says whether more is told than before.
+    /// Looks at a buffer before it is published. Returns whether the headers have changed.
     pub(super) fn take_in(&mut self, buffer: &gst::BufferRef) -> bool {
         let Ok(map) = buffer.map_readable() else {
             return false;
@@ -112,7 +115,7 @@ impl Headers {
     }
 }
 
-/// Says whether all are there: a fragment begins.
+/// Adds a box. Returns true if a fragment begins, so that all headers are found.
 fn take_in_box(boxes: &mut Vec<Vec<u8>>, content: &[u8]) -> bool {
     let name = content.get(4..8);
     let is_movie = |content: &Vec<u8>| content.get(4..8) == Some(b"moov");
@@ -122,7 +125,7 @@ fn take_in_box(boxes: &mut Vec<Vec<u8>>, content: &[u8]) -> bool {
         Some(b"moof") => {
             return boxes.last().is_some_and(is_movie);
         }
-        // Its samples are not in fragments.
+        // The samples are not in fragments.
         Some(b"mdat") => {
             boxes.clear();
             return false;
@@ -138,7 +141,7 @@ fn take_in_box(boxes: &mut Vec<Vec<u8>>, content: &[u8]) -> bool {
     false
 }
 
-/// Says whether all are there: those before the first slice.
+/// Adds parameter sets. Returns true at the first slice, so that all headers are found.
 fn take_in_sets(codec: Codec, sets: &mut Vec<Vec<u8>>, content: &[u8]) -> bool {
     const START: [u8; 3] = [0, 0, 1];
     let mut rest = content;
@@ -148,7 +151,7 @@ fn take_in_sets(codec: Codec, sets: &mut Vec<Vec<u8>>, content: &[u8]) -> bool {
         let end = next(unit).unwrap_or(unit.len());
         match Unit::of(codec, &unit[..end]) {
             Some(Unit::ParameterSet) if sets.iter().map(Vec::len).sum::<usize>() + end <= MOST => {
-                // Zeros at its end belong to the next start code.
+                // Zeros at the end of the unit belong to the next start code.
                 let last = unit[..end].iter().rposition(|byte| *byte != 0);
                 let unit = &unit[..last.map_or(0, |last| last + 1)];
                 sets.push([&[0, 0, 0, 1], unit].concat());

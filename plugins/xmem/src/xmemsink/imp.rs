@@ -21,29 +21,29 @@ use crate::{errors, events};
 
 mod paused;
 
-/// Slots without which there is no stream: the pool's two, and the newest frame's.
+/// The minimum number of slots: two for the pool, one for the newest frame.
 const MIN_BUFFERS: u32 = 3;
 
 #[derive(Default)]
 pub struct XmemSink {
     settings: Mutex<Settings>,
-    /// There from start to stop.
+    /// Set from `start` to `stop`.
     stream: Mutex<Option<Arc<Stream>>>,
     timekeeper: Mutex<Timekeeper>,
     last_frame: Mutex<LastFrame>,
-    /// The sink was in PAUSED since it has rendered last.
+    /// The sink was in PAUSED since it last rendered.
     was_paused: AtomicBool,
     /// The memory may have grown since it was compared with shm-size.
     size_is_due: AtomicBool,
 }
 
-/// How the last frame of this segment was published.
+/// How the last frame of the current segment was published.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum LastFrame {
-    /// There is none yet.
+    /// No frame yet.
     #[default]
     None,
-    /// With the time that it has by this base time.
+    /// In PLAYING, with its time by this base time.
     By(gst::ClockTime),
     /// In PAUSED, at once.
     InPause,
@@ -64,8 +64,8 @@ impl XmemSink {
         Some(stream.publisher.socket_path().into())
     }
 
-    /// Passes on what happens on the channel. Called from the control thread or the streaming
-    /// thread, with no lock held.
+    /// Reports an event of the channel. Called from the control thread or the streaming thread,
+    /// with no lock held.
     fn on_event(&self, event: PublisherEvent) {
         let obj = self.obj();
         match event {
@@ -76,7 +76,7 @@ impl XmemSink {
                 obj.notify("num-clients");
             }
             PublisherEvent::ClientDisconnected(id) => {
-                gst::info!(CAT, imp = self, "Client {id} is gone");
+                gst::info!(CAT, imp = self, "Client {id} has disconnected");
                 obj.emit_by_name::<()>("client-disconnected", &[&(id.get() as i32)]);
                 obj.notify("num-clients");
             }
@@ -92,10 +92,10 @@ impl XmemSink {
                 gst::element_imp_warning!(
                     self,
                     gst::ResourceError::Busy,
-                    ("Client {client} has neither taken a frame nor given one back for \
-                         {stalled:.1?}. It holds {held} frames and has {behind} to take. xmemsink \
-                         goes on without it: it may miss frames until it has caught up. Raise \
-                         block-timeout, or make the client faster.")
+                    ("Client {client} has neither received nor released a frame for \
+                         {stalled:.1?}. It holds {held} frames and has {behind} frames to receive. \
+                         xmemsink no longer waits for it, so it may miss frames until it has caught \
+                         up. Raise block-timeout, or make the client faster.")
                 );
             }
             PublisherEvent::ClientCaughtUp(id) => {
@@ -110,7 +110,7 @@ impl XmemSink {
         }
     }
 
-    /// Says where there is more memory than shm-size, which is no limit here.
+    /// Warns if there is more memory than shm-size, which does not limit it.
     fn compare_size(&self, stream: &Stream) {
         let is_due = &self.size_is_due;
         if !is_due.load(Ordering::Relaxed) || !is_due.swap(false, Ordering::Relaxed) {
@@ -133,8 +133,9 @@ impl XmemSink {
         last_frame.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says the segment again where its running times come at other moments than before: after a pause,
-    /// which clients can't tell from a clock that drifts where it is a short one.
+    /// Sends the segment again if its running times are reached at other moments than before:
+    /// after a frame in PAUSED, or with another base time. Clients cannot distinguish a short pause
+    /// from a clock that drifts.
     fn say_pause(&self, stream: &Stream) {
         let obj = self.obj();
         let Some(base_time) = obj.base_time() else {
@@ -148,7 +149,7 @@ impl XmemSink {
         }
     }
 
-    /// Says the segment again, for a pipeline with this offset.
+    /// Sends the segment again, for a pipeline with this offset.
     fn say_segment(&self, stream: &Stream, offset: Option<MonotonicOffset>) {
         let segment = self.obj().sink_pad().sticky_event::<gst::event::Segment>(0);
         let segment = segment.filter(|event| event.segment().format() == gst::Format::Time);
@@ -158,13 +159,14 @@ impl XmemSink {
         }
     }
 
-    /// Waits for a client where that is wanted, then publishes.
+    /// Waits for a client if wait-for-connection is set, then publishes.
     fn publish(&self, stream: &Arc<Stream>, buffer: &gst::Buffer) -> xmem_core::Result<()> {
         let is_paused = self.is_paused();
         if stream.still.is_published(buffer, is_paused) {
             return Ok(());
         }
-        // Before the lock is let go of: what ends this wait changes the state under it, or after.
+        // Begin while the PREROLL_LOCK is held. What ends this wait changes the state under that
+        // lock, or later, so it cannot be missed.
         let cancellation = stream.canceller.begin()?;
         let times = if is_paused {
             self.show_at_once(stream, TimesInPause::new(&*self.obj(), buffer))
@@ -183,13 +185,13 @@ impl XmemSink {
             stream.publish(buffer, times, &cancellation)
         })?;
         if is_paused {
-            // A step has ended: the base class prerolls this buffer, and renders it again.
+            // A step has ended: the base class prerolls this buffer and then renders it again.
             stream.still.set_published(buffer);
         }
         Ok(())
     }
 
-    /// Posts what is wrong with a buffer that can't be what its caps say.
+    /// Posts an error if a buffer does not fit its caps.
     fn check(&self, stream: &Stream, buffer: &gst::Buffer) -> Result<(), gst::FlowError> {
         stream.check(buffer).map_err(|reason| {
             gst::element_imp_error!(self, gst::StreamError::Format, ("{reason}"));
@@ -197,7 +199,8 @@ impl XmemSink {
         })
     }
 
-    /// What becomes of the stream where a frame was not published, and the sink was not interrupted.
+    /// Decides whether the stream goes on after a frame that was not published. Not for an
+    /// interruption.
     fn go_on_after(
         &self,
         stream: &Stream,
@@ -205,7 +208,7 @@ impl XmemSink {
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         match error {
             Error::Stopped => Err(gst::FlowError::Flushing),
-            // The next one may be smaller, and there may be more again.
+            // Drop this frame: the next frame may be smaller, or there may be more memory by then.
             Error::Exhausted { .. } | Error::ResourceExhausted { .. } if !stream.is_stuck() => {
                 if stream.counters.drop_for(error) {
                     gst::element_imp_warning!(
@@ -305,14 +308,14 @@ impl ObjectImpl for XmemSink {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        // Read when the channel is opened, which is from NULL to READY.
+        // The settings are read when the channel is opened, from NULL to READY.
         let is_late = pspec.name() != "wait-for-connection" && self.stream().is_some();
         if is_late {
             gst::element_imp_warning!(
                 self,
                 gst::ResourceError::Settings,
                 (
-                    "{} can be changed in NULL only: it stays as it is",
+                    "{} can be changed in NULL only: it keeps its old value",
                     pspec.name()
                 )
             );
@@ -376,7 +379,7 @@ impl ElementImpl for XmemSink {
     fn send_event(&self, event: gst::Event) -> bool {
         let is_latency = event.type_() == gst::EventType::Latency;
         let handled = self.parent_send_event(event);
-        // Clients need not wait for the next frame to know.
+        // Send the latency to the clients now, not with the next frame.
         if is_latency && let Some(stream) = self.stream() {
             stream.tell_latency(self.obj().latency());
         }
@@ -409,7 +412,8 @@ impl ElementImpl for XmemSink {
         if let Some(stream) = &stream
             && transition == gst::StateChange::PlayingToPaused
         {
-            // Not before: a frame that was on its way out has the time that it has in PLAYING.
+            // Set this after the change: a frame that is rendered during it has its time by
+            // PLAYING.
             self.was_paused.store(true, Ordering::Relaxed);
             self.show_rest(stream);
         }
@@ -419,15 +423,16 @@ impl ElementImpl for XmemSink {
             stream.still.clear();
             stream.asked.forget();
             stream.restart();
-            // As its pad does. Caps and segment stay true of the frames that are there.
+            // Take back the sticky events, as the pad does. Caps and segment remain, because they
+            // still apply to the published frames.
             stream.take_back(|_| true);
-            // The elements before this one are going to take their memory down.
+            // The elements upstream are about to free their memory.
             stream.drain();
         }
         if let Some(stream) = &stream
             && transition == gst::StateChange::PausedToPlaying
         {
-            // Who has waited in PAUSED, to render a step, has a state to complete.
+            // A thread that waits in PAUSED, to render a step, has to complete the change of state.
             stream.canceller.interrupt();
         }
         Ok(changed)
@@ -443,15 +448,16 @@ impl BaseSinkImpl for XmemSink {
             return Err(gst::error_msg!(
                 gst::ResourceError::Settings,
                 (
-                    "max-buffers is {}, and without clients {MIN_BUFFERS} are needed: allow as many, \
-                     and one more for each lease of each client; or 0, for what is needed",
+                    "max-buffers is {}, but must be at least {MIN_BUFFERS}, and 1 more for each lease \
+                     of each client; 0 allows as many as needed",
                     settings.max_buffers
                 )
             ));
         }
         let weak = self.obj().downgrade();
         let canceller = Canceller::new();
-        // A client may connect before this returns: who asks then for num-clients waits for us.
+        // A client may connect before this returns. A callback that then reads num-clients waits
+        // for this lock.
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         let publisher = Publisher::builder(channel)
             .producer_name(self.obj().name())
@@ -513,7 +519,8 @@ impl BaseSinkImpl for XmemSink {
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
         if let Some(stream) = self.stream() {
             stream.canceller.cancel();
-            // Called for a pause too, in which upstream goes on waiting for a slot.
+            // The base class calls this for a pause too, in which upstream continues to wait for a
+            // slot.
             let pads = self.obj().sink_pads();
             let flushing = |pad: &gst::Pad| pad.pad_flags().contains(gst::PadFlags::FLUSHING);
             if pads.iter().any(flushing) {
@@ -523,7 +530,7 @@ impl BaseSinkImpl for XmemSink {
         Ok(())
     }
 
-    /// Comes as soon as the sink's own thread does not wait any more. Upstream flushes for longer.
+    /// Called as soon as the sink's own thread has stopped waiting. Upstream can flush for longer.
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
         if let Some(stream) = self.stream() {
             stream.canceller.reset();
@@ -532,7 +539,7 @@ impl BaseSinkImpl for XmemSink {
     }
 
     fn caps(&self, filter: Option<&gst::Caps>) -> Option<gst::Caps> {
-        // Anything, but not the memory of a device, which another process can't map.
+        // Accept all caps except those with memory of a device, which other processes cannot map.
         Some(match filter {
             Some(filter) if !filter.is_any() => {
                 without_foreign_memory(filter, self.settings().foreign_memory)
@@ -571,7 +578,8 @@ impl BaseSinkImpl for XmemSink {
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         let is_drain = query.type_() == gst::QueryType::Drain;
         if is_drain {
-            // The base class would copy the last sample, and so map memory that nobody else does.
+            // The base class would copy the last sample. That would map memory that is otherwise
+            // never mapped. Disabling the last sample drops it first.
             let obj = self.obj();
             let is_enabled = obj.enables_last_sample();
             obj.set_enable_last_sample(false);
@@ -615,18 +623,20 @@ impl BaseSinkImpl for XmemSink {
             gst::EventType::Segment => *self.last_frame() = LastFrame::None,
             _ => {}
         }
-        // In order with the frames: both come on the streaming thread.
+        // Encoded events keep their order among the frames, because both are sent by the streaming
+        // thread.
         if let Some(said) = said.filter(|_| handled) {
             stream.say_event(kind, said);
         }
         if kind == gst::EventType::Segment {
-            // A demuxer knows it by now.
+            // A demuxer upstream knows the duration by now.
             stream.ask_extent(self.obj().upcast_ref());
         }
         handled
     }
 
-    /// The base class calls this before it waits in PAUSED with a buffer, and before each rendering.
+    /// Called by the base class before it waits in PAUSED with a buffer, and before each
+    /// `render()`.
     fn prepare(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         if !preroll::needs_preroll(&*self.obj()) {
             return Ok(gst::FlowSuccess::Ok);
@@ -634,7 +644,7 @@ impl BaseSinkImpl for XmemSink {
         let stream = self.stream().ok_or(gst::FlowError::Flushing)?;
         self.check(&stream, buffer)?;
         match self.show(&stream, buffer) {
-            // It was flushed, or it is rendered in PLAYING.
+            // The frame was flushed, or `render()` publishes it in PLAYING.
             Ok(())
             | Err(Error::Cancelled | Error::Exhausted { .. } | Error::ResourceExhausted { .. }) => {
                 Ok(gst::FlowSuccess::Ok)
@@ -655,7 +665,8 @@ impl BaseSinkImpl for XmemSink {
                 Err(Error::Cancelled) => {
                     gst::debug!(CAT, imp = self, "Interrupted");
                     self.owe(&stream, buffer);
-                    // Flushing ends it here; after a pause the frame goes out when playing again.
+                    // A flush ends the wait here. After a pause, the frame is published when the
+                    // sink plays again.
                     let wanted = || stream.canceller.is_cancelled();
                     preroll::wait_to_go_on(&*self.obj(), buffer, wanted)?;
                 }

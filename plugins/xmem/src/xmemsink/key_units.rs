@@ -1,46 +1,48 @@
-//! Requests for key units as soon as possible: which of them are passed on, and when. Pure.
+//! Decides which requests for key units "as soon as possible" are sent upstream, and when. Pure.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a key unit that was requested is waited for before it is requested once more.
+/// How long to wait for a requested key unit before it can be requested again.
 const ANSWERED: Duration = Duration::from_secs(1);
 
-/// How long no other is requested after one that was requested. A client that skips frames asks after each of these, and
-/// all clients pay for the key frames.
+/// How long no key unit is requested after one that answered a request. A client that skips frames
+/// requests one after each loss, and all clients pay for the larger key frames.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// While a request is not answered, it is the request of all clients.
+/// The requests of all clients. While one is not answered, it counts for all of them.
 #[derive(Debug, Default)]
 pub(super) struct KeyUnits {
     requests: Mutex<Requests>,
-    /// A key unit answers something.
+    /// A request is not answered yet.
     is_awaited: AtomicBool,
-    /// When the last request was answered, in nanoseconds on `CLOCK_MONOTONIC`; 0 for never.
+    /// The time of the last answer, in nanoseconds on `CLOCK_MONOTONIC`; 0 if there was none.
     answered: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Requests {
-    /// When one was passed on that may not be answered yet, and whether it was for all headers.
+    /// When the request that may not be answered yet was sent upstream, and whether it asked for
+    /// all headers.
     passed_on: Option<(Duration, bool)>,
-    /// What is passed on when the interval is over, unless a key unit comes before that.
+    /// The request that is sent when the interval is over, unless a key unit arrives earlier.
     put_off: Option<gst::Event>,
 }
 
-/// What becomes of an event.
+/// What to do with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It is passed on.
+    /// Send it upstream.
     None,
-    /// The answer to an earlier request is one to this event, too.
+    /// Drop it: the key unit for an earlier request answers this one, too.
     IsComing,
-    /// It is passed on [when it is due](KeyUnits::take_due).
+    /// Send it upstream [when it is due](KeyUnits::take_due).
     Later,
 }
 
-/// Whether an event is a request, and for all headers. One at a time of its own is none.
+/// Returns whether an event requests all headers; `None` if it is no request, or a request for a
+/// given running time.
 fn request(event: &gst::EventRef) -> Option<bool> {
     let request = gst_video::UpstreamForceKeyUnitEvent::parse(event).ok()?;
     request
@@ -54,9 +56,9 @@ impl KeyUnits {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A frame was published that needs no other.
+    /// Notes that a sync point was published.
     pub(super) fn answer(&self, now: impl FnOnce() -> Duration) {
-        // Relaxed, as below: a request that is passed on once too often does no harm.
+        // Relaxed, as below: sending one request too many does no harm.
         if self.is_awaited.load(Ordering::Relaxed) {
             self.is_awaited.store(false, Ordering::Relaxed);
             let now = now().as_nanos() as u64;
@@ -64,14 +66,14 @@ impl KeyUnits {
         }
     }
 
-    /// Forgets what was answered.
+    /// Forgets the requests if they were answered.
     fn settle(&self, requests: &mut Requests) {
         if !self.is_awaited.load(Ordering::Relaxed) {
             *requests = Requests::default();
         }
     }
 
-    /// How long no key unit is requested from now on.
+    /// Returns how long no key unit may be requested from now on.
     fn rest_of_interval(&self, now: Duration) -> Duration {
         match self.answered.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
@@ -79,7 +81,7 @@ impl KeyUnits {
         }
     }
 
-    /// What becomes of an event.
+    /// Decides what to do with an event.
     pub(super) fn answer_to(&self, event: &gst::Event, now: Duration) -> Answer {
         let Some(all_headers) = request(event) else {
             return Answer::None;
@@ -110,7 +112,7 @@ impl KeyUnits {
         answer
     }
 
-    /// Upstream does not do what an event asks that was passed on: the next one is passed on.
+    /// Notes that upstream did not handle an event that was sent, so that the next request is sent.
     pub(super) fn refuse(&self, event: &gst::EventRef) {
         if request(event).is_some() {
             *self.requests() = Requests::default();
@@ -118,7 +120,7 @@ impl KeyUnits {
         }
     }
 
-    /// How long a request has to wait that was put off; `None` where there is none.
+    /// Returns how long a deferred request still has to wait, `None` if there is none.
     pub(super) fn rest(&self, now: Duration) -> Option<Duration> {
         let mut requests = self.requests();
         self.settle(&mut requests);
@@ -126,7 +128,7 @@ impl KeyUnits {
         Some(self.rest_of_interval(now))
     }
 
-    /// The request that was put off until now.
+    /// Takes the deferred request if it is due.
     pub(super) fn take_due(&self, now: Duration) -> Option<gst::Event> {
         let mut requests = self.requests();
         self.settle(&mut requests);
@@ -187,10 +189,10 @@ mod tests {
         assert_eq!(units.rest(at(700)), Some(Duration::ZERO));
         assert!(units.take_due(at(700)).is_some_and(has_headers));
         assert_eq!(units.rest(at(700)), None);
-        // It is passed on as others are.
+        // It counts as sent upstream.
         assert_eq!(ask(HEADERS, 700), Answer::None);
         units.answer(|| at(710));
-        // A key unit that comes of itself answers what was put off.
+        // A key unit that arrives by itself answers the deferred request.
         assert_eq!(ask(false, 720), Answer::Later);
         units.answer(|| at(800));
         assert_eq!(units.rest(at(1300)), None);

@@ -1,4 +1,4 @@
-//! `xmemsink`: publishes the stream on a channel.
+//! `xmemsink`: a sink element that publishes its stream on a channel.
 
 /**
  * SECTION:element-xmemsink
@@ -6,25 +6,26 @@
  * @see_also: xmemsrc
  *
  * Publishes the stream on a channel, for any number of xmemsrc in other processes. A frame is
- * written once, into memory that all processes share, and read where it is.
+ * written once, into memory that all processes share, and each client reads it there.
  *
- * The sink offers upstream a buffer pool and an allocator on that memory, so most elements write
- * straight into it. What comes in other memory is copied once; the property `stats` tells how much.
+ * The sink offers upstream a buffer pool and an allocator on the shared memory, so most elements
+ * write directly into it. A buffer in other memory is copied once, unless it has a file descriptor
+ * that the sink can share (property `foreign-memory`). The property `stats` counts both.
  *
- * Clients can't write to a frame, and can't hold up the sink: one that is slow, stopped or killed
- * misses frames, and nobody else does. With `overflow=block` the sink waits for its clients
- * instead, for `block-timeout` at most.
+ * Clients cannot write to memory that xmem created, and cannot block the sink. A client that is
+ * slow, stopped or killed misses frames; other clients do not. With `overflow=block` the sink waits
+ * for its clients instead, for at most `block-timeout`.
  *
- * Sink and sources may start, stop and restart in any order.
+ * Sink and sources can start, stop and restart in any order.
  *
- * In PAUSED clients see the frame that the sink has prerolled, after a seek or a step too.
+ * In PAUSED, clients receive the frame that the sink has prerolled, also after a seek or a step.
  *
  * ## Example pipelines
  *
  * ```bash
  * gst-launch-1.0 v4l2src ! videoconvert ! xmemsink channel=cam0
  * ```
- * A camera for any number of programs. Each of these receives it:
+ * Publishes a camera for any number of programs. Each of them receives it with:
  *
  * ```bash
  * gst-launch-1.0 xmemsrc channel=cam0 ! videoconvert ! autovideosink
@@ -34,23 +35,24 @@
  * gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert \
  *     ! xmemsink channel=film sync=false overflow=block wait-for-connection=true
  * ```
- * A file for a program that must have every frame, as fast as that program is.
+ * Publishes a file for a program that needs every frame, as fast as that program reads it.
  *
  * ## Caps and memory
  *
- * Any caps in system memory are taken, whatever they hold, and may change in the stream. Of packed
- * raw video and of tensors (`other/tensor`, `other/tensors`) a frame's record holds type and shape,
- * for clients without GStreamer.
+ * The sink accepts any caps in system memory, and `memory:DMABuf` if `foreign-memory` is set. Caps
+ * can change in the stream. For packed raw video and tensors (`other/tensor`, `other/tensors`) the
+ * record of a frame has a type and a shape, for clients that do not use GStreamer.
  *
  * ## In place of other elements
  *
- * The properties of shmsink, unixfdsink and cudaipcsink are there, so that a pipeline which sets them
- * works with this element in their place. A value that has no effect is told on the bus.
+ * The sink has the properties of shmsink, unixfdsink and cudaipcsink, so that a pipeline that sets
+ * them works with xmemsink instead. If a value has no effect, the sink posts an info message or a
+ * warning.
  *
  * ## Signals
  *
- * `client-connected` and `client-disconnected` come with the number that the client has in `stats`,
- * in the thread in which it happens: not the application's.
+ * `client-connected` and `client-disconnected` carry the id that the client has in `stats`. They
+ * are emitted in the thread that detects the change, not in the application's thread.
  */
 use std::path::PathBuf;
 
@@ -77,7 +79,7 @@ glib::wrapper! {
 }
 
 impl XmemSink {
-    /// The path of the channel's socket, while it is open.
+    /// Returns the path of the channel's socket while the channel is open.
     pub(crate) fn socket_path(&self) -> Option<PathBuf> {
         self.imp().socket_path()
     }

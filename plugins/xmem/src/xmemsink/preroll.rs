@@ -1,9 +1,10 @@
-//! Waiting in `render()` as the base class itself does: without the lock that changes of state need.
+//! Waits in `render()` without holding the lock that changes of state need, as the base class does.
 //!
-//! `GstBaseSink` calls `render()` with its PREROLL_LOCK held, and takes that lock in every change of
-//! state. It lets go of the lock while it waits for the clock (`gst_base_sink_wait_clock`); so must
-//! who waits for a client or for a slot. Calling `unlock()` before it takes the lock is not enough:
-//! it does so for a pause and a flush, and not when a thread that waits in PAUSED is to play.
+//! `GstBaseSink` calls `render()` with its PREROLL_LOCK held, and takes that lock in every change
+//! of state. It releases the lock while it waits for the clock (`gst_base_sink_wait_clock`).
+//! `render()` must do the same while it waits for a client or for a slot. The base class calls
+//! `unlock()` before it takes the lock, but only for a pause and a flush, not when a thread that
+//! waits in PAUSED has to continue in PLAYING. So `unlock()` alone is not enough.
 #![allow(unsafe_code)]
 
 use gst::glib::translate::{ToGlibPtr, try_from_glib};
@@ -11,14 +12,15 @@ use gst::prelude::*;
 use gst_base::ffi;
 use gst_base::prelude::*;
 
-/// Runs `wait` without the PREROLL_LOCK. Only for `render()`.
+/// Runs `wait` without the PREROLL_LOCK. Must be called from `render()` only.
 pub(super) fn without_lock<T>(sink: &impl IsA<gst_base::BaseSink>, wait: impl FnOnce() -> T) -> T {
-    /// Takes the lock again, also where `wait` panics: the base class unlocks it in any case.
+    /// Locks again on drop, also if `wait` panics, because the base class unlocks in any case.
     struct Unlocked(*mut ffi::GstBaseSink);
     impl Drop for Unlocked {
         fn drop(&mut self) {
-            // SAFETY: the sink is alive, since `sink` is borrowed for longer than this lives, and
-            // its lock is initialized as long as it lives. This thread does not hold it.
+            // SAFETY: the sink is alive, because `sink` is borrowed for longer than this object
+            // lives. The lock is initialized as long as the sink lives. This thread does not hold
+            // it.
             unsafe { gst::glib::ffi::g_mutex_lock(&raw mut (*self.0).preroll_lock) }
         }
     }
@@ -30,12 +32,13 @@ pub(super) fn without_lock<T>(sink: &impl IsA<gst_base::BaseSink>, wait: impl Fn
     result
 }
 
-/// After a wait of `render()` was ended: waits until the sink plays, or is to render a step.
+/// Called after a wait of `render()` was ended: waits until the sink plays, or has to render a
+/// step.
 ///
-/// `wanted` tells whether somebody who has called `unlock()` still wants the PREROLL_LOCK.
+/// `wanted` returns whether a thread that has called `unlock()` still needs the PREROLL_LOCK.
 ///
 /// # Errors
-/// What `render()` has to return.
+/// The flow return with which `render()` must return.
 pub(super) fn wait_to_go_on(
     sink: &impl IsA<gst_base::BaseSink>,
     buffer: &gst::Buffer,
@@ -46,17 +49,18 @@ pub(super) fn wait_to_go_on(
     }
     loop {
         let waited = if needs_preroll(sink) {
-            // As after the base class's own waits. The change that is under way may wait for this
-            // to commit it, and those that it is told of meanwhile count on that.
+            // The base class does this after its own waits, too. A change of state that is under
+            // way may wait for this commit, and the application relies on the messages that it
+            // posts.
             preroll(sink, buffer)
         } else if wanted() || is_to_pause(sink) {
-            // It is about to pause, and the base class counts on this to wait.
+            // The sink is about to pause, and the base class relies on `render()` to wait.
             sink.wait_preroll()
         } else {
             return Ok(());
         };
         match waited {
-            // It may have paused once more before this thread ran.
+            // The sink may have paused again before this thread ran.
             Ok(_) => {}
             Err(STEP) => return Ok(()),
             Err(error) => return Err(error),
@@ -64,40 +68,42 @@ pub(super) fn wait_to_go_on(
     }
 }
 
-/// What the base class's waits return when they are to render a step in PAUSED (GST_FLOW_STEP).
+/// GST_FLOW_STEP: the waits of the base class return it when `render()` has to render a step in
+/// PAUSED.
 const STEP: gst::FlowError = gst::FlowError::CustomError;
 
-/// Whether the sink flushes: what `render()` waits for will not be wanted.
+/// Returns whether the sink flushes, so that `render()` must not wait.
 fn is_flushing(sink: &impl IsA<gst_base::BaseSink>) -> bool {
     let sink: *mut ffi::GstBaseSink = sink.as_ref().to_glib_none().0;
-    // SAFETY: the sink is alive, as it is borrowed, and the field is written under PREROLL_LOCK
-    // alone, which this thread holds in `prepare()` and `render()`.
+    // SAFETY: the sink is borrowed, so it is alive. The field is written only under the
+    // PREROLL_LOCK, which this thread holds in `prepare()` and `render()`.
     unsafe { (*sink).flushing != gst::glib::ffi::GFALSE }
 }
 
-/// Whether the sink is in PAUSED, or on its way from there to PLAYING, and nothing has told it yet
-/// that it has what it shows then. Only for `prepare()` and `render()`.
+/// Returns whether the sink has to preroll: it is in PAUSED, or on its way to PLAYING, and has not
+/// committed its state with a buffer yet. Must be called from `prepare()` and `render()` only.
 pub(super) fn needs_preroll(sink: &impl IsA<gst_base::BaseSink>) -> bool {
     let sink: *mut ffi::GstBaseSink = sink.as_ref().to_glib_none().0;
-    // SAFETY: the sink is alive, as it is borrowed, and the field is written under PREROLL_LOCK
-    // alone, which this thread holds in `prepare()` and `render()`.
+    // SAFETY: the sink is borrowed, so it is alive. The field is written only under the
+    // PREROLL_LOCK, which this thread holds in `prepare()` and `render()`.
     unsafe { (*sink).need_preroll != gst::glib::ffi::GFALSE }
 }
 
-/// Whether PAUSED is the state that was asked for last: the sink may be on its way there, from PLAYING, too.
+/// Returns whether PAUSED is the target state. The sink may still be on its way there, also from
+/// PLAYING.
 pub(super) fn is_to_pause(sink: &impl IsA<gst_base::BaseSink>) -> bool {
     states(sink.as_ref().upcast_ref()).target == gst::ffi::GST_STATE_PAUSED
 }
 
-/// Whether the sink does not play, and is not on its way from PAUSED to PLAYING.
+/// Returns whether the sink does not play and is not on its way from PAUSED to PLAYING.
 pub(super) fn is_paused(sink: &impl IsA<gst_base::BaseSink>) -> bool {
     let states = states(sink.as_ref().upcast_ref());
-    // Before the first preroll it is in READY still.
+    // Before the first preroll the current state is still READY.
     ![states.current, states.pending].contains(&gst::ffi::GST_STATE_PLAYING)
 }
 
-/// The states of an element: the one that it is in, the one that a change leads to, and the one that was
-/// asked for last.
+/// The states of an element: its current state, the state to which a pending change leads, and the
+/// target state that was set last.
 struct States {
     current: gst::ffi::GstState,
     pending: gst::ffi::GstState,
@@ -107,8 +113,8 @@ struct States {
 fn states(element: &gst::Element) -> States {
     let _lock = element.object_lock();
     let element: *mut gst::ffi::GstElement = element.to_glib_none().0;
-    // SAFETY: the element is alive, as it is borrowed, and the fields are written under the object lock
-    // alone, which is held here.
+    // SAFETY: the element is borrowed, so it is alive. The fields are written only under the object
+    // lock, which is held here.
     unsafe {
         States {
             current: (*element).current_state,
@@ -118,13 +124,15 @@ fn states(element: &gst::Element) -> States {
     }
 }
 
-/// Whether a sink that prerolls plays soon: its own state is on its way to PLAYING, or the pipeline's is.
+/// Returns whether a sink that prerolls will play soon: it is on its way to PLAYING, or its
+/// pipeline is.
 pub(super) fn is_going_to_play(sink: &impl IsA<gst_base::BaseSink>) -> bool {
     let element = sink.as_ref().upcast_ref::<gst::Element>();
     if states(element).pending == gst::ffi::GST_STATE_PLAYING {
         return true;
     }
-    // What is in a bin is told each step by that; the outermost knows where it leads to.
+    // A bin sets the state of its children step by step. Only the outermost bin has the final
+    // target.
     let mut outermost = element.clone();
     while !outermost.is_locked_state()
         && let Some(parent) = outermost.parent()
@@ -135,13 +143,13 @@ pub(super) fn is_going_to_play(sink: &impl IsA<gst_base::BaseSink>) -> bool {
     states(&outermost).target == gst::ffi::GST_STATE_PLAYING
 }
 
-/// Commits the state, and waits for as long as the sink has to preroll.
+/// Commits the state, and waits while the sink has to preroll.
 fn preroll(
     sink: &impl IsA<gst_base::BaseSink>,
     buffer: &gst::Buffer,
 ) -> Result<gst::FlowSuccess, gst::FlowError> {
-    // SAFETY: both are alive, as they are borrowed; this thread holds the PREROLL_LOCK in
-    // `render()`, which the function wants and has again when it returns.
+    // SAFETY: both are borrowed, so they are alive. This thread holds the PREROLL_LOCK in
+    // `render()`; the function requires it and holds it again when it returns.
     unsafe {
         try_from_glib(ffi::gst_base_sink_do_preroll(
             sink.as_ref().to_glib_none().0,

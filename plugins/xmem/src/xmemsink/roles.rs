@@ -1,7 +1,8 @@
-//! Which buffers a client can begin with. Pure.
+//! Determines the role of each buffer: whether a client can begin with it. Pure.
 //!
-//! DELTA_UNIT alone does not say: a muxer's index or header has no such flag, and may come before a frame
-//! that has one. What the bytes of some formats say beside that is in a room for each.
+//! DELTA_UNIT alone is not enough. The index or header of a muxer has no DELTA_UNIT, but may
+//! precede a frame that has it. For some formats the bytes say more; each of these formats has a
+//! module.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,11 +13,11 @@ mod clusters;
 mod flv;
 pub(super) mod units;
 
-/// What the buffers so far have shown of the stream. Only the streaming thread changes it.
+/// The state of the stream after the previous buffers. Only the streaming thread changes it.
 #[derive(Debug, Default)]
 pub(super) struct Roles(Mutex<State>);
 
-/// What a buffer has shown of the stream.
+/// The state after a buffer, for [`advance`](Roles::advance).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shown(State);
 
@@ -24,21 +25,22 @@ pub(super) struct Shown(State);
 struct State {
     format: Format,
     has: u8,
-    /// The time of the sync point that was the last buffer, or of which only others of this time followed.
+    /// The timestamp of the last sync point, if all buffers since have the same timestamp.
     synced_at: Option<gst::ClockTime>,
 }
 
-/// There was a buffer that needs others.
+/// The stream has buffers that depend on others.
 const HAS_DELTAS: u8 = 1;
-/// There was one that a client can begin with. Without, as of sound in MPEG-TS, DELTA_UNIT says nothing.
+/// The stream has sync points. Without them DELTA_UNIT has no meaning, as for MPEG-TS with audio
+/// only.
 const HAS_SYNC: u8 = 1 << 1;
-/// Buffers with DELTA_UNIT have times. Then what has none is no frame of media.
+/// Buffers with DELTA_UNIT have timestamps. Then a buffer without one is not a media frame.
 const HAS_TIMES: u8 = 1 << 2;
 
-/// What a stream's bytes tell.
+/// The format of a stream whose bytes say which frames are sync points.
 #[derive(Clone, Copy, Debug, Default)]
 enum Format {
-    /// Nothing, as far as is known here.
+    /// Any other format.
     #[default]
     Any,
     Boxes(boxes::Boxes),
@@ -70,7 +72,7 @@ impl Format {
         }
     }
 
-    /// `None` where the bytes of a buffer tell nothing.
+    /// `None` if the bytes of the buffer do not determine its role.
     fn judge(&mut self, is_delta: bool, buffer: &gst::BufferRef) -> Option<Role> {
         match self {
             Format::Any => None,
@@ -82,13 +84,13 @@ impl Format {
     }
 }
 
-/// The first bytes of a buffer, as many as there are.
+/// Copies the first bytes of a buffer into `bytes`, as many as there are, and returns them.
 fn beginning<'a>(buffer: &gst::BufferRef, bytes: &'a mut [u8]) -> &'a [u8] {
     let there = bytes.len().min(buffer.size());
     let bytes = &mut bytes[..there];
     match buffer.copy_to_slice(0, bytes) {
         Ok(()) => bytes,
-        // Memory that can't be mapped.
+        // The memory cannot be mapped.
         Err(read) => &bytes[..read],
     }
 }
@@ -98,7 +100,8 @@ impl Roles {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Buffers of these caps are to come. They are of another stream where the last ones had another media type.
+    /// Sets the caps of the following buffers. With `is_other` they belong to another stream, with
+    /// another media type.
     pub(super) fn set_caps(&self, caps: &gst::CapsRef, is_other: bool) {
         let format = Format::of(caps);
         let mut state = self.state();
@@ -110,7 +113,7 @@ impl Roles {
         }
     }
 
-    /// Another stream begins, with the same caps until others are set.
+    /// Forgets the state, because another stream begins. It has the same caps until others are set.
     pub(super) fn restart(&self) {
         let mut state = self.state();
         let mut format = state.format;
@@ -121,26 +124,26 @@ impl Roles {
         };
     }
 
-    /// An event says that the next picture is a key frame.
+    /// Notes that an event has announced a key frame as the next picture.
     pub(super) fn announce(&self) {
         if let Format::Clusters(clusters) = &mut self.state().format {
             clusters.announce();
         }
     }
 
-    /// Whether some buffers need others: those take little memory, and many of them are kept.
+    /// Returns whether some buffers depend on others. Those are small, and many of them are kept.
     pub(super) fn has_deltas(&self) -> bool {
         self.state().has & HAS_DELTAS != 0
     }
 
-    /// Whether a client can begin with a buffer, and what that has shown, for [`advance`](Roles::advance).
+    /// Returns the role of a buffer, and the state after it for [`advance`](Roles::advance).
     pub(super) fn judge(&self, buffer: &gst::BufferRef) -> (Role, Shown) {
         let mut state = *self.state();
         let role = state.judge(buffer);
         (role, Shown(state))
     }
 
-    /// The buffer was published.
+    /// Sets the state after the buffer was published.
     pub(super) fn advance(&self, shown: Shown) {
         *self.state() = shown.0;
     }
@@ -159,11 +162,11 @@ impl State {
         role
     }
 
-    /// Where the bytes tell nothing: by the flags and the times.
+    /// Determines the role by flags and timestamps.
     fn judge_by_flags(&mut self, is_delta: bool, buffer: &gst::BufferRef) -> Role {
         let is_header = buffer.flags().contains(gst::BufferFlags::HEADER);
         let time = buffer.dts_or_pts();
-        // A picture may come in several buffers, which have its time.
+        // A picture may be in several buffers that have the same timestamp.
         let is_more = time.is_some() && time == self.synced_at && self.has & HAS_DELTAS != 0;
         if !is_more {
             self.synced_at = None;
@@ -185,7 +188,8 @@ impl State {
         if is_more {
             return Role::Dependent;
         }
-        // A header before the first frame is none of those that clients begin with, but they may.
+        // A header before the first frame does not count as the stream's first sync point, but a
+        // client may begin with it.
         if time.is_some() || !is_header {
             self.has |= HAS_SYNC;
         }
@@ -200,8 +204,8 @@ mod tests {
 
     use Role::{Dependent as D, Leading as L, SyncPoint as S};
 
-    /// A buffer as GStreamer's muxers and encoders flag it: `K` or `d`, `H` for HEADER, `n` for no time, and `=` for that
-    /// of the buffer before it.
+    /// A buffer with the flags that GStreamer's muxers and encoders set: `K` or `d` (DELTA_UNIT),
+    /// `H` for HEADER, `n` for no timestamp, and `=` for the timestamp of the buffer before it.
     fn buffer(of: &str, time: &mut gst::ClockTime) -> gst::Buffer {
         let mut buffer = gst::Buffer::new();
         let content = buffer.get_mut().unwrap();

@@ -26,7 +26,7 @@ pub(super) struct Settings {
     pub(super) habits: SinkHabits,
 }
 
-/// What the permissions of a file are made of. shmsink takes more bits, which no socket needs.
+/// The valid permissions of a file. shmsink accepts more bits, but a socket needs none of them.
 const PERMISSIONS: u32 = 0o777;
 
 impl Default for Settings {
@@ -49,7 +49,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether clients are to have all frames: that is what the sink waits for them for.
+    /// Returns whether the sink waits for clients, so that they receive every frame.
     pub(super) fn waits(&self) -> bool {
         self.wait_for_connection || self.overflow == Overflow::Block
     }
@@ -63,7 +63,7 @@ impl Settings {
         }
     }
 
-    /// What the user is told of values that have no effect.
+    /// Returns the messages about values that have no effect.
     pub(super) fn notes(&self) -> Vec<Note> {
         let perms = (self.perms > PERMISSIONS).then(|| {
             Note::Warning(format!(
@@ -74,7 +74,7 @@ impl Settings {
         self.habits.notes().into_iter().chain(perms).collect()
     }
 
-    /// Sets a property. False for one that is not a setting.
+    /// Sets a property. Returns false for a name that is not a setting.
     pub(super) fn set(&mut self, name: &str, value: &glib::Value) -> bool {
         // GObject has checked the types and ranges against the properties below.
         match name {
@@ -103,7 +103,7 @@ impl Settings {
         true
     }
 
-    /// The value of a property, `None` for one that is not a setting.
+    /// Returns the value of a property, `None` for a name that is not a setting.
     pub(super) fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "perms" => self.perms.to_value(),
@@ -125,19 +125,19 @@ impl Settings {
     }
 }
 
-/// What the sink does when a client has yet to receive the frame whose slot is needed.
+/// What the sink does when the slot that it needs holds a frame that a client has not received yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[repr(u32)]
 #[enum_type(name = "GstXmemSinkOverflow")]
 pub(super) enum Overflow {
-    /// Takes the oldest frame's slot: slow clients miss frames.
+    /// Reuses the slot of the oldest frame: slow clients miss frames.
     #[default]
     #[enum_value(
         name = "Reuse the slot of the oldest frame: slow clients miss frames, the sink never waits",
         nick = "drop-oldest"
     )]
     DropOldest,
-    /// Waits for the client, at most `block-timeout`.
+    /// Waits for the client, for at most `block-timeout`.
     #[enum_value(
         name = "Wait until every in-order client has received the frame, at most block-timeout",
         nick = "block"

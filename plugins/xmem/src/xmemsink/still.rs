@@ -1,7 +1,9 @@
-//! The frame that the sink shows in PAUSED: which buffer that is, and whether it was published.
+//! Tracks the frame that the sink shows in PAUSED: which buffer it is, and whether it was
+//! published.
 //!
-//! The base class prerolls a buffer in PAUSED, and renders the same buffer in PLAYING. After a step it
-//! renders a buffer in PAUSED, prerolls it and renders it again. Each buffer is one frame.
+//! The base class prerolls a buffer in PAUSED, and renders the same buffer in PLAYING. After a step
+//! it renders a buffer in PAUSED, prerolls it, and renders it again. In all cases the buffer must
+//! be published once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,33 +18,34 @@ use crate::timestamps::TimesInPause;
 pub(super) struct Still {
     state: Mutex<State>,
     changed: Condvar,
-    /// There is such a buffer. Written with the state locked.
+    /// Whether there is a buffer. Written with `state` locked.
     is_there: AtomicBool,
-    /// Ends the waits of those that publish it later.
+    /// Ends the waits of threads that publish the buffer later.
     pub(super) canceller: Canceller,
 }
 
 #[derive(Default)]
 struct State {
-    /// A reference is kept, so that no other buffer gets the same address.
+    /// Holding a reference ensures that no other buffer gets the same address.
     buffer: Option<gst::Buffer>,
-    /// There as long as it may have to be published.
+    /// Set while the buffer may have to be published.
     times: Option<TimesInPause>,
     progress: Progress,
-    /// Counts the buffers.
+    /// Identifies the current buffer: incremented with each.
     number: Number,
-    /// Threads that have to end before another buffer is shown.
+    /// The number of threads that must finish before the buffer can be replaced.
     threads: u32,
 }
 
-/// One such buffer.
+/// Identifies one buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Number(u64);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Progress {
+    /// The buffer still has to be published.
     Owed,
-    /// A thread publishes it.
+    /// A thread publishes the buffer.
     Publishing,
     #[default]
     Published,
@@ -58,7 +61,8 @@ impl Still {
         waited.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The sink shows this buffer from now on. Tells its number where it is not published yet.
+    /// Sets the buffer that the sink shows from now on. Returns its number if it is not published
+    /// yet.
     pub(super) fn set(
         &self,
         buffer: &gst::Buffer,
@@ -70,12 +74,12 @@ impl Still {
         self.owed()
     }
 
-    /// The sink shows this buffer from now on, and has published it.
+    /// Sets the buffer that the sink shows from now on, and that is published already.
     pub(super) fn set_published(&self, buffer: &gst::Buffer) {
         self.replace(Some(buffer.clone()), None);
     }
 
-    /// The sink shows no such buffer any more. When this returns, no thread publishes one.
+    /// Forgets the buffer. When this returns, no thread publishes it.
     pub(super) fn clear(&self) {
         if self.is_there.load(Ordering::Relaxed) {
             self.replace(None, None);
@@ -86,16 +90,18 @@ impl Still {
         self.state().is(buffer)
     }
 
-    /// The number of the buffer where it is not published yet.
+    /// Returns the number of the buffer if it is not published yet.
     pub(super) fn owed(&self) -> Option<Number> {
         let state = self.state();
         state.is_owed(state.number).then_some(state.number)
     }
 
-    /// Whether a buffer that is about to be rendered was published already. If not, nothing but its
-    /// rendering publishes it from now on. With `keeps` the sink goes on to show it.
+    /// Returns whether a buffer that is about to be rendered was published already. If not, only
+    /// its rendering publishes it from now on. With `keeps`, a buffer that was published stays the
+    /// shown one.
     pub(super) fn is_published(&self, buffer: &gst::Buffer, keeps: bool) -> bool {
-        // Relaxed: the streaming thread has set it, and others only when that waits.
+        // Relaxed: the streaming thread sets it; other threads set it only while the streaming
+        // thread waits.
         if !self.is_there.load(Ordering::Relaxed) {
             return false;
         }
@@ -104,16 +110,16 @@ impl Still {
             return true;
         }
         drop(state);
-        // Another thread may have published it in between.
+        // Another thread may have published it in the meantime.
         let (before, progress) = self.replace(None, None);
         let is_it = before.is_some_and(|before| before.as_ptr() == buffer.as_ptr());
         is_it && progress == Progress::Published
     }
 
-    /// Publishes the buffer with this number, if it is still owed, as `publish` does that.
+    /// Publishes the buffer with this number with `publish`, if it is still owed.
     ///
     /// # Errors
-    /// Those of `publish`: the buffer is still owed then.
+    /// The errors of `publish`. The buffer is still owed then.
     pub(super) fn publish(
         &self,
         number: Number,
@@ -127,7 +133,7 @@ impl Still {
             state.progress = Progress::Publishing;
             state.buffer.clone().zip(state.times)
         };
-        /// Also where `publish` panics: others wait for it.
+        /// Sets the progress on drop, also if `publish` panics, because other threads wait for it.
         struct Finish<'a>(&'a Still, Progress);
         impl Drop for Finish<'_> {
             fn drop(&mut self) {
@@ -142,16 +148,17 @@ impl Still {
         if published.is_ok() {
             finish.1 = Progress::Published;
         }
-        // Before others are told that it is done: they may wait for the memory.
+        // Drop the buffer before other threads are notified: they may wait for its memory.
         drop(buffer);
         published
     }
 
-    /// Does what `show` does, which may wait, if the buffer with this number is owed. As long as it does
-    /// that, no other buffer takes its place: what the sink does next ends the wait, and waits for it.
+    /// Calls `show`, which may wait, if the buffer with this number is owed. The buffer is not
+    /// replaced while `show` runs: a thread that replaces it ends the wait first, then waits for
+    /// `show` to return.
     ///
     /// # Errors
-    /// Those of `show`.
+    /// The errors of `show`.
     pub(super) fn hold_up(&self, number: Number, show: impl FnOnce() -> Result<()>) -> Result<()> {
         {
             let mut state = self.state();
@@ -160,7 +167,7 @@ impl Still {
             }
             state.threads += 1;
         }
-        /// Also where `show` panics.
+        /// Leaves on drop, also if `show` panics.
         struct Leave<'a>(&'a Still);
         impl Drop for Leave<'_> {
             fn drop(&mut self) {
@@ -172,8 +179,8 @@ impl Still {
         show()
     }
 
-    /// Waits so long. Says whether the buffer with this number is still owed then; at once where it is
-    /// not.
+    /// Waits for `time`, or until the buffer with this number is no longer owed. Returns whether it
+    /// is still owed.
     pub(super) fn is_owed_after(&self, number: Number, time: Duration) -> bool {
         let state = self.state();
         let waited = self
@@ -183,7 +190,8 @@ impl Still {
         state.is_owed(number)
     }
 
-    /// With times it is owed. Gives back the one before, and how far that had come.
+    /// Replaces the buffer. With `times` the new buffer is owed. Returns the previous buffer and
+    /// its progress.
     fn replace(
         &self,
         buffer: Option<gst::Buffer>,
@@ -200,17 +208,18 @@ impl Still {
         state.times = times;
         state.number.0 += 1;
         self.changed.notify_all();
-        // After the number has changed: what begins now sees that, and what has begun ends.
+        // Interrupt after the number has changed: a thread that begins now sees the new number, and
+        // a wait that has begun before ends.
         self.canceller.interrupt();
         while state.threads > 0 {
             state = self.wait(state);
         }
         drop(state);
-        // To be dropped without the lock: the memory goes back to where it came from.
+        // The caller drops the buffer without the lock, because that can run code of its pool.
         (before, progress)
     }
 
-    /// Waits until no thread publishes the buffer, which does not wait any more then.
+    /// Waits until no thread publishes the buffer, and ends that thread's wait.
     fn await_publishing<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         while state.progress == Progress::Publishing {
             self.canceller.interrupt();
@@ -266,7 +275,7 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(count, 1);
-        // It is prerolled once more, after a step.
+        // The base class prerolls it again, after a step.
         assert_eq!(set(&still, &buffer), None);
         assert!(still.is_published(&buffer, true));
         assert!(still.is_published(&buffer, false));
@@ -281,7 +290,7 @@ mod tests {
         assert!(matches!(failed, Err(Error::Cancelled)));
         assert_eq!(still.owed(), Some(number));
         assert!(!still.is_published(&buffer, false));
-        // It is the rendering's from then on.
+        // From then on only the rendering publishes it.
         still.publish(number, |_, _| unreachable!()).unwrap();
         assert!(!still.is_owed_after(number, Duration::from_secs(3600)));
     }

@@ -1,6 +1,6 @@
-//! Upstream events of clients, on their way to the elements before the sink.
+//! Forwards upstream events of clients to the elements upstream of the sink.
 //!
-//! An element may take as long as it likes to handle an event, so a thread of its own pushes them.
+//! An element can take any length of time to handle an event, so a dedicated thread pushes them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use crate::timestamps::Timekeeper;
 use crate::values::{Names, Told};
 use crate::worker::Worker;
 
-/// The user of a client, and an event of that client.
+/// The user id of a client, and an encoded event from it.
 type Sent = (u32, Vec<u8>);
 
 /// Pushes events of clients upstream, on a thread that ends with the run of the sink.
@@ -31,9 +31,9 @@ pub(super) struct Forwarder {
 }
 
 impl Drop for Forwarder {
-    /// Events that wait are dropped.
+    /// Drops the events that are still queued.
     fn drop(&mut self) {
-        // Relaxed: nothing else is read because of it.
+        // Relaxed: no other data depends on it.
         self.is_over.store(true, Ordering::Relaxed);
     }
 }
@@ -49,7 +49,7 @@ impl Forwarder {
         }
     }
 
-    /// Takes an event of a client of this user. Never waits.
+    /// Queues an event of a client of this user, without waiting.
     pub(super) fn forward(&self, uid: u32, content: Vec<u8>) {
         let run = || {
             let (sink, accepts) = (self.sink.clone(), self.accepts);
@@ -95,20 +95,32 @@ fn run(
             Ok(event) if upstream::which(&event).is_some_and(|which| accepts.contains(which)) => {
                 pass_on(&sink, key_units, event);
             }
-            other => gst::debug!(CAT, obj = sink, "Not passed on: {other:?}"),
+            other => gst::debug!(CAT, obj = sink, "Dropped an upstream event: {other:?}"),
         }
     }
 }
 
 fn pass_on(sink: &BaseSink, key_units: &KeyUnits, event: gst::Event) {
     match key_units.answer_to(&event, monotonic_time()) {
-        Answer::Later => gst::debug!(CAT, obj = sink, "Requested too soon: {event:?}"),
-        Answer::IsComing => gst::debug!(CAT, obj = sink, "Requested already: {event:?}"),
+        Answer::Later => gst::debug!(
+            CAT,
+            obj = sink,
+            "Deferred a request that came too soon: {event:?}"
+        ),
+        Answer::IsComing => gst::debug!(
+            CAT,
+            obj = sink,
+            "Dropped a request that is pending already: {event:?}"
+        ),
         Answer::None => {
-            gst::debug!(CAT, obj = sink, "A client wants {event:?}");
+            gst::debug!(
+                CAT,
+                obj = sink,
+                "Pushing a client's event upstream: {event:?}"
+            );
             let pad = sink.static_pad("sink");
             let handled = pad.is_some_and(|pad| pad.push_event(event.clone()));
-            gst::debug!(CAT, obj = sink, "Upstream has handled it: {handled}");
+            gst::debug!(CAT, obj = sink, "Upstream handled the event: {handled}");
             if !handled {
                 key_units.refuse(&event);
             }

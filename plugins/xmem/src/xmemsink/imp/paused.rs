@@ -1,4 +1,4 @@
-//! What clients see of a sink in PAUSED: the frame that is prerolled, at once.
+//! Publishes the prerolled frame in PAUSED, so that clients receive it at once.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,27 +15,27 @@ use crate::xmemsink::preroll;
 use crate::xmemsink::still::Number;
 use crate::xmemsink::stream::Stream;
 
-/// How long a pipeline that is going to play may take until its first frame is shown in PAUSED. Usually
-/// that frame is rendered before, with the time that it has in PLAYING.
+/// How long to wait for a pipeline that is on its way to PLAYING before the prerolled frame is
+/// shown in PAUSED. Usually the frame is rendered earlier, with its time in PLAYING.
 const STARTING: Duration = Duration::from_millis(500);
 
 impl XmemSink {
-    /// Whether the sink renders in PAUSED, which it does after a step.
+    /// Returns whether the sink renders in PAUSED, as it does after a step.
     pub(super) fn is_paused(&self) -> bool {
-        // Relaxed: what a change of state does with the streaming thread comes after, under a lock.
+        // Relaxed: a change of state that affects the streaming thread takes a lock later.
         let is_paused = self.was_paused.load(Ordering::Relaxed) && preroll::is_paused(&*self.obj());
         if !is_paused {
-            // The base class has completed a change to PLAYING, perhaps, without a transition.
+            // The base class may have completed a change to PLAYING without a transition.
             self.was_paused.store(false, Ordering::Relaxed);
         }
         is_paused
     }
 
-    /// Publishes a buffer that the base class prerolls. Where that has to wait, a thread of its own does it:
-    /// the base class has a change of state to complete.
+    /// Publishes a buffer that the base class prerolls. If that has to wait, another thread does
+    /// it, because the base class has to complete a change of state.
     ///
     /// # Errors
-    /// Where it can't be published, now or later.
+    /// If the buffer cannot be published, now or later.
     pub(super) fn show(&self, stream: &Arc<Stream>, buffer: &gst::Buffer) -> Result<()> {
         stream.ask_extent(self.obj().upcast_ref());
         let times = || TimesInPause::new(&*self.obj(), buffer);
@@ -54,8 +54,8 @@ impl XmemSink {
         self.publish_still(stream, number, &cancellation)
     }
 
-    /// A pause has interrupted the rendering of a buffer: it is shown when the sink is in PAUSED, where the base
-    /// class does not preroll it.
+    /// Marks a buffer as owed after a pause has interrupted its rendering. It is shown when the
+    /// sink is in PAUSED, because the base class does not preroll it there.
     pub(super) fn owe(&self, stream: &Stream, buffer: &gst::Buffer) {
         if preroll::is_to_pause(&*self.obj()) {
             let times = || TimesInPause::new(&*self.obj(), buffer);
@@ -63,8 +63,8 @@ impl XmemSink {
         }
     }
 
-    /// Shows what is not shown yet: the sink was on its way to PLAYING, perhaps, and was paused before it
-    /// got there.
+    /// Shows the owed buffer, if any. For example, the sink was on its way to PLAYING and was
+    /// paused again before it reached it.
     pub(super) fn show_rest(&self, stream: &Arc<Stream>) {
         if let Some(number) = stream.still.owed() {
             self.show_later(stream, number, Duration::ZERO);
@@ -82,14 +82,15 @@ impl XmemSink {
                 sink.imp().wait_and_show(&stream, number)
             });
             if let Err(error) = shown {
-                // It is rendered in PLAYING, and errors are told then.
-                gst::debug!(CAT, obj = sink, "Not shown in PAUSED: {error}");
+                // The frame is rendered in PLAYING, which reports the error then.
+                gst::debug!(CAT, obj = sink, "Cannot show a frame in PAUSED: {error}");
             }
         });
     }
 
     fn wait_and_show(&self, stream: &Stream, number: Number) -> Result<()> {
-        // What ends the wait comes after that, or has ended what is owed before.
+        // Begin first, then check: what ends the wait either comes after `begin()`, or has already
+        // replaced the buffer.
         let cancellation = stream.still.canceller.begin()?;
         if !stream.still.is_owed_after(number, Duration::ZERO) {
             return Err(Error::Cancelled);
@@ -111,8 +112,8 @@ impl XmemSink {
         })
     }
 
-    /// The times of a frame that is shown in PAUSED. Says the segment again where a frame before it was
-    /// shown at other moments.
+    /// Returns the times of a frame that is shown in PAUSED. Sends the segment again if an earlier
+    /// frame of it was published, because that frame was shown at another moment.
     pub(super) fn show_at_once(&self, stream: &Stream, times: TimesInPause) -> Times {
         let (times, offset) = times.now();
         let before = std::mem::replace(&mut *self.last_frame(), LastFrame::InPause);

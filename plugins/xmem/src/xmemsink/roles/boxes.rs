@@ -1,8 +1,8 @@
-//! Boxes of ISO media, as `mp4mux` makes them in fragments: a box or a sample is a buffer. Pure.
+//! Boxes of ISO media from `mp4mux` in fragments: each buffer is a box or a sample. Pure.
 
 use xmem_core::Role;
 
-/// Media types of streams of boxes.
+/// The media types of streams of boxes.
 pub(in crate::xmemsink) const MEDIA_TYPES: [&str; 4] = [
     "video/quicktime",
     "audio/x-m4a",
@@ -12,18 +12,19 @@ pub(in crate::xmemsink) const MEDIA_TYPES: [&str; 4] = [
 
 type Name = [u8; 4];
 
-/// Bytes that tell what a box is: its size, its name, and the size again where that takes 8 bytes.
+/// The size of a box header: size, name, and the size again if it needs 8 bytes.
 const BEGINNING: usize = 16;
 
-/// What a stream of boxes has shown so far.
+/// The state of the stream after the previous buffers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Boxes {
     progress: Progress,
-    /// A sample follows a `moof`, with no other in between.
+    /// No sample has followed the last `moof` yet.
     is_led: bool,
-    /// The tracks of the fragment, a bit for each.
+    /// The tracks of the fragment, one bit for each.
     tracks: u64,
-    /// The tracks that have samples with DELTA_UNIT. A stream with such tracks can be begun with them alone.
+    /// The tracks that have samples with DELTA_UNIT. If there are any, only samples of these tracks
+    /// are sync points.
     tracks_with_deltas: u64,
 }
 
@@ -32,22 +33,22 @@ enum Progress {
     /// The bytes of a file may be cut anywhere.
     #[default]
     Bytes,
-    /// A `ftyp` was a buffer.
+    /// A buffer was a `ftyp` box.
     FileType,
-    /// So was a `moov`.
+    /// After that, a buffer was a `moov` box.
     Movie,
-    /// So was a `moof`: boxes and samples are buffers.
+    /// After that, a buffer was a `moof` box: buffers are boxes and samples.
     Fragments,
 }
 
-/// What a buffer is.
+/// The content of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     /// One box.
     Box(Name),
     /// The header of a `mdat`, without its content.
     MediaHeader,
-    /// A box, and more after it.
+    /// A box, and more bytes after it.
     Several(Name),
     Other,
 }
@@ -70,11 +71,11 @@ impl Part {
     }
 }
 
-/// Where a box begins.
+/// The header of a box.
 struct Beginning {
     size: u64,
     name: Name,
-    /// The bytes before its content.
+    /// The size of the header.
     header: usize,
 }
 
@@ -86,7 +87,7 @@ impl Beginning {
             1 => (u64::from_be_bytes(*rest.first_chunk()?), 16),
             size => (size.into(), 8),
         };
-        // A `mdat` whose size is not known yet has 0.
+        // A `mdat` whose size is not known yet has the size 0.
         let is_box = size >= header as u64 || size == 0 && name == b"mdat";
         (is_box && name.is_ascii()).then_some(Beginning {
             size,
@@ -96,7 +97,7 @@ impl Beginning {
     }
 }
 
-/// The boxes of this name in the content of another.
+/// Iterates over the content of the boxes of this name in the content of another box.
 fn children(mut content: &[u8], name: Name) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         loop {
@@ -113,7 +114,7 @@ fn children(mut content: &[u8], name: Name) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The tracks of a `moof`, a bit for each.
+/// Returns the tracks of a `moof`, one bit for each.
 fn tracks(moof: &[u8]) -> u64 {
     let headers = children(moof, *b"moof")
         .flat_map(|content| children(content, *b"traf"))
@@ -123,7 +124,7 @@ fn tracks(moof: &[u8]) -> u64 {
 }
 
 impl Boxes {
-    /// Whether a client can begin with a buffer; `None` where the stream's bytes may be cut anywhere.
+    /// Returns the role of a buffer, `None` if the bytes of the stream may be cut anywhere.
     pub(super) fn judge(&mut self, is_delta: bool, buffer: &gst::BufferRef) -> Option<Role> {
         let part = Part::of(buffer);
         let is_fragments = self.progress == Progress::Fragments;
@@ -151,13 +152,14 @@ impl Boxes {
             Part::Several(name) if is_fragments && [*b"moof", *b"styp"].contains(&name) => {
                 // A whole fragment.
                 self.is_led = false;
-                Some(match is_delta {
-                    true => Role::Dependent,
-                    false => Role::SyncPoint,
+                Some(if is_delta {
+                    Role::Dependent
+                } else {
+                    Role::SyncPoint
                 })
             }
             _ if is_fragments => Some(self.judge_sample(is_delta)),
-            // Its samples are not in fragments.
+            // The samples are not in fragments.
             Part::MediaHeader | Part::Box(_) => {
                 self.progress = Progress::Bytes;
                 None
@@ -166,16 +168,18 @@ impl Boxes {
         }
     }
 
-    /// Only the first sample after a `moof` can be decoded with that alone.
+    /// Returns the role of a sample. Only the first sample after a `moof` can be decoded with that
+    /// `moof` alone.
     fn judge_sample(&mut self, is_delta: bool) -> Role {
         let is_led = std::mem::take(&mut self.is_led);
         if is_delta {
             self.tracks_with_deltas |= self.tracks;
         }
         let with_deltas = self.tracks_with_deltas;
-        match is_led && !is_delta && (with_deltas == 0 || with_deltas & self.tracks != 0) {
-            true => Role::SyncPoint,
-            false => Role::Dependent,
+        if is_led && !is_delta && (with_deltas == 0 || with_deltas & self.tracks != 0) {
+            Role::SyncPoint
+        } else {
+            Role::Dependent
         }
     }
 }
@@ -202,8 +206,8 @@ mod tests {
         of == "d"
     }
 
-    /// `K` and `d` are samples, a number a `moof` of that track, `m` the header of a `mdat`, `+` a fragment in one buffer;
-    /// others are names of boxes.
+    /// `K` and `d` are samples, a number is a `moof` of that track, `m` the header of a `mdat`, and
+    /// `+` a fragment in one buffer. Others are names of boxes.
     fn content(of: &str) -> Vec<u8> {
         match of {
             "K" | "d" => vec![0, 0, 0, 6, 0x65, 1, 2, 3, 4, 5],

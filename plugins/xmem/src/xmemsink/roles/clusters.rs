@@ -1,26 +1,27 @@
-//! Matroska, as `matroskamux` makes it: the beginning of a cluster is a buffer. Pure.
+//! Matroska from `matroskamux`: a cluster begins with a buffer. Pure.
 //!
-//! Where a key frame was requested, an event comes before it, at which the muxer begins a cluster. Sound may come between
-//! both: then the cluster has DELTA_UNIT, and the key frame begins none of its own.
+//! If a key frame was requested, an event precedes it, and the muxer begins a cluster at that
+//! event. Audio may come between the event and the key frame. Then the cluster has DELTA_UNIT, and
+//! the key frame begins no cluster of its own.
 
 use xmem_core::Role;
 
-/// The number of a cluster, which it begins with.
+/// The element ID of a cluster, with which it begins.
 const CLUSTER: [u8; 4] = [0x1f, 0x43, 0xb6, 0x75];
 
-/// What a stream of clusters has shown so far.
+/// The state of the stream after the previous buffers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Clusters {
     is_announced: bool,
 }
 
 impl Clusters {
-    /// A key frame is the next picture.
+    /// Notes that the next picture is a key frame.
     pub(super) fn announce(&mut self) {
         self.is_announced = true;
     }
 
-    /// `None` where the bytes of a buffer tell nothing.
+    /// `None` if the bytes of the buffer do not determine its role.
     pub(super) fn judge(&mut self, buffer: &gst::BufferRef) -> Option<Role> {
         if !self.is_announced || super::beginning(buffer, &mut [0; 4]) != CLUSTER {
             return None;

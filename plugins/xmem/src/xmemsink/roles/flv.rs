@@ -1,40 +1,40 @@
-//! FLV, as `flvmux` makes it: a tag is a buffer. Pure.
+//! FLV from `flvmux`: each buffer is a tag. Pure.
 //!
-//! It sets DELTA_UNIT for pictures only: a tag of sound looks as one to begin with, also between pictures that need
-//! others.
+//! `flvmux` sets DELTA_UNIT for video only. So an audio tag looks like a sync point even between
+//! pictures that depend on others.
 
 use xmem_core::Role;
 
-/// What a stream of tags has shown so far.
+/// The state of the stream after the previous buffers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flv {
     has_pictures: bool,
 }
 
-/// What a buffer is.
+/// The content of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    /// The beginning of the file.
+    /// The header of the file.
     Start,
-    /// It tells of the stream, and is no frame.
+    /// A tag that describes the stream and has no frame.
     Header,
     KeyFrame,
     Picture,
     Sound,
 }
 
-/// A tag's header, and the number after it that says how long the tag was.
+/// The size of a tag's header, and of the number after the tag that repeats its size.
 const AROUND: usize = 11 + 4;
-/// The beginning of the file, without and with such a number.
+/// The size of the file header, without and with this number.
 const START: [usize; 2] = [9, 13];
 
-/// Codecs whose frames say what they are beside that.
+/// Codecs whose tags have a packet type.
 const AVC: u8 = 7;
 const HEVC: u8 = 12;
 const AAC: u8 = 10;
 
 impl Part {
-    /// `None` where it is no tag: a file's bytes may be cut anywhere.
+    /// `None` if the buffer is not a tag: the bytes of a file may be cut anywhere.
     fn of(buffer: &gst::BufferRef) -> Option<Part> {
         let mut bytes = [0; 13];
         let bytes = super::beginning(buffer, &mut bytes);
@@ -48,7 +48,7 @@ impl Part {
         if buffer.size() != len + AROUND {
             return None;
         }
-        // The number after an empty tag is none of it.
+        // For an empty tag, do not take the number after it for content.
         let content = bytes.get(11..).filter(|_| len >= 2);
         match (kind, content) {
             (8 | 9 | 18, None) | (18, _) => Some(Part::Header),
@@ -62,7 +62,7 @@ impl Part {
     }
 }
 
-/// What a tag of pictures is whose content begins with these.
+/// Returns the kind of a video tag whose content begins with these bytes.
 fn picture(first: u8, second: u8) -> Part {
     let is_extended = first & 0x80 != 0;
     let packet = match first & 0x0f {
@@ -71,7 +71,7 @@ fn picture(first: u8, second: u8) -> Part {
         _ => 1,
     };
     match (packet, (first >> 4) & 7) {
-        // Coded frames; the third are those of the extended format without an offset.
+        // Coded frames; 3 means coded frames of the extended format without an offset.
         (1 | 3, 1 | 4) => Part::KeyFrame,
         (1 | 3, _) => Part::Picture,
         _ => Part::Header,
@@ -79,7 +79,7 @@ fn picture(first: u8, second: u8) -> Part {
 }
 
 impl Flv {
-    /// Whether a client can begin with a buffer; `None` where it is no tag.
+    /// Returns the role of a buffer, `None` if it is not a tag.
     pub(super) fn judge(&mut self, is_delta: bool, buffer: &gst::BufferRef) -> Option<Role> {
         let part = Part::of(buffer)?;
         self.has_pictures |= matches!(part, Part::KeyFrame | Part::Picture);

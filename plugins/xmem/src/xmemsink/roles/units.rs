@@ -1,6 +1,7 @@
-//! H.264 and H.265 of which each buffer is a NAL unit: a picture is several buffers. Pure.
+//! H.264 and H.265 in which each buffer is a NAL unit, so that a picture is several buffers. Pure.
 //!
-//! `h264parse` tells of each slice whether it is of a key frame, and has DELTA_UNIT for all that comes before the first.
+//! `h264parse` sets DELTA_UNIT on each slice that is not part of a key frame, and on every unit
+//! that precedes the first slice of its picture.
 
 use xmem_core::Role;
 
@@ -11,7 +12,7 @@ pub(in crate::xmemsink) enum Codec {
 }
 
 impl Codec {
-    /// The codec of caps of this name.
+    /// Returns the codec of caps with this media type.
     pub(in crate::xmemsink) fn of(name: &str) -> Option<Codec> {
         match name {
             "video/x-h264" => Some(Codec::H264),
@@ -21,13 +22,14 @@ impl Codec {
     }
 }
 
-/// What a NAL unit is.
+/// The type of a NAL unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::xmemsink) enum Unit {
     ParameterSet,
-    /// It is of the picture after it.
+    /// It belongs to the following picture.
     Prefix,
-    /// The same, and says that a decoder can begin there: an encoder without key frames refreshes pictures in parts.
+    /// A prefix that says that a decoder can begin there: an encoder without key frames refreshes
+    /// pictures in parts.
     RecoveryPoint,
     FirstSlice,
     Slice,
@@ -35,16 +37,20 @@ pub(in crate::xmemsink) enum Unit {
 }
 
 impl Unit {
-    /// What a unit is that begins with these bytes, without a start code.
+    /// Returns the type of a unit that begins with these bytes, without a start code.
     pub(in crate::xmemsink) fn of(codec: Codec, bytes: &[u8]) -> Option<Unit> {
         let first = *bytes.first()?;
-        // The first number of a slice is 0 in the first of a picture, which is one bit; H.265 has a flag there.
+        // H.264: the first number of a slice is `first_mb_in_slice`, which is 0 (one bit, set) in
+        // the first slice of a picture. H.265 has a flag at that place.
         let is_first = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0x80 != 0);
-        let slice = |at| match is_first(at) {
-            true => Unit::FirstSlice,
-            false => Unit::Slice,
+        let slice = |at| {
+            if is_first(at) {
+                Unit::FirstSlice
+            } else {
+                Unit::Slice
+            }
         };
-        // The kind of the first message of a SEI.
+        // The payload type of the first message of an SEI unit.
         let is_recovery_point = |at: usize| bytes.get(at) == Some(&6);
         Some(match (codec, first & 0x1f, (first >> 1) & 0x3f) {
             (Codec::H264, 6, _) if is_recovery_point(1) => Unit::RecoveryPoint,
@@ -59,18 +65,18 @@ impl Unit {
     }
 }
 
-/// A stream of units, and what it has shown so far.
+/// The state of a stream of NAL units.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Units {
     codec: Codec,
     has_start_codes: bool,
     has_sync: bool,
-    /// The next picture is one that a decoder can begin with.
+    /// A decoder can begin with the next picture.
     recovers: bool,
 }
 
 impl Units {
-    /// `None` where buffers of these caps are not units.
+    /// `None` if buffers of these caps are not NAL units.
     pub(super) fn of(structure: &gst::StructureRef) -> Option<Units> {
         let codec = Codec::of(structure.name())?;
         let is = |field, value| structure.get::<&str>(field) == Ok(value);
@@ -82,21 +88,22 @@ impl Units {
         })
     }
 
-    /// Nothing was seen of the stream.
+    /// Forgets what was seen of the stream.
     pub(super) fn restart(&mut self) {
         (self.has_sync, self.recovers) = (false, false);
     }
 
-    /// Whether a client can begin with a buffer; `None` where that is no unit.
+    /// Returns the role of a buffer, `None` if it is not a NAL unit.
     pub(super) fn judge(&mut self, is_delta: bool, buffer: &gst::BufferRef) -> Option<Role> {
         let mut bytes = [0; 8];
         let bytes = super::beginning(buffer, &mut bytes);
-        let unit = match self.has_start_codes {
-            true => bytes
+        let unit = if self.has_start_codes {
+            bytes
                 .strip_prefix(&[0, 0, 0, 1])
-                .or_else(|| bytes.strip_prefix(&[0, 0, 1]))?,
-            // Its length comes before it.
-            false => bytes.get(4..)?,
+                .or_else(|| bytes.strip_prefix(&[0, 0, 1]))?
+        } else {
+            // The unit follows its length.
+            bytes.get(4..)?
         };
         let unit = Unit::of(self.codec, unit)?;
         let recovers = match unit {
