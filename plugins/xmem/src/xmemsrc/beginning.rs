@@ -1,16 +1,18 @@
-//! Where a stream begins for a client: nothing is pushed with a running time below zero, nor, after a pause
-//! or from another producer, with one that goes back. Pure.
+//! Determines where a stream begins for a client. Nothing is pushed with a running time below zero;
+//! after a pause or a change of producer, nothing is pushed with a running time below that of what
+//! was pushed before. Pure.
 //!
-//! A client that joins gets frames that were due before its pipeline has started; so it does after a
-//! pause that came soon. An uncut pipeline has no such frames, and elements fail at them. What is left
-//! of them is what GStreamer's own clipping leaves, but for the picture that is there when a client
-//! joins: that is shown at once, however old it is.
+//! A client that joins receives frames that were due before its pipeline started. The same happens
+//! after a short pause. A pipeline that is not cut by xmem has no such frames, and elements fail on
+//! them. So this module clips them as GStreamer's own clipping would, with one exception: the
+//! picture that is current when a client joins is shown at once, however old it is.
 //!
-//! Frames that others need to be decoded are all pushed. Their times are squeezed into a moment after the
-//! start: elements fail at times that are equal, too. What is due later is not delayed by that.
+//! Frames that others need to be decoded are all pushed. Their times are squeezed into a short time
+//! after the start, because elements also fail on equal times. This does not delay frames that are
+//! due later.
 //!
-//! A producer may be behind its own clock, so that all of its frames are over when they come. Its times are no
-//! measure then, and its stream begins when that is seen.
+//! A producer may be behind its own clock, so that all of its frames are over when they arrive.
+//! Then its times are not used, and its stream begins when that is detected.
 
 use gst_audio::AudioInfo;
 
@@ -27,67 +29,68 @@ use sound::Samples;
 use squeeze::Squeeze;
 use start::{Span, Start};
 
-/// A picture that has been over for longer than that is a still one, in nanoseconds: of a producer that
-/// is paused, for example.
+/// A picture that has been over for longer than this is a still picture, for example of a paused
+/// producer. In nanoseconds.
 const STILL: i64 = 1_000_000_000;
 
-/// From the last frame before another start to the first one after it, at least, in nanoseconds: most
-/// containers can tell such times apart.
+/// The minimum time from the last frame before a new start to the first frame after it, in
+/// nanoseconds. Most containers can distinguish times that differ by this.
 const NEXT: i64 = 1_000_000;
 
-/// No frame is further ahead of the running time than that, in nanoseconds: it was set back.
+/// If a frame would be ahead of the running time by more than this, the running time was set back.
+/// In nanoseconds.
 const AHEAD: i64 = 1_000_000_000;
 
-/// What begins.
+/// The start of a stream for a client, and what decides about it.
 pub(super) struct Beginning {
     content: Content,
-    /// The producer waits for its clients: they want to have all.
+    /// The producer waits for its clients, so they must receive every frame.
     has_all: bool,
-    /// The producer is paused, and shows a frame.
+    /// The producer is paused and shows a frame.
     is_still: bool,
-    /// How late the producer passes on its frames, in nanoseconds.
+    /// The latency with which the producer forwards its frames, in nanoseconds.
     latency: i64,
     late: Late,
-    /// The next frame is shown at the start, and those after it in their own places.
+    /// The next frame is shown at the start, and those after it at their own times.
     is_alone: bool,
-    /// Nothing was shown since the client has joined.
+    /// Nothing was shown since the client joined.
     is_first: bool,
-    /// The running time before which nothing is pushed.
+    /// The start: the running time before which nothing is pushed.
     start: i64,
-    /// When the first buffer after the start would be decoded, where it would be shown before the start; else
-    /// the start.
+    /// The time of the first buffer since the start, relative to the start: its DTS or PTS, if one
+    /// is before the start; else 0.
     first: Option<i64>,
-    /// The running time before which nothing may come after the next start.
+    /// The value of `start` after the next pause or change of producer, at least.
     next_start: i64,
 }
 
-/// What frames are, as far as they can be cut or left out.
+/// The kind of frames, which determines whether they can be cut or left out.
 enum Content {
-    /// Each is shown by itself; and for how long, where its buffer does not say.
+    /// Each frame is shown by itself. With the duration of frames whose buffer has none.
     Pictures(Option<i64>),
-    /// Raw.
+    /// Raw audio.
     Sound(Box<AudioInfo>),
-    /// One may be needed for another: nothing is left out. The same duration.
+    /// Other frames may depend on a frame, so none is left out. With the duration, as for pictures.
     Other(Option<i64>),
 }
 
-/// A frame that begins at another time than the producer's.
+/// A frame that begins at another time than that of the producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shift {
-    /// The running time at which it begins.
+    /// The running time at which the frame begins.
     pub(super) at: i64,
-    /// The frames after it follow.
+    /// The frames after it are shifted by the same time.
     pub(super) is_lasting: bool,
 }
 
-/// Which frame one is.
+/// The position of a frame among the frames of the producer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Which {
-    /// There is no newer one yet.
+    /// No newer frame exists yet.
     pub(super) is_newest: bool,
-    /// It is the producer's first.
+    /// It is the first frame of the producer.
     pub(super) is_start: bool,
-    /// It was published after this client had asked for the stream.
+    /// It was published after this client had requested the stream.
     pub(super) is_fresh: bool,
 }
 
@@ -109,24 +112,25 @@ impl Default for Beginning {
 }
 
 impl Beginning {
-    /// The client has joined another producer, at this running time.
+    /// Notes that the client has joined another producer, at this running time.
     pub(super) fn join(&mut self, now: i64) {
         self.resume(now);
         (self.is_first, self.has_all, self.is_still) = (true, false, false);
         self.latency = 0;
     }
 
-    /// The pipeline plays again, at this running time, which may have been set back.
+    /// Notes that the pipeline plays again, at this running time, which may have been set back.
     pub(super) fn resume(&mut self, now: i64) {
-        self.start = match self.next_start > now.saturating_add(AHEAD) {
-            true => now.max(0),
-            false => self.next_start,
+        self.start = if self.next_start > now.saturating_add(AHEAD) {
+            now.max(0)
+        } else {
+            self.next_start
         };
         (self.next_start, self.first) = (self.start, None);
         (self.late, self.is_alone) = (Late::default(), false);
     }
 
-    /// Downstream was flushed: its running time starts from zero, and it shows nothing.
+    /// Notes that downstream was flushed: its running time starts from zero, and it shows nothing.
     pub(super) fn flush(&mut self) {
         (self.start, self.next_start, self.first) = (0, 0, None);
         (self.late, self.is_alone) = (Late::default(), false);
@@ -149,9 +153,10 @@ impl Beginning {
         self.latency = i64::try_from(latency.nseconds()).unwrap_or(i64::MAX);
     }
 
-    /// Where a frame begins whose time is no measure for this pipeline; none of another one. That is a first
-    /// frame from before the start: a still picture, or one of a producer that has waited for this client. And
-    /// it is one of a producer that is behind its own clock, as its newest frames show again and again.
+    /// Returns where a frame begins whose time cannot be used in this pipeline, `None` for other
+    /// frames. This is the case for a first frame from before the start, if it is a still picture
+    /// or if the producer has waited for this client. It is also the case for a frame of a producer
+    /// that is behind its own clock, as its newest frames have shown repeatedly.
     pub(super) fn shift(
         &mut self,
         place: Place,
@@ -165,17 +170,18 @@ impl Beginning {
         let over_for = span.over_for();
         let is_before = span.begin < 0;
         let is_newest = which.is_newest;
-        // A frame of a live stream is over by the latency where it is on time.
+        // A frame of a live stream that is on time is over by the latency.
         let is_over = is_before && over_for > STILL.saturating_add(self.latency);
         let lasting = |at| Shift {
             at,
             is_lasting: true,
         };
-        // It has stood still until this client came.
+        // The producer stood still until this client joined.
         if self.has_all && which.is_fresh && !is_live && is_over {
-            return Some(lasting(match self.is_first {
-                true => self.start,
-                false => self.next_start.max(now()),
+            return Some(lasting(if self.is_first {
+                self.start
+            } else {
+                self.next_start.max(now())
             }));
         }
         if is_newest && !is_over {
@@ -206,7 +212,8 @@ impl Beginning {
         })
     }
 
-    /// What is left of a buffer from the start on, with its times; none of one that comes too early.
+    /// Returns what is left of a buffer from the start on, with its times. `None` if the buffer is
+    /// too early.
     pub(super) fn clip(
         &mut self,
         buffer: gst::Buffer,
@@ -249,7 +256,7 @@ impl Beginning {
         };
         let span = start.span(pts, place.duration.or(self.duration()));
         let decoded = place.dts.map_or(span.begin, |dts| start.since(dts));
-        // An uncut pipeline would show it until the next one comes.
+        // A pipeline that is not cut would show the frame until the next one arrives.
         let is_there = is_newest && (self.is_first || span.end.is_none());
         let is_over = span.begin < 0 && span.over_for() >= 0;
         let is_shown = !is_over || is_there || self.has_all;
@@ -257,12 +264,13 @@ impl Beginning {
         if !is_shown && is_picture && !buffer.flags().intersects(NEEDED) {
             return None;
         }
-        // Before running time 0 an uncut stream decodes, too.
+        // A stream that is not cut also decodes before running time 0.
         let is_early = span.begin < 0 || (decoded < 0 && self.start > 0);
         let earliest = if is_early { decoded.min(span.begin) } else { 0 };
         let first = *self.first.get_or_insert(earliest);
         if earliest < first.saturating_sub(STILL) {
-            // The producer's clock was set back, for example. This comes after what was pushed, all the same.
+            // The producer's clock was set back, for example. This frame still comes after what was
+            // pushed.
             (self.start, self.first) = (self.next_start, None);
             return self.cut(buffer, place, segment, is_newest);
         }
@@ -270,9 +278,10 @@ impl Beginning {
         let mut ours = place;
         if span.begin < 0 || (first < 0 && span.begin.min(decoded) < squeeze.end()) {
             let begin = squeeze.of(span.begin);
-            let end = match is_over && is_shown {
-                true => span.end.map(|end| begin + (end - span.begin)),
-                false => span.end.map(|end| squeeze.of(end)),
+            let end = if is_over && is_shown {
+                span.end.map(|end| begin + (end - span.begin))
+            } else {
+                span.end.map(|end| squeeze.of(end))
             };
             let (at, duration) = start.place(Span { begin, end });
             let is_moved = begin != span.begin;
@@ -294,7 +303,7 @@ impl Beginning {
         Some(buffer)
     }
 
-    /// What is left of a gap.
+    /// Returns what is left of a gap from the start on.
     pub(super) fn clip_gap(&self, place: Place, segment: &gst::Segment) -> Option<Place> {
         let (Some(start), Some(pts)) = (Start::of(segment, self.start), place.pts) else {
             return Some(place);
@@ -314,7 +323,7 @@ impl Beginning {
         })
     }
 
-    /// For how long a frame is shown whose buffer does not say.
+    /// Returns how long a frame is shown if its buffer has no duration.
     pub(super) fn duration(&self) -> Option<i64> {
         match self.content {
             Content::Pictures(duration) | Content::Other(duration) => duration,
@@ -323,7 +332,7 @@ impl Beginning {
     }
 }
 
-/// Other frames may need one with such a flag.
+/// Other frames may depend on a frame with one of these flags.
 const NEEDED: gst::BufferFlags = gst::BufferFlags::DELTA_UNIT.union(gst::BufferFlags::HEADER);
 
 impl Content {
@@ -351,9 +360,10 @@ impl Content {
         ]
         .contains(&name)
             || name.starts_with("image/");
-        match is_picture {
-            true => Content::Pictures(duration),
-            false => Content::Other(duration),
+        if is_picture {
+            Content::Pictures(duration)
+        } else {
+            Content::Other(duration)
         }
     }
 }

@@ -1,29 +1,29 @@
-//! The producer wants the memory of its frames back: what sinks downstream keep of them, they copy.
+//! Returns the memory of frames to the producer: sinks downstream copy what they keep.
 //!
-//! A DRAIN query from here might wait for ever. A queue answers it when it has answered for all that
-//! is before it, `splitmuxsink` lets nothing out of its queue before more has come in, and `appsink`
-//! waits until the application has taken everything, even while it is to stop. So an event goes down
-//! the stream, which waits for nothing; and a sink that it arrives at is asked there and then, on
-//! the thread that brings it its buffers.
+//! A DRAIN query from here could block without limit. A queue answers it only after everything
+//! before it, `splitmuxsink` lets nothing out of its queue before more has arrived, and `appsink`
+//! waits until the application has taken everything, even while it is stopping. So this module
+//! sends an event downstream, which does not wait. A probe at each sink sees the event and sends
+//! the query to that sink, on the thread that brings the sink its buffers.
 
 use gst::glib;
 use gst::prelude::*;
 
 use crate::bindings;
 
-/// The event's name. No sink gets to see it.
+/// The name of the event. The probe consumes it, so no sink receives it.
 const NAME: &str = "xmem-drain";
-/// Most pads that are looked at on the way to the sinks.
+/// The maximum number of pads that are examined on the way to the sinks.
 const MAX_PADS: usize = 4096;
 
-/// The sinks that are watched for the event.
+/// The sinks that have a probe for the event.
 #[derive(Default)]
 pub(super) struct Drain {
     sinks: Vec<(glib::WeakRef<gst::Pad>, gst::PadProbeId)>,
 }
 
 impl Drain {
-    /// Asks the sinks, each when it has come to what was pushed until now.
+    /// Asks each sink once it has received what was pushed until now.
     pub(super) fn push(&mut self, source: &gst::Pad) {
         self.sinks.retain(|(pad, _)| pad.upgrade().is_some());
         for pad in sinks(source) {
@@ -34,7 +34,7 @@ impl Drain {
                 match &info.data {
                     Some(gst::PadProbeData::Event(event)) if event.has_name(NAME) => {
                         ask(pad);
-                        // And not Drop: as in `eventfilter.rs`.
+                        // Not Drop, for the reason in `eventfilter.rs`.
                         gst::PadProbeReturn::Handled
                     }
                     _ => gst::PadProbeReturn::Ok,
@@ -59,11 +59,12 @@ impl Drop for Drain {
     }
 }
 
-/// Has a sink let go of what it keeps; an `appsink` keeps what is the application's.
+/// Makes a sink release the buffers that it keeps. An `appsink` is not asked, because its buffers
+/// are the application's.
 fn ask(pad: &gst::Pad) {
     let parent = pad.parent_element();
     if !parent.is_some_and(|sink| is_appsink(&sink)) {
-        // Nothing follows from the answer: who can let go of buffers has done so.
+        // The answer is ignored: a sink that can release buffers has done so.
         let _ = pad.query(&mut gst::query::Drain::new());
     }
 }
@@ -72,7 +73,7 @@ fn is_appsink(element: &gst::Element) -> bool {
     glib::Type::from_name("GstAppSink").is_some_and(|appsink| element.type_().is_a(appsink))
 }
 
-/// The pads of all sinks that what is pushed comes to.
+/// Returns the pads of all sinks that receive what is pushed here.
 fn sinks(source: &gst::Pad) -> Vec<gst::Pad> {
     let (mut sinks, mut seen) = (Vec::new(), vec![source.clone()]);
     let mut next = 0;
@@ -84,7 +85,7 @@ fn sinks(source: &gst::Pad) -> Vec<gst::Pad> {
             sinks.push(pad);
             continue;
         }
-        // Where pads come and go meanwhile, those that were found.
+        // If the iterator must be resynchronised because pads change, use the pads found so far.
         let links = bindings::internal_links(&pad).into_iter().flatten();
         for source in links.map_while(Result::ok) {
             if !seen.contains(&source) {

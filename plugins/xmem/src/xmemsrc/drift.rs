@@ -1,32 +1,35 @@
-//! How a stream follows a clock that drifts against this pipeline's: by its buffers' timestamps. Pure.
+//! Follows a clock that drifts against this pipeline's clock, by adjusting the timestamps of
+//! buffers. Pure.
 //!
-//! What is known is the error of each frame: how far its running time is from where it belongs. That is
-//! noisy, as a look at a clock is, so it is followed slowly. A jump is no drift.
+//! The input is the error of each frame: the difference between its running time and the point at
+//! which it should be shown. The error is noisy, because reading a clock is, so it is followed
+//! slowly. A jump is not drift.
 
-/// An error that is followed no further, in nanoseconds.
+/// Errors up to this are not followed, in nanoseconds.
 const DEAD_BAND: u64 = 50_000;
-/// An error up to which the stream goes on quietly, in nanoseconds.
+/// Errors up to this are followed slowly, in nanoseconds.
 const NEAR: u64 = 1_000_000;
-/// The part of the time that passes in the stream by which the adjustment changes, at most: 1 of so
-/// many. A clock is off by 1 of 1000 at worst, so both may be, and noise of 1 ms is not seen.
+/// The limit for a change of the adjustment: 1/200 of the time that passes in the stream. A clock
+/// is off by 1/1000 at worst, so two clocks together by 1/500; noise of 1 ms is not noticeable.
 const NEAR_PART: u64 = 200;
-/// The same for errors that are larger. With 20, frames that are decoded up to 16 frames before they are
-/// shown stay in their order.
+/// The limit for errors larger than [`NEAR`]: 1/20. With it, frames that are decoded up to 16
+/// frames before they are shown stay in order.
 const FAR_PART: u64 = 20;
-/// An error that is no drift, in nanoseconds: something has jumped.
+/// A larger error is a jump and not drift, in nanoseconds.
 pub(super) const STEP: u64 = 40_000_000;
 
-/// What the running times of a producer's frames are adjusted by, of the segment that was pushed last.
+/// The adjustment of the running times of a producer's frames, since the segment that was pushed
+/// last.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Drift {
     /// In nanoseconds.
     adjustment: i64,
-    /// The furthest that the stream has come, in nanoseconds of running time.
+    /// The latest position of the stream so far, in nanoseconds of running time.
     furthest: Option<i64>,
 }
 
 impl Drift {
-    /// No drift yet, where the stream has come so far.
+    /// Returns a drift without an adjustment, for a stream that has reached this running time.
     pub(super) fn from(at: i64) -> Drift {
         Drift {
             adjustment: 0,
@@ -34,13 +37,13 @@ impl Drift {
         }
     }
 
-    /// What is added to running times, in nanoseconds.
+    /// Returns the number of nanoseconds that is added to running times.
     pub(super) fn adjustment(&self) -> i64 {
         self.adjustment
     }
 
-    /// Follows the error that the frame at the running time `at` has without an adjustment. False where
-    /// that is a step, and no drift.
+    /// Follows the unadjusted error of the frame at the running time `at`. Returns false if the
+    /// error is a step and not drift.
     #[must_use]
     pub(super) fn follow(&mut self, error: i64, at: i64) -> bool {
         let left = error.saturating_sub(self.adjustment);
@@ -50,9 +53,10 @@ impl Drift {
         let furthest = self.furthest.map_or(at, |furthest| furthest.max(at));
         let passed = self.furthest.map_or(0, |before| furthest.abs_diff(before));
         self.furthest = Some(furthest);
-        let part = match left.unsigned_abs() > NEAR {
-            true => FAR_PART,
-            false => NEAR_PART,
+        let part = if left.unsigned_abs() > NEAR {
+            FAR_PART
+        } else {
+            NEAR_PART
         };
         let beyond = left.unsigned_abs().saturating_sub(DEAD_BAND);
         let change = beyond.min(passed / part) as i64;
@@ -68,7 +72,8 @@ mod tests {
     const MS: i64 = 1_000_000;
     const SECOND: i64 = 1000 * MS;
 
-    /// The errors that are left of those that frames have, `apart` from each other.
+    /// Returns the remaining errors after each of these errors was followed, for frames that are
+    /// `apart` nanoseconds apart.
     fn left(drift: &mut Drift, apart: i64, errors: impl Iterator<Item = i64>) -> Vec<i64> {
         let start = drift.furthest.unwrap_or(0);
         let left = errors.enumerate().map(|(number, error)| {
@@ -93,7 +98,7 @@ mod tests {
             for apart in [MS, 10 * MS, 33_333_333, SECOND] {
                 let mut drift = Drift::default();
                 let frames = 600 * SECOND / apart;
-                // With a look now and then that was disturbed.
+                // Some reads of the clock were disturbed.
                 let disturbed = |n: i64| if n % 97 == 96 { MS / 2 } else { 0 };
                 let errors = (0..frames).map(|n| n * apart / 1_000_000 * ppm + disturbed(n));
                 for (n, left) in left(&mut drift, apart, errors).into_iter().enumerate() {
@@ -112,7 +117,7 @@ mod tests {
             let mut drift = Drift::from(0);
             let left = left(&mut drift, 20 * MS, (0..60).map(|_| jump));
             assert!(left[59].abs() <= DEAD_BAND as i64, "{left:?}");
-            // Time does not go back meanwhile.
+            // Timestamps do not go back in the meantime.
             let steps = left.windows(2).map(|pair| pair[0] - pair[1]);
             assert!(steps.into_iter().all(|step| step.abs() <= MS), "{left:?}");
         }

@@ -1,10 +1,10 @@
 //! Filters the events that the base class pushes, and numbers those that go downstream.
 //!
 //! `GstBaseSrc` starts every stream itself, with a stream id of this pipeline, and pushes a segment
-//! before the next buffer only. Here the producer's stream-start and segment events go downstream
+//! only with the next buffer. Here the producer's stream-start and segment events go downstream
 //! instead, each in its place, with the producer's sequence numbers. Since 1.24,
-//! `gst_base_src_push_segment` pushes a TIME segment at once, but with a sequence number of its own, as
-//! does the EOS of the base class.
+//! `gst_base_src_push_segment` pushes a TIME segment at once, but with a new sequence number; so
+//! does the base class with EOS.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,36 +14,39 @@ use gst::prelude::*;
 use gst_base::BaseSrc;
 use gst_base::prelude::*;
 
-/// The sequence numbers of the events that the source itself has pushed; 0 for none. Written by the
-/// streaming thread.
+/// The sequence numbers of the events that the source itself has pushed; 0 for none. Only the
+/// streaming thread writes them.
 #[derive(Default)]
 pub(super) struct EventFilter {
     stream_start: AtomicU32,
-    /// Of a segment that the base class is going to push once more, or its own instead.
+    /// The sequence number of a segment that the base class is going to push again, or to replace
+    /// by its own.
     segment: AtomicU32,
-    /// Counts the buffers that were handed to the base class.
+    /// The number of buffers that were returned to the base class.
     buffers: Arc<AtomicU64>,
     numbers: Mutex<Numbers>,
 }
 
-/// The sequence numbers of what goes downstream next, and again where the pad is linked again.
+/// The sequence numbers for the next events, and for the sticky events when the pad is linked
+/// again.
 #[derive(Default)]
 struct Numbers {
-    /// Of the segment; none before there is one.
+    /// For the segment. `None` before the first segment.
     segment: Option<gst::Seqnum>,
-    /// Of the end of the stream; none where that is not the producer's.
+    /// For EOS. `None` if the EOS is not the producer's.
     end: Option<gst::Seqnum>,
 }
 
 impl EventFilter {
-    /// Filters what the base class pushes on the source's pad from now on.
+    /// Installs the probe that filters what the base class pushes on the source pad.
     pub(super) fn install(self: &Arc<Self>, element: &BaseSrc) {
         let filter = self.clone();
         let events = gst::PadProbeType::EVENT_DOWNSTREAM;
         element.src_pad().add_probe(events, move |_, info| {
             if let Some(gst::PadProbeData::Event(event)) = &mut info.data {
                 if filter.is_of_base_class(event) {
-                    // And not Drop: what the bindings have taken, GStreamer 1.22 would free again.
+                    // Not Drop: the bindings have taken the event, and GStreamer 1.22 would free it
+                    // again.
                     return gst::PadProbeReturn::Handled;
                 }
                 filter.number(event);
@@ -63,12 +66,12 @@ impl EventFilter {
         *self.numbers() = Numbers::default();
     }
 
-    /// Gives an event that goes downstream its number.
+    /// Sets the sequence number of an event that goes downstream.
     fn number(&self, event: &mut gst::Event) {
         let number = match event.type_() {
             gst::EventType::Segment => {
                 let mut numbers = self.numbers();
-                // The base class's own, where the producer has said none.
+                // The number of the base class, if the producer has sent no segment.
                 *numbers.segment.get_or_insert(event.seqnum())
             }
             gst::EventType::Eos => match self.numbers().end {
@@ -82,7 +85,7 @@ impl EventFilter {
         }
     }
 
-    /// The stream ends next, with this number, or that of its segment.
+    /// Sets the sequence number of the following EOS: this number, or the number of its segment.
     pub(super) fn end(&self, number: Option<gst::Seqnum>) {
         let mut numbers = self.numbers();
         numbers.end = number.or(numbers.segment);
@@ -92,7 +95,7 @@ impl EventFilter {
         let seqnum = event.seqnum().into_glib();
         match event.type_() {
             gst::EventType::StreamStart => seqnum != self.stream_start.load(Ordering::Relaxed),
-            // The copy of a segment that went downstream already.
+            // The copy of a segment that was pushed already.
             gst::EventType::Segment => {
                 let ours = self.segment.load(Ordering::Relaxed);
                 let is_copy = ours != 0 && seqnum != ours;
@@ -108,13 +111,14 @@ impl EventFilter {
     pub(super) fn push_stream_start(&self, element: &BaseSrc, event: gst::Event) {
         self.stream_start
             .store(event.seqnum().into_glib(), Ordering::Relaxed);
-        // Where it is refused, the next buffer is, too, and tells why.
+        // If downstream refuses the event, it refuses the next buffer, too, which reports the
+        // reason.
         let _ = element.src_pad().push_event(event);
     }
 
-    /// Lets a buffer that is handed to the base class keep its times. The base class would give it a time
-    /// for presentation where it has none: that for decoding, or, to a stream's first buffer, the
-    /// segment's start. Called for all buffers, by the streaming thread.
+    /// Preserves the timestamps of a buffer that is returned to the base class. If a buffer has no
+    /// PTS, the base class would set one: the DTS, or the start of the segment for the first buffer
+    /// of a stream. Must be called for all buffers, by the streaming thread.
     pub(super) fn keep_times(&self, element: &BaseSrc, buffer: &gst::BufferRef) {
         let number = self.buffers.fetch_add(1, Ordering::Relaxed) + 1;
         if buffer.pts().is_some() {
@@ -124,7 +128,7 @@ impl EventFilter {
         let pad = element.src_pad();
         let buffers = self.buffers.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            // A flush may have dropped the buffer before it came here.
+            // A flush may have dropped the buffer before it reached the probe.
             let is_it = buffers.load(Ordering::Relaxed) == number;
             if is_it && let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
                 let buffer = buffer.make_mut();
@@ -146,7 +150,7 @@ impl EventFilter {
             segment: Some(number),
             end: None,
         };
-        // Not one of another format than time: the base class has no other here.
+        // Only TIME segments: the base class is used with no other format here.
         #[cfg(feature = "v1_24")]
         if element.push_segment(segment) {
             return;
@@ -155,7 +159,7 @@ impl EventFilter {
         self.segment
             .store(event.seqnum().into_glib(), Ordering::Relaxed);
         let _ = element.src_pad().push_event(event);
-        // For its own reckoning: positions, and what it pushes before the first buffer.
+        // For the base class's own state: positions, and the events before the first buffer.
         if let Err(error) = element.new_segment(segment) {
             gst::debug!(crate::CAT, obj = element, "{error}");
         }

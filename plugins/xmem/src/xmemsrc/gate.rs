@@ -1,40 +1,40 @@
-//! Which frames can be decoded: after a loss none before the next sync point. Pure.
+//! Decides which frames can be decoded: after a loss, none before the next sync point. Pure.
 
 use std::time::{Duration, Instant};
 
 use xmem_core::Role;
 
-/// A key unit that does not come is requested again after that: a request may be lost, and xmemsink may
-/// have dropped it as one that follows another one too soon.
+/// The time after which a missing key unit is requested again. The request may have been lost, or
+/// xmemsink may have dropped it because it followed another one too soon.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// The user is told of a key frame that does not come after that.
+/// The time without a key frame after which the user is warned.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Holds back what can't be decoded.
+/// Holds back frames that cannot be decoded.
 #[derive(Debug)]
 pub(super) struct Gate {
-    /// Dependent frames are not pushed.
+    /// Dependent frames are not pushed after a loss.
     holds_back: bool,
-    /// A frame was lost that others may need, and none that needs no other has followed.
+    /// A frame was lost that others may depend on, and no sync point has followed.
     has_lost: bool,
-    /// When a key unit was requested since.
+    /// When a key unit was last requested since the loss.
     requested: Option<Instant>,
-    /// Key units are requested at all.
+    /// Whether key units are requested at all.
     requests: bool,
-    /// Since when frames are skipped, and how many there were.
+    /// When skipping began, and the number of frames skipped since.
     skipping: Option<(Instant, u64)>,
-    /// The user was told that no key frame comes.
+    /// The warning about a missing key frame was given.
     has_told: bool,
 }
 
-/// What becomes of a frame.
+/// What to do with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Push,
-    /// The next frames decide.
+    /// Keep it until the next frames decide.
     Keep,
-    /// It can't be decoded, nor what was kept before it.
+    /// Drop it, and what was kept before it: it cannot be decoded.
     Skip,
 }
 
@@ -50,12 +50,12 @@ impl Gate {
         }
     }
 
-    /// What comes next does not follow what was pushed last.
+    /// Notes that the next frame does not follow the last one that was pushed.
     pub(super) fn lose(&mut self) {
         (self.has_lost, self.requested) = (true, None);
     }
 
-    /// What becomes of the next frame. Only while frames are lost it costs a look at the clock.
+    /// Decides about the next frame. Reads the clock only while frames are held back.
     pub(super) fn judge(&mut self, role: Role, now: impl FnOnce() -> Instant) -> Verdict {
         if !self.has_lost {
             return Verdict::Push;
@@ -79,8 +79,8 @@ impl Gate {
         }
     }
 
-    /// Whether to request a key unit after the frame that was judged: once for each loss, and again as long as
-    /// frames are held back for want of one.
+    /// Returns whether to request a key unit after the frame that was judged: once for each loss,
+    /// and again while frames are held back.
     pub(super) fn is_due(&self, role: Role, now: impl FnOnce() -> Instant) -> bool {
         if !(self.requests && self.has_lost && role == Role::Dependent) {
             return false;
@@ -91,13 +91,13 @@ impl Gate {
         }
     }
 
-    /// It was requested.
+    /// Notes that a key unit was requested.
     pub(super) fn request(&mut self, now: Instant) {
         self.requested = Some(now);
     }
 
-    /// How many frames were skipped, where no key frame has come for so long that the user has to be told:
-    /// once.
+    /// Returns the number of skipped frames if no key frame has arrived for [`PATIENCE`]. Returns
+    /// it once, because the user is warned once.
     pub(super) fn overdue(&mut self, now: impl FnOnce() -> Instant) -> Option<u64> {
         let (since, count) = self.skipping.filter(|_| self.holds_back)?;
         let is_overdue = now().saturating_duration_since(since) >= PATIENCE;
@@ -112,7 +112,8 @@ mod tests {
     use Role::{Dependent as D, Leading as L, SyncPoint as S};
     use Verdict::{Keep, Push, Skip};
 
-    /// What becomes of frames that come so many milliseconds apart, and how many key units are requested.
+    /// The decisions for frames that arrive `ms` milliseconds apart, and the number of key units
+    /// requested.
     fn judge_apart(gate: &mut Gate, roles: &[Role], ms: u64) -> (Vec<Verdict>, u32) {
         let mut requests = 0;
         let start = Instant::now();
@@ -162,7 +163,8 @@ mod tests {
         let mut gate = Gate::new(true, true);
         assert_eq!(judge_apart(&mut gate, &[D; 70], 100), (vec![Skip; 70], 4));
         assert_eq!(judge_apart(&mut gate, &[S, D, D], 5000).1, 0);
-        // An encoder without key frames refreshes the picture in parts: each request would disturb that.
+        // An encoder without key frames refreshes the picture in parts, and each request would
+        // disturb that.
         let mut gate = Gate::new(false, true);
         assert_eq!(judge_apart(&mut gate, &[D; 70], 100), (vec![Push; 70], 1));
     }
@@ -182,7 +184,7 @@ mod tests {
                 Vec::from_iter(expected.map(|n: u64| n + 1))
             );
         }
-        // Each wait counts by itself.
+        // Each wait is timed separately.
         let mut gate = Gate::new(true, true);
         let start = Instant::now();
         for number in 0..10 {

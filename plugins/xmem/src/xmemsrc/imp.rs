@@ -29,9 +29,10 @@ use crate::{CAT, bindings, errors, framememory};
 mod channel;
 mod queries;
 
-/// Of the streaming thread, the shortest there is: it waits for frames most of the time. With the
-/// kernel's own slice, a frame that comes while another thread computes on its processor (the
-/// producer's does, the next frame) waits for a millisecond.
+/// The time slice of the streaming thread: the shortest that the kernel offers, because the thread
+/// mostly waits for frames. With the kernel's default slice, a frame that arrives while another
+/// thread computes on the same processor (for example the producer, on its next frame) waits for a
+/// millisecond.
 const TIME_SLICE: Duration = Duration::from_micros(100);
 
 #[derive(Default)]
@@ -43,46 +44,48 @@ pub struct XmemSrc {
     same_pipeline: SamePipeline,
 }
 
-/// Who calls `unlock` and `unlock_stop`. From GStreamer 1.24 on a pause unlocks, and what undoes
-/// that comes on the streaming thread, as late as it likes: it would undo the unlock of a flush
-/// that came meanwhile, and that of a pause that is over already would end the stream. No pause
-/// waits for the streaming thread: one leaves its waits alone, as before 1.24.
+/// Identifies the threads that call `unlock` and `unlock_stop`. Since 1.24, PLAYING→PAUSED calls
+/// `unlock()`, and the matching `unlock_stop()` runs later on the streaming thread, where it could
+/// cancel the `unlock()` of a concurrent flush. An `unlock()` that takes effect after its pause is
+/// over would end the stream. A pause does not wait for the streaming thread, so both calls are
+/// ignored for pauses, as before 1.24.
 #[derive(Default)]
 struct Threads {
     streaming: Option<ThreadId>,
-    /// In a change from PLAYING to PAUSED.
+    /// Set during a change from PLAYING to PAUSED.
     pausing: Option<ThreadId>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Ends the waits of the streaming thread; there from start to stop.
+    /// Ends the waits of the streaming thread. Set from `start` to `stop`.
     canceller: Option<Canceller>,
-    /// From the begin of a pause to its end. A frame that comes meanwhile waits: the pipeline's running time
-    /// is another one after that.
+    /// Set from the beginning to the end of a pause. A frame that arrives in a pause waits, because
+    /// the pipeline has another base time after it.
     is_paused: bool,
-    /// It was paused since frames were missed last.
+    /// The source was paused since it last missed frames.
     was_paused: bool,
-    /// The channel to go on with.
+    /// The channel to switch to.
     next_channel: Option<Channel>,
-    /// What the producer keeps for this source; there from start to stop.
+    /// What the producer keeps for this source. Set from `start` to `stop`.
     keeping: Option<Keeping>,
-    /// There from start to stop, but while the streaming thread has it.
+    /// Set from `start` to `stop`, except while the streaming thread uses it.
     receiver: Option<Box<Receiver>>,
-    /// What was handed to the base class and may not have been pushed.
+    /// A buffer that was returned to the base class and may not have been pushed.
     unpushed: Option<gst::Buffer>,
-    /// The base class drops what comes while it pauses, and asks again: so from 1.24 on.
+    /// Since 1.24, the base class drops the buffer that it gets while it pauses, and asks again.
     asks_again: bool,
-    /// As of the last frame, or of what has happened to the connection since.
+    /// The counters as of the last frame, with later changes of the connection.
     figures: Figures,
-    /// How late the producer passes on its buffers.
+    /// The latency with which the producer forwards its buffers.
     latency: gst::ClockTime,
-    /// How often it has changed.
+    /// The number of changes of `latency`.
     latency_changes: u64,
-    /// The upstream events that the producer takes, and what takes them there.
+    /// The upstream events that the producer accepts.
     accepts: UpstreamEvents,
-    /// How long its stream is, where it says so.
+    /// The extent of the producer's stream, if the producer sends it.
     extent: Option<Extent>,
+    /// Sends upstream events to the producer.
     upstream: Option<Upstream>,
 }
 
@@ -110,7 +113,7 @@ impl XmemSrc {
         }
     }
 
-    /// The next buffer; what comes before it was pushed.
+    /// Returns the next buffer. Events that precede it have been pushed.
     fn next(&self, receiver: &mut Receiver) -> Result<gst::Buffer, gst::FlowError> {
         let (timeout, on_disconnect) = {
             let settings = self.settings();
@@ -120,11 +123,12 @@ impl XmemSrc {
         let canceller = self.state().canceller.clone();
         let canceller = canceller.ok_or(gst::FlowError::Flushing)?;
         loop {
-            // Before the look at the channel: another one ends what has begun.
+            // Begin before the next channel is read: a change of the channel after that cancels the
+            // wait.
             let cancel = canceller.begin().map_err(|error| self.failed(error))?;
             let next_channel = self.state().next_channel.take();
             if let Some(channel) = next_channel {
-                gst::info!(CAT, imp = self, "Going on with {channel:?}");
+                gst::info!(CAT, imp = self, "Switching to {channel:?}");
                 receiver.switch_to(channel);
             }
             if let Some(buffer) = receiver.take_due() {
@@ -149,7 +153,7 @@ impl XmemSrc {
                 }
                 received => receiver.await_flush(received),
             });
-            // By another channel, or the end of a pause.
+            // A change of the channel, or the end of a pause.
             if matches!(received, Err(Error::Cancelled)) && cancel.is_interrupted() {
                 continue;
             }
@@ -169,7 +173,7 @@ impl XmemSrc {
             }
             match received {
                 Received::Frame(frame) => {
-                    // In PAUSED a live source is expected to miss what comes.
+                    // A live source is expected to miss frames in PAUSED.
                     if frame.missed() > 0
                         && !std::mem::take(&mut self.state().was_paused)
                         && let Some(why) = receiver.first_missed(&frame)
@@ -178,7 +182,7 @@ impl XmemSrc {
                             self,
                             gst::StreamError::Failed,
                             (
-                                "Missed {} frames: {why}. Later ones are counted only (missed in \
+                                "Missed {} frames: {why}. Further losses are only counted (missed in \
                                  stats)",
                                 frame.missed()
                             )
@@ -204,7 +208,11 @@ impl XmemSrc {
                             gst::debug!(CAT, imp = self, "Skipped a frame before a key frame");
                         }
                         Err(NotPushed::Early) => {
-                            gst::debug!(CAT, imp = self, "Left out a frame that is over");
+                            gst::debug!(
+                                CAT,
+                                imp = self,
+                                "Dropped a frame that was due before the start"
+                            );
                         }
                         Err(NotPushed::Unusable(unusable)) => {
                             gst::debug!(CAT, imp = self, "Missed a frame: {unusable}");
@@ -212,8 +220,8 @@ impl XmemSrc {
                                 gst::element_imp_warning!(
                                     self,
                                     gst::StreamError::Format,
-                                    ("Missed a frame: {unusable}. The others like it are \
-                                         counted only (missed in stats)")
+                                    ("Missed a frame: {unusable}. Further frames like it are \
+                                         only counted (missed in stats)")
                                 );
                             }
                         }
@@ -225,7 +233,8 @@ impl XmemSrc {
         }
     }
 
-    /// Goes on with the frame that has waited for the end of a pause: the base time is set by now.
+    /// Continues with the frame that has waited for the end of a pause. The base time is set by
+    /// now.
     fn resume(&self) {
         let (was_paused, canceller) = {
             let mut state = self.state();
@@ -237,7 +246,7 @@ impl XmemSrc {
         }
     }
 
-    /// Takes in what the producer says to the element itself.
+    /// Handles an update of the producer that concerns the element.
     fn take_notice(&self, notice: Notice) {
         match notice {
             Notice::Latency(latency) => {
@@ -257,20 +266,22 @@ impl XmemSrc {
         }
     }
 
-    /// Has the pipeline look at the latencies of its elements again.
+    /// Makes the pipeline calculate its latency again.
     fn ask_for_latency(&self) {
         let obj = self.obj();
         let message = gst::message::Latency::builder().src(&*obj).build();
         let _ = obj.post_message(message);
     }
 
-    /// Nanoseconds that this process's `CLOCK_MONOTONIC` is ahead of the producer's.
+    /// Returns how many nanoseconds the `CLOCK_MONOTONIC` of this process is ahead of the
+    /// producer's.
     fn clock_offset(&self) -> i64 {
         let state = self.state();
         state.upstream.as_ref().map_or(0, Upstream::clock_offset)
     }
 
-    /// Takes an upstream event to the producer. False where that does not take such.
+    /// Sends an upstream event to the producer. Returns false if the producer does not accept
+    /// events of this type.
     fn send_upstream(&self, event: &gst::EventRef) -> bool {
         let Some(which) = upstream::which(event) else {
             return false;
@@ -287,11 +298,16 @@ impl XmemSrc {
         let offset = Timekeeper::default().offset(&*self.obj());
         let offset = offset.map(|offset| offset.on_clock_ahead(-ahead));
         let sent = upstream::encode(event, offset).map(|bytes| to_producer.send(&bytes));
-        gst::debug!(CAT, imp = self, "Sent to the producer, {sent:?}: {event:?}");
+        gst::debug!(
+            CAT,
+            imp = self,
+            "Sent an event to the producer ({sent:?}): {event:?}"
+        );
         matches!(sent, Some(Ok(true)))
     }
 
-    /// Asks the producer for a key frame. False where it is worth another try: its socket had no room.
+    /// Requests a key frame from the producer. Returns false if the request should be repeated,
+    /// because the socket was full.
     fn request_key_unit(&self, all_headers: bool) -> bool {
         if !self
             .state()
@@ -304,18 +320,19 @@ impl XmemSrc {
         self.send_upstream(&event.all_headers(all_headers).build())
     }
 
-    /// Takes in what has happened to the connection. `is_told` is of the messages that are posted once.
+    /// Handles a change of the connection. `is_told` records whether the message that is posted
+    /// once was posted.
     fn take_change(&self, change: Change, is_told: &AtomicBool) {
         match change {
             Change::Connected(upstream) => {
                 let mut state = self.state();
-                // Until this producer has said what it takes.
+                // Nothing is accepted until this producer sends what it accepts.
                 state.accepts = UpstreamEvents::default();
                 state.extent = None;
                 state.upstream = Some(upstream);
             }
             Change::Starved => {
-                // The receiver's own figures come when it has something to give.
+                // The receiver's own figures follow with the next frame.
                 self.state().figures.starved += 1;
                 if !is_told.swap(true, Ordering::Relaxed) {
                     self.tell_starved();
@@ -325,27 +342,28 @@ impl XmemSrc {
         }
     }
 
-    /// Says that frames are skipped because no key frame comes.
+    /// Warns that frames are skipped because no key frame arrives.
     fn tell_overdue(&self, skipped: u64) {
         let requests = self.settings().request_keyframe;
         let requests = requests && {
             let accepts = self.state().accepts;
             accepts.contains(UpstreamEvents::FORCE_KEY_UNIT)
         };
-        let why = match requests {
-            true => "though key frames are requested",
-            false => "and none is requested (request-keyframe, and upstream-events of xmemsink)",
+        let why = if requests {
+            "though key frames are requested"
+        } else {
+            "and none is requested (request-keyframe, and upstream-events of xmemsink)"
         };
         gst::element_imp_warning!(
             self,
             gst::StreamError::Decode,
-            ("Skipped {skipped} frames since no key frame has come, {why}: set \
-                 wait-for-keyframe=false to have all frames, or raise group-time of xmemsink so \
-                 that it keeps the last key frame and the frames after it")
+            ("Skipped {skipped} frames because no key frame has come, {why}: set \
+                 wait-for-keyframe=false to receive all frames, or raise group-time of xmemsink \
+                 so that it keeps the last key frame and the frames after it")
         );
     }
 
-    /// Says, once a run, that downstream holds every frame that it may.
+    /// Reports, once a run, that downstream holds every frame that it may hold.
     fn tell_starved(&self) {
         let Settings {
             max_leases,
@@ -360,19 +378,19 @@ impl XmemSrc {
             OnStarved::Copy => gst::element_imp_info!(
                 self,
                 gst::ResourceError::Busy,
-                ("Downstream holds all frames that this source may have at once, so further \
-                     ones are copied: {advice}, or hold fewer buffers")
+                ("Downstream holds as many frames as this source can lease, so further frames \
+                     are copied: {advice}, or hold fewer buffers")
             ),
             OnStarved::Wait => gst::element_imp_warning!(
                 self,
                 gst::ResourceError::Busy,
-                ("Downstream holds all frames that this source may have at once, so it waits and \
-                     may miss some: {advice}, hold fewer buffers, or set on-starved=copy")
+                ("Downstream holds as many frames as this source can lease, so the source waits \
+                     and may miss frames: {advice}, hold fewer buffers, or set on-starved=copy")
             ),
         }
     }
 
-    /// Tells the bus what went wrong and what can be done.
+    /// Posts an error, with advice, unless the error is a cancellation.
     fn failed(&self, error: Error) -> gst::FlowError {
         if matches!(error, Error::Cancelled) {
             return gst::FlowError::Flushing;
@@ -381,10 +399,10 @@ impl XmemSrc {
         gst::FlowError::Error
     }
 
-    /// Sets the time slice of the calling thread, where that can be done.
+    /// Sets the time slice of the calling thread, if the kernel allows it.
     fn set_time_slice(&self, slice: Option<Duration>) {
         if let Err(error) = xmem_core::set_time_slice(slice) {
-            gst::debug!(CAT, imp = self, "No time slice was set: {error}");
+            gst::debug!(CAT, imp = self, "Cannot set the time slice: {error}");
         }
     }
 }
@@ -407,7 +425,7 @@ impl ObjectImpl for XmemSrc {
         let obj = self.obj();
         obj.set_live(true);
         obj.set_format(gst::Format::Time);
-        // The producer says where the stream ends, and not the segment's stop.
+        // The producer's EOS ends the stream, not the stop of the segment.
         obj.set_automatic_eos(false);
         self.filter.install(obj.upcast_ref());
     }
@@ -423,8 +441,8 @@ impl ObjectImpl for XmemSrc {
                     gst::element_imp_warning!(
                         self,
                         gst::ResourceError::Settings,
-                        ("{name} can't be changed while the source runs: the new value counts from \
-                             the next start (set it in NULL or READY)")
+                        ("{name} cannot be changed while the source runs: the new value takes \
+                             effect at the next start (set it in NULL or READY)")
                     );
                 }
                 self.settings().set(name, value);
@@ -471,15 +489,16 @@ impl ElementImpl for XmemSrc {
         &TEMPLATES
     }
 
-    /// Passes by here on the streaming thread, when that begins and ends.
+    /// The streaming thread posts a message here when it begins and when it ends.
     fn post_message(&self, message: gst::Message) -> bool {
-        // Before the application hears of it: what it sets stays.
+        // Set it before the application receives the message, so that a value that the application
+        // sets remains.
         match bindings::stream_status(&message) {
             Some(gst::StreamStatusType::Enter) => {
                 self.threads().streaming = Some(std::thread::current().id());
                 self.set_time_slice(Some(TIME_SLICE));
             }
-            // Threads are used again, for other elements.
+            // GStreamer reuses threads for other elements.
             Some(gst::StreamStatusType::Leave) => {
                 self.threads().streaming = None;
                 self.set_time_slice(None);
@@ -491,11 +510,11 @@ impl ElementImpl for XmemSrc {
     }
 
     fn send_event(&self, event: gst::Event) -> bool {
-        // Else the base class takes those of the application that go upstream no further.
+        // Otherwise the base class would take the upstream events of the application and drop them.
         if event.is_upstream() && self.send_upstream(&event) {
             return true;
         }
-        // The base class would seek in its own segment, now or when it starts.
+        // The base class would seek in its own segment, now or at the start.
         event.type_() != gst::EventType::Seek && self.parent_send_event(event)
     }
 
@@ -533,7 +552,7 @@ impl ElementImpl for XmemSrc {
 }
 
 impl BaseSrcImpl for XmemSrc {
-    /// Connecting is left to the streaming thread: it may take as long as a producer does.
+    /// Leaves connecting to the streaming thread, because it waits for a producer.
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
         let channel = settings.channel.channel()?;
@@ -585,7 +604,7 @@ impl BaseSrcImpl for XmemSrc {
             self.state().figures.stats()
         );
         let state = std::mem::take(&mut *self.state());
-        // Not under the lock: it ends the connection.
+        // Drop it without the lock, because the drop ends the connection.
         drop(state);
         Ok(())
     }
@@ -601,7 +620,7 @@ impl BaseSrcImpl for XmemSrc {
                 keeping.set_latency(event.latency());
             }
         }
-        // The base class wants some for itself as well, but no seeks.
+        // The base class handles some events too, but must not get seeks.
         let sent = self.send_upstream(event);
         let is_seek = event.type_() == gst::EventType::Seek;
         (!is_seek && BaseSrcImplExt::parent_event(self, event)) || sent
@@ -611,7 +630,7 @@ impl BaseSrcImpl for XmemSrc {
         if self.threads().pausing == Some(std::thread::current().id()) {
             return Ok(());
         }
-        // Not under the lock: it wakes threads up.
+        // Cancel without the lock, because this wakes other threads.
         let canceller = self.state().canceller.clone();
         if let Some(canceller) = canceller {
             canceller.cancel();
@@ -627,14 +646,14 @@ impl BaseSrcImpl for XmemSrc {
         if let Some(canceller) = &state.canceller {
             canceller.reset();
         }
-        // What a flush has met goes with it.
+        // A flush drops this buffer, too.
         let flushed = state.unpushed.take();
         drop(state);
         drop(flushed);
         Ok(())
     }
 
-    /// The base class asks for the times of a buffer that it goes on with.
+    /// The base class calls this when it is about to push a buffer, so the buffer need not be kept.
     fn times(&self, _buffer: &gst::BufferRef) -> (Option<gst::ClockTime>, Option<gst::ClockTime>) {
         let pushed = self.state().unpushed.take();
         drop(pushed);
@@ -643,8 +662,9 @@ impl BaseSrcImpl for XmemSrc {
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         if let gst::QueryViewMut::Latency(latency) = query.view_mut() {
-            // A frame is handed over as soon as it is there, which is as late as the producer passes it
-            // on. After that it can be kept for as long as the producer has slots for this source.
+            // The source pushes a frame as soon as it arrives, so its minimum latency is the
+            // producer's. From then on a frame can be held for as long as the producer has slots
+            // for this source.
             let (least, keeping) = {
                 let state = self.state();
                 (state.latency, state.keeping.clone())
@@ -666,7 +686,7 @@ impl PushSrcImpl for XmemSrc {
         &self,
         _buffer: Option<&mut gst::BufferRef>,
     ) -> Result<CreateSuccess, gst::FlowError> {
-        // Taken out while it waits, so that no lock is held meanwhile.
+        // Take it out while it waits, so that no lock is held.
         let mut receiver = {
             let mut state = self.state();
             if let Some(buffer) = &state.unpushed {
@@ -677,7 +697,7 @@ impl PushSrcImpl for XmemSrc {
         };
         let result = self.next(&mut receiver);
         let mut state = self.state();
-        // Stopped meanwhile? It can't be: stopping waits for the streaming thread.
+        // Still started: stopping waits for the streaming thread.
         if state.canceller.is_some() {
             state.receiver = Some(receiver);
             if state.asks_again {

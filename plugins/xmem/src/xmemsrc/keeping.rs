@@ -1,5 +1,6 @@
-//! What the producer keeps for the source: asked for by the streaming thread, which learns how long
-//! frames last and how many downstream holds, and by the thread that configures the latency.
+//! What the producer keeps for the source. Two threads ask for it: the streaming thread, which
+//! learns the duration of frames and how many downstream holds, and the thread that configures the
+//! latency.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,14 +10,14 @@ use xmem_core::{BufferMeta, Grant, Upstream};
 use super::plan::Plan;
 use crate::CAT;
 
-/// Shared by the threads of one source, from start to stop.
+/// Shared by the threads of one source, from `start` to `stop`.
 #[derive(Clone)]
 pub(super) struct Keeping(Arc<Mutex<State>>);
 
 struct State {
     plan: Plan,
     producer: Option<Upstream>,
-    /// The last request was not sent: the socket had no room.
+    /// The last request was not sent, because the socket was full.
     is_due: bool,
 }
 
@@ -28,7 +29,7 @@ impl State {
         let wanted = self.plan.wanted();
         match producer.request(wanted) {
             Ok(is_sent) => self.is_due = !is_sent,
-            Err(error) => gst::warning!(CAT, "Asking the producer for {wanted:?}: {error}"),
+            Err(error) => gst::warning!(CAT, "Cannot ask the producer for {wanted:?}: {error}"),
         }
     }
 }
@@ -46,14 +47,15 @@ impl Keeping {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the producer before. Returns the leases to connect with.
+    /// Forgets the previous producer. Returns the number of leases to connect with.
     pub(super) fn restart(&self) -> u32 {
         let mut state = self.state();
         state.producer = None;
         state.plan.reconnect()
     }
 
-    /// There is a producer to ask. It is asked at once for what downstream needed of the one before.
+    /// Sets the producer. If downstream needed more of the previous producer than the initial
+    /// quota, asks for it at once.
     pub(super) fn connected(&self, producer: Upstream) {
         let mut state = self.state();
         state.producer = Some(producer);
@@ -62,7 +64,7 @@ impl Keeping {
         }
     }
 
-    /// The pipeline was configured with a latency.
+    /// Notes that the pipeline was configured with a latency.
     pub(super) fn set_latency(&self, latency: gst::ClockTime) {
         let mut state = self.state();
         if state.plan.set_latency(latency.into()) {
@@ -70,8 +72,8 @@ impl Keeping {
         }
     }
 
-    /// A frame was received, which leaves `free` leases. What the caps say of frames' durations is
-    /// worth more than what it says.
+    /// Notes that a frame was received, which leaves `free` leases. The duration of frames in the
+    /// caps takes precedence over the duration of the frame.
     pub(super) fn take_frame(&self, frame: &BufferMeta, by_caps: Option<Duration>, free: u32) {
         let mut state = self.state();
         let is_other = state.plan.take_frame(frame, by_caps);
@@ -80,23 +82,23 @@ impl Keeping {
         }
     }
 
-    /// The producer has granted something. Says whether the source covers another latency now.
+    /// Notes a grant of the producer. Returns whether the source covers another latency now.
     pub(super) fn take_grant(&self, grant: Grant) -> bool {
-        gst::debug!(CAT, "The producer keeps {grant:?}");
+        gst::debug!(CAT, "The producer grants {grant:?}");
         self.state().plan.take_grant(grant)
     }
 
-    /// The longest time that a frame is kept before it is shown.
+    /// Returns the longest time that a frame can be held before it is shown.
     pub(super) fn covered(&self) -> Option<Duration> {
         self.state().plan.covered()
     }
 
-    /// Whether the producer has yet to answer what it was asked for last, or may grant more.
+    /// Returns whether the producer has not answered the last request yet, or may grant more.
     pub(super) fn may_grow(&self) -> bool {
         self.state().plan.may_grow()
     }
 
-    /// Why a frame was missed, and what to do about it.
+    /// Returns the reason for a missed frame, with advice.
     pub(super) fn why_missed(&self) -> String {
         self.state().plan.why_missed()
     }

@@ -1,29 +1,31 @@
-//! Sticky events that stay on the pads downstream until the end of the run, one of each name.
+//! Limits the sticky events that stay on the pads downstream until the end of the run, one of each
+//! name.
 
 use std::collections::HashMap;
 
-/// Most of them: a stream has a handful.
+/// The maximum number of names. A stream usually has a handful.
 const MAX_NAMES: usize = 128;
-/// Most bytes that they were told with: two of the longest.
+/// The maximum size of their encoded form: two of the longest events.
 const MAX_BYTES: usize = 32 << 20;
 
-/// Those that were pushed. No stream takes one back, not even another producer's.
+/// The sticky events that were pushed. They stay when the stream or the producer changes.
 #[derive(Default)]
 pub(super) struct Lasting {
-    /// Bytes, by kind and name.
+    /// Sizes in bytes, by type and name.
     sizes: HashMap<(gst::EventType, String), usize>,
     bytes: usize,
     has_refused: bool,
 }
 
-/// What is not pushed, as there are too many of its kind.
+/// The event is not pushed, because there are too many sticky events of this type.
 pub(super) struct OneTooMany {
     pub(super) is_first: bool,
 }
 
 impl Lasting {
-    /// Takes note of an event that was told with so many bytes, before it is pushed. It replaces one of
-    /// its name. Other kinds of events are replaced whatever their names, or end with their stream.
+    /// Registers an event whose encoded form has `size` bytes, before it is pushed. It replaces an
+    /// event of the same name. Events of other types are not counted: they are replaced whatever
+    /// their names, or end with their stream.
     pub(super) fn add(&mut self, event: &gst::EventRef, size: usize) -> Result<(), OneTooMany> {
         let kind = event.type_();
         let kinds = [
@@ -51,8 +53,8 @@ impl std::fmt::Display for OneTooMany {
         let mebibytes = MAX_BYTES >> 20;
         write!(
             out,
-            "there may be {MAX_NAMES} sticky events of different names in a stream, and {mebibytes} MiB of \
-             them: GStreamer keeps them on each pad downstream"
+            "a stream can have at most {MAX_NAMES} sticky events of different names, and {mebibytes} MiB \
+             of them, because GStreamer keeps them on each pad downstream"
         )
     }
 }

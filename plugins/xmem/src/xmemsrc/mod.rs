@@ -1,26 +1,27 @@
-//! `xmemsrc`: receives the stream of a channel.
+//! `xmemsrc`: a source element that receives the stream of a channel.
 
 /**
  * SECTION:element-xmemsrc
  * @title: xmemsrc
  * @see_also: xmemsink
  *
- * Receives the stream of an xmemsink in another process. A frame is not copied: its buffer's memory
- * is that in which the producer wrote it, read-only. Who wants to write to it gets a copy, as
- * always in GStreamer.
+ * Receives the stream of an xmemsink in another process. A frame is not copied: the memory of its
+ * buffer is the memory in which the producer wrote it, read-only. GStreamer copies it for an
+ * element that needs to write to it.
  *
- * The source is live. A frame is shown when the producer would show it: its times are those of the
- * producer's pipeline, carried over to this one's clock and base time.
+ * The source is live. A frame is shown when the producer's pipeline shows it: its timestamps are
+ * the producer's, converted to the clock and base time of this pipeline.
  *
- * A producer that is not there yet is waited for, for `connection-timeout`. When it stops or crashes,
- * the source waits for the next one, as long again; `on-disconnect` changes that. The end of the
- * producer's stream is the end of this one. The properties `channel` and `socket-path` can be set
- * in PLAYING: the source goes on with the next frame of the other channel.
+ * If there is no producer yet, the source waits for one, for at most `connection-timeout`. If the
+ * producer stops or crashes, the source waits as long again for the next one; `on-disconnect`
+ * changes that. EOS of the producer ends this stream. The properties `channel` and
+ * `socket-path` can be set in PLAYING: the source continues with the next frame of the new channel.
  *
  * The producer keeps as many frames as the latency of this pipeline needs, within `max-bytes` and
- * `max-buffers` of `xmemsink`; the answer to a LATENCY query says how much that covers. Frames that
- * downstream holds are leased. When it holds as many as it can, further ones are copied into system
- * memory: that is posted once, and counted in `stats`.
+ * `max-buffers` of xmemsink. The maximum in the answer to a LATENCY query says how much latency that
+ * covers. Frames that downstream holds are leased. If downstream holds as many frames as the source
+ * can lease, further frames are copied into system memory (property `on-starved`). The source posts
+ * an info message about that once, and counts the copies in `stats`.
  *
  * ## Example pipelines
  *
@@ -33,18 +34,18 @@
  * gst-launch-1.0 xmemsrc channel=cam0 connection-timeout=18446744073709551615 \
  *     ! queue ! videoconvert ! x264enc ! mp4mux ! filesink location=out.mp4
  * ```
- * Records, and waits for the next producer whenever one is gone.
+ * Records the channel, and waits without limit for the next producer if one ends.
  *
  * ```bash
  * gst-launch-1.0 xmemsrc channel=cam0 delivery=latest max-leases=1 ! videoconvert ! fakesink
  * ```
- * Takes the newest frame each time, and skips what came meanwhile: for work that is slower than the
- * camera.
+ * Receives only the newest frame, and skips frames that arrive in the meantime. This suits
+ * processing that is slower than the camera.
  *
  * ## URIs
  *
- * `xmem://cam0` is the channel of this name, `xmem:///run/x.sock` the one whose socket is at this
- * path; what a URI gives a meaning to is written as %XX. So players take channels, too:
+ * `xmem://cam0` is the channel with the name `cam0`, and `xmem:///run/x.sock` the channel whose
+ * socket is at that path. Reserved characters are percent-encoded (%XX). Players accept these URIs:
  *
  * ```bash
  * gst-play-1.0 xmem://cam0
@@ -52,12 +53,13 @@
  *
  * ## In place of other elements
  *
- * The properties of shmsrc, unixfdsrc and cudaipcsrc are there, so that a pipeline which sets them works
- * with this element in their place. A value that has no effect is told on the bus.
+ * The source has the properties of shmsrc, unixfdsrc and cudaipcsrc, so that a pipeline that sets
+ * them works with xmemsrc instead. If a value has no effect, the source posts an info message or a
+ * warning.
  *
  * ## The record
  *
- * Each buffer has a custom meta `XmemBufferMeta` with the frame's record: `seq` and `slot`,
+ * Each buffer has a custom meta `XmemBufferMeta` with the record of the frame: `seq` and `slot`,
  * `timestamp` (milliseconds since 1970), `dtype`, `shape` and `strides` (outermost dimension first,
  * in bytes), `producer`.
  */
@@ -102,7 +104,7 @@ impl XmemSrc {
     /// Sets the channel, by name or by path.
     ///
     /// # Errors
-    /// A sentence for the user, where the source has started with another.
+    /// A message for the user, if the source runs and there can be no such channel.
     pub(crate) fn set_channel(&self, channel: ChannelSettings) -> Result<(), String> {
         self.imp().set_channel(channel)
     }

@@ -1,9 +1,11 @@
-//! How many frames the source asks its producer to keep, and how much latency these cover. Pure.
+//! Determines how many frames the source asks its producer to keep, and how much latency these
+//! cover. Pure.
 //!
-//! A pipeline that shows frames `L` after their time has `L / D` of them under way, where a frame
-//! lasts `D`: in its queues, where they are leased, or still unread in the channel, while the
-//! streaming thread waits in a sink. So the backlog follows from the latency that was configured
-//! and the frames' duration; the leases follow from how many buffers downstream holds.
+//! A pipeline that shows frames `L` after their time has `L / D` of them under way, where `D` is
+//! the duration of a frame. They are in its queues, where they are leased, or still unread in the
+//! channel, while the streaming thread waits in a sink. So the backlog follows from the configured
+//! latency and the duration of frames, and the number of leases follows from the number of buffers
+//! that downstream holds.
 
 use std::time::Duration;
 
@@ -13,51 +15,51 @@ mod peak;
 
 use peak::Peak;
 
-/// Leases that a source starts with, and has at least.
+/// The initial and minimum number of leases of a source.
 const FIRST_LEASES: u32 = 4;
-/// How late a frame may be taken beyond the latency: a thread that was not scheduled, a producer
-/// that passes on several frames at once.
+/// How late a frame may be received beyond the latency, because a thread was not scheduled or a
+/// producer publishes several frames at once.
 const JITTER: Duration = Duration::from_millis(50);
 /// Frames beyond those that the latency and the jitter need: one is being written, one was just
-/// taken.
+/// received.
 const SPARE: u32 = 4;
-/// Most frames that are asked for.
+/// The maximum backlog that is requested.
 const MAX_BACKLOG: u32 = 2048;
-/// How often in a row frames have to last longer before fewer are kept.
+/// How many frames in a row must have a longer duration before fewer frames are kept.
 const PATIENCE: u32 = 32;
 
-/// What a source knows of its stream and its pipeline.
+/// The knowledge of a source about its stream and its pipeline.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    /// How many frames downstream may hold without a copy; none for as many as it likes.
+    /// How many frames downstream may hold without a copy; `None` for no limit.
     max_leases: Option<u32>,
-    /// One lease more than that, for frames that are copied.
+    /// Whether to request one more lease, for frames that are copied.
     has_spare_lease: bool,
-    /// Only the newest frame is wanted.
+    /// Only the newest frame is requested.
     is_latest: bool,
-    /// What the pipeline was configured with.
+    /// The latency with which the pipeline was configured.
     latency: Duration,
-    /// How long a frame lasts.
+    /// The duration of a frame.
     duration: Option<Duration>,
-    /// That is what the frames of the producer before did.
+    /// `duration` is that of the previous producer.
     is_guess: bool,
-    /// The frame before, by its position and time.
+    /// Position and time of the previous frame.
     last: Option<(u64, u64)>,
-    /// Frames in a row that have lasted longer.
+    /// The number of frames in a row with a longer duration.
     longer: u32,
-    /// How many are published within the latency, where the caps do not say.
+    /// The maximum number of frames within the latency, used if the caps have no frame rate.
     peak: Peak,
-    /// Frames that are asked for because of the latency.
+    /// The number of frames to request because of the latency.
     frames: u32,
-    /// Leases that are asked for.
+    /// The number of leases to request.
     leases: u32,
-    /// What the producer has granted.
+    /// The last grant of the producer.
     grant: Option<Grant>,
 }
 
 impl Plan {
-    /// The plan of a source whose downstream may hold `max_leases` frames (0: as many as it likes) and
-    /// gets copies of further ones, if `copies`.
+    /// Returns the plan of a source whose downstream may hold `max_leases` frames (0: no limit).
+    /// With `copies` it receives copies of further frames.
     pub(super) fn new(max_leases: u32, copies: bool, is_latest: bool) -> Plan {
         let max_leases = (max_leases > 0).then_some(max_leases);
         Plan {
@@ -76,13 +78,14 @@ impl Plan {
         }
     }
 
-    /// Leases to ask for.
+    /// The number of leases to request, including the one for copies.
     fn wanted_leases(&self) -> u32 {
         (self.leases + u32::from(self.has_spare_lease)).min(MAX_LEASES)
     }
 
-    /// A connection to another producer, whose frames last as long as they do. Downstream is as it was, so
-    /// what it needs is asked for again. Returns the leases to connect with.
+    /// Prepares for a connection to another producer, whose frames may have another duration.
+    /// Downstream is the same, so what it needs is requested again. Returns the number of leases to
+    /// connect with.
     pub(super) fn reconnect(&mut self) -> u32 {
         self.is_guess = self.duration.is_some();
         (self.last, self.longer) = (None, 0);
@@ -91,27 +94,29 @@ impl Plan {
         (first + u32::from(self.has_spare_lease)).min(MAX_LEASES)
     }
 
-    /// Whether more is known of what downstream needs than when it began.
+    /// Returns whether downstream is known to need more than the initial quota.
     pub(super) fn has_grown(&self) -> bool {
         self.frames > 0 || self.leases > self.max_leases.unwrap_or(FIRST_LEASES)
     }
 
-    /// The quota to ask for now.
+    /// The quota to request now.
     pub(super) fn wanted(&self) -> Quota {
         let leases = self.wanted_leases();
-        // What downstream gathers may be older than the latency: those frames count, too.
-        let gathered = match self.leases > FIRST_LEASES {
-            true => leases + self.frames_in(JITTER),
-            false => leases,
+        // Frames that downstream holds may be older than the latency, so they count, too.
+        let gathered = if self.leases > FIRST_LEASES {
+            leases + self.frames_in(JITTER)
+        } else {
+            leases
         };
-        let backlog = match self.is_latest {
-            true => 0,
-            false => self.frames.max(gathered).min(MAX_BACKLOG),
+        let backlog = if self.is_latest {
+            0
+        } else {
+            self.frames.max(gathered).min(MAX_BACKLOG)
         };
         Quota { leases, backlog }
     }
 
-    /// Frames that are published within a time, by how long one lasts.
+    /// Returns the number of frames that are published within a time, by their duration.
     fn frames_in(&self, time: Duration) -> u32 {
         let Some(duration) = self.duration else {
             return 0;
@@ -120,7 +125,7 @@ impl Plan {
         u32::try_from(frames).unwrap_or(MAX_BACKLOG)
     }
 
-    /// Decides how many frames the latency needs. Says whether that is another number.
+    /// Determines how many frames the latency needs. Returns whether the number has changed.
     fn count(&mut self) -> bool {
         let steady = self.frames_in(self.latency + JITTER);
         let frames = match self.peak.most() {
@@ -128,7 +133,7 @@ impl Plan {
             _ => steady,
         };
         let frames = frames.saturating_add(SPARE).min(MAX_BACKLOG);
-        // Not for a few fewer, which may be wanted again soon.
+        // Not for a few frames less, which may be needed again soon.
         let has_changed = frames > self.frames || frames < self.frames / 2;
         if has_changed {
             self.frames = frames;
@@ -136,7 +141,8 @@ impl Plan {
         has_changed
     }
 
-    /// The pipeline was configured with a latency. Says whether another quota is wanted.
+    /// Sets the latency with which the pipeline was configured. Returns whether to request another
+    /// quota.
     pub(super) fn set_latency(&mut self, latency: Duration) -> bool {
         let is_other = std::mem::replace(&mut self.latency, latency) != latency;
         if is_other {
@@ -145,7 +151,7 @@ impl Plan {
         is_other && self.duration.is_some() && self.count()
     }
 
-    /// A frame was received. Says whether another quota is wanted.
+    /// Notes that a frame was received. Returns whether to request another quota.
     pub(super) fn take_frame(&mut self, frame: &BufferMeta, by_caps: Option<Duration>) -> bool {
         let has_learned = self.learn(frame, by_caps);
         if by_caps.is_none() {
@@ -157,7 +163,8 @@ impl Plan {
         self.count()
     }
 
-    /// Learns from a frame how long frames last, where the caps do not say. Says whether that has changed.
+    /// Learns the duration of frames from a frame, if the caps have none. Returns whether it has
+    /// changed.
     fn learn(&mut self, frame: &BufferMeta, by_caps: Option<Duration>) -> bool {
         let time = match frame.stream_dts {
             NONE => frame.stream_pts,
@@ -179,7 +186,7 @@ impl Plan {
                 return before != Some(found);
             }
         };
-        // Some tens of microseconds are how the times were rounded.
+        // Differences of some tens of microseconds come from rounded timestamps.
         if found > known + known / 16 {
             self.longer += 1;
             if self.longer < PATIENCE {
@@ -194,67 +201,68 @@ impl Plan {
         true
     }
 
-    /// Downstream holds so many frames that `free` leases are left. Returns whether to ask for more.
+    /// Notes that `free` leases are left. Returns whether to request more.
     pub(super) fn note_free_leases(&mut self, free: u32) -> bool {
         let Some(grant) = self.grant.filter(|_| self.max_leases.is_none()) else {
             return false;
         };
         let has = grant.quota.leases;
-        // Only when the last request was answered.
+        // Only after the last request was answered.
         if free > (has / 4).max(2) || has < self.wanted_leases() || has >= MAX_LEASES {
             return false;
         }
-        // The pipeline's own latency comes first. What downstream gathers beyond that may be without
-        // bound, so it gets no more than half of what there is.
-        let most = match self.leases < self.frames {
-            true => self.frames,
-            false => grant.most / 2,
+        // The latency of the pipeline has priority. What downstream holds beyond that may be
+        // unbounded, so it gets at most half of what the producer has.
+        let most = if self.leases < self.frames {
+            self.frames
+        } else {
+            grant.most / 2
         };
         let most = most.min(MAX_LEASES - 1);
         let leases = (2 * self.leases).min(most).max(self.leases);
         std::mem::replace(&mut self.leases, leases) != leases
     }
 
-    /// Whether leases that are asked for may still come.
+    /// Returns whether leases that were requested may still be granted.
     pub(super) fn may_grow(&self) -> bool {
         let has = self.grant.map_or(0, |grant| grant.quota.leases);
         self.max_leases.is_none() && has < self.wanted_leases()
     }
 
-    /// The producer has granted something. Says whether the latency that is covered has changed.
+    /// Notes a grant of the producer. Returns whether the covered latency has changed.
     pub(super) fn take_grant(&mut self, grant: Grant) -> bool {
         let before = self.covered();
         self.grant = Some(grant);
-        // The producer before may have had more.
+        // The previous producer may have had more.
         if self.max_leases.is_none() {
             self.leases = self.leases.min(grant.most.max(FIRST_LEASES));
         }
         self.covered() != before
     }
 
-    /// The longest time that a frame can be kept before it is shown; none where it is not known, or
-    /// without a limit.
+    /// Returns the longest time that a frame can be held before it is shown. `None` if it is not
+    /// known or not limited.
     pub(super) fn covered(&self) -> Option<Duration> {
         let grant = self.grant.filter(|_| !self.is_latest)?;
         Some(self.duration? * grant.most.saturating_sub(1))
     }
 
-    /// Why a frame was missed, and what to do about it.
+    /// Returns the reason for a missed frame, with advice.
     pub(super) fn why_missed(&self) -> String {
         let wanted = self.wanted();
         let has = self.grant.map_or(0, |grant| grant.quota.backlog);
         if has < wanted.backlog && !self.is_latest {
             let latency = self.latency.as_millis();
             return format!(
-                "the pipeline's latency of {latency} ms needs {} frames to be kept, and the \
-                 producer keeps {has}: raise max-bytes (and max-buffers, if set) of xmemsink",
+                "the pipeline's latency of {latency} ms needs a backlog of {} frames, but the \
+                 producer grants {has}: raise max-bytes (and max-buffers, if set) of xmemsink",
                 wanted.backlog
             );
         }
         let kept = self.duration.map(|duration| duration * has);
         let kept = kept.map(|kept| format!(" ({} ms)", kept.as_millis()));
         format!(
-            "downstream took no buffer while {has} frames{} came: make it faster, put a queue \
+            "downstream took no buffer while {has} frames{} arrived: make it faster, put a queue \
              behind xmemsrc, or set delivery=latest to skip to the newest frame",
             kept.unwrap_or_default()
         )
@@ -286,7 +294,7 @@ mod tests {
         Grant { quota, most }
     }
 
-    /// A frame that was published when it was due.
+    /// Adds a frame that was published when it was due.
     fn take(plan: &mut Plan, seq: u64, duration: u64) -> bool {
         let mut frame = frame(seq, duration * MS);
         frame.timestamp = 1_000_000 + seq * duration;
@@ -329,14 +337,14 @@ mod tests {
         assert!(!plan.learn(&untold(0, 0), None));
         assert!(plan.learn(&untold(1, 40), None));
         assert!(!plan.learn(&untold(2, 80), None));
-        // One was missed: that says nothing.
+        // A frame was missed, so the difference of the timestamps is no duration.
         assert!(!plan.learn(&untold(4, 81), None));
-        // Faster is believed at once, slower when it lasts.
+        // A shorter duration is used at once, a longer one after some frames.
         assert!(plan.learn(&untold(5, 91), None));
         let slower = |at: u64| untold(5 + at, 91 + 40 * at);
         let changes = (1..100).filter(|&at| plan.learn(&slower(at), None));
         assert_eq!(changes.collect::<Vec<_>>(), [u64::from(PATIENCE)]);
-        // The caps know better.
+        // The duration in the caps takes precedence.
         assert!(plan.learn(&untold(200, 0), Some(ms(10))));
     }
 
@@ -348,7 +356,7 @@ mod tests {
         plan.take_grant(grant(5, 100));
         assert!(!plan.note_free_leases(4));
         assert!(plan.note_free_leases(2));
-        // As many as the latency needs, before more than that; and one for copies.
+        // As many as the latency needs, and one for copies.
         assert_eq!(plan.wanted().leases, 8);
         assert!(!plan.note_free_leases(0), "the answer has yet to come");
         plan.take_grant(grant(8, 100));

@@ -1,4 +1,4 @@
-//! What the source receives, why a frame is not pushed, and what the source counts.
+//! What the source receives, why it does not push a frame, and what it counts.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use xmem_core::{Frame, Grant};
 
 use crate::metas::{Unfit, UnfitKind};
 
-/// Why a frame can't be a buffer: a meta, by its name, is not this frame's. Its producer keeps to the
-/// protocol.
+/// Why a frame cannot become a buffer: the meta with this name does not fit the frame. This is not
+/// a violation of the protocol.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unusable(pub(super) &'static str, pub(super) Unfit);
 
 impl Unusable {
-    /// What all such frames have in common, whatever their numbers.
+    /// Returns what all frames with this problem have in common, whatever their numbers.
     pub(super) fn kind(&self) -> FrameKind {
         (self.0, self.1.kind())
     }
@@ -22,22 +22,22 @@ pub(super) type FrameKind = (&'static str, UnfitKind);
 
 impl fmt::Display for Unusable {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "its {} does not fit it: {}", self.0, self.1)
+        write!(out, "its {} does not fit the frame: {}", self.0, self.1)
     }
 }
 
 /// Why a frame is not pushed.
 pub(super) enum NotPushed {
-    /// It was over before the pipeline has started.
+    /// Its time was over before the pipeline started.
     Early,
-    /// It can't be decoded without frames that are gone.
+    /// It cannot be decoded without frames that are lost.
     Skipped,
-    /// It is of use if the frame after it is.
+    /// It is pushed with the frame after it, if that one is.
     Kept,
     Unusable(Unusable),
 }
 
-/// What the source counts.
+/// The counters of the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Figures {
     pub(super) received: u64,
@@ -51,21 +51,21 @@ pub(super) struct Figures {
     pub(super) connected: bool,
 }
 
-/// What was received, after the events that the receiver pushes before it.
+/// An item that was received, after the events that the receiver pushes before it.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly all are frames, and a box would be an allocation for each"
 )]
 pub(super) enum Received {
     Frame(Frame),
-    /// Nothing yet.
+    /// No item yet.
     Nothing,
     /// The end of the stream.
     End,
 }
 
 impl Figures {
-    /// The property `stats`.
+    /// Returns the value of the property `stats`.
     pub(super) fn stats(&self) -> gst::Structure {
         gst::Structure::builder("application/x-xmemsrc-stats")
             .field("received", self.received)

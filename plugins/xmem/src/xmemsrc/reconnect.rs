@@ -1,45 +1,46 @@
-//! How long to wait between two connections. Pure.
+//! Determines the pause between two connections. Pure.
 //!
-//! Without a pause, a producer that lets clients in and goes at once keeps each of them busy with
-//! some thousand connections a second. The next producer after one that had frames costs no wait.
+//! Without a pause, a producer that accepts clients and closes at once would keep each of them busy
+//! with some thousand connections a second. After a connection that has brought frames, the next
+//! one is made without a pause.
 
 use std::time::{Duration, Instant};
 
-/// A connection that lived so long is followed by the next one at once.
+/// A connection that lasted at least this long needs no pause after it.
 const LASTING: Duration = Duration::from_secs(1);
-/// The first pause. Shorter than a process takes to start.
+/// The first pause. It is shorter than the start of a process.
 const SHORTEST: Duration = Duration::from_millis(20);
-/// The longest.
+/// The longest pause.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// The connections of a source, as far as the pause before the next one depends on them.
+/// The state of a source's connections that determines the next pause.
 #[derive(Debug, Default)]
 pub(super) struct Reconnect {
-    /// Of the connection that there is.
+    /// When the current connection was made.
     since: Option<Instant>,
     has_brought_frames: bool,
-    /// Connections that lived short, in a row.
+    /// The number of short connections in a row.
     short: u32,
-    /// The pause after the last of them.
+    /// The pause after the last short connection.
     pause: Duration,
-    /// A pause that was cancelled is waited for to its end where the source goes on.
+    /// The end of the pause. A pause that was cancelled resumes when the source continues.
     not_before: Option<Instant>,
 }
 
 impl Reconnect {
-    /// There is a connection from now on.
+    /// Notes that a connection was made.
     pub(super) fn connected(&mut self, now: Instant) {
         self.since = Some(now);
         self.has_brought_frames = false;
         self.not_before = None;
     }
 
-    /// The connection has brought a frame.
+    /// Notes that the connection has brought a frame.
     pub(super) fn brought_frame(&mut self) {
         self.has_brought_frames = true;
     }
 
-    /// The connection has ended.
+    /// Notes that the connection has ended.
     pub(super) fn ended(&mut self, now: Instant) {
         let lived = self.since.take().map(|since| now.duration_since(since));
         if lived.is_none_or(|lived| lived >= LASTING) {
@@ -55,7 +56,7 @@ impl Reconnect {
         self.not_before = Some(now + self.pause);
     }
 
-    /// What is left of the pause before the next connection.
+    /// Returns the rest of the pause before the next connection.
     pub(super) fn left(&self, now: Instant) -> Duration {
         let not_before = self.not_before.unwrap_or(now);
         not_before.saturating_duration_since(now)
@@ -66,7 +67,7 @@ impl Reconnect {
 mod tests {
     use super::*;
 
-    /// The pauses after connections that each live so long, with frames or without.
+    /// Returns the pauses after connections with these lifetimes, with frames or without.
     fn pauses(connections: &[(Duration, bool)]) -> Vec<u128> {
         let mut reconnect = Reconnect::default();
         let mut now = Instant::now();
@@ -98,7 +99,7 @@ mod tests {
         assert_eq!(pauses(&[(SHORT, true)]), [0]);
         assert_eq!(pauses(&[(LASTING, true); 3]), [0; 3]);
         assert_eq!(pauses(&[(LASTING, false); 3]), [0; 3]);
-        // Nor does a row of them cost more than a process takes to start.
+        // The pauses in a row of them are no longer than the start of a process.
         assert_eq!(pauses(&[(SHORT, true); 4]), [0, 20, 20, 20]);
     }
 

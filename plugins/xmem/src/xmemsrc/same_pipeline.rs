@@ -1,10 +1,11 @@
-//! Reports a source whose own pipeline has the sink of its channel: that can't work, and nothing else
-//! says why.
+//! Detects a source in the same pipeline as the sink of its channel. That cannot work, and without
+//! this module nothing reports the reason.
 //!
-//! A sink passes its first frame on when its pipeline plays, and a pipeline plays when each of its sinks
-//! has a frame. So the sinks behind the source wait for the sink of the channel, and that waits for them.
-//! Where sinks do without (`async=false`), the pipeline's latency is the channel's, which is the source's,
-//! which is the pipeline's: it grows each time it is calculated.
+//! A sink forwards its first frame when its pipeline plays, and a pipeline plays when each of its
+//! sinks has a frame. So the sinks downstream of the source wait for the sink of the channel, and
+//! that one waits for them. If the sinks do not wait (`async=false`), the latency of the pipeline
+//! is the latency of the channel, which is the latency of the source, which is part of the latency
+//! of the pipeline. So it grows each time it is calculated.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,16 +16,16 @@ use super::received::Figures;
 use crate::bindings;
 use crate::xmemsink::XmemSink;
 
-/// How long a source plays before it is looked at.
+/// How long a source plays before it is checked.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(2);
-/// A latency that changes so often in that time is one that grows without end.
+/// A latency that changes this often between two checks grows without limit.
 const MANY_CHANGES: u64 = 8;
-/// How often a source is looked at that has no frame yet.
+/// The maximum number of checks of a source that has no frame yet.
 const MOST_LOOKS: u32 = 30;
-/// Most elements of a pipeline that are looked at.
+/// The maximum number of elements of a pipeline that are examined.
 const MOST_ELEMENTS: usize = 1000;
 
-/// How a source is doing.
+/// The progress of a source.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
     /// The path of the channel's socket, if it is valid.
@@ -34,12 +35,13 @@ pub(super) struct Progress {
     pub(super) latency_changes: u64,
 }
 
-/// Looks at a source a while after it has begun to play.
+/// Checks a source some time after it has begun to play.
 #[derive(Clone, Default)]
 pub(super) struct SamePipeline(Arc<Mutex<Option<gst::SingleShotClockId>>>);
 
 impl SamePipeline {
-    /// The source plays from now on; `progress` says how it is doing.
+    /// Starts checking, because the source plays now. `progress` returns the progress of the
+    /// source.
     pub(super) fn begin<T: IsA<gst::Element> + Send + Sync>(
         &self,
         source: &T,
@@ -48,8 +50,8 @@ impl SamePipeline {
         self.look_later(source, progress, progress(source), MOST_LOOKS);
     }
 
-    /// Looks after a while at what has become of the source, and again, up to `looks` times in all,
-    /// where that is not clear.
+    /// Checks the source after a while, and again while the result is not clear, up to `looks`
+    /// times in all.
     fn look_later<T: IsA<gst::Element> + Send + Sync>(
         &self,
         source: &T,
@@ -69,7 +71,7 @@ impl SamePipeline {
                 return;
             };
             let (looker, before) = (looker.clone(), before.clone());
-            // Not on the clock's thread, which others wait for.
+            // Not on the clock's thread, because other waits depend on it.
             source.call_async(move |source| {
                 let now = progress(source);
                 let is_clear = look(source.upcast_ref(), &before, &now);
@@ -84,7 +86,7 @@ impl SamePipeline {
         }
     }
 
-    /// The source does not play any more.
+    /// Stops checking, because the source does not play any more.
     pub(super) fn end(&self) {
         let pending = self.pending().take();
         if let Some(pending) = pending {
@@ -97,7 +99,7 @@ impl SamePipeline {
     }
 }
 
-/// The sink in the source's pipeline that publishes the source's channel.
+/// Returns the sink in the source's pipeline that publishes the source's channel.
 fn sink_of_its_channel(source: &gst::Element, progress: &Progress) -> Option<XmemSink> {
     let path = absolute(progress.socket_path.as_deref()?)?;
     let mut top = source.parent()?;
@@ -117,8 +119,8 @@ fn absolute(path: &Path) -> Option<PathBuf> {
     std::path::absolute(path).ok()
 }
 
-/// Says what has become of a source since it was looked at before, where that is nothing good. False
-/// where it is not clear yet.
+/// Reports a problem of a source since the last check. Returns false if it is not clear yet whether
+/// there is one.
 fn look(source: &gst::Element, before: &Progress, now: &Progress) -> bool {
     const ADVICE: &str = "Put xmemsink and xmemsrc into two pipelines; both may be in one process";
     let has_frames = now.figures.received > 0;
@@ -138,7 +140,7 @@ fn look(source: &gst::Element, before: &Progress, now: &Progress) -> bool {
             source,
             gst::ResourceError::Settings,
             (
-                "{what}, so each waits for the other: {name} passes its first frame on when the whole \
+                "{what}, so each waits for the other: {name} forwards its first frame when the whole \
                  pipeline plays, and the pipeline plays when {} has a frame. {ADVICE}",
                 other.name()
             )
@@ -167,7 +169,7 @@ fn look(source: &gst::Element, before: &Progress, now: &Progress) -> bool {
     true
 }
 
-/// A sink behind the source that waits for its first frame.
+/// Returns a sink downstream of the source that waits for its first frame.
 fn waiting_sink(source: &gst::Element) -> Option<gst::Element> {
     let mut found: Vec<gst::Element> = vec![source.clone()];
     let mut next = 0;
@@ -191,8 +193,7 @@ fn waiting_sink(source: &gst::Element) -> Option<gst::Element> {
     None
 }
 
-/// The element behind a pad, where that leads into a bin the one in the bin, and where it leads out of one
-/// the one behind the bin.
+/// Returns the element to which a pad is linked. Ghost pads are followed into a bin and out of it.
 fn element_behind(pad: &gst::Pad) -> Option<gst::Element> {
     let mut peer = pad.peer()?;
     for _ in 0..MOST_ELEMENTS {

@@ -13,11 +13,11 @@ use crate::habits::{Note, SourceHabits};
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) channel: ChannelSettings,
-    /// Nanoseconds; the greatest number is for ever.
+    /// In nanoseconds; the maximum value means no limit.
     connection_timeout: u64,
     pub(super) on_disconnect: OnDisconnect,
     pub(super) delivery: Delivery,
-    /// 0 for as many as downstream holds.
+    /// 0 means as many as downstream holds.
     pub(super) max_leases: u32,
     pub(super) on_starved: OnStarved,
     pub(super) copy_below: u32,
@@ -48,12 +48,12 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// `None` is for ever.
+    /// Returns the timeout, `None` for no limit.
     pub(super) fn connection_timeout(&self) -> Option<Duration> {
         (self.connection_timeout != u64::MAX).then(|| Duration::from_nanos(self.connection_timeout))
     }
 
-    /// What the user is told of values that have no effect, or not the one that was meant.
+    /// Returns the messages about values that have no effect, or probably not the intended one.
     pub(super) fn notes(&self) -> Vec<Note> {
         let timeout = self.connection_timeout();
         let timeout = timeout.filter(|timeout| !timeout.is_zero() && *timeout < errors::SHORTEST);
@@ -61,7 +61,7 @@ impl Settings {
         timeout.into_iter().chain(self.habits.notes()).collect()
     }
 
-    /// Sets a property. False for one that is not a setting.
+    /// Sets a property. Returns false for a name that is not a setting.
     pub(super) fn set(&mut self, name: &str, value: &glib::Value) -> bool {
         // GObject has checked the types and ranges against the properties below.
         match name {
@@ -88,7 +88,7 @@ impl Settings {
         true
     }
 
-    /// The value of a property, `None` for one that is not a setting.
+    /// Returns the value of a property, `None` for a name that is not a setting.
     pub(super) fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "connection-timeout" => self.connection_timeout.to_value(),
@@ -154,19 +154,19 @@ pub(super) enum Delivery {
     Latest,
 }
 
-/// From which producers the source takes memory that other processes may write.
+/// From which producers the source accepts memory that other processes may write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[repr(u32)]
 #[enum_type(name = "GstXmemSrcUnsealedMemory")]
 pub(super) enum UnsealedMemory {
-    /// Those of the same user.
+    /// From producers of the same user.
     #[default]
     #[enum_value(name = "From producers of the same user", nick = "own-user")]
     OwnUser,
-    /// All.
+    /// From all producers.
     #[enum_value(name = "From all producers", nick = "always")]
     Always,
-    /// None.
+    /// From no producer.
     #[enum_value(name = "From no producer", nick = "never")]
     Never,
 }

@@ -1,27 +1,28 @@
-//! Changing a pipeline as an application does: not while it changes its state.
+//! Changes a pipeline while it does not change its state, as an application does.
 //!
-//! A flush takes a sink's state away, and the sink gets it back with the next buffer. Where that comes
-//! while a bin brings its sinks to PLAYING, both can end with the bin in PLAYING and the sink waiting
-//! to be told. `gst_element_send_event()` takes the lock for state changes of the element that it is
-//! called on; an application calls it on its pipeline, and so must who flushes a part of that.
+//! A flush makes a sink lose its state, and the sink regains it with the next buffer. If that
+//! buffer arrives while a bin brings its sinks to PLAYING, the bin can end in PLAYING while the
+//! sink still waits for its state change. `gst_element_send_event()` takes the state lock of the
+//! element on which it is called. An application calls it on the pipeline, so code that flushes a
+//! part of the pipeline must take the same lock.
 #![allow(unsafe_code)]
 
 use gst::glib;
 use gst::glib::translate::ToGlibPtr;
 use gst::prelude::*;
 
-/// Runs `change` while the pipeline that the element is part of does not change its state.
+/// Runs `change` while the pipeline of the element does not change its state.
 pub(super) fn with_state_lock<T>(
     element: &impl IsA<gst::Element>,
     change: impl FnOnce() -> T,
 ) -> T {
-    /// Gives the lock back, also where `change` panics.
+    /// Unlocks on drop, also if `change` panics.
     struct Locked(gst::Element);
     impl Drop for Locked {
         fn drop(&mut self) {
             let element: *mut gst::ffi::GstElement = self.0.to_glib_none().0;
-            // SAFETY: the element is alive, as it is held, and with it its lock, which this thread
-            // has taken below and not given back since.
+            // SAFETY: the element is held, so it and its lock are alive. This thread has locked it
+            // below and has not unlocked it since.
             unsafe { glib::ffi::g_rec_mutex_unlock(&raw mut (*element).state_lock) }
         }
     }
@@ -31,8 +32,8 @@ pub(super) fn with_state_lock<T>(
     }
     let locked = {
         let element: *mut gst::ffi::GstElement = top.to_glib_none().0;
-        // SAFETY: the element is alive, as it is held, and its lock is initialized as long as it
-        // lives. It can be taken more than once by the same thread.
+        // SAFETY: the element is held, so it is alive, and its lock is initialized as long as it
+        // lives. The lock is recursive, so this thread may hold it already.
         unsafe { glib::ffi::g_rec_mutex_lock(&raw mut (*element).state_lock) };
         Locked(top)
     };

@@ -1,14 +1,15 @@
-//! The producer's time in this pipeline. Pure.
+//! Converts the producer's time to the time of this pipeline. Pure.
 //!
-//! Buffers keep the producer's segment, so that positions in the stream mean the same on both sides. What
-//! differs are the running times: the two pipelines have different base times, and may have different
-//! clocks. So the segment is shifted, until its first frame is shown at the point on `CLOCK_MONOTONIC` at
-//! which the producer's pipeline shows it. A clock that drifts from there on moves the timestamps of the
-//! buffers. Where the clocks are one clock, buffers keep their timestamps.
+//! Buffers keep the producer's segment, so that positions in the stream mean the same on both
+//! sides. The running times differ, because the two pipelines have different base times and may
+//! have different clocks. So the segment is shifted until its first frame is shown at the point on
+//! `CLOCK_MONOTONIC` at which the producer's pipeline shows it. If a clock drifts afterwards, the
+//! timestamps of the buffers follow it. If both pipelines use the same clock, buffers keep their
+//! timestamps.
 //!
-//! After a jump (a pause, another producer) a live stream goes on in the segment that was pushed, with other
-//! timestamps, as a live source's does: elements can fail at a segment in the middle. In other streams
-//! positions count, so their segment is shifted again.
+//! After a jump (a pause, another producer) a live stream stays in the segment that was pushed, and
+//! its timestamps jump as those of a live source do, because elements can fail on a segment in the
+//! middle of a stream. In other streams positions count, so their segment is shifted again.
 
 use std::ops::RangeInclusive;
 
@@ -17,33 +18,33 @@ use xmem_core::{BufferMeta, NONE};
 use super::drift::{Drift, STEP};
 use crate::timestamps::{LAST_TIME, MonotonicOffset};
 
-/// A producer's segment, and the same in this pipeline's running time.
+/// The segment of the producer, and the same segment in this pipeline's running time.
 pub(crate) struct Timeline {
     theirs: gst::Segment,
     ours: gst::Segment,
-    /// The times in it with which elements can reckon.
+    /// The times in `ours` that are safe to give to elements.
     usable: RangeInclusive<u64>,
-    /// What is added to the producer's running times, in nanoseconds, but for the drift.
+    /// The nanoseconds that are added to the producer's running times, without the drift.
     shift: i64,
-    /// How much of that is in the segment. The timestamps of the buffers have the rest.
+    /// The part of `shift` that is in the segment. The timestamps of the buffers have the rest.
     in_segment: i64,
-    /// The segment was pushed.
+    /// Whether `ours` was pushed.
     is_pushed: bool,
-    /// The stream is live: its timestamps may jump.
+    /// Whether the stream is live, so that its timestamps may jump.
     is_live: bool,
     drift: Drift,
-    /// The next frame's time decides about the shift, to the nanosecond.
+    /// The time of the next frame sets the shift exactly.
     is_open: bool,
-    /// The producer says no segment, so its times are points on `CLOCK_MONOTONIC`. The segment then is as
-    /// plain as there is one, and the shift moves timestamps, too.
+    /// The producer has sent no segment, so its times are points on `CLOCK_MONOTONIC`. The segment
+    /// is then the default TIME segment, and timestamps are moved by the shift, too.
     is_untold: bool,
-    /// The shift that the producer's times would have, where they are no measure for this pipeline.
+    /// The shift that follows from the producer's times, while these are not used.
     disregarded: Option<i64>,
-    /// The last time for decoding, as the producer has it, and here.
+    /// The last DTS, of the producer and in this pipeline.
     last_dts: Option<(i64, i64)>,
 }
 
-/// Where a frame, or a gap, stands in the segment: in nanoseconds.
+/// The times of a frame or a gap in the segment, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) pts: Option<i64>,
@@ -52,7 +53,7 @@ pub(crate) struct Place {
 }
 
 impl Timeline {
-    /// The timeline of a segment, shifted by what is known before there is a frame.
+    /// Returns the timeline of a segment, with the shift that is known before the first frame.
     pub(crate) fn new(segment: gst::Segment, shift: i64) -> Timeline {
         let ours = shifted(&segment, shift);
         Timeline {
@@ -71,7 +72,7 @@ impl Timeline {
         }
     }
 
-    /// That of a producer that says no segment.
+    /// Returns the timeline of a producer that has sent no segment.
     pub(crate) fn untold() -> Timeline {
         let segment = gst::FormattedSegment::<gst::ClockTime>::new();
         Timeline {
@@ -81,17 +82,18 @@ impl Timeline {
         }
     }
 
-    /// The stream is live, or is not.
+    /// Sets whether the stream is live.
     pub(crate) fn set_live(&mut self, is_live: bool) {
         self.is_live = is_live;
     }
 
-    /// Whether the stream is live, as far as is known.
+    /// Returns whether the stream is live, as far as known.
     pub(crate) fn is_live(&self) -> bool {
         self.is_live
     }
 
-    /// The same in the segment of the timeline before it, where that was pushed and the stream is live.
+    /// Continues in the segment of the previous timeline, if that was pushed and the stream is
+    /// live.
     pub(crate) fn after(mut self, before: &Timeline) -> Timeline {
         if before.is_pushed
             && self.is_live
@@ -106,45 +108,47 @@ impl Timeline {
         self
     }
 
-    /// Whether the segment has to be pushed before what comes next.
+    /// Returns whether the segment must be pushed before the next buffer.
     pub(crate) fn is_due(&self) -> bool {
         !self.is_pushed
     }
 
-    /// The segment is pushed now.
+    /// Marks the segment as pushed, and returns it.
     pub(crate) fn push(&mut self) -> &gst::Segment {
         self.is_pushed = true;
         &self.ours
     }
 
-    /// The shift was told, and not guessed: it stays, and a frame that has another one drifts.
+    /// Makes the shift final, because it was received and not estimated: a frame with another shift
+    /// is treated as drift.
     pub(crate) fn settle(&mut self) {
         self.is_open = false;
     }
 
-    /// This pipeline has been paused, for example: the next frame tells again what is added.
+    /// Lets the next frame set the shift again, for example after a pause of this pipeline.
     pub(crate) fn open(&mut self) {
         self.is_open = true;
     }
 
-    /// The segment is going to be pushed again: there is no need to adjust what follows.
+    /// Prepares for pushing the segment again: the drift becomes part of the shift.
     pub(crate) fn restart(&mut self) {
         self.is_pushed = false;
         self.set_shift(self.shift(), Drift::default());
         self.open();
     }
 
-    /// The segment of the buffers, in this pipeline's running time.
+    /// Returns the segment of the buffers, in this pipeline's running time.
     pub(crate) fn segment(&self) -> &gst::Segment {
         &self.ours
     }
 
-    /// What is added to the producer's running times, in nanoseconds.
+    /// Returns the nanoseconds that are added to the producer's running times.
     pub(crate) fn shift(&self) -> i64 {
         self.shift.saturating_add(self.drift.adjustment())
     }
 
-    /// Follows the producer's clock with a frame. The segment may be [due](Timeline::is_due) after that.
+    /// Follows the producer's clock with a frame. Afterwards the segment may be
+    /// [due](Timeline::is_due).
     pub(crate) fn follow(&mut self, frame: &BufferMeta, offset: Option<MonotonicOffset>) {
         let Some(offset) = offset else { return };
         let theirs = self.theirs(frame);
@@ -161,29 +165,29 @@ impl Timeline {
         self.shift_to(shift, at, theirs);
     }
 
-    /// Follows the producer's clock with a gap, at which its running times are behind by `shift`.
+    /// Follows the producer's clock with a gap, which has the shift `shift`.
     pub(crate) fn follow_gap(&mut self, gap: Place, shift: i64) {
         if let Some(at) = gap.pts.and_then(|pts| self.running_time(pts)) {
             self.shift_to(shift, at, gap);
         }
     }
 
-    /// Shifts the segment so that the frame, which was followed and is shown for so long, begins at `start`,
-    /// a running time; with `lasting` those after it follow, until the producer's times are others than
-    /// they are now.
+    /// Shifts the segment so that a frame with this duration, which was followed before, begins at
+    /// the running time `start`. With `lasting`, the frames after it are shifted too, until the
+    /// producer's times jump.
     pub(crate) fn begin_with(
         &mut self,
         frame: &BufferMeta,
         duration: Option<i64>,
         (start, lasting): (i64, bool),
     ) {
-        let begin = self
-            .theirs(frame)
-            .pts
-            .map(|pts| match self.theirs.rate() < 0.0 {
-                true => pts.saturating_add(duration.unwrap_or(0)),
-                false => pts,
-            });
+        let begin = self.theirs(frame).pts.map(|pts| {
+            if self.theirs.rate() < 0.0 {
+                pts.saturating_add(duration.unwrap_or(0))
+            } else {
+                pts
+            }
+        });
         if let Some(running_time) = begin.and_then(|begin| self.running_time(begin)) {
             let shift = self.shift();
             self.set_shift(start.saturating_sub(running_time), Drift::default());
@@ -191,14 +195,16 @@ impl Timeline {
         }
     }
 
-    /// Where a frame stands, for its buffer. Without times with which elements can't reckon.
+    /// Returns the times for the buffer of a frame, without those that are not safe to give to
+    /// elements.
     pub(crate) fn place(&mut self, frame: &BufferMeta) -> Place {
         if self.is_untold && self.is_open {
             return Place::default();
         }
         let theirs = self.theirs(frame);
         let mut place = self.moved(theirs);
-        // Near its end the segment leaves less and less room, but none goes back for that.
+        // Near the end of the segment there is less and less room, but no DTS goes back because of
+        // that.
         if let Some((theirs, ours)) = theirs.dts.zip(place.dts.as_mut()) {
             if let Some((before, last)) = self.last_dts
                 && theirs >= before
@@ -210,7 +216,8 @@ impl Timeline {
         place
     }
 
-    /// A place in the producer's segment, adjusted. Without times where none in the segment is usable.
+    /// Converts times in the producer's segment. They become `None` if no time in the segment is
+    /// usable.
     pub(crate) fn moved(&self, theirs: Place) -> Place {
         let by = self.room(theirs);
         let first = if self.is_untold {
@@ -219,7 +226,7 @@ impl Timeline {
             *self.usable.start() as i64
         };
         let last = *self.usable.end() as i64;
-        // There is none in a segment that is too far from its running time 0.
+        // A segment that is too far from its running time 0 has no usable times.
         let moved = |time: i64| (first <= last).then(|| time.saturating_add(by).clamp(first, last));
         Place {
             pts: theirs.pts.and_then(moved),
@@ -228,12 +235,13 @@ impl Timeline {
         }
     }
 
-    /// Where the producer has a frame.
+    /// Returns the times of a frame in the producer's segment.
     fn theirs(&self, frame: &BufferMeta) -> Place {
         let usable = |time: u64| self.usable.contains(&time).then_some(time as i64);
-        let (pts, dts) = match self.is_untold {
-            true => (frame.pts, frame.dts),
-            false => (frame.stream_pts, frame.stream_dts),
+        let (pts, dts) = if self.is_untold {
+            (frame.pts, frame.dts)
+        } else {
+            (frame.stream_pts, frame.stream_dts)
         };
         Place {
             pts: usable(pts),
@@ -242,17 +250,17 @@ impl Timeline {
         }
     }
 
-    /// How far timestamps are moved.
+    /// Returns how far timestamps should be moved.
     fn wanted(&self) -> i64 {
         let beyond = self.shift().saturating_sub(self.in_segment);
         match self.theirs.rate() {
             1.0 => beyond,
-            // The other way, backwards.
+            // In reverse playback they move the other way.
             rate => (beyond as f64 * rate) as i64,
         }
     }
 
-    /// The same, as far as what is inside the segment stays there.
+    /// Returns how far they can be moved if what is inside the segment stays inside.
     fn room(&self, place: Place) -> i64 {
         let wanted = self.wanted();
         let segment = self.ours.downcast_ref::<gst::ClockTime>();
@@ -262,7 +270,7 @@ impl Timeline {
         let time = |time: Option<gst::ClockTime>| time.map(|time| time.nseconds() as i64);
         let start = time(segment.start()).unwrap_or(0);
         if self.shift != self.in_segment {
-            // It comes from another place.
+            // The timestamps come from another part of the stream.
             return wanted.max(start.saturating_sub(pts));
         }
         let last = time(segment.stop()).map_or(i64::MAX, |stop| {
@@ -271,11 +279,12 @@ impl Timeline {
         wanted.clamp((start - pts).min(0), last.saturating_sub(pts).max(0))
     }
 
-    /// A running time of the producer's, in nanoseconds.
+    /// Returns a running time of the producer, in nanoseconds.
     fn running_time(&self, place: i64) -> Option<i64> {
-        match self.is_untold {
-            true => Some(place),
-            false => running_time(&self.theirs, place as u64),
+        if self.is_untold {
+            Some(place)
+        } else {
+            running_time(&self.theirs, place as u64)
         }
     }
 
@@ -299,7 +308,8 @@ impl Timeline {
         }
     }
 
-    /// Whether a frame can be moved in the segment as far as it should be, more or less.
+    /// Returns whether a frame can be moved in the segment as far as it should be, with a tolerance
+    /// of [`STEP`].
     fn has_room(&self, place: Place) -> bool {
         let missing = self.wanted().abs_diff(self.room(place));
         missing as f64 <= STEP as f64 * self.theirs.rate().abs()
@@ -320,8 +330,8 @@ impl Timeline {
     }
 }
 
-/// Where running time 0 is in the segment of a stream without an end, whose positions are nothing but the
-/// time since its start; none in another one.
+/// Returns the position of running time 0 in the segment of an endless stream, whose positions are
+/// only the time since its start. `None` for other segments.
 fn zero_of_endless(segment: &gst::Segment) -> Option<i64> {
     let segment = segment.downcast_ref::<gst::ClockTime>()?;
     let known = |time: Option<gst::ClockTime>| time.map_or(0, |time| time.nseconds() as i64);
@@ -332,17 +342,18 @@ fn zero_of_endless(segment: &gst::Segment) -> Option<i64> {
     is_endless.then_some(start - known(segment.base()))
 }
 
-/// The times in a segment with which elements can reckon: these, their running times and their stream
-/// times fit into 64 bits with a sign, twice. There may be none.
+/// Returns the times in a segment that are safe to give to elements: twice these times, their
+/// running times and their stream times fit a signed 64-bit number. The range may be empty.
 fn usable_times(segment: &gst::Segment) -> RangeInclusive<u64> {
     let Some(segment) = segment.downcast_ref::<gst::ClockTime>() else {
         return 0..=LAST_TIME;
     };
     let known = |time: Option<gst::ClockTime>| time.map_or(0, gst::ClockTime::nseconds);
     let start = known(segment.start());
-    let from = match segment.rate() < 0.0 {
-        true => known(segment.stop()) - known(segment.offset()),
-        false => start + known(segment.offset()),
+    let from = if segment.rate() < 0.0 {
+        known(segment.stop()) - known(segment.offset())
+    } else {
+        start + known(segment.offset())
     };
     let furthest = 2.0 * LAST_TIME as f64;
     let running = (furthest * segment.rate().abs()) as u64;
@@ -356,21 +367,22 @@ fn usable_times(segment: &gst::Segment) -> RangeInclusive<u64> {
     first..=last.min(LAST_TIME)
 }
 
-/// The running time of a timestamp, in nanoseconds.
+/// Returns the running time of a timestamp, in nanoseconds.
 fn running_time(segment: &gst::Segment, timestamp: u64) -> Option<i64> {
     let segment = segment.downcast_ref::<gst::ClockTime>()?;
     let time = gst::ClockTime::from_nseconds(timestamp);
     let running_time = segment.to_running_time_full(time)?;
     let nseconds = i64::try_from(running_time.abs().nseconds()).ok()?;
-    Some(match running_time.is_negative() {
-        true => -nseconds,
-        false => nseconds,
+    Some(if running_time.is_negative() {
+        -nseconds
+    } else {
+        nseconds
     })
 }
 
-/// A segment whose running times are later by `shift` nanoseconds.
+/// Returns the segment with running times that are later by `shift` nanoseconds.
 ///
-/// As `gst_segment_offset_running_time` does it, which goes wrong for a stream that plays backwards.
+/// `gst_segment_offset_running_time` does the same, but is wrong for reverse playback.
 fn shifted(segment: &gst::Segment, shift: i64) -> gst::Segment {
     let Some(segment) = segment.downcast_ref::<gst::ClockTime>() else {
         return segment.clone();
@@ -378,16 +390,18 @@ fn shifted(segment: &gst::Segment, shift: i64) -> gst::Segment {
     let mut segment = segment.clone();
     let known = |time: Option<gst::ClockTime>| time.map_or(0, gst::ClockTime::nseconds);
     let base = i128::from(known(segment.base())) + i128::from(shift);
-    // What can't be taken off the base was played already, of the segment: in its own time.
+    // The part of a negative shift that exceeds the base was played already. It is added to the
+    // offset, in the time of the segment.
     let played = u64::try_from(-base.min(0)).unwrap_or(u64::MAX);
     let played = match segment.rate().abs() {
         1.0 => played,
         rate => (played as f64 * rate) as u64,
     };
-    let most = match segment.rate() < 0.0 {
-        // Less than the stop also where an element reckons that as a double, as videorate does.
-        true => known(segment.stop()) - (known(segment.stop()) >> 50),
-        false => LAST_TIME,
+    let most = if segment.rate() < 0.0 {
+        // Less than the stop even if an element converts it to a double, as videorate does.
+        known(segment.stop()) - (known(segment.stop()) >> 50)
+    } else {
+        LAST_TIME
     };
     let offset = known(segment.offset()).saturating_add(played).min(most);
     let base = base.clamp(0, i128::from(LAST_TIME)) as u64;

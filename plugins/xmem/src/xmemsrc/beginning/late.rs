@@ -1,13 +1,14 @@
-//! Whether a producer is behind its own clock for good, so that its times are no measure: a filter that is
-//! slower than the pictures come, for example. Not one that has stood still and catches up.
+//! Detects a producer that is permanently behind its own clock, so that its times cannot be used.
+//! An example is a filter that is slower than the frame rate. A producer that stood still and
+//! catches up is not detected.
 
-/// After so long without a frame, in nanoseconds, the next one shows no more than that.
+/// The part of a gap between two frames that counts, at most, in nanoseconds.
 const LONGEST: i64 = 250_000_000;
 
-/// A producer that is less behind by so much, in nanoseconds, catches up.
+/// A producer whose delay has decreased by this much is catching up. In nanoseconds.
 const LESS: i64 = 500_000_000;
 
-/// What the newest frames show, as long as all of them are over when they come.
+/// The delays of the newest frames, while all of them are over when they arrive.
 #[derive(Debug, Default)]
 pub(super) struct Late {
     seen: Option<Seen>,
@@ -15,17 +16,18 @@ pub(super) struct Late {
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// When the last of them came: a running time.
+    /// The running time at which the last of them arrived.
     at: i64,
-    /// The furthest that one was behind.
+    /// The longest delay of one of them.
     furthest: i64,
-    /// For how long they have come, the gaps between them left out.
+    /// How long frames that are over have been arriving, with gaps limited to [`LONGEST`].
     time: i64,
 }
 
 impl Late {
-    /// Takes in the newest frame, which is over, at the running time `now`; `due` is its own. Tells whether such
-    /// frames have come for as long as `patience`, in nanoseconds.
+    /// Notes the newest frame, which is over. `now` is the current running time and `due` that of
+    /// the frame. Returns whether frames that are over have been arriving for `patience`
+    /// nanoseconds.
     pub(super) fn take_in(&mut self, due: i64, now: i64, patience: i64) -> bool {
         let behind = now.saturating_sub(due);
         let begun = Seen {
@@ -49,7 +51,7 @@ impl Late {
         is_late
     }
 
-    /// The newest frame is not over.
+    /// Notes that the newest frame is not over.
     pub(super) fn forget(&mut self) {
         self.seen = None;
     }
@@ -62,7 +64,8 @@ mod tests {
     const MS: i64 = 1_000_000;
     const SECOND: i64 = 1000 * MS;
 
-    /// When frames that come as `frames` tell, with their own times and these, have shown that they are late.
+    /// Returns when frames that arrive as in `frames`, pairs of their own time and the current
+    /// time, are detected as late.
     fn late_at(frames: impl Iterator<Item = (i64, i64)>) -> Option<i64> {
         let mut late = Late::default();
         let mut frames = frames;
@@ -75,14 +78,14 @@ mod tests {
         let by = |behind, interval| (0..100).map(move |n| (n * interval - behind, n * interval));
         assert_eq!(late_at(by(40 * SECOND, 40 * MS)), Some(SECOND));
         assert_eq!(late_at(by(40 * SECOND, 2 * SECOND)), Some(8 * SECOND));
-        // It falls behind further, and the frames come as irregularly as they like.
+        // The delay grows, and the frames arrive irregularly.
         let slower = (0..100).map(|n| (n * 40 * MS - 40 * SECOND, n * 70 * MS + n % 3 * 20 * MS));
         assert!(late_at(slower).is_some_and(|at| at < SECOND + 100 * MS));
     }
 
     #[test]
     fn a_producer_that_catches_up_is_not_late() {
-        // It has stood still for 10 s, and goes on twice as fast, or faster, until it is on time.
+        // It stood still for 10 s, and continues at double speed, or faster, until it is on time.
         for pace in [2, 5, 100] {
             let first = (-4 * SECOND, 0);
             let behind = (1..)

@@ -1,22 +1,23 @@
-//! Raw sound from the start on: cut to the sample, in the same memory.
+//! Raw audio from the start on: cut to the sample, in the same memory.
 
 use gst_audio::{AudioInfo, AudioLayout, AudioMeta};
 
 use super::start::Start;
 use crate::timestamps::time;
 
-/// The samples of each channel in a buffer.
+/// The samples in a buffer.
 #[derive(Clone, Copy)]
 pub(super) struct Samples {
+    /// The number of samples of each channel.
     number: usize,
-    /// The bytes of one sample of all channels.
+    /// The size of one sample of all channels, in bytes.
     size: u32,
-    /// How many there are in a second.
+    /// Samples per second.
     rate: u32,
 }
 
 impl Samples {
-    /// None where there are none, or it can't be told where they are.
+    /// `None` if the buffer has no samples, or if their layout is unknown.
     pub(super) fn of(buffer: &gst::BufferRef, info: &AudioInfo) -> Option<Samples> {
         let (number, size) = match buffer.meta::<AudioMeta>() {
             Some(meta) => (meta.samples(), meta.info().bpf()),
@@ -31,20 +32,20 @@ impl Samples {
         (number > 0 && rate > 0).then_some(samples)
     }
 
-    /// How long so many of them take, in nanoseconds.
+    /// Returns the duration of this number of samples, in nanoseconds.
     fn duration(self, number: usize) -> i64 {
         let second = i128::from(gst::ClockTime::SECOND.nseconds());
         (number as i128 * second / i128::from(self.rate)) as i64
     }
 
-    /// When the last one of those at `pts` is over, after the start.
+    /// Returns the end of the last sample of a buffer at `pts`, in nanoseconds after the start.
     pub(super) fn end(self, pts: i64, start: Start) -> i64 {
         let span = start.span(pts, Some(self.duration(self.number)));
         span.end.unwrap_or(span.begin)
     }
 
-    /// What is left of the buffer that has them, at `pts`; none where nothing is left, unless all is
-    /// wanted.
+    /// Returns what is left of the buffer at `pts` that has these samples. `None` if nothing is
+    /// left, unless `has_all` is set.
     pub(super) fn cut(
         self,
         mut buffer: gst::Buffer,
@@ -59,7 +60,7 @@ impl Samples {
         if span.over_for() >= 0 {
             return has_all.then_some(buffer);
         }
-        // Those that begin before are cut, and the others stay where they are.
+        // Cut the samples that begin before the start. The others keep their times.
         let second = i128::from(gst::ClockTime::SECOND.nseconds());
         let before = i128::from(span.begin.unsigned_abs()) * i128::from(self.rate);
         let before = usize::try_from((before + second - 1) / second).ok()?;

@@ -1,17 +1,17 @@
-//! Times from before the start, moved into a moment after it, in their order.
+//! Moves times from before the start into a short time after it, and keeps their order.
 
-/// By how much they are squeezed: 1 of so many nanoseconds is left.
+/// The factor by which times are squeezed.
 const SQUEEZE: i64 = 16;
 
-/// The longest moment, in nanoseconds: all from before the start is over then, however old it is.
+/// The longest time into which they are squeezed, in nanoseconds, however old the frames are.
 pub(super) const MOST: i64 = 100_000_000;
 
-/// What is older than this, in nanoseconds, is squeezed by more.
+/// Frames older than this, in nanoseconds, are squeezed by a larger factor.
 const REACH: i64 = SQUEEZE * MOST;
 
-/// Times in nanoseconds since the start.
+/// Squeezes times, in nanoseconds since the start.
 pub(super) struct Squeeze {
-    /// The age of the first of them; zero where none is from before the start.
+    /// The age of the first of them; zero if none is from before the start.
     age: i64,
 }
 
@@ -22,12 +22,12 @@ impl Squeeze {
         }
     }
 
-    /// What is squeezed by no more than [`SQUEEZE`].
+    /// The part of the age that is squeezed by [`SQUEEZE`].
     fn reach(&self) -> i64 {
         self.age.min(REACH)
     }
 
-    /// From then on times are what they were.
+    /// From this time on times are not changed.
     pub(super) fn end(&self) -> i64 {
         self.reach() / (SQUEEZE - 1)
     }
@@ -39,8 +39,8 @@ impl Squeeze {
         if time >= 0 || self.age <= REACH {
             return time.saturating_add(self.reach()).max(0) / SQUEEZE;
         }
-        // A group of pictures is short, and its age may be hours: so the first times get the most room, and the
-        // later ones the less the later they are. None gets the same as another.
+        // A group of pictures is short, but its age may be hours. So the first times get the most
+        // room, and later times less and less. No two times become equal.
         let part = |time: i64| (time.max(0) as f64 / REACH as f64).ln_1p();
         let since_first = time.saturating_add(self.age);
         (MOST as f64 * part(since_first) / part(self.age)) as i64
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_short_group_that_is_old_keeps_some_room() {
-        // Containers count in parts of a millisecond: MPEG-TS in 11 us.
+        // Containers count in fractions of a millisecond; MPEG-TS in steps of 11 us.
         for age in [60, 600, 86_400] {
             let squeeze = Squeeze::new(-age * SECOND);
             for frame in 0..60 {

@@ -4,7 +4,7 @@ use super::*;
 
 const MS: i64 = 1_000_000;
 const SECOND: i64 = 1000 * MS;
-/// Where running time 0 is in the segments of these tests.
+/// The position of running time 0 in the segments of these tests.
 const ZERO: i64 = 10 * SECOND;
 const RATES: [f64; 6] = [1.0, 2.0, 0.3, -1.0, -1.7, -0.5];
 
@@ -12,7 +12,7 @@ fn init() {
     gst::init().unwrap();
 }
 
-/// A segment in which 10 s is running time 0, and there are 8 s before and 40 s after it.
+/// A segment in which running time 0 is at 10 s, with 8 s before it and 40 s after it.
 fn segment(rate: f64) -> gst::Segment {
     init();
     let seconds = gst::ClockTime::from_seconds;
@@ -29,7 +29,7 @@ fn segment(rate: f64) -> gst::Segment {
     segment.upcast()
 }
 
-/// What begins with such caps.
+/// Returns a `Beginning` for these caps.
 fn beginning(caps: &str) -> Beginning {
     init();
     let mut beginning = Beginning::default();
@@ -37,7 +37,7 @@ fn beginning(caps: &str) -> Beginning {
     beginning
 }
 
-/// Which frame one is: the newest, and the producer's first. Live.
+/// A frame of a live stream that is the newest, or the first of the producer.
 fn which((is_newest, is_start): (bool, bool)) -> Which {
     Which {
         is_newest,
@@ -46,11 +46,11 @@ fn which((is_newest, is_start): (bool, bool)) -> Which {
     }
 }
 
-/// Whether a frame is shifted to the start, and those after it with it.
+/// A frame is shifted to the start, with the frames after it or without them.
 const LASTING: Option<bool> = Some(true);
 const ALONE: Option<bool> = Some(false);
 
-/// Whether a frame is shifted to the start at the running time 0.
+/// Returns whether a frame is shifted to the start at running time 0.
 fn shifted(
     beginning: &mut Beginning,
     place: Place,
@@ -65,12 +65,14 @@ fn shifted(
 const PICTURES: &str = "video/x-raw,format=GRAY8,width=8,height=8,framerate=50/1";
 const CODED: &str = "video/x-h264,framerate=50/1";
 
-/// A frame of so long that begins so many milliseconds after running time 0, in the stream's time.
+/// Returns the place of a frame of this length that begins `begin` milliseconds after running time
+/// 0, in stream time.
 fn place(rate: f64, begin: i64, length: Option<i64>) -> Place {
     let (begin, length) = (begin * MS, length.map(|length| length * MS));
-    let pts = match rate < 0.0 {
-        false => ZERO + begin,
-        true => ZERO - begin - length.unwrap_or(0),
+    let pts = if rate < 0.0 {
+        ZERO - begin - length.unwrap_or(0)
+    } else {
+        ZERO + begin
     };
     Place {
         pts: Some(pts),
@@ -79,7 +81,7 @@ fn place(rate: f64, begin: i64, length: Option<i64>) -> Place {
     }
 }
 
-/// From when to when a buffer is shown, in milliseconds of the stream after running time 0.
+/// Returns begin and end of a buffer, in milliseconds of the stream after running time 0.
 fn shown(rate: f64, buffer: &gst::BufferRef) -> (i64, Option<i64>) {
     let running_time = segment(rate)
         .downcast_ref::<gst::ClockTime>()
@@ -89,9 +91,10 @@ fn shown(rate: f64, buffer: &gst::BufferRef) -> (i64, Option<i64>) {
     let nseconds = |time: gst::ClockTime| time.nseconds() as i64;
     let pts = nseconds(buffer.pts().unwrap());
     let length = buffer.duration().map(nseconds);
-    let begin = match rate < 0.0 {
-        false => pts - ZERO,
-        true => ZERO - pts - length.unwrap_or(0),
+    let begin = if rate < 0.0 {
+        ZERO - pts - length.unwrap_or(0)
+    } else {
+        pts - ZERO
     };
     assert_eq!(begin % MS, 0);
     let end = length.map(|length| (begin + length) / MS);
@@ -112,19 +115,19 @@ fn pictures_before_running_time_0_are_cut_or_left_out() {
             let left = beginning.clip(gst::Buffer::new(), place, &segment, is_newest);
             left.map(|buffer| shown(rate, &buffer))
         };
-        // There are newer ones.
+        // Newer frames exist.
         assert_eq!(clip(-500, Some(20), false), None);
         assert_eq!(clip(-20, Some(20), false), None);
-        // This is the newest, and the first.
+        // This frame is the newest and the first.
         assert_eq!(clip(-80, Some(20), true), Some((0, Some(20))));
         assert_eq!(clip(-60, Some(20), true), None);
         assert_eq!(clip(-20, Some(20), true), None);
-        // What follows comes after it.
+        // The following frames are shown after it.
         assert_eq!(clip(-16, Some(20), true), Some((4, Some(5))));
         assert_eq!(clip(0, Some(20), true), Some((5, Some(20))));
         assert_eq!(clip(500, Some(20), false), Some((500, Some(520))));
         if rate > 0.0 {
-            // As long as the caps say.
+            // The duration is that of the caps.
             assert_eq!(clip(-20, None, true), None);
             assert_eq!(clip(-16, None, true), Some((4, Some(5))));
             assert_eq!(clip(15, None, true), Some((15, None)));
@@ -170,14 +173,14 @@ fn the_first_picture_may_be_one_of_long_ago() {
         assert_eq!(still(&mut beginning, -1000, true), None);
         assert_eq!(still(&mut beginning, -5, true), None);
         assert_eq!(still(&mut beginning, -5000, true), ALONE);
-        // Once.
+        // Only once.
         let place = place(rate, 0, Some(20));
         beginning.clip(gst::Buffer::new(), place, &segment, true);
         assert_eq!(still(&mut beginning, -5000, true), None);
         beginning.join(0);
         assert_eq!(still(&mut beginning, -5000, true), ALONE);
     }
-    // There is no place for it in the segment any more.
+    // The segment has no place for the frame any more.
     let mut over = segment(1.0);
     let over = over.downcast_mut::<gst::ClockTime>().unwrap();
     over.set_stop(gst::ClockTime::from_nseconds(ZERO as u64 - 1));
@@ -196,9 +199,10 @@ fn of_coded_streams_nothing_is_left_out() {
         let mut clip = |begin, length, is_newest| {
             let mut place = place(rate, begin, length);
             let decoded = (begin - 48) * MS;
-            place.dts = Some(match rate < 0.0 {
-                false => ZERO + decoded,
-                true => ZERO - decoded,
+            place.dts = Some(if rate < 0.0 {
+                ZERO - decoded
+            } else {
+                ZERO + decoded
             });
             let mut buffer = gst::Buffer::new();
             buffer.make_mut().set_flags(gst::BufferFlags::DELTA_UNIT);
@@ -265,7 +269,7 @@ fn clients_that_are_waited_for_have_everything() {
                 assert_eq!(shown(rate, &left), (shown_at, Some(shown_at + 20)));
                 assert!(!is_decode_only(&left));
             }
-            // From a start that waited, and from long ago, with its own times.
+            // The first frame of a producer that waits is shifted. Other frames keep their times.
             beginning.flush();
             beginning.join(0);
             let shift = |beginning: &mut Beginning, begin, (is_newest, is_start)| {
@@ -277,7 +281,7 @@ fn clients_that_are_waited_for_have_everything() {
             assert_eq!(shift(&mut beginning, -5, (false, true)), LASTING);
             assert_eq!(shift(&mut beginning, -500, (true, false)), None);
             assert_eq!(shift(&mut beginning, 5, (true, true)), None);
-            // A group that is kept, and what comes after it is on time.
+            // A kept group is not shifted. Its newest frame is, alone: later frames are on time.
             assert_eq!(shift(&mut beginning, -1500, (false, false)), None);
             assert_eq!(shift(&mut beginning, -1500, (true, false)), ALONE);
         }
@@ -288,7 +292,8 @@ fn clients_that_are_waited_for_have_everything() {
 fn a_producer_that_has_waited_goes_on_from_where_it_stood() {
     let segment = segment(1.0);
     let place = place(1.0, -1500, Some(20));
-    // It waits, is not live, and the frame is from after that.
+    // The producer waits, the stream is not live, and the frame was published after the client
+    // joined.
     for (has_all, is_live, is_fresh, expected) in [
         (true, false, true, LASTING),
         (true, false, false, None),
@@ -306,7 +311,7 @@ fn a_producer_that_has_waited_goes_on_from_where_it_stood() {
             shift.map(|shift| shift.is_lasting)
         };
         assert_eq!(shifted(which), expected);
-        // Another client's wait is no reason.
+        // A wait for another client does not count.
         let which = Which {
             is_start: true,
             ..which
@@ -329,7 +334,7 @@ fn a_frame_on_time_is_over_by_the_latency() {
     }
 }
 
-/// Frames that come when they have been over for 40 s.
+/// Frames that have been over for 40 s when they arrive.
 #[test]
 fn a_stream_that_is_behind_its_clock_begins_when_that_is_seen() {
     for caps in [
@@ -344,7 +349,7 @@ fn a_stream_that_is_behind_its_clock_begins_when_that_is_seen() {
             let shift = (0..200).find_map(|number| {
                 let now = 20 * number;
                 let mut place = place(1.0, now - 40_000, Some(20));
-                // Before the segment's own start there is nothing.
+                // Nothing can be shown before the start of the segment.
                 place.pts = place.pts.map(|pts| pts + 32 * SECOND);
                 let mut earlier = segment.clone();
                 let times = earlier.downcast_mut::<gst::ClockTime>().unwrap();
@@ -362,13 +367,14 @@ fn a_stream_that_is_behind_its_clock_begins_when_that_is_seen() {
                 shift
             });
             assert_eq!(shift.unwrap().at, SECOND, "{caps}");
-            // A picture is shown before that.
+            // A picture is shown earlier.
             assert_eq!(first_shift.unwrap().is_lasting, caps != PICTURES);
         }
     }
 }
 
-/// The frame that is shown at the start is no measure for those after it, nor is an old group.
+/// The frame that is shown at the start does not affect the times of those after it, nor does an
+/// old group.
 #[test]
 fn what_is_shown_alone_comes_before_the_others() {
     let mut segment = segment(1.0);
@@ -402,7 +408,7 @@ fn what_is_shown_alone_comes_before_the_others() {
         let place = at(20 * MS * number - 600 * SECOND);
         push(&mut beginning, place, number == 49);
     }
-    // The next comes where it was before; and from a clock that was set back.
+    // Later frames are pushed after these, also if the producer's clock was set back.
     push(&mut beginning, at(20 * MS - 599 * SECOND), false);
     push(&mut beginning, at(-690 * SECOND), false);
     push(&mut beginning, at(20 * MS - 690 * SECOND), false);
@@ -432,7 +438,7 @@ fn a_group_that_is_old_delays_nothing() {
             last = decoded;
             (shown, is_decode_only(&left))
         };
-        // A group of two seconds, and what comes live.
+        // A group of two seconds, and live frames after it.
         for number in 0..100 {
             let (shown, is_over) = clip(20 * MS * number - age * SECOND, number == 99);
             assert!(shown <= 100 * MS);
@@ -462,7 +468,7 @@ fn what_has_no_time_passes_as_it_is() {
             (left.pts(), left.dts(), left.duration(), left.size()),
             (None, None, None, 100)
         );
-        // There are no running times among bytes.
+        // A segment in bytes has no running times.
         let mut bytes = gst::Segment::new();
         bytes.set_format(gst::Format::Bytes);
         let place = place(1.0, -5000, Some(20));
@@ -477,7 +483,7 @@ fn what_has_no_time_passes_as_it_is() {
 #[test]
 fn a_position_outside_of_the_segment_stays_there() {
     init();
-    // Before its start, where a base makes a time above zero of it.
+    // Before the start of the segment, which has a base, so that the running time is positive.
     let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
     segment.set_start(gst::ClockTime::from_seconds(5));
     segment.set_base(gst::ClockTime::from_seconds(3));
@@ -493,7 +499,8 @@ fn a_position_outside_of_the_segment_stays_there() {
     assert!(!is_decode_only(&left));
 }
 
-/// 1 ms of sound at 8000 Hz of two channels are 8 samples, each of whose bytes is its number.
+/// Makes a buffer of stereo audio at 8000 Hz. 1 ms has 8 samples, and each byte of a sample is its
+/// number.
 fn sound(milliseconds: u8, layout: AudioLayout) -> (Beginning, gst::Buffer) {
     init();
     let caps = AudioCapsBuilder::new()
@@ -516,7 +523,7 @@ fn sound(milliseconds: u8, layout: AudioLayout) -> (Beginning, gst::Buffer) {
     (beginning, buffer)
 }
 
-/// The samples that a buffer has, as an element would read them.
+/// Returns the samples of a buffer, as an element reads them.
 fn heard(buffer: &gst::BufferRef) -> Vec<u8> {
     let map = buffer.map_readable().unwrap();
     match buffer.meta::<AudioMeta>() {
@@ -569,11 +576,8 @@ fn sound_is_cut_to_the_sample() {
                 let whole = clip(0, has_duration).unwrap();
                 assert_eq!(heard(&whole), (0..80).collect::<Vec<_>>());
                 let part = clip(-4, has_duration).unwrap();
-                let expected = match rate < 0.0 {
-                    // The end comes first.
-                    true => 0..48,
-                    false => 32..80,
-                };
+                // In reverse playback the end is shown first.
+                let expected = if rate < 0.0 { 0..48 } else { 32..80 };
                 assert_eq!(heard(&part), expected.collect::<Vec<_>>());
                 if has_duration {
                     assert_eq!(shown(rate, &part), (0, Some(6)));
@@ -587,7 +591,7 @@ fn sound_is_cut_to_the_sample() {
 fn samples_stay_where_they_are_in_time() {
     for rate in [1.0, -1.0] {
         let (segment, length) = (segment(rate), 10 * MS);
-        // 125 us are a sample.
+        // One sample takes 125 us.
         for (begin, cut) in [
             (-1, 1),
             (-124_999, 1),
@@ -611,12 +615,13 @@ fn samples_stay_where_they_are_in_time() {
             let nseconds = |time: Option<gst::ClockTime>| time.unwrap().nseconds() as i64;
             let (start, duration) = (nseconds(left.pts()), nseconds(left.duration()));
             assert_eq!(duration, (80 - cut as i64) * 125_000);
-            match rate < 0.0 {
-                true => assert_eq!(start, pts),
-                false => assert_eq!(start + duration, pts + length),
+            if rate < 0.0 {
+                assert_eq!(start, pts)
+            } else {
+                assert_eq!(start + duration, pts + length)
             }
         }
-        // Not even one is left.
+        // No sample is left.
         let (mut beginning, buffer) = sound(10, AudioLayout::Interleaved);
         let place = Place {
             pts: Some(if rate < 0.0 {
@@ -655,7 +660,7 @@ fn planes_that_nothing_is_said_of_are_not_cut() {
 
 #[test]
 fn another_stream_begins_where_the_last_one_was() {
-    // With rate 1 milliseconds of the stream are those of the running time.
+    // At rate 1, milliseconds of the stream are milliseconds of running time.
     let segment = segment(1.0);
     for (caps, first) in [(PICTURES, 101), (CODED, 101)] {
         let mut beginning = beginning(caps);
@@ -695,7 +700,7 @@ fn other_sound_goes_on_with_the_next_sample() {
         };
         assert_eq!(clip(50), None);
         let left = clip(56).unwrap();
-        // Where the rate is no whole number, times are rounded.
+        // If the rate is not an integer, times are rounded.
         assert!((47..=48).contains(&left), "{left}");
         assert_eq!(clip(66), Some(80));
     }

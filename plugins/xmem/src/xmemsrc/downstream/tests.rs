@@ -5,10 +5,11 @@ use gst::subclass::prelude::*;
 use super::super::XmemSrc;
 use super::*;
 
-/// What has arrived downstream of a source: events, and the times of buffers.
+/// What has arrived downstream of a source: events, and the timestamps of buffers.
 type Arrived = Arc<Mutex<Vec<String>>>;
 
-/// A source that waits to play, so that its pad is the test's, and what follows it.
+/// Returns a source that is ready to play but has no streaming thread, so that the test pushes on
+/// its pad; its pad; and what arrives downstream.
 fn linked() -> (XmemSrc, gst::Pad, Arrived) {
     gst::init().unwrap();
     let element: XmemSrc = glib::Object::builder()
@@ -86,7 +87,7 @@ fn a_buffer_that_is_dropped_does_not_leave_its_times_to_the_next() {
     element.set_state(gst::State::Null).unwrap();
 }
 
-/// A pad that notes the numbers of segments and ends.
+/// A pad that records the sequence numbers of segments and EOS.
 fn numbering() -> (gst::Pad, Arc<Mutex<Vec<gst::Seqnum>>>) {
     let numbers = Arc::new(Mutex::new(Vec::new()));
     let noted = numbers.clone();
@@ -111,10 +112,10 @@ fn what_the_base_class_pushes_has_the_numbers_of_the_stream() {
     let number = gst::Seqnum::next();
     filter.push_stream_start(element.upcast_ref(), gst::event::StreamStart::new("test"));
     filter.push_segment(element.upcast_ref(), segment.upcast_ref(), number);
-    // With the next buffer, its copy of the segment.
+    // The base class pushes its copy of the segment with the next buffer.
     let source = element.src_pad();
     source.push_event(gst::event::Segment::new(&segment));
-    // What is linked later gets that.
+    // A pad that is linked later receives the same segment.
     let (later, numbers) = numbering();
     source.unlink(&source.peer().unwrap()).unwrap();
     source.link(&later).unwrap();
@@ -125,7 +126,7 @@ fn what_the_base_class_pushes_has_the_numbers_of_the_stream() {
     let ends =
         |numbers: &[gst::Seqnum]| numbers.len() >= 2 && numbers.iter().all(|one| *one == number);
     assert!(ends(&numbers.lock().unwrap()));
-    // The stream goes on, until the application ends it.
+    // The stream continues until the application ends it.
     let other = gst::Seqnum::next();
     for event in [
         gst::event::FlushStart::new(),
@@ -163,7 +164,7 @@ fn a_segment_from_before_a_flush_is_not_pushed_after_it() {
         let pushed = downstream.push(element.upcast_ref(), filter, (&end, true), None, |_| ());
         pushed.unwrap();
         let mut pushed = numbers.lock().unwrap().clone();
-        // The base class's thread may say again what is there.
+        // The base class's thread may push the same events again.
         pushed.dedup();
         pushed
     };
@@ -171,7 +172,7 @@ fn a_segment_from_before_a_flush_is_not_pushed_after_it() {
     assert_eq!(push(&mut downstream, &said[..2]), said[..2]);
     downstream.flush();
     assert_eq!(push(&mut downstream, &said[2..4]), said[3..4]);
-    // There may be no other.
+    // Only these events may arrive.
     downstream.flush();
     assert_eq!(push(&mut downstream, &said[4..]), said[4..]);
     element.set_state(gst::State::Null).unwrap();

@@ -1,4 +1,4 @@
-//! Which channel the source receives: by properties, by a URI, and changed while it plays.
+//! The channel that the source receives: set by properties or a URI, and changed while it plays.
 
 use std::path::PathBuf;
 
@@ -11,10 +11,10 @@ use crate::channel::ChannelSettings;
 use crate::uri;
 
 impl XmemSrc {
-    /// Sets the channel, by name or by path. While the source runs, it goes on with that.
+    /// Sets the channel, by name or by path. If the source runs, it switches to this channel.
     ///
     /// # Errors
-    /// A sentence for the user, where there can be no such channel.
+    /// A message for the user, if the source runs and there can be no such channel.
     pub(in crate::xmemsrc) fn set_channel(&self, new: ChannelSettings) -> Result<(), String> {
         let is_running = self.state().canceller.is_some();
         let next = is_running.then(|| new.check()).transpose()?;
@@ -46,7 +46,7 @@ impl XmemSrc {
         channel.socket_path().ok()
     }
 
-    /// Sets `channel` or `socket-path`. While the source runs, one takes the place of the other.
+    /// Sets `channel` or `socket-path`. While the source runs, setting one clears the other.
     pub(super) fn set_channel_property(&self, name: &str, value: &glib::Value) {
         if self.state().canceller.is_none() {
             self.settings().set(name, value);
@@ -55,14 +55,14 @@ impl XmemSrc {
         let mut new = ChannelSettings::default();
         new.set(name, value);
         if new == ChannelSettings::default() {
-            // The other one is set before that, or after.
+            // The property was cleared: the other one was set before, or will be.
             return;
         }
         if let Err(error) = self.set_channel(new) {
             gst::element_imp_warning!(
                 self,
                 gst::ResourceError::Settings,
-                ("The source stays with its channel: {error}")
+                ("The source keeps its channel: {error}")
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What the source answers of the stream: as the elements before the producer's sink do.
+//! Queries that the source answers as the elements upstream of the producer's sink do.
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -10,7 +10,7 @@ use crate::events::extent::Extent;
 use crate::events::upstream::UpstreamEvents;
 
 impl XmemSrc {
-    /// Takes in how long the producer's stream is.
+    /// Sets the extent of the producer's stream.
     pub(super) fn set_extent(&self, extent: Extent) {
         let time = |extent: Option<&Extent>| extent?.answers(gst::Format::Time)?.duration;
         let (before, now) = {
@@ -26,7 +26,8 @@ impl XmemSrc {
         }
     }
 
-    /// Answers a query that the producer has answered; `None` for others, which the base class answers.
+    /// Answers a query from the producer's answers. `None` for other queries, which the base class
+    /// answers.
     pub(super) fn answer(&self, query: &mut gst::QueryRef) -> Option<bool> {
         use gst::QueryViewMut as Q;
         match query.view_mut() {
@@ -71,7 +72,7 @@ impl XmemSrc {
         self.state().extent.clone()
     }
 
-    /// Where the stream is, by the last buffer.
+    /// Returns the position of the stream, by the last buffer.
     fn position(&self) -> Option<gst::ClockTime> {
         let mut query = gst::query::Position::new(gst::Format::Time);
         let is_answered = BaseSrcImplExt::parent_query(self, &mut query);
@@ -79,7 +80,7 @@ impl XmemSrc {
         position.flatten()
     }
 
-    /// Converts between the formats of raw video and sound, as its decoder or source does.
+    /// Converts between the formats of raw video and raw audio, as their decoders and sources do.
     fn convert(&self, query: &mut gst::query::Convert) -> bool {
         let (from, format) = query.get();
         let converted = if from.format() == format {

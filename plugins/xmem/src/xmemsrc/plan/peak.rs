@@ -1,27 +1,27 @@
-//! How many frames are published within a time, at most: of a stream in bursts, such as the packets of
-//! MPEG-TS, that is more than its rate tells.
+//! Measures the maximum number of frames that are published within a given time. In a stream with
+//! bursts, such as packets of MPEG-TS, that is more than the average rate suggests.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Most frames that are looked back on.
+/// The maximum number of frames that are remembered.
 const MAX_FRAMES: usize = 4096;
-/// How long a peak counts, at least.
+/// The minimum length of an epoch, in milliseconds. A peak counts in its epoch and the next one.
 const EPOCH: u64 = 2000;
 
-/// The frames of the last time, by when they were published.
+/// The most recent frames, by the time at which they were published.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peak {
-    /// Positions, and milliseconds since 1970.
+    /// Positions, and times in milliseconds since 1970.
     frames: VecDeque<(u64, u64)>,
-    /// The most frames that were published within the time, in this epoch and the one before.
+    /// The maximum number of frames within the time, in this epoch and the one before.
     most: [u32; 2],
     epoch: u64,
 }
 
 impl Peak {
-    /// A frame at this position was published at this time. Frames between it and the one before, which
-    /// were missed, count too.
+    /// Adds a frame at this position that was published at this time. Frames between it and the one
+    /// before, which were missed, count too.
     pub(super) fn add(&mut self, (position, published): (u64, u64), within: Duration) {
         let within = within.as_millis() as u64;
         let is_old = |&(_, at): &(u64, u64)| at + within < published || at > published;
@@ -39,7 +39,7 @@ impl Peak {
         self.most[0] = self.most[0].max(count);
     }
 
-    /// The most frames that were published within the time, of late.
+    /// Returns the maximum number of frames that were recently published within the time.
     pub(super) fn most(&self) -> u32 {
         self.most[0].max(self.most[1])
     }

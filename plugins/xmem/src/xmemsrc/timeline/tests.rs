@@ -18,7 +18,7 @@ fn segment(start: u64, rate: f64) -> gst::Segment {
     segment.upcast()
 }
 
-/// One that ends.
+/// A segment that ends.
 fn finite(start: u64) -> gst::Segment {
     let mut segment = segment(start, 1.0);
     let times = segment.downcast_mut::<gst::ClockTime>().unwrap();
@@ -33,7 +33,7 @@ fn live(segment: gst::Segment) -> Timeline {
     timeline
 }
 
-/// Follows a frame, and says whether the segment has to be pushed before it, which is done.
+/// Follows a frame. Returns whether the segment must be pushed before it, and pushes it.
 fn changes(timeline: &mut Timeline, frame: &BufferMeta, offset: Option<MonotonicOffset>) -> bool {
     timeline.follow(frame, offset);
     let is_due = timeline.is_due();
@@ -54,7 +54,7 @@ fn a_frame_gets_the_running_time_at_which_it_is_due() {
                 Some(expected),
                 "{rate}"
             );
-            // The stream's own time stays what it was.
+            // The stream time does not change.
             let ours = timeline.segment().downcast_ref::<gst::ClockTime>().unwrap();
             let time = gst::ClockTime::from_nseconds(5_400_000_000);
             assert_eq!(ours.to_stream_time(time), Some(time));
@@ -65,7 +65,7 @@ fn a_frame_gets_the_running_time_at_which_it_is_due() {
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
 
-/// The running time in this pipeline of a frame, after it was followed.
+/// Follows a frame, and returns its running time in this pipeline.
 fn shown(timeline: &mut Timeline, frame: &BufferMeta) -> i64 {
     timeline.follow(frame, Some(MonotonicOffset::from_nseconds(0)));
     let pts = timeline.place(frame).pts.unwrap();
@@ -146,7 +146,7 @@ fn a_step_shifts_the_segment_and_frames_have_their_own_times_again() {
     timeline.push();
     let offset = Some(MonotonicOffset::from_nseconds(0));
     assert!(!changes(&mut timeline, &frame(0, 1000), offset));
-    // It drifts by more than a step would be.
+    // The drift becomes larger than a step.
     for number in 1..5000 {
         let frame = frame(number * 20 * MS, number * 20 * MS + number * 20_000);
         assert!(!changes(&mut timeline, &frame, offset));
@@ -175,7 +175,7 @@ fn what_is_pushed_again_starts_with_no_adjustment() {
     timeline.restart();
     assert_eq!(timeline.shift(), before);
     assert_eq!(timeline.place(&frame(pts, 0)).pts, Some(pts as i64));
-    // And at once where the frame belongs.
+    // The frame has its exact place at once.
     assert_eq!(
         shown(&mut timeline, &frame(pts, pts + 7 * MS)),
         (pts + 7 * MS) as i64
@@ -193,14 +193,14 @@ fn what_was_only_a_guess_is_as_the_first_frame_wants_it() {
     told.push();
     told.settle();
     assert!(!changes(&mut told, &frame(0, 300_000), offset));
-    // Until what was told is no longer true.
+    // Until the received shift is no longer valid.
     told.open();
     assert!(changes(&mut told, &frame(0, 300_000), offset));
 }
 
 #[test]
 fn times_for_decoding_and_for_showing_move_alike() {
-    // Decoded in this order: I, P, B, B, P, B, B.
+    // Decoding order: I, P, B, B, P, B, B.
     let order = [0, 3, 1, 2, 6, 4, 5];
     for slope in [-45, 45] {
         let mut timeline = Timeline::new(segment(0, 1.0), 0);
@@ -226,8 +226,8 @@ fn times_for_decoding_and_for_showing_move_alike() {
     }
 }
 
-/// A stream from 1 to 11 s that has drifted by so much when its end comes, in 20 ms: the places of
-/// its frames and how often the segment has changed since the first.
+/// A stream from 1 to 11 s that has drifted by this much at its end, in steps of 20 ms. Returns the
+/// places of its frames, and how often the segment has changed since the first.
 fn near_the_end(by: i64) -> (Vec<i64>, usize) {
     let mut theirs = segment(SECOND, 1.0);
     let stop = gst::ClockTime::from_seconds(11);
@@ -262,7 +262,7 @@ fn what_is_inside_the_segment_stays_there() {
         assert!(places.is_sorted());
         assert_eq!(changes, 0, "{by}");
     }
-    // As far as that is no step.
+    // As long as the drift is not a step.
     let (places, changes) = near_the_end(300 * MS as i64);
     assert!(places.iter().all(|place| (start..=last).contains(place)));
     assert_eq!(changes, 1);
@@ -307,14 +307,14 @@ fn a_producer_without_a_segment_is_followed_too() {
         let off = timeline.place(&frame).pts.unwrap() - offset.to_running_time(pts);
         assert!(off.abs() < 100_000, "{off}");
     }
-    // A step takes no event either.
+    // A step causes no event either.
     let offset = MonotonicOffset::from_nseconds(3 * SECOND as i64);
     let frame = frame(NONE, 200 * SECOND);
     assert!(!changes(&mut timeline, &frame, Some(offset)));
     assert_eq!(timeline.place(&frame).pts, Some(197 * SECOND as i64));
 }
 
-/// When the frame is shown, where it does not take another segment.
+/// Returns the running time of the frame, which must not need another segment.
 fn stays(timeline: &mut Timeline, stream: u64, due: u64) -> i64 {
     let (frame, offset) = (frame(stream, due), MonotonicOffset::from_nseconds(0));
     assert!(!changes(timeline, &frame, Some(offset)));
@@ -325,7 +325,7 @@ fn stays(timeline: &mut Timeline, stream: u64, due: u64) -> i64 {
 #[test]
 fn a_live_stream_goes_on_in_its_segment() {
     let seconds = |seconds: i64| seconds * SECOND as i64;
-    // As encoders have them: they start anywhere.
+    // Streams of encoders start anywhere.
     let endless = |start: u64| {
         let mut segment = segment(start * SECOND, 1.0);
         let times = segment.downcast_mut::<gst::ClockTime>().unwrap();
@@ -333,14 +333,15 @@ fn a_live_stream_goes_on_in_its_segment() {
         segment
     };
     let mut timeline = live(endless(100));
-    // The producer is ahead, and the client has joined in the middle.
+    // The producer is ahead, and the client has joined in the middle of the stream.
     assert!(changes(
         &mut timeline,
         &frame(107 * SECOND, 2 * SECOND),
         Some(MonotonicOffset::from_nseconds(0))
     ));
     assert_eq!(stays(&mut timeline, 108 * SECOND, 3 * SECOND), seconds(3));
-    // A pause of the producer, and one of the client, which is told of no step.
+    // A pause of the producer, and a pause of the client, after which the next frame sets the
+    // shift.
     assert_eq!(stays(&mut timeline, 109 * SECOND, 9 * SECOND), seconds(9));
     timeline.open();
     assert_eq!(stays(&mut timeline, 110 * SECOND, 5 * SECOND), seconds(5));
@@ -350,13 +351,13 @@ fn a_live_stream_goes_on_in_its_segment() {
         times.set_offset(gst::ClockTime::from_seconds(5));
         expected
     });
-    // Another producer, and one that says no segment.
+    // Another producer, and a producer that sends no segment.
     let mut other = live(endless(900)).after(&timeline);
     assert_eq!(stays(&mut other, 900 * SECOND, 6 * SECOND), seconds(6));
     assert_eq!(stays(&mut other, 901 * SECOND, 7 * SECOND), seconds(7));
     let mut untold = Timeline::untold().after(&other);
     assert_eq!(stays(&mut untold, NONE, 8 * SECOND), seconds(8));
-    // What is pushed again, after a flush, is the producer's own.
+    // After a flush, the segment that is pushed is the producer's own.
     other.restart();
     assert!(other.is_due());
     assert_eq!(shown(&mut other, &frame(902 * SECOND, SECOND)), seconds(1));
@@ -382,7 +383,7 @@ fn a_segment_is_left_for_one_of_another_kind() {
         after.push();
         assert!(live(segment(0, 1.0)).after(&after).is_due());
     }
-    // One that is not live has positions.
+    // In a stream that is not live, positions count.
     let mut other = Timeline::new(segment(0, 1.0), 0).after(&before);
     assert!(other.is_due());
     other.push();
@@ -391,7 +392,7 @@ fn a_segment_is_left_for_one_of_another_kind() {
         &frame(0, SECOND),
         Some(MonotonicOffset::from_nseconds(0))
     ));
-    // There is no place before its start.
+    // The segment has no place before its start.
     let offset = Some(MonotonicOffset::from_nseconds(0));
     let mut timeline = live(segment(0, 1.0));
     assert!(changes(&mut timeline, &frame(0, 50 * SECOND), offset));
@@ -400,7 +401,7 @@ fn a_segment_is_left_for_one_of_another_kind() {
 
 #[test]
 fn elements_can_reckon_with_what_they_get() {
-    // One rounds to a double below it.
+    // Rounded down when it is converted to a double.
     let down = (1 << 60) + 100;
     let numbers = [0, 1, down, LAST_TIME - 1, LAST_TIME, u64::MAX >> 1];
     for (start, rate) in numbers[..4].iter().flat_map(|start| {
@@ -456,7 +457,7 @@ fn in_a_segment_that_is_too_far_from_its_running_times_nothing_has_a_time() {
 #[test]
 fn a_time_of_this_world_stays() {
     const YEAR: u64 = 365 * 24 * 3600 * 1_000_000_000;
-    // Of a stream with the time of the day, and one that has run for years.
+    // A stream whose timestamps are the time of day, and a stream that has run for years.
     for (start, stream) in [
         (0, 60 * YEAR),
         (56 * YEAR, 57 * YEAR),
@@ -507,12 +508,15 @@ fn a_producer_that_has_waited_is_followed_from_its_first_frame_on() {
             segment(0, rate)
         };
         let mut timeline = Timeline::new(theirs, 0);
-        let stream = |number: u64| match rate < 0.0 {
-            true => SECOND - number * 20 * MS,
-            false => number * 20 * MS,
+        let stream = |number: u64| {
+            if rate < 0.0 {
+                SECOND - number * 20 * MS
+            } else {
+                number * 20 * MS
+            }
         };
         let played = |number: u64| (number as f64 * 20e6 / rate.abs()) as u64;
-        // Its pipeline is 5 s older than ours.
+        // The producer's pipeline is 5 s older than this one.
         let offset = Some(MonotonicOffset::from_nseconds(5 * SECOND as i64));
         let follow = |timeline: &mut Timeline, number, late| {
             let frame = frame(stream(number), played(number) + late);
@@ -535,11 +539,11 @@ fn a_producer_that_has_waited_is_followed_from_its_first_frame_on() {
             assert_eq!(pts, stream(number) as i64);
             assert!(running_time.abs_diff(played(number) as i64) <= 1);
         }
-        // A pause of the producer makes another time of it.
+        // A pause of the producer changes the shift.
         let (changed, _, running_time) = follow(&mut timeline, 41, 20 * SECOND);
         assert!(changed);
         assert!(running_time.abs_diff((played(41) + 15 * SECOND) as i64) <= 1);
-        // Once only, without more.
+        // Without `lasting`, only this frame is shifted.
         timeline.begin_with(&frame(stream(41), 0), None, (0, false));
         assert!(follow(&mut timeline, 42, 20 * SECOND).0);
     }
