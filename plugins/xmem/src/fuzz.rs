@@ -320,12 +320,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_text_of_a_format_is_critical() {
+    fn format_texts_cause_no_critical_message() {
         corpus::try_all("caps", 5_000, caps);
     }
 
     #[test]
-    fn of_no_event_there_is_a_complaint() {
+    fn events_cause_no_warning() {
         corpus::try_all("events", 5_000, events);
     }
 

@@ -95,8 +95,8 @@ impl Timekeeper {
         if seen.is_monotonic {
             return Some(0);
         }
-        let look = look(&seen.clock)?;
-        let ahead = look.least_change(seen.ahead);
+        let read = read_clock(&seen.clock)?;
+        let ahead = read.least_change(seen.ahead);
         seen.ahead = Some(ahead);
         Some(ahead)
     }
@@ -270,20 +270,20 @@ fn is_uncalibrated(clock: &gst::Clock) -> bool {
 }
 
 /// The maximum number of reads of a clock. The read that took the least time is the most precise.
-const LOOKS: u32 = 4;
+const MAX_READS: u32 = 4;
 /// A read that takes at most this time is precise enough, in nanoseconds.
-const GOOD_LOOK: i128 = 20_000;
+const GOOD_READ: i128 = 20_000;
 
 /// The result of one read of a clock, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
-struct Look {
+struct ClockRead {
     /// How long the read took.
     time: i128,
     /// How far `CLOCK_MONOTONIC` was ahead in the middle of the read.
     ahead: i128,
 }
 
-impl Look {
+impl ClockRead {
     /// Returns how far `CLOCK_MONOTONIC` is ahead. Of the values that the read allows, this is the
     /// one nearest to the value before. So the result does not change while the clocks do not drift
     /// apart.
@@ -297,27 +297,27 @@ impl Look {
 
 /// Reads a clock a few times and returns the best read. `None` if the clock does not know the time
 /// yet.
-fn look(clock: &gst::Clock) -> Option<Look> {
+fn read_clock(clock: &gst::Clock) -> Option<ClockRead> {
     // A network clock that is asked for the time before it is synchronised may never return one
     // later.
     if !clock.is_synced() {
         return None;
     }
-    let mut best: Option<Look> = None;
-    for _ in 0..LOOKS {
+    let mut best: Option<ClockRead> = None;
+    for _ in 0..MAX_READS {
         // Read `CLOCK_MONOTONIC` before and after the other clock, so that a preemption between the
         // reads causes only half of its length as an error.
         let before = monotonic();
         let there = i128::from(bindings::clock_time(clock)?.nseconds());
         let after = monotonic();
-        let look = Look {
+        let read = ClockRead {
             time: after - before,
             ahead: (before + after) / 2 - there,
         };
-        if best.is_none_or(|best| look.time < best.time) {
-            best = Some(look);
+        if best.is_none_or(|best| read.time < best.time) {
+            best = Some(read);
         }
-        if look.time <= GOOD_LOOK {
+        if read.time <= GOOD_READ {
             break;
         }
     }
@@ -349,14 +349,14 @@ mod tests {
     fn ahead(keeper: &mut Timekeeper, clock: &gst::Clock) -> i128 {
         let start = monotonic();
         let told = keeper.ahead_of(clock.clone()).unwrap();
-        let expected = look(clock).unwrap().ahead;
+        let expected = read_clock(clock).unwrap().ahead;
         let time = monotonic() - start;
         assert!((told - expected).abs() <= time, "{told}, {expected}");
         told
     }
 
     #[test]
-    fn the_usual_clock_is_exactly_the_machines() {
+    fn the_default_clock_equals_the_monotonic_clock() {
         let (mut keeper, usual) = (Timekeeper::default(), clock(gst::ClockType::Monotonic, 0));
         for _ in 0..100 {
             assert_eq!(keeper.ahead_of(usual.clone()), Some(0));
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_calibration_is_seen_whenever_it_comes() {
+    fn a_calibration_is_detected_at_any_time() {
         let clock = clock(gst::ClockType::Monotonic, 0);
         let mut keeper = Timekeeper::default();
         assert_eq!(keeper.ahead_of(clock.clone()), Some(0));
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_none_of_the_machines_is_looked_at() {
+    fn other_clocks_are_compared_with_the_monotonic_clock() {
         for (kind, ppm) in [
             (gst::ClockType::Monotonic, 1000),
             (gst::ClockType::Realtime, 0),
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_does_not_know_the_time_tells_none() {
+    fn a_clock_that_does_not_know_the_time_has_no_offset() {
         let clock = clock(gst::ClockType::Realtime, 0);
         let flag = gst::ClockFlags::NEEDS_STARTUP_SYNC.bits();
         clock.set_object_flags(gst::ObjectFlags::from_bits_retain(flag));
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_seen_when_a_pipeline_restarts() {
+    fn a_restart_of_the_pipeline_is_detected() {
         let bin = gst::Bin::new();
         let element = bin.upcast_ref::<gst::Element>();
         let mut keeper = Timekeeper::default();
@@ -427,14 +427,14 @@ mod tests {
     }
 
     #[test]
-    fn a_look_changes_no_more_than_it_has_to() {
-        let look = |time, ahead| Look { time, ahead };
-        assert_eq!(look(100, 1000).least_change(None), 1000);
+    fn a_read_changes_the_result_as_little_as_possible() {
+        let read = |time, ahead| ClockRead { time, ahead };
+        assert_eq!(read(100, 1000).least_change(None), 1000);
         for (before, expected) in [(1000, 1000), (960, 960), (900, 950), (1200, 1050)] {
-            assert_eq!(look(100, 1000).least_change(Some(before)), expected);
+            assert_eq!(read(100, 1000).least_change(Some(before)), expected);
         }
         // A read that was disturbed does not override what was known before.
-        assert_eq!(look(10_000_000, 4_000_000).least_change(Some(0)), 0);
+        assert_eq!(read(10_000_000, 4_000_000).least_change(Some(0)), 0);
     }
 
     #[test]

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_that_means_neither_is_refused_with_the_forms_that_there_are() {
+    fn a_uri_that_means_neither_is_refused_with_the_valid_forms() {
         for uri in [
             "xmem:",
             "xmem:cam0",

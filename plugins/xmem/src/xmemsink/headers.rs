@@ -9,7 +9,7 @@ use super::roles::units::{Codec, Unit};
 use crate::caps::HEADERS;
 
 /// The maximum size of the headers, in bytes.
-const MOST: usize = 1 << 20;
+const MAX_SIZE: usize = 1 << 20;
 
 /// The caps field of streams whose caps have the headers.
 const FIELD: &str = "streamheader";
@@ -133,7 +133,7 @@ fn take_in_box(boxes: &mut Vec<Vec<u8>>, content: &[u8]) -> bool {
         _ => return false,
     }
     let size: usize = boxes.iter().map(Vec::len).sum();
-    if size + content.len() > MOST {
+    if size + content.len() > MAX_SIZE {
         boxes.clear();
     } else {
         boxes.push(content.to_vec());
@@ -150,7 +150,9 @@ fn take_in_sets(codec: Codec, sets: &mut Vec<Vec<u8>>, content: &[u8]) -> bool {
         let unit = &rest[at + START.len()..];
         let end = next(unit).unwrap_or(unit.len());
         match Unit::of(codec, &unit[..end]) {
-            Some(Unit::ParameterSet) if sets.iter().map(Vec::len).sum::<usize>() + end <= MOST => {
+            Some(Unit::ParameterSet)
+                if sets.iter().map(Vec::len).sum::<usize>() + end <= MAX_SIZE =>
+            {
                 // Zeros at the end of the unit belong to the next start code.
                 let last = unit[..end].iter().rposition(|byte| *byte != 0);
                 let unit = &unit[..last.map_or(0, |last| last + 1)];
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn caps_that_say_all_are_left_as_they_are() {
+    fn caps_with_headers_are_not_changed() {
         for caps in [
             "video/x-h264,stream-format=avc",
             "video/x-raw",
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_is_true_until_other_is_seen() {
+    fn headers_apply_until_others_are_found() {
         let caps = "video/x-h264,stream-format=byte-stream";
         let with_sets = |set: u8| [0, 0, 1, 7, set, 0, 0, 1, 0x65, 1];
         let slice: &[u8] = &[0, 0, 1, 0x65, 1];

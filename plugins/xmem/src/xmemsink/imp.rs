@@ -136,7 +136,7 @@ impl XmemSink {
     /// Sends the segment again if its running times are reached at other moments than before:
     /// after a frame in PAUSED, or with another base time. Clients cannot distinguish a short pause
     /// from a clock that drifts.
-    fn say_pause(&self, stream: &Stream) {
+    fn update_segment(&self, stream: &Stream) {
         let obj = self.obj();
         let Some(base_time) = obj.base_time() else {
             return;
@@ -145,12 +145,12 @@ impl XmemSink {
         let before = std::mem::replace(&mut *self.last_frame(), now);
         if ![LastFrame::None, now].contains(&before) {
             let offset = self.timekeeper().offset(&*obj);
-            self.say_segment(stream, offset);
+            self.send_segment(stream, offset);
         }
     }
 
     /// Sends the segment again, for a pipeline with this offset.
-    fn say_segment(&self, stream: &Stream, offset: Option<MonotonicOffset>) {
+    fn send_segment(&self, stream: &Stream, offset: Option<MonotonicOffset>) {
         let segment = self.obj().sink_pad().sticky_event::<gst::event::Segment>(0);
         let segment = segment.filter(|event| event.segment().format() == gst::Format::Time);
         let said = segment.and_then(|event| events::encode(&event, offset));
@@ -171,7 +171,7 @@ impl XmemSink {
         let times = if is_paused {
             self.show_at_once(stream, TimesInPause::new(&*self.obj(), buffer))
         } else {
-            self.say_pause(stream);
+            self.update_segment(stream);
             stream.say_still(false);
             stream.tell_latency(self.obj().latency());
             self.timekeeper().times(&*self.obj(), buffer)
@@ -415,7 +415,7 @@ impl ElementImpl for XmemSink {
             // Set this after the change: a frame that is rendered during it has its time by
             // PLAYING.
             self.was_paused.store(true, Ordering::Relaxed);
-            self.show_rest(stream);
+            self.show_owed(stream);
         }
         if let Some(stream) = &stream
             && transition == gst::StateChange::PausedToReady
@@ -664,7 +664,7 @@ impl BaseSinkImpl for XmemSink {
                 }
                 Err(Error::Cancelled) => {
                     gst::debug!(CAT, imp = self, "Interrupted");
-                    self.owe(&stream, buffer);
+                    self.set_owed(&stream, buffer);
                     // A flush ends the wait here. After a pause, the frame is published when the
                     // sink plays again.
                     let wanted = || stream.canceller.is_cancelled();

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long to wait for a requested key unit before it can be requested again.
-const ANSWERED: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long no key unit is requested after one that answered a request. A client that skips frames
 /// requests one after each loss, and all clients pay for the larger key frames.
@@ -25,20 +25,20 @@ pub(super) struct KeyUnits {
 struct Requests {
     /// When the request that may not be answered yet was sent upstream, and whether it asked for
     /// all headers.
-    passed_on: Option<(Duration, bool)>,
+    sent: Option<(Duration, bool)>,
     /// The request that is sent when the interval is over, unless a key unit arrives earlier.
-    put_off: Option<gst::Event>,
+    deferred: Option<gst::Event>,
 }
 
 /// What to do with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Decision {
     /// Send it upstream.
-    None,
+    Send,
     /// Drop it: the key unit for an earlier request answers this one, too.
-    IsComing,
+    Drop,
     /// Send it upstream [when it is due](KeyUnits::take_due).
-    Later,
+    Defer,
 }
 
 /// Returns whether an event requests all headers; `None` if it is no request, or a request for a
@@ -82,34 +82,33 @@ impl KeyUnits {
     }
 
     /// Decides what to do with an event.
-    pub(super) fn answer_to(&self, event: &gst::Event, now: Duration) -> Answer {
+    pub(super) fn decide(&self, event: &gst::Event, now: Duration) -> Decision {
         let Some(all_headers) = request(event) else {
-            return Answer::None;
+            return Decision::Send;
         };
         let mut requests = self.requests();
         self.settle(&mut requests);
         let is_coming = |(since, has_headers): (Duration, bool)| {
-            now.saturating_sub(since) < ANSWERED && has_headers >= all_headers
+            now.saturating_sub(since) < ANSWER_TIMEOUT && has_headers >= all_headers
         };
-        if requests.passed_on.is_some_and(is_coming) {
-            return Answer::IsComing;
+        if requests.sent.is_some_and(is_coming) {
+            return Decision::Drop;
         }
-        let answer = if requests.passed_on.is_none() && self.rest_of_interval(now) > Duration::ZERO
-        {
-            let before = requests.put_off.as_ref().and_then(|event| request(event));
+        let decision = if requests.sent.is_none() && self.rest_of_interval(now) > Duration::ZERO {
+            let before = requests.deferred.as_ref().and_then(|event| request(event));
             if before.is_none_or(|has_headers| all_headers && !has_headers) {
-                requests.put_off = Some(event.clone());
+                requests.deferred = Some(event.clone());
             }
-            Answer::Later
+            Decision::Defer
         } else {
             *requests = Requests {
-                passed_on: Some((now, all_headers)),
-                put_off: None,
+                sent: Some((now, all_headers)),
+                deferred: None,
             };
-            Answer::None
+            Decision::Send
         };
         self.is_awaited.store(true, Ordering::Relaxed);
-        answer
+        decision
     }
 
     /// Notes that upstream did not handle an event that was sent, so that the next request is sent.
@@ -124,7 +123,7 @@ impl KeyUnits {
     pub(super) fn rest(&self, now: Duration) -> Option<Duration> {
         let mut requests = self.requests();
         self.settle(&mut requests);
-        requests.put_off.as_ref()?;
+        requests.deferred.as_ref()?;
         Some(self.rest_of_interval(now))
     }
 
@@ -133,7 +132,7 @@ impl KeyUnits {
         let mut requests = self.requests();
         self.settle(&mut requests);
         match self.rest_of_interval(now) {
-            Duration::ZERO => requests.put_off.take(),
+            Duration::ZERO => requests.deferred.take(),
             _ => None,
         }
     }
@@ -155,61 +154,61 @@ mod tests {
     }
 
     #[test]
-    fn one_request_is_that_of_all_until_it_is_answered() {
+    fn one_request_counts_for_all_clients_until_it_is_answered() {
         gst::init().unwrap();
         let units = KeyUnits::default();
-        let ask = |all_headers, ms| units.answer_to(&request(all_headers), at(ms));
-        assert_eq!(ask(false, 0), Answer::None);
-        assert_eq!(ask(false, 10), Answer::IsComing);
-        assert_eq!(ask(HEADERS, 20), Answer::None, "that is for more");
-        assert_eq!(ask(HEADERS, 30), Answer::IsComing);
-        assert_eq!(ask(false, 1000), Answer::IsComing);
-        assert_eq!(ask(false, 1020), Answer::None, "it takes too long");
+        let ask = |all_headers, ms| units.decide(&request(all_headers), at(ms));
+        assert_eq!(ask(false, 0), Decision::Send);
+        assert_eq!(ask(false, 10), Decision::Drop);
+        assert_eq!(ask(HEADERS, 20), Decision::Send, "that is for more");
+        assert_eq!(ask(HEADERS, 30), Decision::Drop);
+        assert_eq!(ask(false, 1000), Decision::Drop);
+        assert_eq!(ask(false, 1020), Decision::Send, "it takes too long");
         let later = gst_video::UpstreamForceKeyUnitEvent::builder();
         let later = later.running_time(gst::ClockTime::SECOND).build();
-        let answer = units.answer_to(&later, at(1040));
-        assert_eq!(answer, Answer::None, "that is at another time");
+        let decision = units.decide(&later, at(1040));
+        assert_eq!(decision, Decision::Send, "that is at another time");
     }
 
     #[test]
     fn after_an_answer_the_next_request_waits() {
         gst::init().unwrap();
         let units = KeyUnits::default();
-        let ask = |all_headers, ms| units.answer_to(&request(all_headers), at(ms));
+        let ask = |all_headers, ms| units.decide(&request(all_headers), at(ms));
         let has_headers = |event: gst::Event| super::request(&event) == Some(HEADERS);
         units.answer(|| unreachable!("it answers nothing"));
-        assert_eq!(ask(false, 0), Answer::None);
+        assert_eq!(ask(false, 0), Decision::Send);
         assert_eq!(units.rest(at(1)), None);
         units.answer(|| at(100));
-        assert_eq!(ask(false, 110), Answer::Later);
-        assert_eq!(ask(HEADERS, 120), Answer::Later);
-        assert_eq!(ask(false, 130), Answer::Later);
+        assert_eq!(ask(false, 110), Decision::Defer);
+        assert_eq!(ask(HEADERS, 120), Decision::Defer);
+        assert_eq!(ask(false, 130), Decision::Defer);
         assert_eq!(units.rest(at(140)), Some(Duration::from_millis(460)));
         assert!(units.take_due(at(599)).is_none());
         assert_eq!(units.rest(at(700)), Some(Duration::ZERO));
         assert!(units.take_due(at(700)).is_some_and(has_headers));
         assert_eq!(units.rest(at(700)), None);
         // It counts as sent upstream.
-        assert_eq!(ask(HEADERS, 700), Answer::None);
+        assert_eq!(ask(HEADERS, 700), Decision::Send);
         units.answer(|| at(710));
         // A key unit that arrives by itself answers the deferred request.
-        assert_eq!(ask(false, 720), Answer::Later);
+        assert_eq!(ask(false, 720), Decision::Defer);
         units.answer(|| at(800));
         assert_eq!(units.rest(at(1300)), None);
         assert!(units.take_due(at(1300)).is_none());
-        assert_eq!(ask(false, 1300), Answer::None);
+        assert_eq!(ask(false, 1300), Decision::Send);
     }
 
     #[test]
-    fn a_request_that_upstream_refuses_is_none_of_later_ones() {
+    fn a_refused_request_does_not_answer_later_ones() {
         gst::init().unwrap();
         let units = KeyUnits::default();
         let other = gst::event::CustomUpstream::new(gst::Structure::new_empty("other"));
         for ms in [0, 10] {
             let asked = request(false);
-            assert_eq!(units.answer_to(&asked, at(ms)), Answer::None);
+            assert_eq!(units.decide(&asked, at(ms)), Decision::Send);
             units.refuse(&other);
-            assert_eq!(units.answer_to(&asked, at(ms + 1)), Answer::IsComing);
+            assert_eq!(units.decide(&asked, at(ms + 1)), Decision::Drop);
             units.refuse(&asked);
         }
     }

@@ -159,7 +159,11 @@ impl Still {
     ///
     /// # Errors
     /// The errors of `show`.
-    pub(super) fn hold_up(&self, number: Number, show: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(super) fn run_while_owed(
+        &self,
+        number: Number,
+        show: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         {
             let mut state = self.state();
             if !state.is_owed(number) {
@@ -283,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_published_is_rendered() {
+    fn a_buffer_that_could_not_be_published_is_rendered() {
         let (still, buffer) = (Still::default(), buffer());
         let number = set(&still, &buffer).unwrap();
         let failed = still.publish(number, |_, _| Err(Error::Cancelled));
@@ -309,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn its_memory_is_let_go_when_the_sink_shows_it_no_more() {
+    fn clear_releases_the_buffer() {
         let (still, mut buffer) = (Still::default(), buffer());
         set(&still, &buffer);
         assert!(buffer.get_mut().is_none());

@@ -11,7 +11,7 @@ use gst::prelude::*;
 use gst_base::BaseSink;
 use xmem_core::monotonic_time;
 
-use super::key_units::{Answer, KeyUnits};
+use super::key_units::{Decision, KeyUnits};
 use crate::CAT;
 use crate::events::upstream::{self, UpstreamEvents};
 use crate::timestamps::Timekeeper;
@@ -93,26 +93,26 @@ fn run(
         };
         match event {
             Ok(event) if upstream::which(&event).is_some_and(|which| accepts.contains(which)) => {
-                pass_on(&sink, key_units, event);
+                push(&sink, key_units, event);
             }
             other => gst::debug!(CAT, obj = sink, "Dropped an upstream event: {other:?}"),
         }
     }
 }
 
-fn pass_on(sink: &BaseSink, key_units: &KeyUnits, event: gst::Event) {
-    match key_units.answer_to(&event, monotonic_time()) {
-        Answer::Later => gst::debug!(
+fn push(sink: &BaseSink, key_units: &KeyUnits, event: gst::Event) {
+    match key_units.decide(&event, monotonic_time()) {
+        Decision::Defer => gst::debug!(
             CAT,
             obj = sink,
             "Deferred a request that came too soon: {event:?}"
         ),
-        Answer::IsComing => gst::debug!(
+        Decision::Drop => gst::debug!(
             CAT,
             obj = sink,
             "Dropped a request that is pending already: {event:?}"
         ),
-        Answer::None => {
+        Decision::Send => {
             gst::debug!(
                 CAT,
                 obj = sink,

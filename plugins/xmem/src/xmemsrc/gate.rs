@@ -6,10 +6,10 @@ use xmem_core::Role;
 
 /// The time after which a missing key unit is requested again. The request may have been lost, or
 /// xmemsink may have dropped it because it followed another one too soon.
-const AGAIN: Duration = Duration::from_secs(2);
+const REPEAT_AFTER: Duration = Duration::from_secs(2);
 
 /// The time without a key frame after which the user is warned.
-const PATIENCE: Duration = Duration::from_secs(5);
+const WARN_AFTER: Duration = Duration::from_secs(5);
 
 /// Holds back frames that cannot be decoded.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Gate {
         }
         match self.requested {
             None => true,
-            Some(at) => self.holds_back && now().saturating_duration_since(at) >= AGAIN,
+            Some(at) => self.holds_back && now().saturating_duration_since(at) >= REPEAT_AFTER,
         }
     }
 
@@ -96,11 +96,11 @@ impl Gate {
         self.requested = Some(now);
     }
 
-    /// Returns the number of skipped frames if no key frame has arrived for [`PATIENCE`]. Returns
+    /// Returns the number of skipped frames if no key frame has arrived for [`WARN_AFTER`]. Returns
     /// it once, because the user is warned once.
     pub(super) fn overdue(&mut self, now: impl FnOnce() -> Instant) -> Option<u64> {
         let (since, count) = self.skipping.filter(|_| self.holds_back)?;
-        let is_overdue = now().saturating_duration_since(since) >= PATIENCE;
+        let is_overdue = now().saturating_duration_since(since) >= WARN_AFTER;
         (is_overdue && !std::mem::replace(&mut self.has_told, true)).then_some(count)
     }
 }

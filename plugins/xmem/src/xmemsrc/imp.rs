@@ -196,7 +196,7 @@ impl XmemSrc {
                         receiver.key_unit_requested();
                     }
                     if let Some(skipped) = receiver.overdue_key_frame() {
-                        self.tell_overdue(skipped);
+                        self.warn_overdue(skipped);
                     }
                     match buffer.map_err(|error| self.failed(error))? {
                         Ok(buffer) => {
@@ -335,7 +335,7 @@ impl XmemSrc {
                 // The receiver's own figures follow with the next frame.
                 self.state().figures.starved += 1;
                 if !is_told.swap(true, Ordering::Relaxed) {
-                    self.tell_starved();
+                    self.report_starved();
                 }
             }
             Change::Covered => self.ask_for_latency(),
@@ -343,7 +343,7 @@ impl XmemSrc {
     }
 
     /// Warns that frames are skipped because no key frame arrives.
-    fn tell_overdue(&self, skipped: u64) {
+    fn warn_overdue(&self, skipped: u64) {
         let requests = self.settings().request_keyframe;
         let requests = requests && {
             let accepts = self.state().accepts;
@@ -364,7 +364,7 @@ impl XmemSrc {
     }
 
     /// Reports, once a run, that downstream holds every frame that it may hold.
-    fn tell_starved(&self) {
+    fn report_starved(&self) {
         let Settings {
             max_leases,
             on_starved,

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_so_many_names_and_each_may_be_said_again() {
+    fn the_number_of_names_is_limited_and_a_name_may_repeat() {
         gst::init().unwrap();
         let mut lasting = Lasting::default();
         for number in 0..MAX_NAMES {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_so_many_bytes_and_a_shorter_event_makes_room() {
+    fn the_number_of_bytes_is_limited_and_a_shorter_event_makes_room() {
         gst::init().unwrap();
         let mut lasting = Lasting::default();
         let mut add = |name: &str, size| lasting.add(&sticky(name), size).is_ok();

@@ -26,7 +26,7 @@ const SPARE: u32 = 4;
 /// The maximum backlog that is requested.
 const MAX_BACKLOG: u32 = 2048;
 /// How many frames in a row must have a longer duration before fewer frames are kept.
-const PATIENCE: u32 = 32;
+const LONGER_IN_A_ROW: u32 = 32;
 
 /// The knowledge of a source about its stream and its pipeline.
 #[derive(Clone, Debug)]
@@ -189,7 +189,7 @@ impl Plan {
         // Differences of some tens of microseconds come from rounded timestamps.
         if found > known + known / 16 {
             self.longer += 1;
-            if self.longer < PATIENCE {
+            if self.longer < LONGER_IN_A_ROW {
                 return false;
             }
         } else if found + known / 16 >= known {
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn it_learns_durations_that_nothing_tells() {
+    fn durations_are_learned_from_timestamps() {
         let mut plan = Plan::new(0, true, false);
         let untold = |seq: u64, pts: u64| {
             let mut frame = frame(seq, 1);
@@ -343,7 +343,7 @@ mod tests {
         assert!(plan.learn(&untold(5, 91), None));
         let slower = |at: u64| untold(5 + at, 91 + 40 * at);
         let changes = (1..100).filter(|&at| plan.learn(&slower(at), None));
-        assert_eq!(changes.collect::<Vec<_>>(), [u64::from(PATIENCE)]);
+        assert_eq!(changes.collect::<Vec<_>>(), [u64::from(LONGER_IN_A_ROW)]);
         // The duration in the caps takes precedence.
         assert!(plan.learn(&untold(200, 0), Some(ms(10))));
     }

@@ -17,13 +17,13 @@ use crate::bindings;
 use crate::xmemsink::XmemSink;
 
 /// How long a source plays before it is checked.
-const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(2);
+const CHECK_AFTER: gst::ClockTime = gst::ClockTime::from_seconds(2);
 /// A latency that changes this often between two checks grows without limit.
 const MANY_CHANGES: u64 = 8;
 /// The maximum number of checks of a source that has no frame yet.
-const MOST_LOOKS: u32 = 30;
+const MAX_CHECKS: u32 = 30;
 /// The maximum number of elements of a pipeline that are examined.
-const MOST_ELEMENTS: usize = 1000;
+const MAX_ELEMENTS: usize = 1000;
 
 /// The progress of a source.
 #[derive(Clone, Debug)]
@@ -47,37 +47,37 @@ impl SamePipeline {
         source: &T,
         progress: fn(&T) -> Progress,
     ) {
-        self.look_later(source, progress, progress(source), MOST_LOOKS);
+        self.check_later(source, progress, progress(source), MAX_CHECKS);
     }
 
-    /// Checks the source after a while, and again while the result is not clear, up to `looks`
+    /// Checks the source after a while, and again while the result is not clear, up to `checks`
     /// times in all.
-    fn look_later<T: IsA<gst::Element> + Send + Sync>(
+    fn check_later<T: IsA<gst::Element> + Send + Sync>(
         &self,
         source: &T,
         progress: fn(&T) -> Progress,
         before: Progress,
-        looks: u32,
+        checks: u32,
     ) {
         let clock = gst::SystemClock::obtain();
         let Some(now) = bindings::clock_time(&clock) else {
             return;
         };
-        let id = clock.new_single_shot_id(now + PATIENCE);
+        let id = clock.new_single_shot_id(now + CHECK_AFTER);
         *self.pending() = Some(id.clone());
-        let (looker, weak) = (self.clone(), source.downgrade());
+        let (checker, weak) = (self.clone(), source.downgrade());
         let scheduled = id.wait_async(move |_, _, id| {
             let (id, Some(source)) = (id.clone(), weak.upgrade()) else {
                 return;
             };
-            let (looker, before) = (looker.clone(), before.clone());
+            let (checker, before) = (checker.clone(), before.clone());
             // Not on the clock's thread, because other waits depend on it.
             source.call_async(move |source| {
                 let now = progress(source);
-                let is_clear = look(source.upcast_ref(), &before, &now);
-                let is_due = looker.pending().as_deref() == Some(&id);
-                if !is_clear && is_due && looks > 1 {
-                    looker.look_later(source, progress, now, looks - 1);
+                let is_clear = check(source.upcast_ref(), &before, &now);
+                let is_due = checker.pending().as_deref() == Some(&id);
+                if !is_clear && is_due && checks > 1 {
+                    checker.check_later(source, progress, now, checks - 1);
                 }
             });
         });
@@ -121,7 +121,7 @@ fn absolute(path: &Path) -> Option<PathBuf> {
 
 /// Reports a problem of a source since the last check. Returns false if it is not clear yet whether
 /// there is one.
-fn look(source: &gst::Element, before: &Progress, now: &Progress) -> bool {
+fn check(source: &gst::Element, before: &Progress, now: &Progress) -> bool {
     const ADVICE: &str = "Put xmemsink and xmemsrc into two pipelines; both may be in one process";
     let has_frames = now.figures.received > 0;
     let changes = now.latency_changes.saturating_sub(before.latency_changes);
@@ -185,7 +185,7 @@ fn waiting_sink(source: &gst::Element) -> Option<gst::Element> {
             .into_iter()
             .filter_map(|pad| element_behind(&pad));
         for element in elements {
-            if found.len() < MOST_ELEMENTS && !found.contains(&element) {
+            if found.len() < MAX_ELEMENTS && !found.contains(&element) {
                 found.push(element);
             }
         }
@@ -196,7 +196,7 @@ fn waiting_sink(source: &gst::Element) -> Option<gst::Element> {
 /// Returns the element to which a pad is linked. Ghost pads are followed into a bin and out of it.
 fn element_behind(pad: &gst::Pad) -> Option<gst::Element> {
     let mut peer = pad.peer()?;
-    for _ in 0..MOST_ELEMENTS {
+    for _ in 0..MAX_ELEMENTS {
         if let Some(ghost) = peer.downcast_ref::<gst::GhostPad>() {
             peer = ghost.target()?;
         } else if let Some(ghost) = peer.parent().and_downcast::<gst::GhostPad>() {

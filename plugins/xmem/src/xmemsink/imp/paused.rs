@@ -56,7 +56,7 @@ impl XmemSink {
 
     /// Marks a buffer as owed after a pause has interrupted its rendering. It is shown when the
     /// sink is in PAUSED, because the base class does not preroll it there.
-    pub(super) fn owe(&self, stream: &Stream, buffer: &gst::Buffer) {
+    pub(super) fn set_owed(&self, stream: &Stream, buffer: &gst::Buffer) {
         if preroll::is_to_pause(&*self.obj()) {
             let times = || TimesInPause::new(&*self.obj(), buffer);
             stream.still.set(buffer, times);
@@ -65,7 +65,7 @@ impl XmemSink {
 
     /// Shows the owed buffer, if any. For example, the sink was on its way to PLAYING and was
     /// paused again before it reached it.
-    pub(super) fn show_rest(&self, stream: &Arc<Stream>) {
+    pub(super) fn show_owed(&self, stream: &Arc<Stream>) {
         if let Some(number) = stream.still.owed() {
             self.show_later(stream, number, Duration::ZERO);
         }
@@ -77,7 +77,7 @@ impl XmemSink {
             if !still.is_owed_after(number, time) || !preroll::is_to_pause(sink) {
                 return;
             }
-            let shown = still.hold_up(number, || {
+            let shown = still.run_while_owed(number, || {
                 let stream = stream.upgrade().ok_or(Error::Stopped)?;
                 sink.imp().wait_and_show(&stream, number)
             });
@@ -118,7 +118,7 @@ impl XmemSink {
         let (times, offset) = times.now();
         let before = std::mem::replace(&mut *self.last_frame(), LastFrame::InPause);
         if before != LastFrame::None {
-            self.say_segment(stream, offset);
+            self.send_segment(stream, offset);
         }
         stream.say_still(true);
         times

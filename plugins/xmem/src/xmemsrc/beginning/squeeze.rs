@@ -4,10 +4,10 @@
 const SQUEEZE: i64 = 16;
 
 /// The longest time into which they are squeezed, in nanoseconds, however old the frames are.
-pub(super) const MOST: i64 = 100_000_000;
+pub(super) const LONGEST: i64 = 100_000_000;
 
 /// Frames older than this, in nanoseconds, are squeezed by a larger factor.
-const REACH: i64 = SQUEEZE * MOST;
+const REACH: i64 = SQUEEZE * LONGEST;
 
 /// Squeezes times, in nanoseconds since the start.
 pub(super) struct Squeeze {
@@ -43,7 +43,7 @@ impl Squeeze {
         // room, and later times less and less. No two times become equal.
         let part = |time: i64| (time.max(0) as f64 / REACH as f64).ln_1p();
         let since_first = time.saturating_add(self.age);
-        (MOST as f64 * part(since_first) / part(self.age)) as i64
+        (LONGEST as f64 * part(since_first) / part(self.age)) as i64
     }
 }
 
@@ -63,8 +63,8 @@ mod tests {
             for time in times {
                 let moved = squeeze.of(time);
                 assert!(moved > last, "{time} of {age} s: {moved} after {last}");
-                assert!(time >= 0 || moved <= MOST, "{time} of {age} s: {moved}");
-                assert!(time < 0 || (time..=time + MOST).contains(&moved));
+                assert!(time >= 0 || moved <= LONGEST, "{time} of {age} s: {moved}");
+                assert!(time < 0 || (time..=time + LONGEST).contains(&moved));
                 assert!(time < 107 * MS || moved == time);
                 last = moved;
             }

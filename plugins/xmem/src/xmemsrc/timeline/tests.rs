@@ -400,7 +400,7 @@ fn a_segment_is_left_for_one_of_another_kind() {
 }
 
 #[test]
-fn elements_can_reckon_with_what_they_get() {
+fn elements_can_add_the_times_that_they_get() {
     // Rounded down when it is converted to a double.
     let down = (1 << 60) + 100;
     let numbers = [0, 1, down, LAST_TIME - 1, LAST_TIME, u64::MAX >> 1];
