@@ -110,8 +110,12 @@ pub fn check(frame: &Frame) -> std::result::Result<(), String> {
         Ok(meta) => meta,
         Err(error) => return wrong(error.to_string()),
     };
-    if frame.payload().len() as u64 != len || found.size != len {
-        return wrong(format!("{} bytes of {len}", frame.payload().len()));
+    let payload = match frame.payload() {
+        Ok(payload) => payload,
+        Err(error) => return wrong(error.to_string()),
+    };
+    if payload.len() as u64 != len || found.size != len {
+        return wrong(format!("{} bytes of {len}", payload.len()));
     }
     let fields = |meta: &BufferMeta| {
         (
@@ -135,7 +139,7 @@ pub fn check(frame: &Frame) -> std::result::Result<(), String> {
     let mut differs = None;
     pieces(payload_seed(number), len as usize, |start, bytes| {
         let buffer = &mut buffer[..bytes.len()];
-        frame.payload().read(start, buffer);
+        payload.read(start, buffer);
         if buffer != bytes {
             differs.get_or_insert(start);
         }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use xmem_core::{ForeignMemory, Publisher, Subscriber};
+use xmem_core::{ImportedMemory, Publisher, Subscriber};
 use xmem_tests::Place;
 
 const SIZE: usize = 16 * 4096;
@@ -57,17 +57,17 @@ fn a_dmabuf_is_passed_on_and_mapped_when_somebody_wants_its_bytes() {
     let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
     let connecting = Subscriber::builder(place.channel("cam0")).connect();
     let mut subscriber = connecting.unwrap();
-    let memory = ForeignMemory::new(dma_buf.as_fd()).unwrap();
+    let memory = ImportedMemory::new(dma_buf.as_fd()).unwrap();
     assert!(memory.is_dma_buf());
     assert_eq!(memory.size(), SIZE);
     for start in [0, 5000] {
-        let frame = publisher.pass_on(&memory, start..SIZE, ()).unwrap();
+        let frame = publisher.import_frame(&memory, start..SIZE, ()).unwrap();
         frame.publish().unwrap();
         let frame = subscriber.receive(Some(Duration::from_secs(10))).unwrap();
         assert!(frame.is_dma_buf());
         assert_eq!(frame.meta().size as usize, SIZE - start);
         frame.map().unwrap();
-        assert_eq!(frame.payload().to_vec(), bytes[start..]);
+        assert_eq!(frame.payload().unwrap().to_vec(), bytes[start..]);
     }
     // It takes no memory of the publisher's.
     assert_eq!(publisher.stats().bytes, 0);

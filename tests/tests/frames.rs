@@ -30,7 +30,7 @@ fn every_frame_arrives_exactly_as_it_was_published() {
             let frame = subscriber.receive(Some(PATIENCE)).unwrap();
             assert_eq!(frame.seq(), number);
             assert_eq!(frame.missed(), 0);
-            assert_eq!(frame.payload().len(), size);
+            assert_eq!(frame.payload().unwrap().len(), size);
             assert_eq!(frame.meta().extra_len as usize, extra);
             assert_eq!(frame.format().map(|text| &**text), Some(&*format));
             if number % 2 == 0 {

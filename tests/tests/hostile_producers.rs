@@ -289,7 +289,7 @@ fn a_record_that_changes_while_it_is_read_is_taken_as_it_was_or_refused() {
             Ok(frame) => {
                 let meta = frame.meta();
                 assert!(meta.payload_offset + meta.size <= 2 * PAGE as u64);
-                let bytes = frame.payload().to_vec();
+                let bytes = frame.payload().unwrap().to_vec();
                 for (at, byte) in bytes.into_iter().enumerate() {
                     let expected = pattern(1, meta.payload_offset as usize + at);
                     assert_eq!(byte, expected, "{at} of {meta:?}");
@@ -417,7 +417,7 @@ fn somebody_elses_memfd_is_mapped_with_the_seals_that_it_needs() {
     let record = impostor.record(0, 2, PAGE as u64);
     impostor.publish(0, &record);
     let frame = subscriber.receive(Some(PATIENCE)).expect("a frame");
-    assert_eq!(frame.payload().to_vec()[4095], pattern(2, 4095));
+    assert_eq!(frame.payload().unwrap().to_vec()[4095], pattern(2, 4095));
 }
 
 #[test]
@@ -441,7 +441,7 @@ fn memory_that_others_may_write_is_not_mapped_by_a_client_that_takes_none() {
         let record = impostor.record(0, 2, PAGE as u64);
         impostor.publish(0, &record);
         let frame = subscriber.receive(Some(PATIENCE)).expect("a frame");
-        assert_eq!(frame.payload().to_vec()[4095], pattern(2, 4095));
+        assert_eq!(frame.payload().unwrap().to_vec()[4095], pattern(2, 4095));
     }
 }
 
@@ -456,7 +456,7 @@ fn a_segment_can_not_be_truncated_under_a_client() {
     let frame = subscriber.receive(Some(PATIENCE)).expect("a frame");
     assert!(ftruncate(&fd, 0).is_err());
     drop(fd);
-    assert_eq!(frame.payload().to_vec()[4095], pattern(2, 4095));
+    assert_eq!(frame.payload().unwrap().to_vec()[4095], pattern(2, 4095));
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use xmem_core::{Error, EventKind, ForeignMemory, Overflow, Publisher, PublisherEvent, Subscriber};
+use xmem_core::{
+    Error, EventKind, ImportedMemory, Overflow, Publisher, PublisherEvent, Subscriber,
+};
 use xmem_tests::{PATIENCE, Place, pattern, until};
 
 /// An error that says that the channel has failed, and why.
@@ -181,7 +183,7 @@ fn a_producer_whose_memory_panics_when_it_is_given_back_says_so() {
     const WHY: &str = "giving memory back panicked: given back";
     let fd: OwnedFd = memfd_create("bomb", MemfdFlags::ALLOW_SEALING).unwrap();
     ftruncate(&fd, 4096).unwrap();
-    let memory = ForeignMemory::new(fd.as_fd()).unwrap();
+    let memory = ImportedMemory::new(fd.as_fd()).unwrap();
     let place = Place::new();
     let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
     let mut client = Subscriber::builder(place.channel("cam0"))
@@ -190,7 +192,7 @@ fn a_producer_whose_memory_panics_when_it_is_given_back_says_so() {
     // Several, of which each does.
     for _ in 0..3 {
         publisher
-            .pass_on(&memory, 0..100, Bomb)
+            .import_frame(&memory, 0..100, Bomb)
             .unwrap()
             .publish()
             .unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use xmem_core::{
-    Error, ForeignMemory, Frame, Publisher, PublisherEvent, Subscriber, UnsealedMemory,
+    Error, Frame, ImportedMemory, Publisher, PublisherEvent, Subscriber, UnsealedMemory,
 };
 use xmem_tests::wire::{self, Connection};
 use xmem_tests::{Events, PATIENCE, Place, until};
@@ -22,16 +22,16 @@ const ROUNDS: usize = 5_000;
 struct Channel {
     publisher: Publisher,
     client: Subscriber,
-    memory: ForeignMemory,
+    memory: ImportedMemory,
     /// Its clones are what keeps the frames' bytes.
     hold: Arc<()>,
 }
 
 /// Memory that is not the publisher's.
-fn memory() -> ForeignMemory {
+fn memory() -> ImportedMemory {
     let fd = memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
     ftruncate(&fd, SIZE as u64).unwrap();
-    ForeignMemory::new(fd.as_fd()).unwrap()
+    ImportedMemory::new(fd.as_fd()).unwrap()
 }
 
 impl Channel {
@@ -49,7 +49,7 @@ impl Channel {
     fn pass_on(&self, count: usize) {
         for _ in 0..count {
             let hold = self.hold.clone();
-            let frame = self.publisher.pass_on(&self.memory, 0..SIZE, hold);
+            let frame = self.publisher.import_frame(&self.memory, 0..SIZE, hold);
             frame.unwrap().publish().unwrap();
         }
     }
@@ -130,7 +130,7 @@ fn a_client_that_leaves_is_waited_for_no_longer() {
         hold,
     } = Channel::open(&place);
     for _ in 0..2 {
-        let frame = publisher.pass_on(&memory, 0..SIZE, hold.clone());
+        let frame = publisher.import_frame(&memory, 0..SIZE, hold.clone());
         frame.unwrap().publish().unwrap();
     }
     let held = client.receive(Some(LONG)).unwrap();
@@ -161,7 +161,7 @@ fn memory_that_comes_and_goes_does_not_make_a_client_that_does_not_read_one_that
     for number in 0..2000 {
         let few = || Arc::strong_count(&hold) < 20;
         assert!(publisher.reclaim(few), "frame {number}");
-        let frame = publisher.pass_on(&memory(), 0..SIZE, hold.clone());
+        let frame = publisher.import_frame(&memory(), 0..SIZE, hold.clone());
         frame.unwrap().publish().unwrap();
         let frame = client.receive(Some(LONG)).unwrap();
         assert_eq!(frame.meta().seq, number);
@@ -199,7 +199,7 @@ fn a_drain_takes_nothing_from_who_writes_the_next_frame() {
         scope.spawn(|| {
             while go_on() {
                 // Unless there are more than were drained so far.
-                if let Ok(frame) = publisher.pass_on(&memory, 0..SIZE, ()) {
+                if let Ok(frame) = publisher.import_frame(&memory, 0..SIZE, ()) {
                     frame.publish().unwrap();
                 }
             }
@@ -218,7 +218,7 @@ fn a_drain_takes_nothing_from_who_writes_the_next_frame() {
         let mut rounds = 0;
         while rounds < ROUNDS {
             let hold = Arc::new(());
-            let Ok(frame) = publisher.pass_on(&memory, 0..SIZE, hold.clone()) else {
+            let Ok(frame) = publisher.import_frame(&memory, 0..SIZE, hold.clone()) else {
                 continue;
             };
             rounds += 1;
@@ -234,11 +234,11 @@ fn a_drain_takes_nothing_from_who_writes_the_next_frame() {
 }
 
 /// Memory that only its maker's old mappings can write.
-fn sealed_memory() -> ForeignMemory {
+fn sealed_memory() -> ImportedMemory {
     let fd = memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
     ftruncate(&fd, SIZE as u64).unwrap();
     fcntl_add_seals(&fd, SealFlags::FUTURE_WRITE).unwrap();
-    ForeignMemory::new(fd.as_fd()).unwrap()
+    ImportedMemory::new(fd.as_fd()).unwrap()
 }
 
 /// A client that takes no memory that others may write or punch holes into.
@@ -252,13 +252,13 @@ fn careful(place: &Place) -> Subscriber {
 fn memory_that_others_may_write_is_for_clients_that_take_it() {
     let place = Place::new();
     let mut channel = Channel::open(&place);
-    let publish = |memory: &ForeignMemory| {
-        let frame = channel.publisher.pass_on(memory, 0..SIZE, ())?;
+    let publish = |memory: &ImportedMemory| {
+        let frame = channel.publisher.import_frame(memory, 0..SIZE, ())?;
         frame.publish().map(drop)
     };
     publish(&channel.memory).unwrap();
     assert_eq!(channel.client.receive(Some(LONG)).unwrap().seq(), 0);
-    let early = channel.publisher.pass_on(&channel.memory, 0..SIZE, ());
+    let early = channel.publisher.import_frame(&channel.memory, 0..SIZE, ());
 
     // It does not even receive the newest frame.
     let mut careful = careful(&place);

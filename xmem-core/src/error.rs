@@ -123,7 +123,10 @@ pub enum Error {
         /// The limit.
         max: u32,
     },
-    /// Memory that others may write can't be passed on: there are clients that take none.
+    /// The memory that a frame is in is not mapped for the CPU.
+    #[error("the frame's memory is not mapped: map it before its bytes are read (Frame::map)")]
+    NotMapped,
+    /// Memory that other processes may write can't be shared: there are clients that take none.
     #[error(
         "{clients} client(s) take no memory that other processes may write or punch holes into: \
          copy the frame, or allow such memory in the clients (unsealed-memory)"

@@ -6,24 +6,23 @@ use std::sync::Arc;
 
 use crate::dtype::Element;
 use crate::error::{Error, Result};
-use crate::foreign::ForeignMemory;
 use crate::lease::{FrameId, SlotIndex};
 use crate::link::Link;
 use crate::meta::BufferMeta;
 use crate::payload::{Payload, PayloadMut, View};
 use crate::pool::Place;
-use crate::segment::{PayloadSegment, SegmentKind};
+use crate::segment::{ImportedMemory, PayloadSegment};
 use crate::sys::limits;
 use crate::writer::Writer;
 
-/// The producer's hold on a slot: nobody else writes it, and it is not taken back for another
+/// A slot that the producer holds: only it writes the slot, which is not taken back for another
 /// frame.
-struct Hold {
+struct HeldSlot {
     writer: Arc<Writer>,
     index: SlotIndex,
 }
 
-impl Drop for Hold {
+impl Drop for HeldSlot {
     fn drop(&mut self) {
         self.writer.let_go(self.index);
     }
@@ -33,7 +32,7 @@ impl Drop for Hold {
 ///
 /// Dropped without publishing, the slot is free again and nobody knows of it.
 pub struct FrameMut {
-    hold: Hold,
+    held: HeldSlot,
     place: Place,
     len: usize,
     meta: BufferMeta,
@@ -45,7 +44,7 @@ pub struct FrameMut {
 impl FrameMut {
     pub(crate) fn new(writer: Arc<Writer>, index: SlotIndex, place: Place, len: usize) -> FrameMut {
         FrameMut {
-            hold: Hold { writer, index },
+            held: HeldSlot { writer, index },
             place,
             len,
             meta: BufferMeta::bytes(len),
@@ -56,7 +55,7 @@ impl FrameMut {
 
     /// The slot's number.
     pub fn slot(&self) -> u32 {
-        u32::from(self.hold.index.0)
+        u32::from(self.held.index.0)
     }
 
     /// Bytes that the slot has room for, at least as many as were asked for.
@@ -72,11 +71,15 @@ impl FrameMut {
     /// The address of the slot's first byte; [`capacity`](FrameMut::capacity) bytes can be
     /// written from there until the frame is published or dropped.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.place.segment.mapping().address(self.place.offset)
+        self.address()
     }
 
-    fn as_ptr(&self) -> *const u8 {
-        self.place.segment.mapping().address(self.place.offset)
+    fn address(&self) -> *mut u8 {
+        let mapping = self.place.segment.mapping();
+        // `ImportedFrame`, whose memory may have no mapping, does not lead here.
+        mapping
+            .expect("a slot is mapped")
+            .address(self.place.offset)
     }
 
     /// What the frame is. At first it is plain bytes; what only xmem knows (`id`, `seq`,
@@ -92,7 +95,7 @@ impl FrameMut {
     /// than 64 MiB.
     pub fn set_extra(&mut self, extra: &[u8]) -> Result<()> {
         self.return_spill();
-        self.spill = self.hold.writer.write_extra(self.hold.index, extra)?;
+        self.spill = self.held.writer.write_extra(self.held.index, extra)?;
         self.extra_len = extra.len() as u32;
         Ok(())
     }
@@ -100,7 +103,7 @@ impl FrameMut {
     fn return_spill(&mut self) {
         self.extra_len = 0;
         if let Some(place) = self.spill.take() {
-            self.hold.writer.return_spare(place);
+            self.held.writer.return_spare(place);
         }
     }
 
@@ -115,7 +118,7 @@ impl FrameMut {
     }
 
     pub(crate) fn writer(&self) -> &Arc<Writer> {
-        &self.hold.writer
+        &self.held.writer
     }
 
     /// Publishes `len` bytes from `offset` of the slot as the frame. Its clients can receive it
@@ -158,8 +161,8 @@ impl FrameMut {
         meta.extra_len = self.extra_len;
         meta.check()
             .map_err(|error| Error::InvalidShape(error.to_string()))?;
-        let hold = &self.hold;
-        hold.writer.publish(hold.index, &mut self.spill, meta)
+        let held = &self.held;
+        held.writer.publish(held.index, &mut self.spill, meta)
     }
 }
 
@@ -202,7 +205,7 @@ pub struct Published {
 impl Published {
     /// The address of the slot's first byte, to read from.
     pub fn as_ptr(&self) -> *const u8 {
-        self.slot.as_ptr()
+        self.slot.address()
     }
 
     /// The frame's place in the stream.
@@ -213,6 +216,40 @@ impl Published {
     /// The slot's number.
     pub fn slot(&self) -> u32 {
         self.slot.slot()
+    }
+}
+
+/// A frame in imported memory, to be described and published.
+///
+/// Dropped without publishing, no client sees it.
+#[derive(Debug)]
+pub struct ImportedFrame(FrameMut);
+
+impl ImportedFrame {
+    pub(crate) fn new(frame: FrameMut) -> ImportedFrame {
+        ImportedFrame(frame)
+    }
+
+    /// What the frame is; see [`FrameMut::meta_mut`].
+    pub fn meta_mut(&mut self) -> &mut BufferMeta {
+        self.0.meta_mut()
+    }
+
+    /// Sets variable data that goes with the frame; see [`FrameMut::set_extra`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_extra(&mut self, extra: &[u8]) -> Result<()> {
+        self.0.set_extra(extra)
+    }
+
+    /// Publishes it, and tells its place in the stream.
+    ///
+    /// # Errors
+    /// As [`FrameMut::publish`]; [`Error::UnsealedMemory`] where a client that does not take such
+    /// memory has connected meanwhile.
+    pub fn publish(self) -> Result<u64> {
+        self.0.publish().map(|published| published.seq())
     }
 }
 
@@ -285,19 +322,21 @@ impl Frame {
         self.format.as_ref()
     }
 
-    /// The frame's bytes. There are none in a dmabuf before it was [mapped](Frame::map).
-    pub fn payload(&self) -> Payload<'_> {
-        match self.segment.mapped() {
-            // The range is inside the segment.
-            Some(mapping) => Payload::new(mapping.address(self.offset()), self.meta.size as usize),
-            None => Payload::new(std::ptr::dangling(), 0),
-        }
+    /// The frame's bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotMapped`] where the frame is in a dmabuf that was not [mapped](Frame::map).
+    pub fn payload(&self) -> Result<Payload<'_>> {
+        let mapping = self.segment.mapping()?;
+        // The range is inside the segment.
+        let start = mapping.address(self.offset());
+        Ok(Payload::new(start, self.meta.size as usize))
     }
 
-    /// Whether the frame is in a dmabuf, memory that may be a device's. Who reads its bytes maps
-    /// it, and has to see to it that the device has finished with it (`DMA_BUF_IOCTL_SYNC`).
+    /// Whether the frame is in a dmabuf, memory that may be a device's. A reader of its bytes
+    /// [maps](Frame::map) it, and waits for the device to finish with it (`DMA_BUF_IOCTL_SYNC`).
     pub fn is_dma_buf(&self) -> bool {
-        self.segment.kind == SegmentKind::DmaBuf
+        self.segment.kind().is_dma_buf()
     }
 
     /// Maps the memory of a frame in a dmabuf, once for all frames in it. All other memory is
@@ -306,15 +345,13 @@ impl Frame {
     /// # Errors
     /// [`Error::ResourceExhausted`] where it can't be mapped.
     pub fn map(&self) -> Result<()> {
-        self.segment.map().map(drop)
+        self.segment.map_cpu().map(drop)
     }
 
     /// The memory that the frame is in, for a publisher to
-    /// [pass on](crate::Publisher::pass_on). `None` where there is no [descriptor](Frame::fd).
-    pub fn memory(&self) -> Option<ForeignMemory> {
-        self.segment
-            .fd()
-            .map(|_| ForeignMemory(self.segment.clone()))
+    /// [import](crate::Publisher::import_frame). `None` where there is no [descriptor](Frame::fd).
+    pub fn memory(&self) -> Option<ImportedMemory> {
+        self.segment.to_import()
     }
 
     /// How many frames more than now this client may hold.
@@ -344,7 +381,8 @@ impl Frame {
     /// The frame's elements, as its shape and strides say.
     ///
     /// # Errors
-    /// [`Error::TypeMismatch`] where the frame holds other elements.
+    /// [`Error::TypeMismatch`] where the frame holds other elements; otherwise as
+    /// [`payload`](Frame::payload).
     pub fn view<T: Element>(&self) -> Result<View<'_, T>> {
         if self.meta.dtype() != T::DTYPE {
             return Err(Error::TypeMismatch {
@@ -352,7 +390,7 @@ impl Frame {
                 got: self.meta.dtype(),
             });
         }
-        self.payload()
+        self.payload()?
             .view(0, self.meta.shape(), self.meta.strides())
     }
 
@@ -367,7 +405,7 @@ impl Frame {
         checked.map_err(|error| error.doing(|| format!("copying {len} bytes of metas")))?;
         let mut extra = vec![0; len];
         match &self.extra {
-            Some(spilled) => spilled.segment.mapping().read(spilled.offset, &mut extra),
+            Some(spilled) => spilled.segment.mapping()?.read(spilled.offset, &mut extra),
             None => self.link.metadata.read_extra(self.id.slot(), &mut extra),
         }
         Ok(extra)

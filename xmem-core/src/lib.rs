@@ -77,8 +77,6 @@ mod error;
 #[cfg(not(loom))]
 mod event;
 #[cfg(not(loom))]
-mod foreign;
-#[cfg(not(loom))]
 mod frame;
 #[cfg(all(not(loom), any(test, fuzzing)))]
 #[doc(hidden)]
@@ -115,14 +113,13 @@ pub use self::{
     dtype::{AccessMode, DType, Element, MAX_NDIM, StorageType},
     error::{Error, Resource, Result},
     event::{EventKind, StreamEvent},
-    foreign::{ForeignFrame, ForeignMemory},
-    frame::{Frame, FrameMut, Published, Unpublished},
+    frame::{Frame, FrameMut, ImportedFrame, Published, Unpublished},
     message::Delivery,
     meta::{BufferMeta, NONE, Role},
     payload::{Payload, PayloadMut, View},
     publisher::{ClientStats, Publisher, PublisherBuilder, PublisherStats},
     quota::{Grant, Quota},
-    segment::MAX_LEASES,
+    segment::{ImportedMemory, MAX_LEASES},
     subscriber::{Item, Subscriber, SubscriberBuilder, UnsealedMemory, Upstream},
     sys::{clock::monotonic as monotonic_time, sched::set_time_slice},
     writer::{Overflow, PublisherEvent},

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::event::{EventKind, MAX_EVENT};
 use crate::meta::{fixed, fixed_text};
 use crate::quota::{Grant, Quota};
-use crate::segment::{MAX_LEASES, MAX_SLOTS, SegmentId, VERSION};
+use crate::segment::{MAX_LEASES, MAX_SLOTS, MemoryDescription, SegmentId, VERSION};
 
 /// Longest message of a client, head included.
 pub(crate) const MAX_MESSAGE: usize = 32 * 1024;
@@ -65,11 +65,10 @@ pub(crate) enum Message {
         /// The position of its first frame.
         position: u64,
     },
-    /// A segment exists; with its descriptor (read-only).
+    /// A segment exists; with the descriptors of its memory (read-only).
     Segment {
         id: SegmentId,
-        kind: u32,
-        size: u64,
+        memory: MemoryDescription,
     },
     /// A segment is no longer used by any frame to come.
     SegmentGone {
@@ -174,14 +173,6 @@ struct WelcomeBody {
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-struct SegmentBody {
-    id: u32,
-    kind: u32,
-    size: u64,
-}
-
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
 struct EventBody {
     number: u64,
     position: u64,
@@ -254,7 +245,8 @@ impl Message {
     pub(crate) fn fds(&self) -> usize {
         match self {
             Message::Welcome(_) => 2,
-            Message::Segment { .. } | Message::Event { content: None, .. } => 1,
+            Message::Segment { memory, .. } => memory.descriptors(),
+            Message::Event { content: None, .. } => 1,
             _ => 0,
         }
     }
@@ -292,13 +284,9 @@ impl Message {
                 body.extend_from_slice(&position.to_le_bytes());
                 JOINED
             }
-            Message::Segment { id, kind, size } => {
-                let part = SegmentBody {
-                    id: id.0,
-                    kind: *kind,
-                    size: *size,
-                };
-                body.extend_from_slice(part.as_bytes());
+            Message::Segment { id, memory } => {
+                body.extend_from_slice(&id.0.to_le_bytes());
+                memory.encode(&mut body);
                 SEGMENT
             }
             Message::SegmentGone { id } => {
@@ -467,11 +455,11 @@ impl Message {
                 position: exact(body, "joined")?,
             }),
             SEGMENT => {
-                let body: SegmentBody = exact(body, "segment")?;
+                let (id, memory) = u32::read_from_prefix(body)
+                    .map_err(|_| bad("a segment that is too short".into()))?;
                 Ok(Message::Segment {
-                    id: SegmentId(body.id),
-                    kind: body.kind,
-                    size: body.size,
+                    id: SegmentId(id),
+                    memory: MemoryDescription::decode(memory)?,
                 })
             }
             SEGMENT_GONE => Ok(Message::SegmentGone {

@@ -10,21 +10,22 @@ use std::time::Duration;
 use crate::clients::{Client, ClientId, Clients, Holders, Lapsed};
 use crate::event::EventKind;
 use crate::event::log::{Entry, Log};
-use crate::foreign::Hold;
 use crate::lease::{FrameId, Generation, SlotIndex};
 use crate::meta::BufferMeta;
 use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
 use crate::sys::clock;
 
-mod foreign;
 mod group;
+mod imports;
+mod keep_alive;
 mod quotas;
 mod shedding;
 mod sizing;
 mod spares;
 
-pub(crate) use foreign::UNSEALED_ONLY;
 use group::Group;
+pub(crate) use imports::UNSEALED_ONLY;
+pub(crate) use keep_alive::KeepAlive;
 pub(crate) use quotas::Answer;
 pub(crate) use sizing::{Filling, early};
 
@@ -79,8 +80,8 @@ struct Slot {
     outdated: bool,
     /// Where the frame's extra bytes are, when they are many.
     spill: Option<Place>,
-    /// What keeps the frame's bytes, where they are in somebody else's memory.
-    hold: Option<Hold>,
+    /// What keeps the frame's bytes, where they are in imported memory.
+    keep_alive: Option<KeepAlive>,
 }
 
 impl Slot {
@@ -93,7 +94,7 @@ impl Slot {
         place: None,
         outdated: false,
         spill: None,
-        hold: None,
+        keep_alive: None,
     };
 
     fn is_usable(&self) -> bool {
@@ -150,7 +151,7 @@ pub(crate) struct Pool {
     /// Segments that nothing uses any more: to be dropped, which unmaps, off the streaming thread.
     pub(crate) gone: Vec<Arc<PayloadSegment>>,
     /// What has kept bytes that nobody can read any more: to be dropped without the lock.
-    pub(crate) released: Vec<Hold>,
+    pub(crate) released: Vec<KeepAlive>,
     next_segment: u32,
     pub(crate) clients: Clients,
     holders: Holders,
@@ -250,7 +251,7 @@ impl Pool {
     pub(crate) fn add_segment(&mut self, segment: &Arc<PayloadSegment>, stride: usize) -> u32 {
         let before = self.count();
         let left = self.limit().saturating_sub(before) as usize;
-        let count = left.min(segment.size / stride).min(self.vacant.len());
+        let count = left.min(segment.size() / stride).min(self.vacant.len());
         if count == 0 {
             return 0;
         }
@@ -284,7 +285,7 @@ impl Pool {
 
     /// A segment is in use, that clients have to be told of.
     pub(crate) fn add_to_segments(&mut self, segment: Arc<PayloadSegment>) {
-        if !segment.is_passed_on() {
+        if !segment.is_imported() {
             self.untold.push(segment.id);
         }
         self.segments.push(segment);
@@ -404,7 +405,7 @@ impl Pool {
 
     /// Which of the published frames is the oldest that a slot is gained by.
     fn oldest_let_go(&self) -> Option<usize> {
-        let is_it = |&index: &SlotIndex| self.is_let_go(index) && !self.slot(index).is_foreign();
+        let is_it = |&index: &SlotIndex| self.is_let_go(index) && !self.slot(index).is_imported();
         self.ready.iter().position(is_it)
     }
 
@@ -532,12 +533,12 @@ impl Pool {
         self.holders.set_frame(index, None);
         let slot = self.slot_mut(index);
         slot.held = false;
-        if let Some(hold) = slot.hold.take() {
+        if let Some(keep_alive) = slot.keep_alive.take() {
             slot.status = Status::Vacant;
             slot.place = None;
             slot.outdated = false;
             self.vacant.push(index);
-            self.released.push(hold);
+            self.released.push(keep_alive);
             return;
         }
         if !slot.outdated {

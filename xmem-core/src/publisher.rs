@@ -12,12 +12,11 @@ use crate::channel::{Channel, Listener};
 use crate::clients::ClientId;
 use crate::error::{Error, Result};
 use crate::event::EventKind;
-use crate::foreign::{ForeignFrame, ForeignMemory, Hold};
-use crate::frame::FrameMut;
+use crate::frame::{FrameMut, ImportedFrame};
 use crate::message::Delivery;
-use crate::pool::Limits;
+use crate::pool::{KeepAlive, Limits};
 use crate::quota::Quota;
-use crate::segment::{MAX_SLOTS, MetadataSegment};
+use crate::segment::{ImportedMemory, MAX_SLOTS, MetadataSegment};
 use crate::writer::{MAX_CLIENTS, Observer, Overflow, PublisherEvent, Writer};
 
 mod control;
@@ -247,8 +246,7 @@ impl Publisher {
     /// [`Error::Exhausted`], [`Error::Cancelled`], [`Error::Stopped`] after `close`,
     /// [`Error::ResourceExhausted`] where there is no memory for larger or more slots.
     pub fn acquire(&self, len: usize) -> Result<FrameMut> {
-        self.writer
-            .acquire(len, Some(Duration::ZERO), &self.canceller.begin()?)
+        self.acquire_cancellable(len, Some(Duration::ZERO), &self.canceller.begin()?)
     }
 
     /// As [`acquire`](Publisher::acquire), but waits for the producer's own slots to come back:
@@ -262,55 +260,60 @@ impl Publisher {
         patience: Option<Duration>,
         cancel: &Cancellation<'_>,
     ) -> Result<FrameMut> {
-        self.writer.acquire(len, patience, cancel)
+        let (index, place) = self.writer.acquire(len, patience, cancel)?;
+        Ok(FrameMut::new(self.writer.clone(), index, place, len))
     }
 
-    /// A frame in memory that this publisher did not make, to be published as it is: `range`, in
-    /// bytes, of `memory`. It takes no slot.
+    /// A frame in imported memory, to be published as it is: `range`, in bytes, of `memory`. It takes
+    /// no slot.
     ///
-    /// `hold` keeps those bytes from being written. It is dropped when no client can read the frame
-    /// any more: when all have passed it and none holds it, and another frame is published or
+    /// `keep_alive` keeps those bytes from being written. It is dropped when no client can read the
+    /// frame any more: when all have passed it and none holds it, and another frame is published or
     /// [reclaimed](Publisher::reclaim); and after [`close`](Publisher::close). That happens on any
-    /// thread that calls a method of the publisher or is its own, and with no lock held. Should its
-    /// drop panic, the channel ends with [`Error::Failed`].
+    /// thread that calls a method of the publisher or is its own, and with no lock held. A panic in
+    /// its drop ends the channel with [`Error::Failed`].
     ///
     /// # Errors
     /// [`Error::Exhausted`] where there are too many such frames or pieces of memory,
     /// [`Error::InvalidShape`] where the range is not inside the memory, [`Error::UnsealedMemory`]
     /// where a client does not take such memory, [`Error::Stopped`] after `close`.
-    pub fn pass_on(
+    pub fn import_frame(
         &self,
-        memory: &ForeignMemory,
+        memory: &ImportedMemory,
         range: Range<usize>,
-        hold: impl Any + Send,
-    ) -> Result<ForeignFrame> {
-        let hold = Hold::new(hold, self.writer.failure.clone());
-        self.writer.pass_on(memory, range, hold)
+        keep_alive: impl Any + Send,
+    ) -> Result<ImportedFrame> {
+        let keep_alive = KeepAlive::new(keep_alive, self.writer.failure.clone());
+        let len = range.len();
+        let (index, place) = self.writer.import(memory, range, keep_alive)?;
+        let frame = FrameMut::new(self.writer.clone(), index, place, len);
+        Ok(ImportedFrame::new(frame))
     }
 
     /// Says whether all frames are in memory that other processes may write, and can't be copied: a
-    /// format may mean memory of a device. Then clients that take none are refused, and those there
-    /// are are thrown out, so that [`pass_on`](Publisher::pass_on) goes on for the others.
+    /// format may mean memory of a device. Then clients that take none are refused, and those
+    /// that there are are thrown out, so that [`import_frame`](Publisher::import_frame) works for the
+    /// others.
     pub fn set_unsealed_only(&self, only: bool) {
         self.writer.pool().set_unsealed_only(only);
         self.writer.bell.ring();
     }
 
-    /// Gives memory that was [passed on](Publisher::pass_on) back to its owner until `enough` says
-    /// so: first the frames that every client has passed, then the oldest that nobody holds, which
-    /// clients miss that are further behind than there would be slots; with [`Overflow::Block`] not
-    /// those. False where that is not enough.
+    /// Gives [imported](Publisher::import_frame) memory back to its owner until `enough` says so:
+    /// first the frames that every client has passed, then the oldest that no client holds. Clients
+    /// that are further behind than there would be slots miss these; with [`Overflow::Block`] they
+    /// are kept. False where that is not enough.
     pub fn reclaim(&self, enough: impl Fn() -> bool) -> bool {
         self.writer.reclaim(enough)
     }
 
-    /// Whether memory that was [passed on](Publisher::pass_on) has yet to go back to its owner.
+    /// Whether [imported](Publisher::import_frame) memory has yet to go back to its owner.
     pub fn owes_memory(&self) -> bool {
         self.writer.owes_memory()
     }
 
-    /// Gives all memory that was [passed on](Publisher::pass_on) back to its owner, who wants to be
-    /// rid of it. Waits, at most `timeout`, until the clients have received those frames, then until
+    /// Gives all [imported](Publisher::import_frame) memory back to its owner, which wants to free
+    /// it. Waits, at most `timeout`, until the clients have received those frames, then until
     /// they have let them go; nothing else ends the wait. Clients that come later start with the
     /// newest frame that is left, or with the next.
     ///
@@ -491,7 +494,7 @@ pub struct ClientStats {
     pub delivery: Delivery,
     /// Whether it takes frames in memory that other processes may write
     /// ([`UnsealedMemory`](crate::UnsealedMemory)). While one client does not,
-    /// [`Publisher::pass_on`] of such memory fails.
+    /// [`Publisher::import_frame`] of such memory fails.
     pub takes_unsealed: bool,
     /// What it has: how many frames it can hold, and how far it can fall behind.
     pub quota: Quota,

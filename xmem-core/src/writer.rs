@@ -29,7 +29,7 @@ mod acquiring;
 mod admission;
 mod clients;
 mod extra;
-mod foreign;
+mod importing;
 mod making;
 mod sizing;
 mod watchers;
@@ -177,7 +177,7 @@ impl Writer {
             if std::mem::replace(&mut pool.closed, true) {
                 return;
             }
-            pool.retire_foreign();
+            pool.retire_imported();
         }
         self.give_back();
         self.event.signal();
@@ -199,7 +199,7 @@ impl Writer {
         {
             let mut pool = self.pool();
             pool.closed = true;
-            pool.retire_foreign();
+            pool.retire_imported();
         }
         self.give_back();
         self.event.signal();
@@ -340,7 +340,7 @@ impl Writer {
             let released = std::mem::take(&mut pool.released);
             (!pool.gone.is_empty(), pool.waiting_writers > 0, released)
         };
-        self.drop_holds(released);
+        self.drop_keep_alives(released);
         if dropped {
             self.bell.ring();
         }

@@ -10,10 +10,10 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use gst::ffi;
 use gst::glib::{self, translate::*};
 use gst_allocators::ffi as allocators;
-use xmem_core::ForeignMemory;
+use xmem_core::ImportedMemory;
 
 /// What is known of a memory: what it is passed on as; `None` where it can't be.
-pub(crate) type Known = Option<ForeignMemory>;
+pub(crate) type Known = Option<ImportedMemory>;
 
 /// Held while one looks at what hangs on a memory, or hangs something on it: somebody else could
 /// take it away meanwhile.

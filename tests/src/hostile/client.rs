@@ -352,7 +352,7 @@ fn pick<'a>(liars: &'a [Liar], input: &mut Input<'_>) -> Option<&'a Liar> {
 fn look(frame: &Frame) {
     let expected = frame.meta().pts as u8;
     assert_eq!(frame.seq() + 1, frame.meta().pts);
-    assert_eq!(frame.payload().to_vec(), [expected; 64]);
+    assert_eq!(frame.payload().unwrap().to_vec(), [expected; 64]);
     assert!(
         frame
             .extra()

@@ -383,7 +383,7 @@ impl Scene {
 /// Reads all of a frame.
 fn look(segments: &HashMap<u32, usize>, slots: usize, frame: &Frame) {
     let meta = frame.meta();
-    let payload = frame.payload();
+    let payload = frame.payload().unwrap();
     assert_eq!(payload.len() as u64, meta.size);
     let room = segments[&meta.segment] as u64;
     assert!(meta.payload_offset + meta.size <= room, "{meta:?}");

@@ -1,4 +1,5 @@
 use super::*;
+use crate::segment::MemoryKind;
 use proptest::prelude::*;
 
 fn messages() -> Vec<Message> {
@@ -20,8 +21,10 @@ fn messages() -> Vec<Message> {
         Message::Joined { position: 12 },
         Message::Segment {
             id: SegmentId(3),
-            kind: 0,
-            size: 1 << 40,
+            memory: MemoryDescription {
+                kind: MemoryKind::Memfd,
+                size: 1 << 40,
+            },
         },
         Message::SegmentGone { id: SegmentId(3) },
         Message::Event {

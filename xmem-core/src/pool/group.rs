@@ -179,7 +179,7 @@ impl Pool {
         let takes = |slot: &Slot| {
             let place = slot.place.as_ref();
             client.identity.takes_unsealed
-                || !place.is_some_and(|one| one.segment.kind.is_unsealed())
+                || !place.is_some_and(|one| one.segment.kind().is_unsealed())
         };
         // A client that takes the newest frame each time would skip the others.
         let start = self

@@ -20,7 +20,7 @@ impl Pool {
         for slot in self
             .slots
             .iter()
-            .filter(|slot| slot.is_usable() && !slot.is_foreign())
+            .filter(|slot| slot.is_usable() && !slot.is_imported())
         {
             if let Some(place) = &slot.place {
                 *counts.entry(place.segment.id).or_default() += 1;

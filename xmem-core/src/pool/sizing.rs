@@ -62,8 +62,8 @@ impl Pool {
 
     /// Bytes of all segments of our own.
     pub(crate) fn bytes(&self) -> u64 {
-        let own = self.segments.iter().filter(|one| !one.is_passed_on());
-        own.map(|segment| segment.size as u64).sum()
+        let own = self.segments.iter().filter(|one| !one.is_imported());
+        own.map(|segment| segment.size() as u64).sum()
     }
 
     /// Most slots there can be.
@@ -166,7 +166,7 @@ impl Pool {
         self.slot_size = size;
         for slot in &mut self.slots {
             let is_small = slot.place.as_ref().is_some_and(|place| place.size < size);
-            slot.outdated = is_small || slot.is_foreign();
+            slot.outdated = is_small || slot.is_imported();
         }
         self.free_outdated();
         self.assign();

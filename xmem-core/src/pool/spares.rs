@@ -26,7 +26,7 @@ impl Pool {
             offset: number * size,
             size,
         };
-        self.spares.extend((1..segment.size / size).map(place));
+        self.spares.extend((1..segment.size() / size).map(place));
         self.in_hand.push(segment.id);
         place(0)
     }

@@ -496,7 +496,7 @@ impl Control {
     /// Says goodbye to everybody. What a client has not made room for by the deadline is not sent: then
     /// the hang-up has to do.
     fn farewell(&mut self) {
-        let held = self.writer.take_held();
+        let held = self.writer.take_pinned_imports();
         let mut pages = self.writer.pages();
         let (position, news) = {
             let pool = self.writer.pool();

@@ -29,7 +29,7 @@ impl Departed {
         if gone.is_empty() {
             return;
         }
-        let own = gone.into_iter().filter(|one| !one.is_passed_on());
+        let own = gone.into_iter().filter(|one| !one.is_imported());
         self.unseen.extend(own);
         self.take_descriptors();
         self.looked = None;
@@ -40,7 +40,7 @@ impl Departed {
         self.unseen.retain(|segment| {
             let fd = segment.fd().map(openers::open_to_look);
             match fd {
-                Some(Ok(fd)) => list.push((fd, segment.size as u64)),
+                Some(Ok(fd)) => list.push((fd, segment.size() as u64)),
                 Some(Err(_)) => return true,
                 None => {}
             }
@@ -74,7 +74,7 @@ impl Departed {
 
     /// Bytes that are left.
     pub(super) fn bytes(&self) -> u64 {
-        let unseen = self.unseen.iter().map(|segment| segment.size as u64);
+        let unseen = self.unseen.iter().map(|segment| segment.size() as u64);
         self.list
             .iter()
             .map(|(_, bytes)| *bytes)

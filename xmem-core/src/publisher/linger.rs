@@ -1,11 +1,11 @@
-//! After the end of a channel: somebody else's memory stays as it is while clients hold frames in it.
+//! After the end of a channel: imported memory stays as it is while clients hold frames in it.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::foreign::Hold;
 use crate::lease::FrameId;
+use crate::pool::KeepAlive;
 use crate::segment::LeasePage;
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{PollFd, PollFlags, poll};
@@ -23,7 +23,7 @@ pub(super) struct Holder {
 
 /// Keeps frames until those who hold them have hung up, as clients do after the last one, or are
 /// gone.
-pub(super) fn keep(held: Vec<(FrameId, Hold)>, holders: Vec<Holder>) {
+pub(super) fn keep(held: Vec<(FrameId, KeepAlive)>, holders: Vec<Holder>) {
     if held.is_empty() {
         return;
     }
@@ -36,7 +36,7 @@ pub(super) fn keep(held: Vec<(FrameId, Hold)>, holders: Vec<Holder>) {
     let _ = thread.spawn(move || linger(held, holders));
 }
 
-fn linger(mut held: Vec<(FrameId, Hold)>, mut holders: Vec<Holder>) {
+fn linger(mut held: Vec<(FrameId, KeepAlive)>, mut holders: Vec<Holder>) {
     loop {
         let is_held = |frame: FrameId| holders.iter().any(|one| one.page.page().holds(frame));
         held.retain(|(frame, _)| is_held(*frame));

@@ -359,7 +359,7 @@ impl Peer {
         }
         for segment in &news.segments {
             // No frame in memory that it does not take is published while it is here.
-            let is_for_it = self.takes_unsealed || !segment.kind.is_unsealed();
+            let is_for_it = self.takes_unsealed || !segment.kind().is_unsealed();
             if !is_for_it || self.segments.contains(&segment.id) {
                 continue;
             }
@@ -369,8 +369,7 @@ impl Peer {
             self.segments.insert(segment.id);
             let message = Message::Segment {
                 id: segment.id,
-                kind: segment.kind as u32,
-                size: segment.size as u64,
+                memory: segment.describe(),
             };
             let attached = Attached::Segment(segment.id, Arc::downgrade(segment));
             self.queue.push_back((message.encode(), attached));

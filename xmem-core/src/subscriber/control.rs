@@ -17,7 +17,9 @@ use crate::event::{EventKind, StreamEvent};
 use crate::link::{End, Link};
 use crate::message::{ByeReason, Hello, MAX_PRODUCER_MESSAGE, Message, utf8};
 use crate::quota::Grant;
-use crate::segment::{MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentKind, UnsealedPage};
+use crate::segment::{
+    Descriptor, MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentMemory, UnsealedPage,
+};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::memfd::{Maker, Sealing};
 use crate::sys::poll::{PollFd, PollFlags, poll};
@@ -221,7 +223,7 @@ impl Handshake<'_> {
             return Err(Self::gone("it hung up"));
         }
         let message = decode(&self.buffer, &received)?;
-        Ok((message, received.fds.into_memory()?))
+        Ok((message, received.fds.into_memory(SegmentMemory::is_memory)?))
     }
 }
 
@@ -326,7 +328,7 @@ impl Control {
             return self.hung_up(link, "it has closed the connection");
         }
         let message = decode(&self.buffer, &received)?;
-        let fd = received.fds.into_memory()?.pop();
+        let fd = received.fds.into_memory(SegmentMemory::is_memory)?.pop();
         if let Message::Granted { number, grant } = message {
             self.take_grant(link, number, grant)?;
             return Ok(Turn::More);
@@ -395,10 +397,8 @@ impl Control {
         fd: Option<OwnedFd>,
     ) -> Result<(Turn, Option<(u64, StreamEvent)>)> {
         match message {
-            Message::Segment { id, kind, size } => {
-                let kind = SegmentKind::from_u32(kind)
-                    .ok_or_else(|| Error::Protocol(format!("a segment of unknown kind {kind}")))?;
-                if kind.is_unsealed() && !self.takes_unsealed {
+            Message::Segment { id, memory } => {
+                if memory.kind.is_unsealed() && !self.takes_unsealed {
                     return Err(Error::Protocol(
                         "memory that others may write, which this client does not take".into(),
                     ));
@@ -408,15 +408,15 @@ impl Control {
                 }
                 let fd = fd.ok_or(Error::BufferNotFound(id.0))?;
                 let kept = link.told().descriptors();
-                if kind == SegmentKind::DmaBuf && kept >= 2 * MAX_DESCRIPTORS {
+                if memory.kind.needs_descriptor() && kept >= 2 * MAX_DESCRIPTORS {
                     return Err(Error::Protocol(format!(
                         "more dmabufs than {MAX_DESCRIPTORS}"
                     )));
                 }
                 let keep = kept < MAX_DESCRIPTORS
-                    && limits::has_spare_descriptors(&fd, PayloadSegment::descriptors());
+                    && limits::has_spare_descriptors(&fd, Descriptor::count_kept());
                 // Mapped here, off the thread that receives.
-                let segment = PayloadSegment::open(id, kind, fd, size, self.maker, keep)?;
+                let segment = PayloadSegment::open(id, memory, fd, self.maker, keep)?;
                 self.preparing.add(&segment, link);
                 if link.told().segments.insert(id, segment).is_some() {
                     return Err(Error::Protocol(format!("segment {} twice", id.0)));

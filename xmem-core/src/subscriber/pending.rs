@@ -78,13 +78,13 @@ impl Subscriber {
         let Some(segment) = told.segments.get(&SegmentId(meta.segment)).cloned() else {
             return Ok(Announcement::ToCome);
         };
-        if !is_inside(segment.size, meta.payload_offset, meta.size) {
+        if !is_inside(segment.size(), meta.payload_offset, meta.size) {
             return Err(outside("the payload"));
         }
-        // A producer that goes in good order takes back what it has passed on. When one dies, so
-        // does its claim on somebody else's memory, which may hold another frame by now.
+        // A producer that stops takes back its frames in imported memory. One that dies no longer
+        // keeps that memory: it may hold another frame by now.
         let is_over = told.end.as_ref().is_some_and(|end| *end != End::Stopped);
-        if is_over && segment.kind.is_foreign() {
+        if is_over && !segment.kind().outlives_producer() {
             return Ok(Announcement::Forgotten);
         }
         let spilled = match spilled {
@@ -93,13 +93,11 @@ impl Subscriber {
                 let Some(segment) = told.segments.get(id).cloned() else {
                     return Ok(Announcement::ToCome);
                 };
-                if !is_inside(segment.size, *offset, u64::from(meta.extra_len)) {
+                if !is_inside(segment.size(), *offset, u64::from(meta.extra_len)) {
                     return Err(outside("the extra bytes"));
                 }
-                if segment.kind.is_foreign() {
-                    return Err(Error::Protocol(
-                        "extra bytes in somebody else's memory".into(),
-                    ));
+                if !segment.kind().holds_extra() {
+                    return Err(Error::Protocol("extra bytes in imported memory".into()));
                 }
                 let offset = *offset as usize;
                 Some(Spilled { segment, offset })

@@ -5,7 +5,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod closer;
-pub(crate) mod foreign;
+pub(crate) mod dma_buf;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod limits;

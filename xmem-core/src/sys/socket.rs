@@ -19,8 +19,8 @@ use rustix::net::{
 };
 
 use super::clock::Deadline;
+use super::closer;
 use super::fork::Origin;
-use super::{closer, foreign};
 use crate::error::Error;
 
 /// Most descriptors that one message may carry.
@@ -242,22 +242,20 @@ impl Passed {
         self.0.is_empty()
     }
 
-    /// The descriptors, where they are of memory: closing them does not wait for anybody.
+    /// The descriptors, where they are of memory as `is_memory` tells: to close them takes no time.
     ///
     /// # Errors
     /// [`Error::Protocol`] where one is of something else.
-    pub(crate) fn into_memory(mut self) -> crate::error::Result<Vec<OwnedFd>> {
-        // Any other answer is for those who look at the seals.
-        let is_memory = |fd: &OwnedFd| {
-            rustix::fs::fcntl_get_seals(fd) != Err(Errno::INVAL)
-                || foreign::is_dma_buf(fd).unwrap_or(false)
-        };
-        match self.0.iter().all(is_memory) {
-            true => Ok(std::mem::take(&mut self.0)),
-            false => Err(Error::Protocol(
-                "the peer passed something that is not a memfd or a dmabuf".into(),
-            )),
+    pub(crate) fn into_memory(
+        mut self,
+        is_memory: impl Fn(&OwnedFd) -> bool,
+    ) -> crate::error::Result<Vec<OwnedFd>> {
+        if self.0.iter().all(is_memory) {
+            return Ok(std::mem::take(&mut self.0));
         }
+        Err(Error::Protocol(
+            "the peer passed something that is not a memfd or a dmabuf".into(),
+        ))
     }
 }
 

@@ -8,9 +8,8 @@ use super::{Overflow, PublisherEvent, Writer};
 use crate::cancel::Cancellation;
 use crate::clients::ClientId;
 use crate::error::{Error, Result};
-use crate::frame::FrameMut;
 use crate::lease::SlotIndex;
-use crate::pool::{Acquired, Filling, Pool};
+use crate::pool::{Acquired, Filling, Place, Pool};
 use crate::segment::LeasePage;
 use crate::sys::clock::Deadline;
 use crate::sys::futex::{self, Wait};
@@ -19,11 +18,11 @@ impl Writer {
     /// A slot of at least `len` bytes. Waits as `overflow` says for clients, and at most
     /// `patience` for the producer's own slots to come back.
     pub(crate) fn acquire(
-        self: &Arc<Self>,
+        &self,
         len: usize,
         patience: Option<Duration>,
         cancel: &Cancellation<'_>,
-    ) -> Result<FrameMut> {
+    ) -> Result<(SlotIndex, Place)> {
         self.check_origin()?;
         // Also for a frame without bytes: a slot needs memory to exist.
         let least = len.max(1);
@@ -36,7 +35,7 @@ impl Writer {
             let index = self.acquire_slot(patience, cancel)?;
             let place = self.pool().place(index);
             if place.size >= len {
-                return Ok(FrameMut::new(self.clone(), index, place, len));
+                return Ok((index, place));
             }
             // Another thread has asked for smaller slots meanwhile, or this one lost a race.
             self.let_go(index);
@@ -62,7 +61,7 @@ impl Writer {
                 let released = std::mem::take(&mut pool.released);
                 (acquired, forgiven, released, !pool.gone.is_empty())
             };
-            self.drop_holds(released);
+            self.drop_keep_alives(released);
             if has_gone {
                 self.bell.ring();
             }
@@ -202,7 +201,7 @@ impl Writer {
             let mut pool = self.pool();
             (look(&mut pool), std::mem::take(&mut pool.released))
         };
-        self.drop_holds(released);
+        self.drop_keep_alives(released);
         let result = match found {
             Some(found) => Ok(Some(found)),
             None => futex::wait_any(&words, deadline).map(|()| None),

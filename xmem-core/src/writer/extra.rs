@@ -31,7 +31,7 @@ impl Writer {
             Some(place) => place,
             None => self.make_spare(extra.len())?,
         };
-        place.segment.mapping().write(place.offset, extra);
+        place.segment.mapping()?.write(place.offset, extra);
         let location = write_location(place.segment.id, place.offset as u64);
         self.metadata.write_extra(index, &location);
         Ok(Some(place))

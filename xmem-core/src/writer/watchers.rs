@@ -65,8 +65,8 @@ impl Watchers {
             let seen = page.page().progress.load(Ordering::Acquire);
             let (page, event) = (page.clone(), event.clone());
             let thread = Builder::new().name("xmem-progress".into());
-            let pass_on = move || pass_on(&page, seen, &over, &event);
-            if thread.stack_size(STACK).spawn(pass_on).is_err() {
+            let relay = move || relay(&page, seen, &over, &event);
+            if thread.stack_size(STACK).spawn(relay).is_err() {
                 return Deadline::after(Some(NO_THREAD));
             }
             watched.insert(*id, watcher);
@@ -81,7 +81,7 @@ impl Watchers {
 }
 
 /// Signals the event at each change of `progress`, until it is over.
-fn pass_on(page: &LeasePage, mut seen: u32, over: &AtomicBool, event: &Event) {
+fn relay(page: &LeasePage, mut seen: u32, over: &AtomicBool, event: &Event) {
     let progress = page.page().progress;
     while !over.load(Ordering::Acquire) {
         // It ends after a while in any case.

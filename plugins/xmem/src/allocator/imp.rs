@@ -117,8 +117,12 @@ pub(crate) fn slot_buffer(mut frame: FrameMut, size: usize) -> gst::Buffer {
 
 /// Wraps a received frame whose memory there is no descriptor of. The memory's end gives the frame
 /// back.
-pub(crate) fn frame_memory(frame: Frame) -> gst::Memory {
-    let (data, size) = (frame.payload().as_ptr().cast_mut(), frame.payload().len());
+///
+/// # Errors
+/// As [`Frame::payload`].
+pub(crate) fn frame_memory(frame: Frame) -> xmem_core::Result<gst::Memory> {
+    let payload = frame.payload()?;
+    let (data, size) = (payload.as_ptr().cast_mut(), payload.len());
     let layout = Layout {
         flags: ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY,
         maxsize: size,
@@ -126,7 +130,7 @@ pub(crate) fn frame_memory(frame: Frame) -> gst::Memory {
         size,
     };
     let content = Arc::new(Content::Frame(frame));
-    new_memory(PLAIN.upcast_ref(), content, data, layout)
+    Ok(new_memory(PLAIN.upcast_ref(), content, data, layout))
 }
 
 /// The numbers of a `GstMemory`.

@@ -48,7 +48,10 @@ fn frame_quark() -> glib::ffi::GQuark {
 }
 
 /// Wraps a received frame. The end of the memory, and of all that shares it, gives the frame back.
-pub(crate) fn wrap(frame: Frame) -> gst::Memory {
+///
+/// # Errors
+/// As [`Frame::payload`], where there is no descriptor.
+pub(crate) fn wrap(frame: Frame) -> xmem_core::Result<gst::Memory> {
     let Some(fd) = frame.fd() else {
         return frame_memory(frame);
     };
@@ -77,7 +80,7 @@ pub(crate) fn wrap(frame: Frame) -> gst::Memory {
             Box::into_raw(Box::new(frame)).cast(),
             Some(drop_frame),
         );
-        from_glib_full(memory)
+        Ok(from_glib_full(memory))
     }
 }
 
@@ -185,10 +188,10 @@ unsafe extern "C" fn mem_map(
         return std::ptr::null_mut();
     };
     // Only a dmabuf is not mapped by now.
-    if frame.map().is_err() {
+    let Ok(payload) = frame.map().and_then(|()| frame.payload()) else {
         return std::ptr::null_mut();
-    }
-    let start = frame.payload().as_ptr().wrapping_sub(frame.offset());
+    };
+    let start = payload.as_ptr().wrapping_sub(frame.offset());
     start.cast_mut().cast()
 }
 

@@ -66,7 +66,7 @@ fn a_frames_memory_has_the_descriptor_and_place_of_its_bytes() {
     let (received, frame) = Received::new();
     let offset = frame.offset();
     assert_ne!(offset, 0);
-    let memory = wrap(frame);
+    let memory = wrap(frame).unwrap();
     assert_eq!((memory.offset(), memory.size()), (offset, SIZE));
     assert_eq!(&memory.map_readable().unwrap()[..], bytes(0..SIZE));
     assert!(memory.is_type("fd"));
@@ -84,7 +84,7 @@ fn a_frames_memory_has_the_descriptor_and_place_of_its_bytes() {
 #[test]
 fn a_frames_memory_cannot_be_written() {
     let (_received, frame) = Received::new();
-    let memory = wrap(frame);
+    let memory = wrap(frame).unwrap();
     let memory = memory.into_mapped_memory_writable().unwrap_err();
     // By whatever door.
     let allocator = memory.allocator().unwrap().as_ptr();
@@ -178,7 +178,7 @@ fn whatever_shares_a_frames_bytes_keeps_it_leased() {
     for (what, make) in ways {
         let (received, frame) = Received::new();
         let mut buffer = gst::Buffer::new();
-        buffer.make_mut().append_memory(wrap(frame));
+        buffer.make_mut().append_memory(wrap(frame).unwrap());
         let (sharing, range) = make(&buffer);
         drop(buffer);
         assert!(received.is_leased(), "{what}");
@@ -195,7 +195,7 @@ fn whatever_shares_a_frames_bytes_keeps_it_leased() {
 fn a_copy_of_a_frames_bytes_is_nobodys_lease() {
     let (received, frame) = Received::new();
     let mut buffer = gst::Buffer::new();
-    buffer.make_mut().append_memory(wrap(frame));
+    buffer.make_mut().append_memory(wrap(frame).unwrap());
     let copies = [buffer.copy_deep().unwrap(), {
         let mut copy = buffer.copy();
         copy.make_mut().map_writable().unwrap();

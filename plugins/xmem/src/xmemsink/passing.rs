@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use gst::glib;
 use gst::prelude::*;
-use xmem_core::{ForeignMemory, Publisher};
+use xmem_core::{ImportedMemory, Publisher};
 
 use crate::bindings;
 use crate::fdmemory::{self, Known};
@@ -30,7 +30,7 @@ const MAX_REMEMBERED: usize = 64;
 
 /// A buffer that can be passed on.
 pub(super) struct Passable {
-    pub(super) memory: ForeignMemory,
+    pub(super) memory: ImportedMemory,
     /// Where its bytes are in that memory.
     pub(super) range: Range<usize>,
     pub(super) hold: Held,
@@ -139,7 +139,7 @@ impl Passing {
             None if self.taken_in >= FREE + self.frames / FRAMES_A_MEMORY => return None,
             None => {
                 self.taken_in += 1;
-                let adopted = ForeignMemory::new(fd).inspect_err(|error| {
+                let adopted = ImportedMemory::new(fd).inspect_err(|error| {
                     gst::debug!(crate::CAT, "Copying: {error}");
                 });
                 let known = adopted.ok();
@@ -190,7 +190,7 @@ impl Passing {
 }
 
 fn passable(
-    memory: ForeignMemory,
+    memory: ImportedMemory,
     range: Range<usize>,
     buffer: &gst::Buffer,
     count: Option<Arc<AtomicU32>>,

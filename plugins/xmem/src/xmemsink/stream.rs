@@ -479,7 +479,7 @@ impl Stream {
             range,
             hold,
         } = passable;
-        let mut frame = self.publisher.pass_on(&memory, range, hold)?;
+        let mut frame = self.publisher.import_frame(&memory, range, hold)?;
         *frame.meta_mut() = crossing.record;
         frame.set_extra(&crossing.extra)?;
         counted(&self.counters.passed_on, 1, || frame.publish())?;

@@ -450,11 +450,11 @@ impl Receiver {
             let parts = format.and_then(|format| format.memories(size as usize, told));
             let memory = if is_copied {
                 self.figures.copied += 1;
-                gst::Memory::from_mut_slice(frame.payload().to_vec())
+                gst::Memory::from_mut_slice(frame.payload()?.to_vec())
             } else if self.fd_memory || frame.is_dma_buf() {
-                framememory::wrap(frame)
+                framememory::wrap(frame)?
             } else {
-                frame_memory(frame)
+                frame_memory(frame)?
             };
             match parts {
                 // Of this memory who maps the whole buffer gets the parts without a copy.
@@ -499,7 +499,7 @@ impl Receiver {
             // Only a device may know how they are laid out.
             return false;
         }
-        if frame.payload().len() < self.settings.copy_below as usize && !self.is_forwarded {
+        if frame.meta().size < u64::from(self.settings.copy_below) && !self.is_forwarded {
             return true;
         }
         let is_starved = free == 0 && self.settings.on_starved == OnStarved::Copy;

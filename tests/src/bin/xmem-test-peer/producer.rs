@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::process::{Signal, getpid, kill_process};
-use xmem_core::{Canceller, Error, ForeignMemory, Overflow, Publisher, PublisherEvent, Result};
+use xmem_core::{Canceller, Error, ImportedMemory, Overflow, Publisher, PublisherEvent, Result};
 use xmem_tests::{Line, pattern};
 
 use crate::usage::{fork, in_child, page_faults};
@@ -163,8 +163,10 @@ impl Shared {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let memory = memfd_create("passed-on", flags).expect("a memfd");
         ftruncate(&memory, 4096).expect("a memfd grows");
-        let memory = ForeignMemory::new(memory.as_fd())?;
-        self.publisher.pass_on(&memory, 0..4096, ())?.publish()?;
+        let memory = ImportedMemory::new(memory.as_fd())?;
+        self.publisher
+            .import_frame(&memory, 0..4096, ())?
+            .publish()?;
         Ok(())
     }
 

@@ -61,7 +61,7 @@ pub(crate) fn receive(subscriber: &mut Subscriber, order: &Line) -> Result<Line>
         };
         let now = monotonic_ns();
         let mut stamp = [0; 8];
-        frame.payload().read(0, &mut stamp);
+        frame.payload()?.read(0, &mut stamp);
         received += 1;
         next = frame.seq() + 1;
         if frame.seq() >= after {

@@ -1,19 +1,23 @@
-//! Memory of another process that is mapped and not all prefaulted yet: which pieces of it are.
+//! Memory that is mapped from the start, and which pieces of it are prefaulted.
 
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use rustix::fs::SealFlags;
 
 use crate::error::Result;
 use crate::sys::mapping::Mapping;
-use crate::sys::memfd;
+use crate::sys::memfd::{self, Maker};
 
 /// Bytes that are prefaulted at once: a tenth of a millisecond's work.
-pub(crate) const PIECE: usize = 1 << 20;
+const PIECE: usize = 1 << 20;
 
-/// Which pieces of a mapping are prefaulted.
+/// A mapping, and which pieces of it are prefaulted.
 #[derive(Debug)]
-pub(super) struct Unprepared {
-    /// All its memory is there.
+pub(crate) struct Mapped {
+    mapping: Mapping,
+    /// The file has memory for all bytes.
     is_there: bool,
     /// A bit for each piece that is prefaulted.
     prepared: Box<[AtomicU64]>,
@@ -21,19 +25,41 @@ pub(super) struct Unprepared {
     left: AtomicUsize,
 }
 
-impl Unprepared {
-    /// Of `len` bytes, all of which are there, or may not be.
-    pub(super) fn new(len: usize, is_there: bool) -> Unprepared {
-        let count = len.div_ceil(PIECE);
-        Unprepared {
-            is_there,
-            prepared: (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
-            left: AtomicUsize::new(count),
+impl Mapped {
+    /// Memory that this process has made, all of which is prefaulted.
+    pub(super) fn own(mapping: Mapping) -> Mapped {
+        Mapped {
+            mapping,
+            is_there: true,
+            prepared: Box::default(),
+            left: AtomicUsize::new(0),
         }
     }
 
+    /// Maps a memfd of another process, read-only, after checking its size and seals. No piece is
+    /// prefaulted.
+    pub(super) fn open(
+        fd: impl AsFd,
+        len: usize,
+        seals: SealFlags,
+        maker: Maker,
+    ) -> Result<Mapped> {
+        let mapping = memfd::map_to_read(&fd, len, seals)?;
+        let count = len.div_ceil(PIECE);
+        Ok(Mapped {
+            mapping,
+            is_there: memfd::is_there(&fd, len, maker),
+            prepared: (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            left: AtomicUsize::new(count),
+        })
+    }
+
+    pub(super) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
     /// Whether all pieces are prefaulted.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_prepared(&self) -> bool {
         // Acquire, with the release below: the page tables are filled in by then.
         self.left.load(Ordering::Acquire) == 0
     }
@@ -41,16 +67,36 @@ impl Unprepared {
     /// Prefaults the pieces that a range of the mapping lies in. Two threads may do the same piece.
     ///
     /// # Errors
-    /// [`Error::ResourceExhausted`](crate::Error::ResourceExhausted) where there is no memory for them.
-    pub(super) fn prepare(&self, mapping: &Mapping, range: Range<usize>) -> Result<()> {
+    /// [`Error::ResourceExhausted`](crate::Error::ResourceExhausted) where there is no memory for
+    /// them.
+    pub(super) fn prepare(&self, range: Range<usize>) -> Result<()> {
+        if self.is_prepared() || range.is_empty() {
+            return Ok(());
+        }
+        self.prepare_range(range)
+    }
+
+    /// Prefaults the piece that begins at `offset`. Says where the next one begins; `None` where
+    /// nothing is left to do.
+    pub(super) fn prepare_piece(&self, offset: usize) -> Result<Option<usize>> {
+        let end = self.mapping.len().min(offset + PIECE);
+        if self.is_prepared() || offset == end {
+            return Ok(None);
+        }
+        self.prepare_range(offset..end)?;
+        Ok(Some(end))
+    }
+
+    #[cold]
+    fn prepare_range(&self, range: Range<usize>) -> Result<()> {
         for number in range.start / PIECE..range.end.div_ceil(PIECE) {
             let (word, bit) = (&self.prepared[number / 64], 1 << (number % 64));
             if word.load(Ordering::Acquire) & bit != 0 {
                 continue;
             }
             let start = number * PIECE;
-            let piece = start..mapping.len().min(start + PIECE);
-            memfd::prefault(mapping, piece, self.is_there)?;
+            let piece = start..self.mapping.len().min(start + PIECE);
+            memfd::prefault(&self.mapping, piece, self.is_there)?;
             if word.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
                 self.left.fetch_sub(1, Ordering::AcqRel);
             }
@@ -65,8 +111,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::*;
-    use crate::segment::{PAGE, PayloadSegment, SegmentId, SegmentKind};
-    use crate::sys::memfd::Maker;
+    use crate::segment::{MemoryDescription, MemoryKind, PAGE, PayloadSegment, SegmentId};
 
     /// Bytes that a page fault may map beside those that are touched.
     const AROUND: usize = 64 << 10;
@@ -92,10 +137,13 @@ mod tests {
         for maker in [Maker::OwnUser, Maker::Other] {
             let (made, _) = PayloadSegment::create(SegmentId(1), PIECE, COUNT).unwrap();
             let fd = made.fd().unwrap().try_clone_to_owned().unwrap();
+            let description = MemoryDescription {
+                kind: MemoryKind::Memfd,
+                size: LEN as u64,
+            };
             let open = PayloadSegment::open;
-            let kind = SegmentKind::Memfd;
-            let segment = open(SegmentId(1), kind, fd, LEN as u64, maker, true).unwrap();
-            let mapping = segment.mapping();
+            let segment = open(SegmentId(1), description, fd, maker, true).unwrap();
+            let mapping = segment.mapping().unwrap();
             assert_eq!(resident(mapping, 0..LEN), 0);
             // The end of a piece, and the start of the next one, whose bit is in another word.
             segment.prepare(64 * PIECE - 1, 2).unwrap();

@@ -1,4 +1,4 @@
-//! Frames in somebody else's memory: published without a slot, and their memory given back.
+//! Frames in imported memory: published without a slot, and their memory given back.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -8,25 +8,23 @@ use std::time::Duration;
 use super::Writer;
 use crate::clients::ClientId;
 use crate::error::{Error, Result};
-use crate::foreign::{ForeignFrame, ForeignMemory, Hold};
-use crate::frame::FrameMut;
-use crate::lease::FrameId;
-use crate::pool::{Place, Pool};
-use crate::segment::LeasePage;
+use crate::lease::{FrameId, SlotIndex};
+use crate::pool::{KeepAlive, Place, Pool};
+use crate::segment::{ImportedMemory, LeasePage};
 use crate::sys::clock::Deadline;
 
-/// How long a publisher that is closed lets clients come to what it has passed on: then that goes
-/// back to its owner.
+/// How long a publisher that is closed lets clients come to frames in imported memory. After that the
+/// memory goes back to its owner.
 const LAST_CALL: Duration = Duration::from_millis(500);
 
 impl Writer {
-    /// A frame in `range` of somebody else's memory, which `hold` keeps as it is.
-    pub(crate) fn pass_on(
-        self: &Arc<Self>,
-        memory: &ForeignMemory,
+    /// Takes a number for a frame in `range` of imported memory, which `keep_alive` keeps as it is.
+    pub(crate) fn import(
+        &self,
+        memory: &ImportedMemory,
         range: Range<usize>,
-        hold: Hold,
-    ) -> Result<ForeignFrame> {
+        keep_alive: KeepAlive,
+    ) -> Result<(SlotIndex, Place)> {
         self.check_origin()?;
         let Range { start, end } = range;
         if start > end || end > memory.size() {
@@ -40,35 +38,32 @@ impl Writer {
             if pool.closed {
                 return Err(self.failure.error());
             }
-            pool.check_kind(memory.0.kind)?;
-            let (segment, is_new) = pool.register(&memory.0).ok_or_else(|| no_number(&pool))?;
+            pool.check_unsealed(memory.is_unsealed())?;
+            let (segment, is_new) = pool.register(memory).ok_or_else(|| no_number(&pool))?;
             let place = Place {
                 segment,
                 offset: start,
                 size: end - start,
             };
-            (place.clone(), pool.take_number(place, hold), is_new)
+            (place.clone(), pool.take_number(place, keep_alive), is_new)
         };
         if is_new {
             // Clients are told of the memory before, or wait until they are.
             self.bell.ring();
         }
         match taken {
-            Ok(index) => {
-                let frame = FrameMut::new(self.clone(), index, place, end - start);
-                Ok(ForeignFrame(frame))
-            }
+            Ok(index) => Ok((index, place)),
             // Not under the lock.
-            Err(hold) => {
-                drop(hold);
+            Err(keep_alive) => {
+                drop(keep_alive);
                 self.see_to_failure();
                 Err(no_number(&self.pool()))
             }
         }
     }
 
-    /// Takes back frames in somebody else's memory until `enough` says so: those that every client
-    /// has passed, then, the oldest first, those that nobody holds. False where that is not enough.
+    /// Takes back frames in imported memory until `enough` says so: those that every client has
+    /// passed, then, the oldest first, those that no client holds. False where that is not enough.
     pub(crate) fn reclaim(&self, enough: impl Fn() -> bool) -> bool {
         if self.check_origin().is_err() {
             return false;
@@ -83,7 +78,7 @@ impl Writer {
         true
     }
 
-    /// Takes back the frames that everybody has passed and nobody holds.
+    /// Takes back the frames that all clients have passed and none holds.
     pub(crate) fn collect(&self) {
         self.pool().collect();
         self.give_back();
@@ -92,12 +87,12 @@ impl Writer {
     /// Gives back what was taken back.
     pub(super) fn give_back(&self) {
         let released = std::mem::take(&mut self.pool().released);
-        self.drop_holds(released);
+        self.drop_keep_alives(released);
     }
 
-    /// Drops what has kept bytes that nobody can read any more. Never under a lock: it may be
-    /// anybody's code.
-    pub(super) fn drop_holds(&self, released: Vec<Hold>) {
+    /// Drops what has kept bytes that no client can read any more. Never under a lock: the drop may
+    /// run the caller's code.
+    pub(super) fn drop_keep_alives(&self, released: Vec<KeepAlive>) {
         if released.is_empty() {
             return;
         }
@@ -108,10 +103,10 @@ impl Writer {
         }
     }
 
-    /// The same for all that was given up. Not under a lock: it may be anybody's code.
+    /// The same for all that was given up. Not under a lock, either.
     pub(super) fn drop_released(&self) {
         let released = std::mem::take(&mut self.pool().released);
-        self.drop_holds(released);
+        self.drop_keep_alives(released);
     }
 
     /// Ends the channel where giving memory back has failed.
@@ -121,18 +116,18 @@ impl Writer {
         }
     }
 
-    /// Whether there is a frame in somebody else's memory.
+    /// Whether there is a frame in imported memory.
     pub(crate) fn owes_memory(&self) -> bool {
         self.check_origin().is_ok() && self.pool().owes_memory()
     }
 
-    /// Takes back all frames in somebody else's memory. Waits until clients have come to them, and
-    /// have let them go.
+    /// Takes back all frames in imported memory. Waits until clients have come to them, and have let
+    /// them go.
     pub(crate) fn drain(&self, timeout: Duration) -> Result<()> {
         self.check_origin()?;
         let deadline = Deadline::after(Some(timeout));
-        let received = self.await_pool(deadline, |pool| !pool.awaits_foreign());
-        self.pool().retire_foreign();
+        let received = self.await_pool(deadline, |pool| !pool.awaits_imported());
+        self.pool().retire_imported();
         self.give_back();
         received?;
         self.await_pool(deadline, |pool| {
@@ -141,10 +136,10 @@ impl Writer {
         })
     }
 
-    /// Lets clients come to what was passed on, for a while: it can't be received later.
+    /// Lets clients come to frames in imported memory, for a while: they can't be received later.
     pub(super) fn await_receipt(&self) {
-        let is_over = |pool: &mut Pool| pool.closed || !pool.awaits_foreign();
-        // What nobody has come to by then is lost.
+        let is_over = |pool: &mut Pool| pool.closed || !pool.awaits_imported();
+        // A frame that a client has not come to by then is lost to it.
         let _ = self.await_pool(Deadline::after(Some(LAST_CALL)), is_over);
     }
 
@@ -166,9 +161,9 @@ impl Writer {
         clients.map(|one| (one.id, one.page.clone())).collect()
     }
 
-    /// What was passed on and is held by clients of a channel that is closed.
-    pub(crate) fn take_held(&self) -> Vec<(FrameId, Hold)> {
-        self.pool().take_held()
+    /// The frames in imported memory that clients of a closed channel hold.
+    pub(crate) fn take_pinned_imports(&self) -> Vec<(FrameId, KeepAlive)> {
+        self.pool().take_pinned_imports()
     }
 }
 

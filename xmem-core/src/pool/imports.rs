@@ -1,16 +1,15 @@
-//! Frames in memory that is not the pool's. They take a number and no memory; what keeps their
-//! bytes as they are (a *hold*) goes when nobody can read the frame any more.
+//! Frames in imported memory. They take a number and no memory of the pool. What keeps their bytes
+//! is released when no client can read the frame any more.
 
 use std::sync::Arc;
 
-use super::{Place, Pool, Slot, Status};
+use super::{KeepAlive, Place, Pool, Slot, Status};
 use crate::error::{Error, Result};
-use crate::foreign::Hold;
 use crate::lease::{FrameId, SlotIndex};
-use crate::segment::{PayloadSegment, SegmentKind};
+use crate::segment::{ImportedMemory, PayloadSegment};
 
-/// Most pieces of somebody else's memory that clients know at once: half of what may wait for one
-/// that does not read.
+/// Most pieces of imported memory that clients know at once: half of what may wait for one that does
+/// not read.
 const MAX_MEMORIES: usize = 128;
 
 /// What a client is told that takes no memory of the only kind there is.
@@ -18,9 +17,9 @@ pub(crate) const UNSEALED_ONLY: &str = "its frames are in memory that other proc
     (dmabufs), and can't be copied: allow such memory in the client (unsealed-memory=always)";
 
 impl Slot {
-    /// Whether its frame is in somebody else's memory.
-    pub(super) fn is_foreign(&self) -> bool {
-        self.hold.is_some()
+    /// Whether its frame is in imported memory.
+    pub(super) fn is_imported(&self) -> bool {
+        self.keep_alive.is_some()
     }
 }
 
@@ -29,54 +28,54 @@ impl Pool {
     /// as many as they may, and there are frames in all of them.
     pub(crate) fn register(
         &mut self,
-        memory: &Arc<PayloadSegment>,
+        memory: &ImportedMemory,
     ) -> Option<(Arc<PayloadSegment>, bool)> {
         let known = self.segments.iter().find(|segment| segment.is_of(memory));
         if let Some(known) = known {
             return Some((known.clone(), false));
         }
-        let foreign = self.segments.iter().filter(|one| one.is_passed_on());
-        if foreign.count() >= MAX_MEMORIES {
+        let imported = self.segments.iter().filter(|one| one.is_imported());
+        if imported.count() >= MAX_MEMORIES {
             let unused = |segment: &Arc<PayloadSegment>| {
-                segment.is_passed_on() && Arc::strong_count(segment) == 1
+                segment.is_imported() && Arc::strong_count(segment) == 1
             };
             let at = self.segments.iter().position(unused)?;
             self.gone.push(self.segments.remove(at));
         }
         let id = self.next_segment_id();
-        let segment = Arc::new(PayloadSegment::passing(id, memory.clone()));
+        let segment = Arc::new(PayloadSegment::import(id, memory));
         self.add_to_segments(segment.clone());
         Some((segment, true))
     }
 
-    /// Takes a number for a frame in somebody else's memory. Gives the hold back where there is
-    /// none: a quarter of all numbers is left for slots.
+    /// Takes a number for a frame in imported memory. Gives `keep_alive` back where there is none: a
+    /// quarter of all numbers is left for slots.
     pub(crate) fn take_number(
         &mut self,
         place: Place,
-        hold: Hold,
-    ) -> std::result::Result<SlotIndex, Hold> {
+        keep_alive: KeepAlive,
+    ) -> std::result::Result<SlotIndex, KeepAlive> {
         let reserve = self.metadata.layout().slots as usize / 4;
         if self.vacant.len() <= reserve {
-            return Err(hold);
+            return Err(keep_alive);
         }
         let Some(index) = self.vacant.pop() else {
-            return Err(hold);
+            return Err(keep_alive);
         };
         self.make_entry(index);
         let slot = self.slot_mut(index);
         slot.place = Some(place);
         slot.outdated = true;
-        slot.hold = Some(hold);
+        slot.keep_alive = Some(keep_alive);
         slot.status = Status::Writing;
         slot.held = true;
         Ok(index)
     }
 
-    /// An error where there are clients that don't take frames in memory of this kind.
-    pub(crate) fn check_kind(&self, kind: SegmentKind) -> Result<()> {
+    /// An error where a frame would be in unsealed memory, and there are clients that take none.
+    pub(crate) fn check_unsealed(&self, is_unsealed: bool) -> Result<()> {
         match self.clients.needing_sealed().count() as u32 {
-            clients if clients > 0 && kind.is_unsealed() => Err(Error::UnsealedMemory { clients }),
+            clients if clients > 0 && is_unsealed => Err(Error::UnsealedMemory { clients }),
             _ => Ok(()),
         }
     }
@@ -92,24 +91,26 @@ impl Pool {
         }
     }
 
-    /// The same for the memory that this slot's frame is in: a client may have come since it was
+    /// The same for the memory that this slot's frame is in: a client may have joined since it was
     /// taken.
     pub(crate) fn check_memory(&self, index: SlotIndex) -> Result<()> {
         match &self.slot(index).place {
-            Some(place) if self.slot(index).is_foreign() => self.check_kind(place.segment.kind),
+            Some(place) if self.slot(index).is_imported() => {
+                self.check_unsealed(place.segment.kind().is_unsealed())
+            }
             _ => Ok(()),
         }
     }
 
-    /// Takes back the frames that everybody has passed and nobody holds.
+    /// Takes back the frames that all clients have passed and none holds.
     pub(crate) fn collect(&mut self) {
         if !self.take_back_passed() {
             self.look();
         }
     }
 
-    /// Gives up the oldest frame in somebody else's memory that nobody holds, though clients have
-    /// yet to come to it. None that the writer has to wait for, and none that a client counts on which
+    /// Gives up the oldest frame in imported memory that no client holds, though clients have yet to
+    /// come to it. None that the writer has to wait for, and none that a client counts on which
     /// lags no more than its backlog allows. Nor the newest, which is for clients to come.
     pub(crate) fn give_up_oldest(&mut self) -> bool {
         for at in 0..self.ready.len() {
@@ -119,7 +120,7 @@ impl Pool {
             if is_newest || self.clients.count_on(position, self.head) || self.is_awaited(index) {
                 return false;
             }
-            if !self.slot(index).is_foreign() || !self.is_let_go(index) {
+            if !self.slot(index).is_imported() || !self.is_let_go(index) {
                 continue;
             }
             if !self.take_back_one(at) {
@@ -130,44 +131,44 @@ impl Pool {
         false
     }
 
-    /// Whether a client has yet to come to a frame in somebody else's memory that the writer would
-    /// wait for.
-    pub(crate) fn awaits_foreign(&mut self) -> bool {
+    /// Whether a client has yet to come to a frame in imported memory that the writer would wait
+    /// for.
+    pub(crate) fn awaits_imported(&mut self) -> bool {
         let mut ready = self.ready.iter().rev();
-        let newest = ready.find(|&&index| self.slot(index).is_foreign());
+        let newest = ready.find(|&&index| self.slot(index).is_imported());
         let Some(position) = newest.map(|&index| self.slot(index).position) else {
             return false;
         };
         self.clients.await_frame(position, self.head)
     }
 
-    /// Whether there is a frame in somebody else's memory: one that is received, or was and is held.
+    /// Whether there is a frame in imported memory: one that can be received, or that a client holds.
     pub(crate) fn owes_memory(&self) -> bool {
-        self.slots.iter().any(Slot::is_foreign)
+        self.slots.iter().any(Slot::is_imported)
     }
 
-    /// Takes back all frames in somebody else's memory. Those that clients hold follow when they
-    /// are let go.
-    pub(crate) fn retire_foreign(&mut self) {
-        self.take_back(|pool, index| pool.slot(index).is_foreign());
+    /// Takes back all frames in imported memory. Those that clients hold follow when they are let
+    /// go.
+    pub(crate) fn retire_imported(&mut self) {
+        self.take_back(|pool, index| pool.slot(index).is_imported());
     }
 
-    /// The frames that clients hold, and what keeps their bytes.
-    pub(crate) fn take_held(&mut self) -> Vec<(FrameId, Hold)> {
+    /// The frames in imported memory that clients hold, and what keeps their bytes.
+    pub(crate) fn take_pinned_imports(&mut self) -> Vec<(FrameId, KeepAlive)> {
         self.look();
         let parked = std::mem::take(&mut self.parked);
         let mut held = Vec::new();
         for index in parked {
             let frame = self.holders.frame(index);
-            match (frame, self.slot_mut(index).hold.take()) {
-                (Some(frame), Some(hold)) => held.push((frame, hold)),
+            match (frame, self.slot_mut(index).keep_alive.take()) {
+                (Some(frame), Some(keep_alive)) => held.push((frame, keep_alive)),
                 _ => self.parked.push(index),
             }
         }
         held
     }
 
-    /// Forgets memory that nobody has any more but who passes it on. Says whether there was some.
+    /// Forgets imported memory that only this channel still has. Says whether there was some.
     pub(crate) fn forget_unused(&mut self) -> bool {
         let before = self.gone.len();
         let mut at = 0;

@@ -1,0 +1,55 @@
+//! Memory that xmem did not make, for a publisher to share without a copy.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use super::memory::SegmentMemory;
+use crate::error::Result;
+
+/// Memory with a descriptor that xmem did not make: a memfd, a dmabuf, or what
+/// [frames](crate::Frame::memory) of another channel are in. A publisher
+/// [shares it](crate::Publisher::import_frame) without copying it.
+///
+/// Clones are the same memory. Make one for each piece of memory and keep it as long as that
+/// exists: clients are sent a descriptor for each.
+#[derive(Clone, Debug)]
+pub struct ImportedMemory {
+    pub(super) memory: Arc<SegmentMemory>,
+    /// Held by each clone, and by the segment that it was taken from: without a holder no frame in
+    /// the memory comes any more.
+    pub(super) holder: Arc<()>,
+}
+
+impl ImportedMemory {
+    /// Imports the memory of a descriptor. A memfd is sealed against a change of its size, and
+    /// holes in it are filled. Clients are given a read-only descriptor where there can be one.
+    ///
+    /// Clients can't write memory that xmem made. They may be able to write this memory: that is
+    /// up to the process that made it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`](crate::Error::InvalidSetting) where the memory can't be imported:
+    /// it is a file of another kind, or a memfd that can't be sealed.
+    /// [`Error::ResourceExhausted`](crate::Error::ResourceExhausted).
+    pub fn new(fd: BorrowedFd<'_>) -> Result<ImportedMemory> {
+        Ok(ImportedMemory {
+            memory: Arc::new(SegmentMemory::import(fd)?),
+            holder: Arc::default(),
+        })
+    }
+
+    /// Bytes of the memory.
+    pub fn size(&self) -> usize {
+        self.memory.size()
+    }
+
+    /// Whether it is a dmabuf: memory of a device.
+    pub fn is_dma_buf(&self) -> bool {
+        self.memory.kind().is_dma_buf()
+    }
+
+    /// Whether processes other than the producer may write it, or punch holes into it.
+    pub(crate) fn is_unsealed(&self) -> bool {
+        self.memory.kind().is_unsealed()
+    }
+}

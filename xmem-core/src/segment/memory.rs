@@ -1,0 +1,176 @@
+//! What a segment is made of. The one room where the kinds of memory meet: all others ask
+//! [`SegmentMemory`] or [`MemoryKind`], and match on neither.
+//!
+//! A kind of memory is a variant of both and a file of its own, which makes, imports, opens and
+//! maps it.
+
+use std::ops::Range;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use crate::error::{Error, Result};
+use crate::sys::mapping::Mapping;
+use crate::sys::memfd::Maker;
+
+mod description;
+mod descriptor;
+mod dma_buf;
+mod imported_memfd;
+mod mapped;
+mod memfd;
+
+pub(crate) use description::{MAX_SIZE, MemoryDescription, MemoryKind};
+pub(crate) use descriptor::Descriptor;
+use dma_buf::DmaBuf;
+use imported_memfd::ImportedMemfd;
+use mapped::Mapped;
+use memfd::Memfd;
+pub(crate) use memfd::UnfinishedMemfd;
+
+/// The memory of a segment, in the process that made it, imported it, or received it.
+#[derive(Debug)]
+pub(crate) enum SegmentMemory {
+    Memfd(Memfd),
+    ImportedMemfd(ImportedMemfd),
+    DmaBuf(DmaBuf),
+}
+
+impl SegmentMemory {
+    /// Finishes memory of this process's own.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where there is no memory for the rest of it.
+    pub(crate) fn finish(memory: UnfinishedMemfd) -> Result<SegmentMemory> {
+        memory.finish().map(SegmentMemory::Memfd)
+    }
+
+    /// Imports memory that xmem did not make. Its size does not change from then on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] where it can't be imported, and why;
+    /// [`Error::ResourceExhausted`].
+    pub(crate) fn import(fd: BorrowedFd<'_>) -> Result<SegmentMemory> {
+        // Without an answer it is no dmabuf: then it has no seals, and is refused.
+        if DmaBuf::is_it(fd).unwrap_or(false) {
+            return DmaBuf::import(fd).map(SegmentMemory::DmaBuf);
+        }
+        ImportedMemfd::import(fd).map(SegmentMemory::ImportedMemfd)
+    }
+
+    /// Opens memory that a producer has announced, after all checks. Memfds are mapped, read-only,
+    /// and have to be [prepared](SegmentMemory::prepare) before they are read. `keep` tells whether
+    /// to keep a descriptor that is not needed to receive frames.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] where the memory is not what was announced;
+    /// [`Error::ResourceExhausted`].
+    pub(crate) fn open(
+        description: MemoryDescription,
+        fd: OwnedFd,
+        maker: Maker,
+        keep: bool,
+    ) -> Result<SegmentMemory> {
+        let size = description.size()?;
+        match description.kind {
+            MemoryKind::Memfd => Memfd::open(fd, size, maker, keep).map(SegmentMemory::Memfd),
+            MemoryKind::ImportedSealedMemfd => {
+                ImportedMemfd::open(fd, size, true, keep).map(SegmentMemory::ImportedMemfd)
+            }
+            MemoryKind::ImportedMemfd => {
+                ImportedMemfd::open(fd, size, false, keep).map(SegmentMemory::ImportedMemfd)
+            }
+            MemoryKind::DmaBuf => DmaBuf::open(fd, size).map(SegmentMemory::DmaBuf),
+        }
+    }
+
+    /// Whether a descriptor is of memory of some kind. A peer may pass any other, and the close of
+    /// such a descriptor can take as long as the peer likes.
+    pub(crate) fn is_memory(fd: &OwnedFd) -> bool {
+        Memfd::may_be(fd) || DmaBuf::is_it(fd).unwrap_or(false)
+    }
+
+    /// Its kind.
+    pub(crate) fn kind(&self) -> MemoryKind {
+        match self {
+            SegmentMemory::Memfd(_) => MemoryKind::Memfd,
+            SegmentMemory::ImportedMemfd(memory) if memory.is_write_sealed() => {
+                MemoryKind::ImportedSealedMemfd
+            }
+            SegmentMemory::ImportedMemfd(_) => MemoryKind::ImportedMemfd,
+            SegmentMemory::DmaBuf(_) => MemoryKind::DmaBuf,
+        }
+    }
+
+    /// Bytes of it.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            SegmentMemory::Memfd(memory) => memory.size(),
+            SegmentMemory::ImportedMemfd(memory) => memory.size(),
+            SegmentMemory::DmaBuf(memory) => memory.size(),
+        }
+    }
+
+    /// A descriptor to hand on. It can only read, where such a descriptor can be had.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            SegmentMemory::Memfd(memory) => memory.fd(),
+            SegmentMemory::ImportedMemfd(memory) => memory.fd(),
+            SegmentMemory::DmaBuf(memory) => Some(memory.fd()),
+        }
+    }
+
+    /// The mapping that the CPU reads.
+    ///
+    /// # Errors
+    /// [`Error::NotMapped`] where there is none, or none yet.
+    pub(crate) fn mapping(&self) -> Result<&Mapping> {
+        let mapping = match self {
+            SegmentMemory::Memfd(memory) => Some(memory.mapped().mapping()),
+            SegmentMemory::ImportedMemfd(memory) => memory.mapped().map(Mapped::mapping),
+            SegmentMemory::DmaBuf(memory) => memory.mapping(),
+        };
+        mapping.ok_or(Error::NotMapped)
+    }
+
+    /// Maps for the CPU what is not mapped from the start.
+    ///
+    /// # Errors
+    /// [`Error::NotMapped`] where this process has no use for a mapping;
+    /// [`Error::ResourceExhausted`].
+    pub(crate) fn map_cpu(&self) -> Result<&Mapping> {
+        match self {
+            SegmentMemory::DmaBuf(memory) => memory.map_cpu(),
+            _ => self.mapping(),
+        }
+    }
+
+    /// Memory of another process that was mapped from the start.
+    fn mapped(&self) -> Option<&Mapped> {
+        match self {
+            SegmentMemory::Memfd(memory) => Some(memory.mapped()),
+            SegmentMemory::ImportedMemfd(memory) => memory.mapped(),
+            SegmentMemory::DmaBuf(_) => None,
+        }
+    }
+
+    /// Whether reading it costs no page fault, wherever.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.mapped().is_none_or(Mapped::is_prepared)
+    }
+
+    /// Takes the page faults of a range that a frame lies in, where that was not done yet. The
+    /// range has to be inside of the memory.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where the producer has announced more memory than it made, and
+    /// there is no more.
+    pub(crate) fn prepare(&self, range: Range<usize>) -> Result<()> {
+        self.mapped().map_or(Ok(()), |mapped| mapped.prepare(range))
+    }
+
+    /// The same for the piece that begins at `offset`. Says where the next one begins; `None` where
+    /// nothing is left to do.
+    pub(crate) fn prepare_piece(&self, offset: usize) -> Result<Option<usize>> {
+        let mapped = self.mapped();
+        mapped.map_or(Ok(None), |mapped| mapped.prepare_piece(offset))
+    }
+}
