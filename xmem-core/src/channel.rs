@@ -1,14 +1,6 @@
 //! Where a channel is found: names, directories, and the socket's path.
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use rustix::rand::{GetRandomFlags, getrandom};
-
-use crate::error::{Error, Result};
-use crate::sys::clock;
-
+mod address;
 mod found;
 mod list;
 mod listener;
@@ -16,171 +8,14 @@ mod lock;
 mod monitor;
 mod nearby;
 mod nearest;
+mod paths;
 mod question;
 mod runtime;
 mod takeover;
 mod waiting;
 
+pub use address::Channel;
 pub(crate) use listener::Listener;
 pub use monitor::{ChannelChange, ChannelMonitor, LiveChannel};
 pub use nearby::nearby;
 pub(crate) use waiting::connect;
-
-/// How long one `connect` waits in the kernel for room in the backlog before it looks whether it
-/// was cancelled. The kernel ends the wait as soon as there is room.
-const CONNECT_SLICE: Duration = Duration::from_millis(50);
-
-/// Bytes of a socket address's path, less the zero at its end.
-const MAX_PATH: usize = 107;
-
-/// How a channel is named: a name that producer and clients agree on, or the socket's path.
-///
-/// The socket of the channel `cam0` is `$XMEM_RUNTIME_DIR/cam0.sock`, else
-/// `$XDG_RUNTIME_DIR/xmem/cam0.sock`, else `/tmp/xmem-UID/cam0.sock`. The directory must belong to
-/// the user and be closed to others; it is made when it is missing.
-///
-/// A path may lead through directories that are symbolic links. At the path itself a symbolic link
-/// is not followed, by producers or clients: where others may write to the directory, it could be
-/// one of theirs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Channel {
-    /// Found by a name.
-    Name(String),
-    /// Found by the path of its socket.
-    Path(PathBuf),
-}
-
-impl Channel {
-    /// The channel of this name.
-    pub fn name(name: impl Into<String>) -> Channel {
-        Channel::Name(name.into())
-    }
-
-    /// The channel whose socket is at this path.
-    pub fn path(path: impl Into<PathBuf>) -> Channel {
-        Channel::Path(path.into())
-    }
-
-    /// The path of the channel's socket.
-    ///
-    /// # Errors
-    /// [`Error::BadPath`] for a name that is empty, starts with a dot or has a slash, and for a
-    /// path that has no name of a file at its end, or is longer than a socket address holds (107
-    /// bytes).
-    pub fn socket_path(&self) -> Result<PathBuf> {
-        let path = match self {
-            Channel::Path(path) => path.clone(),
-            Channel::Name(name) => {
-                if !is_name(name) {
-                    return Err(bad_path(
-                        Path::new(name),
-                        "a channel's name can't be empty, start with a dot or have a slash",
-                    ));
-                }
-                runtime::directory().0.join(file_name(name))
-            }
-        };
-        if path.as_os_str().len() > MAX_PATH {
-            return Err(bad_path(
-                &path,
-                format!("the path is too long for a socket: {MAX_PATH} bytes are possible"),
-            ));
-        }
-        if !found::names_a_file(&path) {
-            return Err(bad_path(
-                &path,
-                "has to end with the name of the socket's file, not with a slash, \".\" or \"..\"",
-            ));
-        }
-        if path.as_os_str().as_encoded_bytes().contains(&0) {
-            return Err(bad_path(&path, "a path can't contain a zero byte"));
-        }
-        Ok(path)
-    }
-
-    /// The socket's path, its directory made and checked where xmem owns it.
-    fn prepare(&self) -> Result<PathBuf> {
-        let path = self.socket_path()?;
-        if let Channel::Name(_) = self {
-            runtime::make(directory(&path))?;
-        }
-        Ok(path)
-    }
-}
-
-impl std::fmt::Display for Channel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Channel::Name(name) => f.write_str(name),
-            Channel::Path(path) => path.display().fmt(f),
-        }
-    }
-}
-
-/// What the file of a channel's socket is called after the channel's name.
-const SUFFIX: &str = ".sock";
-
-fn file_name(channel: &str) -> String {
-    format!("{channel}{SUFFIX}")
-}
-
-/// The name of the channel whose socket's file is called so, where it has one.
-fn name_of(file: &OsStr) -> Option<&str> {
-    let name = file.to_str()?.strip_suffix(SUFFIX)?;
-    is_name(name).then_some(name)
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
-}
-
-fn bad_path(path: &Path, reason: impl Into<String>) -> Error {
-    Error::BadPath {
-        path: path.into(),
-        reason: reason.into(),
-    }
-}
-
-fn directory(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-const BELOW_A_FILE: &str = "leads through something that is not a directory";
-const OTHER_PROGRAM: &str = "is the socket of another program: remove it, or choose another path";
-
-/// A number that no other process has thought of: process ids are not unique between namespaces.
-fn random() -> u64 {
-    let mut bytes = [0; 8];
-    match getrandom(&mut bytes, GetRandomFlags::NONBLOCK) {
-        Ok(8) => u64::from_ne_bytes(bytes),
-        _ => clock::monotonic().as_nanos() as u64 ^ u64::from(std::process::id()) << 40,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_leave_the_directory_are_refused() {
-        for name in ["", ".", "..", "a/b", ".hidden", "a\0b"] {
-            assert!(Channel::name(name).socket_path().is_err(), "{name:?}");
-        }
-    }
-
-    #[test]
-    fn paths_that_name_no_file_are_refused() {
-        let long = "/tmp/a".repeat(40);
-        for path in [
-            "", "/", ".", "..", "/tmp/", "a.sock/", "a.sock/.", "a/..", "a\0b", &long,
-        ] {
-            assert!(Channel::path(path).socket_path().is_err(), "{path:?}");
-        }
-        for path in ["a.sock", "./a.sock", "/tmp/../a.sock", "//a.sock", "a/.b"] {
-            assert!(Channel::path(path).socket_path().is_ok(), "{path:?}");
-        }
-    }
-}

@@ -120,7 +120,8 @@ pub use self::{
     publisher::{ClientStats, Publisher, PublisherBuilder, PublisherStats},
     quota::{Grant, Quota},
     segment::{ImportedMemory, MAX_LEASES},
-    subscriber::{Item, Subscriber, SubscriberBuilder, UnsealedMemory, Upstream},
+    subscriber::builder::{SubscriberBuilder, UnsealedMemory},
+    subscriber::{Item, Subscriber, Upstream},
     sys::{clock::monotonic as monotonic_time, sched::set_time_slice},
     writer::{Overflow, PublisherEvent},
 };

@@ -15,19 +15,19 @@ use crate::meta::BufferMeta;
 use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
 use crate::sys::clock;
 
+pub(crate) mod filling;
 mod group;
-mod imports;
+mod grouping;
+pub(crate) mod imports;
 mod keep_alive;
-mod quotas;
+pub(crate) mod quotas;
 mod shedding;
 mod sizing;
 mod spares;
 
+use filling::Filling;
 use group::Group;
-pub(crate) use imports::UNSEALED_ONLY;
 pub(crate) use keep_alive::KeepAlive;
-pub(crate) use quotas::Answer;
-pub(crate) use sizing::{Filling, early};
 
 /// A range of a segment.
 #[derive(Clone, Debug)]

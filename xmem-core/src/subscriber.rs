@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::callback;
 use crate::cancel::{Cancellation, Canceller};
-use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::event::pending::MAX_EVENTS;
 use crate::event::{EventKind, StreamEvent};
@@ -20,13 +19,13 @@ use crate::segment::{SPILL_SIZE, read_location};
 use crate::sys::clock::Deadline;
 use crate::sys::futex;
 
-mod builder;
+mod announced;
+pub(crate) mod builder;
 mod control;
 pub(crate) mod pending;
 mod preparing;
 mod upstream;
 
-pub use builder::{SubscriberBuilder, UnsealedMemory};
 use pending::{Announcement, Pending, check};
 pub use upstream::Upstream;
 
@@ -91,11 +90,6 @@ enum Nothing {
 }
 
 impl Subscriber {
-    /// Settings for a subscriber to a channel.
-    pub fn builder(channel: Channel) -> SubscriberBuilder {
-        SubscriberBuilder::new(channel)
-    }
-
     /// The next frame. Waits for it at most `timeout`, for ever with `None`; while every lease is
     /// out, it waits for a [`Frame`] to be dropped. Events are passed over, but for the format, which
     /// each [`Frame`] has.

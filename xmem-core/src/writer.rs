@@ -26,16 +26,14 @@ use crate::sys::memfd;
 use crate::sys::poll::Bell;
 
 mod acquiring;
-mod admission;
+pub(crate) mod admission;
 mod clients;
 mod extra;
 mod importing;
-mod making;
+pub(crate) mod making;
 mod sizing;
 mod watchers;
 
-pub(crate) use admission::{Admission, Coming, Step};
-pub(crate) use making::Making;
 use watchers::Watchers;
 
 /// Most clients of a channel: a blocked writer sleeps on a word of each, its own event and a

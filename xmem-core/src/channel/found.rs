@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, chmod, fstat, open, statat};
 use rustix::io::Errno;
 
-use super::{OTHER_PROGRAM, bad_path};
+use super::paths::{OTHER_PROGRAM, bad_path};
 use crate::error::{Error, Result};
 use crate::sys::pidfd;
 use crate::sys::socket::{self, Connection};
@@ -151,11 +151,4 @@ pub(super) fn is_unfinished_socket(path: &Path) -> bool {
     statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::Socket && stat.st_mode & UNFINISHED != 0
     })
-}
-
-/// Whether a path ends with the name of a file as it is written: not with a slash, `.` or `..`.
-pub(super) fn names_a_file(path: &Path) -> bool {
-    let path = path.as_os_str().as_encoded_bytes();
-    let name = path.rsplit(|&byte| byte == b'/').next();
-    !matches!(name, None | Some(b"" | b"." | b".."))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::found::{FileId, Found};
-use super::{file_name, name_of};
+use super::paths::{file_name, name_of};
 use crate::sys::pidfd;
 use crate::sys::socket::Connection;
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::address::Channel;
 use super::found::{FileId, Found, Owner, UNFINISHED, file_id, is_unfinished_socket};
 use super::lock::Lock;
+use super::paths::{BELOW_A_FILE, bad_path, directory, random};
 use super::takeover::{clear_away, remove_leftovers};
-use super::{BELOW_A_FILE, Channel, bad_path, directory, random};
 use crate::cancel::Cancellation;
 use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;

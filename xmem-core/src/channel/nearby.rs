@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::found::Found;
 use super::list::{self, Entry};
-use super::{directory, file_name, name_of, runtime};
+use super::paths::{directory, file_name, name_of};
+use super::runtime;
 use crate::sys::closer;
 
 /// Most channels that are named, and most that are looked for.

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::found::FileId;
-use super::{bad_path, directory};
+use super::paths::{bad_path, directory};
 use crate::error::Result;
 use crate::sys::watch::Watch;
 

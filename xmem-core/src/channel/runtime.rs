@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::{BELOW_A_FILE, bad_path};
+use super::paths::{BELOW_A_FILE, bad_path};
 use crate::error::{Error, Result};
 use crate::sys::pidfd::OVERFLOW_UID;
 

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::found::{Found, Owner};
 use super::lock::{LOCK, Lock};
-use super::{bad_path, directory, random};
+use super::paths::{bad_path, directory, random};
 use crate::error::{Error, Result};
 
 /// The start of the names of sockets that are cleared away, and of locks.

@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::address::Channel;
 use super::found::Found;
 use super::nearest::Nearest;
-use super::{BELOW_A_FILE, CONNECT_SLICE, Channel, OTHER_PROGRAM, bad_path};
+use super::paths::{BELOW_A_FILE, OTHER_PROGRAM, bad_path};
 use crate::cancel::Cancellation;
 use crate::error::{Error, Resource, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::socket::Connection;
 use crate::sys::watch::Watch;
 use crate::sys::{closer, pidfd};
+
+/// How long one `connect` waits in the kernel for room in the backlog before it looks whether it
+/// was cancelled. The kernel ends the wait as soon as there is room.
+const CONNECT_SLICE: Duration = Duration::from_millis(50);
 
 /// Between two looks whether connections that were closed have been released.
 const FULL_PAUSE: Duration = Duration::from_millis(20);

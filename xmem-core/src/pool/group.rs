@@ -6,9 +6,6 @@
 
 use std::time::Duration;
 
-use super::{Pool, Slot, early};
-use crate::clients::Client;
-use crate::message::Delivery;
 use crate::meta::Role;
 use crate::segment::MAX_SLOTS;
 
@@ -17,7 +14,7 @@ const WINDOW: u32 = 8;
 /// Most leading frames that are kept for the frame after them.
 const MAX_LEAD: u64 = 64;
 /// Slots beyond those of a group, at least: of the frames that come while a client reads it.
-const SPARE: u32 = 8;
+pub(super) const SPARE: u32 = 8;
 
 /// The newest group, and how long groups are.
 #[derive(Debug, Default)]
@@ -25,9 +22,9 @@ pub(super) struct Group {
     /// How long a group is kept; zero for not at all.
     kept_for: Duration,
     /// The position of its first frame. All frames from there on are published, and none was taken back.
-    start: Option<u64>,
+    pub(super) start: Option<u64>,
     /// The first of the leading frames that were published last, none of which was taken back either.
-    lead: Option<u64>,
+    pub(super) lead: Option<u64>,
     /// Leading frames that were published last are gone: a client can't begin with the next.
     has_lost_lead: bool,
     /// When it began, on `CLOCK_MONOTONIC`. A stream whose first dependent frame is still to come has no
@@ -36,7 +33,7 @@ pub(super) struct Group {
     /// Frames of it.
     length: u32,
     /// Slots that a group needs.
-    need: u32,
+    pub(super) need: u32,
     /// The longest of the last groups, and how many of these have ended whole.
     longest: u32,
     count: u32,
@@ -153,75 +150,6 @@ fn needed(length: u32) -> u32 {
     match length {
         0 | 1 => 0,
         _ => length.saturating_add(SPARE.max(length / 4)).min(MAX_SLOTS),
-    }
-}
-
-/// The shortest groups that need so many.
-fn length_of(need: u32) -> u32 {
-    need.saturating_sub(SPARE).min(need / 5 * 4)
-}
-
-impl Pool {
-    /// Decides how many slots are kept for the newest group: the clients' leases come first. None where
-    /// a group does not fit into what is left.
-    pub(super) fn assign_group(&mut self, most: u32) {
-        let leases = self.clients.iter().map(|client| client.target.leases);
-        let left = most.saturating_sub(leases.sum());
-        self.group.target = if length_of(self.group.need) < left {
-            self.group.need.min(left)
-        } else {
-            0
-        };
-    }
-
-    /// The frame that a client begins with, where there is one for it.
-    pub(super) fn first_for(&self, client: &Client) -> Option<&Slot> {
-        let takes = |slot: &Slot| {
-            let place = slot.place.as_ref();
-            client.identity.takes_unsealed
-                || !place.is_some_and(|one| one.segment.kind().is_unsealed())
-        };
-        // A client that takes the newest frame each time would skip the others.
-        let start = self
-            .group
-            .start
-            .or(self.group.lead)
-            .filter(|_| client.identity.delivery == Delivery::InOrder);
-        let length = start.map(|start| (self.head - start) as usize);
-        if let Some(first) = length.and_then(|length| self.ready.len().checked_sub(length)) {
-            let mut group = self.ready.range(first..).map(|&index| self.slot(index));
-            let first = group.clone().next();
-            let first = first.filter(|slot| Some(slot.position) == start);
-            if first.is_some() && group.all(takes) {
-                return first;
-            }
-        }
-        let newest = self.ready.back().map(|&index| self.slot(index));
-        newest.filter(|slot| takes(slot))
-    }
-
-    /// Whether a frame is kept for the clients that join, and is not the newest one.
-    pub(super) fn is_grouped(&self, position: u64) -> bool {
-        position >= self.group.first_kept() && position + 1 < self.head
-    }
-
-    /// How many slots to add for it at once, beside those that are `coming`: one at least, where the
-    /// limits allow that and it can fit.
-    pub(crate) fn group_growth(&self, coming: u32) -> u32 {
-        if self.group.target == 0 && self.group.need > 0 {
-            return 0;
-        }
-        let there = self.count() + coming;
-        let left = self.slots_allowed(0).saturating_sub(there);
-        // Each segment costs the producer and its clients a descriptor.
-        let some = SPARE.max(there / 4);
-        let missing = self.missing().saturating_sub(coming).max(some);
-        missing.min(left).min(early(self.slot_size).max(1))
-    }
-
-    /// Keeps no frames for clients that join, until the next sync point: there is no room for them.
-    pub(crate) fn give_up_group(&mut self) {
-        self.group.give_up();
     }
 }
 

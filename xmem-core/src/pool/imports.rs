@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{KeepAlive, Place, Pool, Slot, Status};
+use super::keep_alive::KeepAlive;
+use super::{Place, Pool, Slot, Status};
 use crate::error::{Error, Result};
 use crate::lease::{FrameId, SlotIndex};
 use crate::segment::{ImportedMemory, PayloadSegment};

@@ -5,7 +5,8 @@
 //! target, as far as the limits allow; the target decides how many slots are made; and the grant
 //! follows the slots there are.
 
-use super::{Filling, Pool};
+use super::Pool;
+use super::filling::Filling;
 use crate::clients::{Client, ClientId};
 use crate::quota::{Grant, Quota};
 use crate::segment::{MAX_SLOTS, PAGE};

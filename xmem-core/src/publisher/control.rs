@@ -17,12 +17,14 @@ use crate::clients::{Client, ClientId, Identity};
 use crate::error::{Error, Result};
 use crate::event::EventKind;
 use crate::message::{ByeReason, Hello, MAX_ANSWER, MAX_MESSAGE, Message, Welcome};
-use crate::pool::Filling;
+use crate::pool::filling::Filling;
 use crate::segment::UnsealedPage;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::{memfd, pidfd, socket};
-use crate::writer::{Admission, Coming, Making, PublisherEvent, Step, Writer};
+use crate::writer::admission::{Admission, Step};
+use crate::writer::making::{Coming, Making};
+use crate::writer::{PublisherEvent, Writer};
 
 /// How long a new connection may take to say hello, and then to map its lease page.
 const GREETING: Duration = Duration::from_secs(2);

@@ -12,13 +12,14 @@ use crate::error::{Error, Result};
 use crate::event::EventKind;
 use crate::event::log::Entry;
 use crate::message::{ByeReason, Message};
-use crate::pool::{Answer, Joining, Pool};
+use crate::pool::quotas::Answer;
+use crate::pool::{Joining, Pool};
 use crate::segment::{PayloadSegment, SegmentId, UnsealedPage};
 use crate::sys::clock::Deadline;
 use crate::sys::pidfd::{self, Credentials};
 use crate::sys::poll::PollFlags;
 use crate::sys::socket::{self, Connection};
-use crate::writer::Admission;
+use crate::writer::admission::Admission;
 
 /// Most messages that wait for a client that does not read, but for what it is told when it joins.
 /// What else there is to tell stays where it is: segments in the pool, events in the stream's log,

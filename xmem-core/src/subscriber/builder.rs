@@ -55,6 +55,13 @@ impl UnsealedMemory {
 /// Is told why a connection is not made yet.
 type OnRefused = Arc<dyn Fn(&Error) + Send + Sync>;
 
+impl Subscriber {
+    /// Settings for a subscriber to a channel.
+    pub fn builder(channel: Channel) -> SubscriberBuilder {
+        SubscriberBuilder::new(channel)
+    }
+}
+
 /// Settings of a [`Subscriber`] to be.
 #[derive(Clone)]
 pub struct SubscriberBuilder {
@@ -74,7 +81,7 @@ pub struct SubscriberBuilder {
 
 impl SubscriberBuilder {
     /// The defaults.
-    pub(super) fn new(channel: Channel) -> SubscriberBuilder {
+    fn new(channel: Channel) -> SubscriberBuilder {
         SubscriberBuilder {
             channel,
             name: String::new(),

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::Builder;
 
 use crate::callback;
+use crate::error::Result;
 use crate::link::{End, Link};
 use crate::segment::{MAX_SLOTS, PayloadSegment};
 use crate::sys::sched;
@@ -86,7 +87,7 @@ impl Preparing {
 }
 
 /// Prefaults a segment, as long as something else holds it.
-fn prepare(segment: &Weak<PayloadSegment>) -> crate::Result<()> {
+fn prepare(segment: &Weak<PayloadSegment>) -> Result<()> {
     let mut offset = 0;
     while let Some(segment) = segment.upgrade() {
         let Some(next) = segment.prepare_piece(offset)? else {

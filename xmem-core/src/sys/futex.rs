@@ -10,60 +10,23 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
 use rustix::io::Errno;
-use rustix::thread::futex::{self, Flags, WaitFlags, WaitPtr, WaitvFlags, WakeOp, WakeOpCmp};
+use rustix::thread::futex::{self, Flags, WaitvFlags, WakeOp, WakeOpCmp};
 use rustix::time::ClockId;
 
 use super::clock::Deadline;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 mod fallback;
+mod wait;
 
-/// The kernel's answer.
-type Answer<T> = std::result::Result<T, Errno>;
+use wait::{Answer, ended};
+pub(crate) use wait::{Wait, shared};
 
 /// Most words that one wait can name (the kernel's `FUTEX_WAITV_MAX`).
 pub(crate) const MAX_WORDS: usize = 128;
 
 /// Whether `futex_waitv` was refused once.
 static REFUSED: AtomicBool = AtomicBool::new(false);
-
-/// A word to sleep on, and the value it was seen with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wait<'a> {
-    word: &'a AtomicU32,
-    seen: u32,
-    /// Only this process sleeps on the word and wakes it.
-    private: bool,
-}
-
-/// A word that another process wakes.
-pub(crate) fn shared(word: &AtomicU32, seen: u32) -> Wait<'_> {
-    Wait {
-        word,
-        seen,
-        private: false,
-    }
-}
-
-impl Wait<'_> {
-    /// The kernel's form. Its pointer is valid for as long as the word is borrowed.
-    fn to_kernel(self) -> futex::Wait {
-        let mut wait = futex::Wait::new();
-        wait.val = u64::from(self.seen);
-        wait.uaddr = WaitPtr::new(self.word.as_ptr().cast());
-        wait.flags = WaitFlags::SIZE_U32;
-        wait.flags.set(WaitFlags::PRIVATE, self.private);
-        wait
-    }
-
-    fn flags(self) -> Flags {
-        if self.private {
-            Flags::PRIVATE
-        } else {
-            Flags::empty()
-        }
-    }
-}
 
 /// Whether a wait may name several shared words. Where this is false, it may name one, and any
 /// number of [events](Event).
@@ -74,7 +37,7 @@ pub(crate) fn takes_many() -> bool {
 /// Sleeps until one of the words is woken or differs from the value seen, or until the deadline.
 ///
 /// # Errors
-/// [`Error::TimedOut`] at the deadline.
+/// [`Error::TimedOut`](crate::Error::TimedOut) at the deadline.
 pub(crate) fn wait_any(words: &[Wait<'_>], deadline: Deadline) -> Result<()> {
     if !takes_many() {
         return fallback::wait(words, deadline);
@@ -103,18 +66,6 @@ fn wait_for(words: &[futex::Wait], deadline: Deadline) -> Answer<()> {
     let timeout = deadline.timespec();
     let flags = WaitvFlags::empty();
     futex::waitv(words, flags, timeout.as_ref(), ClockId::Monotonic).map(drop)
-}
-
-/// What a wait comes to, from the kernel's answer.
-fn ended(answer: Answer<()>, deadline: Deadline) -> Result<()> {
-    match answer {
-        Ok(()) => Ok(()),
-        // Words that change all the time must not put the deadline off.
-        Err(Errno::AGAIN | Errno::INTR) if deadline.has_passed() => Err(Error::TimedOut),
-        Err(Errno::AGAIN | Errno::INTR) => Ok(()),
-        Err(Errno::TIMEDOUT) => Err(Error::TimedOut),
-        Err(errno) => Err(Error::memory("waiting on a futex")(errno)),
-    }
 }
 
 /// Wakes one thread that sleeps on a word in shared memory. The caller has changed the word
@@ -156,11 +107,7 @@ impl Event {
 
     /// The entry of a wait that a signal since `snapshot` ends.
     pub(crate) fn since(&self, snapshot: u32) -> Wait<'_> {
-        Wait {
-            word: &self.0,
-            seen: snapshot,
-            private: true,
-        }
+        wait::private(&self.0, snapshot)
     }
 
     /// Ends every wait since a snapshot taken before. What was written before this call is seen
@@ -182,6 +129,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use std::time::Duration;
 
     /// Both ways to wait have to pass.

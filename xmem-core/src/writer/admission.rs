@@ -1,10 +1,12 @@
 //! Taking clients in, a step at a time.
 
 use super::Writer;
-use super::making::{Made, Making};
+use super::making::{Coming, Made, Making};
 use crate::clients::Client;
 use crate::error::{Error, Result};
-use crate::pool::{Filling, Joining, UNSEALED_ONLY};
+use crate::pool::Joining;
+use crate::pool::filling::Filling;
+use crate::pool::imports::UNSEALED_ONLY;
 
 /// A client that is being taken in.
 pub(crate) struct Admission {
@@ -40,29 +42,6 @@ impl Admission {
     /// Bytes that are still to be made for it; `None` where that is not begun.
     pub(crate) fn left(&self) -> Option<usize> {
         self.making().map(Making::left)
-    }
-}
-
-/// Slots that are being made for others.
-#[derive(Default)]
-pub(crate) struct Coming {
-    slots: u32,
-    /// Some of them are there soon.
-    is_soon: bool,
-}
-
-impl Coming {
-    pub(crate) fn of<'a>(others: impl Iterator<Item = &'a Making>) -> Coming {
-        let mut coming = Coming::default();
-        for making in others {
-            coming.slots += making.count();
-            coming.is_soon |= making.is_soon();
-        }
-        coming
-    }
-
-    pub(super) fn slots(&self) -> u32 {
-        self.slots
     }
 }
 
@@ -116,8 +95,8 @@ impl Writer {
                 return Ok(Step::Joined(joining));
             }
             let (least, most) = pool.growth(missing);
-            let left = limit.saturating_sub(pool.count() + coming.slots);
-            if least > left || coming.is_soon {
+            let left = limit.saturating_sub(pool.count() + coming.slots());
+            if least > left || coming.is_soon() {
                 return Ok(Step::More(admission));
             }
             ((least, most.min(left)), size)

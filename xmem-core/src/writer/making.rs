@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, MutexGuard};
 
 use super::Writer;
-use super::admission::Coming;
 use crate::error::{Error, Result};
-use crate::pool::Filling;
+use crate::pool::filling::Filling;
 use crate::segment::UnfinishedSegment;
 use crate::sys::limits;
 
@@ -66,6 +65,34 @@ impl Making {
     /// Whether all of them are there soon.
     pub(super) fn is_soon(&self) -> bool {
         self.left() <= SOON
+    }
+}
+
+/// Slots that are being made for others.
+#[derive(Default)]
+pub(crate) struct Coming {
+    slots: u32,
+    /// Some of them are there soon.
+    is_soon: bool,
+}
+
+impl Coming {
+    pub(crate) fn of<'a>(others: impl Iterator<Item = &'a Making>) -> Coming {
+        let mut coming = Coming::default();
+        for making in others {
+            coming.slots += making.count();
+            coming.is_soon |= making.is_soon();
+        }
+        coming
+    }
+
+    pub(super) fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// Whether some of them are there soon.
+    pub(super) fn is_soon(&self) -> bool {
+        self.is_soon
     }
 }
 

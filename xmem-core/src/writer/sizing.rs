@@ -5,7 +5,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use super::Writer;
 use crate::error::{Error, Result};
-use crate::pool::{Filling, early};
+use crate::pool::filling::{Filling, early};
 use crate::segment::{MAX_SLOTS, PayloadSegment, SegmentId};
 use crate::sys::limits;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::thread::futex::{self, Flags};
 
-use super::{Wait, ended};
+use super::wait::{self, Wait, ended};
 use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
 
@@ -60,11 +60,7 @@ impl Drop for Entry {
 pub(super) fn wait(words: &[Wait<'_>], deadline: Deadline) -> Result<()> {
     let own = AtomicU32::new(0);
     let id = own.as_ptr() as usize;
-    let own = Wait {
-        word: &own,
-        seen: 0,
-        private: true,
-    };
+    let own = wait::private(&own, 0);
     let mut shared = words.iter().filter(|word| !word.private);
     let sleep = *shared.next().unwrap_or(&own);
     let until = match (sleep.private, shared.next()) {
