@@ -176,7 +176,7 @@ fn a_writer_that_waits_for_a_stopped_client_can_be_cancelled() {
     // With a canceller of its own, too.
     canceller.reset();
     let other = Canceller::new();
-    let acquire = || publisher.acquire_cancellable(100, None, &other.begin()?);
+    let acquire = || publisher.acquire_timeout(100, None, &other.begin()?);
     ends_at_once("acquire-other", &other, acquire);
     // And the whole publisher ends at once.
     let start = Instant::now();
@@ -196,7 +196,7 @@ fn a_writer_that_waits_for_its_own_slots_can_be_cancelled() {
         publisher.acquire(10).unwrap(),
     ];
     let canceller = Canceller::new();
-    let acquire = || publisher.acquire_cancellable(10, None, &canceller.begin()?);
+    let acquire = || publisher.acquire_timeout(10, None, &canceller.begin()?);
     ends_at_once("acquire-own", &canceller, acquire);
 }
 

@@ -289,7 +289,7 @@ fn a_cursor_is_believed_forwards_and_as_far_as_there_are_frames() {
             host.goes_on();
         }
         let told = events.drain().into_iter();
-        let lapsed = told.filter(|event| matches!(event, PublisherEvent::ClientLapsed { .. }));
+        let lapsed = told.filter(|event| matches!(event, PublisherEvent::ClientLagging { .. }));
         lapsed.count()
     };
     // Who is ahead of all frames is not waited for. Who asks for those after them is, once.

@@ -24,7 +24,7 @@ fn client(place: &Place, settings: &str) -> Peer {
 
 fn lapsed(event: &PublisherEvent) -> Option<ClientId> {
     match event {
-        PublisherEvent::ClientLapsed { client, .. } => Some(*client),
+        PublisherEvent::ClientLagging { client, .. } => Some(*client),
         _ => None,
     }
 }
@@ -145,7 +145,7 @@ fn a_stopped_client_is_waited_for_once_and_again_after_it_has_caught_up() {
         assert_eq!(events.wait_for("of a client that lapsed", lapsed), id);
         assert!(took >= TIMEOUT, "round {round}: {took:?}");
         assert!(took < 20 * TIMEOUT, "round {round}: {took:?}");
-        let has_lapsed = |client: &xmem_core::ClientStats| client.lapsed;
+        let has_lapsed = |client: &xmem_core::ClientStats| client.lagging;
         let clients = publisher.stats().clients;
         let clients: Vec<bool> = clients.iter().map(has_lapsed).collect();
         assert_eq!(clients, [false, false, true], "round {round}");
@@ -334,7 +334,7 @@ fn what_was_observed_of_a_client_that_lapsed_is_told() {
         pattern::publish(&publisher, number, 3000, 0).unwrap();
     }
     let told = |event: &PublisherEvent| match event {
-        PublisherEvent::ClientLapsed {
+        PublisherEvent::ClientLagging {
             stalled,
             held,
             behind,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
-use crate::sys::futex::{self, Event, Wait};
-use crate::sys::poll::Bell;
+use crate::sys::futex::{self, Wait, WakeWord};
+use crate::sys::poll::EventFd;
 
 /// Ends every wait that was started with it, at once and from any thread: what a state change or
 /// a flush needs.
@@ -31,9 +31,9 @@ struct Inner {
     /// Counts the cancels.
     cancels: AtomicU32,
     /// Signalled by each cancel and each interrupt: counts them.
-    event: Event,
+    wake_word: WakeWord,
     /// Of the operations that wait with `poll`.
-    bells: Mutex<Vec<Weak<Bell>>>,
+    event_fds: Mutex<Vec<Weak<EventFd>>>,
 }
 
 impl Canceller {
@@ -44,22 +44,22 @@ impl Canceller {
 
     /// Ends the waits under way, and those to come.
     pub fn cancel(&self) {
-        let bells = self.bells();
-        // Seen by who takes a snapshot of the event after the signal.
+        let event_fds = self.event_fds();
+        // A snapshot of the word that is taken after the signal sees it.
         self.0.cancelled.store(true, Ordering::Release);
         // After that, so that what begins and does not see it counts less.
         self.0.cancels.fetch_add(1, Ordering::Release);
-        self.end_waits(bells);
+        self.end_waits(event_fds);
     }
 
     /// Ends the waits under way, and none to come.
     pub fn interrupt(&self) {
-        self.end_waits(self.bells());
+        self.end_waits(self.event_fds());
     }
 
     /// Lets waits be waits again.
     pub fn reset(&self) {
-        let _bells = self.bells();
+        let _locked = self.event_fds();
         self.0.cancelled.store(false, Ordering::Release);
     }
 
@@ -73,7 +73,7 @@ impl Canceller {
     /// # Errors
     /// [`Error::Cancelled`] if it is cancelled.
     pub fn begin(&self) -> Result<Cancellation<'_>> {
-        let seen = self.0.event.snapshot();
+        let seen = self.0.wake_word.snapshot();
         let cancels = self.0.cancels.load(Ordering::Acquire);
         match self.is_cancelled() {
             true => Err(Error::Cancelled),
@@ -85,16 +85,19 @@ impl Canceller {
         }
     }
 
-    fn end_waits(&self, bells: MutexGuard<'_, Vec<Weak<Bell>>>) {
-        self.0.event.signal();
-        bells
+    fn end_waits(&self, event_fds: MutexGuard<'_, Vec<Weak<EventFd>>>) {
+        self.0.wake_word.signal();
+        event_fds
             .iter()
             .filter_map(Weak::upgrade)
-            .for_each(|bell| bell.ring());
+            .for_each(|event_fd| event_fd.notify());
     }
 
-    fn bells(&self) -> MutexGuard<'_, Vec<Weak<Bell>>> {
-        self.0.bells.lock().unwrap_or_else(PoisonError::into_inner)
+    fn event_fds(&self) -> MutexGuard<'_, Vec<Weak<EventFd>>> {
+        self.0
+            .event_fds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,7 +113,7 @@ pub struct Cancellation<'a> {
 impl Cancellation<'_> {
     /// An error if the operation has to end.
     pub(crate) fn check(&self) -> Result<()> {
-        match self.canceller.0.event.snapshot() == self.seen {
+        match self.canceller.0.wake_word.snapshot() == self.seen {
             true => Ok(()),
             false => Err(Error::Cancelled),
         }
@@ -125,7 +128,7 @@ impl Cancellation<'_> {
     /// The entry for a futex wait that is to end with the operation; an error if that has to end.
     pub(crate) fn wait(&self) -> Result<Wait<'_>> {
         self.check()?;
-        Ok(self.canceller.0.event.since(self.seen))
+        Ok(self.canceller.0.wake_word.since(self.seen))
     }
 
     /// Waits so long.
@@ -143,16 +146,16 @@ impl Cancellation<'_> {
         self.check()
     }
 
-    /// What rings, for `poll`, when the operation has to end. An error if it has to already.
-    pub(crate) fn bell(&self) -> Result<Arc<Bell>> {
-        let bell = Arc::new(Bell::new()?);
-        let mut bells = self.canceller.bells();
-        bells.retain(|bell| bell.strong_count() > 0);
-        bells.push(Arc::downgrade(&bell));
-        drop(bells);
-        // What came before that did not ring.
+    /// An eventfd for `poll`, readable when the operation has to end. An error if it has to already.
+    pub(crate) fn event_fd(&self) -> Result<Arc<EventFd>> {
+        let event_fd = Arc::new(EventFd::new()?);
+        let mut event_fds = self.canceller.event_fds();
+        event_fds.retain(|event_fd| event_fd.strong_count() > 0);
+        event_fds.push(Arc::downgrade(&event_fd));
+        drop(event_fds);
+        // A cancel before that did not reach it.
         self.check()?;
-        Ok(bell)
+        Ok(event_fd)
     }
 }
 

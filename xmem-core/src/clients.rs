@@ -64,11 +64,11 @@ pub(crate) struct Client {
     woken: u64,
     /// Since when the writer has waited for it in vain.
     stall: Option<Stall>,
-    /// It has made the writer wait too long: until it has caught up, nobody waits for it.
-    pub(crate) lapsed: bool,
-    /// It has broken the protocol: nobody waits for it any more. What it holds stays its own until
-    /// it hangs up.
-    pub(crate) expelled: bool,
+    /// It has made the writer wait too long: until it has caught up, the writer does not wait for it.
+    pub(crate) lagging: bool,
+    /// It has broken the protocol: the writer does not wait for it any more. It keeps what it holds
+    /// until it hangs up.
+    pub(crate) evicted: bool,
 }
 
 /// A client's standstill: what the writer saw of it when it last made progress.
@@ -84,7 +84,7 @@ struct Stall {
 
 /// A client that has made no progress for as long as the writer waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lapsed {
+pub(crate) struct Lagging {
     pub(crate) id: ClientId,
     pub(crate) stalled: Duration,
     pub(crate) held: u32,
@@ -110,23 +110,23 @@ impl Client {
             passed: 0,
             woken: 0,
             stall: None,
-            lapsed: false,
-            expelled: false,
+            lagging: false,
+            evicted: false,
         }
     }
 
     fn refresh(&mut self, head: u64) {
-        self.passed = self.passed.max(self.page.page().position().min(head));
+        self.passed = self.passed.max(self.page.words().position().min(head));
     }
 
     /// Whether the writer waits for this client where it waits at all.
     fn is_waited_for(&self) -> bool {
-        self.identity.delivery == Delivery::InOrder && !self.lapsed && !self.expelled
+        self.identity.delivery == Delivery::InOrder && !self.lagging && !self.evicted
     }
 
     /// Looks whether it has made progress, and returns its standstill since then.
     fn watch(&mut self, now: Duration) -> Stall {
-        let held = self.page.page().held().count();
+        let held = self.page.words().held().count();
         let (since, held) = match self.stall {
             Some(last) if last.passed == self.passed && held >= last.held => {
                 (last.since, last.held)
@@ -228,7 +228,7 @@ impl Clients {
     /// Clients that take no frames in memory that other processes may write or punch holes into,
     /// but for those that take no frames at all any more.
     pub(crate) fn needing_sealed(&self) -> impl Iterator<Item = ClientId> {
-        let needs_sealed = |client: &&Client| !client.identity.takes_unsealed && !client.expelled;
+        let needs_sealed = |client: &&Client| !client.identity.takes_unsealed && !client.evicted;
         self.list
             .iter()
             .filter(needs_sealed)
@@ -237,7 +237,7 @@ impl Clients {
 
     /// Takes a client in, who receives the frame at `position` first.
     pub(crate) fn add(&mut self, mut client: Client, position: u64) {
-        client.page.page().pass(position);
+        client.page.words().pass(position);
         client.passed = position;
         self.list.push(client);
     }
@@ -246,9 +246,9 @@ impl Clients {
         self.list.retain(|client| client.id != id);
     }
 
-    pub(crate) fn expel(&mut self, id: ClientId) {
+    pub(crate) fn evict(&mut self, id: ClientId) {
         for client in self.list.iter_mut().filter(|client| client.id == id) {
-            client.expelled = true;
+            client.evicted = true;
         }
     }
 
@@ -259,8 +259,8 @@ impl Clients {
         position: u64,
         sleepers: &mut Vec<(ClientId, Arc<LeasePage>)>,
     ) {
-        for client in self.list.iter_mut().filter(|client| !client.expelled) {
-            if let Some(sleep) = client.page.page().must_wake(position, client.woken) {
+        for client in self.list.iter_mut().filter(|client| !client.evicted) {
+            if let Some(sleep) = client.page.words().must_wake(position, client.woken) {
                 client.woken = sleep;
                 sleepers.push((client.id, client.page.clone()));
             }
@@ -271,7 +271,7 @@ impl Clients {
     pub(crate) fn scan(&self, holders: &mut Holders) {
         holders.counts.fill(0);
         for client in &self.list {
-            for frame in client.page.page().held() {
+            for frame in client.page.words().held() {
                 // Words of another process: they name a frame of ours, or have no effect.
                 let slot = usize::from(frame.slot().0);
                 if holders.frames.get(slot) == Some(&Some(frame)) {
@@ -285,7 +285,7 @@ impl Clients {
     pub(crate) fn hold(&self, frame: FrameId) -> bool {
         self.list
             .iter()
-            .any(|client| client.page.page().holds(frame))
+            .any(|client| client.page.words().holds(frame))
     }
 
     /// The first position that a client may still come to; `head` without clients. Who wants only
@@ -294,7 +294,7 @@ impl Clients {
         let mut passed = head;
         for client in &mut self.list {
             client.refresh(head);
-            if client.identity.delivery == Delivery::InOrder && !client.expelled {
+            if client.identity.delivery == Delivery::InOrder && !client.evicted {
                 passed = passed.min(client.passed);
             }
         }
@@ -306,7 +306,7 @@ impl Clients {
     pub(crate) fn count_on(&mut self, position: u64, head: u64) -> bool {
         self.list.iter_mut().any(|client| {
             client.refresh(head);
-            let is_in_order = client.identity.delivery == Delivery::InOrder && !client.expelled;
+            let is_in_order = client.identity.delivery == Delivery::InOrder && !client.evicted;
             let lag = head.saturating_sub(client.passed);
             let backlog = client.granted.backlog.max(client.granted.leases);
             is_in_order && client.passed <= position && lag <= u64::from(backlog)
@@ -325,45 +325,45 @@ impl Clients {
     }
 
     /// Of the clients that have yet to receive the frame at `position`: gives up waiting for those
-    /// that have made no progress for `patience`, and names them; else tells when the first of the
+    /// that have made no progress for `timeout`, and names them; else tells when the first of the
     /// others will come to that point.
-    pub(crate) fn lapse(
+    pub(crate) fn mark_lagging(
         &mut self,
         position: u64,
         head: u64,
-        (now, patience): (Duration, Duration),
-    ) -> (Vec<Lapsed>, Option<Duration>) {
-        let (mut lapsed, mut next) = (Vec::new(), None);
+        (now, timeout): (Duration, Duration),
+    ) -> (Vec<Lagging>, Option<Duration>) {
+        let (mut lagging, mut next) = (Vec::new(), None);
         for client in self.list.iter_mut().filter(|client| client.is_waited_for()) {
             client.refresh(head);
             if client.passed > position {
                 continue;
             }
             let stall = client.watch(now);
-            let until = stall.since.saturating_add(patience);
+            let until = stall.since.saturating_add(timeout);
             if until > now {
                 next = Some(next.map_or(until, |next: Duration| next.min(until)));
                 continue;
             }
-            client.lapsed = true;
+            client.lagging = true;
             client.stall = None;
-            lapsed.push(Lapsed {
+            lagging.push(Lagging {
                 id: client.id,
                 stalled: now.saturating_sub(stall.since),
                 held: stall.held as u32,
                 behind: head.saturating_sub(client.passed),
             });
         }
-        (lapsed, next)
+        (lagging, next)
     }
 
     /// Waits again for clients that have caught up, and names them.
-    pub(crate) fn forgive(&mut self, head: u64) -> Vec<ClientId> {
+    pub(crate) fn readmit(&mut self, head: u64) -> Vec<ClientId> {
         let mut caught_up = Vec::new();
-        for client in self.list.iter_mut().filter(|client| client.lapsed) {
+        for client in self.list.iter_mut().filter(|client| client.lagging) {
             client.refresh(head);
             if client.passed == head {
-                client.lapsed = false;
+                client.lagging = false;
                 caught_up.push(client.id);
             }
         }

@@ -111,7 +111,7 @@ impl FrameMut {
     ///
     /// # Errors
     /// As [`publish_range`](FrameMut::publish_range), but the slot is given up.
-    pub fn publish(self) -> Result<Published> {
+    pub fn publish(self) -> Result<PublishedSlot> {
         let len = self.len;
         self.publish_range(0, len)
             .map_err(|unpublished| unpublished.error)
@@ -131,9 +131,9 @@ impl FrameMut {
         mut self,
         offset: usize,
         len: usize,
-    ) -> std::result::Result<Published, Unpublished> {
+    ) -> std::result::Result<PublishedSlot, Unpublished> {
         match self.try_publish(offset, len) {
-            Ok(position) => Ok(Published {
+            Ok(position) => Ok(PublishedSlot {
                 position,
                 slot: self,
             }),
@@ -197,12 +197,12 @@ impl std::fmt::Debug for FrameMut {
 /// back for another frame. A decoder's reference frame, for example.
 ///
 /// Who does not read what it has published just drops it.
-pub struct Published {
+pub struct PublishedSlot {
     position: u64,
     slot: FrameMut,
 }
 
-impl Published {
+impl PublishedSlot {
     /// The address of the slot's first byte, to read from.
     pub fn as_ptr(&self) -> *const u8 {
         self.slot.address()
@@ -431,6 +431,6 @@ impl Drop for Frame {
 const _: () = {
     const fn send_and_sync<T: Send + Sync>() {}
     send_and_sync::<FrameMut>();
-    send_and_sync::<Published>();
+    send_and_sync::<PublishedSlot>();
     send_and_sync::<Frame>();
 };

@@ -1,7 +1,7 @@
 //! Floor 1: the lease protocol. Every memory ordering that two processes rely on stands here.
 //!
-//! The producer writes the [`Board`], which clients only read; each client writes its own
-//! [`Page`], which the producer also reads and never trusts. Nobody ever waits for a lock.
+//! The producer writes the [`ChannelWords`], which clients only read; each client writes its own
+//! [`ClientWords`], which the producer also reads and never trusts. Nobody ever waits for a lock.
 //!
 //! A frame is a slot under one generation ([`FrameId`]). The writer makes it known in two places:
 //! the slot's state says `(generation, READY)`, and the ring's entry of its position names it. A
@@ -11,10 +11,10 @@
 //! so of two that meet at least one sees the other (Dekker's argument):
 //!
 //! - The client sees the state changed: it gives up the claim, and has not read a byte.
-//! - The writer sees the lease: it leaves the slot alone ("parks" it) until the lease is gone.
+//! - The writer sees the lease: it leaves the slot alone (the slot is *pinned*) until the lease is gone.
 //!
 //! `std` on atomics in read-only memory allows relaxed loads only, so the client's acquire loads of
-//! the board are relaxed loads followed by an acquire fence.
+//! the channel's words are relaxed loads followed by an acquire fence.
 //!
 //! Sleeping works the same way twice more: the client says in `sleep` that it is about to, then
 //! looks at the head once more; the writer moves the head, then looks at every `sleep`. And where
@@ -135,7 +135,7 @@ fn load_acquire_64(word: &AtomicU64) -> u64 {
 
 /// The words of the metadata segment that the protocol runs on: the producer writes, all read.
 #[derive(Clone, Copy)]
-pub(crate) struct Board<'a> {
+pub(crate) struct ChannelWords<'a> {
     /// For each slot its generation and whether it holds a frame.
     pub(crate) states: &'a [AtomicU64],
     /// The frames published last, by position modulo the length.
@@ -151,7 +151,7 @@ pub(crate) struct Board<'a> {
 /// The words of one client's lease page: the client writes, the producer reads. It writes `wake`
 /// alone, and `cursor` once, before the client joins.
 #[derive(Clone, Copy)]
-pub(crate) struct Page<'a> {
+pub(crate) struct ClientWords<'a> {
     /// The futex word that the client sleeps on. It changes before each wake.
     pub(crate) wake: &'a AtomicU32,
     /// Counts the client's sleeps: odd while it sleeps, or is about to.
@@ -167,9 +167,9 @@ pub(crate) struct Page<'a> {
 }
 
 /// The writer's side. One thread at a time calls these.
-impl Board<'_> {
+impl ChannelWords<'_> {
     /// Takes the READY mark from frames. Afterwards no client gets a new lease on them, and
-    /// [`Page::held`] and [`Page::holds`] tell of every lease that there is.
+    /// [`ClientWords::held`] and [`ClientWords::holds`] tell of every lease that there is.
     pub(crate) fn retire(&self, frames: impl IntoIterator<Item = FrameId>) {
         for frame in frames {
             let state = &self.states[usize::from(frame.slot().0)];
@@ -185,7 +185,7 @@ impl Board<'_> {
     }
 
     /// Makes the frame that was written into a slot known as number `position`. Ask every page
-    /// then whether it [has to be woken](Page::must_wake).
+    /// then whether it [has to be woken](ClientWords::must_wake).
     pub(crate) fn publish(&self, frame: FrameId, position: u64) {
         // SYNC POINT with `try_claim`: Release, so that who sees READY under this generation, or
         // the ring's entry, sees the payload and the BufferMeta written before.
@@ -233,8 +233,8 @@ pub(crate) enum Claim {
     Empty,
 }
 
-/// The client's side: these only load from the board.
-impl Board<'_> {
+/// The client's side: these only load from the channel's words.
+impl ChannelWords<'_> {
     /// How many frames were published.
     pub(crate) fn head(&self) -> u64 {
         load_acquire_64(self.head)
@@ -247,7 +247,7 @@ impl Board<'_> {
     }
 
     /// Claims the frame at `position` with the client's lease number `lease`, which is free.
-    pub(crate) fn try_claim(&self, page: &Page<'_>, lease: usize, position: u64) -> Claim {
+    pub(crate) fn try_claim(&self, client: &ClientWords<'_>, lease: usize, position: u64) -> Claim {
         if position >= self.head() {
             return Claim::Empty;
         }
@@ -261,48 +261,48 @@ impl Board<'_> {
         };
         // SYNC POINT with `holds` and `held`: Release, so that a writer which finds this name
         // where it looked for the one before knows that we have read that frame to the end.
-        page.leases[lease].store(frame.word(), Ordering::Release);
+        client.leases[lease].store(frame.word(), Ordering::Release);
         // SYNC POINT with `retire`.
         full_fence(FullFence::Claim);
         // SYNC POINT with `publish`: what stands READY under this generation is written.
         if load_acquire_64(state) == state_word(frame.generation(), READY) {
             Claim::Leased(frame)
         } else {
-            page.leases[lease].store(0, Ordering::Release);
+            client.leases[lease].store(0, Ordering::Release);
             Claim::Lost
         }
     }
 
     /// Announces that the client is about to sleep until something is published at `position`.
-    /// False where that is there already. Else sleep once on `page.wake`, with the value that
-    /// [`Page::wake_word`] had before the first look, then [finish](Page::finish_sleep).
-    pub(crate) fn prepare_sleep(&self, page: &Page<'_>, position: u64) -> bool {
+    /// False where that is there already. Else sleep once on `client.wake`, with the value that
+    /// [`ClientWords::wake_value`] had before the first look, then [finish](ClientWords::finish_sleep).
+    pub(crate) fn prepare_sleep(&self, client: &ClientWords<'_>, position: u64) -> bool {
         // Odd, and never the number of an earlier sleep. The word is the client's alone.
-        let sleep = page.sleep.load(Ordering::Relaxed).wrapping_add(1) | 1;
-        page.sleep.store(sleep, Ordering::Relaxed);
+        let sleep = client.sleep.load(Ordering::Relaxed).wrapping_add(1) | 1;
+        client.sleep.store(sleep, Ordering::Relaxed);
         // SYNC POINT with `publish`.
         full_fence(FullFence::Sleep);
         let is_due = self.head() <= position;
         if !is_due {
-            page.finish_sleep();
+            client.finish_sleep();
         }
         is_due
     }
 
-    /// Whether the writer waits for progress and must be woken through `page.progress`. Called
+    /// Whether the writer waits for progress and must be woken through `client.progress`. Called
     /// after a cursor moved or a lease was released.
-    pub(crate) fn wake_writer(&self, page: &Page<'_>) -> bool {
+    pub(crate) fn wake_writer(&self, client: &ClientWords<'_>) -> bool {
         // SYNC POINT with `prepare_block`.
         full_fence(FullFence::Progress);
         if self.writer_waiting.load(Ordering::Relaxed) == 0 {
             return false;
         }
-        page.progress.fetch_add(1, Ordering::Release);
+        client.progress.fetch_add(1, Ordering::Release);
         true
     }
 }
 
-impl Page<'_> {
+impl ClientWords<'_> {
     /// Writer: whether a lease of this client names the frame.
     pub(crate) fn holds(&self, frame: FrameId) -> bool {
         // SYNC POINT with `release`: Acquire, so that all the client read under a lease that is
@@ -338,14 +338,14 @@ impl Page<'_> {
     /// Writer: changes the word that the client sleeps on, and returns its value. Wake it there
     /// afterwards.
     pub(crate) fn end_sleep(&self) -> u32 {
-        // SYNC POINT with `wake_word`: the client has loaded it before it announced this sleep, so
+        // SYNC POINT with `wake_value`: the client has loaded it before it announced this sleep, so
         // it sees a change, or sleeps already.
         self.wake.fetch_add(1, Ordering::Release).wrapping_add(1)
     }
 
     /// Client: the value of `wake` to sleep with. Load it before every look at what could make
     /// the sleep unnecessary.
-    pub(crate) fn wake_word(&self) -> u32 {
+    pub(crate) fn wake_value(&self) -> u32 {
         // SYNC POINT with `end_sleep`: Acquire, so that the announcement of the sleep comes after
         // this load, and an end of that sleep changes the value.
         self.wake.load(Ordering::Acquire)

@@ -113,7 +113,7 @@ pub use self::{
     dtype::{AccessMode, DType, Element, MAX_NDIM, StorageType},
     error::{Error, Resource, Result},
     event::{EventKind, StreamEvent},
-    frame::{Frame, FrameMut, ImportedFrame, Published, Unpublished},
+    frame::{Frame, FrameMut, ImportedFrame, PublishedSlot, Unpublished},
     message::Delivery,
     meta::{BufferMeta, NONE, Role},
     payload::{Payload, PayloadMut, View},
@@ -121,7 +121,7 @@ pub use self::{
     quota::{Grant, Quota},
     segment::{ImportedMemory, MAX_LEASES},
     subscriber::builder::{SubscriberBuilder, UnsealedMemory},
-    subscriber::{Item, Subscriber, Upstream},
+    subscriber::{Item, Subscriber, UpstreamSender},
     sys::{clock::monotonic as monotonic_time, sched::set_time_slice},
     writer::{Overflow, PublisherEvent},
 };

@@ -13,8 +13,8 @@ use crate::segment::{
     LeasePage, MAX_LEASES, MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentId,
 };
 use crate::sys::fork::Origin;
-use crate::sys::futex::{self, Event};
-use crate::sys::poll::Bell;
+use crate::sys::futex::{self, WakeWord};
+use crate::sys::poll::EventFd;
 use crate::sys::socket::{self, Connection};
 
 /// How the stream has come to its end.
@@ -65,13 +65,13 @@ impl End {
 
 /// What the control connection has told so far.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct Session {
     pub(crate) segments: HashMap<SegmentId, Arc<PayloadSegment>>,
     pub(crate) events: Events,
     pub(crate) end: Option<End>,
 }
 
-impl Told {
+impl Session {
     /// Segments whose descriptors are kept.
     pub(crate) fn descriptors(&self) -> usize {
         let segments = self.segments.values();
@@ -155,9 +155,9 @@ pub(crate) struct Link {
     /// The user that the producer runs as.
     pub(crate) producer_uid: u32,
     /// Signalled when something was told, or a lease came back that was waited for.
-    pub(crate) event: Event,
+    pub(crate) wake_word: WakeWord,
     /// Rings when nobody needs the connection any more.
-    pub(crate) bell: Bell,
+    pub(crate) event_fd: EventFd,
     /// Set when nothing protects frames from being overwritten any more, or the connection is not
     /// read.
     broken: AtomicBool,
@@ -165,7 +165,7 @@ pub(crate) struct Link {
     void: AtomicU64,
     /// In a forked child nothing is given back: it is its parent's.
     origin: Origin,
-    told: Mutex<Told>,
+    session: Mutex<Session>,
     leases: Mutex<Leases>,
     quota: Mutex<Asked>,
 }
@@ -190,27 +190,27 @@ impl Link {
             socket,
             clock_offset,
             producer_uid,
-            event: Event::default(),
-            bell: Bell::new()?,
+            wake_word: WakeWord::default(),
+            event_fd: EventFd::new()?,
             broken: AtomicBool::new(false),
             void: AtomicU64::new(0),
             origin: Origin::here(),
-            told: Mutex::default(),
+            session: Mutex::default(),
             quota,
             leases: Mutex::new(leases),
             page,
         })
     }
 
-    pub(crate) fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A free lease; where there is none, the event is signalled when one comes back.
+    /// A free lease; where there is none, the wake word is signalled when one comes back.
     pub(crate) fn take_lease(&self) -> Option<u16> {
         let mut leases = self.leases();
         let lease = leases.free.pop();
@@ -231,15 +231,15 @@ impl Link {
         let unused = leases.abandoned && leases.are_all_free();
         drop(leases);
         if starved {
-            self.event.signal();
+            self.wake_word.signal();
         }
         if unused {
-            self.bell.ring();
+            self.event_fd.notify();
         }
     }
 
-    /// There is no subscriber any more. Says whether nobody needs the connection any more, so that
-    /// who reads it ends; else the bell rings when the last frame is dropped.
+    /// There is no subscriber any more. Says whether the connection is not needed any more, so that
+    /// its thread ends; else `event_fd` becomes readable when the last frame is dropped.
     pub(crate) fn abandon(&self) -> bool {
         if !self.origin.is_here() {
             return false;
@@ -249,7 +249,7 @@ impl Link {
         let unused = leases.are_all_free();
         drop(leases);
         if unused {
-            self.bell.ring();
+            self.event_fd.notify();
         }
         unused
     }
@@ -257,8 +257,8 @@ impl Link {
     /// Frames before `position` are void, and what was said once until now.
     pub(crate) fn flush(&self, position: u64) {
         // Under the lock, so that who takes a frame or an event knows whether it came before.
-        let mut told = self.told();
-        told.events.flush();
+        let mut session = self.session();
+        session.events.flush();
         // Relaxed: who is told of it synchronizes by being told; until then a frame more does no harm.
         self.void.fetch_max(position, Ordering::Relaxed);
     }
@@ -275,13 +275,13 @@ impl Link {
             End::Dropped(_) | End::Broken(_) | End::Failed(_) | End::Lacking(..)
         );
         {
-            let mut told = self.told();
-            if told.end.is_none() {
-                told.end = Some(end);
+            let mut session = self.session();
+            if session.end.is_none() {
+                session.end = Some(end);
                 self.broken.store(broken, Ordering::Release);
             }
         }
-        self.event.signal();
+        self.wake_word.signal();
     }
 
     /// An error when no frame may be leased any more.
@@ -290,7 +290,11 @@ impl Link {
             return Err(Error::Forked);
         }
         match self.broken.load(Ordering::Acquire) {
-            true => Err(self.told().end.as_ref().map_or(Error::Stopped, End::error)),
+            true => Err(self
+                .session()
+                .end
+                .as_ref()
+                .map_or(Error::Stopped, End::error)),
             false => Ok(()),
         }
     }
@@ -300,7 +304,7 @@ impl Link {
         if !self.origin.is_here() {
             return;
         }
-        self.page.page().release(usize::from(lease));
+        self.page.words().release(usize::from(lease));
         self.made_progress();
         self.return_lease(lease);
     }
@@ -388,14 +392,14 @@ impl Link {
         if !self.origin.is_here() {
             return;
         }
-        self.page.page().pass(position);
+        self.page.words().pass(position);
         self.made_progress();
     }
 
     /// Wakes a writer that waits for us.
     fn made_progress(&self) {
-        let page = self.page.page();
-        if self.metadata.board().wake_writer(&page) && futex::wake_one(page.progress).is_err() {
+        let page = self.page.words();
+        if self.metadata.words().wake_writer(&page) && futex::wake_one(page.progress).is_err() {
             let what = "it uses the word that it is woken by for another kind of futex";
             self.finish(End::Broken(what.into()));
         }

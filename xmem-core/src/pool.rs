@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clients::{Client, ClientId, Clients, Holders, Lapsed};
+use crate::clients::{Client, ClientId, Clients, Holders, Lagging};
 use crate::event::EventKind;
 use crate::event::log::{Entry, Log};
 use crate::lease::{FrameId, Generation, SlotIndex};
@@ -39,7 +39,7 @@ pub(crate) struct Place {
 
 /// Where a client starts.
 #[derive(Debug)]
-pub(crate) struct Joining {
+pub(crate) struct JoinPoint {
     /// Its first frame.
     pub(crate) position: u64,
     /// What is true there.
@@ -62,7 +62,7 @@ enum Status {
     Writing,
     Ready,
     /// Retired while a client or the producer held it.
-    Parked,
+    Pinned,
 }
 
 #[derive(Debug)]
@@ -137,7 +137,7 @@ pub(crate) struct Pool {
     free: Vec<SlotIndex>,
     vacant: Vec<SlotIndex>,
     /// In the order in which they were retired.
-    parked: Vec<SlotIndex>,
+    pinned: Vec<SlotIndex>,
     /// Published, oldest first.
     ready: VecDeque<SlotIndex>,
     /// Memory for extra bytes that no frame has now.
@@ -157,7 +157,7 @@ pub(crate) struct Pool {
     holders: Holders,
     /// Used again by every publish.
     pub(crate) sleepers: Vec<(ClientId, Arc<LeasePage>)>,
-    /// Clients to be thrown out, and why.
+    /// Clients to be evicted, and why.
     pub(crate) unwanted: Vec<(ClientId, &'static str)>,
     /// All frames are in memory that other processes may write: no other kind will do.
     pub(crate) unsealed_only: bool,
@@ -193,7 +193,7 @@ impl Pool {
             slots: Vec::new(),
             free: Vec::new(),
             vacant: (0..capacity as u16).rev().map(SlotIndex).collect(),
-            parked: Vec::new(),
+            pinned: Vec::new(),
             ready: VecDeque::with_capacity(capacity as usize),
             spares: Vec::new(),
             in_hand: Vec::new(),
@@ -326,7 +326,7 @@ impl Pool {
 
     /// Takes a client in. It gets the newest group at once, or the newest frame, where it takes memory
     /// of that kind, then the next ones.
-    pub(crate) fn add_client(&mut self, client: Client) -> Joining {
+    pub(crate) fn add_client(&mut self, client: Client) -> JoinPoint {
         let joined = self.log.last();
         let (position, event) = match self.first_for(&client) {
             Some(slot) => (slot.position, slot.event),
@@ -339,7 +339,7 @@ impl Pool {
         };
         self.clients.add(client, position);
         self.assign();
-        Joining {
+        JoinPoint {
             position,
             events: self.log.as_of(event, position),
             event,
@@ -349,15 +349,17 @@ impl Pool {
     }
 
     /// Gives up waiting for those of the clients that hold up the oldest frame that have made no
-    /// progress for `patience`, and tells when the next of them will have made none for so long.
-    pub(crate) fn lapse(
+    /// progress for `timeout`, and tells when the next of them will have made none for so long.
+    pub(crate) fn mark_lagging(
         &mut self,
         now: Duration,
-        patience: Duration,
-    ) -> (Vec<Lapsed>, Option<Duration>) {
+        timeout: Duration,
+    ) -> (Vec<Lagging>, Option<Duration>) {
         let oldest = self.oldest_let_go().map(|at| self.ready[at]);
         match oldest.map(|index| self.slot(index).position) {
-            Some(position) => self.clients.lapse(position, self.head, (now, patience)),
+            Some(position) => self
+                .clients
+                .mark_lagging(position, self.head, (now, timeout)),
             None => (Vec::new(), None),
         }
     }
@@ -420,14 +422,14 @@ impl Pool {
     fn take_back_passed(&mut self) -> bool {
         let passed = self.clients.passed(self.head);
         let passed = passed.min(self.group.first_kept());
-        let first = self.parked.len();
+        let first = self.pinned.len();
         while let [Some(&oldest), Some(_)] = [self.ready.front(), self.ready.get(1)]
             && self.slot(oldest).position < passed
         {
             self.ready.pop_front();
-            self.parked.push(oldest);
+            self.pinned.push(oldest);
         }
-        self.retire_parked(first)
+        self.retire_pinned(first)
     }
 
     /// Takes back the frame at this place among the published ones, which no client held at the
@@ -438,57 +440,57 @@ impl Pool {
         };
         self.group.lose(self.slot(index).position);
         let frame = self.holders.frame(index);
-        self.metadata.board().retire(frame);
+        self.metadata.words().retire(frame);
         let is_leased = frame.is_some_and(|frame| self.clients.hold(frame));
         let slot = self.slot_mut(index);
         slot.generation = slot.generation.next();
-        slot.status = Status::Parked;
+        slot.status = Status::Pinned;
         let is_free = !is_leased && !slot.held;
         if is_free {
             self.make_free(index);
         } else {
-            self.parked.push(index);
+            self.pinned.push(index);
         }
         is_free
     }
 
     /// Takes back the published frames that `which` wants.
     fn take_back(&mut self, which: impl Fn(&mut Pool, SlotIndex) -> bool) {
-        let first = self.parked.len();
+        let first = self.pinned.len();
         for _ in 0..self.ready.len() {
             let Some(index) = self.ready.pop_front() else {
                 break;
             };
             if which(self, index) {
                 self.group.lose(self.slot(index).position);
-                self.parked.push(index);
+                self.pinned.push(index);
             } else {
                 self.ready.push_back(index);
             }
         }
-        self.retire_parked(first);
+        self.retire_pinned(first);
     }
 
-    /// Takes the READY mark from the frames that were parked from `first` on, and looks at the leases.
+    /// Takes the READY mark from the frames that were pinned from `first` on, and looks at the leases.
     /// Clients may have leases on them, and the producer may read them; the others are free.
     /// Says whether there were some.
-    fn retire_parked(&mut self, first: usize) -> bool {
-        if first == self.parked.len() {
+    fn retire_pinned(&mut self, first: usize) -> bool {
+        if first == self.pinned.len() {
             return false;
         }
-        let frames = self.parked[first..].iter();
+        let frames = self.pinned[first..].iter();
         let frames = frames.filter_map(|&index| self.holders.frame(index));
-        self.metadata.board().retire(frames);
-        for at in first..self.parked.len() {
-            let slot = &mut self.slots[usize::from(self.parked[at].0)];
+        self.metadata.words().retire(frames);
+        for at in first..self.pinned.len() {
+            let slot = &mut self.slots[usize::from(self.pinned[at].0)];
             slot.generation = slot.generation.next();
-            slot.status = Status::Parked;
+            slot.status = Status::Pinned;
         }
         self.look();
         true
     }
 
-    /// Looks at all leases, and frees the parked slots that neither a client nor the producer
+    /// Looks at all leases, and frees the pinned slots that neither a client nor the producer
     /// holds, in the order in which they were retired.
     fn look(&mut self) {
         self.clients.scan(&mut self.holders);
@@ -496,16 +498,16 @@ impl Pool {
             self.metadata.set_ref_count(index, i32::from(count));
         }
         let mut kept = 0;
-        for at in 0..self.parked.len() {
-            let index = self.parked[at];
+        for at in 0..self.pinned.len() {
+            let index = self.pinned[at];
             if self.is_let_go(index) {
                 self.make_free(index);
             } else {
-                self.parked[kept] = index;
+                self.pinned[kept] = index;
                 kept += 1;
             }
         }
-        self.parked.truncate(kept);
+        self.pinned.truncate(kept);
     }
 
     fn take(&mut self, index: SlotIndex) -> Acquired {
@@ -601,7 +603,7 @@ impl Pool {
         meta.seq = position;
         self.holders.set_frame(index, Some(frame));
         self.metadata.write_meta(index, meta);
-        self.metadata.board().publish(frame, position);
+        self.metadata.words().publish(frame, position);
         self.ready.push_back(index);
         self.clients.collect_sleepers(position, sleepers);
         let is_other_need = self.group.add(position, meta.role(), clock::monotonic);
@@ -636,7 +638,7 @@ impl Pool {
     pub(crate) fn say(&mut self, kind: EventKind, content: Arc<[u8]>, memory: Option<OwnedFd>) {
         // Frames that a client holds may still be on their way through it: theirs are in use too.
         let in_use = || {
-            let frames = self.ready.iter().chain(&self.parked);
+            let frames = self.ready.iter().chain(&self.pinned);
             frames
                 .map(|index| self.slots[usize::from(index.0)].event)
                 .collect()

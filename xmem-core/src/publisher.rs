@@ -246,21 +246,21 @@ impl Publisher {
     /// [`Error::Exhausted`], [`Error::Cancelled`], [`Error::Stopped`] after `close`,
     /// [`Error::ResourceExhausted`] where there is no memory for larger or more slots.
     pub fn acquire(&self, len: usize) -> Result<FrameMut> {
-        self.acquire_cancellable(len, Some(Duration::ZERO), &self.canceller.begin()?)
+        self.acquire_timeout(len, Some(Duration::ZERO), &self.canceller.begin()?)
     }
 
     /// As [`acquire`](Publisher::acquire), but waits for the producer's own slots to come back:
-    /// at most `patience`, for ever with `None`. `cancel` ends the wait.
+    /// at most `timeout`, for ever with `None`. `cancel` ends the wait.
     ///
     /// # Errors
     /// As `acquire`.
-    pub fn acquire_cancellable(
+    pub fn acquire_timeout(
         &self,
         len: usize,
-        patience: Option<Duration>,
+        timeout: Option<Duration>,
         cancel: &Cancellation<'_>,
     ) -> Result<FrameMut> {
-        let (index, place) = self.writer.acquire(len, patience, cancel)?;
+        let (index, place) = self.writer.acquire(len, timeout, cancel)?;
         Ok(FrameMut::new(self.writer.clone(), index, place, len))
     }
 
@@ -292,11 +292,11 @@ impl Publisher {
 
     /// Says whether all frames are in memory that other processes may write, and can't be copied: a
     /// format may mean memory of a device. Then clients that take none are refused, and those
-    /// that there are are thrown out, so that [`import_frame`](Publisher::import_frame) works for the
+    /// that there are are evicted, so that [`import_frame`](Publisher::import_frame) works for the
     /// others.
     pub fn set_unsealed_only(&self, only: bool) {
         self.writer.pool().set_unsealed_only(only);
-        self.writer.bell.ring();
+        self.writer.event_fd.notify();
     }
 
     /// Gives [imported](Publisher::import_frame) memory back to its owner until `enough` says so:
@@ -399,7 +399,7 @@ impl Publisher {
                 .clients
                 .iter()
                 .map(|client| {
-                    let page = client.page.page();
+                    let page = client.page.words();
                     let identity = &client.identity;
                     ClientStats {
                         id: client.id,
@@ -413,7 +413,7 @@ impl Publisher {
                         held: page.held().count() as u32,
                         lag: head.saturating_sub(page.position()),
                         missed: page.missed.load(std::sync::atomic::Ordering::Relaxed),
-                        lapsed: client.lapsed,
+                        lagging: client.lagging,
                     }
                 })
                 .collect(),
@@ -507,7 +507,7 @@ pub struct ClientStats {
     /// Frames that were gone before it received them.
     pub missed: u64,
     /// Whether the writer has given up waiting for it.
-    pub lapsed: bool,
+    pub lagging: bool,
 }
 
 fn process_name() -> String {

@@ -27,7 +27,7 @@ mod preparing;
 mod upstream;
 
 use pending::{Announcement, Pending, check};
-pub use upstream::Upstream;
+pub use upstream::UpstreamSender;
 
 /// How often a client looks before it sleeps: a few microseconds, less than falling asleep and
 /// waking up take.
@@ -147,8 +147,8 @@ impl Subscriber {
                 return Err(Error::TimedOut);
             }
             // Before every look: what comes from here on ends the sleep.
-            let told = self.link.event.snapshot();
-            let wake = self.link.page.page().wake_word();
+            let seen = self.link.wake_word.snapshot();
+            let wake = self.link.page.words().wake_value();
             self.link.check()?;
             let nothing = match self.attempt()? {
                 Ok(item) => return Ok(item),
@@ -157,17 +157,17 @@ impl Subscriber {
             match nothing {
                 Nothing::Empty => {
                     let end = {
-                        let told = self.link.told();
-                        let end = told.end.as_ref();
+                        let session = self.link.session();
+                        let end = session.end.as_ref();
                         end.map(|end| (end.error(), *end == End::Stopped))
                     };
                     if let Some((error, has_told_all)) = end {
                         // Told after the last frame: look once more, in that order.
-                        if self.cursor < self.link.metadata.board().head() {
+                        if self.cursor < self.link.metadata.words().head() {
                             continue;
                         }
                         // A producer that was killed may not have told all.
-                        let end = self.link.metadata.board().end();
+                        let end = self.link.metadata.words().end();
                         let is_due = end.is_some_and(|end| end <= self.cursor);
                         if !has_told_all && is_due && end != self.end_told {
                             self.end_told = end;
@@ -182,12 +182,12 @@ impl Subscriber {
                         // Nor does the producer have to wake who only looks.
                         return Err(Error::TimedOut);
                     }
-                    let page = self.link.page.page();
-                    let board = self.link.metadata.board();
-                    if board.prepare_sleep(&page, self.cursor) {
+                    let page = self.link.page.words();
+                    let channel_words = self.link.metadata.words();
+                    if channel_words.prepare_sleep(&page, self.cursor) {
                         let published = futex::shared(page.wake, wake);
-                        let event = self.link.event.since(told);
-                        let waited = futex::wait_any(&[published, event, cancelled], deadline);
+                        let signal = self.link.wake_word.since(seen);
+                        let waited = futex::wait_any(&[published, signal, cancelled], deadline);
                         page.finish_sleep();
                         waited?;
                     }
@@ -202,10 +202,10 @@ impl Subscriber {
                             })?;
                         }
                     }
-                    futex::wait_any(&[self.link.event.since(told), cancelled], deadline)?;
+                    futex::wait_any(&[self.link.wake_word.since(seen), cancelled], deadline)?;
                 }
                 Nothing::Unannounced => {
-                    let ended = self.link.told().end.is_some();
+                    let ended = self.link.session().end.is_some();
                     if ended {
                         // What is not announced by now never will be; look once more, in that order.
                         match self.attempt()? {
@@ -215,7 +215,7 @@ impl Subscriber {
                         }
                         continue;
                     }
-                    futex::wait_any(&[self.link.event.since(told), cancelled], deadline)?;
+                    futex::wait_any(&[self.link.wake_word.since(seen), cancelled], deadline)?;
                 }
                 Nothing::Skipped => {}
             }
@@ -229,7 +229,7 @@ impl Subscriber {
 
     /// Whether a frame was published after the one that was received last.
     pub fn has_next(&self) -> bool {
-        self.pending.is_some() || self.link.metadata.board().head() > self.cursor
+        self.pending.is_some() || self.link.metadata.words().head() > self.cursor
     }
 
     /// How often `receive` had to wait because every lease was out.
@@ -239,14 +239,14 @@ impl Subscriber {
 
     /// Whether a flush was told since something was received last: then that is void, too.
     pub fn is_flushed(&self) -> bool {
-        self.link.told().events.flushes() != self.flushes
+        self.link.session().events.flushes() != self.flushes
     }
 
     fn spin(&self) -> bool {
-        let board = self.link.metadata.board();
+        let channel_words = self.link.metadata.words();
         (0..SPINS).any(|_| {
             std::hint::spin_loop();
-            board.head() > self.cursor
+            channel_words.head() > self.cursor
         })
     }
 
@@ -258,9 +258,9 @@ impl Subscriber {
         {
             let next = match nothing {
                 Nothing::Empty => {
-                    let mut told = self.link.told();
-                    self.flushes = told.events.flushes();
-                    told.events.next(self.cursor)
+                    let mut session = self.link.session();
+                    self.flushes = session.events.flushes();
+                    session.events.next(self.cursor)
                 }
                 _ => None,
             };
@@ -347,28 +347,28 @@ impl Subscriber {
 
     /// Leases the next frame there is, as `self.pending`.
     fn claim(&mut self) -> Result<std::result::Result<(), Nothing>> {
-        let board = self.link.metadata.board();
-        if board.head() <= self.cursor {
+        let channel_words = self.link.metadata.words();
+        if channel_words.head() <= self.cursor {
             return Ok(Err(Nothing::Empty));
         }
         let Some(lease) = self.link.take_lease() else {
             return Ok(Err(Nothing::Starved));
         };
-        let page = self.link.page.page();
+        let page = self.link.page.words();
         let started_at = self.cursor;
         let mut claimed = None;
         // Bounded, lest a producer that lies keeps us here.
-        for _ in 0..board.ring.len() {
-            let head = board.head();
+        for _ in 0..channel_words.ring.len() {
+            let head = channel_words.head();
             let first = match self.delivery {
-                Delivery::InOrder => head.saturating_sub(board.ring.len() as u64),
+                Delivery::InOrder => head.saturating_sub(channel_words.ring.len() as u64),
                 Delivery::Latest => head.saturating_sub(1),
             };
             if self.cursor < first {
                 self.missed += first - self.cursor;
                 self.cursor = first;
             }
-            match board.try_claim(&page, usize::from(lease), self.cursor) {
+            match channel_words.try_claim(&page, usize::from(lease), self.cursor) {
                 Claim::Leased(id) => {
                     claimed = Some(id);
                     break;
@@ -414,7 +414,7 @@ impl Subscriber {
     fn moved(&self) {
         self.link
             .page
-            .page()
+            .words()
             .missed
             .store(self.missed, std::sync::atomic::Ordering::Relaxed);
         self.link.pass(self.cursor);
@@ -438,7 +438,7 @@ impl Subscriber {
         self.link.producer_uid
     }
 
-    /// What the producer has granted of what was [asked for](Upstream::request).
+    /// What the producer has granted of what was [asked for](UpstreamSender::request).
     pub fn granted(&self) -> Grant {
         self.link.granted()
     }
@@ -450,13 +450,13 @@ impl Subscriber {
 
     /// Frames published that were not received yet.
     pub fn lag(&self) -> u64 {
-        let head = self.link.metadata.board().head();
+        let head = self.link.metadata.words().head();
         head.saturating_sub(self.cursor)
     }
 
     /// What speaks to the producer, from any thread.
-    pub fn upstream(&self) -> Upstream {
-        Upstream::new(&self.link)
+    pub fn upstream(&self) -> UpstreamSender {
+        UpstreamSender::new(&self.link)
     }
 }
 

@@ -14,16 +14,16 @@ use crate::callback::{self, Failure};
 use crate::clients::ClientId;
 use crate::error::{Error, Result};
 use crate::event::{EventKind, MAX_EVENT};
-use crate::lease::{Page, SlotIndex};
+use crate::lease::{ClientWords, SlotIndex};
 use crate::message::MAX_INLINE_EVENT;
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED, FLAGS_ROLE};
 use crate::pool::{Limits, Place, Pool};
 use crate::segment::{LeasePage, MetadataSegment, PayloadSegment};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fork::Origin;
-use crate::sys::futex::{self, Event};
+use crate::sys::futex::{self, WakeWord};
 use crate::sys::memfd;
-use crate::sys::poll::Bell;
+use crate::sys::poll::EventFd;
 
 mod acquiring;
 pub(crate) mod admission;
@@ -36,8 +36,8 @@ mod watchers;
 
 use watchers::Watchers;
 
-/// Most clients of a channel: a blocked writer sleeps on a word of each, its own event and a
-/// canceller at once.
+/// Most clients of a channel: a blocked writer sleeps on a word of each, its own and a canceller's
+/// at once.
 pub(crate) const MAX_CLIENTS: u32 = (futex::MAX_WORDS - 2) as u32;
 
 /// Longest wait until clients are told of new memory. The control thread never waits for one of them.
@@ -75,7 +75,7 @@ pub enum PublisherEvent {
     },
     /// With [`Overflow::Block`]: a client made no progress for too long, and the writer goes on
     /// without it.
-    ClientLapsed {
+    ClientLagging {
         /// Which one.
         client: ClientId,
         /// How long the writer saw no progress of it.
@@ -85,7 +85,7 @@ pub enum PublisherEvent {
         /// Frames that it has yet to receive.
         behind: u64,
     },
-    /// A lapsed client has received everything and is waited for again.
+    /// A lagging client has received everything and is waited for again.
     ClientCaughtUp(ClientId),
     /// A client says something to the producer: bytes of another process, at most 32 KiB. Of one
     /// client there are at most 100 a second, and 64 at once.
@@ -110,10 +110,10 @@ pub(crate) struct Writer {
     /// Slots that the control thread is making.
     coming: Arc<AtomicU32>,
     /// Signalled when a slot came back, a client came or went, or the channel was closed.
-    event: Arc<Event>,
+    wake_word: Arc<WakeWord>,
     watchers: Watchers,
     /// Rings when the control thread has something to tell clients or to drop.
-    pub(crate) bell: Bell,
+    pub(crate) event_fd: EventFd,
     overflow: Overflow,
     name: String,
     observer: Option<Observer>,
@@ -137,9 +137,9 @@ impl Writer {
             metadata,
             growing: Mutex::new(()),
             coming: Arc::default(),
-            event: Arc::default(),
+            wake_word: Arc::default(),
             watchers: Watchers::default(),
-            bell: Bell::new()?,
+            event_fd: EventFd::new()?,
             overflow,
             name,
             observer,
@@ -178,8 +178,8 @@ impl Writer {
             pool.retire_imported();
         }
         self.give_back();
-        self.event.signal();
-        self.bell.ring();
+        self.wake_word.signal();
+        self.event_fd.notify();
     }
 
     /// An error in a child that was forked off the process that opened the channel. Its lock may
@@ -200,8 +200,8 @@ impl Writer {
             pool.retire_imported();
         }
         self.give_back();
-        self.event.signal();
-        self.bell.ring();
+        self.wake_word.signal();
+        self.event_fd.notify();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -210,9 +210,9 @@ impl Writer {
 
     /// Waits until something happens here, at most so long.
     pub(crate) fn wait_for_event(&self, time: Duration) {
-        let event = self.event.since(self.event.snapshot());
+        let signal = self.wake_word.since(self.wake_word.snapshot());
         if !self.is_closed() {
-            let _ = futex::wait_any(&[event], Deadline::after(Some(time)));
+            let _ = futex::wait_any(&[signal], Deadline::after(Some(time)));
         }
     }
 
@@ -257,7 +257,7 @@ impl Writer {
         }
         if is_other_need {
             // The control thread makes the slots.
-            self.bell.ring();
+            self.event_fd.notify();
         }
         Ok(position)
     }
@@ -269,14 +269,14 @@ impl Writer {
     fn await_telling(&self, index: SlotIndex, spill: Option<&Place>) {
         let deadline = Deadline::after(Some(TELLING));
         loop {
-            let event = self.event.since(self.event.snapshot());
+            let signal = self.wake_word.since(self.wake_word.snapshot());
             {
                 let pool = self.pool();
                 if pool.closed || !pool.is_untold(index, spill) {
                     return;
                 }
             }
-            if futex::wait_any(&[event], deadline).is_err() {
+            if futex::wait_any(&[signal], deadline).is_err() {
                 self.pool().give_up_telling();
                 return;
             }
@@ -292,7 +292,7 @@ impl Writer {
             had_untold
         };
         if had_untold {
-            self.event.signal();
+            self.wake_word.signal();
         }
     }
 
@@ -302,13 +302,13 @@ impl Writer {
         let mut misused = Vec::new();
         for some in sleepers.chunks(2) {
             if let [(_, one), (_, other)] = some
-                && wake_both(&one.page(), &other.page()).is_ok()
+                && wake_both(&one.words(), &other.words()).is_ok()
             {
                 continue;
             }
             // The last one; or the kernel has refused to wake one of two, and may have woken neither.
             for (id, page) in some {
-                let page = page.page();
+                let page = page.words();
                 page.end_sleep();
                 if futex::wake_one(page.wake).is_err() {
                     misused.push((*id, MISUSED));
@@ -323,8 +323,8 @@ impl Writer {
             pool.unwanted.append(&mut misused);
         }
         if is_misused {
-            // The control thread throws them out.
-            self.bell.ring();
+            // The control thread evicts them.
+            self.event_fd.notify();
         }
     }
 
@@ -340,10 +340,10 @@ impl Writer {
         };
         self.drop_keep_alives(released);
         if dropped {
-            self.bell.ring();
+            self.event_fd.notify();
         }
         if awaited {
-            self.event.signal();
+            self.wake_word.signal();
         }
     }
 
@@ -372,23 +372,23 @@ impl Writer {
             let mut pool = self.pool();
             pool.say(kind, content.into(), memory);
             if kind == EventKind::EndOfStream {
-                self.metadata.board().end_stream(pool.head());
+                self.metadata.words().end_stream(pool.head());
             }
         }
-        self.bell.ring();
+        self.event_fd.notify();
         Ok(())
     }
 }
 
 /// Wakes two clients at once.
-fn wake_both(one: &Page<'_>, other: &Page<'_>) -> std::result::Result<(), Errno> {
+fn wake_both(one: &ClientWords<'_>, other: &ClientWords<'_>) -> std::result::Result<(), Errno> {
     one.end_sleep();
     let value = other.end_sleep();
     futex::wake_both(one.wake, (other.wake, value))
 }
 
 /// What clients read an event from. Made once, when it is said: want of memory is the producer's
-/// to know, and nothing to throw a client out for.
+/// to know, and no reason to evict a client.
 fn event_memory(content: &[u8]) -> Result<OwnedFd> {
     let (fd, mapping) = memfd::create("xmem-event", content.len(), memfd::producer_seals())?;
     mapping.write(0, content);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::fcntl_add_seals;
 use rustix::io::Errno;
 use xmem_core::{
-    Channel, Error, Frame, FrameMut, Overflow, Published, Publisher, PublisherEvent, Subscriber,
+    Channel, Error, Frame, FrameMut, Overflow, PublishedSlot, Publisher, PublisherEvent, Subscriber,
 };
 
 use super::input::Input;
@@ -67,7 +67,7 @@ struct Scene {
     leases: u32,
     connected: usize,
     held: Vec<FrameMut>,
-    published: Vec<Published>,
+    published: Vec<PublishedSlot>,
     count: u64,
     extra: usize,
     honest: Option<Subscriber>,
@@ -278,7 +278,7 @@ impl Scene {
         }
     }
 
-    fn publish(&mut self, mut frame: FrameMut) -> Published {
+    fn publish(&mut self, mut frame: FrameMut) -> PublishedSlot {
         self.count += 1;
         frame.payload().fill(self.count as u8);
         frame.meta_mut().pts = self.count;

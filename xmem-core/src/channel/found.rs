@@ -85,11 +85,11 @@ impl Found {
         ))
     }
 
-    /// Connects to the socket, waiting at most `patience` for room in its backlog: `AGAIN` then.
-    pub(super) fn connect(&self, patience: Duration) -> std::result::Result<Connection, Errno> {
-        match socket::connect(&self.own_path(), patience) {
+    /// Connects to the socket, waiting at most `timeout` for room in its backlog: `AGAIN` then.
+    pub(super) fn connect(&self, timeout: Duration) -> std::result::Result<Connection, Errno> {
+        match socket::connect(&self.own_path(), timeout) {
             // There is no /proc here.
-            Err(Errno::NOENT) => socket::connect(&self.path, patience),
+            Err(Errno::NOENT) => socket::connect(&self.path, timeout),
             other => other,
         }
     }

@@ -205,7 +205,7 @@ impl ChannelMonitor {
     /// Waits until producers that are new have told their formats, for a while.
     fn await_answers(&mut self, cancel: &Cancellation<'_>) -> Result<()> {
         let deadline = Deadline::after(Some(ANSWERING));
-        let bell = cancel.bell()?;
+        let event_fd = cancel.event_fd()?;
         loop {
             let told = &self.told;
             let is_new = |known: &&Known| !told.contains_key(&known.entry.name);
@@ -217,7 +217,7 @@ impl ChannelMonitor {
             if fds.is_empty() || deadline.has_passed() {
                 return Ok(());
             }
-            fds.push(PollFd::new(&bell, PollFlags::IN));
+            fds.push(PollFd::new(&event_fd, PollFlags::IN));
             poll(&mut fds, deadline)?;
             drop(fds);
             cancel.check()?;
@@ -252,9 +252,9 @@ impl ChannelMonitor {
 
     /// Waits until there may be a change.
     fn wait(&mut self, cancel: &Cancellation<'_>, deadline: Deadline) -> Result<()> {
-        let bell = cancel.bell()?;
+        let event_fd = cancel.event_fd()?;
         let mut until = Deadline::after(Some(LOOKING)).min(deadline);
-        let mut fds = vec![PollFd::new(&bell, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&event_fd, PollFlags::IN)];
         let watch = self
             .watching
             .as_ref()
@@ -274,7 +274,7 @@ impl ChannelMonitor {
         drop(fds);
         cancel.pause(SETTLING)?;
         if let Some(nearest) = &self.watching {
-            nearest.watch.silence();
+            nearest.watch.clear();
         }
         self.is_due = true;
         Ok(())

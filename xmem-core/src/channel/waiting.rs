@@ -68,8 +68,8 @@ pub(crate) fn connect(
         // noticed.
         match &watching {
             Some(watching) if watching.is_current(&path) => {
-                let bell = cancel.bell()?;
-                watching.watch.wait(Some(&bell), deadline)?;
+                let event_fd = cancel.event_fd()?;
+                watching.watch.wait(Some(&event_fd), deadline)?;
             }
             _ => {
                 let go_on = || is_over(&path, deadline, cancel);
@@ -104,10 +104,10 @@ fn attempt(path: &Path, deadline: Deadline) -> Result<Attempt> {
     if let Some(reason) = found.is_no_socket() {
         return Err(bad_path(path, reason));
     }
-    let patience = deadline
+    let timeout = deadline
         .left()
         .map_or(CONNECT_SLICE, |left| left.min(CONNECT_SLICE));
-    match found.connect(patience) {
+    match found.connect(timeout) {
         // Its owner is dead, though a child of its listens.
         Ok(socket) if pidfd::peer_has_exited(&socket)? => Ok(Attempt::Absent),
         Ok(socket) => Ok(Attempt::Connected(socket)),

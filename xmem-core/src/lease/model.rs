@@ -70,8 +70,8 @@ impl World {
         })
     }
 
-    fn board(&self) -> Board<'_> {
-        Board {
+    fn channel(&self) -> ChannelWords<'_> {
+        ChannelWords {
             states: &self.states,
             ring: &self.ring,
             head: &self.head,
@@ -80,9 +80,9 @@ impl World {
         }
     }
 
-    fn page(&self, client: usize) -> Page<'_> {
+    fn client(&self, client: usize) -> ClientWords<'_> {
         let words = &self.clients[client];
-        Page {
+        ClientWords {
             wake: &words.wake,
             sleep: &words.sleep,
             progress: &words.progress,
@@ -92,8 +92,8 @@ impl World {
         }
     }
 
-    fn pages(&self) -> impl Iterator<Item = Page<'_>> {
-        (0..self.clients.len()).map(|client| self.page(client))
+    fn all_clients(&self) -> impl Iterator<Item = ClientWords<'_>> {
+        (0..self.clients.len()).map(|client| self.client(client))
     }
 
     /// Writes the frame's own name into its payload.
@@ -114,7 +114,7 @@ impl World {
     }
 
     /// Publishes at most `turns` frames through the one slot, in each turn looking whether it is
-    /// free, as the pool does: a slot that was retired under a lease is parked until the lease
+    /// free, as the pool does: a slot that was retired under a lease is pinned until the lease
     /// is gone.
     fn publish(&self, turns: u64) {
         let slot = SlotIndex(0);
@@ -124,17 +124,17 @@ impl World {
         for _ in 0..turns {
             if let Some(frame) = published {
                 if frame.generation() == generation {
-                    self.board().retire([frame]);
+                    self.channel().retire([frame]);
                     generation = generation.next();
                 }
-                if self.pages().any(|page| page.holds(frame)) {
+                if self.all_clients().any(|words| words.holds(frame)) {
                     continue;
                 }
             }
             generation = generation.next();
             let frame = FrameId::new(slot, generation);
             self.write(frame);
-            self.board().publish(frame, position);
+            self.channel().publish(frame, position);
             published = Some(frame);
             position += 1;
         }
@@ -142,13 +142,13 @@ impl World {
 
     /// Looks at `positions` positions, reads what can be leased, twice, and releases it.
     fn receive(&self, client: usize, positions: u64) {
-        let page = self.page(client);
+        let words = self.client(client);
         for position in 0..positions {
-            if let Claim::Leased(frame) = self.board().try_claim(&page, 0, position) {
+            if let Claim::Leased(frame) = self.channel().try_claim(&words, 0, position) {
                 self.read(frame);
                 thread::yield_now();
                 self.read(frame);
-                page.release(0);
+                words.release(0);
             }
         }
     }
@@ -194,15 +194,15 @@ fn frames_retired_together_are_whole(omit: Option<FullFence>) {
         let frames = [0, 1].map(|slot| FrameId::new(SlotIndex(slot), Generation::UNUSED.next()));
         for (position, frame) in frames.into_iter().enumerate() {
             world.write(frame);
-            world.board().publish(frame, position as u64);
+            world.channel().publish(frame, position as u64);
         }
         let client = {
             let world = world.clone();
             thread::spawn(move || world.receive(0, 2))
         };
-        world.board().retire(frames);
+        world.channel().retire(frames);
         for frame in frames {
-            if !world.page(0).holds(frame) {
+            if !world.client(0).holds(frame) {
                 world.write(FrameId::new(frame.slot(), frame.generation().next().next()));
             }
         }
@@ -226,11 +226,11 @@ impl World {
     fn publish_and_wake(&self, position: u64, woken: &mut u64) {
         let frame = FrameId::new(SlotIndex(position as u16), Generation::UNUSED.next());
         self.write(frame);
-        self.board().publish(frame, position);
-        let page = self.page(0);
-        if let Some(sleep) = page.must_wake(position, *woken) {
+        self.channel().publish(frame, position);
+        let words = self.client(0);
+        if let Some(sleep) = words.must_wake(position, *woken) {
             *woken = sleep;
-            page.end_sleep();
+            words.end_sleep();
         }
     }
 }
@@ -242,8 +242,8 @@ fn nobody_sleeps_through_a_frame(omit: Option<FullFence>) {
         let client = {
             let world = world.clone();
             thread::spawn(move || {
-                let seen = world.page(0).wake_word();
-                let is_due = world.board().prepare_sleep(&world.page(0), 0);
+                let seen = world.client(0).wake_value();
+                let is_due = world.channel().prepare_sleep(&world.client(0), 0);
                 is_due.then_some(seen)
             })
         };
@@ -251,7 +251,7 @@ fn nobody_sleeps_through_a_frame(omit: Option<FullFence>) {
         // The kernel compares the word with the value returned: only an equal one sleeps, and a
         // change that comes later is followed by a wake.
         let seen = client.join().unwrap();
-        let is_woken = seen != Some(world.page(0).wake_word());
+        let is_woken = seen != Some(world.client(0).wake_value());
         assert!(is_woken, "a client sleeps and is not woken");
     });
 }
@@ -281,18 +281,18 @@ fn a_client_that_sleeps_a_second_time_is_woken() {
         let client = {
             let world = world.clone();
             thread::spawn(move || {
-                let (board, page) = (world.board(), world.page(0));
-                page.wake_word();
+                let (channel, words) = (world.channel(), world.client(0));
+                words.wake_value();
                 // Sleeping is left out: it may end for no reason at all.
-                if board.prepare_sleep(&page, 0) {
-                    page.finish_sleep();
-                    if board.head() == 0 {
+                if channel.prepare_sleep(&words, 0) {
+                    words.finish_sleep();
+                    if channel.head() == 0 {
                         return None;
                     }
                 }
-                page.pass(1);
-                let seen = page.wake_word();
-                board.prepare_sleep(&page, 1).then_some(seen)
+                words.pass(1);
+                let seen = words.wake_value();
+                channel.prepare_sleep(&words, 1).then_some(seen)
             })
         };
         let mut woken = 0;
@@ -300,7 +300,7 @@ fn a_client_that_sleeps_a_second_time_is_woken() {
             world.publish_and_wake(position, &mut woken);
         }
         let seen = client.join().unwrap();
-        let is_woken = seen != Some(world.page(0).wake_word());
+        let is_woken = seen != Some(world.client(0).wake_value());
         assert!(is_woken, "a client sleeps and is not woken");
     });
 }
@@ -313,17 +313,17 @@ fn a_client_whose_sleep_ended_for_no_reason_is_woken() {
         let client = {
             let world = world.clone();
             thread::spawn(move || {
-                let (board, page) = (world.board(), world.page(0));
-                if board.prepare_sleep(&page, 0) {
-                    page.finish_sleep();
+                let (channel, words) = (world.channel(), world.client(0));
+                if channel.prepare_sleep(&words, 0) {
+                    words.finish_sleep();
                 }
-                let seen = page.wake_word();
-                board.prepare_sleep(&page, 0).then_some(seen)
+                let seen = words.wake_value();
+                channel.prepare_sleep(&words, 0).then_some(seen)
             })
         };
         world.publish_and_wake(0, &mut 0);
         let seen = client.join().unwrap();
-        let is_woken = seen != Some(world.page(0).wake_word());
+        let is_woken = seen != Some(world.client(0).wake_value());
         assert!(is_woken, "a client sleeps and is not woken");
     });
 }
@@ -336,14 +336,14 @@ fn an_end_of_stream_is_not_overtaken_by_the_next_frame() {
         let client = {
             let world = world.clone();
             thread::spawn(move || {
-                let head = world.board().head();
-                (head, world.board().end())
+                let head = world.channel().head();
+                (head, world.channel().end())
             })
         };
         let frame = FrameId::new(SlotIndex(0), Generation::UNUSED.next());
-        world.board().end_stream(0);
+        world.channel().end_stream(0);
         world.write(frame);
-        world.board().publish(frame, 0);
+        world.channel().publish(frame, 0);
         let (head, end) = client.join().unwrap();
         assert!(
             head == 0 || end == Some(0),
@@ -359,17 +359,17 @@ fn no_writer_blocks_for_ever(omit: Option<FullFence>) {
         let client = {
             let world = world.clone();
             thread::spawn(move || {
-                world.page(0).pass(1);
-                world.board().wake_writer(&world.page(0))
+                world.client(0).pass(1);
+                world.channel().wake_writer(&world.client(0))
             })
         };
-        let page = world.page(0);
-        let progress = page.progress.load(Ordering::Acquire);
-        world.board().prepare_block();
-        let blocked = page.position() == 0;
+        let words = world.client(0);
+        let progress = words.progress.load(Ordering::Acquire);
+        world.channel().prepare_block();
+        let blocked = words.position() == 0;
         let woken = client.join().unwrap();
         // The kernel would compare `progress`: a wake before the sleep is not lost.
-        let sleeps = blocked && (!woken || page.progress.load(Ordering::Acquire) == progress);
+        let sleeps = blocked && (!woken || words.progress.load(Ordering::Acquire) == progress);
         assert!(!sleeps, "the writer sleeps and is not woken");
     });
 }
@@ -398,22 +398,22 @@ fn a_frame_that_was_passed_is_released_or_seen_leased() {
         let world = World::new(1, 1);
         let frame = FrameId::new(SlotIndex(0), Generation::UNUSED.next());
         world.write(frame);
-        world.board().publish(frame, 0);
+        world.channel().publish(frame, 0);
         let client = {
             let world = world.clone();
             thread::spawn(move || {
-                let page = world.page(0);
-                let claim = world.board().try_claim(&page, 0, 0);
-                page.pass(1);
+                let words = world.client(0);
+                let claim = world.channel().try_claim(&words, 0, 0);
+                words.pass(1);
                 assert_eq!(claim, Claim::Leased(frame), "a frame was lost");
                 world.read(frame);
-                page.release(0);
+                words.release(0);
             })
         };
         // overflow=block: only what was passed is taken back.
-        if world.page(0).position() == 1 {
-            world.board().retire([frame]);
-            if !world.page(0).holds(frame) {
+        if world.client(0).position() == 1 {
+            world.channel().retire([frame]);
+            if !world.client(0).holds(frame) {
                 world.write(FrameId::new(frame.slot(), frame.generation().next().next()));
             }
         }

@@ -81,13 +81,13 @@ impl Pool {
         }
     }
 
-    /// Has a client not taken in, or thrown out, where no frame is in memory that it takes.
+    /// Has a client not taken in, or evicted, where no frame is in memory that it takes.
     pub(crate) fn set_unsealed_only(&mut self, only: bool) {
         self.unsealed_only = only;
         if only {
             for id in self.clients.needing_sealed().collect::<Vec<_>>() {
                 self.unwanted.push((id, UNSEALED_ONLY));
-                self.clients.expel(id);
+                self.clients.evict(id);
             }
         }
     }
@@ -157,13 +157,13 @@ impl Pool {
     /// The frames in imported memory that clients hold, and what keeps their bytes.
     pub(crate) fn take_pinned_imports(&mut self) -> Vec<(FrameId, KeepAlive)> {
         self.look();
-        let parked = std::mem::take(&mut self.parked);
+        let pinned = std::mem::take(&mut self.pinned);
         let mut held = Vec::new();
-        for index in parked {
+        for index in pinned {
             let frame = self.holders.frame(index);
             match (frame, self.slot_mut(index).keep_alive.take()) {
                 (Some(frame), Some(keep_alive)) => held.push((frame, keep_alive)),
-                _ => self.parked.push(index),
+                _ => self.pinned.push(index),
             }
         }
         held

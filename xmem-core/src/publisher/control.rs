@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::linger::{self, Holder};
-use super::peer::{LEAVING, MAX_QUEUE, Newcomer, News, Peer, Stage};
+use super::peer::{LEAVING, MAX_QUEUE, Newcomer, Peer, Snapshot, Stage};
 use super::shedding::Shedding;
 use super::unread::Unread;
 use crate::callback;
@@ -70,7 +70,7 @@ impl Control {
         max_clients: u32,
     ) -> Result<Control> {
         Ok(Control {
-            reserve: Some(duplicate(&writer.bell)?),
+            reserve: Some(duplicate(&writer.event_fd)?),
             writer,
             listener,
             metadata,
@@ -108,7 +108,7 @@ impl Control {
     fn turn(&mut self) -> Result<()> {
         self.accept_after = self.accept_after.filter(|after| !after.has_passed());
         if self.reserve.is_none() {
-            self.reserve = duplicate(&self.writer.bell).ok();
+            self.reserve = duplicate(&self.writer.event_fd).ok();
         }
         let mut deadline = self.accept_after.unwrap_or(Deadline::after(None));
         for until in [self.unread.look(), self.refused.look()]
@@ -117,7 +117,7 @@ impl Control {
         {
             deadline = deadline.min(until);
         }
-        let mut fds = vec![PollFd::new(&self.writer.bell, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.writer.event_fd, PollFlags::IN)];
         let accepting = match self.accept_after {
             None => PollFlags::IN,
             Some(_) => PollFlags::empty(),
@@ -150,7 +150,7 @@ impl Control {
         let events: Vec<PollFlags> = fds.iter().map(|fd| fd.revents()).collect();
         drop(fds);
 
-        self.writer.bell.silence();
+        self.writer.event_fd.clear();
         let old = self.peers.len();
         if events[1].contains(PollFlags::IN) {
             self.accept();
@@ -396,8 +396,8 @@ impl Control {
         let peer = &mut self.peers[number];
         match self.writer.admit(admission, &coming) {
             Ok(Step::More(admission)) => peer.stage = Stage::Joining(id, admission),
-            Ok(Step::Joined(joining)) => {
-                peer.join(id, &joining);
+            Ok(Step::Joined(start)) => {
+                peer.join(id, &start);
                 self.writer.tell(PublisherEvent::ClientConnected(id));
             }
             Err(error) => self.turn_away(number, error),
@@ -419,8 +419,8 @@ impl Control {
         let peer = &mut self.peers[number];
         match peer.client() {
             Some(id) => {
-                peer.expel(text);
-                self.writer.expel_client(id);
+                peer.evict(text);
+                self.writer.evict_client(id);
             }
             // What they don't read is memory that counts for this process.
             None if self.refused.count() >= MAX_STRANGERS => peer.hang_up(),
@@ -434,10 +434,10 @@ impl Control {
 
     /// Tells every client what is new, and sends what can be sent.
     fn update(&mut self, ended: &mut [bool]) {
-        let (news, unwanted) = {
+        let (snapshot, unwanted) = {
             let mut pool = self.writer.pool();
-            let news = News::of(&pool, &self.peers);
-            (news, std::mem::take(&mut pool.unwanted))
+            let snapshot = Snapshot::of(&pool, &self.peers);
+            (snapshot, std::mem::take(&mut pool.unwanted))
         };
         for (id, why) in unwanted {
             let peer = |peer: &Peer| matches!(peer.stage, Stage::Client(client) if client == id);
@@ -450,7 +450,7 @@ impl Control {
             let is_client = matches!(peer.stage, Stage::Client(_));
             // As long as the socket takes it.
             loop {
-                let told = !is_client || peer.update(&news, MAX_QUEUE);
+                let told = !is_client || peer.update(&snapshot, MAX_QUEUE);
                 *ended = peer.flush().is_err();
                 if told || *ended || peer.is_waiting() {
                     break;
@@ -458,7 +458,7 @@ impl Control {
             }
             *ended |= peer.is_done();
         }
-        self.writer.note_told(news.segments());
+        self.writer.note_told(snapshot.segments());
     }
 
     fn strangers(&self) -> usize {
@@ -500,9 +500,9 @@ impl Control {
     fn farewell(&mut self) {
         let held = self.writer.take_pinned_imports();
         let mut pages = self.writer.pages();
-        let (position, news) = {
+        let (position, snapshot) = {
             let pool = self.writer.pool();
-            (pool.head(), News::of(&pool, &self.peers))
+            (pool.head(), Snapshot::of(&pool, &self.peers))
         };
         let mut peers = std::mem::take(&mut self.peers);
         let mut clients = Vec::new();
@@ -510,7 +510,7 @@ impl Control {
             let client = peer.client();
             clients.push(client);
             let Some(id) = client else { continue };
-            peer.update(&news, usize::MAX);
+            peer.update(&snapshot, usize::MAX);
             let (reason, text) = match self.writer.failure.reason() {
                 Some(failure) => (ByeReason::Failed, failure),
                 None => (ByeReason::Stopped, "the producer stops"),

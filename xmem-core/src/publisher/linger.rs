@@ -38,7 +38,7 @@ pub(super) fn keep(held: Vec<(FrameId, KeepAlive)>, holders: Vec<Holder>) {
 
 fn linger(mut held: Vec<(FrameId, KeepAlive)>, mut holders: Vec<Holder>) {
     loop {
-        let is_held = |frame: FrameId| holders.iter().any(|one| one.page.page().holds(frame));
+        let is_held = |frame: FrameId| holders.iter().any(|one| one.page.words().holds(frame));
         held.retain(|(frame, _)| is_held(*frame));
         if held.is_empty() {
             return;

@@ -13,7 +13,7 @@ use crate::event::EventKind;
 use crate::event::log::Entry;
 use crate::message::{ByeReason, Message};
 use crate::pool::quotas::Answer;
-use crate::pool::{Joining, Pool};
+use crate::pool::{JoinPoint, Pool};
 use crate::segment::{PayloadSegment, SegmentId, UnsealedPage};
 use crate::sys::clock::Deadline;
 use crate::sys::pidfd::{self, Credentials};
@@ -59,7 +59,7 @@ pub(super) enum Stage {
     Client(ClientId),
     /// A client that has broken the protocol: it is told nothing more, and stays in the scan until
     /// it hangs up or its process exits, because it may still hold frames.
-    Expelled(ClientId),
+    Evicted(ClientId),
     /// Was told goodbye, or has its answer; is closed when that is sent, or at the deadline.
     Leaving(Deadline),
 }
@@ -96,19 +96,19 @@ pub(super) struct Peer {
 }
 
 /// What all clients are told, as of one moment.
-pub(super) struct News {
+pub(super) struct Snapshot {
     /// In the order of their numbers.
     segments: Vec<Arc<PayloadSegment>>,
     events: Vec<Entry>,
     answers: Vec<(ClientId, Answer)>,
 }
 
-impl News {
+impl Snapshot {
     /// What is new to any of these.
-    pub(super) fn of(pool: &Pool, peers: &[Peer]) -> News {
+    pub(super) fn of(pool: &Pool, peers: &[Peer]) -> Snapshot {
         let clients = peers.iter().filter(|peer| peer.client().is_some());
         let oldest = clients.map(|peer| peer.event).min().unwrap_or(u64::MAX);
-        News {
+        Snapshot {
             segments: pool.segments.clone(),
             events: pool.log.after(oldest).cloned().collect(),
             answers: pool.answers(),
@@ -155,7 +155,7 @@ impl Peer {
 
     pub(super) fn client(&self) -> Option<ClientId> {
         match self.stage {
-            Stage::Client(id) | Stage::Expelled(id) => Some(id),
+            Stage::Client(id) | Stage::Evicted(id) => Some(id),
             _ => None,
         }
     }
@@ -166,7 +166,7 @@ impl Peer {
             Stage::Greeting(until) | Stage::Mapping(until, _) | Stage::Leaving(until) => {
                 Some(until)
             }
-            Stage::Joining(..) | Stage::Client(_) | Stage::Expelled(_) => None,
+            Stage::Joining(..) | Stage::Client(_) | Stage::Evicted(_) => None,
         }
     }
 
@@ -186,7 +186,7 @@ impl Peer {
         match self.stage {
             Stage::Mapping(..) | Stage::Joining(..) => true,
             Stage::Leaving(_) => self.has_descriptors && socket::has_unread(&self.socket),
-            Stage::Greeting(_) | Stage::Client(_) | Stage::Expelled(_) => false,
+            Stage::Greeting(_) | Stage::Client(_) | Stage::Evicted(_) => false,
         }
     }
 
@@ -198,7 +198,7 @@ impl Peer {
     /// What `poll` should tell of, besides a hang-up.
     pub(super) fn awaited_events(&self) -> PollFlags {
         match self.stage {
-            Stage::Expelled(_) => PollFlags::empty(),
+            Stage::Evicted(_) => PollFlags::empty(),
             _ => {
                 let is_waiting = self.is_waiting() && self.stuck().is_none();
                 let mut events = PollFlags::empty();
@@ -211,7 +211,7 @@ impl Peer {
 
     /// Whether its messages are read: not after the goodbye, for they may bring descriptors.
     pub(super) fn is_heard(&self) -> bool {
-        !matches!(self.stage, Stage::Expelled(_) | Stage::Leaving(_))
+        !matches!(self.stage, Stage::Evicted(_) | Stage::Leaving(_))
     }
 
     /// Whether the socket has not taken all yet.
@@ -232,7 +232,7 @@ impl Peer {
     }
 
     /// Says why, and closes this direction of the connection.
-    pub(super) fn expel(&mut self, text: &str) {
+    pub(super) fn evict(&mut self, text: &str) {
         let Some(id) = self.client() else { return };
         self.queue.clear();
         let until = Deadline::after(None);
@@ -241,7 +241,7 @@ impl Peer {
         let _ = self.flush();
         self.queue.clear();
         let _ = socket::shut_down_sending(&self.socket);
-        self.stage = Stage::Expelled(id);
+        self.stage = Stage::Evicted(id);
     }
 
     /// Welcomes a client, which has to map its page before `until`.
@@ -258,10 +258,10 @@ impl Peer {
     }
 
     /// Tells a client that it is in the scan, and what is true there.
-    pub(super) fn join(&mut self, id: ClientId, joining: &Joining) {
-        let position = joining.position;
+    pub(super) fn join(&mut self, id: ClientId, start: &JoinPoint) {
+        let position = start.position;
         self.tell(&Message::Joined { position });
-        for entry in &joining.events {
+        for entry in &start.events {
             // Their numbers are of no use to it: they come before the first frame.
             let entry = Entry {
                 number: 0,
@@ -270,11 +270,11 @@ impl Peer {
             self.queue.push_back(event_message(&entry));
         }
         self.tell(&Message::Told {
-            number: joining.event,
+            number: start.event,
         });
-        self.event = joining.event;
-        self.joined = joining.joined;
-        self.once = joining.once;
+        self.event = start.event;
+        self.joined = start.joined;
+        self.once = start.once;
         self.stage = Stage::Client(id);
     }
 
@@ -313,17 +313,17 @@ impl Peer {
 
     /// Queues what the client was not told yet, up to `limit` messages in all. Says whether that was
     /// all.
-    pub(super) fn update(&mut self, news: &News, limit: usize) -> bool {
-        self.update_segments(news, limit)
-            && self.update_events(news, limit)
-            && self.update_answer(news, limit)
+    pub(super) fn update(&mut self, snapshot: &Snapshot, limit: usize) -> bool {
+        self.update_segments(snapshot, limit)
+            && self.update_events(snapshot, limit)
+            && self.update_answer(snapshot, limit)
     }
 
-    /// Tells the client what it has, where that is news to it. What it was told of and has not read is
+    /// Tells the client what it has, where it does not know it. What it was told of and has not read is
     /// not told twice.
-    fn update_answer(&mut self, news: &News, limit: usize) -> bool {
+    fn update_answer(&mut self, snapshot: &Snapshot, limit: usize) -> bool {
         let is_mine = |(id, _): &&(ClientId, Answer)| Some(*id) == self.client();
-        let Some(&(_, answer)) = news.answers.iter().find(is_mine) else {
+        let Some(&(_, answer)) = snapshot.answers.iter().find(is_mine) else {
             return true;
         };
         if self.answer == answer {
@@ -338,9 +338,10 @@ impl Peer {
         true
     }
 
-    fn update_segments(&mut self, news: &News, limit: usize) -> bool {
+    fn update_segments(&mut self, snapshot: &Snapshot, limit: usize) -> bool {
         let of = |id: SegmentId| {
-            news.segments
+            snapshot
+                .segments
                 .binary_search_by_key(&id, |segment| segment.id)
         };
         let gone = self.segments.iter().filter(|id| of(**id).is_err());
@@ -358,7 +359,7 @@ impl Peer {
             }
             self.segments.remove(&id);
         }
-        for segment in &news.segments {
+        for segment in &snapshot.segments {
             // No frame in memory that it does not take is published while it is here.
             let is_for_it = self.takes_unsealed || !segment.kind().is_unsealed();
             if !is_for_it || self.segments.contains(&segment.id) {
@@ -378,8 +379,8 @@ impl Peer {
         true
     }
 
-    fn update_events(&mut self, news: &News, limit: usize) -> bool {
-        for entry in news.events.iter() {
+    fn update_events(&mut self, snapshot: &Snapshot, limit: usize) -> bool {
+        for entry in snapshot.events.iter() {
             if entry.number <= self.event {
                 continue;
             }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::layout::{LINE, MAX_LEASES, PAGE};
 use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
-use crate::lease::Page;
+use crate::lease::ClientWords;
 use crate::sys::mapping::Mapping;
 use crate::sys::memfd;
 
@@ -77,7 +77,7 @@ impl UnsealedPage {
         // A hole that was punched before is filled here, off the thread that writes frames, without
         // the file's lock. The cursor has no meaning yet.
         if !self.page.mapping.populate(0..LEASE_PAGE_SIZE)? {
-            self.page.page().pass(0);
+            self.page.words().pass(0);
         }
         // The page may count for the client's control group, if the client has filled the hole.
         self.page.mapping.lock();
@@ -103,8 +103,8 @@ impl LeasePage {
     }
 
     /// The words that the lease protocol runs on.
-    pub(crate) fn page(&self) -> Page<'_> {
-        Page {
+    pub(crate) fn words(&self) -> ClientWords<'_> {
+        ClientWords {
             sleep: &self.mapping.atomics::<AtomicU64>(0, 1)[0],
             cursor: &self.mapping.atomics::<AtomicU64>(8, 1)[0],
             missed: &self.mapping.atomics::<AtomicU64>(16, 1)[0],

@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::layout::{HEAD, INLINE_EXTRA, MAX_SLOTS, MetadataLayout, VERSION};
 use crate::error::{Error, Result};
-use crate::lease::{Board, SlotIndex};
+use crate::lease::{ChannelWords, SlotIndex};
 use crate::meta::BufferMeta;
 use crate::sys::mapping::Mapping;
 use crate::sys::memfd::{self, Maker};
@@ -85,9 +85,9 @@ impl MetadataSegment {
     }
 
     /// The words that the lease protocol runs on.
-    pub(crate) fn board(&self) -> Board<'_> {
+    pub(crate) fn words(&self) -> ChannelWords<'_> {
         let layout = &self.layout;
-        Board {
+        ChannelWords {
             states: self
                 .mapping
                 .atomics(layout.states_at, layout.slots as usize),

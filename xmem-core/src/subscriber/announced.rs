@@ -20,18 +20,18 @@ impl Subscriber {
                 meta.seq
             ))
         };
-        let mut told = self.link.told();
+        let mut session = self.link.session();
         if meta.seq < self.link.void() {
             return Ok(Announcement::Void);
         }
-        self.flushes = told.events.flushes();
-        match told.events.before(meta.event) {
+        self.flushes = session.events.flushes();
+        match session.events.before(meta.event) {
             Before::Nothing => {}
             Before::Event(event, position) => return Ok(Announcement::Event(event, position)),
             Before::ToCome => return Ok(Announcement::ToCome),
             Before::Forgotten => return Ok(Announcement::Forgotten),
         }
-        let Some(segment) = told.segments.get(&SegmentId(meta.segment)).cloned() else {
+        let Some(segment) = session.segments.get(&SegmentId(meta.segment)).cloned() else {
             return Ok(Announcement::ToCome);
         };
         if !is_inside(segment.size(), meta.payload_offset, meta.size) {
@@ -39,14 +39,14 @@ impl Subscriber {
         }
         // A producer that stops takes back its frames in imported memory. One that dies no longer
         // keeps that memory: it may hold another frame by now.
-        let is_over = told.end.as_ref().is_some_and(|end| *end != End::Stopped);
+        let is_over = session.end.as_ref().is_some_and(|end| *end != End::Stopped);
         if is_over && !segment.kind().outlives_producer() {
             return Ok(Announcement::Forgotten);
         }
         let spilled = match spilled {
             None => None,
             Some((id, offset)) => {
-                let Some(segment) = told.segments.get(id).cloned() else {
+                let Some(segment) = session.segments.get(id).cloned() else {
                     return Ok(Announcement::ToCome);
                 };
                 if !is_inside(segment.size(), *offset, u64::from(meta.extra_len)) {

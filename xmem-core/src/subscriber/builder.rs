@@ -111,7 +111,7 @@ impl SubscriberBuilder {
         self
     }
 
-    /// How many frames the producer keeps for this client until that [asks](crate::Upstream::request)
+    /// How many frames the producer keeps for this client until that [asks](crate::UpstreamSender::request)
     /// for a quota, if they take no more than 2 MiB: a client that has yet to learn how fast and how
     /// large frames are misses none of a first burst. As many as `leases` by default.
     pub fn first_backlog(mut self, frames: u32) -> Self {
@@ -175,7 +175,7 @@ impl SubscriberBuilder {
         self
     }
 
-    /// Is told what the producer grants of what was [asked for](crate::Upstream::request), and when that
+    /// Is told what the producer grants of what was [asked for](crate::UpstreamSender::request), and when that
     /// changes; as `on_urgent` is.
     pub fn on_granted(mut self, observer: impl Fn(Grant) + Send + Sync + 'static) -> Self {
         self.observers.on_granted = Some(Arc::new(observer));
@@ -224,10 +224,10 @@ impl SubscriberBuilder {
             })
             .map_err(Error::thread)?;
         // An end of stream from before our first frame is none of ours.
-        let board = link.metadata.board();
-        let end_told = board
+        let channel_words = link.metadata.words();
+        let end_told = channel_words
             .end()
-            .filter(|&end| end <= position && end < board.head());
+            .filter(|&end| end <= position && end < channel_words.head());
         Ok(Subscriber {
             link,
             delivery: self.delivery,

@@ -198,11 +198,11 @@ impl Handshake<'_> {
 
     /// Waits for the producer's next message, and its descriptors.
     fn hear(&mut self) -> Result<(Message, Vec<OwnedFd>)> {
-        let bell = self.cancel.bell()?;
+        let event_fd = self.cancel.event_fd()?;
         let received = loop {
             let mut fds = [
                 PollFd::new(&self.socket, PollFlags::IN),
-                PollFd::new(&*bell, PollFlags::IN),
+                PollFd::new(&*event_fd, PollFlags::IN),
                 PollFd::from_borrowed_fd(or_socket(&self.pidfd, &self.socket), PollFlags::IN),
             ];
             poll(&mut fds, self.deadline)?;
@@ -306,7 +306,7 @@ impl Control {
 
     fn turn(&mut self, link: &Arc<Link>) -> Result<Turn> {
         let mut fds = [
-            PollFd::new(&link.bell, PollFlags::IN),
+            PollFd::new(&link.event_fd, PollFlags::IN),
             PollFd::new(&link.socket, PollFlags::IN),
             PollFd::from_borrowed_fd(or_socket(&self.pidfd, &link.socket), PollFlags::IN),
         ];
@@ -339,9 +339,9 @@ impl Control {
             if let Some(observer) = &self.observers.on_urgent {
                 callback::call("on_urgent", || observer(event)).map_err(Error::Failed)?;
             }
-            link.told().events.add_told(number);
+            link.session().events.add_told(number);
         }
-        link.event.signal();
+        link.wake_word.signal();
         Ok(turn)
     }
 
@@ -350,7 +350,7 @@ impl Control {
             return Ok(());
         }
         // There may be a lease that was waited for.
-        link.event.signal();
+        link.wake_word.signal();
         match &self.observers.on_granted {
             Some(observer) => {
                 callback::call("on_granted", || observer(grant)).map_err(Error::Failed)
@@ -362,13 +362,13 @@ impl Control {
 
 impl Control {
     /// The connection has ended without a goodbye. A producer that was killed closes its sockets
-    /// a moment before it has exited; one that lives on has thrown us out.
+    /// a moment before it has exited; one that lives on has evicted this client.
     fn hung_up(&self, link: &Link, what: &str) -> Result<Turn> {
         let Some(pidfd) = &self.pidfd else {
             return Ok(Turn::End(End::Dropped(what.into())));
         };
         let mut fds = [
-            PollFd::new(&link.bell, PollFlags::IN),
+            PollFd::new(&link.event_fd, PollFlags::IN),
             PollFd::new(pidfd, PollFlags::IN),
         ];
         poll(&mut fds, Deadline::after(Some(EXITING)))?;
@@ -403,11 +403,11 @@ impl Control {
                         "memory that others may write, which this client does not take".into(),
                     ));
                 }
-                if link.told().segments.len() >= MAX_SLOTS as usize {
+                if link.session().segments.len() >= MAX_SLOTS as usize {
                     return Err(Error::Protocol("more segments than slots".into()));
                 }
                 let fd = fd.ok_or(Error::BufferNotFound(id.0))?;
-                let kept = link.told().descriptors();
+                let kept = link.session().descriptors();
                 if memory.kind.needs_descriptor() && kept >= 2 * MAX_DESCRIPTORS {
                     return Err(Error::Protocol(format!(
                         "more dmabufs than {MAX_DESCRIPTORS}"
@@ -418,13 +418,13 @@ impl Control {
                 // Mapped here, off the thread that receives.
                 let segment = PayloadSegment::open(id, memory, fd, self.maker, keep)?;
                 self.preparing.add(&segment, link);
-                if link.told().segments.insert(id, segment).is_some() {
+                if link.session().segments.insert(id, segment).is_some() {
                     return Err(Error::Protocol(format!("segment {} twice", id.0)));
                 }
             }
             Message::SegmentGone { id } => {
                 // Frames in hand keep it mapped.
-                let gone = link.told().segments.remove(&id);
+                let gone = link.session().segments.remove(&id);
                 drop(gone);
             }
             Message::Event {
@@ -450,9 +450,9 @@ impl Control {
                 if kind.is_urgent() {
                     return Ok((Turn::More, Some((number, event))));
                 }
-                link.told().events.add(number, position, event);
+                link.session().events.add(number, position, event);
             }
-            Message::Told { number } => link.told().events.add_told(number),
+            Message::Told { number } => link.session().events.add_told(number),
             Message::Bye { reason, text, .. } => {
                 let end = match reason {
                     ByeReason::Stopped => End::Stopped,

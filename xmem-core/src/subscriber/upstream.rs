@@ -9,15 +9,15 @@ use crate::quota::Quota;
 
 /// Speaks to the producer of a subscriber, from any thread.
 #[derive(Clone, Debug)]
-pub struct Upstream {
+pub struct UpstreamSender {
     /// Keeps nothing alive: the connection ends with the subscriber and its frames.
     link: Weak<Link>,
     clock_offset: i64,
 }
 
-impl Upstream {
-    pub(super) fn new(link: &Arc<Link>) -> Upstream {
-        Upstream {
+impl UpstreamSender {
+    pub(super) fn new(link: &Arc<Link>) -> UpstreamSender {
+        UpstreamSender {
             link: Arc::downgrade(link),
             clock_offset: link.clock_offset,
         }

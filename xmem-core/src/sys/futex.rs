@@ -29,7 +29,7 @@ pub(crate) const MAX_WORDS: usize = 128;
 static REFUSED: AtomicBool = AtomicBool::new(false);
 
 /// Whether a wait may name several shared words. Where this is false, it may name one, and any
-/// number of [events](Event).
+/// number of [`WakeWord`]s.
 pub(crate) fn takes_many() -> bool {
     !REFUSED.load(Ordering::Relaxed)
 }
@@ -53,7 +53,7 @@ pub(crate) fn wait_any(words: &[Wait<'_>], deadline: Deadline) -> Result<()> {
     match answer {
         // A kernel before 5.16, or a container that does not know the call.
         Err(Errno::NOSYS | Errno::PERM) => {
-            // SYNC POINT with `Event::signal`: a signal that does not see this flag came before
+            // SYNC POINT with `WakeWord::signal`: a signal that does not see this flag came before
             // the wait in the fallback looks at the words.
             REFUSED.store(true, Ordering::SeqCst);
             fallback::wait(words, deadline)
@@ -97,9 +97,9 @@ pub(crate) fn wake_both(first: &AtomicU32, (second, value): (&AtomicU32, u32)) -
 
 /// A word of this process alone: ends its threads' waits for words of other processes.
 #[derive(Debug, Default)]
-pub(crate) struct Event(AtomicU32);
+pub(crate) struct WakeWord(AtomicU32);
 
-impl Event {
+impl WakeWord {
     /// The value to wait with. What is signalled after this call ends the wait.
     pub(crate) fn snapshot(&self) -> u32 {
         self.0.load(Ordering::Acquire)
@@ -139,20 +139,20 @@ mod tests {
     #[test]
     fn a_signal_since_the_snapshot_ends_the_wait() {
         for wait in WAYS {
-            let event = Event::default();
-            let seen = event.snapshot();
+            let wake_word = WakeWord::default();
+            let seen = wake_word.snapshot();
             let soon = Deadline::after(Some(Duration::from_millis(1)));
             assert!(matches!(
-                wait(&[event.since(seen)], soon),
+                wait(&[wake_word.since(seen)], soon),
                 Err(Error::TimedOut)
             ));
             std::thread::scope(|scope| {
-                scope.spawn(|| event.signal());
-                while event.snapshot() == seen {
-                    wait_any(&[event.since(seen)], Deadline::after(None)).unwrap();
+                scope.spawn(|| wake_word.signal());
+                while wake_word.snapshot() == seen {
+                    wait_any(&[wake_word.since(seen)], Deadline::after(None)).unwrap();
                 }
             });
-            wait(&[event.since(seen)], Deadline::after(None)).unwrap();
+            wait(&[wake_word.since(seen)], Deadline::after(None)).unwrap();
         }
     }
 
@@ -180,23 +180,29 @@ mod tests {
     #[test]
     fn without_futex_waitv_every_signal_ends_a_wait_for_several_words() {
         REFUSED.store(true, Ordering::SeqCst);
-        let (word, events) = (AtomicU32::new(7), [Event::default(), Event::default()]);
+        let (word, wake_words) = (
+            AtomicU32::new(7),
+            [WakeWord::default(), WakeWord::default()],
+        );
         // Each of these ends a wait without end, a thousand times.
-        let signals: [&(dyn Fn() + Sync); 3] =
-            [&|| events[0].signal(), &|| events[1].signal(), &|| {
+        let signals: [&(dyn Fn() + Sync); 3] = [
+            &|| wake_words[0].signal(),
+            &|| wake_words[1].signal(),
+            &|| {
                 word.fetch_add(1, Ordering::Release);
                 wake_one(&word).unwrap();
-            }];
+            },
+        ];
         for signal in signals {
             for _ in 0..1000 {
                 let seen = (
                     word.load(Ordering::Acquire),
-                    events.each_ref().map(Event::snapshot),
+                    wake_words.each_ref().map(WakeWord::snapshot),
                 );
                 let words = [
                     shared(&word, seen.0),
-                    events[0].since(seen.1[0]),
-                    events[1].since(seen.1[1]),
+                    wake_words[0].since(seen.1[0]),
+                    wake_words[1].since(seen.1[1]),
                 ];
                 std::thread::scope(|scope| {
                     scope.spawn(signal);

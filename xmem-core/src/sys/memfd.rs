@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{self, MemfdFlags, Mode, OFlags, SealFlags, SeekFrom};
 use rustix::io::Errno;
 
-use super::futex::{Event, Wait};
+use super::futex::{Wait, WakeWord};
 use super::mapping::Mapping;
 use super::{closer, limits};
 use crate::dtype::AccessMode;
@@ -55,7 +55,7 @@ pub(crate) fn not_sealed() -> impl FnOnce(Errno) -> Error {
 pub(crate) struct Sealing {
     answer: OnceLock<rustix::io::Result<()>>,
     /// Signalled when there is an answer.
-    event: Event,
+    wake_word: WakeWord,
 }
 
 impl Sealing {
@@ -68,7 +68,7 @@ impl Sealing {
     pub(crate) fn start(fd: OwnedFd, seals: SealFlags) -> Result<Arc<Sealing>> {
         let sealing = Arc::new(Sealing {
             answer: OnceLock::new(),
-            event: Event::default(),
+            wake_word: WakeWord::default(),
         });
         let started = sealing.clone();
         let task = move || {
@@ -76,7 +76,7 @@ impl Sealing {
             drop(fd);
             // It is the first.
             let _ = started.answer.set(answer);
-            started.event.signal();
+            started.wake_word.signal();
         };
         closer::run(task).map_err(|source| {
             let resource = match Errno::from_io_error(&source) {
@@ -94,7 +94,7 @@ impl Sealing {
 
     /// The entry for a wait that ends when there is an answer. Look for that afterwards.
     pub(crate) fn wait(&self) -> Wait<'_> {
-        self.event.since(self.event.snapshot())
+        self.wake_word.since(self.wake_word.snapshot())
     }
 
     /// The kernel's answer, where there is one.

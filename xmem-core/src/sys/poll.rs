@@ -1,4 +1,4 @@
-//! Waiting for descriptors, and a bell to end such a wait.
+//! Waiting for descriptors, and an eventfd to end such a wait.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -28,28 +28,28 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<()> {
 
 /// Ends a `poll` in another thread.
 #[derive(Debug)]
-pub(crate) struct Bell(OwnedFd);
+pub(crate) struct EventFd(OwnedFd);
 
-impl Bell {
-    pub(crate) fn new() -> Result<Bell> {
+impl EventFd {
+    pub(crate) fn new() -> Result<EventFd> {
         eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map(Bell)
-            .map_err(Error::socket("making a bell (eventfd)"))
+            .map(EventFd)
+            .map_err(Error::socket("making an eventfd"))
     }
 
-    /// Rings until `silence`.
-    pub(crate) fn ring(&self) {
-        // It fails only when the counter is full, and then it rings already.
+    /// Makes it readable until `clear`.
+    pub(crate) fn notify(&self) {
+        // It fails only when the counter is full: then it is readable already.
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 
-    pub(crate) fn silence(&self) {
-        // It fails only when the bell was silent.
+    pub(crate) fn clear(&self) {
+        // It fails only where it was not readable.
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

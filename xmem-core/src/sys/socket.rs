@@ -118,14 +118,14 @@ pub(crate) fn accept(listening: &Listening) -> Result<Connection, Errno> {
     Ok(Connection::new(fd, !listening.refuses_fds))
 }
 
-/// Connects, waiting at most `patience` for room in the listener's backlog: `AGAIN` then.
-pub(crate) fn connect(path: &Path, patience: Duration) -> Result<Connection, Errno> {
+/// Connects, waiting at most `timeout` for room in the listener's backlog: `AGAIN` then.
+pub(crate) fn connect(path: &Path, timeout: Duration) -> Result<Connection, Errno> {
     let fd = socket()?;
     let address = SocketAddrUnix::new(path)?;
-    let deadline = Deadline::after(Some(patience));
+    let deadline = Deadline::after(Some(timeout));
     loop {
         // Signals that come all the time must not put the deadline off.
-        let left = deadline.left().unwrap_or(patience);
+        let left = deadline.left().unwrap_or(timeout);
         if left < SHORTEST_WAIT {
             rustix::io::ioctl_fionbio(&fd, true)?;
         } else {

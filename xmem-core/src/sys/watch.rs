@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::clock::Deadline;
 use super::closer;
-use super::poll::{Bell, PollFd, PollFlags, poll};
+use super::poll::{EventFd, PollFd, PollFlags, poll};
 use crate::error::{Error, Result};
 
 /// How often events are read, after a wait; what is left ends the next one.
@@ -67,16 +67,16 @@ impl Watch {
 }
 
 impl Watch {
-    /// Waits until there may be something new, or the bell rings. False at the deadline.
-    pub(crate) fn wait(&self, bell: Option<&Bell>, deadline: Deadline) -> Result<bool> {
+    /// Waits until there may be something new, or `event_fd` is readable. False at the deadline.
+    pub(crate) fn wait(&self, event_fd: Option<&EventFd>, deadline: Deadline) -> Result<bool> {
         let slice = self.0.as_ref().map_or(UNTOLD, |_| TOLD);
         let slice = Deadline::after(Some(slice)).min(deadline);
         let watch = self.0.iter().map(|fd| PollFd::new(fd, PollFlags::IN));
-        let bell = bell.map(|bell| PollFd::new(bell, PollFlags::IN));
-        let mut fds: Vec<PollFd<'_>> = watch.chain(bell).collect();
+        let event_fd = event_fd.map(|event_fd| PollFd::new(event_fd, PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> = watch.chain(event_fd).collect();
         poll(&mut fds, slice)?;
         let told = fds.iter().any(|fd| !fd.revents().is_empty());
-        self.silence();
+        self.clear();
         Ok(told || !deadline.has_passed())
     }
 
@@ -87,7 +87,7 @@ impl Watch {
     }
 
     /// Takes in what it tells. That is looked at afterwards; what comes from here on ends the next wait.
-    pub(crate) fn silence(&self) {
+    pub(crate) fn clear(&self) {
         let Some(fd) = &self.0 else { return };
         let mut events = [0; 4096];
         let mut read = || rustix::io::read(fd, &mut events).is_ok_and(|len| len > 0);

@@ -17,11 +17,11 @@ use crate::sys::futex::{self, Wait};
 
 impl Writer {
     /// A slot of at least `len` bytes. Waits as `overflow` says for clients, and at most
-    /// `patience` for the producer's own slots to come back.
+    /// `timeout` for the producer's own slots to come back.
     pub(crate) fn acquire(
         &self,
         len: usize,
-        patience: Option<Duration>,
+        timeout: Option<Duration>,
         cancel: &Cancellation<'_>,
     ) -> Result<(SlotIndex, Place)> {
         self.check_origin()?;
@@ -33,7 +33,7 @@ impl Writer {
             self.configure(size, 0)?;
         }
         loop {
-            let index = self.acquire_slot(patience, cancel)?;
+            let index = self.acquire_slot(timeout, cancel)?;
             let place = self.pool().place(index);
             if place.size >= len {
                 return Ok((index, place));
@@ -46,30 +46,30 @@ impl Writer {
 
     fn acquire_slot(
         &self,
-        patience: Option<Duration>,
+        timeout: Option<Duration>,
         cancel: &Cancellation<'_>,
     ) -> Result<SlotIndex> {
-        let own_deadline = Deadline::after(patience);
+        let own_deadline = Deadline::after(timeout);
         let mut clients_deadline = None;
         loop {
             let cancelled = cancel.wait()?;
-            let event = self.event.since(self.event.snapshot());
-            let (acquired, forgiven, released, has_gone) = {
+            let signal = self.wake_word.since(self.wake_word.snapshot());
+            let (acquired, readmitted, released, has_gone) = {
                 let mut pool = self.pool();
                 let head = pool.head();
-                let forgiven = pool.clients.forgive(head);
+                let readmitted = pool.clients.readmit(head);
                 let acquired = pool.acquire();
                 let released = std::mem::take(&mut pool.released);
-                (acquired, forgiven, released, !pool.gone.is_empty())
+                (acquired, readmitted, released, !pool.gone.is_empty())
             };
             self.drop_keep_alives(released);
             if has_gone {
-                self.bell.ring();
+                self.event_fd.notify();
             }
-            for id in forgiven {
+            for id in readmitted {
                 self.tell(PublisherEvent::ClientCaughtUp(id));
             }
-            let words = [event, cancelled];
+            let words = [signal, cancelled];
             let found = match acquired {
                 Acquired::Slot(index) => return Ok(index),
                 Acquired::Closed => return Err(self.failure.error()),
@@ -111,7 +111,7 @@ impl Writer {
                 let deadline = match self.pool().missing() {
                     0 => own_deadline,
                     // There are fewer slots than clients have leases.
-                    _ => *clients_deadline.get_or_insert_with(|| self.patience()),
+                    _ => *clients_deadline.get_or_insert_with(|| self.deadline_for_clients()),
                 };
                 (deadline, Some(error))
             }
@@ -128,7 +128,7 @@ impl Writer {
         }
     }
 
-    /// Waits until a client has received the frame that is in the way, or lapses. `None` where it is
+    /// Waits until a client has received the frame that is in the way, or lags for too long. `None` where it is
     /// worth another look.
     #[cold]
     fn await_clients(&self, words: &[Wait<'_>]) -> Result<Option<SlotIndex>> {
@@ -143,7 +143,7 @@ impl Writer {
                 Err(_) => self.pool().filling = Filling::later(),
             }
         }
-        let Some(deadline) = self.lapse() else {
+        let Some(deadline) = self.mark_lagging() else {
             return Ok(None);
         };
         let look = |pool: &mut Pool| match pool.acquire() {
@@ -160,7 +160,7 @@ impl Writer {
     }
 
     /// Until when to wait for slots that clients hold.
-    fn patience(&self) -> Deadline {
+    fn deadline_for_clients(&self) -> Deadline {
         Deadline::after(Some(match self.overflow {
             Overflow::DropOldest => Duration::ZERO,
             Overflow::Block { timeout } => timeout,
@@ -191,13 +191,13 @@ impl Writer {
         let mut deadline = deadline;
         if futex::takes_many() {
             for (_, page) in &pages {
-                let progress = page.page().progress;
+                let progress = page.words().progress;
                 words.push(futex::shared(progress, progress.load(Ordering::Acquire)));
             }
         } else {
-            deadline = deadline.min(self.watchers.watch(&pages, &self.event));
+            deadline = deadline.min(self.watchers.watch(&pages, &self.wake_word));
         }
-        self.metadata.board().prepare_block();
+        self.metadata.words().prepare_block();
         let (found, released) = {
             let mut pool = self.pool();
             (look(&mut pool), std::mem::take(&mut pool.released))
@@ -210,7 +210,7 @@ impl Writer {
         let mut pool = self.pool();
         pool.waiting_writers -= 1;
         if pool.waiting_writers == 0 {
-            self.metadata.board().finish_block();
+            self.metadata.words().finish_block();
         }
         result
     }

@@ -4,7 +4,7 @@ use super::Writer;
 use super::making::{Coming, Made, Making};
 use crate::clients::Client;
 use crate::error::{Error, Result};
-use crate::pool::Joining;
+use crate::pool::JoinPoint;
 use crate::pool::filling::Filling;
 use crate::pool::imports::UNSEALED_ONLY;
 
@@ -20,7 +20,7 @@ pub(crate) struct Admission {
 /// What a step of that has come to.
 pub(crate) enum Step {
     /// It is in the scan.
-    Joined(Joining),
+    Joined(JoinPoint),
     /// There is more to do.
     More(Admission),
 }
@@ -85,14 +85,14 @@ impl Writer {
             let missing = pool.missing_for(leases, admission.made.0);
             if missing == 0 || size == 0 {
                 // Under the same lock: no other client can count on these slots.
-                let joining = pool.add_client(*admission.client);
+                let start = pool.add_client(*admission.client);
                 if pool.missing() > 0 {
                     // Of those for others, perhaps.
                     pool.filling = Filling::Due;
                 }
                 drop(pool);
-                self.event.signal();
-                return Ok(Step::Joined(joining));
+                self.wake_word.signal();
+                return Ok(Step::Joined(start));
             }
             let (least, most) = pool.growth(missing);
             let left = limit.saturating_sub(pool.count() + coming.slots());

@@ -17,25 +17,25 @@ impl Writer {
             pool.assign();
         }
         self.watchers.forget(id);
-        self.event.signal();
+        self.wake_word.signal();
     }
 
-    /// Nobody waits for this client any more; what it holds stays its own.
-    pub(crate) fn expel_client(&self, id: ClientId) {
-        self.pool().clients.expel(id);
-        self.event.signal();
+    /// The writer waits for this client no longer. The client keeps what it holds.
+    pub(crate) fn evict_client(&self, id: ClientId) {
+        self.pool().clients.evict(id);
+        self.wake_word.signal();
     }
 
     /// Gives up waiting for clients that have made no progress for as long as `overflow` says, and
     /// tells of them. Returns until when to wait for the others; `None` where some were given up.
-    pub(super) fn lapse(&self) -> Option<Deadline> {
+    pub(super) fn mark_lagging(&self) -> Option<Deadline> {
         let Overflow::Block { timeout } = self.overflow else {
             unreachable!("only a blocking acquire is blocked");
         };
         let now = clock::monotonic();
-        let (lapsed, next) = self.pool().lapse(now, timeout);
-        for client in &lapsed {
-            self.tell(PublisherEvent::ClientLapsed {
+        let (lagging, next) = self.pool().mark_lagging(now, timeout);
+        for client in &lagging {
+            self.tell(PublisherEvent::ClientLagging {
                 client: client.id,
                 stalled: client.stalled,
                 held: client.held,
@@ -43,7 +43,9 @@ impl Writer {
             });
         }
         // Without either, what the writer waited for has come by now.
-        lapsed.is_empty().then(|| Deadline::at(next.unwrap_or(now)))
+        lagging
+            .is_empty()
+            .then(|| Deadline::at(next.unwrap_or(now)))
     }
 
     /// Waits until there are `count` clients.
@@ -57,7 +59,7 @@ impl Writer {
         let deadline = Deadline::after(timeout);
         loop {
             let cancelled = cancel.wait()?;
-            let event = self.event.since(self.event.snapshot());
+            let signal = self.wake_word.since(self.wake_word.snapshot());
             {
                 let pool = self.pool();
                 if pool.closed {
@@ -67,7 +69,7 @@ impl Writer {
                     return Ok(());
                 }
             }
-            futex::wait_any(&[event, cancelled], deadline)?;
+            futex::wait_any(&[signal, cancelled], deadline)?;
         }
     }
 }

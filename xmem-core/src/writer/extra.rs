@@ -55,7 +55,7 @@ impl Writer {
         };
         let (segment, size) = made?;
         let place = self.pool().add_spares(&segment, size);
-        self.bell.ring();
+        self.event_fd.notify();
         Ok(place)
     }
 

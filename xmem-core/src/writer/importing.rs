@@ -49,7 +49,7 @@ impl Writer {
         };
         if is_new {
             // Clients are told of the memory before, or wait until they are.
-            self.bell.ring();
+            self.event_fd.notify();
         }
         match taken {
             Ok(index) => Ok((index, place)),
@@ -99,7 +99,7 @@ impl Writer {
         drop(released);
         self.see_to_failure();
         if self.pool().forget_unused() {
-            self.bell.ring();
+            self.event_fd.notify();
         }
     }
 
@@ -146,9 +146,9 @@ impl Writer {
     /// Waits until clients have come as far as `is_done` wants.
     fn await_pool(&self, deadline: Deadline, is_done: impl Fn(&mut Pool) -> bool) -> Result<()> {
         loop {
-            let event = self.event.since(self.event.snapshot());
+            let signal = self.wake_word.since(self.wake_word.snapshot());
             let look = |pool: &mut Pool| is_done(pool).then_some(());
-            if self.wait(&[event], deadline, look)?.is_some() {
+            if self.wait(&[signal], deadline, look)?.is_some() {
                 return Ok(());
             }
         }

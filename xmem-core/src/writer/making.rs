@@ -143,7 +143,7 @@ impl Writer {
         }
         let (segment, stride) = making.segment.finish()?;
         let count = self.pool().add_segment(&segment, stride);
-        self.event.signal();
+        self.wake_word.signal();
         Ok(Made::All(count))
     }
 

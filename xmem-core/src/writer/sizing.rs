@@ -62,7 +62,7 @@ impl Writer {
         drop(growing);
         self.drop_released();
         // There may be segments to announce, and others to drop.
-        self.bell.ring();
+        self.event_fd.notify();
         Ok(())
     }
 
@@ -89,7 +89,7 @@ impl Writer {
             // The producer holds more than it said: from now on that counts as what it needs.
             self.pool().raise_need(own + made);
         }
-        self.bell.ring();
+        self.event_fd.notify();
         Ok(true)
     }
 
@@ -107,7 +107,7 @@ impl Writer {
         drop(growing);
         self.drop_released();
         let made = made?;
-        self.bell.ring();
+        self.event_fd.notify();
         Ok(made)
     }
 
@@ -152,7 +152,7 @@ impl Writer {
             pool.resize(size);
             pool.add_segment(&segment, stride)
         };
-        self.event.signal();
+        self.wake_word.signal();
         Ok(added)
     }
 

@@ -1,5 +1,5 @@
 //! Where a thread can't sleep on the words of several clients (see `sys/futex.rs`): a thread a
-//! client sleeps on that client's `progress`, and passes a change on to the writer's event.
+//! client sleeps on that client's `progress`, and relays a change to the writer's wake word.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clients::ClientId;
 use crate::segment::LeasePage;
 use crate::sys::clock::Deadline;
-use crate::sys::futex::{self, Event};
+use crate::sys::futex::{self, WakeWord};
 
 /// How long the writer sleeps where there is no thread to be had for a watcher.
 const NO_THREAD: Duration = Duration::from_millis(10);
@@ -32,7 +32,7 @@ impl Drop for Watched {
     /// Ends the thread: at once, or where the client has moved it to another word, with its sleep.
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
-        let progress = self.page.page().progress;
+        let progress = self.page.words().progress;
         progress.fetch_add(1, Ordering::Release);
         // The answer makes no difference: see above.
         let _ = futex::wake_one(progress);
@@ -49,7 +49,7 @@ impl Watchers {
     pub(super) fn watch(
         &self,
         clients: &[(ClientId, Arc<LeasePage>)],
-        event: &Arc<Event>,
+        wake_word: &Arc<WakeWord>,
     ) -> Deadline {
         let mut watched = self.watched();
         for (id, page) in clients {
@@ -62,10 +62,10 @@ impl Watchers {
                 over: over.clone(),
             };
             // What comes from here on is a change, whenever the thread starts.
-            let seen = page.page().progress.load(Ordering::Acquire);
-            let (page, event) = (page.clone(), event.clone());
+            let seen = page.words().progress.load(Ordering::Acquire);
+            let (page, wake_word) = (page.clone(), wake_word.clone());
             let thread = Builder::new().name("xmem-progress".into());
-            let relay = move || relay(&page, seen, &over, &event);
+            let relay = move || relay(&page, seen, &over, &wake_word);
             if thread.stack_size(STACK).spawn(relay).is_err() {
                 return Deadline::after(Some(NO_THREAD));
             }
@@ -80,16 +80,16 @@ impl Watchers {
     }
 }
 
-/// Signals the event at each change of `progress`, until it is over.
-fn relay(page: &LeasePage, mut seen: u32, over: &AtomicBool, event: &Event) {
-    let progress = page.page().progress;
+/// Signals the wake word at each change of `progress`, until it is over.
+fn relay(page: &LeasePage, mut seen: u32, over: &AtomicBool, wake_word: &WakeWord) {
+    let progress = page.words().progress;
     while !over.load(Ordering::Acquire) {
         // It ends after a while in any case.
         let _ = futex::wait_any(&[futex::shared(progress, seen)], Deadline::after(None));
         let now = progress.load(Ordering::Acquire);
         if now != seen {
             seen = now;
-            event.signal();
+            wake_word.signal();
         }
     }
 }

@@ -11,7 +11,7 @@ use gst::glib;
 use gst::glib::translate::*;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use xmem_core::{Canceller, Frame, FrameMut, Published, Publisher};
+use xmem_core::{Canceller, Frame, FrameMut, PublishedSlot, Publisher};
 
 const MEMORY_TYPE: &std::ffi::CStr = c"XmemMemory";
 
@@ -30,7 +30,7 @@ enum SlotState {
     /// Upstream may write.
     Writable(FrameMut),
     /// Clients may read; upstream too.
-    Published(#[expect(dead_code, reason = "held for its drop")] Published),
+    Published(#[expect(dead_code, reason = "held for its drop")] PublishedSlot),
     /// Only while the sink publishes it.
     Publishing,
 }
@@ -40,7 +40,7 @@ impl SlotCell {
     /// returned; `None` where the slot was published already.
     pub(crate) fn publish<E>(
         &self,
-        publish: impl FnOnce(FrameMut) -> Result<Published, (Box<FrameMut>, E)>,
+        publish: impl FnOnce(FrameMut) -> Result<PublishedSlot, (Box<FrameMut>, E)>,
     ) -> Option<Result<(), E>> {
         // Not under the lock: publishing may wait. Meanwhile the memory can't be written.
         let taken = std::mem::replace(&mut *self.lock(), SlotState::Publishing);
@@ -291,7 +291,7 @@ impl XmemAllocator {
             let source = source.as_ref()?;
             (source.publisher.upgrade()?, source.canceller.clone())
         };
-        let slot = || publisher.acquire_cancellable(len, Some(Duration::ZERO), &canceller.begin()?);
+        let slot = || publisher.acquire_timeout(len, Some(Duration::ZERO), &canceller.begin()?);
         slot()
             .inspect_err(|error| {
                 gst::debug!(crate::CAT, imp = self, "{error}: allocating system memory");

@@ -303,7 +303,7 @@ fn acquire(
     });
     let patience = dont_wait.then_some(Duration::ZERO);
     let publisher = publisher.ok_or(Error::Stopped)?;
-    publisher.acquire_cancellable(size, patience, &canceller.begin()?)
+    publisher.acquire_timeout(size, patience, &canceller.begin()?)
 }
 
 /// Where the planes lie with this alignment, as GStreamer makes it, and so many bytes or more. Not all that

@@ -83,7 +83,7 @@ impl XmemSink {
             PublisherEvent::ClientRefused { pid, reason } => {
                 gst::warning!(CAT, imp = self, "Refused process {pid}: {reason}");
             }
-            PublisherEvent::ClientLapsed {
+            PublisherEvent::ClientLagging {
                 client,
                 stalled,
                 held,
@@ -254,7 +254,7 @@ impl XmemSink {
                 .field("held", client.held)
                 .field("lag", client.lag)
                 .field("missed", client.missed)
-                .field("lapsed", client.lapsed)
+                .field("lapsed", client.lagging)
                 .field("takes-unsealed", client.takes_unsealed)
                 .build()
         });

@@ -504,7 +504,7 @@ impl Stream {
     /// What becomes of a buffer that can't be copied, and was not passed on.
     fn leave_out(&self, refused: Refused) -> Result<()> {
         match refused {
-            // Those clients are thrown out: see `set_caps`.
+            // Those clients are evicted: see `set_caps`.
             Refused::TooManyHeld | Refused::Unsealed => {
                 gst::debug!(crate::CAT, "Dropped a frame: {refused:?}");
                 self.counters.dropped.fetch_add(1, Ordering::Relaxed);
@@ -534,9 +534,9 @@ impl Stream {
             // Frames of raw video are all alike, and so are those of tensors: slots of just this size.
             self.publisher.configure(size, 2)?;
         }
-        let mut frame =
-            self.publisher
-                .acquire_cancellable(size, Some(Duration::ZERO), cancellation)?;
+        let mut frame = self
+            .publisher
+            .acquire_timeout(size, Some(Duration::ZERO), cancellation)?;
         let unreadable =
             |_| Error::InvalidSetting("a buffer's memory can't be mapped to read".into());
         if let Some(rows) = &crossing.written.rows {

@@ -9,7 +9,7 @@ use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
-use xmem_core::{Canceller, Channel, Error, Upstream};
+use xmem_core::{Canceller, Channel, Error, UpstreamSender};
 
 use super::downstream::Notice;
 use super::eventfilter::EventFilter;
@@ -86,7 +86,7 @@ struct State {
     /// The extent of the producer's stream, if the producer sends it.
     extent: Option<Extent>,
     /// Sends upstream events to the producer.
-    upstream: Option<Upstream>,
+    upstream: Option<UpstreamSender>,
 }
 
 impl XmemSrc {
@@ -277,7 +277,10 @@ impl XmemSrc {
     /// producer's.
     fn clock_offset(&self) -> i64 {
         let state = self.state();
-        state.upstream.as_ref().map_or(0, Upstream::clock_offset)
+        state
+            .upstream
+            .as_ref()
+            .map_or(0, UpstreamSender::clock_offset)
     }
 
     /// Sends an upstream event to the producer. Returns false if the producer does not accept

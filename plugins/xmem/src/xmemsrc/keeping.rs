@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use xmem_core::{BufferMeta, Grant, Upstream};
+use xmem_core::{BufferMeta, Grant, UpstreamSender};
 
 use super::plan::Plan;
 use crate::CAT;
@@ -16,7 +16,7 @@ pub(super) struct Keeping(Arc<Mutex<State>>);
 
 struct State {
     plan: Plan,
-    producer: Option<Upstream>,
+    producer: Option<UpstreamSender>,
     /// The last request was not sent, because the socket was full.
     is_due: bool,
 }
@@ -56,7 +56,7 @@ impl Keeping {
 
     /// Sets the producer. If downstream needed more of the previous producer than the initial
     /// quota, asks for it at once.
-    pub(super) fn connected(&self, producer: Upstream) {
+    pub(super) fn connected(&self, producer: UpstreamSender) {
         let mut state = self.state();
         state.producer = Some(producer);
         if state.plan.has_grown() {

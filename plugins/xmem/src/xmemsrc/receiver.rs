@@ -10,7 +10,7 @@ use gst_base::BaseSrc;
 use gst_base::prelude::*;
 use xmem_core::{
     Cancellation, Canceller, Channel, Error, EventKind, Frame, Item, Result, StreamEvent,
-    Subscriber, Upstream,
+    Subscriber, UpstreamSender,
 };
 
 use super::downstream::{Downstream, Held, Notice, running_time};
@@ -48,7 +48,7 @@ const MAX_KEPT: usize = 16;
 /// What the element is told of, on whatever thread it happens.
 pub(super) enum Change {
     /// There is a producer, and this speaks to it.
-    Connected(Upstream),
+    Connected(UpstreamSender),
     /// Downstream holds every frame that it may.
     Starved,
     /// The producer keeps frames for another latency than before.

@@ -62,7 +62,7 @@ pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     let observer = move |event| {
         let count = match event {
             PublisherEvent::ClientRefused { .. } => &listener.refused,
-            PublisherEvent::ClientLapsed { .. } => &listener.lapsed,
+            PublisherEvent::ClientLagging { .. } => &listener.lapsed,
             _ => return,
         };
         count.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Waiting for several words with `FUTEX_WAIT`, which sleeps on one.
 //!
 //! The thread sleeps on the word that another process wakes, or on a word of its own where it waits
-//! for events alone, and says here which events end its wait. A signal of one of them changes and
+//! for wake words alone, and says here which of them end its wait. A signal of one of them changes and
 //! wakes the word that the thread sleeps on.
 
 use std::sync::atomic::{AtomicU32, Ordering, fence};
@@ -17,7 +17,7 @@ use crate::sys::clock::Deadline;
 /// How long a thread sleeps at most on a word that another process has too.
 ///
 /// That process can move the sleeper to another word (`FUTEX_REQUEUE`). With `futex_waitv` the
-/// events still end the wait; here they would not, but for this.
+/// wake words still end the wait; here they would not, but for this.
 const SLICE: Duration = Duration::from_secs(1);
 /// The same where there are more such words than the one that it sleeps on. Callers avoid this:
 /// see [`takes_many`](super::takes_many).
@@ -27,8 +27,8 @@ const SHORT_SLICE: Duration = Duration::from_millis(10);
 struct Sleeper {
     /// The address of a value of this wait alone.
     id: usize,
-    /// The addresses of the events that end its sleep.
-    events: Vec<usize>,
+    /// The addresses of the wake words that end its sleep.
+    wake_words: Vec<usize>,
     /// The word that it sleeps on, which is alive as long as this entry stands in `SLEEPERS`.
     word: *const AtomicU32,
     flags: Flags,
@@ -55,7 +55,7 @@ impl Drop for Entry {
     }
 }
 
-/// As [`wait_any`](super::wait_any), for one shared word at most and any number of events.
+/// As [`wait_any`](super::wait_any), for one shared word at most and any number of wake words.
 #[cold]
 pub(super) fn wait(words: &[Wait<'_>], deadline: Deadline) -> Result<()> {
     let own = AtomicU32::new(0);
@@ -68,15 +68,15 @@ pub(super) fn wait(words: &[Wait<'_>], deadline: Deadline) -> Result<()> {
         (false, None) => deadline.min(Deadline::after(Some(SLICE))),
         (false, Some(_)) => deadline.min(Deadline::after(Some(SHORT_SLICE))),
     };
-    let events = words.iter().filter(|word| word.private);
+    let wake_words = words.iter().filter(|word| word.private);
     sleepers().push(Sleeper {
         id,
-        events: events.map(|event| event.word.as_ptr() as usize).collect(),
+        wake_words: wake_words.map(|one| one.word.as_ptr() as usize).collect(),
         word: sleep.word,
         flags: sleep.flags(),
     });
     let _entry = Entry { id };
-    // SYNC POINT with `Event::signal`: its entry stands, then the sleeper looks at the words.
+    // SYNC POINT with `WakeWord::signal`: its entry stands, then the sleeper looks at the words.
     fence(Ordering::SeqCst);
     let has_changed = |word: &Wait<'_>| word.word.load(Ordering::Acquire) != word.seen;
     if words.iter().any(has_changed) {
@@ -98,12 +98,12 @@ pub(super) fn wait(words: &[Wait<'_>], deadline: Deadline) -> Result<()> {
     }
 }
 
-/// Wakes the threads that wait for this event.
+/// Wakes the threads that wait for this wake word.
 #[cold]
-pub(super) fn signal(event: &AtomicU32) {
-    let address = event.as_ptr() as usize;
+pub(super) fn signal(wake_word: &AtomicU32) {
+    let address = wake_word.as_ptr() as usize;
     for sleeper in sleepers().iter() {
-        if sleeper.events.contains(&address) {
+        if sleeper.wake_words.contains(&address) {
             // SAFETY: the entry stands in the list, whose lock is held, so `wait` has not returned
             // and still borrows the word.
             let word = unsafe { &*sleeper.word };
