@@ -13,6 +13,7 @@ use crate::payload::{Payload, PayloadMut, View};
 use crate::pool::Place;
 use crate::segment::{ImportedMemory, PayloadSegment};
 use crate::sys::limits;
+use crate::sys::mapping::Mapping;
 use crate::writer::Writer;
 
 /// A slot that the producer holds: only it writes the slot, which is not taken back for another
@@ -65,7 +66,7 @@ impl FrameMut {
 
     /// The payload: as many bytes as were asked for.
     pub fn payload(&mut self) -> PayloadMut<'_> {
-        PayloadMut::new(self.as_mut_ptr(), self.len)
+        PayloadMut::of(self.mapping(), self.place.offset, self.len)
     }
 
     /// The address of the slot's first byte; [`capacity`](FrameMut::capacity) bytes can be
@@ -75,11 +76,13 @@ impl FrameMut {
     }
 
     fn address(&self) -> *mut u8 {
+        self.mapping().address(self.place.offset)
+    }
+
+    fn mapping(&self) -> &Mapping {
+        // Nothing asks for that of an `ImportedFrame`, whose memory may have no mapping.
         let mapping = self.place.segment.mapping();
-        // `ImportedFrame`, whose memory may have no mapping, does not lead here.
-        mapping
-            .expect("a slot is mapped")
-            .address(self.place.offset)
+        mapping.expect("a slot is mapped")
     }
 
     /// What the frame is. At first it is plain bytes; what only xmem knows (`id`, `seq`,
@@ -328,9 +331,8 @@ impl Frame {
     /// [`Error::NotMapped`] where the frame is in a dmabuf that was not [mapped](Frame::map).
     pub fn payload(&self) -> Result<Payload<'_>> {
         let mapping = self.segment.mapping()?;
-        // The range is inside the segment.
-        let start = mapping.address(self.offset());
-        Ok(Payload::new(start, self.meta.size as usize))
+        // Checked when the frame was received: the range is inside the segment.
+        Ok(Payload::of(mapping, self.offset(), self.meta.size as usize))
     }
 
     /// Whether the frame is in a dmabuf, memory that may be a device's. A reader of its bytes

@@ -83,7 +83,7 @@ pub fn record(bytes: &[u8]) {
 
 /// Reads a frame in every way there is.
 fn look(meta: &BufferMeta, frame: &[u8]) {
-    let payload = Payload::new(frame.as_ptr(), frame.len());
+    let payload = Payload::of_bytes(frame);
     assert_eq!(payload.to_vec(), frame);
     match meta.dtype() {
         DType::UInt8 => walk::<u8>(meta, payload, frame),

@@ -2,8 +2,8 @@
 //!
 //! The bytes are memory of another process: a well-behaved producer leaves them alone as long as
 //! there is a lease, but Rust's references promise more than that to the compiler. So bytes are
-//! copied out and elements are read one by one, through raw pointers; who trusts the producer
-//! gets a slice with `unsafe`.
+//! copied out and elements are read one by one, through raw pointers; a caller that trusts the
+//! producer gets a slice with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
@@ -12,11 +12,12 @@ use std::ptr;
 use crate::dtype::{Element, MAX_NDIM};
 use crate::error::{Error, Result};
 use crate::meta::check_extent;
+use crate::sys::mapping::Mapping;
 
 /// A frame's bytes, to read.
 ///
-/// Invariant, upheld by `Payload::new`'s callers: `len` bytes from `start` stay mapped and
-/// readable for `'a`.
+/// Invariant, upheld by the constructors: `len` bytes from `start` stay mapped and readable for
+/// `'a`.
 #[derive(Clone, Copy)]
 pub struct Payload<'a> {
     start: *const u8,
@@ -31,11 +32,24 @@ unsafe impl Send for Payload<'_> {}
 unsafe impl Sync for Payload<'_> {}
 
 impl<'a> Payload<'a> {
-    /// A view of `len` bytes from `start`, which stay mapped and readable for `'a`.
-    pub(crate) fn new(start: *const u8, len: usize) -> Payload<'a> {
+    /// `len` bytes from `offset` of a mapping.
+    ///
+    /// # Panics
+    /// Where the range is not inside the mapping: callers check what another process says.
+    pub(crate) fn of(mapping: &'a Mapping, offset: usize, len: usize) -> Payload<'a> {
         Payload {
-            start,
+            start: mapping.range(offset, len),
             len,
+            borrow: PhantomData,
+        }
+    }
+
+    /// Bytes of this process, in the place of a frame's.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_bytes(bytes: &'a [u8]) -> Payload<'a> {
+        Payload {
+            start: bytes.as_ptr(),
+            len: bytes.len(),
             borrow: PhantomData,
         }
     }
@@ -69,12 +83,10 @@ impl<'a> Payload<'a> {
             into.len(),
             self.len
         );
-        // SAFETY: the range is inside the mapped frame (checked above, type invariant), and
-        // `into` is an exclusive borrow, so it is not mapped memory, to which no reference
-        // exists. Any bytes are valid `u8`.
-        unsafe {
-            ptr::copy_nonoverlapping(self.start.add(offset), into.as_mut_ptr(), into.len());
-        }
+        // SAFETY: the range is inside the mapped frame (checked above, type invariant), and `into`
+        // is an exclusive borrow of as many bytes. It may itself be shared memory that is mapped,
+        // which `copy` allows. Any bytes are valid `u8`.
+        unsafe { ptr::copy(self.start.add(offset), into.as_mut_ptr(), into.len()) }
     }
 
     /// A copy of all bytes.
@@ -84,7 +96,7 @@ impl<'a> Payload<'a> {
         bytes
     }
 
-    /// The bytes as a slice, for who trusts the producer.
+    /// The bytes as a slice, for a caller that trusts the producer.
     ///
     /// # Safety
     /// The producer must not write the frame while the slice lives. xmem's own producer does not
@@ -221,8 +233,8 @@ impl<'a, T: Element> View<'a, T> {
 
 /// A frame's bytes, to write, before it is published.
 ///
-/// Invariant, upheld by `PayloadMut::new`'s caller: `len` bytes from `start` stay mapped and
-/// writable for `'a`, and no other thread of this process accesses them meanwhile.
+/// Invariant, upheld by the constructor: `len` bytes from `start` stay mapped and writable for `'a`.
+/// That no other thread of this process writes them meanwhile is up to the owner of the slot.
 #[derive(Debug)]
 pub struct PayloadMut<'a> {
     start: *mut u8,
@@ -231,10 +243,13 @@ pub struct PayloadMut<'a> {
 }
 
 impl<'a> PayloadMut<'a> {
-    /// A view of `len` bytes from `start`, mapped and writable for `'a`.
-    pub(crate) fn new(start: *mut u8, len: usize) -> PayloadMut<'a> {
+    /// `len` bytes from `offset` of a mapping.
+    ///
+    /// # Panics
+    /// Where the range is not inside the mapping, or the mapping is read-only.
+    pub(crate) fn of(mapping: &'a Mapping, offset: usize, len: usize) -> PayloadMut<'a> {
         PayloadMut {
-            start,
+            start: mapping.range_mut(offset, len),
             len,
             borrow: PhantomData,
         }
@@ -269,12 +284,11 @@ impl<'a> PayloadMut<'a> {
             from.len(),
             self.len
         );
-        // SAFETY: the range is inside the mapped, writable frame (checked above, type
-        // invariant), and `from` is a borrow, so it is not mapped memory, to which no reference
-        // exists.
-        unsafe {
-            ptr::copy_nonoverlapping(from.as_ptr(), self.start.add(offset), from.len());
-        }
+        // SAFETY: the range is inside the mapped, writable frame (checked above, type invariant),
+        // and `from` is a borrow of as many bytes. It may itself be shared memory that is mapped,
+        // even a frame of this channel, which `copy` allows: a caller that borrows such memory has
+        // promised that it does not change.
+        unsafe { ptr::copy(from.as_ptr(), self.start.add(offset), from.len()) }
     }
 
     /// Copies elements in, from the frame's start.
@@ -306,7 +320,7 @@ mod tests {
     fn a_view_walks_rows_with_padding() {
         // Two rows of three pixels of two bytes, four bytes of padding after each row.
         let bytes: Vec<u8> = (0..20).collect();
-        let payload = Payload::new(bytes.as_ptr(), bytes.len());
+        let payload = Payload::of_bytes(&bytes);
         let view = payload.view::<u8>(0, &[2, 3, 2], &[10, 2, 1]).unwrap();
         assert_eq!(view.get(&[1, 2, 1]), Some(15));
         assert_eq!(view.get(&[2, 0, 0]), None);
@@ -326,7 +340,7 @@ mod tests {
             strides in proptest::collection::vec(0u64..40, 0..=MAX_NDIM)
         ) {
             let bytes = [0u8; 64];
-            let payload = Payload::new(bytes.as_ptr(), bytes.len());
+            let payload = Payload::of_bytes(&bytes);
             if let Ok(view) = payload.view::<u16>(offset, &shape, &strides) {
                 let last: Vec<usize> = view.shape().iter().map(|n| n.saturating_sub(1)).collect();
                 let at: usize = last.iter().zip(view.strides()).map(|(i, s)| i * s).sum();

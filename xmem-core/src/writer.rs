@@ -24,6 +24,7 @@ use crate::sys::fork::Origin;
 use crate::sys::futex::{self, WakeWord};
 use crate::sys::memfd;
 use crate::sys::poll::EventFd;
+use crate::sys::seals;
 
 mod acquiring;
 pub(crate) mod admission;
@@ -390,7 +391,7 @@ fn wake_both(one: &ClientWords<'_>, other: &ClientWords<'_>) -> std::result::Res
 /// What clients read an event from. Made once, when it is said: want of memory is the producer's
 /// to know, and no reason to evict a client.
 fn event_memory(content: &[u8]) -> Result<OwnedFd> {
-    let (fd, mapping) = memfd::create("xmem-event", content.len(), memfd::producer_seals())?;
+    let (fd, mapping) = memfd::create("xmem-event", content.len(), seals::producer_seals())?;
     mapping.write(0, content);
     memfd::reopen_read_only(fd)
 }

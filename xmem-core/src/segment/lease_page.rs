@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::lease::ClientWords;
 use crate::sys::mapping::Mapping;
 use crate::sys::memfd;
+use crate::sys::seals;
 
 /// One client's page: its leases, its cursor, and the words that it and the writer sleep on.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl UnsealedPage {
     /// Makes the page for a client with `leases` leases (at most [`MAX_LEASES`]).
     pub(crate) fn create(leases: u32) -> Result<UnsealedPage> {
         assert!((1..=MAX_LEASES).contains(&leases));
-        let (fd, mapping) = memfd::create("xmem-leases", LEASE_PAGE_SIZE, memfd::size_seals())?;
+        let (fd, mapping) = memfd::create("xmem-leases", LEASE_PAGE_SIZE, seals::size_seals())?;
         let page = LeasePage::new(mapping, leases);
         Ok(UnsealedPage { page, fd })
     }
@@ -50,7 +51,7 @@ impl UnsealedPage {
     /// All its words are there; which of them are leases, the client's [`Link`](crate::link::Link) knows.
     pub(crate) fn open(fd: OwnedFd) -> Result<UnsealedPage> {
         let access = AccessMode::ReadWrite;
-        let mapping = memfd::map(&fd, LEASE_PAGE_SIZE, memfd::size_seals(), access)?;
+        let mapping = memfd::map(&fd, LEASE_PAGE_SIZE, seals::size_seals(), access)?;
         let page = LeasePage::new(mapping, MAX_LEASES);
         Ok(UnsealedPage { page, fd })
     }
@@ -66,7 +67,7 @@ impl UnsealedPage {
     /// # Errors
     /// [`Error::Protocol`] where the client has not sealed it.
     pub(crate) fn sealed(self) -> Result<LeasePage> {
-        memfd::check_seals(&self.fd, memfd::producer_seals()).map_err(|error| match error {
+        seals::check_seals(&self.fd, seals::producer_seals()).map_err(|error| match error {
             Error::Protocol(_) => {
                 let what = "the lease page is not sealed: the client adds F_SEAL_FUTURE_WRITE and \
                             F_SEAL_SEAL before it says that it is ready";

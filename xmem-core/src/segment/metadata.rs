@@ -11,6 +11,7 @@ use crate::lease::{ChannelWords, SlotIndex};
 use crate::meta::BufferMeta;
 use crate::sys::mapping::Mapping;
 use crate::sys::memfd::{self, Maker};
+use crate::sys::seals;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"xmem/mta");
 
@@ -38,7 +39,7 @@ impl MetadataSegment {
     /// Makes the segment. The descriptor can only read and is for the clients.
     pub(crate) fn create(slots: u32) -> Result<(MetadataSegment, OwnedFd)> {
         let layout = MetadataLayout::new(slots);
-        let (fd, mapping) = memfd::create("xmem-metadata", layout.size, memfd::producer_seals())?;
+        let (fd, mapping) = memfd::create("xmem-metadata", layout.size, seals::producer_seals())?;
         let header = Header {
             magic: MAGIC,
             version: VERSION,
@@ -50,7 +51,7 @@ impl MetadataSegment {
         };
         mapping.write(0, header.as_bytes());
         // Where the kernel does not tell the seals of a file, no client can be admitted later.
-        memfd::check_seals(&fd, memfd::producer_seals())?;
+        seals::check_seals(&fd, seals::producer_seals())?;
         let segment = MetadataSegment { mapping, layout };
         Ok((segment, memfd::reopen_read_only(fd)?))
     }
@@ -61,7 +62,7 @@ impl MetadataSegment {
             return Err(Error::Protocol(format!("{slots} slots announced")));
         }
         let layout = MetadataLayout::new(slots);
-        let mapping = memfd::open(fd, layout.size, memfd::producer_seals(), maker)?;
+        let mapping = memfd::open(fd, layout.size, seals::producer_seals(), maker)?;
         let mut header = Header::new_zeroed();
         mapping.read(0, header.as_mut_bytes());
         let expected = (MAGIC, VERSION, slots, layout.ring, INLINE_EXTRA);

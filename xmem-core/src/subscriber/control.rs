@@ -21,9 +21,10 @@ use crate::segment::{
     Descriptor, MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentMemory, UnsealedPage,
 };
 use crate::sys::clock::{self, Deadline};
-use crate::sys::memfd::{Maker, Sealing};
+use crate::sys::memfd::Maker;
 use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::sched::set_time_slice;
+use crate::sys::seals::{self, Sealing};
 use crate::sys::socket::{self, Connection};
 use crate::sys::{futex, limits, memfd, pidfd};
 
@@ -157,13 +158,13 @@ impl Handshake<'_> {
     /// Seals the lease page, so that no process can punch a hole into it. A producer of another user
     /// might keep that from ending.
     fn seal(&self, page: &OwnedFd, is_own_user: bool) -> Result<()> {
-        let seals = memfd::producer_seals();
+        let seals = seals::producer_seals();
         let answer = match is_own_user {
-            true => memfd::seal(page, seals),
+            true => seals::seal(page, seals),
             false => self.seal_aside(page, seals),
         };
         let Err(error) = answer else { return Ok(()) };
-        match memfd::seals(page)? {
+        match seals::seals_of(page)? {
             Some(found) if found.contains(SealFlags::SEAL) => Err(Error::Protocol(
                 "the lease page can't be sealed: its producer has sealed it against that".into(),
             )),
@@ -180,7 +181,7 @@ impl Handshake<'_> {
         loop {
             let sealed = sealing.wait();
             if let Some(answer) = sealing.answer() {
-                return answer.map_err(memfd::not_sealed());
+                return answer.map_err(seals::not_sealed());
             }
             match futex::wait_any(&[sealed, self.cancel.wait()?], self.deadline) {
                 Err(Error::TimedOut) => return Err(self.no_answer()?),
@@ -478,7 +479,7 @@ impl Control {
 }
 
 fn read_event(fd: OwnedFd, length: usize, maker: Maker) -> Result<Vec<u8>> {
-    let seals = memfd::producer_seals();
+    let seals = seals::producer_seals();
     let mapping = memfd::open(fd, length, seals, maker)?;
     // As long as the producer likes it to be. One copy is made here, one is kept, one is handed out.
     limits::check_copies(3 * length).map_err(|error| error.doing(|| "reading an event".into()))?;

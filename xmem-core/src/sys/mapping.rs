@@ -9,21 +9,21 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
+use super::fixed_file::FixedFile;
 use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
 
 /// A page of the kernel, or a part of one.
 const PAGE: usize = 4096;
 
-/// A shared mapping of a whole sealed memfd.
+/// A shared mapping of a whole file of a fixed size.
 ///
 /// Another process may write the bytes at any time, so this type never makes a reference to them:
 /// bytes go in and out by copy, and words through `&Atomic`.
 ///
 /// Invariants, set up by the constructor and kept because all fields are private:
 /// 1. `raw` maps exactly `len` bytes, until drop.
-/// 2. The file can't shrink (the caller sealed it or checked its seals), so no access below `len`
-///    faults.
+/// 2. The file can't shrink, by [`FixedFile`]'s invariant, so no access below `len` faults.
 /// 3. With `AccessMode::ReadWrite` the mapping is writable.
 pub(crate) struct Mapping {
     raw: MmapRaw,
@@ -31,11 +31,11 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// Maps the first `len` bytes of a file that can't shrink below that.
-    pub(crate) fn new(fd: impl AsFd, len: usize, access: AccessMode) -> Result<Mapping> {
-        let fd = fd.as_fd().as_raw_fd();
+    /// Maps all bytes of a file.
+    pub(crate) fn new<F: AsFd>(file: &FixedFile<F>, access: AccessMode) -> Result<Mapping> {
+        let fd = file.fd().as_raw_fd();
         let mut options = MmapOptions::new();
-        options.len(len);
+        options.len(file.len());
         let raw = match access {
             AccessMode::ReadOnly => options.map_raw_read_only(fd),
             AccessMode::ReadWrite => options.map_raw(fd),
@@ -117,6 +117,25 @@ impl Mapping {
         self.raw.as_mut_ptr().wrapping_add(offset)
     }
 
+    /// The start of `len` bytes from `offset`, to read while the mapping is borrowed.
+    ///
+    /// # Panics
+    /// Where the range is not inside the mapping.
+    pub(crate) fn range(&self, offset: usize, len: usize) -> *const u8 {
+        self.check(offset, len);
+        self.address(offset)
+    }
+
+    /// The same, to write.
+    ///
+    /// # Panics
+    /// Where the range is not inside the mapping, or the mapping is read-only.
+    pub(crate) fn range_mut(&self, offset: usize, len: usize) -> *mut u8 {
+        assert_eq!(self.access, AccessMode::ReadWrite);
+        self.check(offset, len);
+        self.address(offset)
+    }
+
     /// Copies bytes out.
     ///
     /// # Panics
@@ -124,13 +143,11 @@ impl Mapping {
     pub(crate) fn read(&self, offset: usize, into: &mut [u8]) {
         self.check(offset, into.len());
         // SAFETY: the range is inside the mapping (checked above, invariant 1) and reading it
-        // can't fault (invariant 2). `into` is an exclusive borrow, so it does not overlap
-        // mapped memory, to which no Rust reference exists. Another process may write
-        // meanwhile: then the copy mixes old and new bytes, which are all valid `u8`, and who
-        // needs it whole holds a lease or checks the copy.
-        unsafe {
-            ptr::copy_nonoverlapping(self.raw.as_ptr().add(offset), into.as_mut_ptr(), into.len());
-        }
+        // can't fault (invariant 2). `into` is an exclusive borrow of as many bytes. It may itself
+        // be shared memory that is mapped, even this memory in another mapping, which `copy`
+        // allows. Another process may write meanwhile: then the copy mixes old and new bytes, which
+        // are all valid `u8`; a caller that needs it whole holds a lease or checks the copy.
+        unsafe { ptr::copy(self.raw.as_ptr().add(offset), into.as_mut_ptr(), into.len()) }
     }
 
     /// Copies bytes in.
@@ -141,11 +158,10 @@ impl Mapping {
         assert_eq!(self.access, AccessMode::ReadWrite);
         self.check(offset, from.len());
         // SAFETY: the range is inside a writable mapping (checked above, invariants 1 and 3)
-        // and writing it can't fault (invariant 2). `from` is a borrow, so it is not mapped
-        // memory, to which no Rust reference exists but to atomics, which stand elsewhere.
-        unsafe {
-            ptr::copy_nonoverlapping(from.as_ptr(), self.raw.as_mut_ptr().add(offset), from.len());
-        }
+        // and writing it can't fault (invariant 2). `from` is a borrow of as many bytes. It may
+        // itself be shared memory that is mapped, even this memory in another mapping, which `copy`
+        // allows: a caller that borrows such memory has promised that it does not change.
+        unsafe { ptr::copy(from.as_ptr(), self.raw.as_mut_ptr().add(offset), from.len()) }
     }
 
     /// Borrows `count` atomics at `offset`.

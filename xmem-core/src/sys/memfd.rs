@@ -1,107 +1,17 @@
-//! Memory with a descriptor and no name: made, sealed and checked.
+//! Memory with a descriptor and no name: made, opened and checked.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{self, MemfdFlags, Mode, OFlags, SealFlags, SeekFrom};
 use rustix::io::Errno;
 
-use super::futex::{Wait, WakeWord};
+use super::fixed_file::FixedFile;
+use super::limits;
 use super::mapping::Mapping;
-use super::{closer, limits};
+use super::seals::seal;
 use crate::dtype::AccessMode;
-use crate::error::{Error, Resource, Result};
-
-/// Its size is fixed, so that no process that has it mapped is killed by a SIGBUS.
-pub(crate) fn size_seals() -> SealFlags {
-    SealFlags::SHRINK | SealFlags::GROW
-}
-
-/// Besides, only mappings that are older can write it (Linux 5.1): no new mapping, no `write`, and
-/// no hole is punched into it by any process.
-pub(crate) fn producer_seals() -> SealFlags {
-    size_seals() | SealFlags::FUTURE_WRITE | SealFlags::SEAL
-}
-
-/// Whether no process can write the memory, or punch a hole into it, but by a mapping that is
-/// older than the seal.
-pub(crate) fn is_write_sealed(seals: SealFlags) -> bool {
-    seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE)
-}
-
-/// An error where [that](is_write_sealed) is not so.
-pub(crate) fn check_write_sealed(fd: impl AsFd) -> Result<()> {
-    let found = seals(fd)?.unwrap_or(SealFlags::empty());
-    if !is_write_sealed(found) {
-        return Err(Error::Protocol(format!(
-            "a memfd has the seals {found:?}, one against writing is needed"
-        )));
-    }
-    Ok(())
-}
-
-/// Adds seals.
-pub(crate) fn seal(fd: impl AsFd, seals: SealFlags) -> Result<()> {
-    fs::fcntl_add_seals(fd, seals).map_err(not_sealed())
-}
-
-/// The error of a seal that could not be added.
-pub(crate) fn not_sealed() -> impl FnOnce(Errno) -> Error {
-    Error::memory("sealing (fcntl F_ADD_SEALS)")
-}
-
-/// Seals that are being added, by a thread that nothing else depends on.
-pub(crate) struct Sealing {
-    answer: OnceLock<rustix::io::Result<()>>,
-    /// Signalled when there is an answer.
-    wake_word: WakeWord,
-}
-
-impl Sealing {
-    /// Adds seals to a file that another process can write. The kernel holds the file's lock during
-    /// a write, and a process can write from memory whose page fault does not end: then the answer
-    /// does not come, and no signal ends the wait for it.
-    ///
-    /// # Errors
-    /// [`Error::ResourceExhausted`] without a thread.
-    pub(crate) fn start(fd: OwnedFd, seals: SealFlags) -> Result<Arc<Sealing>> {
-        let sealing = Arc::new(Sealing {
-            answer: OnceLock::new(),
-            wake_word: WakeWord::default(),
-        });
-        let started = sealing.clone();
-        let task = move || {
-            let answer = fs::fcntl_add_seals(&fd, seals);
-            drop(fd);
-            // It is the first.
-            let _ = started.answer.set(answer);
-            started.wake_word.signal();
-        };
-        closer::run(task).map_err(|source| {
-            let resource = match Errno::from_io_error(&source) {
-                Some(Errno::BUSY) => Resource::Closing,
-                _ => Resource::Threads,
-            };
-            Error::exhausted(
-                "starting a thread that seals the lease page",
-                resource,
-                source,
-            )
-        })?;
-        Ok(sealing)
-    }
-
-    /// The entry for a wait that ends when there is an answer. Look for that afterwards.
-    pub(crate) fn wait(&self) -> Wait<'_> {
-        self.wake_word.since(self.wake_word.snapshot())
-    }
-
-    /// The kernel's answer, where there is one.
-    pub(crate) fn answer(&self) -> Option<rustix::io::Result<()>> {
-        self.answer.get().copied()
-    }
-}
+use crate::error::{Error, Result};
 
 /// Bytes, for a person.
 fn amount(len: usize) -> String {
@@ -191,15 +101,13 @@ fn map_new(name: &str, len: usize) -> Result<(OwnedFd, Mapping)> {
         other => other,
     }
     .map_err(Error::memory("memfd_create"))?;
-    fs::ftruncate(&fd, len as u64).map_err(Error::memory("ftruncate"))?;
-    // From here on it can't shrink, which `Mapping` relies on. The other seals come after the
-    // writable mapping, which FUTURE_WRITE would refuse.
-    seal(&fd, size_seals())?;
+    // The other seals come after the writable mapping, which FUTURE_WRITE would refuse.
+    let file = FixedFile::create(fd, len)?;
     // Any process may write a memfd's attributes, which a client's user must not: extended ones are
     // memory of the kernel that stays as long as this process keeps the file.
-    fs::fchmod(&fd, Mode::RUSR | Mode::RGRP | Mode::ROTH).map_err(Error::memory("fchmod"))?;
-    let mapping = Mapping::new(&fd, len, AccessMode::ReadWrite)?;
-    Ok((fd, mapping))
+    fs::fchmod(file.fd(), Mode::RUSR | Mode::RGRP | Mode::ROTH).map_err(Error::memory("fchmod"))?;
+    let mapping = Mapping::new(&file, AccessMode::ReadWrite)?;
+    Ok((file.into_inner(), mapping))
 }
 
 /// Opens the memory again, so that the new descriptor can only read.
@@ -212,16 +120,6 @@ pub(crate) fn reopen_read_only(fd: impl AsFd) -> Result<OwnedFd> {
         };
         Error::memory(what)(errno)
     })
-}
-
-/// The seals of a memfd; `None` of what is none.
-pub(crate) fn seals(fd: impl AsFd) -> Result<Option<SealFlags>> {
-    match fs::fcntl_get_seals(fd) {
-        Ok(seals) => Ok(Some(seals)),
-        // BADF: a descriptor of its path alone (O_PATH).
-        Err(Errno::INVAL | Errno::BADF) => Ok(None),
-        Err(errno) => Err(Error::memory("looking at seals (fcntl F_GET_SEALS)")(errno)),
-    }
 }
 
 /// Who has made the memory that this process maps.
@@ -240,20 +138,6 @@ const STEP: usize = 1 << 20;
 pub(crate) fn is_whole(stat: &fs::Stat) -> bool {
     let blocks = (stat.st_size as u64).div_ceil(512);
     u64::try_from(stat.st_blocks).unwrap_or(0) >= blocks
-}
-
-/// An error where memory that another process made, or seals, lacks one of these seals.
-pub(crate) fn check_seals(fd: impl AsFd, seals: SealFlags) -> Result<()> {
-    let Some(found) = self::seals(fd)? else {
-        let what = "the peer passed something that is not a memfd";
-        return Err(Error::Protocol(what.into()));
-    };
-    if !found.contains(seals) {
-        return Err(Error::Protocol(format!(
-            "a memfd has the seals {found:?}, {seals:?} are needed"
-        )));
-    }
-    Ok(())
 }
 
 /// Maps and prefaults memory that another process made, to read, after checking its size and seals.
@@ -316,12 +200,11 @@ pub(crate) fn map(
     seals: SealFlags,
     access: AccessMode,
 ) -> Result<Mapping> {
-    check_seals(&fd, seals)?;
-    let stat = fs::fstat(&fd).map_err(Error::memory("fstat"))?;
-    let size = stat.st_size;
-    if u64::try_from(size) != Ok(len as u64) {
+    let (file, stat) = FixedFile::memfd(fd, seals)?;
+    if file.len() != len {
         return Err(Error::Protocol(format!(
-            "a memfd has {size} bytes, {len} were announced"
+            "a memfd has {} bytes, {len} were announced",
+            file.len()
         )));
     }
     // Else reading it would allocate it, at the reader's cost and in any size.
@@ -331,7 +214,7 @@ pub(crate) fn map(
             stat.st_blocks * 512
         )));
     }
-    Mapping::new(&fd, len, access).map_err(|error| match error {
+    Mapping::new(&file, access).map_err(|error| match error {
         Error::SharedMemory { source, .. }
             if Errno::from_io_error(&source) == Some(Errno::ACCESS) =>
         {
@@ -349,6 +232,7 @@ fn mapping_of(len: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::seals::producer_seals;
 
     #[test]
     fn a_reader_can_neither_write_nor_shrink() {
@@ -359,9 +243,13 @@ mod tests {
         let mut bytes = [0; 5];
         map.read(4000, &mut bytes);
         assert_eq!(&bytes, b"frame");
-        assert!(Mapping::new(&reader, 8192, AccessMode::ReadWrite).is_err());
+        let writable = |fd: &OwnedFd| {
+            let (file, _) = FixedFile::memfd(fd, producer_seals()).unwrap();
+            Mapping::new(&file, AccessMode::ReadWrite).is_ok()
+        };
+        assert!(!writable(&reader));
         // Not even who holds the first descriptor gets another writable mapping.
-        assert!(Mapping::new(&fd, 8192, AccessMode::ReadWrite).is_err());
+        assert!(!writable(&fd));
         assert_eq!(fs::ftruncate(&fd, 0), Err(Errno::PERM));
     }
 

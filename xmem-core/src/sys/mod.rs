@@ -5,7 +5,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod closer;
-pub(crate) mod dma_buf;
+pub(crate) mod fixed_file;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod limits;
@@ -16,5 +16,6 @@ pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod rlimit;
 pub(crate) mod sched;
+pub(crate) mod seals;
 pub(crate) mod socket;
 pub(crate) mod watch;

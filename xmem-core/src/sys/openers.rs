@@ -43,11 +43,13 @@ fn control(fd: &OwnedFd, command: libc::c_int, argument: libc::c_int) -> bool {
 mod tests {
     use super::*;
     use crate::dtype::AccessMode;
+    use crate::sys::fixed_file::FixedFile;
     use crate::sys::mapping::Mapping;
+    use crate::sys::seals;
 
     #[test]
     fn another_descriptor_or_a_mapping_is_noticed() {
-        let seals = memfd::producer_seals();
+        let seals = seals::producer_seals();
         let (made, mapping) = memfd::create("xmem-test", 4096, seals).unwrap();
         let passed = memfd::reopen_read_only(made).unwrap();
         drop(mapping);
@@ -56,7 +58,8 @@ mod tests {
         let copy = passed.try_clone().unwrap();
         drop(passed);
         assert!(has_others(&look));
-        let mapping = Mapping::new(&copy, 4096, AccessMode::ReadOnly).unwrap();
+        let (file, _) = FixedFile::memfd(&copy, seals).unwrap();
+        let mapping = Mapping::new(&file, AccessMode::ReadOnly).unwrap();
         drop(copy);
         assert!(has_others(&look));
         drop(mapping);

@@ -5,58 +5,57 @@ use std::sync::OnceLock;
 
 use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
-use crate::sys::dma_buf;
+use crate::sys::fixed_file::{FixedFile, is_dma_buf};
 use crate::sys::mapping::Mapping;
 
 /// A dmabuf. It is mapped when a reader asks for that.
 #[derive(Debug)]
 pub(crate) struct DmaBuf {
-    fd: OwnedFd,
-    size: usize,
+    file: FixedFile<OwnedFd>,
     mapping: OnceLock<Mapping>,
 }
 
 impl DmaBuf {
     /// Whether a descriptor is a dmabuf.
     pub(super) fn is_it(fd: impl AsFd) -> Result<bool> {
-        dma_buf::is_dma_buf(fd)
+        is_dma_buf(fd)
     }
 
     /// Imports a dmabuf.
     pub(super) fn import(fd: BorrowedFd<'_>) -> Result<DmaBuf> {
-        let size = dma_buf::size(fd)?;
         let copy = rustix::io::fcntl_dupfd_cloexec(fd, 0);
         let copy = copy.map_err(Error::memory("copying a descriptor"))?;
-        Ok(DmaBuf::new(copy, size))
+        let refused = || Error::InvalidSetting("memory can't be imported: it is no dmabuf".into());
+        let file = FixedFile::dma_buf(copy)?.ok_or_else(refused)?;
+        Ok(DmaBuf::new(file))
     }
 
     /// Opens a dmabuf that a producer has announced.
     pub(super) fn open(fd: OwnedFd, size: usize) -> Result<DmaBuf> {
         let broken = |what: String| Err(Error::Protocol(what));
-        if !dma_buf::is_dma_buf(&fd)? {
+        let Some(file) = FixedFile::dma_buf(fd)? else {
             return broken("the peer passed something that is not a dmabuf as one".into());
-        }
-        let found = dma_buf::size(&fd)?;
-        if found != size {
+        };
+        if file.len() != size {
+            let found = file.len();
             return broken(format!("a dmabuf has {found} bytes, {size} were announced"));
         }
-        Ok(DmaBuf::new(fd, size))
+        Ok(DmaBuf::new(file))
     }
 
-    fn new(fd: OwnedFd, size: usize) -> DmaBuf {
+    fn new(file: FixedFile<OwnedFd>) -> DmaBuf {
         DmaBuf {
-            fd,
-            size,
+            file,
             mapping: OnceLock::new(),
         }
     }
 
     pub(super) fn size(&self) -> usize {
-        self.size
+        self.file.len()
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.file.fd()
     }
 
     /// The mapping, where there is one yet.
@@ -69,7 +68,7 @@ impl DmaBuf {
         if let Some(mapping) = self.mapping.get() {
             return Ok(mapping);
         }
-        let mapping = Mapping::new(&self.fd, self.size, AccessMode::ReadOnly)?;
+        let mapping = Mapping::new(&self.file, AccessMode::ReadOnly)?;
         // Another thread may have been faster, whose mapping is as good.
         Ok(self.mapping.get_or_init(|| mapping))
     }

@@ -8,6 +8,7 @@ use super::descriptor::Descriptor;
 use super::mapped::Mapped;
 use crate::error::{Error, Result};
 use crate::sys::memfd::{self, Maker};
+use crate::sys::seals;
 
 /// A memfd that keeps its size.
 #[derive(Debug)]
@@ -24,10 +25,10 @@ impl ImportedMemfd {
     /// Seals a memfd against a change of its size, and fills its holes.
     pub(super) fn import(fd: BorrowedFd<'_>) -> Result<ImportedMemfd> {
         let refused = |why: &str| Error::InvalidSetting(format!("memory can't be imported: {why}"));
-        let seals = memfd::seals(fd)?
+        let seals = seals::seals_of(fd)?
             .ok_or_else(|| refused("its descriptor is neither a memfd's nor a dmabuf's"))?;
-        if !seals.contains(memfd::size_seals()) {
-            memfd::seal(fd, memfd::size_seals())
+        if !seals.contains(seals::size_seals()) {
+            seals::seal(fd, seals::size_seals())
                 .map_err(|_| refused("the memfd may shrink, and can't be sealed against that"))?;
         }
         // From here on neither changes.
@@ -43,7 +44,7 @@ impl ImportedMemfd {
         }
         Ok(ImportedMemfd {
             size,
-            is_write_sealed: memfd::is_write_sealed(seals),
+            is_write_sealed: seals::is_write_sealed(seals),
             mapping: None,
             descriptor: Some(Descriptor::needed(memfd::reopen_read_only(fd)?)),
         })
@@ -57,10 +58,10 @@ impl ImportedMemfd {
         keep: bool,
     ) -> Result<ImportedMemfd> {
         if is_write_sealed {
-            memfd::check_write_sealed(&fd)?;
+            seals::check_write_sealed(&fd)?;
         }
         // Another process has made it, of any user.
-        let mapping = Mapped::open(&fd, size, memfd::size_seals(), Maker::Other)?;
+        let mapping = Mapped::open(&fd, size, seals::size_seals(), Maker::Other)?;
         Ok(ImportedMemfd {
             size,
             is_write_sealed,

@@ -8,6 +8,7 @@ use super::descriptor::Descriptor;
 use super::mapped::Mapped;
 use crate::error::Result;
 use crate::sys::memfd::{self, Maker};
+use crate::sys::seals;
 
 /// A memfd that no process can write, or punch a hole into, but through the producer's mapping.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ impl Memfd {
     /// Opens such memory of a producer, and keeps its descriptor where `keep` says so.
     pub(super) fn open(fd: OwnedFd, size: usize, maker: Maker, keep: bool) -> Result<Memfd> {
         Ok(Memfd {
-            mapping: Mapped::open(&fd, size, memfd::producer_seals(), maker)?,
+            mapping: Mapped::open(&fd, size, seals::producer_seals(), maker)?,
             descriptor: keep.then(|| Descriptor::kept(fd)),
         })
     }
@@ -76,7 +77,7 @@ impl UnfinishedMemfd {
     /// # Errors
     /// As [`make`](UnfinishedMemfd::make).
     pub(super) fn finish(self) -> Result<Memfd> {
-        let (fd, mapping) = self.0.finish(memfd::producer_seals())?;
+        let (fd, mapping) = self.0.finish(seals::producer_seals())?;
         Ok(Memfd {
             descriptor: Some(Descriptor::needed(memfd::reopen_read_only(fd)?)),
             mapping: Mapped::own(mapping),
