@@ -75,14 +75,14 @@ impl Canceller {
     pub fn begin(&self) -> Result<Cancellation<'_>> {
         let seen = self.0.wake_word.snapshot();
         let cancels = self.0.cancels.load(Ordering::Acquire);
-        match self.is_cancelled() {
-            true => Err(Error::Cancelled),
-            false => Ok(Cancellation {
-                canceller: self,
-                seen,
-                cancels,
-            }),
+        if self.is_cancelled() {
+            return Err(Error::Cancelled);
         }
+        Ok(Cancellation {
+            canceller: self,
+            seen,
+            cancels,
+        })
     }
 
     fn end_waits(&self, event_fds: MutexGuard<'_, Vec<Weak<EventFd>>>) {
@@ -113,9 +113,10 @@ pub struct Cancellation<'a> {
 impl Cancellation<'_> {
     /// An error if the operation has to end.
     pub(crate) fn check(&self) -> Result<()> {
-        match self.canceller.0.wake_word.snapshot() == self.seen {
-            true => Ok(()),
-            false => Err(Error::Cancelled),
+        if self.canceller.0.wake_word.snapshot() == self.seen {
+            Ok(())
+        } else {
+            Err(Error::Cancelled)
         }
     }
 

@@ -235,7 +235,7 @@ impl Clients {
             .map(|client| client.id)
     }
 
-    /// Takes a client in, who receives the frame at `position` first.
+    /// Takes a client in, which receives the frame at `position` first.
     pub(crate) fn add(&mut self, mut client: Client, position: u64) {
         client.page.words().pass(position);
         client.passed = position;

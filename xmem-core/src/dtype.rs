@@ -1,4 +1,4 @@
-//! What an element of a frame is, where the frame's bytes live, and who may write them.
+//! What an element of a frame is, where the frame's bytes live, and whether they may be written.
 
 /// Most dimensions that a frame's shape can have.
 pub const MAX_NDIM: usize = 8;

@@ -241,9 +241,10 @@ fn process(pid: u32) -> String {
 
 /// How long was waited, where it was.
 fn within(waited: std::time::Duration) -> String {
-    match waited.is_zero() {
-        true => String::new(),
-        false => format!(" within {waited:?}"),
+    if waited.is_zero() {
+        String::new()
+    } else {
+        format!(" within {waited:?}")
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) const MAX_EVENT: usize = 16 << 20;
 pub enum EventKind {
     /// Said once, in order with the frames, to the clients that there are.
     Passing,
-    /// True until another with the same key is said. Who joins later is told, too: in the order of
+    /// True until another with the same key is said. A client that joins later is told, too: in the order of
     /// the keys, before the first frame. One without content takes back what was said.
     Sticky(u64),
     /// The format of the frames to come, for GStreamer their caps: text. Sticky; its key is 2^63.
@@ -30,7 +30,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Which event is replaced by this one, for those who join later.
+    /// Which event is replaced by this one, for clients that join later.
     pub(crate) fn key(self) -> Option<u64> {
         match self {
             EventKind::Sticky(key) => Some(key),

@@ -31,7 +31,7 @@ impl Drop for HeldSlot {
 
 /// A slot in the producer's hands: write the payload, then [`publish`](FrameMut::publish).
 ///
-/// Dropped without publishing, the slot is free again and nobody knows of it.
+/// Dropped without publishing, the slot is free again and no client sees it.
 pub struct FrameMut {
     held: HeldSlot,
     place: Place,
@@ -199,7 +199,7 @@ impl std::fmt::Debug for FrameMut {
 /// A published frame that the producer still reads: as long as this lives, the slot is not taken
 /// back for another frame. A decoder's reference frame, for example.
 ///
-/// Who does not read what it has published just drops it.
+/// A producer that does not read what it has published drops it.
 pub struct PublishedSlot {
     position: u64,
     slot: FrameMut,
@@ -362,8 +362,8 @@ impl Frame {
     }
 
     /// A descriptor of the memory that the frame is in, which other frames are in too: a memfd that
-    /// can't change its size, and that neither this descriptor nor one that was opened anew through
-    /// `/proc` can write. For who hands the frame on without mapping it: a compositor, another
+    /// can't change its size, and that neither this descriptor nor one that was opened again through
+    /// `/proc` can write. For a caller that hands the frame on without mapping it: a compositor, another
     /// process.
     ///
     /// Whoever has it sees the bytes of the slot, of this frame and later of others: only as long

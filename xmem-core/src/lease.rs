@@ -1,7 +1,7 @@
 //! Floor 1: the lease protocol. Every memory ordering that two processes rely on stands here.
 //!
 //! The producer writes the [`ChannelWords`], which clients only read; each client writes its own
-//! [`ClientWords`], which the producer also reads and never trusts. Nobody ever waits for a lock.
+//! [`ClientWords`], which the producer also reads and never trusts. Neither side waits for a lock.
 //!
 //! A frame is a slot under one generation ([`FrameId`]). The writer makes it known in two places:
 //! the slot's state says `(generation, READY)`, and the ring's entry of its position names it. A
@@ -187,12 +187,12 @@ impl ChannelWords<'_> {
     /// Makes the frame that was written into a slot known as number `position`. Ask every page
     /// then whether it [has to be woken](ClientWords::must_wake).
     pub(crate) fn publish(&self, frame: FrameId, position: u64) {
-        // SYNC POINT with `try_claim`: Release, so that who sees READY under this generation, or
+        // SYNC POINT with `try_claim`: Release, so that a client which sees READY under this generation, or
         // the ring's entry, sees the payload and the BufferMeta written before.
         self.states[usize::from(frame.slot().0)]
             .store(state_word(frame.generation(), READY), Ordering::Release);
         self.ring[position as usize & (self.ring.len() - 1)].store(frame.word(), Ordering::Release);
-        // SYNC POINT with `head`: who sees the new head sees the ring's entry below it.
+        // SYNC POINT with `head`: a client that sees the new head sees the ring's entry below it.
         self.head.store(position + 1, Ordering::Release);
         // SYNC POINT with `prepare_sleep`: either the client's fence came first, then the look at
         // `sleep` after this one sees it; or this one did, then the client sees the new head and
@@ -202,7 +202,7 @@ impl ChannelWords<'_> {
 
     /// Ends the stream before the frame at `position`, which is published later, if ever.
     pub(crate) fn end_stream(&self, position: u64) {
-        // SYNC POINT with `head`: the next frame's head is stored after this, so who sees that
+        // SYNC POINT with `head`: the next frame's head is stored after this, so a client that sees that
         // frame sees the end before it.
         self.end.store(position + 1, Ordering::Relaxed);
     }
@@ -359,7 +359,7 @@ impl ClientWords<'_> {
 
     /// Client: moves on; what is below `position` is received or given up.
     pub(crate) fn pass(&self, position: u64) {
-        // SYNC POINT with `position`: a lease written before is seen by who sees the cursor.
+        // SYNC POINT with `position`: a writer that sees the cursor sees a lease written before.
         self.cursor.store(position, Ordering::Release);
     }
 

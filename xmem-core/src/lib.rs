@@ -1,4 +1,4 @@
-//! Zero-copy frames between processes: one writes, others read, and nobody waits for anybody.
+//! Zero-copy frames between processes: one writes, others read, and none waits for another.
 //!
 //! A producer opens a **channel** with a [`Publisher`]. It owns a **pool** of **slots** in shared
 //! memory: it [acquires](Publisher::acquire) one, writes a **frame** into it and
@@ -35,18 +35,18 @@
 //!
 //! # What you can rely on
 //!
-//! - A frame is received whole or not at all, however slow, stopped or dead anybody is.
+//! - A frame is received whole or not at all, however slow, stopped or dead other processes are.
 //! - No client can slow, block or corrupt the producer or another client. With
 //!   [`Overflow::Block`], which asks for waiting, a client delays it by a bounded time once.
 //! - Nothing is left behind by a crash but the socket's file, which the next producer replaces.
 //! - A child that a process forks has no part in its channels: what it drops stays with its parent,
 //!   what it tries fails with [`Error::Forked`].
 //! - In the steady state a frame costs no page fault, no mapping, no passed descriptor, and at most
-//!   one system call on each side, none when nobody sleeps.
+//!   one system call on each side, none when no client sleeps.
 //!
-//! # Whom you have to trust
+//! # What you have to trust
 //!
-//! Nobody. A client maps the frames read-only and the kernel forbids it to write them; all that it
+//! No other process. A client maps the frames read-only and the kernel forbids it to write them; all that it
 //! may write is its own lease page, of which the producer believes nothing. The producer may write
 //! frames at any time: a client checks a copy of each record before it uses it, and sees the
 //! payload only through views that stay inside of the mapping. Processes of the same user can

@@ -156,7 +156,7 @@ pub(crate) struct Link {
     pub(crate) producer_uid: u32,
     /// Signalled when something was told, or a lease came back that was waited for.
     pub(crate) wake_word: WakeWord,
-    /// Rings when nobody needs the connection any more.
+    /// Readable when the connection is not needed any more.
     pub(crate) event_fd: EventFd,
     /// Set when nothing protects frames from being overwritten any more, or the connection is not
     /// read.
@@ -256,10 +256,10 @@ impl Link {
 
     /// Frames before `position` are void, and what was said once until now.
     pub(crate) fn flush(&self, position: u64) {
-        // Under the lock, so that who takes a frame or an event knows whether it came before.
+        // Under the lock, so that a thread that takes a frame or an event knows whether it came before.
         let mut session = self.session();
         session.events.flush();
-        // Relaxed: who is told of it synchronizes by being told; until then a frame more does no harm.
+        // Relaxed: a thread that is told of it synchronizes by being told; until then a frame more does no harm.
         self.void.fetch_max(position, Ordering::Relaxed);
     }
 
@@ -289,14 +289,11 @@ impl Link {
         if !self.origin.is_here() {
             return Err(Error::Forked);
         }
-        match self.broken.load(Ordering::Acquire) {
-            true => Err(self
-                .session()
-                .end
-                .as_ref()
-                .map_or(Error::Stopped, End::error)),
-            false => Ok(()),
+        if !self.broken.load(Ordering::Acquire) {
+            return Ok(());
         }
+        let session = self.session();
+        Err(session.end.as_ref().map_or(Error::Stopped, End::error))
     }
 
     /// Gives back the lease of a frame, after the last read of it.

@@ -69,7 +69,7 @@ pub struct BufferMeta {
     pub seq: u64,
     /// The media type, `video/x-raw` for example.
     pub content_type: [u8; 32],
-    /// Who made the frame.
+    /// The producer of the frame.
     pub producer: [u8; 32],
     /// The CUDA IPC handle of the frame's memory, where it lives on a device.
     pub cuda_ipc_handle: [u8; 64],

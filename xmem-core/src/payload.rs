@@ -65,7 +65,7 @@ impl<'a> Payload<'a> {
     }
 
     /// The address of the first byte, for code that reads through pointers. It is valid as long
-    /// as the frame, and nobody in this process can write there: the mapping is read-only.
+    /// as the frame, and this process can't write there: the mapping is read-only.
     pub fn as_ptr(&self) -> *const u8 {
         self.start
     }
@@ -137,9 +137,10 @@ impl<'a> Payload<'a> {
         let is_empty = shape.contains(&0);
         for (dimension, (&length, &stride)) in shape.iter().zip(strides).enumerate() {
             view.shape[dimension] = usize::try_from(length).unwrap_or(usize::MAX);
-            view.strides[dimension] = match is_empty {
-                true => 0,
-                false => usize::try_from(stride).unwrap_or(usize::MAX),
+            view.strides[dimension] = if is_empty {
+                0
+            } else {
+                usize::try_from(stride).unwrap_or(usize::MAX)
             };
         }
         Ok(view)

@@ -150,7 +150,7 @@ pub(crate) struct Pool {
     untold: Vec<SegmentId>,
     /// Segments that nothing uses any more: to be dropped, which unmaps, off the streaming thread.
     pub(crate) gone: Vec<Arc<PayloadSegment>>,
-    /// What has kept bytes that nobody can read any more: to be dropped without the lock.
+    /// What has kept bytes that no client can read any more. It is dropped without the lock.
     pub(crate) released: Vec<KeepAlive>,
     next_segment: u32,
     pub(crate) clients: Clients,

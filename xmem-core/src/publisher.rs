@@ -47,7 +47,7 @@ pub struct PublisherBuilder {
 }
 
 impl PublisherBuilder {
-    /// Who the frames' metadata says has made them; the process's name by default.
+    /// The producer that the frames' metadata names; the process's name by default.
     pub fn producer_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -67,7 +67,7 @@ impl PublisherBuilder {
         self
     }
 
-    /// Permissions of the socket's file, which decide who may connect; 0o600 by default.
+    /// Permissions of the socket's file, which decide which users may connect; 0o600 by default.
     pub fn perms(mut self, perms: u32) -> Self {
         self.perms = perms;
         self
@@ -250,7 +250,7 @@ impl Publisher {
     }
 
     /// As [`acquire`](Publisher::acquire), but waits for the producer's own slots to come back:
-    /// at most `timeout`, for ever with `None`. `cancel` ends the wait.
+    /// at most `timeout`, without a limit with `None`. `cancel` ends the wait.
     ///
     /// # Errors
     /// As `acquire`.
@@ -420,7 +420,7 @@ impl Publisher {
         }
     }
 
-    /// Says goodbye to the clients, who can still receive what was published, and removes the
+    /// Says goodbye to the clients, which can still receive what was published, and removes the
     /// socket. Waits end with [`Error::Stopped`]. Does nothing in a forked child.
     pub fn close(&self) {
         if self.writer.check_origin().is_err() {

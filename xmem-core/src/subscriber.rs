@@ -90,7 +90,7 @@ enum Nothing {
 }
 
 impl Subscriber {
-    /// The next frame. Waits for it at most `timeout`, for ever with `None`; while every lease is
+    /// The next frame. Waits for it at most `timeout`, without a limit with `None`; while every lease is
     /// out, it waits for a [`Frame`] to be dropped. Events are passed over, but for the format, which
     /// each [`Frame`] has.
     ///
@@ -99,7 +99,7 @@ impl Subscriber {
     /// # Errors
     /// [`Error::TimedOut`]; [`Error::Cancelled`]; [`Error::Forked`]; [`Error::EndOfStream`] once, then what comes
     /// after it, if anything; [`Error::Stopped`] or [`Error::Disconnected`] when the producer is
-    /// gone: connect anew; [`Error::Protocol`] when it lies.
+    /// gone: connect again; [`Error::Protocol`] when it lies.
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Frame> {
         let deadline = Deadline::after(timeout);
         let mut passed_over = 0;
@@ -179,7 +179,7 @@ impl Subscriber {
                         continue;
                     }
                     if deadline.has_passed() {
-                        // Nor does the producer have to wake who only looks.
+                        // Nor does the producer have to wake a client that only looks.
                         return Err(Error::TimedOut);
                     }
                     let page = self.link.page.words();
@@ -335,7 +335,7 @@ impl Subscriber {
             EventKind::Format => {
                 let text = std::str::from_utf8(event.content());
                 let text = text.map_err(|_| Error::Protocol("a format that is no text".into()))?;
-                // The same text stays the same, so that who keeps it can compare addresses.
+                // The same text stays the same, so that a caller that keeps it can compare addresses.
                 if self.format.as_deref() != Some(text) {
                     self.format = Some(text.into());
                 }
@@ -357,7 +357,7 @@ impl Subscriber {
         let page = self.link.page.words();
         let started_at = self.cursor;
         let mut claimed = None;
-        // Bounded, lest a producer that lies keeps us here.
+        // Bounded, so that a producer that lies does not keep us here.
         for _ in 0..channel_words.ring.len() {
             let head = channel_words.head();
             let first = match self.delivery {
@@ -463,7 +463,7 @@ impl Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         self.give_up_pending();
-        // No writer waits for who receives no more, though frames of ours may still be held.
+        // No writer waits for a client that receives no more, though frames of ours may still be held.
         self.link.pass(u64::MAX);
         let is_over = self.link.abandon();
         if let Some(thread) = self.thread.take()

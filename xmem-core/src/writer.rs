@@ -91,7 +91,7 @@ pub enum PublisherEvent {
     /// A client says something to the producer: bytes of another process, at most 32 KiB. Of one
     /// client there are at most 100 a second, and 64 at once.
     Upstream {
-        /// Who says it.
+        /// Which client says it.
         client: ClientId,
         /// The user that it runs as.
         uid: u32,
@@ -186,9 +186,10 @@ impl Writer {
     /// An error in a child that was forked off the process that opened the channel. Its lock may
     /// never be free, and the memory behind it is its parent's to write.
     pub(crate) fn check_origin(&self) -> Result<()> {
-        match self.origin.is_here() {
-            true => Ok(()),
-            false => Err(Error::Forked),
+        if self.origin.is_here() {
+            Ok(())
+        } else {
+            Err(Error::Forked)
         }
     }
 
@@ -365,9 +366,10 @@ impl Writer {
         if self.pool().is_said(kind, content) {
             return Ok(());
         }
-        let memory = match content.len() > MAX_INLINE_EVENT {
-            true => Some(event_memory(content)?),
-            false => None,
+        let memory = if content.len() > MAX_INLINE_EVENT {
+            Some(event_memory(content)?)
+        } else {
+            None
         };
         {
             let mut pool = self.pool();

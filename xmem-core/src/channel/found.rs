@@ -29,7 +29,7 @@ pub(super) struct Found {
     stat: Stat,
 }
 
-/// Who listens at a socket's file.
+/// What listens at a socket's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// A process that lives; 0 where its pid can't be seen from here.
@@ -94,7 +94,7 @@ impl Found {
         }
     }
 
-    /// Asks who listens. Never waits.
+    /// Asks what listens. Never waits.
     ///
     /// # Errors
     /// [`Error::BadPath`] where it is no socket of this kind, or may not be asked.

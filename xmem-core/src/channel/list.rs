@@ -63,7 +63,7 @@ pub(super) struct Listening {
     pub(super) connection: Option<Connection>,
 }
 
-/// Who listens at an entry. Never waits. `None` where the file is another one by now, where no process
+/// What listens at an entry. Never waits. `None` where the file is another one by now, where no process
 /// listens, and where this user may not connect.
 pub(super) fn listening(entry: &Entry) -> Option<Listening> {
     let found = Found::at(&entry.path).ok()?;

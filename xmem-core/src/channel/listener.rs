@@ -148,7 +148,7 @@ fn finish(path: &Path, socket: &Listening, perms: u32) -> Result<Option<FileId>>
     if !is_reached(&found, socket).map_err(failed)? {
         return Ok(None);
     }
-    // Also tells those who were refused until now, and watch the directory.
+    // It also tells clients that were refused until now, and that watch the directory.
     found.set_permissions(perms).map_err(failed)?;
     Ok(Some(found.id()))
 }
@@ -226,7 +226,7 @@ mod tests {
             other => panic!("{other:?}"),
         }
         drop(first);
-        // Dead: nobody listens, and the file is still there.
+        // Dead: nothing listens, and the file is still there.
         let dead = socket::bind(&path, 0o600).unwrap();
         socket::listen(&dead).unwrap();
         drop(dead);

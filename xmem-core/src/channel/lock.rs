@@ -89,7 +89,7 @@ impl Lock {
                 return Err(NoLock::Useless);
             }
         }
-        // Who had it may have removed it before this process locked it.
+        // Its last holder may have removed it before this process locked it.
         match file_id(&path) {
             Ok(id) if id == (stat.st_dev, stat.st_ino) => Ok(Lock { path, _file: file }),
             _ => Err(NoLock::Gone),

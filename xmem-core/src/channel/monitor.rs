@@ -307,7 +307,7 @@ impl Known {
         (self.entry.file, &self.channel)
     }
 
-    /// Takes in who listens, and asks over the connection.
+    /// Takes in what listens, and asks over the connection.
     fn listens(&mut self, listening: Listening) {
         if listening.connection.is_some() {
             (self.channel.pid, self.channel.uid) = (listening.pid, listening.uid);

@@ -140,7 +140,7 @@ fn of_others(name: &str, uid: u32) -> Vec<String> {
     let (tell, told) = mpsc::channel();
     let name = name.to_owned();
     let looking = closer::run(move || {
-        // Who has asked may not wait any more.
+        // The asking thread may not wait any more.
         let _ = tell.send(in_directories_of_others(&name, uid));
     });
     match looking {

@@ -63,12 +63,12 @@ fn directory_id(path: &Path) -> std::io::Result<FileId> {
 }
 
 fn nearest_directory(path: &Path) -> Option<&Path> {
-    let mut candidates =
-        directory(path)
-            .ancestors()
-            .map(|path| match path.as_os_str().is_empty() {
-                true => Path::new("."),
-                false => path,
-            });
+    let mut candidates = directory(path).ancestors().map(|path| {
+        if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        }
+    });
     candidates.find(|path| path.is_dir())
 }

@@ -50,7 +50,7 @@ pub(super) fn below_xdg(runtime: &Path) -> PathBuf {
     runtime.join("xmem")
 }
 
-/// The directory of channels of a user who has no directory for runtime files.
+/// The directory of channels of a user that has no directory for runtime files.
 pub(super) fn below_tmp(uid: u32) -> PathBuf {
     PathBuf::from(format!("/tmp/xmem-{uid}"))
 }

@@ -82,7 +82,7 @@ pub(crate) fn connect(
 /// What has become of one attempt to connect.
 enum Attempt {
     Connected(Connection),
-    /// Somebody listens, and did not accept for a while.
+    /// A process listens, and did not accept for a while.
     Full,
     /// There is no producer now.
     Absent,
@@ -127,7 +127,7 @@ fn attempt(path: &Path, deadline: Deadline) -> Result<Attempt> {
     }
 }
 
-/// How long was waited is known to who has set the deadline.
+/// The caller that has set the deadline knows how long was waited.
 fn no_producer(path: &Path) -> Error {
     Error::NoProducer {
         path: path.into(),
@@ -145,9 +145,10 @@ fn no_answer(path: &Path) -> Error {
 /// An error where there is no time left to look again.
 fn is_over(path: &Path, deadline: Deadline, cancel: &Cancellation<'_>) -> Result<()> {
     cancel.check()?;
-    match deadline.has_passed() {
-        true => Err(no_producer(path)),
-        false => Ok(()),
+    if deadline.has_passed() {
+        Err(no_producer(path))
+    } else {
+        Ok(())
     }
 }
 

@@ -92,7 +92,7 @@ impl Events {
         }
     }
 
-    /// What is to be received where there is no frame before `position` any more, and none after.
+    /// What comes next where there is no frame before `position` any more, and none after.
     pub(crate) fn next(&mut self, position: u64) -> Option<(StreamEvent, u64)> {
         let front = self.pending.front()?;
         if front.number > 0 && front.position > position {

@@ -99,7 +99,7 @@ impl World {
     /// Writes the frame's own name into its payload.
     #[allow(unsafe_code)]
     fn write(&self, frame: FrameId) {
-        // SAFETY: loom's cell checks what is to be proved here, that no read is concurrent.
+        // SAFETY: loom's cell checks what is proved here, that no read is concurrent.
         self.payload[usize::from(frame.slot().0)].with_mut(|payload| unsafe {
             *payload = frame.word();
         });
@@ -108,7 +108,7 @@ impl World {
     /// Checks that the payload is the frame's.
     #[allow(unsafe_code)]
     fn read(&self, frame: FrameId) {
-        // SAFETY: loom's cell checks what is to be proved here, that no write is concurrent.
+        // SAFETY: loom's cell checks what is proved here, that no write is concurrent.
         let found = self.payload[usize::from(frame.slot().0)].with(|payload| unsafe { *payload });
         assert_eq!(found, frame.word(), "torn frame");
     }
@@ -328,7 +328,7 @@ fn a_client_whose_sleep_ended_for_no_reason_is_woken() {
     });
 }
 
-/// Who sees a frame sees the end of stream before it.
+/// A client that sees a frame sees the end of stream before it.
 #[test]
 fn an_end_of_stream_is_not_overtaken_by_the_next_frame() {
     model(None, || {

@@ -38,18 +38,20 @@ impl Others {
     /// The most leases of the one client, with the backlog that it has, where all may have `most` slots. 0
     /// where that backlog alone is too much.
     fn most_leases(self, quota: Quota, most: u32) -> u32 {
-        match self.leases + quota.backlog <= most {
-            true => most.saturating_sub(self.leases + self.beyond),
-            false => 0,
+        if self.leases + quota.backlog <= most {
+            most.saturating_sub(self.leases + self.beyond)
+        } else {
+            0
         }
     }
 
     /// The largest backlog of the one client, with the leases that it has, where all may have `most` slots.
     /// What others want beyond their leases is there for this one, too.
     fn most_backlog(self, quota: Quota, most: u32) -> u32 {
-        match self.leases + quota.leases + self.beyond <= most {
-            true => most - self.leases,
-            false => quota.leases,
+        if self.leases + quota.leases + self.beyond <= most {
+            most - self.leases
+        } else {
+            quota.leases
         }
     }
 
@@ -112,9 +114,10 @@ impl Pool {
         for &id in &ids {
             let others = self.others(id, group, |other| other.target);
             self.clients.change(id, |client| {
-                let most = match client.identity.is_own_user {
-                    true => most,
-                    false => others.half_for(client, most),
+                let most = if client.identity.is_own_user {
+                    most
+                } else {
+                    others.half_for(client, most)
                 };
                 let backlog = others.most_backlog(client.target, most);
                 client.most = backlog.max(client.target.backlog).min(MAX_SLOTS);
@@ -251,15 +254,11 @@ impl Pool {
         if needed <= allowed {
             return None;
         }
-        let (property, limit) = match allowed == self.limit() {
-            true => ("max-buffers", format!("{allowed}")),
-            false => (
-                "max-bytes",
-                format!(
-                    "{allowed} of {} bytes",
-                    self.slot_size.next_multiple_of(PAGE)
-                ),
-            ),
+        let (property, limit) = if allowed == self.limit() {
+            ("max-buffers", format!("{allowed}"))
+        } else {
+            let size = self.slot_size.next_multiple_of(PAGE);
+            ("max-bytes", format!("{allowed} of {size} bytes"))
         };
         Some(format!(
             "with {leases} leases for one more client {needed} slots are needed in all, and {property} \

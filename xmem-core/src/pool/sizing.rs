@@ -34,12 +34,12 @@ impl Pool {
         }
     }
 
-    /// Slots that the producer, who needs `need`, can't do without.
+    /// Slots that the producer, which needs `need`, can't do without.
     pub(crate) fn own_need(&self, need: u32) -> u32 {
         need.max(self.need)
     }
 
-    /// Slots there have to be so that the producer, who needs `need`, all clients and one more
+    /// Slots there have to be so that the producer, which needs `need`, all clients and one more
     /// with `leases` leases never run out.
     pub(crate) fn needed(&self, need: u32, leases: u32) -> u32 {
         self.own_need(need) + self.clients_need() + leases

@@ -1,5 +1,5 @@
 //! The control thread of a publisher: takes clients in, tells them what is new, notices when they
-//! are gone. It polls, and never waits for anybody in particular.
+//! are gone. It polls, and never waits for one peer.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -156,7 +156,7 @@ impl Control {
             self.accept();
         }
         let mut ended = vec![false; self.peers.len()];
-        // Those who are gone leave the scan before anybody new enters it: their places and slots
+        // Clients that are gone leave the scan before a new one enters it: their places and slots
         // are for the others.
         for number in 0..old {
             let (socket, process) = (events[2 + 2 * number], events[3 + 2 * number]);
@@ -169,7 +169,7 @@ impl Control {
             }
         }
         for number in 0..old {
-            // Who is late may have spoken since we looked.
+            // A peer that is late may have spoken since we looked.
             let overdue = self.peers[number].is_overdue();
             if !ended[number] && (overdue || events[2 + 2 * number].contains(PollFlags::IN)) {
                 ended[number] = !self.attend(number) || self.peers[number].is_overdue();
@@ -207,7 +207,7 @@ impl Control {
         }
     }
 
-    /// Reads a message. False when the connection is to be closed.
+    /// Reads a message. False when the connection has to be closed.
     fn attend(&mut self, at: usize) -> bool {
         if !self.peers[at].is_heard() {
             return true;
@@ -267,9 +267,10 @@ impl Control {
 
     /// Tells a peer why it is not taken as a client.
     fn turn_away(&mut self, number: usize, error: Error) {
-        let reason = match error.is_retryable() {
-            true => ByeReason::Full,
-            false => ByeReason::Refused,
+        let reason = if error.is_retryable() {
+            ByeReason::Full
+        } else {
+            ByeReason::Refused
         };
         let text = match error {
             Error::Refused { reason, .. } => reason,
@@ -279,7 +280,7 @@ impl Control {
         self.refuse(number, reason, &text);
     }
 
-    /// Tells who only asks what the format is.
+    /// Tells a peer that only asks what the format is.
     fn answer(&mut self, number: usize) {
         let is_too_many = self.refused.count() >= MAX_STRANGERS;
         let peer = &mut self.peers[number];
@@ -479,9 +480,10 @@ impl Control {
         };
         for peer in self.peers.extract_if(.., is_over) {
             left.extend(peer.client());
-            match peer.has_descriptors {
-                true => self.unread.add(peer.socket),
-                false => self.refused.add(peer.socket),
+            if peer.has_descriptors {
+                self.unread.add(peer.socket)
+            } else {
+                self.refused.add(peer.socket)
             }
         }
         if left.is_empty() {
@@ -495,7 +497,7 @@ impl Control {
         self.writer.collect();
     }
 
-    /// Says goodbye to everybody. What a client has not made room for by the deadline is not sent: then
+    /// Says goodbye to all peers. What a client has not made room for by the deadline is not sent: then
     /// the hang-up has to do.
     fn farewell(&mut self) {
         let held = self.writer.take_pinned_imports();

@@ -21,14 +21,14 @@ pub(super) struct Holder {
     pub(super) pidfd: Option<OwnedFd>,
 }
 
-/// Keeps frames until those who hold them have hung up, as clients do after the last one, or are
+/// Keeps frames until the clients that hold them have hung up, as they do after the last one, or are
 /// gone.
 pub(super) fn keep(held: Vec<(FrameId, KeepAlive)>, holders: Vec<Holder>) {
     if held.is_empty() {
         return;
     }
     for holder in &holders {
-        // Who was not told goodbye, for want of room, is told by this.
+        // A client that got no Bye, for want of room, is told by this.
         let _ = socket::shut_down_sending(&holder.socket);
     }
     let thread = std::thread::Builder::new().name("xmem-linger".into());
@@ -52,7 +52,7 @@ fn linger(mut held: Vec<(FrameId, KeepAlive)>, mut holders: Vec<Holder>) {
             }
         }
         if poll(&mut fds, Deadline::after(None)).is_err() {
-            // For want of memory, say. Nobody may write those bytes before it is known who has gone.
+            // For want of memory, say. The bytes stay until it is known which clients have gone.
             drop(fds);
             std::thread::sleep(POLL_FAILED);
             continue;

@@ -42,7 +42,7 @@ const UPSTREAM_BURST: u32 = 64;
 enum Attached {
     Nothing,
     Owned(Vec<OwnedFd>),
-    /// Not sent where nobody has the segment any more.
+    /// Not sent where the segment is gone by then.
     Segment(SegmentId, Weak<PayloadSegment>),
     Event(Arc<OwnedFd>),
 }
@@ -396,11 +396,12 @@ impl Peer {
                 EventKind::Urgent | EventKind::Flush => entry.number > self.joined,
                 _ => true,
             };
-            match is_for_it {
-                true => self.queue.push_back(event_message(entry)),
-                false => self.tell(&Message::Told {
+            if is_for_it {
+                self.queue.push_back(event_message(entry));
+            } else {
+                self.tell(&Message::Told {
                     number: entry.number,
-                }),
+                });
             }
         }
         true

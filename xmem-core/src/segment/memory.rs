@@ -24,7 +24,8 @@ use dma_buf::DmaBuf;
 use imported_memfd::ImportedMemfd;
 use mapped::Mapped;
 use memfd::Memfd;
-pub(crate) use memfd::UnfinishedMemfd;
+/// Memory that is being made: of the one kind that publishers make.
+pub(crate) use memfd::UnfinishedMemfd as UnfinishedMemory;
 
 /// The memory of a segment, in the process that made it, imported it, or received it.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl SegmentMemory {
     ///
     /// # Errors
     /// [`Error::ResourceExhausted`] where there is no memory for the rest of it.
-    pub(crate) fn finish(memory: UnfinishedMemfd) -> Result<SegmentMemory> {
+    pub(crate) fn finish(memory: UnfinishedMemory) -> Result<SegmentMemory> {
         memory.finish().map(SegmentMemory::Memfd)
     }
 
@@ -65,11 +66,13 @@ impl SegmentMemory {
     /// [`Error::ResourceExhausted`].
     pub(crate) fn open(
         description: MemoryDescription,
-        fd: OwnedFd,
+        fd: Option<OwnedFd>,
         maker: Maker,
         keep: bool,
     ) -> Result<SegmentMemory> {
         let size = description.size()?;
+        let missing = || Error::Protocol("a segment without a descriptor".into());
+        let fd = fd.ok_or_else(missing)?;
         match description.kind {
             MemoryKind::Memfd => Memfd::open(fd, size, maker, keep).map(SegmentMemory::Memfd),
             MemoryKind::ImportedSealedMemfd => {
@@ -88,7 +91,17 @@ impl SegmentMemory {
         Memfd::may_be(fd) || DmaBuf::is_it(fd).unwrap_or(false)
     }
 
-    /// Its kind.
+    /// What the Segment message says of it, to the clients of the producer that made it or, where
+    /// `is_imported`, of one that imported it.
+    pub(crate) fn describe(&self, is_imported: bool) -> MemoryDescription {
+        let kind = self.kind();
+        MemoryDescription {
+            kind: if is_imported { kind.imported() } else { kind },
+            size: self.size() as u64,
+        }
+    }
+
+    /// Its kind, to the clients of the producer that made it.
     pub(crate) fn kind(&self) -> MemoryKind {
         match self {
             SegmentMemory::Memfd(_) => MemoryKind::Memfd,

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::import::ImportedMemory;
 use super::layout::{PAGE, SegmentId};
-use super::memory::{MAX_SIZE, MemoryDescription, MemoryKind, SegmentMemory, UnfinishedMemfd};
+use super::memory::{MAX_SIZE, MemoryDescription, MemoryKind, SegmentMemory, UnfinishedMemory};
 use crate::error::{Error, Result};
 use crate::sys::mapping::Mapping;
 use crate::sys::memfd::Maker;
@@ -65,7 +65,7 @@ impl PayloadSegment {
     pub(crate) fn open(
         id: SegmentId,
         description: MemoryDescription,
-        fd: OwnedFd,
+        fd: Option<OwnedFd>,
         maker: Maker,
         keep: bool,
     ) -> Result<Arc<PayloadSegment>> {
@@ -73,22 +73,14 @@ impl PayloadSegment {
         Ok(Arc::new(PayloadSegment::new(id, memory)))
     }
 
-    /// The kind of its memory, for the clients of this process where it has them.
-    pub(crate) fn kind(&self) -> MemoryKind {
-        let kind = self.memory.kind();
-        if self.is_imported() {
-            kind.imported()
-        } else {
-            kind
-        }
-    }
-
     /// What clients are told of its memory.
     pub(crate) fn describe(&self) -> MemoryDescription {
-        MemoryDescription {
-            kind: self.kind(),
-            size: self.size() as u64,
-        }
+        self.memory.describe(self.is_imported())
+    }
+
+    /// The kind of its memory, as clients are told.
+    pub(crate) fn kind(&self) -> MemoryKind {
+        self.describe().kind
     }
 
     /// Bytes of it.
@@ -164,7 +156,7 @@ impl PayloadSegment {
 pub(crate) struct UnfinishedSegment {
     id: SegmentId,
     stride: usize,
-    memory: UnfinishedMemfd,
+    memory: UnfinishedMemory,
     /// For errors.
     doing: String,
 }
@@ -181,7 +173,7 @@ impl UnfinishedSegment {
         let (Some(stride), Some(len @ ..=MAX_SIZE)) = (stride, len) else {
             return Err(Error::memory("")(Errno::NOMEM).doing(|| doing));
         };
-        match UnfinishedMemfd::start(len) {
+        match UnfinishedMemory::start(len) {
             Ok(memory) => Ok(UnfinishedSegment {
                 id,
                 stride,

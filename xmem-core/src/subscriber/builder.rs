@@ -132,7 +132,7 @@ impl SubscriberBuilder {
         self
     }
 
-    /// How long to wait for a producer, 5 s by default; `None` is for ever.
+    /// How long to wait for a producer, 5 s by default; `None` is without a limit.
     pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = timeout;
         self
@@ -276,7 +276,7 @@ impl SubscriberBuilder {
                         callback::call("on_refused", || observer(&error)).map_err(Error::Failed)?;
                     }
                     reason = Some(error);
-                    // Nobody tells when there is room.
+                    // Nothing tells when there is room.
                     let left = deadline.left().unwrap_or(REFUSED_PAUSE);
                     cancel.pause(REFUSED_PAUSE.min(left))?;
                 }

@@ -52,7 +52,7 @@ pub(super) struct Control {
     /// Readable when the producer has exited.
     pidfd: Option<OwnedFd>,
     buffer: Vec<u8>,
-    /// Who has made what the producer passes as its own.
+    /// Which process has made what the producer passes as its own.
     maker: Maker,
     takes_unsealed: bool,
     observers: Observers,
@@ -95,9 +95,10 @@ pub(super) fn connect(
     }
     let [metadata, page] = <[OwnedFd; 2]>::try_from(fds)
         .map_err(|_| Error::Protocol("a welcome without its descriptors".into()))?;
-    let maker = match pidfd::is_own_user(uid) {
-        true => Maker::OwnUser,
-        false => Maker::Other,
+    let maker = if pidfd::is_own_user(uid) {
+        Maker::OwnUser
+    } else {
+        Maker::Other
     };
     let metadata = MetadataSegment::open(metadata, welcome.slots, maker)?;
     let page = UnsealedPage::open(page)?;
@@ -159,9 +160,10 @@ impl Handshake<'_> {
     /// might keep that from ending.
     fn seal(&self, page: &OwnedFd, is_own_user: bool) -> Result<()> {
         let seals = seals::producer_seals();
-        let answer = match is_own_user {
-            true => seals::seal(page, seals),
-            false => self.seal_aside(page, seals),
+        let answer = if is_own_user {
+            seals::seal(page, seals)
+        } else {
+            self.seal_aside(page, seals)
         };
         let Err(error) = answer else { return Ok(()) };
         match seals::seals_of(page)? {
@@ -280,7 +282,7 @@ fn decode(buffer: &[u8], received: &socket::Received) -> Result<Message> {
 }
 
 impl Control {
-    /// Reads until the connection ends or nobody needs it any more.
+    /// Reads until the connection ends or is not needed any more.
     /// Should it panic, the connection ends with that.
     pub(super) fn run(mut self, link: &Arc<Link>) {
         // A frame may wait for what it reads next. Where that is refused, it waits a little longer.
@@ -376,9 +378,10 @@ impl Control {
         if !fds[0].revents().is_empty() {
             return Ok(Turn::Dropped);
         }
-        Ok(Turn::End(match fds[1].revents().is_empty() {
-            true => End::Dropped(what.into()),
-            false => End::Gone("its process has exited".into()),
+        Ok(Turn::End(if fds[1].revents().is_empty() {
+            End::Dropped(what.into())
+        } else {
+            End::Gone("its process has exited".into())
         }))
     }
 }
@@ -407,15 +410,14 @@ impl Control {
                 if link.session().segments.len() >= MAX_SLOTS as usize {
                     return Err(Error::Protocol("more segments than slots".into()));
                 }
-                let fd = fd.ok_or(Error::BufferNotFound(id.0))?;
                 let kept = link.session().descriptors();
                 if memory.kind.needs_descriptor() && kept >= 2 * MAX_DESCRIPTORS {
                     return Err(Error::Protocol(format!(
                         "more dmabufs than {MAX_DESCRIPTORS}"
                     )));
                 }
-                let keep = kept < MAX_DESCRIPTORS
-                    && limits::has_spare_descriptors(&fd, Descriptor::count_kept());
+                let is_spare = |fd| limits::has_spare_descriptors(fd, Descriptor::count_kept());
+                let keep = kept < MAX_DESCRIPTORS && fd.as_ref().is_some_and(is_spare);
                 // Mapped here, off the thread that receives.
                 let segment = PayloadSegment::open(id, memory, fd, self.maker, keep)?;
                 self.preparing.add(&segment, link);

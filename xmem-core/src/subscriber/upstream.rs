@@ -47,7 +47,7 @@ impl UpstreamSender {
         self.link.upgrade().map(|link| link.wanted())
     }
 
-    /// Sends some bytes to the producer, who is told with
+    /// Sends some bytes to the producer, which is told with
     /// [`PublisherEvent::Upstream`](crate::PublisherEvent::Upstream). It never waits: false where the
     /// producer is gone, or takes no more now.
     ///

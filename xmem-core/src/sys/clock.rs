@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// A point on `CLOCK_MONOTONIC` until which a call may wait; `None` inside means for ever.
+/// A point on `CLOCK_MONOTONIC` until which a call may wait; `None` inside means without end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(Option<Duration>);
 
 impl Deadline {
-    /// `timeout` from now; `None`, or more than the clock can count, is for ever.
+    /// `timeout` from now; `None`, or more than the clock can count, never passes.
     pub(crate) fn after(timeout: Option<Duration>) -> Deadline {
         Deadline(timeout.and_then(|timeout| monotonic().checked_add(timeout)))
     }
@@ -19,7 +19,7 @@ impl Deadline {
         Deadline(Some(time))
     }
 
-    /// What is left, zero when it has passed, `None` for ever.
+    /// What is left, zero when it has passed, `None` without an end.
     pub(crate) fn left(self) -> Option<Duration> {
         self.0.map(|at| at.saturating_sub(monotonic()))
     }
@@ -36,7 +36,7 @@ impl Deadline {
         }
     }
 
-    /// As an absolute time for the kernel; `None` where it is for ever or beyond the kernel's range.
+    /// As an absolute time for the kernel; `None` where it has no end or is beyond the kernel's range.
     pub(crate) fn timespec(self) -> Option<Timespec> {
         self.0.and_then(|at| Timespec::try_from(at).ok())
     }

@@ -106,9 +106,10 @@ fn add_thread() -> bool {
 
 /// How many there are in this process.
 fn count(threads: u64) -> u32 {
-    match (threads >> 32) as u32 == Origin::here().number() {
-        true => threads as u32,
-        false => 0,
+    if (threads >> 32) as u32 == Origin::here().number() {
+        threads as u32
+    } else {
+        0
     }
 }
 

@@ -69,7 +69,7 @@ fn mark() -> Option<&'static AtomicU32> {
             unsafe { libc::munmap(page, LEN) };
             return None;
         }
-        // SAFETY: the page is mapped, readable, writable and aligned, from here on for ever, also
+        // SAFETY: the page is mapped, readable, writable and aligned, from here on without end, also
         // in children; all accesses to it are those of this atomic.
         Some(unsafe { &*page.cast::<AtomicU32>() })
     })

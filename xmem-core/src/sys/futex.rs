@@ -87,9 +87,10 @@ pub(crate) fn wake_one(word: &AtomicU32) -> Answer<bool> {
 pub(crate) fn wake_both(first: &AtomicU32, (second, value): (&AtomicU32, u32)) -> Answer<()> {
     // The kernel changes the second word, here by nothing, and wakes there only where its value
     // compares as wanted with a number of 12 bits: as numbers that have a sign.
-    let compare = match (value as i32) < 0 {
-        true => WakeOpCmp::Lt,
-        false => WakeOpCmp::Ge,
+    let compare = if (value as i32) < 0 {
+        WakeOpCmp::Lt
+    } else {
+        WakeOpCmp::Ge
     };
     let flags = Flags::empty();
     futex::wake_op(first, flags, 1, 1, second, WakeOp::Or, compare, 0, 0).map(drop)

@@ -19,7 +19,7 @@ static UNSEEN: AtomicUsize = AtomicUsize::new(0);
 const RESERVE: u64 = 16;
 /// Descriptors that are left for others.
 const SPARE_DESCRIPTORS: u64 = 16;
-/// So many that nobody counts them.
+/// So many that they are not counted.
 const MANY_DESCRIPTORS: u64 = 4096;
 
 /// Whether a file may have so many bytes.
@@ -55,9 +55,10 @@ pub(crate) fn check_memory(len: usize) -> Result<()> {
 /// The same for copies of what another process says, which may be as long as it likes: of short ones
 /// there are few.
 pub(crate) fn check_copies(len: usize) -> Result<()> {
-    match len < SMALL {
-        true => Ok(()),
-        false => look(len, |room| room.left),
+    if len < SMALL {
+        Ok(())
+    } else {
+        look(len, |room| room.left)
     }
 }
 
@@ -72,7 +73,7 @@ pub(crate) fn check_memory_for_others(len: usize) -> Result<()> {
 struct Room {
     /// Bytes in all.
     all: u64,
-    /// Bytes that it can give without taking them from anybody.
+    /// Bytes that it can give without taking them from other processes.
     left: u64,
 }
 
@@ -113,7 +114,7 @@ fn room_on_machine(figures: &str) -> Option<Room> {
     })
 }
 
-/// Bytes of swap that nobody uses.
+/// Bytes of swap that are free.
 fn free_swap(figures: &str) -> u64 {
     entry(figures, "SwapFree:").unwrap_or(0) * 1024
 }

@@ -108,7 +108,7 @@ impl Mapping {
         self.raw.len()
     }
 
-    /// The address of the byte at `offset`, for those who hand it on to code that is not Rust.
+    /// The address of the byte at `offset`, for callers that hand it to code that is not Rust.
     ///
     /// # Panics
     /// Where `offset` is beyond the end.

@@ -122,7 +122,7 @@ pub(crate) fn reopen_read_only(fd: impl AsFd) -> Result<OwnedFd> {
     })
 }
 
-/// Who has made the memory that this process maps.
+/// Which process has made the memory that this process maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Maker {
     /// A process of this user, for itself.
@@ -248,7 +248,7 @@ mod tests {
             Mapping::new(&file, AccessMode::ReadWrite).is_ok()
         };
         assert!(!writable(&reader));
-        // Not even who holds the first descriptor gets another writable mapping.
+        // Not even the first descriptor gives another writable mapping.
         assert!(!writable(&fd));
         assert_eq!(fs::ftruncate(&fd, 0), Err(Errno::PERM));
     }

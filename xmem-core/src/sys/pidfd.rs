@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// `SO_PEERPIDFD`, Linux 6.5.
 const SO_PEERPIDFD: libc::c_int = 77;
 
-/// Who is at the other end of a unix socket, as the kernel says.
+/// The process at the other end of a unix socket, as the kernel says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Credentials {
     /// 0 where the process is in a PID namespace that can't be seen from here.
@@ -101,7 +101,7 @@ pub(crate) fn peer_pidfd(socket: impl AsFd) -> Result<Option<OwnedFd>> {
         )
     };
     if result == 0 && fd >= 0 {
-        // SAFETY: the kernel just made this descriptor for us and nobody else knows it; it is
+        // SAFETY: the kernel just made this descriptor for us and nothing else has it; it is
         // close-on-exec, as every pidfd.
         return Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }));
     }

@@ -274,9 +274,10 @@ pub(crate) fn receive(connection: &Connection, buffer: &mut [u8]) -> Result<Rece
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let first = match connection.brings_fds {
-        true => flags | RecvFlags::PEEK,
-        false => flags,
+    let first = if connection.brings_fds {
+        flags | RecvFlags::PEEK
+    } else {
+        flags
     };
     let message = receive_once(connection, buffer, &mut ancillary, first)?;
     let mut fds = Passed::default();

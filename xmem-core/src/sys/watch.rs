@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// How often events are read, after a wait; what is left ends the next one.
 const MOST_READS: u32 = 64;
 
-/// How often one looks who can't be told.
+/// How often a thread looks that can't be told.
 const UNTOLD: Duration = Duration::from_millis(20);
 /// The longest wait between two looks where inotify works. It reports nothing when a directory above is
 /// renamed, a link on the path changes, or a file system is mounted over it.
@@ -80,7 +80,7 @@ impl Watch {
         Ok(told || !deadline.has_passed())
     }
 
-    /// What is readable when there may be something new, for who waits for other things as well.
+    /// What is readable when there may be something new, for a caller that waits for other things as well.
     /// There is none where the directory has to be looked at from time to time.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.0.as_ref().map(AsFd::as_fd)

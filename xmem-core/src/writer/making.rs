@@ -29,7 +29,7 @@ struct Counted {
 
 impl Counted {
     fn new(count: u32, among: &Arc<AtomicU32>) -> Counted {
-        // Relaxed, as below: who depends on it has the lock `growing`.
+        // Relaxed, as below: a thread that depends on it has the lock `growing`.
         among.fetch_add(count, Ordering::Relaxed);
         Counted {
             among: among.clone(),

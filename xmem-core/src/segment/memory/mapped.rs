@@ -142,7 +142,7 @@ mod tests {
                 size: LEN as u64,
             };
             let open = PayloadSegment::open;
-            let segment = open(SegmentId(1), description, fd, maker, true).unwrap();
+            let segment = open(SegmentId(1), description, Some(fd), maker, true).unwrap();
             let mapping = segment.mapping().unwrap();
             assert_eq!(resident(mapping, 0..LEN), 0);
             // The end of a piece, and the start of the next one, whose bit is in another word.
