@@ -5,6 +5,7 @@
 //! no arrow. A re-export is one, so a file must not import from a parent that re-exports it.
 //! Tests in the sources are left out.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -129,8 +130,8 @@ impl Graph {
                     cycle.reverse();
                     return Some(cycle);
                 }
-                if !before.contains_key(&to) {
-                    before.insert(to, at);
+                if let Entry::Vacant(entry) = before.entry(to) {
+                    entry.insert(at);
                     queue.push_back(to);
                 }
             }
@@ -212,7 +213,7 @@ fn arrows(modules: &[Module], at: usize) -> BTreeSet<usize> {
             || inside.is_empty() && modules[at].children.contains_key(&token.0);
         if is_start && is_path && is_known {
             let nested = inside.len();
-            follow(modules, at, at, nested, &tokens[i..], &mut found);
+            follow(modules, at, nested, &tokens[i..], &mut found);
         }
     }
     found.remove(&at);
@@ -222,7 +223,6 @@ fn arrows(modules: &[Module], at: usize) -> BTreeSet<usize> {
 /// Follows a path, and each branch of it. Returns how many tokens it takes.
 fn follow(
     modules: &[Module],
-    from: usize,
     mut at: usize,
     mut nested: usize,
     tokens: &[Token],
@@ -234,7 +234,7 @@ fn follow(
         if token.is("{") {
             taken += 1;
             while !tokens[taken].is("}") {
-                taken += follow(modules, from, at, nested, &tokens[taken..], found);
+                taken += follow(modules, at, nested, &tokens[taken..], found);
                 if tokens[taken].is("as") {
                     taken += 2;
                 }
