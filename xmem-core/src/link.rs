@@ -259,7 +259,8 @@ impl Link {
         // Under the lock, so that a thread that takes a frame or an event knows whether it came before.
         let mut session = self.session();
         session.events.flush();
-        // Relaxed: a thread that is told of it synchronizes by being told; until then a frame more does no harm.
+        // Relaxed: a thread that is told of it synchronizes by being told; until then a frame more does
+        // no harm.
         self.void.fetch_max(position, Ordering::Relaxed);
     }
 

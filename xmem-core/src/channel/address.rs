@@ -40,9 +40,9 @@ impl Channel {
     /// The path of the channel's socket.
     ///
     /// # Errors
-    /// [`Error::BadPath`](crate::Error::BadPath) for a name that is empty, starts with a dot or has a slash, and for a
-    /// path that has no name of a file at its end, or is longer than a socket address holds (107
-    /// bytes).
+    /// [`Error::BadPath`](crate::Error::BadPath) for a name that is empty, starts with a dot or has a
+    /// slash, and for a path that has no name of a file at its end, or is longer than a socket address
+    /// holds (107 bytes).
     pub fn socket_path(&self) -> Result<PathBuf> {
         let path = match self {
             Channel::Path(path) => path.clone(),

@@ -128,8 +128,8 @@ impl Writer {
         }
     }
 
-    /// Waits until a client has received the frame that is in the way, or lags for too long. `None` where it is
-    /// worth another look.
+    /// Waits until a client has received the frame that is in the way, or lags for too long. `None`
+    /// where it is worth another look.
     #[cold]
     fn await_clients(&self, words: &[Wait<'_>]) -> Result<Option<SlotIndex>> {
         // That frame may be in a slot that is too small by now: others can be made, as soon as there are
