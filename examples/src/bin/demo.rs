@@ -140,7 +140,7 @@ fn infer_all(mut subscriber: Subscriber) -> xmem_core::Result<Infallible> {
     let mut block = [0; BLOCK];
     loop {
         let frame = subscriber.receive(None)?;
-        let (arrived, payload) = (now(), frame.payload());
+        let (arrived, payload) = (now(), frame.payload()?);
         let mut hasher = DefaultHasher::new();
         for start in (0..payload.len()).step_by(BLOCK) {
             let block = &mut block[..BLOCK.min(payload.len() - start)];
