@@ -1,0 +1,50 @@
+//! Bytes as a fuzzer makes them up, and what must hold of all that can be decoded.
+//!
+//! The target in `fuzz/` calls this, and so do the tests, on the corpus that is kept there.
+
+use crate::{Caps, Decoder, Encoder, Structure, Value};
+
+/// Values, one after another: each is encoded to bytes that decode to the same value. Then the same
+/// bytes as a text: what parses is written to a text that parses to the same.
+///
+/// # Panics
+/// Where that does not hold.
+pub fn values(bytes: &[u8]) {
+    let mut decoder = Decoder::new(bytes);
+    while !decoder.is_empty() {
+        let Ok(value) = Value::decode(&mut decoder) else {
+            break;
+        };
+        let mut again = Vec::new();
+        let encoded = value.encode(&mut Encoder::new(&mut again));
+        encoded.expect("a value in hand can be encoded");
+        let mut decoder = Decoder::new(&again);
+        let decoded = Value::decode(&mut decoder).expect("what was encoded can be decoded");
+        assert!(decoder.is_empty());
+        // Values that are not numbers are not equal to themselves: their bytes are.
+        let mut once_more = Vec::new();
+        decoded.encode(&mut Encoder::new(&mut once_more));
+        assert_eq!(again, once_more);
+        assert!(!format!("{value}{value:?}").is_empty());
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(caps) = text.parse::<Caps>() {
+        let again = caps.to_string();
+        assert_eq!(
+            again.parse::<Caps>().map(|caps| caps.to_string()),
+            Ok(again)
+        );
+        let bytes = caps.to_bytes().expect("caps in hand can be encoded");
+        assert_eq!(
+            Caps::from_bytes(&bytes).map(|caps| caps.to_string()),
+            Ok(caps.to_string())
+        );
+    }
+    if let Ok(structure) = text.parse::<Structure>() {
+        let again = structure.to_string();
+        let parsed = again.parse::<Structure>();
+        assert_eq!(parsed.map(|structure| structure.to_string()), Ok(again));
+    }
+}

@@ -1,0 +1,267 @@
+//! Caps and structures as text, in the syntax of GStreamer.
+
+use std::fmt::{self, Display, Formatter, Write};
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::value::{Caps, Date, DateTime, Features, Fraction, Precision, Structure, Value};
+
+mod parser;
+#[cfg(test)]
+mod tests;
+
+use parser::Parser;
+
+/// Where a text is no caps, or no structure, and why.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("{reason}, at byte {position}")]
+pub struct ParseError {
+    position: usize,
+    reason: &'static str,
+}
+
+impl ParseError {
+    /// The byte of the text that was not expected.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+}
+
+impl FromStr for Caps {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Caps, ParseError> {
+        Parser::new(text).all(Parser::caps)
+    }
+}
+
+impl FromStr for Structure {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Structure, ParseError> {
+        Parser::new(text).all(Parser::structure)
+    }
+}
+
+impl Display for Caps {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.is_any() {
+            return f.write_str("ANY");
+        }
+        if self.structures().is_empty() {
+            return f.write_str("EMPTY");
+        }
+        for (number, (features, structure)) in self.structures().iter().enumerate() {
+            if number > 0 {
+                f.write_str("; ")?;
+            }
+            f.write_str(structure.name())?;
+            if !features.is_system_memory() {
+                write!(f, "({features})")?;
+            }
+            write_fields(structure, f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Features {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.is_any() {
+            return f.write_str("ANY");
+        }
+        write_joined(self.names(), f)
+    }
+}
+
+impl Display for Structure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        write_fields(self, f)
+    }
+}
+
+fn write_fields(structure: &Structure, f: &mut Formatter<'_>) -> fmt::Result {
+    for (name, value) in structure.fields() {
+        write!(f, ", {name}=({}){value}", type_name(value))?;
+    }
+    Ok(())
+}
+
+/// The value without its type. `NULL` where the syntax has no text for values of that type: samples,
+/// tags, bytes, several texts, points in time, and unknown kinds.
+impl Display for Value {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Bool(is) => is.fmt(f),
+            Value::Int(number) => number.fmt(f),
+            Value::Uint(number) => number.fmt(f),
+            Value::Int64(number) | Value::Long(number) => number.fmt(f),
+            Value::Uint64(number) | Value::Ulong(number) => number.fmt(f),
+            Value::Float(number) => number.fmt(f),
+            Value::Double(number) => number.fmt(f),
+            Value::Char(number) => number.fmt(f),
+            Value::Uchar(number) => number.fmt(f),
+            Value::String(Some(text)) => write_string(text, f),
+            Value::Fraction(fraction) => fraction.fmt(f),
+            Value::Bitmask(bits) => write!(f, "0x{bits:016x}"),
+            Value::FlagSet(set) => write!(f, "{:x}:{:x}", set.bits(), set.mask()),
+            Value::IntRange(range) if range.step() == 1 => {
+                write!(f, "[ {}, {} ]", range.first(), range.last())
+            }
+            Value::IntRange(range) => {
+                let (first, last, step) = (range.first(), range.last(), range.step());
+                write!(f, "[ {first}, {last}, {step} ]")
+            }
+            Value::Int64Range(range) if range.step() == 1 => {
+                write!(f, "[ {}, {} ]", range.first(), range.last())
+            }
+            Value::Int64Range(range) => {
+                let (first, last, step) = (range.first(), range.last(), range.step());
+                write!(f, "[ {first}, {last}, {step} ]")
+            }
+            Value::DoubleRange(range) => write!(f, "[ {}, {} ]", range.first(), range.last()),
+            Value::FractionRange(range) => write!(f, "[ {}, {} ]", range.first(), range.last()),
+            Value::Date(date) => date.fmt(f),
+            Value::DateTime(time) => time.fmt(f),
+            Value::Buffer(buffer) => buffer
+                .bytes
+                .iter()
+                .try_for_each(|byte| write!(f, "{byte:02x}")),
+            Value::Structure(structure) => write!(f, "[{structure}]"),
+            Value::Caps(caps) => write!(f, "[{caps}]"),
+            Value::Array(values) => {
+                f.write_str("< ")?;
+                write_joined(values.iter(), f)?;
+                f.write_str(" >")
+            }
+            Value::List(values) => {
+                f.write_str("{ ")?;
+                write_joined(values.iter(), f)?;
+                f.write_str(" }")
+            }
+            Value::Enum(value) => value.number().fmt(f),
+            Value::Flags(value) => write!(f, "0x{:08x}", value.bits()),
+            Value::String(None)
+            | Value::Strings(_)
+            | Value::EpochTime(_)
+            | Value::Bytes(_)
+            | Value::Sample(_)
+            | Value::TagList(_)
+            | Value::Unknown(_) => f.write_str("NULL"),
+        }
+    }
+}
+
+impl Display for Fraction {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.numerator(), self.denominator())
+    }
+}
+
+impl Display for Date {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = self.parts();
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+impl Display for DateTime {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        use Precision as P;
+        write!(f, "{:04}", self.year())?;
+        match self.precision() {
+            P::Year => return Ok(()),
+            P::Month(month) => return write!(f, "-{month:02}"),
+            P::Day(month, day) => return write!(f, "-{month:02}-{day:02}"),
+            P::Minute(month, day, hour, minute) => {
+                write!(f, "-{month:02}-{day:02}T{hour:02}:{minute:02}")?;
+            }
+            P::Microsecond(month, day, hour, minute, second, microsecond) => {
+                write!(f, "-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
+                if microsecond != 0 {
+                    write!(f, ".{microsecond:06}")?;
+                }
+            }
+        }
+        let (sign, ahead) = (
+            if self.offset() < 0 { '-' } else { '+' },
+            self.offset().abs(),
+        );
+        if ahead == 0 {
+            f.write_str("Z")
+        } else {
+            write!(f, "{sign}{:02}{:02}", ahead / 60, ahead % 60)
+        }
+    }
+}
+
+fn write_joined<T: Display>(
+    all: impl IntoIterator<Item = T>,
+    f: &mut Formatter<'_>,
+) -> fmt::Result {
+    for (number, one) in all.into_iter().enumerate() {
+        if number > 0 {
+            f.write_str(", ")?;
+        }
+        one.fmt(f)?;
+    }
+    Ok(())
+}
+
+/// The type that stands before a value: of lists and arrays, that of what they hold.
+fn type_name(value: &Value) -> &str {
+    match value {
+        Value::Bool(_) => "boolean",
+        Value::Int(_) | Value::IntRange(_) => "int",
+        Value::Uint(_) => "uint",
+        Value::Int64(_) | Value::Int64Range(_) => "gint64",
+        Value::Uint64(_) => "guint64",
+        Value::Float(_) => "float",
+        Value::Double(_) | Value::DoubleRange(_) => "double",
+        Value::Long(_) => "glong",
+        Value::Ulong(_) => "gulong",
+        Value::Char(_) => "gchar",
+        Value::Uchar(_) => "guchar",
+        Value::String(_) => "string",
+        Value::Strings(_) => "GStrv",
+        Value::Fraction(_) | Value::FractionRange(_) => "fraction",
+        Value::Bitmask(_) => "bitmask",
+        Value::FlagSet(set) => set.type_name(),
+        Value::Date(_) => "date",
+        Value::DateTime(_) => "datetime",
+        Value::EpochTime(_) => "GDateTime",
+        Value::Bytes(_) => "GBytes",
+        Value::Buffer(_) => "buffer",
+        Value::Sample(_) => "sample",
+        Value::Structure(_) => "structure",
+        Value::Caps(_) => "GstCaps",
+        Value::TagList(_) => "taglist",
+        Value::Array(values) | Value::List(values) => values.first().map_or("int", type_name),
+        Value::Enum(value) => value.type_name(),
+        Value::Flags(value) => value.type_name(),
+        Value::Unknown(_) => "unknown",
+    }
+}
+
+/// Whether a letter stands for itself outside of quotes (`GST_ASCII_IS_STRING`).
+fn is_plain(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "_-+/:.".contains(letter)
+}
+
+/// A text, in quotes where it is more than a word.
+fn write_string(text: &str, f: &mut Formatter<'_>) -> fmt::Result {
+    if !text.is_empty() && text.chars().all(is_plain) && text != "NULL" {
+        return f.write_str(text);
+    }
+    f.write_char('"')?;
+    for byte in text.bytes() {
+        match char::from(byte) {
+            letter if is_plain(letter) => f.write_char(letter)?,
+            letter if (' '..='~').contains(&letter) => write!(f, "\\{letter}")?,
+            _ => write!(f, "\\{byte:03o}")?,
+        }
+    }
+    f.write_char('"')
+}
