@@ -92,6 +92,14 @@ impl<'a> Encoder<'a> {
         Some(())
     }
 
+    /// Writes how many things follow, which `write` writes and counts.
+    pub fn counted(&mut self, write: impl FnOnce(&mut Self) -> usize) {
+        let at = self.bytes.len();
+        self.u32(0);
+        let written = write(self) as u32;
+        self.bytes[at..at + 4].copy_from_slice(&written.to_le_bytes());
+    }
+
     /// Writes a record: its kind, its length, and what `body` writes. Where `body` fails, there is
     /// no record.
     pub fn record(&mut self, kind: u32, body: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {

@@ -9,10 +9,11 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use gst::glib::translate::IntoGlib;
 use xmem_core::EventKind;
+use xmem_media::is_structure_name;
 
 use crate::bindings;
 use crate::timestamps::{LAST_TIME, MonotonicOffset};
-use crate::values::{Reader, Told, Unreadable, Writer, is_structure_name};
+use crate::values::{DecodeError, EncodeGst, Encoder, Reader, Told};
 
 pub(crate) mod extent;
 mod key_unit;
@@ -51,7 +52,7 @@ const MAX_STREAMS: usize = 1024;
 /// Most groups of streams of other processes that are told apart.
 const MAX_GROUPS: usize = 1024;
 
-type Result<T> = std::result::Result<T, Unreadable>;
+type Result<T> = std::result::Result<T, DecodeError>;
 
 /// What a producer says.
 #[derive(Clone, Debug)]
@@ -103,10 +104,10 @@ fn used(kind: u32) -> Use {
 fn content(
     kind: u32,
     seqnum: Option<gst::Seqnum>,
-    body: impl FnOnce(&mut Writer<'_>) -> Option<()>,
+    body: impl FnOnce(&mut Encoder<'_>) -> Option<()>,
 ) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes);
+    let mut writer = Encoder::new(&mut bytes);
     writer.u32(kind);
     let name = seqnum.map_or(Name::NONE, |seqnum| Name::of(seqnum, used(kind)));
     name.write(&mut writer);
@@ -115,7 +116,7 @@ fn content(
 }
 
 /// What has no number, and whose body is always as one likes.
-fn unnumbered(kind: u32, body: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+fn unnumbered(kind: u32, body: impl FnOnce(&mut Encoder<'_>)) -> Vec<u8> {
     let content = content(kind, None, |writer| {
         body(writer);
         Some(())
@@ -130,7 +131,7 @@ pub(crate) fn encode(
     offset: Option<MonotonicOffset>,
 ) -> Option<(EventKind, Vec<u8>)> {
     use gst::EventView as E;
-    let body = |kind, write: &dyn Fn(&mut Writer<'_>) -> Option<()>| {
+    let body = |kind, write: &dyn Fn(&mut Encoder<'_>) -> Option<()>| {
         content(kind, Some(event_ref.seqnum()), write)
     };
     let (kind, body) = match event_ref.view() {
@@ -161,8 +162,8 @@ pub(crate) fn encode(
             EventKind::Passing,
             body(kind::GAP, &|writer| {
                 let (timestamp, duration) = event.get();
-                writer.time(Some(timestamp));
-                writer.time(duration);
+                writer.clock_time(Some(timestamp));
+                writer.clock_time(duration);
                 writer.u32(event.gap_flags().bits());
                 write_offset(offset, writer);
                 Some(())
@@ -224,7 +225,7 @@ pub(crate) fn ends_with_stream(kind: EventKind) -> bool {
 
 /// How late the sink passes on its buffers.
 pub(crate) fn encode_latency(latency: gst::ClockTime) -> (EventKind, Vec<u8>) {
-    let content = unnumbered(kind::LATENCY, |writer| writer.time(Some(latency)));
+    let content = unnumbered(kind::LATENCY, |writer| writer.clock_time(Some(latency)));
     (key(kind::LATENCY, ""), content)
 }
 
@@ -319,7 +320,7 @@ pub(crate) fn decode<'a>(
     Ok(Some(Said::Event(numbered(event))))
 }
 
-fn write_offset(offset: Option<MonotonicOffset>, writer: &mut Writer<'_>) {
+fn write_offset(offset: Option<MonotonicOffset>, writer: &mut Encoder<'_>) {
     writer.i64(offset.map_or(i64::MIN, MonotonicOffset::nseconds));
 }
 
@@ -330,7 +331,7 @@ fn read_offset(reader: &mut Reader<'_>, ahead: i64) -> Result<Option<MonotonicOf
 }
 
 /// Text: id; `u32` flags; `u64` process, `u32` group (0 for none); `u32` 1 and a stream, or 0.
-fn stream_start(event: &gst::event::StreamStart, writer: &mut Writer<'_>) -> Option<()> {
+fn stream_start(event: &gst::event::StreamStart, writer: &mut Encoder<'_>) -> Option<()> {
     writer.text(event.stream_id())?;
     writer.u32(event.stream_flags().bits());
     writer.u64(*PROCESS);
@@ -382,7 +383,7 @@ fn group_here(group: (u64, u32)) -> gst::GroupId {
 }
 
 /// Text: id; `u32` type, flags; `u32` parts (1 caps, 2 tags, or-ed together), then these.
-fn write_stream(stream: &gst::Stream, writer: &mut Writer<'_>) -> Option<()> {
+fn write_stream(stream: &gst::Stream, writer: &mut Encoder<'_>) -> Option<()> {
     writer.text(stream.stream_id().as_deref().unwrap_or_default())?;
     writer.u32(stream.stream_type().bits());
     writer.u32(stream.stream_flags().bits());
@@ -410,7 +411,7 @@ fn read_stream(reader: &mut Reader<'_>) -> Result<gst::Stream> {
 }
 
 /// `u32` 1 and text: upstream's id, or 0; `u32` streams, then these.
-fn collection(collection: &gst::StreamCollection, writer: &mut Writer<'_>) -> Option<()> {
+fn collection(collection: &gst::StreamCollection, writer: &mut Encoder<'_>) -> Option<()> {
     match collection.upstream_id() {
         Some(id) => {
             writer.u32(1);
@@ -432,7 +433,9 @@ fn read_collection(reader: &mut Reader<'_>) -> Result<gst::Event> {
     };
     let count = reader.count(16)?;
     if count > MAX_STREAMS {
-        return Err(Unreadable::Broken);
+        return Err(DecodeError::Invalid(
+            "a collection has 1024 streams at most",
+        ));
     }
     let mut collection = gst::StreamCollection::builder(id);
     for _ in 0..count {
@@ -444,13 +447,15 @@ fn read_collection(reader: &mut Reader<'_>) -> Result<gst::Event> {
 /// The same time, where elements can reckon with it.
 fn known_time(time: Option<gst::ClockTime>) -> Result<Option<gst::ClockTime>> {
     match time {
-        Some(time) if time.nseconds() > LAST_TIME => Err(Unreadable::Broken),
+        Some(time) if time.nseconds() > LAST_TIME => {
+            Err(DecodeError::Invalid("a time is 2^61 - 1 at most"))
+        }
         time => Ok(time),
     }
 }
 
 fn read_gap(reader: &mut Reader<'_>) -> Result<gst::Event> {
-    let timestamp = known_time(reader.time()?)?.ok_or(Unreadable::Broken)?;
+    let timestamp = known_time(reader.time()?)?.ok_or(DecodeError::Invalid("a gap has a time"))?;
     let duration = known_time(reader.time()?)?;
     let flags = gst::GapFlags::from_bits_truncate(reader.u32()?);
     let mut gap = gst::event::Gap::builder(timestamp).duration(duration);
@@ -464,7 +469,7 @@ fn read_segment_done(reader: &mut Reader<'_>) -> Result<gst::Event> {
     let format = segment::read_format(reader)?;
     let position = reader.i64()?;
     if position != -1 && !(0..=LAST_TIME as i64).contains(&position) {
-        return Err(Unreadable::Broken);
+        return Err(DecodeError::Invalid("a position is 2^61 - 1 at most"));
     }
     let position = gst::GenericFormattedValue::new(format, position);
     Ok(gst::event::SegmentDone::new(position))
@@ -478,10 +483,12 @@ fn read_protection(reader: &mut Reader<'_>) -> Result<gst::Event> {
     let origin_in_name = origin.map_or(String::new(), |origin| format!("-{origin}"));
     let name = format!("GstProtectionEvent{origin_in_name}-{system}");
     if !is_structure_name(&name) {
-        return Err(Unreadable::Broken);
+        return Err(DecodeError::Invalid("the name of a protection event"));
     }
     if !reader.admits(&name) {
-        return Err(Unreadable::Unknown);
+        return Err(DecodeError::Unsupported(
+            "one more name than a user may bring in",
+        ));
     }
     let data = reader.buffer()?;
     let event = gst::event::Protection::builder(system, &data);
@@ -511,7 +518,9 @@ fn custom(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> Option<Vec<
 
 fn read_custom(reader: &mut Reader<'_>, offset: Option<MonotonicOffset>) -> Result<gst::Event> {
     let number = reader.u32()? as usize;
-    let kind = CUSTOM_KINDS.get(number).ok_or(Unreadable::Unknown)?;
+    let kind = CUSTOM_KINDS
+        .get(number)
+        .ok_or(DecodeError::Unsupported("a kind of custom events"))?;
     let structure = key_unit::to_running_time(reader.structure()?, offset);
     Ok(match kind {
         gst::EventType::CustomDownstream => gst::event::CustomDownstream::new(structure),

@@ -1,132 +1,175 @@
-//! GStreamer's values as bytes, and back: numbers, texts, whole structures, caps, tag lists.
+//! GStreamer's values to and from those of `xmem-media`, whose bytes cross between processes.
 //!
-//! GStreamer can write values as text, but its parser trusts what it reads (see `caps/text.rs`).
-//! What is written here is read by another process, which trusts nothing.
-//!
-//! Numbers are little-endian. What has no fixed size is a *record*: kind (`u32`), length (`u32`),
-//! then so many bytes. So a reader can skip what it does not know.
+//! Nothing here reads or writes bytes: [`Reader`] and [`EncodeGst`] let the codec do it, and convert
+//! what it has checked. What remains to be decided is what only this process knows: which types it
+//! has, and which names it may learn ([`Names`]).
 
-use gst::glib::Type;
+use gst::glib;
+use gst::glib::translate::IntoGlib;
 use gst::glib::value::SendValue;
+use xmem_media::value::{Buffer, Caps, EpochTime, Fraction, Structure, TagList};
+pub(crate) use xmem_media::{DecodeError, Decoder, Encoder};
 
+mod from_gst;
 mod names;
-mod reader;
 #[cfg(test)]
 mod tests;
+mod to_gst;
 mod untyped;
-mod writer;
 
-pub(crate) use names::{Names, Told, is_feature_name, is_structure_name};
-pub(crate) use reader::{Reader, Unreadable, one_of};
-pub(crate) use writer::Writer;
+pub(crate) use names::{Names, Told};
 
-/// Most records within one another.
-pub(crate) const MAX_DEPTH: u32 = 16;
-/// Most values that one writer writes and one reader reads, whatever they are part of: what they
-/// take in memory is more than their bytes.
-pub(crate) const MAX_VALUES: u32 = 1 << 16;
-/// Most fields of a structure: GStreamer looks through all of them before it adds another.
-pub(crate) const MAX_FIELDS: usize = 4096;
-/// Most features of a structure of caps: GStreamer looks through all of them too.
-pub(crate) const MAX_FEATURES: usize = 64;
-/// Most values of one tag: GStreamer copies all that there are to add another.
-pub(crate) const MAX_TAG_VALUES: usize = 256;
+type Result<T> = std::result::Result<T, DecodeError>;
 
-/// Days that cross, the first being the first of January of year 1: until the end of year 9999.
-const DAYS: std::ops::RangeInclusive<u32> = 1..=3_652_059;
-/// Seconds of a day. No time is as far from UTC.
-const DAY: u32 = 24 * 60 * 60;
-
-/// Whether values can be an array or a list together.
-///
-/// GStreamer takes numbers together with ranges of them too, which stand in caps that are not fixed:
-/// and calls it critical to compare them.
-fn are_of_one_type(values: &[SendValue]) -> bool {
-    let first = values.first().and_then(basic_type);
-    first.is_none_or(|first| {
-        let mut others = values.iter().filter_map(basic_type);
-        others.all(|other| other == first)
-    })
+/// The one of these that has this number.
+pub(crate) fn one_of<T: Copy + IntoGlib<GlibType = i32>>(all: &[T], number: i32) -> Result<T> {
+    let one = all.iter().find(|one| one.into_glib() == number);
+    one.copied()
+        .ok_or(DecodeError::Invalid("a number of no known meaning"))
 }
 
-/// The type of a value, or of the first that is inside of it; `None` where there is none.
-fn basic_type(value: &SendValue) -> Option<Type> {
-    let first = if let Ok(array) = value.get::<gst::ArrayRef>() {
-        array.as_slice().first()
-    } else if let Ok(list) = value.get::<gst::ListRef>() {
-        list.as_slice().first()
-    } else {
-        return Some(value.type_());
-    };
-    first.and_then(basic_type)
+/// Decodes bytes of another process, and makes GStreamer's objects of the values in them.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    decoder: Decoder<'a>,
+    names: &'a Names,
 }
 
-/// What a value's record has in it. The numbers are part of the protocol.
-mod kind {
-    /// `u32`, 0 or 1.
-    pub(super) const BOOL: u32 = 1;
-    pub(super) const INT: u32 = 2;
-    pub(super) const UINT: u32 = 3;
-    pub(super) const INT64: u32 = 4;
-    pub(super) const UINT64: u32 = 5;
-    pub(super) const FLOAT: u32 = 6;
-    pub(super) const DOUBLE: u32 = 7;
-    /// The record's bytes are UTF-8, without a zero.
-    pub(super) const STRING: u32 = 8;
-    /// A string that is none. No bytes.
-    pub(super) const NO_STRING: u32 = 9;
-    /// `i32` numerator, `i32` denominator, which is above 0.
-    pub(super) const FRACTION: u32 = 10;
-    pub(super) const BITMASK: u32 = 11;
-    /// Text: the type; `u32` flags, `u32` mask.
-    pub(super) const FLAG_SET: u32 = 12;
-    /// `i32` first, last, step.
-    pub(super) const INT_RANGE: u32 = 13;
-    /// `i64` first, last, step.
-    pub(super) const INT64_RANGE: u32 = 14;
-    /// `f64` first, last.
-    pub(super) const DOUBLE_RANGE: u32 = 15;
-    /// Two fractions.
-    pub(super) const FRACTION_RANGE: u32 = 16;
-    /// `u32`: days since the end of the year before year 1.
-    pub(super) const DATE: u32 = 17;
-    /// `i32` year, month, day, hour, minute, second, microsecond: -1 for those that are not known;
-    /// `i32` minutes that the time is ahead of UTC.
-    pub(super) const DATE_TIME: u32 = 18;
-    /// `u32` 1 where it is any caps, else 0; `u32` structures; for each a record of kind FEATURES
-    /// and one of kind STRUCTURE.
-    pub(super) const CAPS: u32 = 19;
-    /// `u32` 1 where it is any features, else 0; `u32` features; their texts.
-    pub(super) const FEATURES: u32 = 20;
-    /// The record's bytes are the value's.
-    pub(super) const BYTES: u32 = 21;
-    /// `u64` PTS, DTS, duration, offset, end offset; `u32` flags; then bytes to the end.
-    pub(super) const BUFFER: u32 = 22;
-    /// `u32` parts (1 caps, 2 buffer, 4 info, or-ed together); their records in this order.
-    pub(super) const SAMPLE: u32 = 23;
-    /// Text: the name; `u32` fields; for each the text of its name, and its value's record.
-    pub(super) const STRUCTURE: u32 = 24;
-    /// `u32` values, their records.
-    pub(super) const ARRAY: u32 = 25;
-    /// `u32` values, their records.
-    pub(super) const LIST: u32 = 26;
-    /// `u32` scope; `u32` tags; for each the text of its name, `u32` values, their records.
-    pub(super) const TAG_LIST: u32 = 27;
-    /// Text: the type; `i32`.
-    pub(super) const ENUM: u32 = 28;
-    /// Text: the type; `u32`.
-    pub(super) const FLAGS: u32 = 29;
-    /// `i64`, of C's type `long`.
-    pub(super) const LONG: u32 = 30;
-    /// `u64`, of C's type `unsigned long`.
-    pub(super) const ULONG: u32 = 31;
-    /// `i32`, of C's type `char`.
-    pub(super) const CHAR: u32 = 32;
-    /// `u32`, of C's type `unsigned char`.
-    pub(super) const UCHAR: u32 = 33;
-    /// `u32` texts, the texts.
-    pub(super) const STRINGS: u32 = 34;
-    /// Of GLib's type, not GStreamer's: `i64` seconds since the beginning of 1970 in UTC, `i32`
-    /// microseconds, `i32` seconds that the time is ahead of UTC.
-    pub(super) const G_DATE_TIME: u32 = 35;
+impl<'a> Reader<'a> {
+    pub(crate) fn new(content: impl Into<Told<'a>>) -> Reader<'a> {
+        let Told { bytes, names } = content.into();
+        Reader {
+            decoder: Decoder::new(bytes),
+            names,
+        }
+    }
+
+    /// As [`Decoder::record`].
+    pub(crate) fn record<T, E: From<DecodeError>>(
+        &mut self,
+        body: impl FnOnce(&mut Self, u32) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let names = self.names;
+        self.decoder.record(|decoder, kind| {
+            let mut reader = Reader {
+                decoder: std::mem::take(decoder),
+                names,
+            };
+            let outcome = body(&mut reader, kind);
+            *decoder = reader.decoder;
+            outcome
+        })
+    }
+
+    /// Whether GStreamer may be told this name, which it never forgets.
+    pub(crate) fn admits(&self, name: &str) -> bool {
+        self.names.admit(name)
+    }
+
+    /// A time, or none.
+    pub(crate) fn time(&mut self) -> Result<Option<gst::ClockTime>> {
+        let time = self.decoder.time()?;
+        Ok(time.map(gst::ClockTime::from_nseconds))
+    }
+
+    /// A fraction: two numbers.
+    pub(crate) fn fraction(&mut self) -> Result<gst::Fraction> {
+        Fraction::decode(&mut self.decoder).map(to_gst::fraction)
+    }
+
+    /// A structure, without the fields that are not known here.
+    pub(crate) fn structure(&mut self) -> Result<gst::Structure> {
+        to_gst::structure(Structure::decode(&mut self.decoder)?, self.names)
+    }
+
+    /// Caps.
+    pub(crate) fn caps(&mut self) -> Result<gst::Caps> {
+        to_gst::caps(Caps::decode(&mut self.decoder)?, self.names)
+    }
+
+    /// A list of tags, without those that are not known here.
+    pub(crate) fn tag_list(&mut self) -> Result<gst::TagList> {
+        let tags = TagList::decode(&mut self.decoder)?;
+        Ok(to_gst::tag_list(tags, self.names))
+    }
+
+    /// A buffer.
+    pub(crate) fn buffer(&mut self) -> Result<gst::Buffer> {
+        Buffer::decode(&mut self.decoder).map(to_gst::buffer)
+    }
+
+    /// A date and time of GLib's.
+    pub(crate) fn g_date_time(&mut self) -> Result<glib::DateTime> {
+        to_gst::g_date_time(EpochTime::decode(&mut self.decoder)?)
+    }
+}
+
+impl<'a> std::ops::Deref for Reader<'a> {
+    type Target = Decoder<'a>;
+
+    fn deref(&self) -> &Decoder<'a> {
+        &self.decoder
+    }
+}
+
+impl std::ops::DerefMut for Reader<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.decoder
+    }
+}
+
+/// Encodes GStreamer's objects. What can't cross is `None`, and leaves no bytes behind.
+pub(crate) trait EncodeGst {
+    /// A time, or none.
+    fn clock_time(&mut self, time: Option<gst::ClockTime>);
+    /// A fraction: two numbers.
+    fn fraction(&mut self, fraction: gst::Fraction) -> Option<()>;
+    /// A structure. Fields that can't cross are left out.
+    fn structure(&mut self, structure: &gst::StructureRef) -> Option<()>;
+    /// Caps.
+    fn caps(&mut self, caps: &gst::CapsRef) -> Option<()>;
+    /// A list of tags. Tags that can't cross are left out.
+    fn tag_list(&mut self, tags: &gst::TagListRef) -> Option<()>;
+    /// The times and the bytes of a buffer. Its metas do not cross.
+    fn buffer(&mut self, buffer: &gst::BufferRef) -> Option<()>;
+    /// A date and time of GLib's.
+    fn g_date_time(&mut self, date_time: &glib::DateTime) -> Option<()>;
+}
+
+impl EncodeGst for Encoder<'_> {
+    fn clock_time(&mut self, time: Option<gst::ClockTime>) {
+        self.time(time.map(gst::ClockTime::nseconds));
+    }
+
+    fn fraction(&mut self, fraction: gst::Fraction) -> Option<()> {
+        let fraction = Fraction::new(fraction.numer(), fraction.denom()).ok()?;
+        fraction.encode(self);
+        Some(())
+    }
+
+    fn structure(&mut self, structure: &gst::StructureRef) -> Option<()> {
+        from_gst::structure(structure)?.encode(self)
+    }
+
+    fn caps(&mut self, caps: &gst::CapsRef) -> Option<()> {
+        from_gst::caps(caps)?.encode(self)
+    }
+
+    fn tag_list(&mut self, tags: &gst::TagListRef) -> Option<()> {
+        from_gst::tag_list(tags).encode(self)
+    }
+
+    fn buffer(&mut self, buffer: &gst::BufferRef) -> Option<()> {
+        from_gst::buffer(buffer)?.encode(self)
+    }
+
+    fn g_date_time(&mut self, date_time: &glib::DateTime) -> Option<()> {
+        from_gst::g_date_time(date_time)?.encode(self)
+    }
+}
+
+/// Whether a value is a string that is empty or none, which GStreamer takes for no tag.
+fn is_empty_string(value: &SendValue) -> bool {
+    value.type_() == glib::Type::STRING
+        && untyped::string(value).is_ok_and(|text| text.is_none_or(str::is_empty))
 }

@@ -15,6 +15,14 @@ pub struct TagList {
 }
 
 impl TagList {
+    /// A list without tags; `is_global` for one of all streams.
+    pub fn empty(is_global: bool) -> TagList {
+        TagList {
+            is_global,
+            tags: Vec::new(),
+        }
+    }
+
     /// A list of these tags, each with its values; `is_global` for those of all streams.
     ///
     /// # Errors
@@ -38,6 +46,35 @@ impl TagList {
         let list = TagList { is_global, tags };
         Size::around(list.parts())?;
         Ok(list)
+    }
+
+    /// Adds a value to a tag.
+    ///
+    /// # Errors
+    /// [`InvalidValue`] where no tag can have that name, or there are too many tags or values, or too
+    /// deep ones. Then the list stays as it was.
+    pub fn add(&mut self, name: &str, value: impl Into<Value>) -> Result<(), InvalidValue> {
+        check_name(name)?;
+        let value = value.into();
+        let at = match self.tags.iter().position(|tag| *tag.0 == *name) {
+            Some(at) => at,
+            None => {
+                check(self.tags.len() < MAX_FIELDS, "there are 4096 tags at most")?;
+                self.tags.push((name.into(), Vec::new()));
+                self.tags.len() - 1
+            }
+        };
+        self.tags[at].1.push(value);
+        let outcome = check(
+            self.tags[at].1.len() <= MAX_TAG_VALUES,
+            "a tag has 256 values at most",
+        )
+        .and_then(|()| Size::around(self.parts()).map(|_| ()));
+        if outcome.is_err() {
+            self.tags[at].1.pop();
+            self.tags.retain(|(_, values)| !values.is_empty());
+        }
+        outcome
     }
 
     /// Whether the tags are those of all streams.

@@ -185,6 +185,14 @@ fn values_that_break_a_rule_cannot_be_made() {
     assert_eq!(Fraction::new(0, i32::MAX), Fraction::new(0, 1));
     let values = vec![Value::Int(0); MAX_TAG_VALUES + 1];
     assert!(TagList::new(false, vec![("a".into(), values)]).is_err());
+    let mut list = TagList::empty(false);
+    for number in 0..MAX_TAG_VALUES as i32 {
+        list.add("a", number).unwrap();
+    }
+    assert!(list.add("a", 1).is_err() && list.add("", 1).is_err());
+    assert_eq!(list.tags().len(), 1);
+    list.add("b", 1).unwrap();
+    assert_eq!(list.values("a").len(), MAX_TAG_VALUES);
     let tags = vec![("a".into(), vec![]), ("a".into(), vec![])];
     assert!(TagList::new(false, tags).is_err());
 }
@@ -301,6 +309,26 @@ fn bytes_that_are_no_values_are_refused() {
             "{kind}: {numbers:?}: {read:?}"
         );
     }
+}
+
+#[test]
+fn a_tag_has_no_more_values_than_it_may_have_by_being_named_again() {
+    let tags = |names: &[&str]| {
+        encoded(|encoder| {
+            encoder.record(kind::TAG_LIST, |encoder| {
+                encoder.u32(0);
+                encoder.count(names.len())?;
+                names.iter().try_for_each(|name| {
+                    encoder.text(name)?;
+                    encoder.u32(1);
+                    Value::Int(1).encode(encoder)
+                })
+            })
+        })
+    };
+    let tags = |names| TagList::from_bytes(&tags(names));
+    assert_eq!(tags(&["artist", "title"]).unwrap().tags().len(), 2);
+    assert!(tags(&["artist", "title", "artist"]).is_err());
 }
 
 #[test]

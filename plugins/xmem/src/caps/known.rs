@@ -1,7 +1,8 @@
 //! Names in the text of caps, which become known to GStreamer when it reads them. Pure.
 
 use super::nested::Outline;
-use crate::values::{Names, is_feature_name};
+use crate::values::Names;
+use xmem_media::is_feature_name;
 
 /// Lets GStreamer know the names of structures, fields and features in a text, but for those within
 /// quotes.

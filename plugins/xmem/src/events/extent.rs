@@ -4,7 +4,7 @@ use gst::glib::translate::IntoGlib;
 
 use super::{Result, segment};
 use crate::timestamps::LAST_TIME;
-use crate::values::{Reader, Unreadable, Writer};
+use crate::values::{DecodeError, Encoder, Reader};
 
 /// What positions may be counted in.
 pub(crate) const FORMATS: [gst::Format; 4] = [
@@ -64,7 +64,7 @@ impl Extent {
 
     /// `u32` 1 for a live stream, else 0; `u32` how many; of each format `u32` GstFormat, `u32` parts (1 a duration, 2 an answer on seeking, 4
     /// can be sought), `i64` duration, start, end.
-    pub(super) fn write(&self, writer: &mut Writer<'_>) {
+    pub(super) fn write(&self, writer: &mut Encoder<'_>) {
         writer.u32(self.is_live.into());
         writer.u32(self.answers.len() as u32);
         for answers in &self.answers {
@@ -83,7 +83,9 @@ impl Extent {
         let is_live = reader.bool()?;
         let count = reader.u32()? as usize;
         if count > FORMATS.len() {
-            return Err(Unreadable::Broken);
+            return Err(DecodeError::Invalid(
+                "answers in more formats than there are",
+            ));
         }
         let mut extent = Extent {
             is_live,
@@ -96,7 +98,9 @@ impl Extent {
             let is_known = |value: i64| value == -1 || is_usable(value);
             if ![duration, start, end].into_iter().all(is_known) || extent.answers(format).is_some()
             {
-                return Err(Unreadable::Broken);
+                return Err(DecodeError::Invalid(
+                    "an answer is 2^61 - 1 at most, and stands once",
+                ));
             }
             extent.answers.push(Answers {
                 format,

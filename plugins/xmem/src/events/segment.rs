@@ -4,14 +4,14 @@ use gst::glib::translate::IntoGlib;
 
 use super::Result;
 use crate::timestamps::LAST_TIME;
-use crate::values::{Reader, Unreadable, Writer, one_of};
+use crate::values::{DecodeError, Encoder, Reader, one_of};
 
 /// Most times faster, or slower, than usual.
 const MAX_RATE: f64 = 1024.0;
 
 /// `u32` format, flags; `f64` rate, applied rate; `u64` base, offset, start, stop, time, position,
 /// duration: those that are not known as the highest number.
-pub(super) fn write(segment: &gst::Segment, writer: &mut Writer<'_>) {
+pub(super) fn write(segment: &gst::Segment, writer: &mut Encoder<'_>) {
     writer.u32(segment.format().into_glib() as u32);
     writer.u32(segment.flags().bits());
     writer.f64(segment.rate());
@@ -51,7 +51,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<gst::Segment> {
     for rate in &mut rates {
         *rate = reader.f64()?;
         if !is_usable_rate(*rate) {
-            return Err(Unreadable::Broken);
+            return Err(DecodeError::Invalid("a rate is 1/1024 to 1024"));
         }
     }
     let mut numbers = [0; 7];
@@ -59,23 +59,27 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<gst::Segment> {
         *number = reader.u64()?;
         // What is known is a time, or a count, of this world; sums of them do not overflow.
         if *number != u64::MAX && *number > LAST_TIME {
-            return Err(Unreadable::Broken);
+            return Err(DecodeError::Invalid("a time is 2^61 - 1 at most"));
         }
     }
     let [base, offset, start, stop, time, position, duration] = numbers;
     if [base, offset, start].contains(&u64::MAX) || stop < start {
-        return Err(Unreadable::Broken);
+        return Err(DecodeError::Invalid(
+            "a segment has a base, an offset and a start, and ends after it",
+        ));
     }
     // Backwards, running time counts from the stop.
     if rates[0] < 0.0 && (stop == u64::MAX || stop < offset) {
-        return Err(Unreadable::Broken);
+        return Err(DecodeError::Invalid(
+            "a segment that plays backwards has a stop",
+        ));
     }
     // How long it takes, here and in the stream.
     if stop != u64::MAX {
         let span = (stop - start) as f64;
         let longest = (span / rates[0].abs()).max(span * rates[1].abs());
         if longest > LAST_TIME as f64 {
-            return Err(Unreadable::Broken);
+            return Err(DecodeError::Invalid("a segment takes 2^61 - 1 at most"));
         }
     }
     let value = |number: u64| gst::GenericFormattedValue::new(format, number as i64);

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use gst::glib::translate::IntoGlib;
 
 use super::{PROCESS, Result};
-use crate::values::{Reader, Writer};
+use crate::values::{Encoder, Reader};
 
 /// Most names that are remembered of events on whose numbers others count later, and of others.
 const MAX_LASTING: usize = 512;
@@ -56,7 +56,7 @@ impl Name {
     }
 
     /// `u64` process, `u32` number.
-    pub(super) fn write(self, writer: &mut Writer<'_>) {
+    pub(super) fn write(self, writer: &mut Encoder<'_>) {
         writer.u64(self.process);
         writer.u32(self.number);
     }

@@ -226,7 +226,7 @@ fn a_table_of_contents_that_is_too_large_or_too_deep_is_refused() {
     assert!(encode(&gst::event::Toc::new(&toc, false), None).is_none());
     // Nor is one read.
     let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes);
+    let mut writer = Encoder::new(&mut bytes);
     writer.u32(kind::TOC);
     Name::NONE.write(&mut writer);
     for number in [1, 0, 0, 5000] {
@@ -246,7 +246,10 @@ fn a_table_of_contents_that_is_too_large_or_too_deep_is_refused() {
         });
         entry.unwrap();
     }
-    assert!(matches!(decode(&bytes, None, 0), Err(Unreadable::Broken)));
+    assert!(matches!(
+        decode(&bytes, None, 0),
+        Err(DecodeError::Invalid(_))
+    ));
     for (byte, few) in bytes[28..32].iter_mut().zip(10u32.to_le_bytes()) {
         *byte = few;
     }
@@ -259,7 +262,7 @@ fn a_protection_with_a_name_that_can_not_be_is_refused() {
     gst::init().unwrap();
     for (system, is_good) in [("a b", false), ("edef8ba9", true), ("ä", false)] {
         let mut bytes = Vec::new();
-        let mut writer = Writer::new(&mut bytes);
+        let mut writer = Encoder::new(&mut bytes);
         writer.u32(kind::PROTECTION);
         Name::NONE.write(&mut writer);
         writer.text(system).unwrap();
@@ -330,7 +333,7 @@ fn crossed(change: impl FnOnce(&mut gst::FormattedSegment<gst::ClockTime>)) -> b
             assert_eq!(read, segment.upcast());
             true
         }
-        Err(Unreadable::Broken) => false,
+        Err(DecodeError::Invalid(_)) => false,
         other => panic!("{other:?}"),
     }
 }
@@ -381,7 +384,10 @@ fn segments_cross_that_elements_can_reckon_with() {
             assert_eq!(content[at..at + 8], 1f64.to_le_bytes());
             content[at..at + 8].copy_from_slice(&f64::to_le_bytes(rate));
             let read = decode(&content, offset(), 0);
-            assert!(matches!(read, Err(Unreadable::Broken)), "{rate} at {at}");
+            assert!(
+                matches!(read, Err(DecodeError::Invalid(_))),
+                "{rate} at {at}"
+            );
         }
     }
     // A time that four of are too many, and a long one that takes too long at its rate.
@@ -420,7 +426,7 @@ fn gaps_and_latencies_of_another_world_are_refused() {
     ] {
         let read = decode(&content, offset(), 0);
         assert_eq!(
-            !matches!(read, Err(Unreadable::Broken)),
+            !matches!(read, Err(DecodeError::Invalid(_))),
             is_usable,
             "{read:?}"
         );
@@ -534,7 +540,7 @@ fn a_seek_that_gstreamer_would_warn_of_is_one_that_it_takes() {
     gst::init().unwrap();
     let snap = gst::SeekFlags::SNAP_BEFORE | gst::SeekFlags::FLUSH;
     let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes);
+    let mut writer = Encoder::new(&mut bytes);
     writer.u32(gst::EventType::Seek.into_glib() as u32);
     Name::NONE.write(&mut writer);
     writer.f64(1.0);

@@ -3,7 +3,7 @@
 use gst::glib::translate::IntoGlib;
 
 use super::Result;
-use crate::values::{Reader, Unreadable, Writer, one_of};
+use crate::values::{DecodeError, EncodeGst, Encoder, Reader, one_of};
 
 /// Of the record that an entry is. It has no other kinds beside it.
 const ENTRY: u32 = 1;
@@ -13,7 +13,7 @@ const LEAST_ENTRY: usize = 8;
 const MAX_ENTRIES: usize = 4096;
 
 /// `u32` scope, 1 for global, 2 for current; `u32` 1 where it was updated; tags; entries.
-pub(super) fn write(event: &gst::event::Toc, writer: &mut Writer<'_>) -> Option<()> {
+pub(super) fn write(event: &gst::event::Toc, writer: &mut Encoder<'_>) -> Option<()> {
     let (toc, updated) = event.toc_owned();
     writer.u32(toc.scope().into_glib() as u32);
     writer.u32(updated.into());
@@ -22,7 +22,7 @@ pub(super) fn write(event: &gst::event::Toc, writer: &mut Writer<'_>) -> Option<
 }
 
 /// `u32` 1 and a value of kind 27, or 0.
-fn write_tags(tags: Option<gst::TagList>, writer: &mut Writer<'_>) -> Option<()> {
+fn write_tags(tags: Option<gst::TagList>, writer: &mut Encoder<'_>) -> Option<()> {
     writer.u32(tags.is_some().into());
     tags.map_or(Some(()), |tags| writer.tag_list(&tags))
 }
@@ -34,7 +34,7 @@ fn write_tags(tags: Option<gst::TagList>, writer: &mut Writer<'_>) -> Option<()>
 fn write_entries(
     entries: &[gst::TocEntry],
     room: &mut usize,
-    writer: &mut Writer<'_>,
+    writer: &mut Encoder<'_>,
 ) -> Option<()> {
     *room = room.checked_sub(entries.len())?;
     writer.u32(entries.len() as u32);
@@ -81,7 +81,9 @@ fn read_tags(reader: &mut Reader<'_>) -> Result<Option<gst::TagList>> {
 /// The entries here and below, at most `room`.
 fn read_entries(reader: &mut Reader<'_>, room: &mut usize) -> Result<Vec<gst::TocEntry>> {
     let count = reader.count(LEAST_ENTRY)?;
-    *room = room.checked_sub(count).ok_or(Unreadable::Broken)?;
+    *room = room
+        .checked_sub(count)
+        .ok_or(DecodeError::Invalid("a table has 4096 entries at most"))?;
     (0..count)
         .map(|_| reader.record(|reader, _| read_entry(reader, room)))
         .collect()

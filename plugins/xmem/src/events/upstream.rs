@@ -6,7 +6,7 @@ use gst::glib::translate::IntoGlib;
 use super::seqnum::{Name, Use};
 use super::{Result, key_unit, segment};
 use crate::timestamps::{LAST_TIME, MonotonicOffset};
-use crate::values::{Reader, Told, Unreadable, Writer, one_of};
+use crate::values::{DecodeError, EncodeGst, Encoder, Reader, Told, one_of};
 
 /// Events of clients that a producer passes on upstream.
 #[glib::flags(name = "GstXmemSinkUpstreamEvents")]
@@ -55,7 +55,7 @@ pub(crate) fn which(event: &gst::EventRef) -> Option<UpstreamEvents> {
 pub(crate) fn encode(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> Option<Vec<u8>> {
     use gst::EventView as E;
     let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes);
+    let mut writer = Encoder::new(&mut bytes);
     writer.u32(event.type_().into_glib() as u32);
     Name::of(event.seqnum(), used(event.type_())).write(&mut writer);
     match event.view() {
@@ -129,7 +129,7 @@ fn read(kind: u32, reader: &mut Reader<'_>, offset: Option<MonotonicOffset>) -> 
     } else if is(gst::EventType::Navigation) {
         gst::event::Navigation::new
     } else {
-        return Err(Unreadable::Unknown);
+        return Err(DecodeError::Unsupported("a kind of upstream events"));
     };
     let structure = reader.structure()?;
     Ok(new(key_unit::to_running_time(structure, offset)))
@@ -151,7 +151,9 @@ fn read_qos(reader: &mut Reader<'_>, offset: Option<MonotonicOffset>) -> Result<
         (earliest != u64::MAX).then(|| gst::ClockTime::from_nseconds(running_time))
     });
     if !proportion.is_finite() || running_time.is_none() {
-        return Err(Unreadable::Broken);
+        return Err(DecodeError::Invalid(
+            "a qos event has a proportion and a time",
+        ));
     }
     let qos = gst::event::Qos::builder(kind, proportion, difference);
     Ok(qos.timestamp(running_time).build())
@@ -184,7 +186,9 @@ fn read_seek(reader: &mut Reader<'_>) -> Result<gst::Event> {
     };
     let bounds = [bound()?, bound()?];
     if !can_be_sought(rate, bounds) {
-        return Err(Unreadable::Broken);
+        return Err(DecodeError::Invalid(
+            "a seek leads to a segment that may cross",
+        ));
     }
     let [(start_type, start), (stop_type, stop)] =
         bounds.map(|(kind, value)| (kind, gst::GenericFormattedValue::new(format, value)));

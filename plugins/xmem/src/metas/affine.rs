@@ -4,12 +4,12 @@ use gst::MetaRef;
 use gst_video::video_meta::VideoAffineTransformationMeta;
 
 use super::Result;
-use crate::values::{Reader, Writer};
+use crate::values::{Encoder, Reader};
 
 /// `f32[16]`: four rows of four.
 pub(super) fn write(
     meta: &MetaRef<'_, VideoAffineTransformationMeta>,
-    body: &mut Writer<'_>,
+    body: &mut Encoder<'_>,
 ) -> Option<()> {
     for &number in meta.matrix().iter().flatten() {
         body.f32(number);

@@ -9,7 +9,7 @@ use gst_video::{VideoAFDSpec as Spec, VideoAFDValue as Afd, VideoCaptionType};
 
 use super::Result;
 use super::unfit::{NotRead, Unfit};
-use crate::values::{Reader, Unreadable, Writer, one_of};
+use crate::values::{DecodeError, Encoder, Reader, one_of};
 
 const CAPTIONS: [VideoCaptionType; 4] = [
     VideoCaptionType::Cea608Raw,
@@ -36,7 +36,7 @@ const AFDS: [Afd; 11] = [
 /// `i32` type; the data.
 pub(super) fn write_caption(
     meta: &MetaRef<'_, VideoCaptionMeta>,
-    body: &mut Writer<'_>,
+    body: &mut Encoder<'_>,
 ) -> Option<()> {
     let number = meta.caption_type().into_glib();
     one_of(&CAPTIONS, number).ok()?;
@@ -68,7 +68,7 @@ pub(super) fn read_caption(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -
 }
 
 /// `u32` field; `i32` specification; `i32` active format.
-pub(super) fn write_afd(meta: &MetaRef<'_, VideoAFDMeta>, body: &mut Writer<'_>) -> Option<()> {
+pub(super) fn write_afd(meta: &MetaRef<'_, VideoAFDMeta>, body: &mut Encoder<'_>) -> Option<()> {
     let (spec, afd) = (meta.spec(), meta.afd());
     if meta.field() > 1 || !is_afd(spec, afd) {
         return None;
@@ -96,7 +96,7 @@ pub(super) fn read_afd(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Re
 }
 
 /// `u32` field; `u32` 1 for a letterbox, 0 for a pillarbox; `u32` first and second bar.
-pub(super) fn write_bar(meta: &MetaRef<'_, VideoBarMeta>, body: &mut Writer<'_>) -> Option<()> {
+pub(super) fn write_bar(meta: &MetaRef<'_, VideoBarMeta>, body: &mut Encoder<'_>) -> Option<()> {
     if meta.field() > 1 {
         return None;
     }
@@ -117,7 +117,7 @@ pub(super) fn read_bar(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Re
 /// 16 bytes, the UUID; the data.
 pub(super) fn write_sei(
     meta: &MetaRef<'_, VideoSeiUserDataUnregisteredMeta>,
-    body: &mut Writer<'_>,
+    body: &mut Encoder<'_>,
 ) -> Option<()> {
     body.raw(&meta.uuid());
     body.raw(meta.data());
@@ -125,7 +125,10 @@ pub(super) fn write_sei(
 }
 
 pub(super) fn read_sei(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let uuid = body.raw(16)?.try_into().map_err(|_| Unreadable::Broken)?;
+    let uuid = body
+        .raw(16)?
+        .try_into()
+        .map_err(|_| DecodeError::Invalid("a UUID has 16 bytes"))?;
     let data = data(body)?;
     VideoSeiUserDataUnregisteredMeta::add(buffer, uuid, data);
     Ok(())
@@ -143,7 +146,7 @@ const FIELDS: [gst_video::AncillaryMetaField; 3] = [
 #[cfg(feature = "v1_24")]
 pub(super) fn write_ancillary(
     meta: &MetaRef<'_, gst_video::video_meta::AncillaryMeta>,
-    body: &mut Writer<'_>,
+    body: &mut Encoder<'_>,
 ) -> Option<()> {
     let field = meta.field().into_glib();
     one_of(&FIELDS, field).ok()?;
@@ -169,7 +172,7 @@ pub(super) fn write_ancillary(
 pub(super) fn read_ancillary(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
     let word = |body: &mut Reader<'_>| {
         let word = body.u32()?.try_into();
-        word.map_err(|_| Unreadable::Broken)
+        word.map_err(|_| DecodeError::Invalid("a word of ancillary data has 16 bits"))
     };
     let field = known(&FIELDS, body.i32()?)?;
     let is_colour = body.bool()?;

@@ -12,7 +12,7 @@ use gst_audio::{
 
 use super::unfit::{NotRead, Unfit};
 use super::{Carrier, Layout, Result};
-use crate::values::{Reader, Unreadable, Writer};
+use crate::values::{DecodeError, Encoder, Reader};
 
 /// Most channels that have positions, which is as many as GStreamer has room for.
 const MAX_CHANNELS: usize = 64;
@@ -107,7 +107,7 @@ impl Samples {
 /// `u64` samples; where each channel lies by itself, `u64` offsets of the channels.
 pub(super) fn write(
     meta: &MetaRef<'_, AudioMeta>,
-    body: &mut Writer<'_>,
+    body: &mut Encoder<'_>,
     carrier: &Carrier<'_>,
     _: Option<&Layout>,
 ) -> std::result::Result<(), Unfit> {
@@ -131,10 +131,10 @@ pub(super) fn write(
 }
 
 pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let broken = Unreadable::Broken;
+    let broken = DecodeError::Invalid("an audio meta contradicts itself");
     let format = body.text()?;
     let format = AudioFormat::iter_raw().find(|known| known.to_str() == format);
-    let format = format.ok_or(Unreadable::Unknown)?;
+    let format = format.ok_or(DecodeError::Unsupported("an audio format"))?;
     let (rate, channels) = (body.u32()?, body.u32()?);
     let flags = AudioFlags::from_bits_truncate(body.u32()?);
     let is_planar = body.bool()?;
@@ -202,7 +202,10 @@ fn is_position(number: i32) -> bool {
 }
 
 /// `u32` decibels below full scale, `u32` 1 where somebody speaks.
-pub(super) fn write_level(meta: &MetaRef<'_, AudioLevelMeta>, body: &mut Writer<'_>) -> Option<()> {
+pub(super) fn write_level(
+    meta: &MetaRef<'_, AudioLevelMeta>,
+    body: &mut Encoder<'_>,
+) -> Option<()> {
     body.u32(meta.level().into());
     body.u32(meta.voice_activity().into());
     Some(())
@@ -219,7 +222,7 @@ pub(super) fn read_level(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> 
 /// `i32` `GstFormat`: default (1), bytes (2) or time (3); `u64` at the start and at the end.
 pub(super) fn write_clipping(
     meta: &MetaRef<'_, AudioClippingMeta>,
-    body: &mut Writer<'_>,
+    body: &mut Encoder<'_>,
 ) -> Option<()> {
     // SAFETY: the meta is GStreamer's own, and the numbers in it may be any.
     let (format, start, end) = unsafe {
@@ -272,7 +275,7 @@ unsafe impl MetaAPI for AudioDownmixMeta {
 /// `f32` for each pair, those to the first channel before those to the second.
 pub(super) fn write_downmix(
     meta: &MetaRef<'_, AudioDownmixMeta>,
-    body: &mut Writer<'_>,
+    body: &mut Encoder<'_>,
 ) -> Option<()> {
     let meta = &meta.0;
     let from = usize::try_from(meta.from_channels).ok()?;

@@ -6,10 +6,10 @@ use gst::glib::translate::IntoGlibPtr;
 use gst_video::video_meta::VideoCodecAlphaMeta;
 
 use super::Result;
-use crate::values::{Reader, Writer};
+use crate::values::{EncodeGst, Encoder, Reader};
 
 /// A value: the buffer.
-pub(super) fn write(meta: &MetaRef<'_, VideoCodecAlphaMeta>, body: &mut Writer<'_>) -> Option<()> {
+pub(super) fn write(meta: &MetaRef<'_, VideoCodecAlphaMeta>, body: &mut Encoder<'_>) -> Option<()> {
     body.buffer(meta.alpha_buffer())
 }
 

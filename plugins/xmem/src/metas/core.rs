@@ -6,13 +6,13 @@ use gst::meta::{ProtectionMeta, ReferenceTimestampMeta};
 
 use super::Result;
 use super::unfit::Unfit;
-use crate::values::{Reader, Writer};
+use crate::values::{EncodeGst, Encoder, Reader};
 
 /// Time and duration in nanoseconds, the caps that say of which clock, `u32` 1 and a structure with
 /// more about it, or 0.
 pub(super) fn write_timestamp(
     meta: &MetaRef<'_, ReferenceTimestampMeta>,
-    body: &mut Writer<'_>,
+    body: &mut Encoder<'_>,
 ) -> Option<()> {
     // The binding takes it that there is one.
     // SAFETY: the meta is GStreamer's own, and lives as long as the reference to it.
@@ -20,7 +20,7 @@ pub(super) fn write_timestamp(
     let is_none = timestamp == gst::ffi::GST_CLOCK_TIME_NONE;
     (!is_none).then_some(())?;
     body.u64(timestamp);
-    body.time(meta.duration());
+    body.clock_time(meta.duration());
     body.caps(meta.reference())?;
     #[cfg(feature = "v1_28")]
     if let Some(info) = meta.info() {
@@ -51,7 +51,7 @@ pub(super) fn read_timestamp(buffer: &mut gst::BufferRef, body: &mut Reader<'_>)
 /// A structure.
 pub(super) fn write_protection(
     meta: &MetaRef<'_, ProtectionMeta>,
-    body: &mut Writer<'_>,
+    body: &mut Encoder<'_>,
 ) -> Option<()> {
     body.structure(meta.info())
 }

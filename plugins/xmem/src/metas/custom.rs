@@ -9,7 +9,7 @@ use gst::meta::CustomMeta;
 use super::Result;
 use super::unfit::NotRead;
 use crate::record::RECORD;
-use crate::values::{Reader, Writer};
+use crate::values::{EncodeGst, Encoder, Reader};
 
 /// Most names that are registered here because another process has: none is ever forgotten.
 const MAX_REGISTERED: usize = 64;
@@ -20,7 +20,7 @@ const MAX_TAGS: usize = 16;
 static REGISTERED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// `u32` tags, their texts; a structure, which has the meta's name.
-pub(super) fn write(meta: &MetaRef<'_, CustomMeta>, body: &mut Writer<'_>) -> Option<()> {
+pub(super) fn write(meta: &MetaRef<'_, CustomMeta>, body: &mut Encoder<'_>) -> Option<()> {
     let tags = meta.tags();
     body.u32(tags.len().min(MAX_TAGS) as u32);
     for tag in tags.iter().take(MAX_TAGS) {

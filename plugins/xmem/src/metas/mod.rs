@@ -11,7 +11,7 @@ use gst::meta::MetaAPI;
 use gst_video::VideoInfo;
 
 use crate::record;
-use crate::values::{Reader, Told, Writer};
+use crate::values::{Encoder, Reader, Told};
 
 mod affine;
 #[cfg(feature = "v1_26")]
@@ -126,13 +126,13 @@ enum Write {
     /// `None` where it can't be what a reader takes; the text says what that has to be.
     Any(
         &'static str,
-        for<'a> fn(&Meta<'a>, &mut Writer<'_>) -> Option<()>,
+        for<'a> fn(&Meta<'a>, &mut Encoder<'_>) -> Option<()>,
     ),
     /// It says where in the frame something is.
     Checked(
         for<'a> fn(
             &Meta<'a>,
-            &mut Writer<'_>,
+            &mut Encoder<'_>,
             &Carrier<'_>,
             Option<&Layout>,
         ) -> std::result::Result<(), Unfit>,
@@ -331,7 +331,7 @@ pub(crate) fn serialize(
         }
         Planes::Unknown(why) => left_behind.push(LeftBehind::video(why, false)),
     }
-    let mut writer = Writer::new(extra);
+    let mut writer = Encoder::new(extra);
     let mut counts = Counts::new();
     // A reader checks the crop against it.
     if let Some(layout) = &layout {
@@ -369,7 +369,7 @@ pub(crate) fn serialize(
 
 fn write(
     meta: &Meta<'_>,
-    writer: &mut Writer<'_>,
+    writer: &mut Encoder<'_>,
     carrier: &Carrier<'_>,
     layout: Option<&Layout>,
     counts: &mut Counts,
@@ -417,7 +417,7 @@ fn write(
     }
 }
 
-fn write_other(meta: &Meta<'_>, writer: &mut Writer<'_>) -> Option<()> {
+fn write_other(meta: &Meta<'_>, writer: &mut Encoder<'_>) -> Option<()> {
     if let Some(meta) = meta.try_as_custom_meta() {
         return writer.record(CUSTOM, |body| custom::write(meta, body));
     }

@@ -9,7 +9,7 @@ use gst_video::{
 
 use super::unfit::{NotRead, Unfit};
 use super::{Result, pixels};
-use crate::values::{Reader, Writer};
+use crate::values::{Encoder, Reader};
 
 /// Most rectangles of a composition.
 const MAX_RECTANGLES: usize = 1024;
@@ -29,7 +29,7 @@ const YUV: VideoFormat = VideoFormat::Ayuv;
 /// width, height that it has; its pixels, row by row without gaps.
 pub(super) fn write(
     meta: &MetaRef<'_, VideoOverlayCompositionMeta>,
-    body: &mut Writer<'_>,
+    body: &mut Encoder<'_>,
 ) -> Option<()> {
     let overlay = meta.overlay();
     body.u32(overlay.n_rectangles());
@@ -39,7 +39,7 @@ pub(super) fn write(
         .try_for_each(|rectangle| write_rectangle(&rectangle, body))
 }
 
-fn write_rectangle(rectangle: &VideoOverlayRectangleRef, body: &mut Writer<'_>) -> Option<()> {
+fn write_rectangle(rectangle: &VideoOverlayRectangleRef, body: &mut Encoder<'_>) -> Option<()> {
     let flags = rectangle.flags();
     // As they are: nothing is converted where the same is asked for that there is.
     let picture = rectangle.pixels_unscaled_raw(flags);

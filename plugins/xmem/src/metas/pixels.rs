@@ -4,7 +4,7 @@ use gst_video::{VideoFormat, VideoFrameFlags, VideoMeta};
 
 use super::Result;
 use super::unfit::Unfit;
-use crate::values::{Reader, Writer};
+use crate::values::{Encoder, Reader};
 
 /// Pixels wide and high.
 pub(super) const SIDES: std::ops::RangeInclusive<u32> = 1..=32767;
@@ -19,7 +19,7 @@ fn pixel(format: VideoFormat) -> usize {
 }
 
 /// `u32` width, height; the pixels.
-pub(super) fn write(picture: &gst::BufferRef, body: &mut Writer<'_>) -> Option<()> {
+pub(super) fn write(picture: &gst::BufferRef, body: &mut Encoder<'_>) -> Option<()> {
     let (format, width, height, offset, stride) = {
         let meta = picture.meta::<VideoMeta>()?;
         let (offset, stride) = (*meta.offset().first()?, *meta.stride().first()?);

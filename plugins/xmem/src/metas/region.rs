@@ -7,7 +7,7 @@ use gst_video::video_meta::VideoRegionOfInterestMeta;
 
 use super::Result;
 use super::unfit::{NotRead, Unfit};
-use crate::values::{Reader, Unreadable, Writer};
+use crate::values::{DecodeError, EncodeGst, Encoder, Reader};
 
 /// Most structures of a region: GStreamer looks for the last of them to add another.
 const MAX_PARAMS: usize = 256;
@@ -16,7 +16,7 @@ const MAX_PARAMS: usize = 256;
 /// part of; `u32` x, y, width, height; `u32` structures, and those.
 pub(super) fn write(
     meta: &MetaRef<'_, VideoRegionOfInterestMeta>,
-    body: &mut Writer<'_>,
+    body: &mut Encoder<'_>,
 ) -> Option<()> {
     let (x, y, width, height) = meta.rect();
     if !has_end((x, y, width, height)) {
@@ -66,8 +66,8 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result
     for _ in 0..count {
         match body.structure() {
             Ok(param) => params.push(param),
-            Err(Unreadable::Unknown) => {}
-            Err(Unreadable::Broken) => return Err(NotRead::Broken),
+            Err(DecodeError::Unsupported(_)) => {}
+            Err(DecodeError::Invalid(_)) => return Err(NotRead::Broken),
         }
     }
     if !roi_type.is_empty() && !body.admits(roi_type) {

@@ -7,11 +7,11 @@ use gst::glib::translate::{IntoGlib, from_glib};
 use super::unfit::NotRead;
 use super::{KINDS, Meta, Result};
 use crate::record;
-use crate::values::{Reader, Writer};
+use crate::values::{Encoder, Reader};
 
 /// What GStreamer writes: all bytes (`u32`), bytes of the name (`u32`), the name, a zero, a byte for
 /// the version, and what the meta's own function has written.
-pub(super) fn write(meta: &Meta<'_>, body: &mut Writer<'_>) -> Option<()> {
+pub(super) fn write(meta: &Meta<'_>, body: &mut Encoder<'_>) -> Option<()> {
     let mut bytes = Vec::new();
     meta.serialize(&mut bytes).ok()?;
     name(&bytes)?;

@@ -9,7 +9,7 @@ use gst_analytics::ffi::{self, GstTensor};
 
 use super::Result;
 use super::unfit::{NotRead, Unfit};
-use crate::values::{Reader, Writer};
+use crate::values::{Encoder, Reader};
 
 /// Most tensors of a frame.
 const MAX_TENSORS: usize = 1024;
@@ -22,7 +22,7 @@ const LAST_TYPE: i32 = match cfg!(feature = "v1_28") {
 };
 
 /// `u32` tensors, and those.
-pub(super) fn write(meta: &MetaRef<'_, TensorMeta>, body: &mut Writer<'_>) -> Option<()> {
+pub(super) fn write(meta: &MetaRef<'_, TensorMeta>, body: &mut Encoder<'_>) -> Option<()> {
     // SAFETY: the meta is GStreamer's own. Its tensors are so many pointers, each to a tensor that
     // lives as long as the meta, or null.
     unsafe {
@@ -40,7 +40,7 @@ pub(super) fn write(meta: &MetaRef<'_, TensorMeta>, body: &mut Writer<'_>) -> Op
 ///
 /// # Safety
 /// The pointer is null, or to a tensor that nobody writes meanwhile.
-pub(super) unsafe fn write_tensor(tensor: *const GstTensor, body: &mut Writer<'_>) -> Option<()> {
+pub(super) unsafe fn write_tensor(tensor: *const GstTensor, body: &mut Encoder<'_>) -> Option<()> {
     // SAFETY: as the caller promises. A tensor has a number of dimensions, and room for so many
     // behind it; its data is a buffer or null.
     unsafe {

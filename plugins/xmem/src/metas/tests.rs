@@ -6,6 +6,7 @@ use gst_video::video_meta::*;
 
 use super::*;
 use crate::fuzz::quietly;
+use crate::values::EncodeGst;
 
 #[allow(dead_code)]
 #[path = "../../../../tests/src/metas.rs"]
@@ -14,9 +15,9 @@ mod attached;
 use attached::{KINDS, told};
 
 /// A record of this kind.
-pub(super) fn record(kind: u32, body: impl FnOnce(&mut Writer<'_>) -> Option<()>) -> Vec<u8> {
+pub(super) fn record(kind: u32, body: impl FnOnce(&mut Encoder<'_>) -> Option<()>) -> Vec<u8> {
     let mut extra = Vec::new();
-    let written = Writer::new(&mut extra).record(kind, body);
+    let written = Encoder::new(&mut extra).record(kind, body);
     written.unwrap();
     extra
 }
@@ -148,7 +149,7 @@ fn upstream_is_offered_what_does_not_change_the_picture() {
 fn kinds_that_are_not_known_here_are_skipped() {
     gst::init().unwrap();
     let mut extra = Vec::new();
-    let mut writer = Writer::new(&mut extra);
+    let mut writer = Encoder::new(&mut extra);
     for kind in [9999, BAR, u32::MAX] {
         let written = writer.record(kind, |body| {
             [0, 1, 2, 3].into_iter().for_each(|number| body.u32(number));

@@ -7,7 +7,7 @@ use gst_video::{ValidVideoTimeCode, VideoTimeCodeFlags, VideoTimeCodeMeta};
 
 use super::Result;
 use super::unfit::Unfit;
-use crate::values::{Reader, Writer};
+use crate::values::{EncodeGst, Encoder, Reader};
 
 /// Fields that a picture has at most.
 const MAX_FIELDS: u32 = 2;
@@ -30,7 +30,7 @@ fn valid(
 
 /// The frame rate as `i32` numerator and denominator; `u32` flags, hours, minutes, seconds, frames,
 /// fields; `u32` 1 and a value, the date and time of the latest daily jam, or 0.
-pub(super) fn write(meta: &MetaRef<'_, VideoTimeCodeMeta>, body: &mut Writer<'_>) -> Option<()> {
+pub(super) fn write(meta: &MetaRef<'_, VideoTimeCodeMeta>, body: &mut Encoder<'_>) -> Option<()> {
     // The binding takes it that the time code is a valid one, which upstream need not have seen to.
     // SAFETY: the meta is GStreamer's own, and lives as long as the reference to it.
     let (over, under) = unsafe {

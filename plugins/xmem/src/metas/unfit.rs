@@ -6,7 +6,7 @@ use std::mem::{Discriminant, discriminant};
 use gst_video::VideoFormat;
 
 use crate::caps::Misfit;
-use crate::values::Unreadable;
+use crate::values::DecodeError;
 
 /// Why a well-formed meta can't be part of a frame. A sink leaves such a meta behind, and a source
 /// does not push a frame that comes with one.
@@ -104,11 +104,11 @@ pub(super) enum NotRead {
     Unfit(Unfit),
 }
 
-impl From<Unreadable> for NotRead {
-    fn from(why: Unreadable) -> NotRead {
+impl From<DecodeError> for NotRead {
+    fn from(why: DecodeError) -> NotRead {
         match why {
-            Unreadable::Broken => NotRead::Broken,
-            Unreadable::Unknown => NotRead::Unknown,
+            DecodeError::Invalid(_) => NotRead::Broken,
+            DecodeError::Unsupported(_) => NotRead::Unknown,
         }
     }
 }

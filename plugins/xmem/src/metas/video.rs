@@ -10,7 +10,7 @@ use gst_video::{
 use super::unfit::{NotRead, Unfit};
 use super::{Carrier, Result};
 use crate::caps::{PlaneKind, is_sound, plane, planes_fit};
-use crate::values::{Reader, Unreadable, Writer};
+use crate::values::{DecodeError, Encoder, Reader};
 
 const PLANES: usize = gst_video::VIDEO_MAX_PLANES;
 
@@ -188,7 +188,7 @@ impl Layout {
 
     /// Flags, format, width, height, planes; for each of four planes offset (`u64`) and stride;
     /// padding top, bottom, left, right; for each of four planes the alignment of its stride.
-    pub(super) fn write(&self, body: &mut Writer<'_>) {
+    pub(super) fn write(&self, body: &mut Encoder<'_>) {
         body.u32(self.flags.bits());
         body.i32(self.format);
         body.u32(self.width);
@@ -204,7 +204,7 @@ impl Layout {
 
     /// Reads what [`write`](Layout::write) has written.
     fn read(body: &mut Reader<'_>) -> Result<Layout> {
-        let broken = Unreadable::Broken;
+        let broken = DecodeError::Invalid("a video meta contradicts itself");
         let mut layout = Layout {
             flags: VideoFrameFlags::from_bits_truncate(body.u32()?),
             format: body.i32()?,
@@ -321,7 +321,7 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>, info: &Vi
 
 pub(super) fn write_crop(
     meta: &MetaRef<'_, VideoCropMeta>,
-    body: &mut Writer<'_>,
+    body: &mut Encoder<'_>,
     carrier: &Carrier<'_>,
     layout: Option<&Layout>,
 ) -> std::result::Result<(), Unfit> {
@@ -375,7 +375,7 @@ mod tests {
     /// Writes the video meta and the crop of a buffer as no sink does: without looking at them.
     fn as_they_are(buffer: &gst::BufferRef) -> Vec<u8> {
         let mut extra = Vec::new();
-        let mut writer = Writer::new(&mut extra);
+        let mut writer = Encoder::new(&mut extra);
         for meta in buffer.iter_meta::<VideoMeta>() {
             let written = writer.record(VIDEO, |body| {
                 Layout::of(&meta).write(body);
@@ -554,7 +554,7 @@ mod tests {
         let info = info(VideoFormat::Gray8, 64, 48);
         let mut extra = Vec::new();
         for x in 0..1_000_000u32 {
-            let written = Writer::new(&mut extra).record(VIDEO_CROP, |body| {
+            let written = Encoder::new(&mut extra).record(VIDEO_CROP, |body| {
                 for number in [x % 50, 2, 3, 4] {
                     body.u32(number);
                 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use gst::glib;
+use xmem_media::limits::MAX_NAME;
 
 /// Most names that the processes of one user bring in.
 const MOST_NAMES: u32 = 1 << 16;
@@ -49,9 +50,6 @@ impl Names {
         &NAMES
     }
 
-    /// Longest name, in bytes.
-    pub(crate) const MAX_BYTES: usize = 255;
-
     /// Takes so many new names in all.
     pub(crate) const fn new(most: u32) -> Names {
         Names {
@@ -61,7 +59,7 @@ impl Names {
 
     /// Whether GStreamer may be told this name.
     pub(crate) fn admit(&self, name: &str) -> bool {
-        if name.is_empty() || name.len() > Names::MAX_BYTES || name.contains('\0') {
+        if name.is_empty() || name.len() > MAX_NAME || name.contains('\0') {
             return false;
         }
         if glib::Quark::try_from_str(name).is_some() {
@@ -109,24 +107,4 @@ impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Told<'a> {
     fn from(bytes: &'a T) -> Told<'a> {
         Told::new(bytes.as_ref(), Names::own())
     }
-}
-
-/// Whether a structure may have this name. GStreamer says CRITICAL where not.
-pub(crate) fn is_structure_name(name: &str) -> bool {
-    // Of these it warns: nobody has used them since GStreamer 0.10.
-    let is_old = |old| name.starts_with(old);
-    name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"/-_.:+".contains(&byte))
-        && !["video/x-raw-", "audio/x-raw-"].iter().any(is_old)
-}
-
-/// Whether this can be a feature of caps: `memory:DMABuf`, for example.
-pub(crate) fn is_feature_name(name: &str) -> bool {
-    name.split_once(':').is_some_and(|(kind, what)| {
-        kind.bytes().all(|byte| byte.is_ascii_alphabetic())
-            && what.starts_with(|first: char| first.is_ascii_alphabetic())
-            && what.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    })
 }

@@ -202,7 +202,7 @@ pub(super) fn text(text: &glib::GStringPtr) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Reader, Writer};
+    use super::super::{EncodeGst, Encoder, Reader};
     use super::*;
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
             structure.set_value(field, unsafe { value.into_send_value() });
         }
         let mut bytes = Vec::new();
-        Writer::new(&mut bytes).structure(&structure).unwrap();
+        Encoder::new(&mut bytes).structure(&structure).unwrap();
         let received = Reader::new(&bytes).structure().unwrap();
         assert_eq!(received.n_fields(), 1);
         assert!(received.has_field("good"));

@@ -20,7 +20,7 @@ use crate::caps::Format;
 use crate::events::{self, extent::Extent};
 use crate::metas::{self, Layout, LeftBehind, RowCopy, UnfitKind, Written};
 use crate::timestamps::{LAST_TIME, Times};
-use crate::values::{Names, Told, Unreadable};
+use crate::values::{DecodeError, Names, Told};
 
 use super::extent::Asked;
 use super::settings::Settings;
@@ -173,7 +173,7 @@ impl Stream {
             self.take_back(events::ends_with_stream);
         }
         let read = events::decode(Told::new(&said.1, Names::own()), None, 0);
-        if matches!(read, Err(Unreadable::Broken)) {
+        if matches!(read, Err(DecodeError::Invalid(_))) {
             let event = event.name();
             self.warn_once((event, None), || {
                 format!(

@@ -31,7 +31,7 @@ use crate::framememory;
 use crate::metas;
 use crate::record::Recorder;
 use crate::timestamps::Timekeeper;
-use crate::values::{Names, Told, Unreadable};
+use crate::values::{DecodeError, Names, Told};
 
 mod connecting;
 mod leading;
@@ -342,10 +342,10 @@ impl Receiver {
                 }
                 self.downstream.hold(Held::Said(said), size);
             }
-            Ok(None) | Err(Unreadable::Unknown) => {
+            Ok(None) | Err(DecodeError::Unsupported(_)) => {
                 gst::debug!(CAT, "Passed over an event that is not known here");
             }
-            Err(Unreadable::Broken) => {
+            Err(DecodeError::Invalid(_)) => {
                 let what = "an event that can't be read";
                 return Err(Error::Protocol(what.into()));
             }

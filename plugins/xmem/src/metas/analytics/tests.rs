@@ -12,7 +12,7 @@ use super::*;
 use crate::fuzz::quietly;
 use crate::metas::tests::{record, sent_on};
 use crate::metas::{ANALYTICS, attach, serialize};
-use crate::values::Writer;
+use crate::values::Encoder;
 
 fn length(buffer: &gst::BufferRef) -> usize {
     buffer.meta::<AnalyticsRelationMeta>().unwrap().len()
@@ -137,7 +137,7 @@ fn tensors_among_other_things_cross() {
 #[test]
 fn relations_lead_to_what_they_led_to_where_something_is_not_known_here() {
     gst::init().unwrap();
-    let tracking = |body: &mut Writer<'_>, number| {
+    let tracking = |body: &mut Encoder<'_>, number| {
         body.record(TRACKING, |body| {
             [number, 2, 3].iter().for_each(|&number| body.u64(number));
             body.u32(0);

@@ -14,13 +14,13 @@ use crate::metas::pixels;
 use crate::metas::tensors::name_of;
 #[cfg(feature = "v1_28")]
 use crate::metas::tensors::write_tensor;
-use crate::values::Writer;
+use crate::values::Encoder;
 
 /// `u32` things, a record of each; `u32` relations, for each `u32` first, second, types. A thing's
 /// number is how many stand before it.
 pub(in crate::metas) fn write(
     meta: &MetaRef<'_, AnalyticsRelationMeta>,
-    body: &mut Writer<'_>,
+    body: &mut Encoder<'_>,
 ) -> Option<()> {
     let meta = meta.as_ptr().cast_mut();
     // SAFETY: the meta is GStreamer's own. It is not changed, though it is not called const.
@@ -67,7 +67,7 @@ fn of<T>(mtd: &Mtd) -> *const T {
 
 /// # Safety
 /// The meta is one of a buffer that nobody writes meanwhile, and has a thing of this number.
-unsafe fn write_mtd(meta: *mut Meta, id: u32, body: &mut Writer<'_>) -> Option<()> {
+unsafe fn write_mtd(meta: *mut Meta, id: u32, body: &mut Encoder<'_>) -> Option<()> {
     let mtd = Mtd { id, meta };
     // SAFETY: the thing is there, as the caller promises. Each kind is asked only for what things
     // of its type have, and numbers are below the counts that it tells.
@@ -113,7 +113,7 @@ unsafe fn write_mtd(meta: *mut Meta, id: u32, body: &mut Writer<'_>) -> Option<(
 /// # Safety
 /// As for [`write_mtd`].
 #[cfg(feature = "v1_28")]
-unsafe fn write_later_mtd(mtd: &Mtd, body: &mut Writer<'_>) -> Option<()> {
+unsafe fn write_later_mtd(mtd: &Mtd, body: &mut Encoder<'_>) -> Option<()> {
     // SAFETY: as the caller promises; the tensor is the thing's.
     unsafe {
         let kind = ffi::gst_analytics_mtd_get_mtd_type(mtd);
@@ -128,7 +128,7 @@ unsafe fn write_later_mtd(mtd: &Mtd, body: &mut Writer<'_>) -> Option<()> {
 /// # Safety
 /// None.
 #[cfg(not(feature = "v1_28"))]
-unsafe fn write_later_mtd(_: &Mtd, _: &mut Writer<'_>) -> Option<()> {
+unsafe fn write_later_mtd(_: &Mtd, _: &mut Encoder<'_>) -> Option<()> {
     None
 }
 
@@ -136,7 +136,7 @@ unsafe fn write_later_mtd(_: &Mtd, _: &mut Writer<'_>) -> Option<()> {
 ///
 /// # Safety
 /// The thing is there, and an object.
-unsafe fn write_object(mtd: &Mtd, body: &mut Writer<'_>) -> Option<()> {
+unsafe fn write_object(mtd: &Mtd, body: &mut Encoder<'_>) -> Option<()> {
     let (mut x, mut y, mut width, mut height) = (0, 0, 0, 0);
     let (mut rotation, mut confidence) = (0.0, 0.0);
     // SAFETY: as the caller promises.
@@ -166,7 +166,7 @@ unsafe fn write_object(mtd: &Mtd, body: &mut Writer<'_>) -> Option<()> {
 ///
 /// # Safety
 /// The thing is there, and a segmentation.
-unsafe fn write_segmentation(mtd: &Mtd, body: &mut Writer<'_>) -> Option<()> {
+unsafe fn write_segmentation(mtd: &Mtd, body: &mut Encoder<'_>) -> Option<()> {
     let (mut x, mut y, mut width, mut height) = (0, 0, 0, 0);
     // SAFETY: as the caller promises; the buffer is given away, and may be null.
     let mask: Option<gst::Buffer> = unsafe {

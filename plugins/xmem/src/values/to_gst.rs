@@ -1,0 +1,247 @@
+//! To GStreamer's values. What this process has no type for, or may not learn the name of, is
+//! [`DecodeError::Unsupported`]: the bytes of all values have been checked before.
+
+use gst::glib::value::{SendValue, ToSendValue};
+use gst::glib::{self, Type};
+use xmem_media::value::{
+    Buffer, Caps, DateTime, EpochTime, Features, Fraction, Precision, Sample, Structure, TagList,
+    Value, Values,
+};
+
+use super::names::Names;
+use super::{DecodeError, Result, is_empty_string, untyped};
+
+/// A value of a type that is not there, or cannot have it.
+const NO_TYPE: DecodeError = DecodeError::Unsupported("a type that this process does not have");
+/// A name beyond those that GStreamer may learn.
+const NO_NAME: DecodeError = DecodeError::Unsupported("one more name than a user may bring in");
+
+/// A value of any type.
+pub(super) fn value(value: Value, names: &Names) -> Result<SendValue> {
+    Ok(match value {
+        Value::Bool(is) => is.to_send_value(),
+        Value::Int(number) => number.to_send_value(),
+        Value::Uint(number) => number.to_send_value(),
+        Value::Int64(number) => number.to_send_value(),
+        Value::Uint64(number) => number.to_send_value(),
+        Value::Float(number) => number.to_send_value(),
+        Value::Double(number) => number.to_send_value(),
+        Value::Char(number) => number.to_send_value(),
+        Value::Uchar(number) => number.to_send_value(),
+        // Of 32 bits on some machines.
+        #[allow(clippy::useless_conversion)]
+        Value::Long(number) => glib::ILong(number.try_into().map_err(|_| NO_TYPE)?).to_send_value(),
+        #[allow(clippy::useless_conversion)]
+        Value::Ulong(number) => {
+            glib::ULong(number.try_into().map_err(|_| NO_TYPE)?).to_send_value()
+        }
+        Value::String(text) => text.as_deref().to_send_value(),
+        Value::Strings(texts) => {
+            let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+            glib::StrV::from(&texts[..]).to_send_value()
+        }
+        Value::Fraction(of) => fraction(of).to_send_value(),
+        Value::Bitmask(bits) => gst::Bitmask::new(bits).to_send_value(),
+        Value::FlagSet(set) => {
+            // A set of flags that are not known here is still a set of flags.
+            let of = Type::from_name(set.type_name()).unwrap_or(untyped::flag_set_type());
+            untyped::flag_set(of, set.bits(), set.mask()).ok_or(NO_TYPE)?
+        }
+        Value::IntRange(range) => {
+            let (first, last, step) = (range.first(), range.last(), range.step());
+            gst::IntRange::<i32>::with_step(first, last, step).to_send_value()
+        }
+        Value::Int64Range(range) => {
+            let (first, last, step) = (range.first(), range.last(), range.step());
+            gst::IntRange::<i64>::with_step(first, last, step).to_send_value()
+        }
+        Value::DoubleRange(range) => {
+            untyped::double_range(range.first(), range.last()).ok_or(NO_TYPE)?
+        }
+        Value::FractionRange(range) => {
+            gst::FractionRange::new(fraction(range.first()), fraction(range.last())).to_send_value()
+        }
+        Value::Date(date) => {
+            let date = glib::Date::from_julian(date.days()).map_err(|_| NO_TYPE)?;
+            date.to_send_value()
+        }
+        Value::DateTime(time) => date_time(time)?.to_send_value(),
+        Value::EpochTime(time) => g_date_time(time)?.to_send_value(),
+        Value::Bytes(bytes) => glib::Bytes::from_owned(bytes).to_send_value(),
+        Value::Buffer(of) => buffer(of).to_send_value(),
+        Value::Sample(of) => sample(*of, names)?.to_send_value(),
+        Value::Structure(of) => structure(of, names)?.to_send_value(),
+        Value::Caps(of) => caps(of, names)?.to_send_value(),
+        Value::TagList(tags) => tag_list(tags, names).to_send_value(),
+        Value::Array(of) => gst::Array::from_values(values(of, names)?).to_send_value(),
+        Value::List(of) => gst::List::from_values(values(of, names)?).to_send_value(),
+        Value::Enum(of) => {
+            let known = Type::from_name(of.type_name()).ok_or(NO_TYPE)?;
+            untyped::enumeration(known, of.number()).ok_or(NO_TYPE)?
+        }
+        Value::Flags(of) => {
+            let known = Type::from_name(of.type_name()).ok_or(NO_TYPE)?;
+            untyped::flags(known, of.bits()).ok_or(NO_TYPE)?
+        }
+        _ => return Err(DecodeError::Unsupported("a value of a later version")),
+    })
+}
+
+/// All values of an array or a list, or none where one is not known here.
+fn values(values: Values, names: &Names) -> Result<Vec<SendValue>> {
+    let values = values.into_iter().map(|one| value(one, names));
+    values.collect()
+}
+
+pub(super) fn fraction(fraction: Fraction) -> gst::Fraction {
+    gst::Fraction::new(fraction.numerator(), fraction.denominator())
+}
+
+/// A structure, without the fields that are not known here.
+pub(super) fn structure(structure: Structure, names: &Names) -> Result<gst::Structure> {
+    if !names.admit(structure.name()) {
+        return Err(NO_NAME);
+    }
+    let mut made = gst::Structure::new_empty(structure.name());
+    for (field, value) in structure.into_fields() {
+        match self::value(value, names) {
+            Ok(value) if names.admit(&field) => made.set_value(&*field, value),
+            Ok(_) => gst::debug!(crate::CAT, "The field {field} is left out: {NO_NAME}"),
+            Err(why) => gst::debug!(crate::CAT, "The field {field} is left out: {why}"),
+        }
+    }
+    Ok(made)
+}
+
+/// Caps.
+pub(super) fn caps(caps: Caps, names: &Names) -> Result<gst::Caps> {
+    if caps.is_any() {
+        return Ok(gst::Caps::new_any());
+    }
+    let mut made = gst::Caps::new_empty();
+    let content = made.make_mut();
+    for (features, structure) in caps.into_structures() {
+        let features = self::features(&features, names)?;
+        content.append_structure_full(self::structure(structure, names)?, features);
+    }
+    Ok(made)
+}
+
+/// The features; `None` for those of system memory.
+fn features(features: &Features, names: &Names) -> Result<Option<gst::CapsFeatures>> {
+    if features.is_any() {
+        return Ok(Some(gst::CapsFeatures::new_any()));
+    }
+    if features.is_system_memory() {
+        return Ok(None);
+    }
+    let mut made = gst::CapsFeatures::new_empty();
+    for feature in features.names() {
+        if !names.admit(feature) {
+            return Err(NO_NAME);
+        }
+        made.add(feature);
+    }
+    Ok(Some(made))
+}
+
+/// A list of tags, without those that are not known here.
+pub(super) fn tag_list(tags: TagList, names: &Names) -> gst::TagList {
+    let mut made = gst::TagList::new();
+    let content = made.make_mut();
+    content.set_scope(if tags.is_global() {
+        gst::TagScope::Global
+    } else {
+        gst::TagScope::Stream
+    });
+    for (name, values) in tags.into_tags() {
+        let of = gst::tags::tag_exists(&*name).then(|| gst::tags::tag_get_type(&*name));
+        for value in values {
+            match value_of(of, value, names) {
+                Some(value) => {
+                    let mode = gst::TagMergeMode::Append;
+                    let _ = content.add_value(&*name, &value, mode);
+                }
+                None => gst::debug!(crate::CAT, "The tag {name} is not known here"),
+            }
+        }
+    }
+    made
+}
+
+/// A tag's value, where the tag is known and the value is of its type.
+fn value_of(of: Option<Type>, value: Value, names: &Names) -> Option<SendValue> {
+    let value = self::value(value, names).ok()?;
+    let fits = of == Some(value.type_()) && !is_empty_string(&value);
+    fits.then_some(value)
+}
+
+/// A buffer.
+pub(super) fn buffer(buffer: Buffer) -> gst::Buffer {
+    let mut made = if buffer.bytes.is_empty() {
+        gst::Buffer::new()
+    } else {
+        gst::Buffer::from_slice(buffer.bytes)
+    };
+    let content = made.make_mut();
+    content.set_pts(buffer.pts.map(gst::ClockTime::from_nseconds));
+    content.set_dts(buffer.dts.map(gst::ClockTime::from_nseconds));
+    content.set_duration(buffer.duration.map(gst::ClockTime::from_nseconds));
+    content.set_offset(buffer.offset);
+    content.set_offset_end(buffer.offset_end);
+    let flags = gst::BufferFlags::from_bits_truncate(buffer.flags);
+    content.set_flags(flags - gst::BufferFlags::TAG_MEMORY);
+    made
+}
+
+fn sample(sample: Sample, names: &Names) -> Result<gst::Sample> {
+    let (caps, buffer, info) = sample.into_parts();
+    let caps = caps.map(|of| self::caps(of, names)).transpose()?;
+    let buffer = buffer.map(self::buffer);
+    let info = info.map(|of| structure(of, names)).transpose()?;
+    Ok(gst::Sample::builder()
+        .caps_if_some(caps.as_ref())
+        .buffer_if_some(buffer.as_ref())
+        .info_if_some(info)
+        .build())
+}
+
+fn date_time(time: DateTime) -> Result<gst::DateTime> {
+    use Precision as P;
+    let year = time.year();
+    let hours = time.offset() as f32 / 60.0;
+    let full = |[month, day, hour, minute]: [u32; 4], seconds: Option<f64>| {
+        let [month, day, hour, minute] = [month, day, hour, minute].map(|part| part as i32);
+        gst::DateTime::new(hours, year, month, day, hour, minute, seconds)
+    };
+    let made = match time.precision() {
+        P::Year => gst::DateTime::from_y(year),
+        P::Month(month) => gst::DateTime::from_ym(year, month as i32),
+        P::Day(month, day) => gst::DateTime::from_ymd(year, month as i32, day as i32),
+        P::Minute(month, day, hour, minute) => full([month, day, hour, minute], None),
+        P::Microsecond(month, day, hour, minute, second, microsecond) => {
+            // GStreamer cuts it off after the sixth digit.
+            let seconds = f64::from(second) + (f64::from(microsecond) + 0.25) / 1e6;
+            full([month, day, hour, minute], Some(seconds))
+        }
+    };
+    made.map_err(|_| NO_TYPE)
+}
+
+/// A date and time of GLib's.
+pub(super) fn g_date_time(time: EpochTime) -> Result<glib::DateTime> {
+    let (sign, ahead) = if time.offset() < 0 {
+        ('-', time.offset().unsigned_abs())
+    } else {
+        ('+', time.offset().unsigned_abs())
+    };
+    let (hour, minute) = (ahead / 3600, ahead / 60 % 60);
+    let zone = format!("{sign}{hour:02}:{minute:02}:{:02}", ahead % 60);
+    // What is said to be used instead is not in all versions of GLib.
+    #[allow(deprecated)]
+    let zone = glib::TimeZone::new(Some(&zone));
+    let made = glib::DateTime::from_unix_utc(time.seconds())
+        .and_then(|made| made.add(glib::TimeSpan(time.microsecond().into())))
+        .and_then(|made| made.to_timezone(&zone));
+    made.map_err(|_| NO_TYPE)
+}
