@@ -50,6 +50,15 @@ pub use peer::Peer;
 pub use place::Place;
 pub use wait::{PATIENCE, until, until_some};
 
+/// Caps as a producer without GStreamer sets them as its format.
+///
+/// # Panics
+/// Where the text is no caps.
+pub fn format(caps: &str) -> Vec<u8> {
+    let caps: xmem_media::Caps = caps.parse().expect("caps");
+    caps.to_bytes().expect("caps are short")
+}
+
 /// Whether tests that are repeated for as long as one likes run in full: `make torture` sets
 /// `XMEM_TORTURE`. Without it they take seconds.
 pub fn is_torture() -> bool {

@@ -18,7 +18,7 @@ use crate::area::SEALED;
 use crate::wait::PATIENCE;
 
 /// The version of the protocol that the core speaks.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Kinds of messages.
 pub const HELLO: u16 = 1;

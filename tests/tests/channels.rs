@@ -85,7 +85,7 @@ fn each_channel_is_told_with_its_producer_and_its_format() {
     let [cam0, cam1] = ["cam0", "cam1"].map(|name| &looker.channels[name]);
     assert_eq!((cam0.pid, &cam0.format), (producer.pid(), &None));
     assert_eq!(cam1.pid, std::process::id());
-    assert_eq!(cam1.format.as_deref(), Some("video/x-raw"));
+    assert_eq!(cam1.format.as_deref(), Some(&b"video/x-raw"[..]));
     assert_eq!(cam0.socket_path, place.socket("cam0"));
 }
 
@@ -133,7 +133,7 @@ fn a_format_that_comes_later_is_told_and_one_that_changes() {
     for format in ["video/x-raw", "audio/x-raw"] {
         publisher.set_format(format).unwrap();
         looker.until("the format is told", |channels| {
-            channels["cam0"].format.as_deref() == Some(format)
+            channels["cam0"].format.as_deref() == Some(format.as_bytes())
         });
     }
 }
@@ -155,7 +155,7 @@ fn who_looks_is_no_client() {
         let mut looker = Looker::new(&place);
         assert_eq!(looker.names(), ["cam0"]);
         let format = &looker.channels["cam0"].format;
-        assert_eq!(format.as_deref(), Some("video/x-raw"));
+        assert_eq!(format.as_deref(), Some(&b"video/x-raw"[..]));
     }
     let after = publisher.stats();
     assert_eq!((after.slots, after.bytes), (before.slots, before.bytes));
@@ -275,7 +275,7 @@ fn whatever_a_producer_answers_its_channel_is_there() {
             });
             looker.look(PATIENCE);
             let channel = looker.channels.get("cam0").expect("it is there");
-            assert_eq!(channel.format.as_deref(), format);
+            assert_eq!(channel.format.as_deref(), format.map(str::as_bytes));
             // Hangs up, so that the other end's thread ends.
             drop(looker);
         });

@@ -32,7 +32,10 @@ fn every_frame_arrives_exactly_as_it_was_published() {
             assert_eq!(frame.missed(), 0);
             assert_eq!(frame.payload().unwrap().len(), size);
             assert_eq!(frame.meta().extra_len as usize, extra);
-            assert_eq!(frame.format().map(|text| &**text), Some(&*format));
+            assert_eq!(
+                frame.format().map(|bytes| &**bytes),
+                Some(format.as_bytes())
+            );
             if number % 2 == 0 {
                 assert_eq!(frame.meta().producer(), "maker");
             }
@@ -57,7 +60,11 @@ fn a_format_longer_than_a_message_arrives() {
         publisher.set_format(&format).unwrap();
         publisher.acquire(1).unwrap().publish().unwrap();
         let frame = subscriber.receive(Some(PATIENCE)).unwrap();
-        assert!(frame.format().is_some_and(|text| **text == *format));
+        assert!(
+            frame
+                .format()
+                .is_some_and(|bytes| **bytes == *format.as_bytes())
+        );
     }
 }
 
@@ -318,7 +325,10 @@ fn a_client_that_sleeps_through_many_formats_goes_on() {
     while next < count {
         let frame = subscriber.receive(Some(PATIENCE)).unwrap();
         let expected = format!("format/{}", frame.seq());
-        assert_eq!(frame.format().map(|text| &**text), Some(&*expected));
+        assert_eq!(
+            frame.format().map(|bytes| &**bytes),
+            Some(expected.as_bytes())
+        );
         next = frame.seq() + 1;
     }
     assert!(matches!(

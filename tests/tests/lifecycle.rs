@@ -139,7 +139,7 @@ fn a_client_that_joins_a_stream_that_went_on_is_told_of_no_end() {
     producer.ask("format text=marker", "formatted");
     producer.ask("publish count=1 size=100", "published");
     let frame = subscriber.receive(Some(PATIENCE)).unwrap();
-    assert_eq!(frame.format().map(|text| &**text), Some("marker"));
+    assert_eq!(frame.format().map(|bytes| &**bytes), Some(&b"marker"[..]));
     let error = subscriber.receive(Some(Duration::ZERO)).unwrap_err();
     assert!(matches!(error, Error::TimedOut), "{error}");
 }

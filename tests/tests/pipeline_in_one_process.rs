@@ -157,7 +157,9 @@ fn caps_of_a_producer_that_is_gone_at_once_are_pushed_for_the_next() {
             }
         });
         let first = first.open().unwrap();
-        first.set_format("application/x-test").unwrap();
+        first
+            .set_format(xmem_tests::format("application/x-test"))
+            .unwrap();
         gone.set(first).unwrap();
         let source = local::source(&place, "on-disconnect=reconnect");
         let client = Local::play(&format!(
@@ -172,7 +174,9 @@ fn caps_of_a_producer_that_is_gone_at_once_are_pushed_for_the_next() {
             second.is_some()
         });
         let second = second.unwrap();
-        second.set_format("application/x-test").unwrap();
+        second
+            .set_format(xmem_tests::format("application/x-test"))
+            .unwrap();
         pattern::publish(&second, 0, 100, 0).unwrap();
         let sample = client.pull().unwrap();
         let caps = sample.caps().expect("a buffer has caps");

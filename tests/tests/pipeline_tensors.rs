@@ -278,7 +278,9 @@ fn a_client_without_gstreamer_gets_a_tensor_from_a_pipeline() {
 fn publisher(channel: Channel, format: &str) -> Publisher {
     let publisher = Publisher::builder(channel).slot_size(1000).open();
     let publisher = publisher.expect("a free channel");
-    publisher.set_format(format).expect("a format");
+    publisher
+        .set_format(xmem_tests::format(format))
+        .expect("a format");
     publisher
 }
 
@@ -348,7 +350,9 @@ fn a_producer_that_lies_about_memories_is_given_one() {
         (flexible, 300, odd, &[300]),
         ("application/x-test", 300, told(&[100, 200]), &[300]),
     ] {
-        publisher.set_format(format).expect("a format");
+        publisher
+            .set_format(xmem_tests::format(format))
+            .expect("a format");
         publish(&publisher, BufferMeta::bytes(size), &extra);
         assert_eq!(sizes(&client.pull_buffer()), expected, "{size} of {format}");
     }

@@ -267,7 +267,7 @@ pub struct Frame {
     segment: Arc<PayloadSegment>,
     meta: BufferMeta,
     extra: Option<Spilled>,
-    format: Option<Arc<str>>,
+    format: Option<Arc<[u8]>>,
     missed: u64,
 }
 
@@ -285,7 +285,7 @@ impl Frame {
         (lease, id): (u16, FrameId),
         (segment, extra): (Arc<PayloadSegment>, Option<Spilled>),
         meta: BufferMeta,
-        format: Option<Arc<str>>,
+        format: Option<Arc<[u8]>>,
         missed: u64,
     ) -> Frame {
         Frame {
@@ -320,8 +320,9 @@ impl Frame {
         self.missed
     }
 
-    /// The stream's format (for GStreamer its caps) at this frame, where the producer set one.
-    pub fn format(&self) -> Option<&Arc<str>> {
+    /// The format of the stream (for GStreamer encoded caps) at this frame, where the producer set
+    /// one. The bytes come from another process, and are not checked.
+    pub fn format(&self) -> Option<&Arc<[u8]>> {
         self.format.as_ref()
     }
 

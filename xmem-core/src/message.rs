@@ -115,7 +115,7 @@ pub(crate) enum Message {
     /// The format, of `length` bytes; none has 0. It is `None` where it is too long for a message.
     Answer {
         length: u32,
-        format: Option<String>,
+        format: Option<Vec<u8>>,
     },
 }
 
@@ -370,7 +370,7 @@ impl Message {
                     length: *length,
                 };
                 body.extend_from_slice(part.as_bytes());
-                body.extend_from_slice(format.as_deref().unwrap_or_default().as_bytes());
+                body.extend_from_slice(format.as_deref().unwrap_or_default());
                 ANSWER
             }
         };
@@ -549,13 +549,13 @@ impl Message {
                 Ok(Message::Ask)
             }
             ANSWER => {
-                let (body, text) = AnswerBody::read_from_prefix(body)
+                let (body, format) = AnswerBody::read_from_prefix(body)
                     .map_err(|_| bad("an answer that is too short".into()))?;
                 check_version(body.version)?;
-                let format = if text.is_empty() && body.length > 0 {
+                let format = if format.is_empty() && body.length > 0 {
                     None
-                } else if text.len() == body.length as usize && text.len() <= MAX_ANSWER {
-                    Some(utf8(text)?)
+                } else if format.len() == body.length as usize && format.len() <= MAX_ANSWER {
+                    Some(format.to_vec())
                 } else {
                     return Err(bad("an answer whose length is wrong".into()));
                 };
@@ -598,7 +598,7 @@ fn exact<T: FromBytes + FromZeros>(bytes: &[u8], name: &str) -> Result<T> {
 }
 
 /// The text of a message.
-pub(crate) fn utf8(bytes: impl Into<Vec<u8>>) -> Result<String> {
+fn utf8(bytes: impl Into<Vec<u8>>) -> Result<String> {
     match String::from_utf8(bytes.into()) {
         Ok(text) => Ok(text),
         Err(_) => Err(Error::Protocol("text that is not UTF-8".into())),

@@ -329,25 +329,23 @@ impl Publisher {
         Arc::ptr_eq(frame.writer(), &self.writer)
     }
 
-    /// Sets the format (for GStreamer the caps) of the frames published from now on. It is an event
-    /// of the kind [`EventKind::Format`].
+    /// Sets the format of the frames published from now on. It is an event of the kind
+    /// [`EventKind::Format`]. Its bytes mean nothing to this crate; the GStreamer elements expect
+    /// encoded caps, as the crate `xmem-media` makes them.
     ///
     /// # Errors
     /// As [`send_event`](Publisher::send_event).
-    pub fn set_format(&self, text: &str) -> Result<()> {
-        self.writer.say(EventKind::Format, text.as_bytes())
+    pub fn set_format(&self, format: impl AsRef<[u8]>) -> Result<()> {
+        self.writer.say(EventKind::Format, format.as_ref())
     }
 
     /// Says something in the stream, before the next frame. What is sticky and true already is not
     /// said again.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] for more than 16 MiB, or a format that is not UTF-8;
+    /// [`Error::InvalidSetting`] for more than 16 MiB;
     /// [`Error::ResourceExhausted`] where there is no memory for one of more than 32 KiB.
     pub fn send_event(&self, kind: EventKind, content: &[u8]) -> Result<()> {
-        if kind == EventKind::Format && std::str::from_utf8(content).is_err() {
-            return Err(Error::InvalidSetting("a format that is not UTF-8".into()));
-        }
         self.writer.say(kind, content)
     }
 

@@ -50,7 +50,7 @@ pub struct Subscriber {
     /// The end of stream that was reported last.
     end_told: Option<u64>,
     /// The format that was received last.
-    format: Option<Arc<str>>,
+    format: Option<Arc<[u8]>>,
     /// Flushes that were told when something was received last.
     flushes: u64,
     starved: u64,
@@ -333,11 +333,9 @@ impl Subscriber {
                 return Err(Error::EndOfStream);
             }
             EventKind::Format => {
-                let text = std::str::from_utf8(event.content());
-                let text = text.map_err(|_| Error::Protocol("a format that is no text".into()))?;
-                // The same text stays the same, so that a caller that keeps it can compare addresses.
-                if self.format.as_deref() != Some(text) {
-                    self.format = Some(text.into());
+                // An equal format stays the same allocation, so that callers can compare addresses.
+                if self.format.as_deref() != Some(event.content()) {
+                    self.format = Some(event.content().into());
                 }
             }
             _ => {}

@@ -48,3 +48,15 @@ pub fn values(bytes: &[u8]) {
         assert_eq!(parsed.map(|structure| structure.to_string()), Ok(again));
     }
 }
+
+#[cfg(test)]
+#[path = "../../fuzz/corpus.rs"]
+mod corpus;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn all_that_decodes_comes_back_as_it_was() {
+        super::corpus::try_all("values", 20_000, super::values);
+    }
+}

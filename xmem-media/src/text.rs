@@ -84,7 +84,11 @@ impl Display for Structure {
 
 fn write_fields(structure: &Structure, f: &mut Formatter<'_>) -> fmt::Result {
     for (name, value) in structure.fields() {
-        write!(f, ", {name}=({}){value}", type_name(value))?;
+        let list = match value {
+            Value::UniqueList(_) => "/uniquelist",
+            _ => "",
+        };
+        write!(f, ", {name}=({}{list}){value}", type_name(value))?;
     }
     Ok(())
 }
@@ -136,7 +140,7 @@ impl Display for Value {
                 write_joined(values.iter(), f)?;
                 f.write_str(" >")
             }
-            Value::List(values) => {
+            Value::List(values) | Value::UniqueList(values) => {
                 f.write_str("{ ")?;
                 write_joined(values.iter(), f)?;
                 f.write_str(" }")
@@ -238,7 +242,9 @@ fn type_name(value: &Value) -> &str {
         Value::Structure(_) => "structure",
         Value::Caps(_) => "GstCaps",
         Value::TagList(_) => "taglist",
-        Value::Array(values) | Value::List(values) => values.first().map_or("int", type_name),
+        Value::Array(values) | Value::List(values) | Value::UniqueList(values) => {
+            values.first().map_or("int", type_name)
+        }
         Value::Enum(value) => value.type_name(),
         Value::Flags(value) => value.type_name(),
         Value::Unknown(_) => "unknown",
@@ -259,7 +265,10 @@ fn write_string(text: &str, f: &mut Formatter<'_>) -> fmt::Result {
     for byte in text.bytes() {
         match char::from(byte) {
             letter if is_plain(letter) => f.write_char(letter)?,
-            letter if (' '..='~').contains(&letter) => write!(f, "\\{letter}")?,
+            // GStreamer ends a structure at the first bracket, whether it is in quotes or not.
+            letter if (' '..='~').contains(&letter) && !"[]".contains(letter) => {
+                write!(f, "\\{letter}")?;
+            }
             _ => write!(f, "\\{byte:03o}")?,
         }
     }

@@ -97,6 +97,8 @@ pub enum Value {
     Array(Values),
     /// Values of one type, of which one applies.
     List(Values),
+    /// Values of one type, no two of them alike, all of which apply.
+    UniqueList(Values),
     /// A number of an enumeration.
     Enum(EnumValue),
     /// Bits of a type of flags.
@@ -148,7 +150,9 @@ impl IntoIterator for Values {
 /// The type of a value, or of the first one inside it; `None` where there is none.
 fn basic_type(value: &Value) -> Option<(u32, Option<&str>)> {
     match value {
-        Value::Array(values) | Value::List(values) => values.first().and_then(basic_type),
+        Value::Array(values) | Value::List(values) | Value::UniqueList(values) => {
+            values.first().and_then(basic_type)
+        }
         // An absent text is a text.
         Value::String(_) => Some((kind::STRING, None)),
         Value::Enum(value) => Some((kind::ENUM, Some(value.type_name()))),
@@ -236,7 +240,7 @@ impl Value {
                     .saturating_add(1),
                 depth: 1,
             },
-            Value::Array(values) | Value::List(values) => {
+            Value::Array(values) | Value::List(values) | Value::UniqueList(values) => {
                 Size::unchecked_around(values.iter().map(Value::size))
             }
             Value::Structure(structure) => structure.size(),
@@ -266,6 +270,7 @@ impl Value {
     }
 
     /// Whether the value is a single one, as those of fixed caps are: not a range, nor a list.
+    /// Structures and caps count as single values, whatever they hold.
     pub fn is_fixed(&self) -> bool {
         match self {
             Value::IntRange(_)
@@ -275,8 +280,6 @@ impl Value {
             | Value::List(_) => false,
             Value::FlagSet(flags) => flags.mask() == u32::MAX,
             Value::Array(values) => values.iter().all(Value::is_fixed),
-            Value::Structure(structure) => structure.is_fixed(),
-            Value::Caps(caps) => caps.is_fixed(),
             _ => true,
         }
     }

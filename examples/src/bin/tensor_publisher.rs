@@ -6,11 +6,12 @@
 use std::time::{Duration, Instant};
 
 use xmem_core::{BufferMeta, Channel, DType, Publisher};
+use xmem_media::Caps;
 
 const SHAPE: [u64; 4] = [4, 3, 224, 224];
 const PERIOD: Duration = Duration::from_millis(100);
 
-fn main() -> xmem_core::Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let channel = std::env::args().nth(1).unwrap_or("batches".into());
     // Says what a frame holds, and how large it is.
     let meta = BufferMeta::tensor(DType::Float32, &SHAPE)?;
@@ -21,10 +22,10 @@ fn main() -> xmem_core::Result<()> {
     println!("publishing at {}", publisher.socket_path().display());
     // Optional: with these caps GStreamer clients (xmemsrc) can receive the frames, too. Caps give
     // the innermost dimension first.
-    publisher.set_format(
-        "other/tensors, format=static, num_tensors=1, dimensions=(string)224:224:3:4, \
-         types=float32, framerate=10/1",
-    )?;
+    let caps: Caps = "other/tensors, format=static, num_tensors=1, \
+                      dimensions=(string)224:224:3:4, types=float32, framerate=10/1"
+        .parse()?;
+    publisher.set_format(caps.to_bytes()?)?;
 
     let mut batch = vec![0.0f32; SHAPE.iter().product::<u64>() as usize];
     let mut due = Instant::now();

@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use xmem_core::{BufferMeta, DType};
+use xmem_media::Caps;
 
-use crate::values::Names;
+use crate::values::{self, Names};
 
-mod known;
-mod nested;
+mod excerpt;
 mod tensors;
-mod text;
+#[cfg(test)]
+mod tests;
 mod video;
 
+use excerpt::excerpt;
 use tensors::Tensors;
-use text::{from_text, to_text};
 pub(crate) use video::{Misfit, PlaneKind, is_sound, plane, planes_fit};
 
 /// What is known of a stream from its caps alone.
@@ -69,13 +70,13 @@ impl Format {
         })
     }
 
-    /// Reads the caps that a producer in another process says its frames have. What a sink sends has
+    /// Decodes the caps that a producer in another process says its frames have. What a sink sends has
     /// passed here, too ([`for_clients`]).
     ///
     /// # Errors
     /// A sentence for the user: what is wrong with them.
-    pub(crate) fn from_text(text: &str, names: &Names) -> Result<(gst::Caps, Format), String> {
-        let mut caps = from_text(text, names)?;
+    pub(crate) fn from_bytes(bytes: &[u8], names: &Names) -> Result<(gst::Caps, Format), String> {
+        let mut caps = decode(bytes, names)?;
         let mut format = Format::from_caps(&caps)?;
         let headers = caps
             .structure(0)
@@ -197,15 +198,53 @@ pub(crate) fn headers(structure: &gst::StructureRef, field: &str) -> Vec<gst::Bu
     headers.collect()
 }
 
-/// The text of caps for clients to read, and what they then know of the stream.
+/// The bytes of caps for clients to decode, and what they then know of the stream.
 ///
 /// # Errors
-/// A sentence for the user where no client could read them, or share such frames.
-pub(crate) fn for_clients(caps: &gst::CapsRef) -> Result<(String, Format), String> {
+/// A sentence for the user where no client could decode them, or share such frames.
+pub(crate) fn for_clients(caps: &gst::CapsRef) -> Result<(Vec<u8>, Format), String> {
     Format::from_caps(caps)?;
-    let text = to_text(caps)?;
-    let (_, format) = Format::from_text(&text, Names::own())?;
-    Ok((text, format))
+    let bytes = encode(caps)?;
+    let (_, format) = Format::from_bytes(&bytes, Names::own())?;
+    Ok((bytes, format))
+}
+
+/// The caps that a producer in another process says its frames have.
+fn decode(bytes: &[u8], names: &Names) -> Result<gst::Caps, String> {
+    let caps = Caps::from_bytes(bytes).map_err(|why| format!("caps that can't be read: {why}"))?;
+    let text = caps.to_string();
+    let refused = |what: &str| excerpt(what, &text);
+    let caps = values::to_caps(caps, names)
+        .map_err(|why| refused(&format!("caps that can't be made here ({why})")))?;
+    if caps.is_fixed() {
+        Ok(caps)
+    } else {
+        Err(refused("caps that are not fixed"))
+    }
+}
+
+/// The bytes of caps, where clients make the same caps of them.
+fn encode(caps: &gst::CapsRef) -> Result<Vec<u8>, String> {
+    let refused = |what: &str| format!("clients could not read these caps: {what}");
+    let value = values::from_caps(caps).ok_or_else(|| refused("too many values, or too deep"))?;
+    let sent = value.structure(0);
+    for (field, content) in caps.structure(0).iter().flat_map(|all| all.iter()) {
+        if sent.is_some_and(|sent| sent.value(field).is_none()) {
+            let of = content.type_();
+            return Err(refused(&format!(
+                "the field {field} holds a {of} that can't be passed on"
+            )));
+        }
+    }
+    let bytes = value.to_bytes().map_err(|why| refused(&why.to_string()))?;
+    let read = decode(&bytes, Names::own()).map_err(|why| refused(&why))?;
+    // Not all values can be compared, and equal ones may be written in two ways.
+    if read.is_strictly_equal(caps) || read.to_string() == caps.to_string() {
+        Ok(bytes)
+    } else {
+        let what = "a value within others can't be passed on";
+        Err(refused(&excerpt(what, &caps.to_string())))
+    }
 }
 
 fn memory_sizes(buffer: &gst::BufferRef) -> Vec<usize> {
@@ -260,131 +299,4 @@ fn packed_components(format: gst_video::VideoFormat) -> Option<u64> {
         F::Argb64Le | F::Rgba64Le | F::Bgra64Le | F::Abgr64Le => 4,
         _ => return None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn format(caps: &str) -> Format {
-        gst::init().unwrap();
-        Format::from_caps(&caps.parse::<gst::Caps>().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn packed_video_has_a_shape() {
-        let rgb = format("video/x-raw,format=RGB,width=1919,height=1080,framerate=60/1");
-        let meta = rgb.record(5760 * 1080, Some((0, 5760)));
-        assert_eq!(meta.shape(), &[1080, 1919, 3]);
-        assert_eq!(meta.strides(), &[5760, 3, 1]);
-        assert_eq!(meta.content_type(), "video/x-raw");
-        let grey = format("video/x-raw,format=GRAY16_LE,width=64,height=48");
-        let meta = grey.record(128 * 48, Some((0, 128)));
-        assert_eq!((meta.dtype(), meta.shape()), (DType::UInt16, &[48, 64][..]));
-        assert_eq!(meta.strides(), &[128, 2]);
-    }
-
-    #[test]
-    fn all_else_is_bytes() {
-        for caps in [
-            "video/x-raw,format=NV12,width=1918,height=1078",
-            "video/x-h264,stream-format=byte-stream",
-            "audio/x-raw,format=S16LE,rate=48000,channels=2",
-            "application/x-anything",
-        ] {
-            let meta = format(caps).record(1000, Some((0, 100)));
-            assert_eq!((meta.dtype(), meta.shape()), (DType::UInt8, &[1000][..]));
-        }
-    }
-
-    #[test]
-    fn of_several_memories_those_of_tensors_are_told() {
-        let buffer = |sizes: &[usize]| {
-            let memories = sizes
-                .iter()
-                .map(|&size| gst::Memory::from_slice(vec![0; size]));
-            memories.collect::<gst::Buffer>()
-        };
-        let flexible = format("other/tensors,format=flexible");
-        let fixed = format(
-            "other/tensors,format=static,dimensions=(string)\"10,20\",types=(string)\"uint8,uint8\"",
-        );
-        let others = format("application/x-test");
-        let two = buffer(&[10, 20]);
-        assert_eq!(flexible.memories_to_tell(&two), Some(vec![10, 20]));
-        assert_eq!(flexible.memories_to_tell(&buffer(&[30])), None);
-        assert_eq!(fixed.memories_to_tell(&two), None);
-        assert_eq!(others.memories_to_tell(&two), None);
-        assert_eq!(fixed.memories(30, || None), Some(vec![10, 20]));
-        assert_eq!(
-            fixed.memories(30, || Some(vec![20, 10])),
-            Some(vec![10, 20])
-        );
-        assert_eq!(fixed.memories(31, || None), None);
-        assert_eq!(others.memories(30, || Some(vec![10, 20])), None);
-        assert_eq!(
-            flexible.memories(30, || Some(vec![0, 30, 0])),
-            Some(vec![0, 30, 0])
-        );
-        for told in [
-            None,
-            Some(vec![]),
-            Some(vec![30]),
-            Some(vec![10, 21]),
-            Some(vec![usize::MAX, 31]),
-            Some(vec![30; 1000]),
-        ] {
-            assert_eq!(flexible.memories(30, || told), None);
-        }
-    }
-
-    #[test]
-    fn a_picture_that_does_not_fit_its_buffer_is_bytes() {
-        let rgb = format("video/x-raw,format=RGB,width=64,height=48");
-        assert_eq!(rgb.record(100, Some((0, 192))).shape(), &[100]);
-        assert_eq!(rgb.record(192 * 48, Some((7, 192))).ndim, 1);
-        assert_eq!(rgb.record(192 * 48, Some((0, -192))).ndim, 1);
-    }
-
-    #[test]
-    fn pictures_too_wide_for_gstreamers_numbers_are_refused() {
-        gst::init().unwrap();
-        let caps = |format: &str, width: u32, height: u32| {
-            let caps = format!("video/x-raw,format={format},width={width},height={height}");
-            Format::from_caps(&caps.parse::<gst::Caps>().unwrap())
-        };
-        let error = caps("RGBx", (1 << 30) + 16, 1).unwrap_err();
-        assert!(error.contains("1073741840x1"), "{error}");
-        assert!(caps("Y412_LE", (1 << 29) + 16, 1).is_err());
-        assert!(caps("NV12_8L128", (1 << 28) + 16, 1).is_err());
-        assert!(caps("RGBx", 32768, 32767).is_ok());
-        // Of these they say nothing.
-        let drm = "video/x-raw(memory:DMABuf),format=DMA_DRM,drm-format=NV12,width=64,height=48";
-        assert!(Format::from_caps(&drm.parse::<gst::Caps>().unwrap()).is_ok());
-    }
-
-    #[test]
-    fn memory_of_a_device_is_refused() {
-        gst::init().unwrap();
-        let caps: gst::Caps = "video/x-raw(memory:GLMemory),format=RGBA; \
-                               video/x-raw(memory:DMABuf),format=NV12; video/x-raw,format=RGB"
-            .parse()
-            .unwrap();
-        assert!(Format::from_caps(&caps).unwrap_err().contains("GLMemory"));
-        for dma_buf in [false, true] {
-            let left = without_foreign_memory(&caps, dma_buf);
-            assert_eq!(left.to_string(), "video/x-raw, format=(string)RGB");
-        }
-        let any: gst::Caps = "video/x-raw(ANY),format=RGB".parse().unwrap();
-        assert_eq!(without_foreign_memory(&any, true), any);
-        // Who can make nothing else may make dmabufs.
-        let caps: gst::Caps = "video/x-raw(memory:GLMemory),format=RGBA; \
-                               video/x-raw(memory:DMABuf),format=NV12"
-            .parse()
-            .unwrap();
-        assert!(without_foreign_memory(&caps, false).is_empty());
-        let left = without_foreign_memory(&caps, true);
-        assert_eq!(left.size(), 1);
-        assert!(Format::from_caps(&left).unwrap().is_dma_buf);
-    }
 }

@@ -18,8 +18,26 @@ mod to_gst;
 mod untyped;
 
 pub(crate) use names::{Names, Told};
+use to_gst::Rules;
 
 type Result<T> = std::result::Result<T, DecodeError>;
+
+/// The caps as a value.
+pub(crate) fn from_caps(caps: &gst::CapsRef) -> Option<Caps> {
+    from_gst::caps(caps)
+}
+
+/// The value as caps, with all that it says.
+///
+/// # Errors
+/// [`DecodeError::Unsupported`] where this process lacks a type, or may not learn a name.
+pub(crate) fn to_caps(caps: Caps, names: &Names) -> Result<gst::Caps> {
+    let rules = Rules {
+        names,
+        is_strict: true,
+    };
+    to_gst::caps(caps, rules)
+}
 
 /// The one of these that has this number.
 pub(crate) fn one_of<T: Copy + IntoGlib<GlibType = i32>>(all: &[T], number: i32) -> Result<T> {
@@ -61,6 +79,13 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn rules(&self) -> Rules<'a> {
+        Rules {
+            names: self.names,
+            is_strict: false,
+        }
+    }
+
     /// Whether GStreamer may be told this name, which it never forgets.
     pub(crate) fn admits(&self, name: &str) -> bool {
         self.names.admit(name)
@@ -79,18 +104,18 @@ impl<'a> Reader<'a> {
 
     /// A structure, without the fields that are not known here.
     pub(crate) fn structure(&mut self) -> Result<gst::Structure> {
-        to_gst::structure(Structure::decode(&mut self.decoder)?, self.names)
+        to_gst::structure(Structure::decode(&mut self.decoder)?, self.rules())
     }
 
     /// Caps.
     pub(crate) fn caps(&mut self) -> Result<gst::Caps> {
-        to_gst::caps(Caps::decode(&mut self.decoder)?, self.names)
+        to_gst::caps(Caps::decode(&mut self.decoder)?, self.rules())
     }
 
     /// A list of tags, without those that are not known here.
     pub(crate) fn tag_list(&mut self) -> Result<gst::TagList> {
         let tags = TagList::decode(&mut self.decoder)?;
-        Ok(to_gst::tag_list(tags, self.names))
+        Ok(to_gst::tag_list(tags, self.rules()))
     }
 
     /// A buffer.

@@ -44,10 +44,10 @@ pub struct LiveChannel {
     pub pid: u32,
     /// The producer's effective user id.
     pub uid: u32,
-    /// The format of its frames: for GStreamer the caps. `None` where the producer has not said one yet,
-    /// does not answer, or has one of more than 4080 bytes. It comes from another process, and was not
-    /// checked but for UTF-8.
-    pub format: Option<String>,
+    /// The format of its frames: for GStreamer encoded caps. `None` where the producer has not set one
+    /// yet, does not answer, or has one of more than 4080 bytes. It comes from another process, and is
+    /// not checked.
+    pub format: Option<Vec<u8>>,
 }
 
 /// A change of the channels that there are.

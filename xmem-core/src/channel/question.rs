@@ -15,7 +15,7 @@ pub(super) struct Question(Connection);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The format; `None` where there is none, or it is too long to be told.
-    Format(Option<String>),
+    Format(Option<Vec<u8>>),
     /// Not now: the producer had to close the connection.
     HungUp,
     /// The peer does not answer such questions: it is not an xmem of this version.

@@ -81,7 +81,7 @@ fn messages() -> Vec<Message> {
         },
         Message::Answer {
             length: 0,
-            format: Some(String::new()),
+            format: Some(Vec::new()),
         },
         Message::Answer {
             length: 5000,

@@ -291,10 +291,9 @@ impl Control {
         let pool = self.writer.pool();
         let format = pool.log.current(EventKind::Format);
         let format = format.map_or(&[][..], |entry| &entry.content);
-        let text = std::str::from_utf8(format).ok();
         let answer = Message::Answer {
             length: format.len() as u32,
-            format: text.filter(|text| text.len() <= MAX_ANSWER).map(Into::into),
+            format: (format.len() <= MAX_ANSWER).then(|| format.to_vec()),
         };
         drop(pool);
         peer.answer(&answer, Deadline::after(Some(LEAVING)));

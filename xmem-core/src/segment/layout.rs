@@ -6,7 +6,7 @@
 use crate::meta::BufferMeta;
 
 /// The version of everything that two processes share: areas and messages.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 
 /// Most slots of a channel.
 pub(crate) const MAX_SLOTS: u32 = 4096;

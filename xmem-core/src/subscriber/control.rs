@@ -15,7 +15,7 @@ use crate::channel::{self, Channel};
 use crate::error::{Error, Result};
 use crate::event::{EventKind, StreamEvent};
 use crate::link::{End, Link};
-use crate::message::{ByeReason, Hello, MAX_PRODUCER_MESSAGE, Message, utf8};
+use crate::message::{ByeReason, Hello, MAX_PRODUCER_MESSAGE, Message};
 use crate::quota::Grant;
 use crate::segment::{
     Descriptor, MAX_SLOTS, MetadataSegment, PayloadSegment, SegmentMemory, UnsealedPage,
@@ -441,10 +441,6 @@ impl Control {
                     (Some(content), _) => content,
                     (None, Some(fd)) => read_event(fd, length as usize, self.maker)?,
                     (None, None) => return Err(Error::Protocol("an event without content".into())),
-                };
-                let content = match kind {
-                    EventKind::Format => utf8(content)?.into_bytes(),
-                    _ => content,
                 };
                 let event = StreamEvent::new(kind, content.into(), link.producer_uid);
                 if kind == EventKind::Flush {

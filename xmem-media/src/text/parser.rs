@@ -177,14 +177,20 @@ impl<'a> Parser<'a> {
     /// A value, of the type that stands before it, or else of the type `of`.
     fn value(&mut self, of: Option<&str>) -> Result<Value> {
         let mut of = of;
+        let mut list: fn(Values) -> Value = Value::List;
         if self.next_is('(') {
-            of = Some(self.skip(|letter| letter != ')').trim());
+            let name = self.skip(|letter| letter != ')').trim();
+            of = Some(name);
+            if let Some(name) = name.strip_suffix("/uniquelist") {
+                of = Some(name).filter(|name| !name.is_empty());
+                list = Value::UniqueList;
+            }
             self.expect(')', ") is expected after a type")?;
         }
         self.space();
         let start = self.at;
         match self.rest().chars().next() {
-            Some('{') => Ok(Value::List(self.values('}', of)?)),
+            Some('{') => Ok(list(self.values('}', of)?)),
             Some('<') => Ok(Value::Array(self.values('>', of)?)),
             Some('[') => self.deeper(|parser| parser.bracket(of)),
             Some('"') => {
@@ -390,15 +396,7 @@ fn scalar(of: &str, word: &str) -> std::result::Result<Value, InvalidValue> {
         "bitmask" | "GstBitmask" => number(word)
             .and_then(|n| u64::try_from(n).ok())
             .map(Value::Bitmask),
-        "flagset" | "GstFlagSet" => {
-            let mut parts = word.split(':').map(|part| u32::from_str_radix(part, 16));
-            match (parts.next(), parts.next()) {
-                (Some(Ok(bits)), Some(Ok(mask))) => {
-                    return Ok(FlagSet::new("GstFlagSet", bits, mask)?.into());
-                }
-                _ => None,
-            }
-        }
+        "flagset" => flag_set("GstFlagSet", word),
         "date" | "GDate" => return Ok(date(word)?.into()),
         "datetime" | "GstDateTime" => return Ok(date_time(word)?.into()),
         "buffer" | "GstBuffer" => {
@@ -409,9 +407,22 @@ fn scalar(of: &str, word: &str) -> std::result::Result<Value, InvalidValue> {
             }));
         }
         "structure" | "GstStructure" => return Ok(Structure::new(word)?.into()),
-        _ => return Err(InvalidValue("values of this type cannot be read from text")),
+        // Sets of flags have types of their own: GstVideoMultiviewFlagsSet, for example.
+        of => match flag_set(of, word) {
+            Some(set) => Some(set),
+            None => return Err(InvalidValue("values of this type cannot be read from text")),
+        },
     };
     value.ok_or(NO_VALUE)
+}
+
+/// A set of flags: bits and mask in hexadecimal digits; what follows is for people.
+fn flag_set(of: &str, word: &str) -> Option<Value> {
+    let mut parts = word
+        .split(':')
+        .map(|part| u32::from_str_radix(part, 16).ok());
+    let (bits, mask) = (parts.next()??, parts.next()??);
+    FlagSet::new(of, bits, mask).ok().map(Value::from)
 }
 
 fn hexadecimal(word: &str) -> Option<Vec<u8>> {

@@ -32,7 +32,8 @@ fn caps_are_written_as_gstreamer_writes_them() {
         "a/b, c=(fraction)[ 0/1, 30/1 ], d=(double)[ 0.5, 1.5 ], e=(date)2024-02-29",
         "a/b, c=(datetime)2024-02-29T23:59:58.123456-0945, d=(datetime)2024-02-29T23:59Z",
         "a/b, c=(datetime)2024, d=(datetime)2024-02, e=(datetime)2024-02-29",
-        "a/b, c=(GstFlagSet)5:7, d=(uint)7, e=(guchar)200, f=(gchar)-8, g=(float)1.5",
+        "a/b, c=(int/uniquelist){ 1, 2 }, d=(GstCaps)< [x], [y(m:z), e=(int)1] >",
+        "a/b, c=(GstFlagSet)5:7, d=(XFlagsSet)1:ffffffff, e=(guchar)200, f=(gchar)-8, g=(float)1.5",
     ] {
         assert_eq!(caps(text).to_string(), text);
     }
@@ -71,6 +72,9 @@ fn what_people_write_is_understood() {
     assert!(caps(" a/b , c = 5 ;").is_fixed());
     assert!(caps("NONE").structures().is_empty());
     assert!(caps("ANYTHING").structure(0).is_some());
+    let unique = value("(/uniquelist){ (int)1, (int)2 }");
+    assert_eq!(unique.to_string(), "{ 1, 2 }");
+    assert!(matches!(unique, Value::UniqueList(_)));
     let memory = caps("a/b(memory:SystemMemory)");
     assert_eq!(memory, caps("a/b"));
 }

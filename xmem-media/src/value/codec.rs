@@ -159,6 +159,7 @@ pub(super) fn value(decoder: &mut Decoder<'_>) -> Result<Value> {
             kind::TAG_LIST => read_tags(decoder)?.into(),
             kind::ARRAY => Value::Array(read_values(decoder)?),
             kind::LIST => Value::List(read_values(decoder)?),
+            kind::UNIQUE_LIST => Value::UniqueList(read_values(decoder)?),
             kind::ENUM => EnumValue::new(decoder.text()?, decoder.i32()?)?.into(),
             kind::FLAGS => FlagsValue::new(decoder.text()?, decoder.u32()?)?.into(),
             // A record that only ever stands within caps.
@@ -222,7 +223,7 @@ pub(super) fn write(value: &Value, encoder: &mut Encoder<'_>) -> Option<()> {
             Value::Structure(structure) => write_structure(structure, encoder)?,
             Value::Caps(caps) => write_caps(caps, encoder)?,
             Value::TagList(tags) => write_tags(tags, encoder)?,
-            Value::Array(values) | Value::List(values) => {
+            Value::Array(values) | Value::List(values) | Value::UniqueList(values) => {
                 encoder.count(values.len())?;
                 values.iter().try_for_each(|value| write(value, encoder))?;
             }

@@ -92,10 +92,10 @@ impl<'a> FromValue<'a> for &'a str {
     }
 }
 
-/// The values of an array or a list.
+/// The values of an array or a list of either kind.
 impl<'a> FromValue<'a> for &'a [Value] {
     fn from_value(value: &'a Value) -> Option<&'a [Value]> {
-        if let Value::Array(values) | Value::List(values) = value {
+        if let Value::Array(values) | Value::List(values) | Value::UniqueList(values) = value {
             Some(values)
         } else {
             None

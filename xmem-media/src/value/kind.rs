@@ -69,10 +69,12 @@ pub(super) const STRINGS: u32 = 34;
 /// A date and time of GLib: `i64` seconds since the beginning of 1970 in UTC, `i32` microseconds,
 /// `i32` seconds that the time is ahead of UTC.
 pub(super) const EPOCH_TIME: u32 = 35;
+/// `u32` values, their records.
+pub(super) const UNIQUE_LIST: u32 = 36;
 
 /// Whether this version knows a value of this kind.
 pub(super) fn is_known(kind: u32) -> bool {
-    (BOOL..=EPOCH_TIME).contains(&kind)
+    (BOOL..=UNIQUE_LIST).contains(&kind)
 }
 
 impl Value {
@@ -111,6 +113,7 @@ impl Value {
             Value::TagList(_) => TAG_LIST,
             Value::Array(_) => ARRAY,
             Value::List(_) => LIST,
+            Value::UniqueList(_) => UNIQUE_LIST,
             Value::Enum(_) => ENUM,
             Value::Flags(_) => FLAGS,
             Value::Unknown(unknown) => unknown.kind,

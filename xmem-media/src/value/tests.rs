@@ -94,6 +94,7 @@ pub(crate) fn values() -> Vec<Value> {
         Value::Array(Values::new(vec![1.into(), 2.into()]).unwrap()),
         Value::List(Values::new(vec![text("a").into(), text("b").into()]).unwrap()),
         Value::List(Values::default()),
+        Value::UniqueList(Values::new(vec![1.into(), 2.into()]).unwrap()),
         EnumValue::new("GstTagScope", 1).unwrap().into(),
         FlagsValue::new("GstSeekFlags", 3).unwrap().into(),
         Value::Unknown(Unknown::new(99, [1, 2, 3]).unwrap()),

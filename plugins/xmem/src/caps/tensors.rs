@@ -6,7 +6,7 @@
 
 use xmem_core::{BufferMeta, DType};
 
-use super::text::excerpt;
+use super::excerpt::excerpt;
 
 /// Most tensors that NNStreamer has in a buffer.
 const MAX_TENSORS: usize = 256;

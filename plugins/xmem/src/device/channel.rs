@@ -23,7 +23,7 @@ pub struct XmemDevice {
 pub(super) fn make(channel: &LiveChannel) -> super::XmemDevice {
     let names = Names::of_user(channel.uid);
     let format = channel.format.as_deref();
-    let caps = format.and_then(|text| match Format::from_text(text, names) {
+    let caps = format.and_then(|bytes| match Format::from_bytes(bytes, names) {
         Ok((caps, _)) => Some(caps),
         Err(why) => {
             gst::info!(

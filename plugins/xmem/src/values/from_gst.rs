@@ -101,8 +101,23 @@ fn range(value: &glib::Value, of: Type) -> Option<Value> {
         let range = FractionRange::new(fraction(first)?, fraction(last)?);
         range.ok().map(Value::from)
     } else {
-        None
+        unique_list(value, of)
     }
+}
+
+#[cfg(feature = "v1_28")]
+fn unique_list(value: &glib::Value, of: Type) -> Option<Value> {
+    if of != gst::UniqueList::static_type() {
+        return None;
+    }
+    let list = value.get::<gst::UniqueList>().ok()?;
+    values(list.as_slice()).map(Value::UniqueList)
+}
+
+/// GStreamer has these lists since 1.28.
+#[cfg(not(feature = "v1_28"))]
+fn unique_list(_: &glib::Value, _: Type) -> Option<Value> {
+    None
 }
 
 fn fraction((numerator, denominator): (i32, i32)) -> Option<Fraction> {

@@ -16,8 +16,17 @@ const NO_TYPE: DecodeError = DecodeError::Unsupported("a type that this process 
 /// A name beyond those that GStreamer may learn.
 const NO_NAME: DecodeError = DecodeError::Unsupported("one more name than a user may bring in");
 
+/// What may come of values that are not known here.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'a> {
+    /// The names that this process may learn.
+    pub(super) names: &'a Names,
+    /// Fields that are not known here fail, and are not left out.
+    pub(super) is_strict: bool,
+}
+
 /// A value of any type.
-pub(super) fn value(value: Value, names: &Names) -> Result<SendValue> {
+pub(super) fn value(value: Value, rules: Rules<'_>) -> Result<SendValue> {
     Ok(match value {
         Value::Bool(is) => is.to_send_value(),
         Value::Int(number) => number.to_send_value(),
@@ -69,12 +78,20 @@ pub(super) fn value(value: Value, names: &Names) -> Result<SendValue> {
         Value::EpochTime(time) => g_date_time(time)?.to_send_value(),
         Value::Bytes(bytes) => glib::Bytes::from_owned(bytes).to_send_value(),
         Value::Buffer(of) => buffer(of).to_send_value(),
-        Value::Sample(of) => sample(*of, names)?.to_send_value(),
-        Value::Structure(of) => structure(of, names)?.to_send_value(),
-        Value::Caps(of) => caps(of, names)?.to_send_value(),
-        Value::TagList(tags) => tag_list(tags, names).to_send_value(),
-        Value::Array(of) => gst::Array::from_values(values(of, names)?).to_send_value(),
-        Value::List(of) => gst::List::from_values(values(of, names)?).to_send_value(),
+        Value::Sample(of) => sample(*of, rules)?.to_send_value(),
+        Value::Structure(of) => structure(of, rules)?.to_send_value(),
+        Value::Caps(of) => caps(of, rules)?.to_send_value(),
+        Value::TagList(tags) => tag_list(tags, rules).to_send_value(),
+        Value::Array(of) => gst::Array::from_values(values(of, rules)?).to_send_value(),
+        Value::List(of) => gst::List::from_values(values(of, rules)?).to_send_value(),
+        #[cfg(feature = "v1_28")]
+        Value::UniqueList(of) => {
+            let values = values(of, rules)?;
+            values
+                .into_iter()
+                .collect::<gst::UniqueList>()
+                .to_send_value()
+        }
         Value::Enum(of) => {
             let known = Type::from_name(of.type_name()).ok_or(NO_TYPE)?;
             untyped::enumeration(known, of.number()).ok_or(NO_TYPE)?
@@ -88,8 +105,8 @@ pub(super) fn value(value: Value, names: &Names) -> Result<SendValue> {
 }
 
 /// All values of an array or a list, or none where one is not known here.
-fn values(values: Values, names: &Names) -> Result<Vec<SendValue>> {
-    let values = values.into_iter().map(|one| value(one, names));
+fn values(values: Values, rules: Rules<'_>) -> Result<Vec<SendValue>> {
+    let values = values.into_iter().map(|one| value(one, rules));
     values.collect()
 }
 
@@ -98,15 +115,19 @@ pub(super) fn fraction(fraction: Fraction) -> gst::Fraction {
 }
 
 /// A structure, without the fields that are not known here.
-pub(super) fn structure(structure: Structure, names: &Names) -> Result<gst::Structure> {
-    if !names.admit(structure.name()) {
+pub(super) fn structure(structure: Structure, rules: Rules<'_>) -> Result<gst::Structure> {
+    if !rules.names.admit(structure.name()) {
         return Err(NO_NAME);
     }
     let mut made = gst::Structure::new_empty(structure.name());
     for (field, value) in structure.into_fields() {
-        match self::value(value, names) {
-            Ok(value) if names.admit(&field) => made.set_value(&*field, value),
-            Ok(_) => gst::debug!(crate::CAT, "The field {field} is left out: {NO_NAME}"),
+        let value = self::value(value, rules).and_then(|value| {
+            let is_known = rules.names.admit(&field);
+            is_known.then_some(value).ok_or(NO_NAME)
+        });
+        match value {
+            Ok(value) => made.set_value(&*field, value),
+            Err(why) if rules.is_strict => return Err(why),
             Err(why) => gst::debug!(crate::CAT, "The field {field} is left out: {why}"),
         }
     }
@@ -114,21 +135,21 @@ pub(super) fn structure(structure: Structure, names: &Names) -> Result<gst::Stru
 }
 
 /// Caps.
-pub(super) fn caps(caps: Caps, names: &Names) -> Result<gst::Caps> {
+pub(super) fn caps(caps: Caps, rules: Rules<'_>) -> Result<gst::Caps> {
     if caps.is_any() {
         return Ok(gst::Caps::new_any());
     }
     let mut made = gst::Caps::new_empty();
     let content = made.make_mut();
     for (features, structure) in caps.into_structures() {
-        let features = self::features(&features, names)?;
-        content.append_structure_full(self::structure(structure, names)?, features);
+        let features = self::features(&features, rules)?;
+        content.append_structure_full(self::structure(structure, rules)?, features);
     }
     Ok(made)
 }
 
 /// The features; `None` for those of system memory.
-fn features(features: &Features, names: &Names) -> Result<Option<gst::CapsFeatures>> {
+fn features(features: &Features, rules: Rules<'_>) -> Result<Option<gst::CapsFeatures>> {
     if features.is_any() {
         return Ok(Some(gst::CapsFeatures::new_any()));
     }
@@ -137,7 +158,7 @@ fn features(features: &Features, names: &Names) -> Result<Option<gst::CapsFeatur
     }
     let mut made = gst::CapsFeatures::new_empty();
     for feature in features.names() {
-        if !names.admit(feature) {
+        if !rules.names.admit(feature) {
             return Err(NO_NAME);
         }
         made.add(feature);
@@ -146,7 +167,7 @@ fn features(features: &Features, names: &Names) -> Result<Option<gst::CapsFeatur
 }
 
 /// A list of tags, without those that are not known here.
-pub(super) fn tag_list(tags: TagList, names: &Names) -> gst::TagList {
+pub(super) fn tag_list(tags: TagList, rules: Rules<'_>) -> gst::TagList {
     let mut made = gst::TagList::new();
     let content = made.make_mut();
     content.set_scope(if tags.is_global() {
@@ -157,7 +178,7 @@ pub(super) fn tag_list(tags: TagList, names: &Names) -> gst::TagList {
     for (name, values) in tags.into_tags() {
         let of = gst::tags::tag_exists(&*name).then(|| gst::tags::tag_get_type(&*name));
         for value in values {
-            match value_of(of, value, names) {
+            match value_of(of, value, rules) {
                 Some(value) => {
                     let mode = gst::TagMergeMode::Append;
                     let _ = content.add_value(&*name, &value, mode);
@@ -170,8 +191,8 @@ pub(super) fn tag_list(tags: TagList, names: &Names) -> gst::TagList {
 }
 
 /// A tag's value, where the tag is known and the value is of its type.
-fn value_of(of: Option<Type>, value: Value, names: &Names) -> Option<SendValue> {
-    let value = self::value(value, names).ok()?;
+fn value_of(of: Option<Type>, value: Value, rules: Rules<'_>) -> Option<SendValue> {
+    let value = self::value(value, rules).ok()?;
     let fits = of == Some(value.type_()) && !is_empty_string(&value);
     fits.then_some(value)
 }
@@ -194,11 +215,11 @@ pub(super) fn buffer(buffer: Buffer) -> gst::Buffer {
     made
 }
 
-fn sample(sample: Sample, names: &Names) -> Result<gst::Sample> {
+fn sample(sample: Sample, rules: Rules<'_>) -> Result<gst::Sample> {
     let (caps, buffer, info) = sample.into_parts();
-    let caps = caps.map(|of| self::caps(of, names)).transpose()?;
+    let caps = caps.map(|of| self::caps(of, rules)).transpose()?;
     let buffer = buffer.map(self::buffer);
-    let info = info.map(|of| structure(of, names)).transpose()?;
+    let info = info.map(|of| structure(of, rules)).transpose()?;
     Ok(gst::Sample::builder()
         .caps_if_some(caps.as_ref())
         .buffer_if_some(buffer.as_ref())

@@ -553,12 +553,12 @@ impl BaseSinkImpl for XmemSink {
             gst::element_imp_error!(self, gst::CoreError::Negotiation, ("{reason}"));
             gst::loggable_error!(CAT, "{reason}")
         };
-        let (text, format) = caps::for_clients(caps).map_err(refused)?;
+        let (bytes, format) = caps::for_clients(caps).map_err(refused)?;
         let stream = self
             .stream()
             .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
         self.size_is_due.store(true, Ordering::Relaxed);
-        stream.set_caps(caps, &text, format).map_err(|error| {
+        stream.set_caps(caps, &bytes, format).map_err(|error| {
             self.post_error_message(errors::message(&error, gst::ResourceError::Write));
             gst::loggable_error!(CAT, "{error}")
         })

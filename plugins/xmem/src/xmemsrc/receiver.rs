@@ -107,7 +107,7 @@ pub(super) struct Receiver {
 
 /// The format of the frames.
 struct Current {
-    text: Arc<str>,
+    bytes: Arc<[u8]>,
     format: Format,
 }
 
@@ -313,8 +313,7 @@ impl Receiver {
     /// Keeps an event until it is its turn to be pushed.
     fn take_in(&mut self, event: &StreamEvent, element: &BaseSrc) -> Result<()> {
         if event.kind() == EventKind::Format {
-            let text = std::str::from_utf8(event.content());
-            return self.take_in_caps(text.unwrap_or_default());
+            return self.take_in_caps(event.content());
         }
         if event.content().is_empty() {
             // Something was taken back: for those who come later.
@@ -353,15 +352,15 @@ impl Receiver {
         Ok(())
     }
 
-    fn take_in_caps(&mut self, text: &str) -> Result<()> {
-        let is_same = |format: &Current| *format.text == *text;
+    fn take_in_caps(&mut self, bytes: &[u8]) -> Result<()> {
+        let is_same = |format: &Current| *format.bytes == *bytes;
         if self.format.as_ref().is_some_and(is_same) {
             return Ok(());
         }
-        let (caps, format) = Format::from_text(text, self.names).map_err(Error::Protocol)?;
+        let (caps, format) = Format::from_bytes(bytes, self.names).map_err(Error::Protocol)?;
         self.headers.set_caps(&caps, &format.headers);
         self.format = Some(Current {
-            text: text.into(),
+            bytes: bytes.into(),
             format,
         });
         if self.caps.as_ref() == Some(&caps) {
@@ -369,7 +368,7 @@ impl Receiver {
             return Ok(());
         }
         self.caps = Some(caps.clone());
-        self.downstream.hold(Held::Caps(caps), text.len());
+        self.downstream.hold(Held::Caps(caps), bytes.len());
         Ok(())
     }
 

@@ -42,7 +42,7 @@ impl Stream {
     pub(in crate::xmemsink) fn set_caps(
         &self,
         caps: &gst::Caps,
-        text: &str,
+        bytes: &[u8],
         format: Format,
     ) -> Result<()> {
         let is_other = match &*lock(&self.format) {
@@ -61,8 +61,8 @@ impl Stream {
             })
         };
         match with_headers.and_then(|caps| caps::for_clients(&caps).ok()) {
-            Some((text, format)) => self.say_caps(&text, format),
-            None => self.say_caps(text, format),
+            Some((bytes, format)) => self.say_caps(&bytes, format),
+            None => self.say_caps(bytes, format),
         }
     }
 
@@ -84,13 +84,13 @@ impl Stream {
             caps.map(|caps| headers.in_caps(&caps))
         };
         match caps.and_then(|caps| caps::for_clients(&caps).ok()) {
-            Some((text, format)) => self.say_caps(&text, format),
+            Some((bytes, format)) => self.say_caps(&bytes, format),
             None => Ok(()),
         }
     }
 
-    fn say_caps(&self, text: &str, format: Format) -> Result<()> {
-        self.publisher.set_format(text)?;
+    fn say_caps(&self, bytes: &[u8], format: Format) -> Result<()> {
+        self.publisher.set_format(bytes)?;
         // Dmabufs can't be copied into slots: clients that take none are refused.
         self.publisher.set_unsealed_only(format.is_dma_buf);
         *lock(&self.format) = Some(Arc::new(format));
