@@ -54,9 +54,9 @@ const MAX_GROUPS: usize = 1024;
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// What a producer says.
+/// What a producer says, decoded.
 #[derive(Clone, Debug)]
-pub(crate) enum Said {
+pub(crate) enum DecodedEvent {
     /// An event to push as it is.
     Event(gst::Event),
     /// A gap, and how far `CLOCK_MONOTONIC` was ahead of the producer's running time.
@@ -274,7 +274,7 @@ pub(crate) fn decode<'a>(
     content: impl Into<Told<'a>>,
     offset: Option<MonotonicOffset>,
     ahead: i64,
-) -> Result<Option<Said>> {
+) -> Result<Option<DecodedEvent>> {
     let offset_there = offset.map(|offset| offset.on_clock_ahead(-ahead));
     let mut reader = Reader::new(content);
     let kind = reader.u32()?;
@@ -294,30 +294,33 @@ pub(crate) fn decode<'a>(
         kind::TOC => toc::read(&mut reader)?,
         kind::GAP => {
             let gap = numbered(read_gap(&mut reader)?);
-            return Ok(Some(Said::Gap(gap, read_offset(&mut reader, ahead)?)));
+            return Ok(Some(DecodedEvent::Gap(
+                gap,
+                read_offset(&mut reader, ahead)?,
+            )));
         }
         kind::SEGMENT => {
             let segment = segment::read(&mut reader)?;
             let offset = read_offset(&mut reader, ahead)?;
-            return Ok(Some(Said::Segment(segment, offset, number())));
+            return Ok(Some(DecodedEvent::Segment(segment, offset, number())));
         }
         kind::LATENCY => {
             let latency = known_time(reader.time()?)?;
-            return Ok(Some(Said::Latency(latency.unwrap_or_default())));
+            return Ok(Some(DecodedEvent::Latency(latency.unwrap_or_default())));
         }
         kind::ACCEPTS => {
             let accepts = UpstreamEvents::from_bits_truncate(reader.u32()?);
-            return Ok(Some(Said::Accepts(accepts)));
+            return Ok(Some(DecodedEvent::Accepts(accepts)));
         }
-        kind::WAITS => return Ok(Some(Said::Waits(reader.bool()?))),
-        kind::STILL => return Ok(Some(Said::Still(reader.bool()?))),
-        kind::EXTENT => return Ok(Some(Said::Extent(Extent::read(&mut reader)?))),
-        kind::FLUSH => return Ok(Some(Said::Flush(number()))),
-        kind::END => return Ok(Some(Said::End(number()))),
-        kind::DRAIN => return Ok(Some(Said::Drain)),
+        kind::WAITS => return Ok(Some(DecodedEvent::Waits(reader.bool()?))),
+        kind::STILL => return Ok(Some(DecodedEvent::Still(reader.bool()?))),
+        kind::EXTENT => return Ok(Some(DecodedEvent::Extent(Extent::read(&mut reader)?))),
+        kind::FLUSH => return Ok(Some(DecodedEvent::Flush(number()))),
+        kind::END => return Ok(Some(DecodedEvent::End(number()))),
+        kind::DRAIN => return Ok(Some(DecodedEvent::Drain)),
         _ => return Ok(None),
     };
-    Ok(Some(Said::Event(numbered(event))))
+    Ok(Some(DecodedEvent::Event(numbered(event))))
 }
 
 fn write_offset(offset: Option<MonotonicOffset>, writer: &mut Encoder<'_>) {

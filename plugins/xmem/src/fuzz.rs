@@ -16,7 +16,7 @@ use gst_video::prelude::*;
 use gst_video::{VideoCropMeta, VideoFormat, VideoFrameRef, VideoInfo, VideoMeta};
 
 use crate::caps::Format;
-use crate::events::{self, Said, upstream};
+use crate::events::{self, DecodedEvent, upstream};
 use crate::metas;
 use crate::timestamps::{LAST_TIME, MonotonicOffset, time};
 use crate::values::Names;
@@ -67,13 +67,13 @@ pub fn events(bytes: &[u8]) {
         };
         let offset = Some(MonotonicOffset::from_nseconds(number(0) as i64));
         match events::decode(content, offset, 0) {
-            Ok(Some(Said::Event(event) | Said::Gap(event, _))) => {
+            Ok(Some(DecodedEvent::Event(event) | DecodedEvent::Gap(event, _))) => {
                 let said = events::encode(&event, offset);
                 if let Some((_, again)) = said {
                     assert!(matches!(events::decode(&again, offset, 0), Ok(Some(_))));
                 }
             }
-            Ok(Some(Said::Segment(segment, ..))) => {
+            Ok(Some(DecodedEvent::Segment(segment, ..))) => {
                 let mut frame = xmem_core::BufferMeta::bytes(1);
                 (frame.stream_pts, frame.pts) = (number(8), number(16));
                 let mut timeline = Timeline::new(segment, number(0) as i64);

@@ -57,7 +57,7 @@ fn plain_events() -> Vec<gst::Event> {
     ]
 }
 
-fn round_trip(event: &gst::Event) -> Said {
+fn round_trip(event: &gst::Event) -> DecodedEvent {
     let (_, bytes) = encode(event, offset()).expect("it crosses");
     decode(&bytes, offset(), 0).unwrap().expect("it is known")
 }
@@ -103,7 +103,7 @@ fn events_cross_as_they_are() {
     gst::init().unwrap();
     for event in plain_events() {
         match round_trip(&event) {
-            Said::Event(crossed) => assert_eq!(described(&crossed), described(&event)),
+            DecodedEvent::Event(crossed) => assert_eq!(described(&crossed), described(&event)),
             other => panic!("{other:?} of {event:?}"),
         }
     }
@@ -149,7 +149,7 @@ fn protections_cross_with_their_data() {
     data.get_mut().unwrap().set_pts(gst::ClockTime::SECOND);
     for origin in [None, Some("isobmff/moov")] {
         let event = gst::event::Protection::builder("edef8ba9-79d6", &data);
-        let Said::Event(crossed) = round_trip(&event.origin_if_some(origin).build()) else {
+        let DecodedEvent::Event(crossed) = round_trip(&event.origin_if_some(origin).build()) else {
             panic!("not an event");
         };
         let gst::EventView::Protection(crossed) = crossed.view() else {
@@ -192,7 +192,7 @@ fn tables_of_contents_cross() {
     let content = toc.make_mut();
     content.append_entry(edition);
     content.set_tags(tags());
-    let Said::Event(crossed) = round_trip(&gst::event::Toc::new(&toc, true)) else {
+    let DecodedEvent::Event(crossed) = round_trip(&gst::event::Toc::new(&toc, true)) else {
         panic!("not an event");
     };
     let gst::EventView::Toc(crossed) = crossed.view() else {
@@ -253,7 +253,10 @@ fn a_table_of_contents_that_is_too_large_or_too_deep_is_refused() {
     for (byte, few) in bytes[28..32].iter_mut().zip(10u32.to_le_bytes()) {
         *byte = few;
     }
-    assert!(matches!(decode(&bytes, None, 0), Ok(Some(Said::Event(_)))));
+    assert!(matches!(
+        decode(&bytes, None, 0),
+        Ok(Some(DecodedEvent::Event(_)))
+    ));
 }
 
 /// GStreamer makes a name of what it says, of which it takes not any.
@@ -279,7 +282,7 @@ fn streams_of_one_group_are_one_group_here() {
     let starts = [group, group, gst::GroupId::next()].map(|group| {
         let start = gst::event::StreamStart::builder("id").group_id(group);
         match round_trip(&start.build()) {
-            Said::Event(event) => match event.view() {
+            DecodedEvent::Event(event) => match event.view() {
                 gst::EventView::StreamStart(start) => start.group_id().unwrap(),
                 _ => panic!("{event:?}"),
             },
@@ -313,7 +316,7 @@ fn segments_of_every_format_cross() {
         segment.set_position(value(6));
         segment.set_duration(value(-1));
         match round_trip(&gst::event::Segment::new(&segment)) {
-            Said::Segment(crossed, theirs, _) => {
+            DecodedEvent::Segment(crossed, theirs, _) => {
                 assert_eq!(crossed, segment);
                 assert_eq!(theirs, offset());
             }
@@ -329,7 +332,7 @@ fn crossed(change: impl FnOnce(&mut gst::FormattedSegment<gst::ClockTime>)) -> b
     let said = encode(&gst::event::Segment::new(&segment), offset());
     let (_, content) = said.expect("a segment crosses");
     match decode(&content, offset(), 0) {
-        Ok(Some(Said::Segment(read, ..))) => {
+        Ok(Some(DecodedEvent::Segment(read, ..))) => {
             assert_eq!(read, segment.upcast());
             true
         }
@@ -443,7 +446,7 @@ fn gaps_latencies_and_what_is_accepted_cross() {
             .gap_flags_if_some(flags)
             .build();
         match round_trip(&gap) {
-            Said::Gap(crossed, theirs) => {
+            DecodedEvent::Gap(crossed, theirs) => {
                 assert_eq!(described(&crossed), described(&gap));
                 assert_eq!(theirs, offset());
             }
@@ -452,17 +455,23 @@ fn gaps_latencies_and_what_is_accepted_cross() {
     }
     let (_, bytes) = encode_latency(second);
     assert!(
-        matches!(decode(&bytes, None, 0), Ok(Some(Said::Latency(latency))) if latency == second)
+        matches!(decode(&bytes, None, 0), Ok(Some(DecodedEvent::Latency(latency))) if latency == second)
     );
     let (_, bytes) = encode_accepts(UpstreamEvents::SEEK | UpstreamEvents::CUSTOM);
     let accepts = UpstreamEvents::SEEK | UpstreamEvents::CUSTOM;
     assert!(
-        matches!(decode(&bytes, None, 0), Ok(Some(Said::Accepts(crossed))) if crossed == accepts)
+        matches!(decode(&bytes, None, 0), Ok(Some(DecodedEvent::Accepts(crossed))) if crossed == accepts)
     );
     let (_, bytes) = encode_flush(gst::Seqnum::next());
-    assert!(matches!(decode(&bytes, None, 0), Ok(Some(Said::Flush(_)))));
+    assert!(matches!(
+        decode(&bytes, None, 0),
+        Ok(Some(DecodedEvent::Flush(_)))
+    ));
     let (_, bytes) = encode(&gst::event::Eos::new(), None).unwrap();
-    assert!(matches!(decode(&bytes, None, 0), Ok(Some(Said::End(_)))));
+    assert!(matches!(
+        decode(&bytes, None, 0),
+        Ok(Some(DecodedEvent::End(_)))
+    ));
 }
 
 #[test]
@@ -496,7 +505,7 @@ fn a_key_unit_is_wanted_at_the_same_moment() {
         .running_time(gst::ClockTime::from_seconds(10))
         .build();
     let (_, bytes) = encode(&down, offset(theirs)).unwrap();
-    let Ok(Some(Said::Event(crossed))) = decode(&bytes, offset(ours), 0) else {
+    let Ok(Some(DecodedEvent::Event(crossed))) = decode(&bytes, offset(ours), 0) else {
         panic!("it crosses");
     };
     let crossed = gst_video::DownstreamForceKeyUnitEvent::parse(&crossed).unwrap();
@@ -603,7 +612,7 @@ fn the_length_of_a_stream_is_told_as_it_was_answered() {
     let told = |extent: &Extent| {
         let (_, content) = encode_extent(extent);
         match decode(content.as_slice(), None, 0) {
-            Ok(Some(Said::Extent(told))) => Some(told),
+            Ok(Some(DecodedEvent::Extent(told))) => Some(told),
             _ => None,
         }
     };

@@ -11,7 +11,7 @@ use super::drain::Drain;
 use super::eventfilter::EventFilter;
 use super::received::Received;
 use super::timeline::{Place, Timeline};
-use crate::events::Said;
+use crate::events::DecodedEvent;
 use crate::events::extent::Extent;
 use crate::events::upstream::UpstreamEvents;
 use crate::timestamps::{MonotonicOffset, time};
@@ -20,16 +20,16 @@ use crate::timestamps::{MonotonicOffset, time};
 const MAX_HELD: usize = 128;
 const MAX_HELD_BYTES: usize = 32 << 20;
 
-/// What waits to be pushed: a segment can't be before a frame tells where it belongs in this
-/// pipeline's running time.
+/// An event that waits to be pushed. A segment waits for a frame, which tells where the segment stands
+/// in this pipeline's running time.
 #[derive(Clone)]
-pub(super) enum Held {
+pub(super) enum QueuedEvent {
     Caps(gst::Caps),
-    Said(Said),
+    Decoded(DecodedEvent),
 }
 
-/// What the element itself has to know of what was said.
-pub(super) enum Notice {
+/// What an event tells the element itself.
+pub(super) enum ElementUpdate {
     Latency(gst::ClockTime),
     Accepts(UpstreamEvents),
     Extent(Extent),
@@ -38,7 +38,7 @@ pub(super) enum Notice {
 /// Pushes events. Used by the streaming thread alone.
 #[derive(Default)]
 pub(super) struct Downstream {
-    held: Vec<Held>,
+    held: Vec<QueuedEvent>,
     /// Bytes that were told of what is held.
     held_bytes: usize,
     timeline: Option<Timeline>,
@@ -64,20 +64,20 @@ pub(super) struct Downstream {
 
 impl Downstream {
     /// Keeps what `size` bytes told until it is pushed.
-    pub(super) fn hold(&mut self, held: Held, size: usize) {
+    pub(super) fn hold(&mut self, held: QueuedEvent, size: usize) {
         // It is for what comes before it, too: the segment.
-        if let Held::Said(Said::Waits(waits)) = held {
+        if let QueuedEvent::Decoded(DecodedEvent::Waits(waits)) = held {
             self.beginning.set_has_all(waits);
             return;
         }
-        if let Held::Said(Said::Still(is_still)) = held {
+        if let QueuedEvent::Decoded(DecodedEvent::Still(is_still)) = held {
             self.beginning.set_still(is_still);
             return;
         }
-        if let Held::Said(Said::Latency(latency)) = held {
+        if let QueuedEvent::Decoded(DecodedEvent::Latency(latency)) = held {
             self.beginning.set_latency(latency);
         }
-        if let Held::Said(Said::Extent(extent)) = &held {
+        if let QueuedEvent::Decoded(DecodedEvent::Extent(extent)) = &held {
             self.is_live = extent.is_live;
             if let Some(timeline) = &mut self.timeline {
                 timeline.set_live(extent.is_live);
@@ -100,7 +100,8 @@ impl Downstream {
             return held.len();
         }
         let once = held.iter().rposition(is_once).map_or(0, |at| at + 1);
-        let is_segment = |held: &Held| matches!(held, Held::Said(Said::Segment(..)));
+        let is_segment =
+            |held: &QueuedEvent| matches!(held, QueuedEvent::Decoded(DecodedEvent::Segment(..)));
         once.max(held.iter().position(is_segment).unwrap_or(held.len()))
     }
 
@@ -168,7 +169,7 @@ impl Downstream {
         filter: &EventFilter,
         received: (&Received, bool),
         offset: Option<MonotonicOffset>,
-        mut notice: impl FnMut(Notice),
+        mut notice: impl FnMut(ElementUpdate),
     ) -> Result<Option<gst::Caps>, glib::BoolError> {
         let (received, is_newest) = received;
         let mut changed = None;
@@ -194,12 +195,14 @@ impl Downstream {
         while let Some(next) = held.next() {
             match next {
                 // It may be from before the flush, and nothing is in it.
-                Held::Said(Said::Segment(..))
+                QueuedEvent::Decoded(DecodedEvent::Segment(..))
                     if self.is_flushed && is_replaced(held.as_slice()) => {}
                 // Downstream has them. A producer that was replaced is no reason for another allocation
                 // query: a queue answers that when all that it holds has gone on.
-                Held::Caps(caps) if is_current(element, &caps) => self.beginning.set_caps(&caps),
-                Held::Caps(caps) => {
+                QueuedEvent::Caps(caps) if is_current(element, &caps) => {
+                    self.beginning.set_caps(&caps)
+                }
+                QueuedEvent::Caps(caps) => {
                     self.start(element, filter);
                     if let Err(error) = element.set_caps(&caps)
                         && !is_flushing(element)
@@ -209,7 +212,7 @@ impl Downstream {
                     self.beginning.set_caps(&caps);
                     changed = Some(caps);
                 }
-                Held::Said(Said::Segment(segment, theirs, seqnum)) => {
+                QueuedEvent::Decoded(DecodedEvent::Segment(segment, theirs, seqnum)) => {
                     self.start(element, filter);
                     let told = shift(theirs, offset);
                     let before = self.timeline.as_ref().map_or(0, Timeline::shift);
@@ -238,7 +241,7 @@ impl Downstream {
                     (self.timeline, self.seqnum) = (Some(timeline), Some(seqnum));
                     self.is_flushed = false;
                 }
-                Held::Said(Said::Gap(event, theirs)) => {
+                QueuedEvent::Decoded(DecodedEvent::Gap(event, theirs)) => {
                     self.start(element, filter);
                     is_aimed = false;
                     let event = self.place_gap(element, filter, event, shift(theirs, offset));
@@ -246,25 +249,35 @@ impl Downstream {
                         push(element, event);
                     }
                 }
-                Held::Said(Said::Event(event)) if event.type_() == gst::EventType::StreamStart => {
+                QueuedEvent::Decoded(DecodedEvent::Event(event))
+                    if event.type_() == gst::EventType::StreamStart =>
+                {
                     self.started = true;
                     filter.push_stream_start(element, event);
                 }
-                Held::Said(Said::Event(event)) => {
+                QueuedEvent::Decoded(DecodedEvent::Event(event)) => {
                     self.start(element, filter);
                     push(element, event);
                 }
-                Held::Said(Said::Latency(latency)) => notice(Notice::Latency(latency)),
-                Held::Said(Said::Accepts(accepts)) => notice(Notice::Accepts(accepts)),
-                Held::Said(Said::Extent(extent)) => notice(Notice::Extent(extent)),
-                Held::Said(Said::Drain) => {
+                QueuedEvent::Decoded(DecodedEvent::Latency(latency)) => {
+                    notice(ElementUpdate::Latency(latency))
+                }
+                QueuedEvent::Decoded(DecodedEvent::Accepts(accepts)) => {
+                    notice(ElementUpdate::Accepts(accepts))
+                }
+                QueuedEvent::Decoded(DecodedEvent::Extent(extent)) => {
+                    notice(ElementUpdate::Extent(extent))
+                }
+                QueuedEvent::Decoded(DecodedEvent::Drain) => {
                     if !std::mem::replace(&mut self.is_drained, true) {
                         self.drain.push(element.src_pad());
                     }
                 }
-                Held::Said(Said::End(seqnum)) => self.end = Some(seqnum),
+                QueuedEvent::Decoded(DecodedEvent::End(seqnum)) => self.end = Some(seqnum),
                 // Was seen to when it was told.
-                Held::Said(Said::Flush(_) | Said::Waits(_) | Said::Still(_)) => {}
+                QueuedEvent::Decoded(
+                    DecodedEvent::Flush(_) | DecodedEvent::Waits(_) | DecodedEvent::Still(_),
+                ) => {}
             }
         }
         match received {
@@ -418,17 +431,24 @@ fn is_current(element: &BaseSrc, caps: &gst::Caps) -> bool {
 }
 
 /// Whether what follows a segment is another, and nothing that is in the first.
-fn is_replaced(rest: &[Held]) -> bool {
+fn is_replaced(rest: &[QueuedEvent]) -> bool {
     let mut rest = rest.iter();
-    let next = rest.find(|held| matches!(held, Held::Said(Said::Segment(..) | Said::Gap(..))));
-    matches!(next, Some(Held::Said(Said::Segment(..))))
+    let next = rest.find(|held| {
+        matches!(
+            held,
+            QueuedEvent::Decoded(DecodedEvent::Segment(..) | DecodedEvent::Gap(..))
+        )
+    });
+    matches!(next, Some(QueuedEvent::Decoded(DecodedEvent::Segment(..))))
 }
 
 /// Whether something is said once, and void after a flush.
-fn is_once(held: &Held) -> bool {
+fn is_once(held: &QueuedEvent) -> bool {
     match held {
-        Held::Said(Said::Gap(..) | Said::Drain | Said::End(_)) => true,
-        Held::Said(Said::Event(event)) => !event.is_sticky(),
+        QueuedEvent::Decoded(
+            DecodedEvent::Gap(..) | DecodedEvent::Drain | DecodedEvent::End(_),
+        ) => true,
+        QueuedEvent::Decoded(DecodedEvent::Event(event)) => !event.is_sticky(),
         _ => false,
     }
 }

@@ -11,7 +11,7 @@ use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
 use xmem_core::{Canceller, Channel, Error, UpstreamSender};
 
-use super::downstream::Notice;
+use super::downstream::ElementUpdate;
 use super::eventfilter::EventFilter;
 use super::keeping::Keeping;
 use super::outofband::OutOfBand;
@@ -247,9 +247,9 @@ impl XmemSrc {
     }
 
     /// Handles an update of the producer that concerns the element.
-    fn take_notice(&self, notice: Notice) {
+    fn take_notice(&self, notice: ElementUpdate) {
         match notice {
-            Notice::Latency(latency) => {
+            ElementUpdate::Latency(latency) => {
                 let before = {
                     let mut state = self.state();
                     let before = std::mem::replace(&mut state.latency, latency);
@@ -261,8 +261,8 @@ impl XmemSrc {
                     self.ask_for_latency();
                 }
             }
-            Notice::Accepts(accepts) => self.state().accepts = accepts,
-            Notice::Extent(extent) => self.set_extent(extent),
+            ElementUpdate::Accepts(accepts) => self.state().accepts = accepts,
+            ElementUpdate::Extent(extent) => self.set_extent(extent),
         }
     }
 

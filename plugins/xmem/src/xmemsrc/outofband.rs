@@ -14,7 +14,7 @@ use xmem_core::{EventKind, StreamEvent};
 
 use super::state_lock::with_state_lock;
 use crate::CAT;
-use crate::events::{self, Said};
+use crate::events::{self, DecodedEvent};
 use crate::timestamps::Timekeeper;
 use crate::values::{Names, Told};
 use crate::worker::{Lost, Worker};
@@ -116,7 +116,7 @@ impl OutOfBand {
         // Counted here, before the streaming thread receives what follows the flush.
         if event.kind() == EventKind::Flush {
             let seqnum = match events::decode(told_by(&event), None, 0) {
-                Ok(Some(Said::Flush(seqnum))) => seqnum,
+                Ok(Some(DecodedEvent::Flush(seqnum))) => seqnum,
                 _ => gst::Seqnum::next(),
             };
             flush.tell(seqnum);
@@ -170,7 +170,7 @@ impl Run {
             let offset = timekeeper.offset(&element);
             match events::decode(told_by(&event), offset, (self.clock_offset)()) {
                 // The streaming thread pushes serialized events in their place in the stream.
-                Ok(Some(Said::Event(event))) if !event.is_serialized() => {
+                Ok(Some(DecodedEvent::Event(event))) if !event.is_serialized() => {
                     let _ = element.src_pad().push_event(event);
                 }
                 other => gst::debug!(CAT, obj = element, "Not passed on: {other:?}"),

@@ -13,7 +13,7 @@ use xmem_core::{
     Subscriber, UpstreamSender,
 };
 
-use super::downstream::{Downstream, Held, Notice, running_time};
+use super::downstream::{Downstream, ElementUpdate, QueuedEvent, running_time};
 use super::eventfilter::EventFilter;
 use super::gate::{Gate, Verdict};
 use super::headers::Headers;
@@ -26,7 +26,7 @@ use super::settings::{Delivery, OnDisconnect, OnStarved, Settings};
 use crate::CAT;
 use crate::allocator::frame_memory;
 use crate::caps::Format;
-use crate::events::{self, Said};
+use crate::events::{self, DecodedEvent};
 use crate::framememory;
 use crate::metas;
 use crate::record::Recorder;
@@ -325,7 +325,7 @@ impl Receiver {
         match events::decode(content, offset, ahead) {
             Ok(Some(said)) => {
                 let size = event.content().len();
-                if let Said::Event(event) = &said
+                if let DecodedEvent::Event(event) = &said
                     && let Err(why) = self.lasting.add(event, size)
                 {
                     if why.is_first {
@@ -339,7 +339,7 @@ impl Receiver {
                     gst::info!(CAT, obj = element, "Left out: {event:?}");
                     return Ok(());
                 }
-                self.downstream.hold(Held::Said(said), size);
+                self.downstream.hold(QueuedEvent::Decoded(said), size);
             }
             Ok(None) | Err(DecodeError::Unsupported(_)) => {
                 gst::debug!(CAT, "Passed over an event that is not known here");
@@ -368,7 +368,7 @@ impl Receiver {
             return Ok(());
         }
         self.caps = Some(caps.clone());
-        self.downstream.hold(Held::Caps(caps), bytes.len());
+        self.downstream.hold(QueuedEvent::Caps(caps), bytes.len());
         Ok(())
     }
 
@@ -404,7 +404,7 @@ impl Receiver {
         element: &BaseSrc,
         filter: &EventFilter,
         received: &Received,
-        notice: impl FnMut(Notice),
+        notice: impl FnMut(ElementUpdate),
     ) -> std::result::Result<Option<gst::Caps>, gst::glib::BoolError> {
         let offset = self.timekeeper.offset(element);
         if self.timekeeper.has_restarted() {

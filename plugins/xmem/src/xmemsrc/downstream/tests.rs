@@ -37,8 +37,10 @@ fn taken(arrived: &Arrived) -> Vec<String> {
     std::mem::take(&mut *arrived.lock().unwrap())
 }
 
-fn tags() -> Held {
-    Held::Said(Said::Event(gst::event::Tag::new(gst::TagList::new())))
+fn tags() -> QueuedEvent {
+    QueuedEvent::Decoded(DecodedEvent::Event(gst::event::Tag::new(
+        gst::TagList::new(),
+    )))
 }
 
 #[test]
@@ -47,7 +49,7 @@ fn what_is_pushed_while_the_pad_flushes_is_pushed_once_more() {
     let filter = &element.imp().filter;
     let mut downstream = Downstream::default();
     let caps = gst::Caps::new_empty_simple("application/x-test");
-    downstream.hold(Held::Caps(caps), 1);
+    downstream.hold(QueuedEvent::Caps(caps), 1);
     downstream.hold(tags(), 1);
     element.src_pad().push_event(gst::event::FlushStart::new());
     let nothing = Received::Nothing;
@@ -152,7 +154,7 @@ fn a_segment_from_before_a_flush_is_not_pushed_after_it() {
     let mut downstream = Downstream::default();
     let segment = |number| {
         let segment = gst::FormattedSegment::<gst::ClockTime>::new().upcast();
-        Held::Said(Said::Segment(segment, None, number))
+        QueuedEvent::Decoded(DecodedEvent::Segment(segment, None, number))
     };
     let push = |downstream: &mut Downstream, said: &[gst::Seqnum]| {
         numbers.lock().unwrap().clear();
@@ -184,8 +186,8 @@ fn a_producer_that_only_talks_fills_no_memory() {
     let waiting = || {
         let segment = gst::FormattedSegment::<gst::ClockTime>::new();
         let mut downstream = Downstream::default();
-        let said = Said::Segment(segment.upcast(), None, gst::Seqnum::next());
-        downstream.hold(Held::Said(said), 100);
+        let said = DecodedEvent::Segment(segment.upcast(), None, gst::Seqnum::next());
+        downstream.hold(QueuedEvent::Decoded(said), 100);
         downstream
     };
     let mut many = waiting();
@@ -212,10 +214,10 @@ fn a_gap_with_a_time_that_elements_can_not_reckon_with_is_left_out() {
     segment.set_start(last);
     segment.set_offset(last);
     let mut downstream = Downstream::default();
-    let said = Said::Segment(segment.upcast(), None, gst::Seqnum::next());
-    downstream.hold(Held::Said(said), 1);
+    let said = DecodedEvent::Segment(segment.upcast(), None, gst::Seqnum::next());
+    downstream.hold(QueuedEvent::Decoded(said), 1);
     let gap = gst::event::Gap::builder(last).build();
-    downstream.hold(Held::Said(Said::Gap(gap, None)), 1);
+    downstream.hold(QueuedEvent::Decoded(DecodedEvent::Gap(gap, None)), 1);
     downstream.hold(tags(), 1);
     let end = Received::End;
     let pushed = downstream.push(element.upcast_ref(), filter, (&end, true), None, |_| ());
