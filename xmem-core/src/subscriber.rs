@@ -332,11 +332,9 @@ impl Subscriber {
                 self.end_told = Some(position);
                 return Err(Error::EndOfStream);
             }
-            EventKind::Format => {
-                // An equal format stays the same allocation, so that callers can compare addresses.
-                if self.format.as_deref() != Some(event.content()) {
-                    self.format = Some(event.content().into());
-                }
+            // An equal format stays the same allocation, so that callers can compare addresses.
+            EventKind::Format if self.format.as_deref() != Some(event.content()) => {
+                self.format = Some(event.content().into());
             }
             _ => {}
         }

@@ -2,14 +2,16 @@
 //!
 //! The target in `fuzz/` calls this, and so do the tests, on the corpus that is kept there.
 
+use crate::event::{Event, UpstreamEvent};
 use crate::{Caps, Decoder, Encoder, Structure, Value};
 
 /// Values, one after another: each is encoded to bytes that decode to the same value. Then the same
-/// bytes as a text: what parses is written to a text that parses to the same.
+/// bytes as a text: what parses is written to a text that parses to the same. And as an event.
 ///
 /// # Panics
 /// Where that does not hold.
 pub fn values(bytes: &[u8]) {
+    event(bytes);
     let mut decoder = Decoder::new(bytes);
     while !decoder.is_empty() {
         let Ok(value) = Value::decode(&mut decoder) else {
@@ -46,6 +48,24 @@ pub fn values(bytes: &[u8]) {
         let again = structure.to_string();
         let parsed = again.parse::<Structure>();
         assert_eq!(parsed.map(|structure| structure.to_string()), Ok(again));
+    }
+}
+
+/// An event, and the same bytes as an upstream event: each is encoded to bytes that decode to the same.
+///
+/// # Panics
+/// Where that does not hold.
+pub fn event(bytes: &[u8]) {
+    if let Ok(event) = Event::from_bytes(bytes) {
+        let again = event.to_bytes().expect("what was decoded can be encoded");
+        let decoded = Event::from_bytes(&again).expect("what was encoded can be decoded");
+        assert_eq!(decoded.to_bytes(), Some(again));
+    }
+    if let Ok(event) = UpstreamEvent::from_bytes(bytes) {
+        let again = event.to_bytes().expect("what was decoded can be encoded");
+        let decoded = UpstreamEvent::from_bytes(&again);
+        let decoded = decoded.expect("what was encoded can be decoded");
+        assert_eq!(decoded.to_bytes(), Some(again));
     }
 }
 

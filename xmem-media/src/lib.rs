@@ -30,6 +30,7 @@
 mod decoder;
 mod encoder;
 mod error;
+pub mod event;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod limits;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use xmem_core::{BufferMeta, DType};
 use xmem_media::Caps;
 
-use crate::values::{self, Names};
+use crate::values::{Names, Rules, from_gst, to_gst};
 
 mod excerpt;
 mod tensors;
@@ -214,7 +214,7 @@ fn decode(bytes: &[u8], names: &Names) -> Result<gst::Caps, String> {
     let caps = Caps::from_bytes(bytes).map_err(|why| format!("caps that can't be read: {why}"))?;
     let text = caps.to_string();
     let refused = |what: &str| excerpt(what, &text);
-    let caps = values::to_caps(caps, names)
+    let caps = to_gst::caps(caps, Rules::strict(names))
         .map_err(|why| refused(&format!("caps that can't be made here ({why})")))?;
     if caps.is_fixed() {
         Ok(caps)
@@ -226,7 +226,7 @@ fn decode(bytes: &[u8], names: &Names) -> Result<gst::Caps, String> {
 /// The bytes of caps, where clients make the same caps of them.
 fn encode(caps: &gst::CapsRef) -> Result<Vec<u8>, String> {
     let refused = |what: &str| format!("clients could not read these caps: {what}");
-    let value = values::from_caps(caps).ok_or_else(|| refused("too many values, or too deep"))?;
+    let value = from_gst::caps(caps).ok_or_else(|| refused("too many values, or too deep"))?;
     let sent = value.structure(0);
     for (field, content) in caps.structure(0).iter().flat_map(|all| all.iter()) {
         if sent.is_some_and(|sent| sent.value(field).is_none()) {

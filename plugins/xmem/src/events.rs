@@ -1,54 +1,31 @@
-//! Events across processes: to what an `xmemsink` says between its frames, and back. Pure.
-//!
-//! What is said starts with a kind (`u32`) and the name of a sequence number (`u64`, `u32`), then a
-//! body as [`values`](crate::values) writes it. A kind that is not known here is skipped. `docs/protocol.md` is the norm.
+//! Events to and from those of `xmem-media`, whose bytes cross between processes. Pure.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use gst::glib::translate::IntoGlib;
 use xmem_core::EventKind;
+use xmem_media::event::{
+    Custom, Event, EventContent, Extent, Gap, Protection, Stream, StreamCollection, StreamStart,
+    kind,
+};
 use xmem_media::is_structure_name;
+use xmem_media::value::Text;
 
 use crate::bindings;
-use crate::timestamps::{LAST_TIME, MonotonicOffset};
-use crate::values::{DecodeError, EncodeGst, Encoder, Reader, Told};
+use crate::timestamps::MonotonicOffset;
+use crate::values::{DecodeError, Names, Rules, Told, from_gst, to_gst};
 
 pub(crate) mod extent;
 mod key_unit;
-mod segment;
+pub(crate) mod segment;
 mod seqnum;
 mod toc;
 pub(crate) mod upstream;
 
-use extent::Extent;
-use seqnum::{Name, Use};
+use seqnum::Use;
 use upstream::UpstreamEvents;
 
-/// Kinds of what is said. The numbers are part of the protocol.
-mod kind {
-    pub(super) const STREAM_START: u32 = 1;
-    pub(super) const SEGMENT: u32 = 2;
-    pub(super) const LATENCY: u32 = 3;
-    pub(super) const ACCEPTS: u32 = 4;
-    pub(super) const STREAM_COLLECTION: u32 = 5;
-    pub(super) const TAGS: u32 = 6;
-    pub(super) const CUSTOM: u32 = 7;
-    pub(super) const GAP: u32 = 8;
-    pub(super) const FLUSH: u32 = 9;
-    pub(super) const DRAIN: u32 = 10;
-    pub(super) const SEGMENT_DONE: u32 = 11;
-    pub(super) const PROTECTION: u32 = 12;
-    pub(super) const TOC: u32 = 13;
-    pub(super) const END: u32 = 14;
-    pub(super) const WAITS: u32 = 15;
-    pub(super) const EXTENT: u32 = 16;
-    pub(super) const STILL: u32 = 17;
-}
-
-/// Most streams of a collection.
-const MAX_STREAMS: usize = 1024;
 /// Most groups of streams of other processes that are told apart.
 const MAX_GROUPS: usize = 1024;
 
@@ -100,115 +77,78 @@ fn used(kind: u32) -> Use {
     }
 }
 
-/// What is said of a kind: that, the number's name, and a body.
-fn content(
-    kind: u32,
-    seqnum: Option<gst::Seqnum>,
-    body: impl FnOnce(&mut Encoder<'_>) -> Option<()>,
-) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut writer = Encoder::new(&mut bytes);
-    writer.u32(kind);
-    let name = seqnum.map_or(Name::NONE, |seqnum| Name::of(seqnum, used(kind)));
-    name.write(&mut writer);
-    body(&mut writer)?;
-    Some(bytes)
-}
-
-/// What has no number, and whose body is always as one likes.
-fn unnumbered(kind: u32, body: impl FnOnce(&mut Encoder<'_>)) -> Vec<u8> {
-    let content = content(kind, None, |writer| {
-        body(writer);
-        Some(())
-    });
-    content.unwrap_or_default()
-}
-
-/// What is said for an event; `None` for one that says nothing to another process, or what is
-/// said in other ways (caps, flushes). The end of a stream says its number, before the core's.
+/// The bytes of an event; `None` for one that says nothing to another process, or what is said in
+/// other ways (caps, flushes). The end of a stream says its number, before the core's.
 pub(crate) fn encode(
     event_ref: &gst::EventRef,
     offset: Option<MonotonicOffset>,
 ) -> Option<(EventKind, Vec<u8>)> {
     use gst::EventView as E;
-    let body = |kind, write: &dyn Fn(&mut Encoder<'_>) -> Option<()>| {
-        content(kind, Some(event_ref.seqnum()), write)
-    };
-    let (kind, body) = match event_ref.view() {
+    let nseconds = offset.map(MonotonicOffset::nseconds);
+    let (name, content) = match event_ref.view() {
         E::StreamStart(event) => (
-            key(kind::STREAM_START, ""),
-            body(kind::STREAM_START, &|writer| stream_start(event, writer))?,
+            String::new(),
+            EventContent::StreamStart(stream_start(event)?),
         ),
-        E::Segment(event) => (
-            key(kind::SEGMENT, ""),
-            body(kind::SEGMENT, &|writer| {
-                segment::write(event.segment(), writer);
-                write_offset(offset, writer);
-                Some(())
-            })?,
-        ),
-        E::StreamCollection(event) => (
-            key(kind::STREAM_COLLECTION, ""),
-            body(kind::STREAM_COLLECTION, &|writer| {
-                collection(&event.stream_collection(), writer)
-            })?,
-        ),
+        E::Segment(event) => {
+            let segment = segment::from_gst(event.segment())?;
+            (String::new(), EventContent::Segment(segment, nseconds))
+        }
+        E::StreamCollection(event) => {
+            let collection = collection(&event.stream_collection())?;
+            (String::new(), EventContent::StreamCollection(collection))
+        }
+        // As on a pad: those of the stream and those of all streams stand beside one another.
         E::Tag(event) => (
-            // As on a pad: those of the stream and those of all streams stand beside one another.
-            key(kind::TAGS, &format!("{:?}", event.tag().scope())),
-            body(kind::TAGS, &|writer| writer.tag_list(event.tag()))?,
+            format!("{:?}", event.tag().scope()),
+            EventContent::Tags(from_gst::tag_list(event.tag())),
         ),
-        E::Gap(event) => (
-            EventKind::Passing,
-            body(kind::GAP, &|writer| {
-                let (timestamp, duration) = event.get();
-                writer.clock_time(Some(timestamp));
-                writer.clock_time(duration);
-                writer.u32(event.gap_flags().bits());
-                write_offset(offset, writer);
-                Some(())
-            })?,
-        ),
-        E::SegmentDone(event) => (
-            EventKind::Passing,
-            body(kind::SEGMENT_DONE, &|writer| {
-                let position = event.get();
-                writer.u32(position.format().into_glib() as u32);
-                writer.i64(position.value());
-                Some(())
-            })?,
-        ),
+        E::Gap(event) => {
+            let (timestamp, duration) = event.get();
+            let gap = Gap {
+                timestamp: timestamp.nseconds(),
+                duration: duration.map(gst::ClockTime::nseconds),
+                flags: event.gap_flags().bits(),
+                offset: nseconds,
+            };
+            (String::new(), EventContent::Gap(gap))
+        }
+        E::SegmentDone(event) => {
+            let position = event.get();
+            let format = segment::format(position.format())?;
+            (
+                String::new(),
+                EventContent::SegmentDone(format, position.value()),
+            )
+        }
+        // As on a pad: beside one another stand those of other systems and origins.
         E::Protection(event) => (
-            // As on a pad: beside one another stand those of other systems and origins.
-            key(kind::PROTECTION, event_ref.structure()?.name()),
-            body(kind::PROTECTION, &|writer| {
-                let (system, data, origin) = event.get();
-                writer.text(system)?;
-                writer.u32(origin.is_some().into());
-                if let Some(origin) = origin {
-                    writer.text(origin)?;
-                }
-                writer.buffer(data)
-            })?,
+            event_ref.structure()?.name().to_string(),
+            EventContent::Protection(protection(event)?),
         ),
         E::Toc(event) => (
-            key(kind::TOC, &format!("{:?}", event.toc().0.scope())),
-            body(kind::TOC, &|writer| toc::write(event, writer))?,
+            format!("{:?}", event.toc().0.scope()),
+            EventContent::Toc(toc::from_event(event)?),
         ),
-        E::Eos(_) => (key(kind::END, ""), body(kind::END, &|_| Some(()))?),
-        E::CustomDownstream(_) | E::CustomBoth(_) => {
-            (EventKind::Passing, custom(event_ref, offset)?)
+        E::Eos(_) => (String::new(), EventContent::End),
+        _ => {
+            let custom = custom(event_ref, offset)?;
+            (event_ref.structure()?.name().to_string(), custom)
         }
-        E::CustomDownstreamOob(_) | E::CustomBothOob(_) => {
-            (EventKind::Urgent, custom(event_ref, offset)?)
-        }
-        E::CustomDownstreamSticky(_) => {
-            let name = event_ref.structure()?.name();
-            (key(kind::CUSTOM, name), custom(event_ref, offset)?)
-        }
-        _ => return None,
     };
-    Some((kind, body))
+    let kind = match event_ref.type_() {
+        gst::EventType::CustomDownstreamOob | gst::EventType::CustomBothOob => EventKind::Urgent,
+        of if of.is_sticky() => key(content.kind(), &name),
+        _ => EventKind::Passing,
+    };
+    Some((kind, bytes(Some(event_ref.seqnum()), content)?))
+}
+
+/// The bytes of an event with this number.
+fn bytes(seqnum: Option<gst::Seqnum>, content: EventContent) -> Option<Vec<u8>> {
+    let sequence = seqnum.map(|seqnum| seqnum::name(seqnum, used(content.kind())));
+    let sequence = sequence.unwrap_or_default();
+    Event { sequence, content }.to_bytes()
 }
 
 /// Whether a sticky event is one that ends with its stream: its tags, its table of contents, and the
@@ -223,46 +163,20 @@ pub(crate) fn ends_with_stream(kind: EventKind) -> bool {
         .contains(&rank)
 }
 
-/// How late the sink passes on its buffers.
-pub(crate) fn encode_latency(latency: gst::ClockTime) -> (EventKind, Vec<u8>) {
-    let content = unnumbered(kind::LATENCY, |writer| writer.clock_time(Some(latency)));
-    (key(kind::LATENCY, ""), content)
+/// What a sink says of itself, without a number, as long as it is true.
+pub(crate) fn encode_own(content: EventContent) -> (EventKind, Vec<u8>) {
+    let kind = match content {
+        EventContent::Drain => EventKind::Passing,
+        _ => key(content.kind(), ""),
+    };
+    (kind, bytes(None, content).unwrap_or_default())
 }
 
-/// The upstream events that the sink takes.
-pub(crate) fn encode_accepts(accepts: UpstreamEvents) -> (EventKind, Vec<u8>) {
-    let content = unnumbered(kind::ACCEPTS, |writer| writer.u32(accepts.bits()));
-    (key(kind::ACCEPTS, ""), content)
-}
-
-/// Whether the sink waits for its clients.
-pub(crate) fn encode_waits(waits: bool) -> (EventKind, Vec<u8>) {
-    let content = unnumbered(kind::WAITS, |writer| writer.u32(waits.into()));
-    (key(kind::WAITS, ""), content)
-}
-
-/// Whether the frames to come are shown in PAUSED.
-pub(crate) fn encode_still(still: bool) -> (EventKind, Vec<u8>) {
-    let content = unnumbered(kind::STILL, |writer| writer.u32(still.into()));
-    (key(kind::STILL, ""), content)
-}
-
-/// How long the stream is, and where it can be sought.
-pub(crate) fn encode_extent(extent: &Extent) -> (EventKind, Vec<u8>) {
-    let content = unnumbered(kind::EXTENT, |writer| extent.write(writer));
-    (key(kind::EXTENT, ""), content)
-}
-
-/// What is not shown yet is not to be shown any more. A client flushes at once, and then waits for
-/// what comes; so it needs no end of it.
+/// Buffers that are not shown yet are dropped. A client flushes at once, and then waits for what
+/// comes; so it needs no end of it.
 pub(crate) fn encode_flush(seqnum: gst::Seqnum) -> (EventKind, Vec<u8>) {
-    let content = content(kind::FLUSH, Some(seqnum), |_| Some(()));
-    (EventKind::Flush, content.unwrap_or_default())
-}
-
-/// The memory of the buffers before it is wanted back.
-pub(crate) fn encode_drain() -> (EventKind, Vec<u8>) {
-    (EventKind::Passing, unnumbered(kind::DRAIN, |_| ()))
+    let bytes = bytes(Some(seqnum), EventContent::Flush);
+    (EventKind::Flush, bytes.unwrap_or_default())
 }
 
 /// What [`encode`] has made; `None` where it is nothing that is known here. This process's
@@ -275,93 +189,81 @@ pub(crate) fn decode<'a>(
     offset: Option<MonotonicOffset>,
     ahead: i64,
 ) -> Result<Option<DecodedEvent>> {
+    let Told { bytes, names } = content.into();
+    let rules = Rules::lenient(names);
     let offset_there = offset.map(|offset| offset.on_clock_ahead(-ahead));
-    let mut reader = Reader::new(content);
-    let kind = reader.u32()?;
-    let name = Name::read(&mut reader)?;
-    let number = || name.here(used(kind));
+    let offset_here = |nseconds: Option<i64>| {
+        let there = nseconds.map(MonotonicOffset::from_nseconds);
+        there.map(|offset| offset.on_clock_ahead(ahead))
+    };
+    let Event { sequence, content } = Event::from_bytes(bytes)?;
+    let used = used(content.kind());
+    let number = || seqnum::number(sequence, used);
     let numbered = |mut event: gst::Event| {
         event.make_mut().set_seqnum(number());
         event
     };
-    let event = match kind {
-        kind::STREAM_START => read_stream_start(&mut reader)?,
-        kind::STREAM_COLLECTION => read_collection(&mut reader)?,
-        kind::TAGS => gst::event::Tag::new(reader.tag_list()?),
-        kind::CUSTOM => read_custom(&mut reader, offset_there)?,
-        kind::SEGMENT_DONE => read_segment_done(&mut reader)?,
-        kind::PROTECTION => read_protection(&mut reader)?,
-        kind::TOC => toc::read(&mut reader)?,
-        kind::GAP => {
-            let gap = numbered(read_gap(&mut reader)?);
-            return Ok(Some(DecodedEvent::Gap(
-                gap,
-                read_offset(&mut reader, ahead)?,
-            )));
+    let event = match content {
+        EventContent::StreamStart(start) => to_stream_start(start, rules)?,
+        EventContent::StreamCollection(collection) => to_collection(collection, rules)?,
+        EventContent::Tags(tags) => gst::event::Tag::new(to_gst::tag_list(tags, rules)),
+        EventContent::Custom(custom) => to_custom(custom, offset_there, rules)?,
+        EventContent::SegmentDone(format, position) => {
+            gst::event::SegmentDone::new(segment::position(format, position))
         }
-        kind::SEGMENT => {
-            let segment = segment::read(&mut reader)?;
-            let offset = read_offset(&mut reader, ahead)?;
+        EventContent::Protection(protection) => to_protection(protection, names)?,
+        EventContent::Toc(toc) => toc::to_event(toc, rules)?,
+        EventContent::Gap(gap) => {
+            let offset = offset_here(gap.offset);
+            return Ok(Some(DecodedEvent::Gap(numbered(to_gap(&gap)), offset)));
+        }
+        EventContent::Segment(segment, offset) => {
+            let (segment, offset) = (segment::to_gst(&segment), offset_here(offset));
             return Ok(Some(DecodedEvent::Segment(segment, offset, number())));
         }
-        kind::LATENCY => {
-            let latency = known_time(reader.time()?)?;
-            return Ok(Some(DecodedEvent::Latency(latency.unwrap_or_default())));
+        EventContent::Latency(latency) => {
+            let latency = gst::ClockTime::from_nseconds(latency);
+            return Ok(Some(DecodedEvent::Latency(latency)));
         }
-        kind::ACCEPTS => {
-            let accepts = UpstreamEvents::from_bits_truncate(reader.u32()?);
+        EventContent::Accepts(bits) => {
+            let accepts = UpstreamEvents::from_bits_truncate(bits);
             return Ok(Some(DecodedEvent::Accepts(accepts)));
         }
-        kind::WAITS => return Ok(Some(DecodedEvent::Waits(reader.bool()?))),
-        kind::STILL => return Ok(Some(DecodedEvent::Still(reader.bool()?))),
-        kind::EXTENT => return Ok(Some(DecodedEvent::Extent(Extent::read(&mut reader)?))),
-        kind::FLUSH => return Ok(Some(DecodedEvent::Flush(number()))),
-        kind::END => return Ok(Some(DecodedEvent::End(number()))),
-        kind::DRAIN => return Ok(Some(DecodedEvent::Drain)),
+        EventContent::Waits(waits) => return Ok(Some(DecodedEvent::Waits(waits))),
+        EventContent::Still(still) => return Ok(Some(DecodedEvent::Still(still))),
+        EventContent::Extent(extent) => return Ok(Some(DecodedEvent::Extent(extent))),
+        EventContent::Flush => return Ok(Some(DecodedEvent::Flush(number()))),
+        EventContent::End => return Ok(Some(DecodedEvent::End(number()))),
+        EventContent::Drain => return Ok(Some(DecodedEvent::Drain)),
         _ => return Ok(None),
     };
     Ok(Some(DecodedEvent::Event(numbered(event))))
 }
 
-fn write_offset(offset: Option<MonotonicOffset>, writer: &mut Encoder<'_>) {
-    writer.i64(offset.map_or(i64::MIN, MonotonicOffset::nseconds));
-}
-
-fn read_offset(reader: &mut Reader<'_>, ahead: i64) -> Result<Option<MonotonicOffset>> {
-    let offset = reader.i64()?;
-    let there = (offset != i64::MIN).then(|| MonotonicOffset::from_nseconds(offset));
-    Ok(there.map(|offset| offset.on_clock_ahead(ahead)))
-}
-
-/// Text: id; `u32` flags; `u64` process, `u32` group (0 for none); `u32` 1 and a stream, or 0.
-fn stream_start(event: &gst::event::StreamStart, writer: &mut Encoder<'_>) -> Option<()> {
-    writer.text(event.stream_id())?;
-    writer.u32(event.stream_flags().bits());
-    writer.u64(*PROCESS);
+fn stream_start(event: &gst::event::StreamStart) -> Option<StreamStart> {
     let structure = event.event().structure();
     let group = structure.and_then(|structure| structure.get::<u32>("group-id").ok());
-    writer.u32(group.unwrap_or(0));
-    match event.stream() {
-        Some(stream) => {
-            writer.u32(1);
-            write_stream(&stream, writer)
-        }
-        None => {
-            writer.u32(0);
-            Some(())
-        }
+    let mut start = StreamStart {
+        id: Text::new(event.stream_id()).ok()?,
+        flags: event.stream_flags().bits(),
+        process: *PROCESS,
+        group: group.unwrap_or(0),
+        stream: None,
+    };
+    if let Some(of) = event.stream() {
+        start.stream = Some(stream(&of)?);
     }
+    Some(start)
 }
 
-fn read_stream_start(reader: &mut Reader<'_>) -> Result<gst::Event> {
-    let mut start = gst::event::StreamStart::builder(reader.text()?)
-        .flags(gst::StreamFlags::from_bits_truncate(reader.u32()?));
-    let group = (reader.u64()?, reader.u32()?);
-    if group.1 != 0 {
-        start = start.group_id(group_here(group));
+fn to_stream_start(from: StreamStart, rules: Rules<'_>) -> Result<gst::Event> {
+    let mut start = gst::event::StreamStart::builder(&from.id)
+        .flags(gst::StreamFlags::from_bits_truncate(from.flags));
+    if from.group != 0 {
+        start = start.group_id(group_here((from.process, from.group)));
     }
-    if reader.u32()? == 1 {
-        start = start.stream(read_stream(reader)?);
+    if let Some(stream) = from.stream {
+        start = start.stream(to_stream(stream, rules)?);
     }
     Ok(start.build())
 }
@@ -385,116 +287,83 @@ fn group_here(group: (u64, u32)) -> gst::GroupId {
     *groups.entry(group).or_insert_with(gst::GroupId::next)
 }
 
-/// Text: id; `u32` type, flags; `u32` parts (1 caps, 2 tags, or-ed together), then these.
-fn write_stream(stream: &gst::Stream, writer: &mut Encoder<'_>) -> Option<()> {
-    writer.text(stream.stream_id().as_deref().unwrap_or_default())?;
-    writer.u32(stream.stream_type().bits());
-    writer.u32(stream.stream_flags().bits());
-    let (caps, tags) = (stream.caps(), stream.tags());
-    writer.u32(u32::from(caps.is_some()) | u32::from(tags.is_some()) << 1);
-    if let Some(caps) = caps {
-        writer.caps(&caps)?;
+fn stream(stream: &gst::Stream) -> Option<Stream> {
+    let mut from = Stream {
+        id: Text::new(stream.stream_id().as_deref().unwrap_or_default()).ok()?,
+        kind: stream.stream_type().bits(),
+        flags: stream.stream_flags().bits(),
+        caps: None,
+        tags: stream.tags().map(|tags| from_gst::tag_list(&tags)),
+    };
+    if let Some(caps) = stream.caps() {
+        from.caps = Some(from_gst::caps(&caps)?);
     }
-    if let Some(tags) = tags {
-        writer.tag_list(&tags)?;
-    }
-    Some(())
+    Some(from)
 }
 
-fn read_stream(reader: &mut Reader<'_>) -> Result<gst::Stream> {
-    let id = reader.text()?;
-    let kind = gst::StreamType::from_bits_truncate(reader.u32()?);
-    let flags = gst::StreamFlags::from_bits_truncate(reader.u32()?);
-    let parts = reader.u32()?;
-    let caps = (parts & 1 != 0).then(|| reader.caps()).transpose()?;
-    let tags = (parts & 2 != 0).then(|| reader.tag_list()).transpose()?;
-    let stream = gst::Stream::new(Some(id), caps.as_ref(), kind, flags);
+fn to_stream(from: Stream, rules: Rules<'_>) -> Result<gst::Stream> {
+    let kind = gst::StreamType::from_bits_truncate(from.kind);
+    let flags = gst::StreamFlags::from_bits_truncate(from.flags);
+    let caps = from
+        .caps
+        .map(|caps| to_gst::caps(caps, rules))
+        .transpose()?;
+    let stream = gst::Stream::new(Some(&*from.id), caps.as_ref(), kind, flags);
+    let tags = from.tags.map(|tags| to_gst::tag_list(tags, rules));
     stream.set_tags(tags.as_ref());
     Ok(stream)
 }
 
-/// `u32` 1 and text: upstream's id, or 0; `u32` streams, then these.
-fn collection(collection: &gst::StreamCollection, writer: &mut Encoder<'_>) -> Option<()> {
-    match collection.upstream_id() {
-        Some(id) => {
-            writer.u32(1);
-            writer.text(&id)?;
-        }
-        None => writer.u32(0),
-    }
-    writer.u32(collection.len() as u32);
-    for stream in bindings::streams(collection) {
-        write_stream(&stream, writer)?;
-    }
-    Some(())
+fn collection(collection: &gst::StreamCollection) -> Option<StreamCollection> {
+    let id = collection.upstream_id();
+    let streams = bindings::streams(collection);
+    Some(StreamCollection {
+        upstream_id: id.map(|id| Text::new(id.as_str())).transpose().ok()?,
+        streams: streams.map(|of| stream(&of)).collect::<Option<_>>()?,
+    })
 }
 
-fn read_collection(reader: &mut Reader<'_>) -> Result<gst::Event> {
-    let id = match reader.u32()? {
-        0 => None,
-        _ => Some(reader.text()?),
-    };
-    let count = reader.count(16)?;
-    if count > MAX_STREAMS {
-        return Err(DecodeError::Invalid(
-            "a collection has 1024 streams at most",
-        ));
-    }
-    let mut collection = gst::StreamCollection::builder(id);
-    for _ in 0..count {
-        collection = collection.stream(read_stream(reader)?);
+fn to_collection(from: StreamCollection, rules: Rules<'_>) -> Result<gst::Event> {
+    let mut collection = gst::StreamCollection::builder(from.upstream_id.as_deref());
+    for stream in from.streams {
+        collection = collection.stream(to_stream(stream, rules)?);
     }
     Ok(gst::event::StreamCollection::new(&collection.build()))
 }
 
-/// The same time, where elements can reckon with it.
-fn known_time(time: Option<gst::ClockTime>) -> Result<Option<gst::ClockTime>> {
-    match time {
-        Some(time) if time.nseconds() > LAST_TIME => {
-            Err(DecodeError::Invalid("a time is 2^61 - 1 at most"))
-        }
-        time => Ok(time),
-    }
-}
-
-fn read_gap(reader: &mut Reader<'_>) -> Result<gst::Event> {
-    let timestamp = known_time(reader.time()?)?.ok_or(DecodeError::Invalid("a gap has a time"))?;
-    let duration = known_time(reader.time()?)?;
-    let flags = gst::GapFlags::from_bits_truncate(reader.u32()?);
-    let mut gap = gst::event::Gap::builder(timestamp).duration(duration);
+fn to_gap(from: &Gap) -> gst::Event {
+    let flags = gst::GapFlags::from_bits_truncate(from.flags);
+    let mut gap = gst::event::Gap::builder(gst::ClockTime::from_nseconds(from.timestamp))
+        .duration(from.duration.map(gst::ClockTime::from_nseconds));
     if !flags.is_empty() {
         gap = gap.gap_flags(flags);
     }
-    Ok(gap.build())
+    gap.build()
 }
 
-fn read_segment_done(reader: &mut Reader<'_>) -> Result<gst::Event> {
-    let format = segment::read_format(reader)?;
-    let position = reader.i64()?;
-    if position != -1 && !(0..=LAST_TIME as i64).contains(&position) {
-        return Err(DecodeError::Invalid("a position is 2^61 - 1 at most"));
-    }
-    let position = gst::GenericFormattedValue::new(format, position);
-    Ok(gst::event::SegmentDone::new(position))
+fn protection(event: &gst::event::Protection) -> Option<Protection> {
+    let (system, data, origin) = event.get();
+    Some(Protection {
+        system: Text::new(system).ok()?,
+        origin: origin.map(Text::new).transpose().ok()?,
+        data: from_gst::buffer(data)?,
+    })
 }
 
-fn read_protection(reader: &mut Reader<'_>) -> Result<gst::Event> {
-    let system = reader.text()?;
-    let has_origin = reader.bool()?;
-    let origin = has_origin.then(|| reader.text()).transpose()?;
+fn to_protection(from: Protection, names: &Names) -> Result<gst::Event> {
+    let origin = from.origin.as_deref();
     // The event that GStreamer makes is called so.
     let origin_in_name = origin.map_or(String::new(), |origin| format!("-{origin}"));
-    let name = format!("GstProtectionEvent{origin_in_name}-{system}");
+    let name = format!("GstProtectionEvent{origin_in_name}-{}", &*from.system);
     if !is_structure_name(&name) {
         return Err(DecodeError::Invalid("the name of a protection event"));
     }
-    if !reader.admits(&name) {
-        return Err(DecodeError::Unsupported(
-            "one more name than a user may bring in",
-        ));
+    if !names.admit(&name) {
+        let why = "one more name than a user may bring in";
+        return Err(DecodeError::Unsupported(why));
     }
-    let data = reader.buffer()?;
-    let event = gst::event::Protection::builder(system, &data);
+    let data = to_gst::buffer(from.data);
+    let event = gst::event::Protection::builder(&from.system, &data);
     Ok(event.origin_if_some(origin).build())
 }
 
@@ -507,24 +376,26 @@ const CUSTOM_KINDS: [gst::EventType; 5] = [
     gst::EventType::CustomBothOob,
 ];
 
-/// `u32` which of [`CUSTOM_KINDS`]; the structure.
-fn custom(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> Option<Vec<u8>> {
-    let number = CUSTOM_KINDS
-        .iter()
-        .position(|kind| *kind == event.type_())?;
+/// A custom event; `None` where the event is no such one.
+fn custom(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> Option<EventContent> {
+    let mut kinds = CUSTOM_KINDS.iter();
+    let number = kinds.position(|kind| *kind == event.type_())?;
     let structure = key_unit::to_monotonic(event.structure()?, offset);
-    content(kind::CUSTOM, Some(event.seqnum()), |writer| {
-        writer.u32(number as u32);
-        writer.structure(&structure)
-    })
+    Some(EventContent::Custom(Custom {
+        kind: number as u32,
+        structure: from_gst::structure(&structure)?,
+    }))
 }
 
-fn read_custom(reader: &mut Reader<'_>, offset: Option<MonotonicOffset>) -> Result<gst::Event> {
-    let number = reader.u32()? as usize;
-    let kind = CUSTOM_KINDS
-        .get(number)
-        .ok_or(DecodeError::Unsupported("a kind of custom events"))?;
-    let structure = key_unit::to_running_time(reader.structure()?, offset);
+fn to_custom(
+    from: Custom,
+    offset: Option<MonotonicOffset>,
+    rules: Rules<'_>,
+) -> Result<gst::Event> {
+    let unknown = DecodeError::Unsupported("a kind of custom events");
+    let kind = CUSTOM_KINDS.get(from.kind as usize).ok_or(unknown)?;
+    let structure = to_gst::structure(from.structure, rules)?;
+    let structure = key_unit::to_running_time(structure, offset);
     Ok(match kind {
         gst::EventType::CustomDownstream => gst::event::CustomDownstream::new(structure),
         gst::EventType::CustomDownstreamSticky => {

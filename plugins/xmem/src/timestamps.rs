@@ -8,11 +8,9 @@
 use gst::prelude::*;
 use gst_base::prelude::*;
 
-use crate::bindings;
+pub(crate) use xmem_media::event::LAST_TIME;
 
-/// The last time that crosses, in nanoseconds: 73 years. The sum of four of them fits a `gint64`,
-/// so that elements can add times of a buffer and its segment without an overflow.
-pub(crate) const LAST_TIME: u64 = u64::MAX >> 3;
+use crate::bindings;
 
 /// Returns a time that is safe to give to elements, `None` if it is larger than [`LAST_TIME`].
 pub(crate) fn usable(nseconds: u64) -> Option<gst::ClockTime> {

@@ -7,37 +7,20 @@
 use gst::glib;
 use gst::glib::translate::IntoGlib;
 use gst::glib::value::SendValue;
-use xmem_media::value::{Buffer, Caps, EpochTime, Fraction, Structure, TagList};
+use xmem_media::value::{Buffer, Caps, EpochTime, Fraction, Structure};
 pub(crate) use xmem_media::{DecodeError, Decoder, Encoder};
 
-mod from_gst;
+pub(crate) mod from_gst;
 mod names;
 #[cfg(test)]
 mod tests;
-mod to_gst;
+pub(crate) mod to_gst;
 mod untyped;
 
 pub(crate) use names::{Names, Told};
-use to_gst::Rules;
+pub(crate) use to_gst::Rules;
 
 type Result<T> = std::result::Result<T, DecodeError>;
-
-/// The caps as a value.
-pub(crate) fn from_caps(caps: &gst::CapsRef) -> Option<Caps> {
-    from_gst::caps(caps)
-}
-
-/// The value as caps, with all that it says.
-///
-/// # Errors
-/// [`DecodeError::Unsupported`] where this process lacks a type, or may not learn a name.
-pub(crate) fn to_caps(caps: Caps, names: &Names) -> Result<gst::Caps> {
-    let rules = Rules {
-        names,
-        is_strict: true,
-    };
-    to_gst::caps(caps, rules)
-}
 
 /// The one of these that has this number.
 pub(crate) fn one_of<T: Copy + IntoGlib<GlibType = i32>>(all: &[T], number: i32) -> Result<T> {
@@ -80,10 +63,7 @@ impl<'a> Reader<'a> {
     }
 
     fn rules(&self) -> Rules<'a> {
-        Rules {
-            names: self.names,
-            is_strict: false,
-        }
+        Rules::lenient(self.names)
     }
 
     /// Whether GStreamer may be told this name, which it never forgets.
@@ -110,12 +90,6 @@ impl<'a> Reader<'a> {
     /// Caps.
     pub(crate) fn caps(&mut self) -> Result<gst::Caps> {
         to_gst::caps(Caps::decode(&mut self.decoder)?, self.rules())
-    }
-
-    /// A list of tags, without those that are not known here.
-    pub(crate) fn tag_list(&mut self) -> Result<gst::TagList> {
-        let tags = TagList::decode(&mut self.decoder)?;
-        Ok(to_gst::tag_list(tags, self.rules()))
     }
 
     /// A buffer.
@@ -153,8 +127,6 @@ pub(crate) trait EncodeGst {
     fn structure(&mut self, structure: &gst::StructureRef) -> Option<()>;
     /// Caps.
     fn caps(&mut self, caps: &gst::CapsRef) -> Option<()>;
-    /// A list of tags. Tags that can't cross are left out.
-    fn tag_list(&mut self, tags: &gst::TagListRef) -> Option<()>;
     /// The times and the bytes of a buffer. Its metas do not cross.
     fn buffer(&mut self, buffer: &gst::BufferRef) -> Option<()>;
     /// A date and time of GLib's.
@@ -178,10 +150,6 @@ impl EncodeGst for Encoder<'_> {
 
     fn caps(&mut self, caps: &gst::CapsRef) -> Option<()> {
         from_gst::caps(caps)?.encode(self)
-    }
-
-    fn tag_list(&mut self, tags: &gst::TagListRef) -> Option<()> {
-        from_gst::tag_list(tags).encode(self)
     }
 
     fn buffer(&mut self, buffer: &gst::BufferRef) -> Option<()> {

@@ -290,13 +290,13 @@ fn texts_of_caps_mean_the_same_here_and_to_gstreamer() {
             continue;
         };
         let ours: Caps = text.parse().unwrap_or_else(|why| panic!("{text}: {why}"));
-        let made = values::to_caps(ours.clone(), Names::own()).unwrap();
+        let made = to_gst::caps(ours.clone(), Rules::strict(Names::own())).unwrap();
         let read = ours.to_string().parse::<gst::Caps>();
         for (what, is_so) in [
             ("both mean the same", made.is_strictly_equal(&theirs)),
             (
                 "theirs is ours",
-                values::from_caps(&theirs).as_ref() == Some(&ours),
+                from_gst::caps(&theirs).as_ref() == Some(&ours),
             ),
             (
                 "we read what they write",

@@ -1,100 +1,61 @@
-//! A segment, as numbers.
+//! Segments, and what positions are counted in.
 
 use gst::glib::translate::IntoGlib;
+use xmem_media::event::{Format, Segment};
 
-use super::Result;
-use crate::timestamps::LAST_TIME;
-use crate::values::{DecodeError, Encoder, Reader, one_of};
+/// The format, where positions in it cross.
+pub(crate) fn format(format: gst::Format) -> Option<Format> {
+    Format::of(u32::try_from(format.into_glib()).ok()?)
+}
 
-/// Most times faster, or slower, than usual.
-const MAX_RATE: f64 = 1024.0;
-
-/// `u32` format, flags; `f64` rate, applied rate; `u64` base, offset, start, stop, time, position,
-/// duration: those that are not known as the highest number.
-pub(super) fn write(segment: &gst::Segment, writer: &mut Encoder<'_>) {
-    writer.u32(segment.format().into_glib() as u32);
-    writer.u32(segment.flags().bits());
-    writer.f64(segment.rate());
-    writer.f64(segment.applied_rate());
-    for value in [
-        segment.base(),
-        segment.offset(),
-        segment.start(),
-        segment.stop(),
-        segment.time(),
-        segment.position(),
-        segment.duration(),
-    ] {
-        writer.u64(value.value() as u64);
+pub(crate) fn gst_format(format: Format) -> gst::Format {
+    match format {
+        Format::Default => gst::Format::Default,
+        Format::Bytes => gst::Format::Bytes,
+        Format::Time => gst::Format::Time,
+        Format::Buffers => gst::Format::Buffers,
     }
 }
 
-/// Whether a segment may have such a rate. A number that is none may not.
-pub(super) fn is_usable_rate(rate: f64) -> bool {
-    (1.0 / MAX_RATE..=MAX_RATE).contains(&rate.abs())
+/// A position in a format; -1 where it is not known.
+pub(super) fn position(format: Format, value: i64) -> gst::GenericFormattedValue {
+    gst::GenericFormattedValue::new(gst_format(format), value)
 }
 
-/// What positions are counted in.
-pub(super) fn read_format(reader: &mut Reader<'_>) -> Result<gst::Format> {
-    use gst::Format as F;
-    one_of(&[F::Default, F::Bytes, F::Time, F::Buffers], reader.i32()?)
+/// A segment; `None` for one in a format that does not cross.
+pub(super) fn from_gst(segment: &gst::Segment) -> Option<Segment> {
+    let value = |value: gst::GenericFormattedValue| value.value() as u64;
+    Some(Segment {
+        format: format(segment.format())?,
+        flags: segment.flags().bits(),
+        rate: segment.rate(),
+        applied_rate: segment.applied_rate(),
+        base: value(segment.base()),
+        offset: value(segment.offset()),
+        start: value(segment.start()),
+        stop: value(segment.stop()),
+        time: value(segment.time()),
+        position: value(segment.position()),
+        duration: value(segment.duration()),
+    })
 }
 
-/// What [`write`] has written.
-///
-/// # Errors
-/// Where it is no segment, or one whose numbers GStreamer, or an element, can't reckon with.
-pub(super) fn read(reader: &mut Reader<'_>) -> Result<gst::Segment> {
-    let format = read_format(reader)?;
-    let flags = gst::SegmentFlags::from_bits_truncate(reader.u32()?);
-    let mut rates = [0.0; 2];
-    for rate in &mut rates {
-        *rate = reader.f64()?;
-        if !is_usable_rate(*rate) {
-            return Err(DecodeError::Invalid("a rate is 1/1024 to 1024"));
-        }
-    }
-    let mut numbers = [0; 7];
-    for number in &mut numbers {
-        *number = reader.u64()?;
-        // What is known is a time, or a count, of this world; sums of them do not overflow.
-        if *number != u64::MAX && *number > LAST_TIME {
-            return Err(DecodeError::Invalid("a time is 2^61 - 1 at most"));
-        }
-    }
-    let [base, offset, start, stop, time, position, duration] = numbers;
-    if [base, offset, start].contains(&u64::MAX) || stop < start {
-        return Err(DecodeError::Invalid(
-            "a segment has a base, an offset and a start, and ends after it",
-        ));
-    }
-    // Backwards, running time counts from the stop.
-    if rates[0] < 0.0 && (stop == u64::MAX || stop < offset) {
-        return Err(DecodeError::Invalid(
-            "a segment that plays backwards has a stop",
-        ));
-    }
-    // How long it takes, here and in the stream.
-    if stop != u64::MAX {
-        let span = (stop - start) as f64;
-        let longest = (span / rates[0].abs()).max(span * rates[1].abs());
-        if longest > LAST_TIME as f64 {
-            return Err(DecodeError::Invalid("a segment takes 2^61 - 1 at most"));
-        }
-    }
-    let value = |number: u64| gst::GenericFormattedValue::new(format, number as i64);
+/// A segment that was decoded, and so has numbers that GStreamer can reckon with.
+pub(super) fn to_gst(from: &Segment) -> gst::Segment {
+    let value = |number: u64| position(from.format, number as i64);
     let mut segment = gst::Segment::new();
-    segment.set_format(format);
-    // Its end is an end of stream, or an event of its own.
+    segment.set_format(gst_format(from.format));
+    // The end of a segment is an end of stream, or an event of its own.
+    let flags = gst::SegmentFlags::from_bits_truncate(from.flags);
     segment.set_flags(flags - gst::SegmentFlags::SEGMENT);
-    segment.set_rate(rates[0]);
-    segment.set_applied_rate(rates[1]);
-    segment.set_base(value(base));
-    segment.set_offset(value(offset));
-    segment.set_start(value(start));
-    segment.set_stop(value(stop));
-    segment.set_time(value(time));
-    segment.set_position(value(position));
-    segment.set_duration(value(duration));
-    Ok(segment)
+    segment.set_rate(from.rate);
+    segment.set_applied_rate(from.applied_rate);
+    segment.set_base(value(from.base));
+    segment.set_offset(value(from.offset));
+    segment.set_start(value(from.start));
+    segment.set_stop(value(from.stop));
+    segment.set_time(value(from.time));
+    segment.set_position(value(from.position));
+    segment.set_duration(value(from.duration));
+    segment
 }

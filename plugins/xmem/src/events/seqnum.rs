@@ -14,8 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gst::glib::translate::IntoGlib;
 
-use super::{PROCESS, Result};
-use crate::values::{Encoder, Reader};
+use xmem_media::event::SequenceNumber as Name;
+
+use super::PROCESS;
 
 /// Most names that are remembered of events on whose numbers others count later, and of others.
 const MAX_LASTING: usize = 512;
@@ -30,44 +31,14 @@ pub(super) enum Use {
     Passing,
 }
 
-/// What a number is in all processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Name {
-    process: u64,
-    /// 0 where there is none.
-    number: u32,
+/// The name of a number of this process.
+pub(super) fn name(seqnum: gst::Seqnum, used: Use) -> Name {
+    known().name(seqnum, used)
 }
 
-impl Name {
-    /// Of what has no number.
-    pub(super) const NONE: Name = Name {
-        process: 0,
-        number: 0,
-    };
-
-    /// The name of a number of this process.
-    pub(super) fn of(seqnum: gst::Seqnum, used: Use) -> Name {
-        known().name(seqnum, used)
-    }
-
-    /// The number here.
-    pub(super) fn here(self, used: Use) -> gst::Seqnum {
-        known().number(self, used)
-    }
-
-    /// `u64` process, `u32` number.
-    pub(super) fn write(self, writer: &mut Encoder<'_>) {
-        writer.u64(self.process);
-        writer.u32(self.number);
-    }
-
-    /// What [`write`](Name::write) has written.
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Name> {
-        Ok(Name {
-            process: reader.u64()?,
-            number: reader.u32()?,
-        })
-    }
+/// The number that this process has for a name.
+pub(super) fn number(name: Name, used: Use) -> gst::Seqnum {
+    known().number(name, used)
 }
 
 fn known() -> MutexGuard<'static, Known> {
@@ -180,8 +151,8 @@ mod tests {
     fn what_has_no_number_has_a_new_one_each_time() {
         gst::init().unwrap();
         let mut known = Known::new();
-        let number = known.number(Name::NONE, Use::Lasting);
-        assert_ne!(known.number(Name::NONE, Use::Lasting), number);
+        let number = known.number(Name::default(), Use::Lasting);
+        assert_ne!(known.number(Name::default(), Use::Lasting), number);
         assert!(known.lasting.is_empty());
     }
 

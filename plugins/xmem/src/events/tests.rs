@@ -1,6 +1,8 @@
 use gst::glib::translate::IntoGlib;
 
 use super::*;
+use crate::timestamps::LAST_TIME;
+use crate::values::{EncodeGst, Encoder};
 
 fn offset() -> Option<MonotonicOffset> {
     Some(MonotonicOffset::from_nseconds(7_000_000_000))
@@ -137,7 +139,10 @@ fn a_number_has_one_name_whatever_event_it_is_of() {
         names[0].clone()
     });
     assert_ne!(names[0], names[1]);
-    for (_, said) in [encode_drain(), encode_latency(gst::ClockTime::SECOND)] {
+    for (_, said) in [
+        encode_own(EventContent::Drain),
+        encode_own(EventContent::Latency(1_000_000_000)),
+    ] {
         assert_eq!(said[4..16], [0; 12]);
     }
 }
@@ -228,7 +233,7 @@ fn a_table_of_contents_that_is_too_large_or_too_deep_is_refused() {
     let mut bytes = Vec::new();
     let mut writer = Encoder::new(&mut bytes);
     writer.u32(kind::TOC);
-    Name::NONE.write(&mut writer);
+    writer.raw(&[0; 12]);
     for number in [1, 0, 0, 5000] {
         writer.u32(number);
     }
@@ -267,7 +272,7 @@ fn a_protection_with_a_name_that_can_not_be_is_refused() {
         let mut bytes = Vec::new();
         let mut writer = Encoder::new(&mut bytes);
         writer.u32(kind::PROTECTION);
-        Name::NONE.write(&mut writer);
+        writer.raw(&[0; 12]);
         writer.text(system).unwrap();
         writer.u32(0);
         writer.buffer(&gst::Buffer::from_slice([1])).unwrap();
@@ -422,8 +427,8 @@ fn gaps_and_latencies_of_another_world_are_refused() {
         (gap(time(LAST_TIME), time(LAST_TIME)), true),
         (gap(far, time(1)), false),
         (gap(time(1), far), false),
-        (encode_latency(time(LAST_TIME)).1, true),
-        (encode_latency(far).1, false),
+        (encode_own(EventContent::Latency(LAST_TIME)).1, true),
+        (encode_own(EventContent::Latency(far.nseconds())).1, false),
         (done(time(LAST_TIME)), true),
         (done(far), false),
     ] {
@@ -453,11 +458,13 @@ fn gaps_latencies_and_what_is_accepted_cross() {
             other => panic!("{other:?}"),
         }
     }
-    let (_, bytes) = encode_latency(second);
+    let (_, bytes) = encode_own(EventContent::Latency(second.nseconds()));
     assert!(
         matches!(decode(&bytes, None, 0), Ok(Some(DecodedEvent::Latency(latency))) if latency == second)
     );
-    let (_, bytes) = encode_accepts(UpstreamEvents::SEEK | UpstreamEvents::CUSTOM);
+    let (_, bytes) = encode_own(EventContent::Accepts(
+        (UpstreamEvents::SEEK | UpstreamEvents::CUSTOM).bits(),
+    ));
     let accepts = UpstreamEvents::SEEK | UpstreamEvents::CUSTOM;
     assert!(
         matches!(decode(&bytes, None, 0), Ok(Some(DecodedEvent::Accepts(crossed))) if crossed == accepts)
@@ -551,7 +558,7 @@ fn a_seek_that_gstreamer_would_warn_of_is_one_that_it_takes() {
     let mut bytes = Vec::new();
     let mut writer = Encoder::new(&mut bytes);
     writer.u32(gst::EventType::Seek.into_glib() as u32);
-    Name::NONE.write(&mut writer);
+    writer.raw(&[0; 12]);
     writer.f64(1.0);
     for number in [gst::Format::Time.into_glib() as u32, snap.bits()] {
         writer.u32(number);
@@ -606,33 +613,33 @@ fn no_bytes_make_it_panic() {
 
 #[test]
 fn the_length_of_a_stream_is_told_as_it_was_answered() {
-    use super::extent::{Answers, Extent, Seeking};
+    use super::extent::{answers, extent as extent_of, formats};
+    use xmem_media::event::Seeking;
 
     gst::init().unwrap();
     let told = |extent: &Extent| {
-        let (_, content) = encode_extent(extent);
+        let (_, content) = encode_own(EventContent::Extent(extent.clone()));
         match decode(content.as_slice(), None, 0) {
             Ok(Some(DecodedEvent::Extent(told))) => Some(told),
             _ => None,
         }
     };
-    let answers = |format| Answers {
-        format,
-        duration: (format == gst::Format::Time).then_some(5_000_000_000),
-        seeking: (format != gst::Format::Bytes).then_some(Seeking {
+    let extent = extent_of(true, |format| {
+        let duration = (format == gst::Format::Time).then_some(5_000_000_000);
+        let seeking = (format != gst::Format::Bytes).then_some(Seeking {
             is_seekable: format == gst::Format::Time,
             start: 0,
             // No time of this world.
             end: i64::MIN,
-        }),
-    };
-    let extent = Extent::of(true, answers);
-    let formats: Vec<_> = extent.formats().collect();
+        });
+        (duration, seeking)
+    });
+    let formats: Vec<_> = formats(&extent).collect();
     // What is not answered at all is not told.
     assert!(!formats.contains(&gst::Format::Bytes), "{formats:?}");
     let told = told(&extent).unwrap();
     assert_eq!(told, extent);
-    let time = told.answers(gst::Format::Time).unwrap();
+    let time = answers(&told, gst::Format::Time).unwrap();
     assert_eq!(time.duration, Some(5_000_000_000));
     let seeking = time.seeking.unwrap();
     assert_eq!(
@@ -640,13 +647,9 @@ fn the_length_of_a_stream_is_told_as_it_was_answered() {
         (0, -1, true)
     );
     // A duration that is known to be unknown is something else than none.
-    let unknown = Extent::of(false, |format| Answers {
-        format,
-        duration: Some(-1),
-        seeking: None,
-    });
+    let unknown = extent_of(false, |_| (Some(-1), None));
     assert_eq!(
-        unknown.answers(gst::Format::Bytes).unwrap().duration,
+        answers(&unknown, gst::Format::Bytes).unwrap().duration,
         Some(-1)
     );
 }
@@ -654,17 +657,20 @@ fn the_length_of_a_stream_is_told_as_it_was_answered() {
 #[test]
 fn a_length_that_breaks_the_protocol_is_refused() {
     let content = |answers: &[(u32, i64)]| {
-        unnumbered(kind::EXTENT, |writer| {
-            writer.u32(0);
-            writer.u32(answers.len() as u32);
-            for (format, duration) in answers {
-                writer.u32(*format);
-                writer.u32(1);
-                writer.i64(*duration);
-                writer.i64(-1);
-                writer.i64(-1);
-            }
-        })
+        let mut bytes = Vec::new();
+        let mut writer = Encoder::new(&mut bytes);
+        writer.u32(kind::EXTENT);
+        writer.raw(&[0; 12]);
+        writer.u32(0);
+        writer.u32(answers.len() as u32);
+        for (format, duration) in answers {
+            writer.u32(*format);
+            writer.u32(1);
+            writer.i64(*duration);
+            writer.i64(-1);
+            writer.i64(-1);
+        }
+        bytes
     };
     let is_taken = |answers: &[(u32, i64)]| {
         let content = content(answers);

@@ -1,95 +1,56 @@
 //! Tables of contents.
 
 use gst::glib::translate::IntoGlib;
+use xmem_media::event::{Toc, TocEntry};
+use xmem_media::value::Text;
 
 use super::Result;
-use crate::values::{DecodeError, EncodeGst, Encoder, Reader, one_of};
+use crate::values::{Rules, from_gst, one_of, to_gst};
 
-/// Of the record that an entry is. It has no other kinds beside it.
-const ENTRY: u32 = 1;
-/// Fewest bytes of an entry.
-const LEAST_ENTRY: usize = 8;
-/// Most entries of a table.
-const MAX_ENTRIES: usize = 4096;
-
-/// `u32` scope, 1 for global, 2 for current; `u32` 1 where it was updated; tags; entries.
-pub(super) fn write(event: &gst::event::Toc, writer: &mut Encoder<'_>) -> Option<()> {
-    let (toc, updated) = event.toc_owned();
-    writer.u32(toc.scope().into_glib() as u32);
-    writer.u32(updated.into());
-    write_tags(toc.tags(), writer)?;
-    write_entries(&toc.entries(), &mut { MAX_ENTRIES }, writer)
-}
-
-/// `u32` 1 and a value of kind 27, or 0.
-fn write_tags(tags: Option<gst::TagList>, writer: &mut Encoder<'_>) -> Option<()> {
-    writer.u32(tags.is_some().into());
-    tags.map_or(Some(()), |tags| writer.tag_list(&tags))
-}
-
-/// `u32` entries, and so many records of kind 1. Each: `i32` type; text uid; `i64` start, stop in
-/// nanoseconds, -1 where they are not known; `u32` loop type, `i32` repetitions; tags; entries.
-///
-/// All or nothing: here and below there are at most `room`.
-fn write_entries(
-    entries: &[gst::TocEntry],
-    room: &mut usize,
-    writer: &mut Encoder<'_>,
-) -> Option<()> {
-    *room = room.checked_sub(entries.len())?;
-    writer.u32(entries.len() as u32);
-    entries.iter().try_for_each(|entry| {
-        writer.record(ENTRY, |writer| {
-            writer.i32(entry.entry_type().into_glib());
-            writer.text(entry.uid())?;
-            let (start, stop) = entry.start_stop_times().unwrap_or((-1, -1));
-            writer.i64(start);
-            writer.i64(stop);
-            let (repeats, count) = entry.loop_().unwrap_or((gst::TocLoopType::None, 0));
-            writer.u32(repeats.into_glib() as u32);
-            writer.i32(count);
-            write_tags(entry.tags(), writer)?;
-            write_entries(&entry.sub_entries(), room, writer)
-        })
+/// A table of contents.
+pub(super) fn from_event(event: &gst::event::Toc) -> Option<Toc> {
+    let (toc, is_updated) = event.toc_owned();
+    Some(Toc {
+        scope: toc.scope().into_glib(),
+        is_updated,
+        tags: toc.tags().map(|tags| from_gst::tag_list(&tags)),
+        entries: from_entries(&toc.entries())?,
     })
 }
 
-/// What [`write`] has written.
-///
-/// # Errors
-/// Where it is none, or is nested too deeply, or has too many entries.
-pub(super) fn read(reader: &mut Reader<'_>) -> Result<gst::Event> {
+fn from_entries(entries: &[gst::TocEntry]) -> Option<Vec<TocEntry>> {
+    let entries = entries.iter().map(|entry| {
+        let (start, stop) = entry.start_stop_times().unwrap_or((-1, -1));
+        let (repeats, count) = entry.loop_().unwrap_or((gst::TocLoopType::None, 0));
+        Some(TocEntry {
+            kind: entry.entry_type().into_glib(),
+            uid: Text::new(entry.uid()).ok()?,
+            start,
+            stop,
+            repeats: repeats.into_glib(),
+            count,
+            tags: entry.tags().map(|tags| from_gst::tag_list(&tags)),
+            entries: from_entries(&entry.sub_entries())?,
+        })
+    });
+    entries.collect()
+}
+
+/// The event of a table of contents.
+pub(super) fn to_event(from: Toc, rules: Rules<'_>) -> Result<gst::Event> {
     let scopes = [gst::TocScope::Global, gst::TocScope::Current];
-    let mut toc = gst::Toc::new(one_of(&scopes, reader.i32()?)?);
-    let updated = reader.bool()?;
+    let mut toc = gst::Toc::new(one_of(&scopes, from.scope)?);
     let content = toc.make_mut();
-    if let Some(tags) = read_tags(reader)? {
-        content.set_tags(tags);
+    if let Some(tags) = from.tags {
+        content.set_tags(to_gst::tag_list(tags, rules));
     }
-    let mut room = MAX_ENTRIES;
-    for entry in read_entries(reader, &mut room)? {
-        content.append_entry(entry);
+    for entry in from.entries {
+        content.append_entry(to_entry(entry, rules)?);
     }
-    Ok(gst::event::Toc::new(&toc, updated))
+    Ok(gst::event::Toc::new(&toc, from.is_updated))
 }
 
-fn read_tags(reader: &mut Reader<'_>) -> Result<Option<gst::TagList>> {
-    let has_tags = reader.bool()?;
-    has_tags.then(|| reader.tag_list()).transpose()
-}
-
-/// The entries here and below, at most `room`.
-fn read_entries(reader: &mut Reader<'_>, room: &mut usize) -> Result<Vec<gst::TocEntry>> {
-    let count = reader.count(LEAST_ENTRY)?;
-    *room = room
-        .checked_sub(count)
-        .ok_or(DecodeError::Invalid("a table has 4096 entries at most"))?;
-    (0..count)
-        .map(|_| reader.record(|reader, _| read_entry(reader, room)))
-        .collect()
-}
-
-fn read_entry(reader: &mut Reader<'_>, room: &mut usize) -> Result<gst::TocEntry> {
+fn to_entry(from: TocEntry, rules: Rules<'_>) -> Result<gst::TocEntry> {
     use gst::TocEntryType as T;
     use gst::TocLoopType as L;
     let kinds = [
@@ -101,17 +62,16 @@ fn read_entry(reader: &mut Reader<'_>, room: &mut usize) -> Result<gst::TocEntry
         T::Track,
         T::Chapter,
     ];
-    let kind = one_of(&kinds, reader.i32()?)?;
-    let mut entry = gst::TocEntry::new(kind, reader.text()?);
+    let mut entry = gst::TocEntry::new(one_of(&kinds, from.kind)?, &from.uid);
     let content = entry.make_mut();
-    content.set_start_stop_times(reader.i64()?, reader.i64()?);
+    content.set_start_stop_times(from.start, from.stop);
     let loops = [L::None, L::Forward, L::Reverse, L::PingPong];
-    content.set_loop(one_of(&loops, reader.i32()?)?, reader.i32()?);
-    if let Some(tags) = read_tags(reader)? {
-        content.set_tags(tags);
+    content.set_loop(one_of(&loops, from.repeats)?, from.count);
+    if let Some(tags) = from.tags {
+        content.set_tags(to_gst::tag_list(tags, rules));
     }
-    for sub_entry in read_entries(reader, room)? {
-        content.append_sub_entry(sub_entry);
+    for sub_entry in from.entries {
+        content.append_sub_entry(to_entry(sub_entry, rules)?);
     }
     Ok(entry)
 }

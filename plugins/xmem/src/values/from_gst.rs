@@ -12,7 +12,7 @@ use xmem_media::value::{
 use super::untyped;
 
 /// A value of any type.
-pub(super) fn value(value: &glib::Value) -> Option<Value> {
+pub(crate) fn value(value: &glib::Value) -> Option<Value> {
     let of = value.type_();
     if let Some(number) = number(value, of) {
         Some(number)
@@ -131,7 +131,7 @@ fn values(values: &[SendValue]) -> Option<Values> {
 }
 
 /// A structure. Fields that can't cross are left out.
-pub(super) fn structure(structure: &gst::StructureRef) -> Option<Structure> {
+pub(crate) fn structure(structure: &gst::StructureRef) -> Option<Structure> {
     let name = structure.name();
     let fields = || {
         structure.iter().filter_map(|(field, value)| {
@@ -167,7 +167,7 @@ fn leave_out(what: &str, name: &str, value: &SendValue) {
 }
 
 /// Caps, without fields that can't cross.
-pub(super) fn caps(caps: &gst::CapsRef) -> Option<Caps> {
+pub(crate) fn caps(caps: &gst::CapsRef) -> Option<Caps> {
     if caps.is_any() {
         return Some(Caps::ANY);
     }
@@ -183,7 +183,7 @@ pub(super) fn caps(caps: &gst::CapsRef) -> Option<Caps> {
 }
 
 /// A list of tags, without those that can't cross.
-pub(super) fn tag_list(tags: &gst::TagListRef) -> TagList {
+pub(crate) fn tag_list(tags: &gst::TagListRef) -> TagList {
     let mut list = TagList::empty(tags.scope() == gst::TagScope::Global);
     for (name, values) in tags.iter_generic() {
         for tag in values {
@@ -197,7 +197,7 @@ pub(super) fn tag_list(tags: &gst::TagListRef) -> TagList {
 }
 
 /// The times and the bytes of a buffer. Its metas do not cross.
-pub(super) fn buffer(buffer: &gst::BufferRef) -> Option<Buffer> {
+pub(crate) fn buffer(buffer: &gst::BufferRef) -> Option<Buffer> {
     let mut bytes = Vec::with_capacity(buffer.size());
     for memory in buffer.iter_memories() {
         bytes.extend_from_slice(&memory.map_readable().ok()?);
@@ -261,7 +261,7 @@ fn date_time(time: &gst::DateTime) -> Option<DateTime> {
 }
 
 /// A date and time of GLib's.
-pub(super) fn g_date_time(time: &glib::DateTime) -> Option<EpochTime> {
+pub(crate) fn g_date_time(time: &glib::DateTime) -> Option<EpochTime> {
     let ahead = i32::try_from(time.utc_offset().as_seconds()).ok()?;
     let microsecond = u32::try_from(time.microsecond()).ok()?;
     EpochTime::new(time.to_unix(), microsecond, ahead).ok()

@@ -18,15 +18,33 @@ const NO_NAME: DecodeError = DecodeError::Unsupported("one more name than a user
 
 /// What may come of values that are not known here.
 #[derive(Clone, Copy)]
-pub(super) struct Rules<'a> {
+pub(crate) struct Rules<'a> {
     /// The names that this process may learn.
-    pub(super) names: &'a Names,
+    pub(crate) names: &'a Names,
     /// Fields that are not known here fail, and are not left out.
-    pub(super) is_strict: bool,
+    is_strict: bool,
+}
+
+impl<'a> Rules<'a> {
+    /// Fields that are not known here fail.
+    pub(crate) fn strict(names: &'a Names) -> Rules<'a> {
+        Rules {
+            names,
+            is_strict: true,
+        }
+    }
+
+    /// Fields that are not known here are left out.
+    pub(crate) fn lenient(names: &'a Names) -> Rules<'a> {
+        Rules {
+            names,
+            is_strict: false,
+        }
+    }
 }
 
 /// A value of any type.
-pub(super) fn value(value: Value, rules: Rules<'_>) -> Result<SendValue> {
+pub(crate) fn value(value: Value, rules: Rules<'_>) -> Result<SendValue> {
     Ok(match value {
         Value::Bool(is) => is.to_send_value(),
         Value::Int(number) => number.to_send_value(),
@@ -110,12 +128,12 @@ fn values(values: Values, rules: Rules<'_>) -> Result<Vec<SendValue>> {
     values.collect()
 }
 
-pub(super) fn fraction(fraction: Fraction) -> gst::Fraction {
+pub(crate) fn fraction(fraction: Fraction) -> gst::Fraction {
     gst::Fraction::new(fraction.numerator(), fraction.denominator())
 }
 
 /// A structure, without the fields that are not known here.
-pub(super) fn structure(structure: Structure, rules: Rules<'_>) -> Result<gst::Structure> {
+pub(crate) fn structure(structure: Structure, rules: Rules<'_>) -> Result<gst::Structure> {
     if !rules.names.admit(structure.name()) {
         return Err(NO_NAME);
     }
@@ -135,7 +153,7 @@ pub(super) fn structure(structure: Structure, rules: Rules<'_>) -> Result<gst::S
 }
 
 /// Caps.
-pub(super) fn caps(caps: Caps, rules: Rules<'_>) -> Result<gst::Caps> {
+pub(crate) fn caps(caps: Caps, rules: Rules<'_>) -> Result<gst::Caps> {
     if caps.is_any() {
         return Ok(gst::Caps::new_any());
     }
@@ -167,7 +185,7 @@ fn features(features: &Features, rules: Rules<'_>) -> Result<Option<gst::CapsFea
 }
 
 /// A list of tags, without those that are not known here.
-pub(super) fn tag_list(tags: TagList, rules: Rules<'_>) -> gst::TagList {
+pub(crate) fn tag_list(tags: TagList, rules: Rules<'_>) -> gst::TagList {
     let mut made = gst::TagList::new();
     let content = made.make_mut();
     content.set_scope(if tags.is_global() {
@@ -198,7 +216,7 @@ fn value_of(of: Option<Type>, value: Value, rules: Rules<'_>) -> Option<SendValu
 }
 
 /// A buffer.
-pub(super) fn buffer(buffer: Buffer) -> gst::Buffer {
+pub(crate) fn buffer(buffer: Buffer) -> gst::Buffer {
     let mut made = if buffer.bytes.is_empty() {
         gst::Buffer::new()
     } else {
@@ -250,7 +268,7 @@ fn date_time(time: DateTime) -> Result<gst::DateTime> {
 }
 
 /// A date and time of GLib's.
-pub(super) fn g_date_time(time: EpochTime) -> Result<glib::DateTime> {
+pub(crate) fn g_date_time(time: EpochTime) -> Result<glib::DateTime> {
     let (sign, ahead) = if time.offset() < 0 {
         ('-', time.offset().unsigned_abs())
     } else {

@@ -12,7 +12,9 @@ use gst::prelude::*;
 use gst_base::BaseSink;
 use gst_base::prelude::*;
 
-use crate::events::extent::{Answers, Extent, Seeking};
+use xmem_media::event::{Extent, Seeking};
+
+use crate::events::extent::extent;
 
 /// The queries are repeated after this part of the stream, in nanoseconds.
 const AGAIN_AFTER: u64 = 1_000_000_000;
@@ -86,7 +88,7 @@ impl Asked {
             let pad = sink.sink_pad();
             let is_live = is_live(pad);
             self.repeats.store(!is_live, Ordering::Relaxed);
-            let extent = Extent::of(is_live, |format| answers(pad, format));
+            let extent = extent(is_live, |format| answers(pad, format));
             let mut state = self.state();
             if state.streams == streams && state.said.as_ref() != Some(&extent) && say(&extent) {
                 state.said = Some(extent);
@@ -108,21 +110,20 @@ fn is_live(pad: &gst::Pad) -> bool {
     pad.peer_query(&mut query) && query.result().0
 }
 
-fn answers(pad: &gst::Pad, format: gst::Format) -> Answers {
+/// What upstream answers in a format: the duration, and where the stream can be sought.
+fn answers(pad: &gst::Pad, format: gst::Format) -> (Option<i64>, Option<Seeking>) {
     let mut duration = gst::query::Duration::new(format);
     let has_duration = pad.peer_query(&mut duration);
     let mut seeking = gst::query::Seeking::new(format);
     let is_answered = pad.peer_query(&mut seeking);
-    Answers {
-        format,
-        duration: has_duration.then(|| duration.result().value()),
-        seeking: is_answered.then(|| {
-            let (is_seekable, start, end) = seeking.result();
-            Seeking {
-                is_seekable,
-                start: start.value(),
-                end: end.value(),
-            }
-        }),
-    }
+    let duration = has_duration.then(|| duration.result().value());
+    let seeking = is_answered.then(|| {
+        let (is_seekable, start, end) = seeking.result();
+        Seeking {
+            is_seekable,
+            start: start.value(),
+            end: end.value(),
+        }
+    });
+    (duration, seeking)
 }

@@ -9,6 +9,7 @@ use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 use xmem_core::{Canceller, Error, Publisher, PublisherEvent};
+use xmem_media::event::EventContent;
 
 use super::preroll;
 use super::settings::{PROPERTIES, Settings};
@@ -328,7 +329,7 @@ impl ObjectImpl for XmemSink {
             (settings.waits() != before).then(|| settings.waits())
         };
         if let Some((waits, stream)) = waits.zip(self.stream()) {
-            stream.say(events::encode_waits(waits));
+            stream.say(events::encode_own(EventContent::Waits(waits)));
         }
     }
 
@@ -497,8 +498,10 @@ impl BaseSinkImpl for XmemSink {
             &settings,
             on_failure,
         );
-        new.say(events::encode_accepts(settings.upstream_events));
-        new.say(events::encode_waits(settings.waits()));
+        new.say(events::encode_own(EventContent::Accepts(
+            settings.upstream_events.bits(),
+        )));
+        new.say(events::encode_own(EventContent::Waits(settings.waits())));
         *stream = Some(Arc::new(new));
         Ok(())
     }

@@ -10,6 +10,7 @@ use gst_base::BaseSink;
 use xmem_core::{
     BufferMeta, Cancellation, Canceller, Error, EventKind, Publisher, Result, Role, Unpublished,
 };
+use xmem_media::event::{EventContent, Extent};
 
 use super::headers::Headers;
 use super::passing::{Passable, Passing, Refused};
@@ -17,7 +18,7 @@ use super::roles::{Roles, Shown};
 use crate::allocator::{Content, XmemAllocator, content_of};
 use crate::bufferpool::{OnFailure, XmemBufferPool};
 use crate::caps::Format;
-use crate::events::{self, extent::Extent};
+use crate::events;
 use crate::metas::{self, Layout, LeftBehind, RowCopy, UnfitKind, Written};
 use crate::timestamps::{LAST_TIME, Times};
 use crate::values::{DecodeError, Names, Told};
@@ -217,7 +218,7 @@ impl Stream {
 
     /// Says how long the stream is. Posts no message, so it may be called with a lock held.
     fn say_extent(&self, extent: &Extent) {
-        let (kind, content) = events::encode_extent(extent);
+        let (kind, content) = events::encode_own(EventContent::Extent(extent.clone()));
         self.add_sticky(kind);
         if let Err(error) = self.publisher.send_event(kind, &content) {
             gst::debug!(
@@ -252,7 +253,7 @@ impl Stream {
     pub(super) fn tell_latency(&self, latency: gst::ClockTime) {
         let nseconds = latency.nseconds();
         if self.latency.swap(nseconds, Ordering::Relaxed) != nseconds {
-            self.say(events::encode_latency(latency));
+            self.say(events::encode_own(EventContent::Latency(nseconds)));
         }
     }
 
@@ -261,7 +262,7 @@ impl Stream {
         // Relaxed: one thread at a time publishes frames.
         if self.is_still.load(Ordering::Relaxed) != is_still {
             self.is_still.store(is_still, Ordering::Relaxed);
-            self.say(events::encode_still(is_still));
+            self.say(events::encode_own(EventContent::Still(is_still)));
         }
     }
 
@@ -299,7 +300,7 @@ impl Stream {
     fn say_drain(&self) -> bool {
         let owes_memory = self.publisher.owes_memory();
         if owes_memory {
-            self.say(events::encode_drain());
+            self.say(events::encode_own(EventContent::Drain));
         }
         owes_memory
     }

@@ -5,6 +5,7 @@ use gst::prelude::*;
 use gst_base::BaseSrc;
 use gst_base::prelude::*;
 use xmem_core::BufferMeta;
+use xmem_media::event::Extent;
 
 use super::beginning::{Beginning, Which};
 use super::drain::Drain;
@@ -12,7 +13,6 @@ use super::eventfilter::EventFilter;
 use super::received::Received;
 use super::timeline::{Place, Timeline};
 use crate::events::DecodedEvent;
-use crate::events::extent::Extent;
 use crate::events::upstream::UpstreamEvents;
 use crate::timestamps::{MonotonicOffset, time};
 

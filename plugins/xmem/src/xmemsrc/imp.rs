@@ -10,6 +10,7 @@ use gst_base::prelude::*;
 use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
 use xmem_core::{Canceller, Channel, Error, UpstreamSender};
+use xmem_media::event::Extent;
 
 use super::downstream::ElementUpdate;
 use super::eventfilter::EventFilter;
@@ -21,7 +22,6 @@ use super::receiver::{Change, Receiver};
 use super::refusal;
 use super::same_pipeline::{Progress, SamePipeline};
 use super::settings::{Delivery, OnStarved, PROPERTIES, Settings};
-use crate::events::extent::Extent;
 use crate::events::upstream::{self, UpstreamEvents};
 use crate::timestamps::Timekeeper;
 use crate::{CAT, bindings, errors, framememory};

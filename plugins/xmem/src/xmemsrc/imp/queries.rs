@@ -6,13 +6,15 @@ use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 
 use super::XmemSrc;
-use crate::events::extent::Extent;
+use xmem_media::event::Extent;
+
+use crate::events::extent::{answers, formats};
 use crate::events::upstream::UpstreamEvents;
 
 impl XmemSrc {
     /// Sets the extent of the producer's stream.
     pub(super) fn set_extent(&self, extent: Extent) {
-        let time = |extent: Option<&Extent>| extent?.answers(gst::Format::Time)?.duration;
+        let time = |extent: Option<&Extent>| answers(extent?, gst::Format::Time)?.duration;
         let (before, now) = {
             let mut state = self.state();
             let before = time(state.extent.as_ref());
@@ -33,7 +35,7 @@ impl XmemSrc {
         match query.view_mut() {
             Q::Convert(query) => Some(self.convert(query)),
             Q::Duration(query) if query.format() != gst::Format::Percent => {
-                let duration = self.extent()?.answers(query.format())?.duration;
+                let duration = answers(&self.extent()?, query.format())?.duration;
                 let duration = duration.map(|value| generic(query.format(), value));
                 if let Some(duration) = duration {
                     query.set(duration);
@@ -41,7 +43,7 @@ impl XmemSrc {
                 Some(duration.is_some())
             }
             Q::Position(query) if query.format() == gst::Format::Percent => {
-                let duration = self.extent()?.answers(gst::Format::Time)?.duration?;
+                let duration = answers(&self.extent()?, gst::Format::Time)?.duration?;
                 let position = self.position()?;
                 let duration = u64::try_from(duration).ok().filter(|time| *time > 0)?;
                 let share = u128::from(position.nseconds().min(duration))
@@ -51,7 +53,7 @@ impl XmemSrc {
                 Some(true)
             }
             Q::Seeking(query) => {
-                let seeking = self.extent()?.answers(query.format())?.seeking?;
+                let seeking = answers(&self.extent()?, query.format())?.seeking?;
                 let takes_seeks = self.state().accepts.contains(UpstreamEvents::SEEK);
                 let [start, end] =
                     [seeking.start, seeking.end].map(|value| generic(query.format(), value));
@@ -59,7 +61,7 @@ impl XmemSrc {
                 Some(true)
             }
             Q::Formats(query) => {
-                let mut formats: Vec<_> = self.extent()?.formats().collect();
+                let mut formats: Vec<_> = formats(&self.extent()?).collect();
                 formats.push(gst::Format::Percent);
                 query.set(formats);
                 Some(true)

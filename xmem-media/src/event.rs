@@ -1,0 +1,430 @@
+//! Events: what a producer says between its frames, and what its clients say upstream.
+//!
+//! `xmem-core` carries the bytes. An event has the number that GStreamer gave it, as a
+//! [`SequenceNumber`] that means the same in every process, and its [`EventContent`].
+
+use crate::error::DecodeError;
+use crate::value::{Buffer, Caps, Structure, TagList, Text};
+use crate::{Decoder, Encoder};
+
+mod extent;
+pub mod kind;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod toc;
+mod upstream;
+
+pub use extent::{Answers, Extent, Seeking};
+pub use segment::{Format, LAST_TIME, Segment};
+pub use toc::{Toc, TocEntry};
+pub use upstream::{Bound, Qos, Seek, UpstreamContent, UpstreamEvent};
+
+type Result<T> = std::result::Result<T, DecodeError>;
+
+/// Most streams of a collection.
+const MAX_STREAMS: usize = 1024;
+/// Kinds of custom events: downstream, sticky, out of band, both ways, both ways out of band.
+const CUSTOM_KINDS: u32 = 5;
+
+/// A GstEvent's sequence number, by the process that counted it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SequenceNumber {
+    /// The process.
+    pub process: u64,
+    /// The number there; 0 where the event has none.
+    pub number: u32,
+}
+
+impl SequenceNumber {
+    fn decode(decoder: &mut Decoder<'_>) -> Result<SequenceNumber> {
+        Ok(SequenceNumber {
+            process: decoder.u64()?,
+            number: decoder.u32()?,
+        })
+    }
+
+    fn encode(self, encoder: &mut Encoder<'_>) {
+        encoder.u64(self.process);
+        encoder.u32(self.number);
+    }
+}
+
+/// What a producer says between its frames.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// The event's number.
+    pub sequence: SequenceNumber,
+    /// What it says.
+    pub content: EventContent,
+}
+
+/// What an event says. An *offset* is how far `CLOCK_MONOTONIC` is ahead of the producer's running
+/// time, in nanoseconds.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum EventContent {
+    /// A stream begins.
+    StreamStart(StreamStart),
+    /// Where the buffers to come stand in time, and the offset.
+    Segment(Segment, Option<i64>),
+    /// How late the producer passes on its buffers, in nanoseconds.
+    Latency(u64),
+    /// The kinds of upstream events that the producer takes, as bits.
+    Accepts(u32),
+    /// The streams that there are.
+    StreamCollection(StreamCollection),
+    /// Tags.
+    Tags(TagList),
+    /// A custom event.
+    Custom(Custom),
+    /// There are no buffers for a while.
+    Gap(Gap),
+    /// Buffers that are not shown yet are dropped.
+    Flush,
+    /// The producer needs the memory of the buffers before it.
+    Drain,
+    /// A segment is over at this position; -1 where it is not known.
+    SegmentDone(Format, i64),
+    /// How a stream is encrypted.
+    Protection(Protection),
+    /// A table of contents.
+    Toc(Toc),
+    /// The stream ends next.
+    End,
+    /// Whether the producer waits for its clients, so that they have all of its frames.
+    Waits(bool),
+    /// How long the stream is, and where it can be sought.
+    Extent(Extent),
+    /// Whether the frames to come are shown in PAUSED.
+    Still(bool),
+    /// An event that this version does not know. It is encoded as it was.
+    Unknown {
+        /// Its kind.
+        kind: u32,
+        /// Its body.
+        bytes: Vec<u8>,
+    },
+}
+
+/// A stream begins.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamStart {
+    /// The stream's name.
+    pub id: Text,
+    /// The bits of `GstStreamFlags`.
+    pub flags: u32,
+    /// The process that numbered the group.
+    pub process: u64,
+    /// The number of the group there; 0 for none.
+    pub group: u32,
+    /// What else is known of the stream.
+    pub stream: Option<Stream>,
+}
+
+/// One stream of several.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stream {
+    /// Its name.
+    pub id: Text,
+    /// The bits of `GstStreamType`.
+    pub kind: u32,
+    /// The bits of `GstStreamFlags`.
+    pub flags: u32,
+    /// Its caps.
+    pub caps: Option<Caps>,
+    /// Its tags.
+    pub tags: Option<TagList>,
+}
+
+/// The streams that there are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamCollection {
+    /// The name of the collection upstream.
+    pub upstream_id: Option<Text>,
+    /// The streams.
+    pub streams: Vec<Stream>,
+}
+
+/// A custom event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Custom {
+    /// 0 downstream, 1 sticky, 2 out of band, 3 both ways, 4 both ways out of band.
+    pub kind: u32,
+    /// What it says. A running time in it is a point on `CLOCK_MONOTONIC`.
+    pub structure: Structure,
+}
+
+/// There are no buffers for a while. Times are in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// When it begins.
+    pub timestamp: u64,
+    /// How long it takes.
+    pub duration: Option<u64>,
+    /// The bits of `GstGapFlags`.
+    pub flags: u32,
+    /// The offset.
+    pub offset: Option<i64>,
+}
+
+/// How a stream is encrypted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Protection {
+    /// The system.
+    pub system: Text,
+    /// Where the data was found.
+    pub origin: Option<Text>,
+    /// What the system needs.
+    pub data: Buffer,
+}
+
+impl Event {
+    /// Decodes an event: its kind, its number and its body.
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`] where the bytes are no event. One that this version does not know is
+    /// [`EventContent::Unknown`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Event> {
+        let mut decoder = Decoder::new(bytes);
+        let kind = decoder.u32()?;
+        let sequence = SequenceNumber::decode(&mut decoder)?;
+        let body = decoder.clone().rest();
+        let content = match EventContent::decode(kind, &mut decoder) {
+            Err(DecodeError::Unsupported(_)) => EventContent::Unknown {
+                kind,
+                bytes: body.to_vec(),
+            },
+            content => content?,
+        };
+        Ok(Event { sequence, content })
+    }
+
+    /// The bytes of the event; `None` where it has more values, or deeper ones, than a decoder takes.
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes);
+        encoder.u32(self.content.kind());
+        self.sequence.encode(&mut encoder);
+        self.content.encode(&mut encoder)?;
+        Some(bytes)
+    }
+}
+
+impl EventContent {
+    /// The number of its kind.
+    pub fn kind(&self) -> u32 {
+        match self {
+            EventContent::StreamStart(_) => kind::STREAM_START,
+            EventContent::Segment(..) => kind::SEGMENT,
+            EventContent::Latency(_) => kind::LATENCY,
+            EventContent::Accepts(_) => kind::ACCEPTS,
+            EventContent::StreamCollection(_) => kind::STREAM_COLLECTION,
+            EventContent::Tags(_) => kind::TAGS,
+            EventContent::Custom(_) => kind::CUSTOM,
+            EventContent::Gap(_) => kind::GAP,
+            EventContent::Flush => kind::FLUSH,
+            EventContent::Drain => kind::DRAIN,
+            EventContent::SegmentDone(..) => kind::SEGMENT_DONE,
+            EventContent::Protection(_) => kind::PROTECTION,
+            EventContent::Toc(_) => kind::TOC,
+            EventContent::End => kind::END,
+            EventContent::Waits(_) => kind::WAITS,
+            EventContent::Extent(_) => kind::EXTENT,
+            EventContent::Still(_) => kind::STILL,
+            EventContent::Unknown { kind, .. } => *kind,
+        }
+    }
+
+    fn decode(kind: u32, decoder: &mut Decoder<'_>) -> Result<EventContent> {
+        Ok(match kind {
+            kind::STREAM_START => EventContent::StreamStart(StreamStart {
+                id: text(decoder)?,
+                flags: decoder.u32()?,
+                process: decoder.u64()?,
+                group: decoder.u32()?,
+                stream: optional(decoder, Stream::decode)?,
+            }),
+            kind::SEGMENT => EventContent::Segment(Segment::decode(decoder)?, offset(decoder)?),
+            kind::LATENCY => EventContent::Latency(usable_time(decoder)?.unwrap_or(0)),
+            kind::ACCEPTS => EventContent::Accepts(decoder.u32()?),
+            kind::STREAM_COLLECTION => {
+                EventContent::StreamCollection(StreamCollection::decode(decoder)?)
+            }
+            kind::TAGS => EventContent::Tags(TagList::decode(decoder)?),
+            kind::CUSTOM => {
+                let kind = decoder.u32()?;
+                if kind >= CUSTOM_KINDS {
+                    return Err(DecodeError::Unsupported("a kind of custom events"));
+                }
+                let structure = Structure::decode(decoder)?;
+                EventContent::Custom(Custom { kind, structure })
+            }
+            kind::GAP => EventContent::Gap(Gap {
+                timestamp: usable_time(decoder)?.ok_or(DecodeError::Invalid("a gap has a time"))?,
+                duration: usable_time(decoder)?,
+                flags: decoder.u32()?,
+                offset: offset(decoder)?,
+            }),
+            kind::FLUSH => EventContent::Flush,
+            kind::DRAIN => EventContent::Drain,
+            kind::SEGMENT_DONE => {
+                EventContent::SegmentDone(Format::decode(decoder)?, segment::position(decoder)?)
+            }
+            kind::PROTECTION => EventContent::Protection(Protection {
+                system: text(decoder)?,
+                origin: optional(decoder, text)?,
+                data: Buffer::decode(decoder)?,
+            }),
+            kind::TOC => EventContent::Toc(Toc::decode(decoder)?),
+            kind::END => EventContent::End,
+            kind::WAITS => EventContent::Waits(decoder.bool()?),
+            kind::EXTENT => EventContent::Extent(Extent::decode(decoder)?),
+            kind::STILL => EventContent::Still(decoder.bool()?),
+            _ => return Err(DecodeError::Unsupported("a kind of events")),
+        })
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        match self {
+            EventContent::StreamStart(start) => {
+                encoder.text(&start.id)?;
+                encoder.u32(start.flags);
+                encoder.u64(start.process);
+                encoder.u32(start.group);
+                write_optional(start.stream.as_ref(), encoder, Stream::encode)?;
+            }
+            EventContent::Segment(segment, offset) => {
+                segment.encode(encoder);
+                write_offset(*offset, encoder);
+            }
+            EventContent::Latency(latency) => encoder.time(Some(*latency)),
+            EventContent::Accepts(bits) => encoder.u32(*bits),
+            EventContent::StreamCollection(collection) => collection.encode(encoder)?,
+            EventContent::Tags(tags) => tags.encode(encoder)?,
+            EventContent::Custom(custom) => {
+                encoder.u32(custom.kind);
+                custom.structure.encode(encoder)?;
+            }
+            EventContent::Gap(gap) => {
+                encoder.time(Some(gap.timestamp));
+                encoder.time(gap.duration);
+                encoder.u32(gap.flags);
+                write_offset(gap.offset, encoder);
+            }
+            EventContent::Flush | EventContent::Drain | EventContent::End => {}
+            EventContent::SegmentDone(format, position) => {
+                encoder.u32(*format as u32);
+                encoder.i64(*position);
+            }
+            EventContent::Protection(protection) => {
+                encoder.text(&protection.system)?;
+                let origin = protection.origin.as_ref();
+                write_optional(origin, encoder, |origin, encoder| encoder.text(origin))?;
+                protection.data.encode(encoder)?;
+            }
+            EventContent::Toc(toc) => toc.encode(encoder)?,
+            EventContent::Waits(is) | EventContent::Still(is) => encoder.u32((*is).into()),
+            EventContent::Extent(extent) => extent.encode(encoder),
+            EventContent::Unknown { bytes, .. } => encoder.raw(bytes),
+        }
+        Some(())
+    }
+}
+
+impl Stream {
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Stream> {
+        let mut stream = Stream {
+            id: text(decoder)?,
+            kind: decoder.u32()?,
+            flags: decoder.u32()?,
+            ..Stream::default()
+        };
+        let parts = decoder.u32()?;
+        if parts & 1 != 0 {
+            stream.caps = Some(Caps::decode(decoder)?);
+        }
+        if parts & 2 != 0 {
+            stream.tags = Some(TagList::decode(decoder)?);
+        }
+        Ok(stream)
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        encoder.text(&self.id)?;
+        encoder.u32(self.kind);
+        encoder.u32(self.flags);
+        encoder.u32(u32::from(self.caps.is_some()) | u32::from(self.tags.is_some()) << 1);
+        if let Some(caps) = &self.caps {
+            caps.encode(encoder)?;
+        }
+        match &self.tags {
+            Some(tags) => tags.encode(encoder),
+            None => Some(()),
+        }
+    }
+}
+
+impl StreamCollection {
+    fn decode(decoder: &mut Decoder<'_>) -> Result<StreamCollection> {
+        let upstream_id = optional(decoder, text)?;
+        let count = decoder.count(16)?;
+        if count > MAX_STREAMS {
+            let rule = "a collection has 1024 streams at most";
+            return Err(DecodeError::Invalid(rule));
+        }
+        let streams = (0..count).map(|_| Stream::decode(decoder));
+        let streams = streams.collect::<Result<_>>()?;
+        Ok(StreamCollection {
+            upstream_id,
+            streams,
+        })
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        let id = self.upstream_id.as_ref();
+        write_optional(id, encoder, |id, encoder| encoder.text(id))?;
+        encoder.count(self.streams.len())?;
+        let mut streams = self.streams.iter();
+        streams.try_for_each(|stream| stream.encode(encoder))
+    }
+}
+
+fn text(decoder: &mut Decoder<'_>) -> Result<Text> {
+    Ok(Text::new(decoder.text()?)?)
+}
+
+/// Reads a boolean, and where it is true what follows.
+fn optional<T>(
+    decoder: &mut Decoder<'_>,
+    read: impl FnOnce(&mut Decoder<'_>) -> Result<T>,
+) -> Result<Option<T>> {
+    let is_there = decoder.bool()?;
+    is_there.then(|| read(decoder)).transpose()
+}
+
+fn write_optional<T>(
+    value: Option<&T>,
+    encoder: &mut Encoder<'_>,
+    write: impl FnOnce(&T, &mut Encoder<'_>) -> Option<()>,
+) -> Option<()> {
+    encoder.u32(value.is_some().into());
+    value.map_or(Some(()), |value| write(value, encoder))
+}
+
+/// Reads a time with which elements can reckon, or none.
+fn usable_time(decoder: &mut Decoder<'_>) -> Result<Option<u64>> {
+    match decoder.time()? {
+        Some(time) if time > LAST_TIME => Err(DecodeError::Invalid("a time is 2^61 - 1 at most")),
+        time => Ok(time),
+    }
+}
+
+fn offset(decoder: &mut Decoder<'_>) -> Result<Option<i64>> {
+    let offset = decoder.i64()?;
+    Ok((offset != i64::MIN).then_some(offset))
+}
+
+fn write_offset(offset: Option<i64>, encoder: &mut Encoder<'_>) {
+    encoder.i64(offset.unwrap_or(i64::MIN));
+}
