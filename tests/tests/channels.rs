@@ -301,7 +301,7 @@ fn a_producer_answers_a_question_and_hangs_up() {
     expected.extend(b"video/x-raw");
     assert_eq!(ask(&wire::question(wire::VERSION)).body, expected);
     // One that is too long is told by its length.
-    publisher.set_format(&"x".repeat(4081)).unwrap();
+    publisher.set_format("x".repeat(4081)).unwrap();
     let answer = ask(&wire::question(wire::VERSION));
     assert_eq!((answer.u32_at(4), answer.body.len()), (4081, 8));
     let refused = ask(&wire::question(9));

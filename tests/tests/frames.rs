@@ -318,7 +318,7 @@ fn a_client_that_sleeps_through_many_formats_goes_on() {
     for number in 0..count {
         // Slowly enough that each of them is announced to the client.
         std::thread::sleep(Duration::from_micros(100));
-        publisher.set_format(&format!("format/{number}")).unwrap();
+        publisher.set_format(format!("format/{number}")).unwrap();
         pattern::publish(&publisher, number, 100, 0).unwrap();
     }
     let mut next = 0;

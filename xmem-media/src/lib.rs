@@ -1,8 +1,8 @@
 //! What the frames of an xmem channel mean, without GStreamer.
 //!
 //! `xmem-core` carries the format of a stream as bytes and does not look inside. This crate gives
-//! these bytes their meaning: [`Caps`], which describe the frames, and the [`Value`]s that caps and
-//! other data consist of. The GStreamer elements write the same bytes, so a program that knows no
+//! these bytes their meaning: [`Caps`], which describe the frames; [`event`]s, which are said between
+//! them; and the [`Value`]s that both consist of. The GStreamer elements write the same bytes, so a program that knows no
 //! GStreamer can talk to a pipeline:
 //!
 //! ```

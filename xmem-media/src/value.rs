@@ -84,7 +84,7 @@ pub enum Value {
     /// Bytes.
     Bytes(Vec<u8>),
     /// A buffer.
-    Buffer(Buffer),
+    Buffer(Box<Buffer>),
     /// A buffer with its caps.
     Sample(Box<Sample>),
     /// A structure.

@@ -212,14 +212,12 @@ pub(crate) fn for_clients(caps: &gst::CapsRef) -> Result<(Vec<u8>, Format), Stri
 /// The caps that a producer in another process says its frames have.
 fn decode(bytes: &[u8], names: &Names) -> Result<gst::Caps, String> {
     let caps = Caps::from_bytes(bytes).map_err(|why| format!("caps that can't be read: {why}"))?;
-    let text = caps.to_string();
-    let refused = |what: &str| excerpt(what, &text);
     let caps = to_gst::caps(caps, Rules::strict(names))
-        .map_err(|why| refused(&format!("caps that can't be made here ({why})")))?;
+        .map_err(|why| format!("caps that can't be made here: {why}"))?;
     if caps.is_fixed() {
         Ok(caps)
     } else {
-        Err(refused("caps that are not fixed"))
+        Err(excerpt("caps that are not fixed", &caps.to_string()))
     }
 }
 

@@ -401,10 +401,11 @@ fn scalar(of: &str, word: &str) -> std::result::Result<Value, InvalidValue> {
         "datetime" | "GstDateTime" => return Ok(date_time(word)?.into()),
         "buffer" | "GstBuffer" => {
             let bytes = hexadecimal(word).ok_or(NO_VALUE)?;
-            return Ok(Value::Buffer(Buffer {
+            let buffer = Buffer {
                 bytes,
                 ..Buffer::default()
-            }));
+            };
+            return Ok(buffer.into());
         }
         "structure" | "GstStructure" => return Ok(Structure::new(word)?.into()),
         // Sets of flags have types of their own: GstVideoMultiviewFlagsSet, for example.

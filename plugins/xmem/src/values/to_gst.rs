@@ -95,7 +95,7 @@ pub(crate) fn value(value: Value, rules: Rules<'_>) -> Result<SendValue> {
         Value::DateTime(time) => date_time(time)?.to_send_value(),
         Value::EpochTime(time) => g_date_time(time)?.to_send_value(),
         Value::Bytes(bytes) => glib::Bytes::from_owned(bytes).to_send_value(),
-        Value::Buffer(of) => buffer(of).to_send_value(),
+        Value::Buffer(of) => buffer(*of).to_send_value(),
         Value::Sample(of) => sample(*of, rules)?.to_send_value(),
         Value::Structure(of) => structure(of, rules)?.to_send_value(),
         Value::Caps(of) => caps(of, rules)?.to_send_value(),
