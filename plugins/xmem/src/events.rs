@@ -1,8 +1,6 @@
 //! Events to and from those of `xmem-media`, whose bytes cross between processes. Pure.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{LazyLock, Mutex, PoisonError};
 
 use xmem_core::EventKind;
 use xmem_media::event::{
@@ -17,6 +15,7 @@ use crate::timestamps::MonotonicOffset;
 use crate::values::{DecodeError, Names, Rules, Told, from_gst, to_gst};
 
 pub(crate) mod extent;
+mod group;
 mod key_unit;
 pub(crate) mod segment;
 mod seqnum;
@@ -25,9 +24,6 @@ pub(crate) mod upstream;
 
 use seqnum::Use;
 use upstream::UpstreamEvents;
-
-/// Most groups of streams of other processes that are told apart.
-const MAX_GROUPS: usize = 1024;
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -246,7 +242,7 @@ fn stream_start(event: &gst::event::StreamStart) -> Option<StreamStart> {
     let mut start = StreamStart {
         id: Text::new(event.stream_id()).ok()?,
         flags: event.stream_flags().bits(),
-        process: *PROCESS,
+        process: *group::PROCESS,
         group: group.unwrap_or(0),
         stream: None,
     };
@@ -260,31 +256,12 @@ fn to_stream_start(from: StreamStart, rules: Rules<'_>) -> Result<gst::Event> {
     let mut start = gst::event::StreamStart::builder(&from.id)
         .flags(gst::StreamFlags::from_bits_truncate(from.flags));
     if from.group != 0 {
-        start = start.group_id(group_here((from.process, from.group)));
+        start = start.group_id(group::local_id((from.process, from.group)));
     }
     if let Some(stream) = from.stream {
         start = start.stream(to_stream(stream, rules)?);
     }
     Ok(start.build())
-}
-
-/// Tells the groups of this process's streams from those of others.
-static PROCESS: LazyLock<u64> = LazyLock::new(|| {
-    let mut hasher = DefaultHasher::new();
-    (std::process::id(), xmem_core::monotonic_time()).hash(&mut hasher);
-    hasher.finish()
-});
-
-/// The number that a group of streams of another process has here: groups are numbered in each
-/// process, and streams that belong together there do here, whichever channels they come by.
-fn group_here(group: (u64, u32)) -> gst::GroupId {
-    static GROUPS: Mutex<Option<HashMap<(u64, u32), gst::GroupId>>> = Mutex::new(None);
-    let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
-    let groups = groups.get_or_insert_default();
-    if groups.len() >= MAX_GROUPS && !groups.contains_key(&group) {
-        groups.clear();
-    }
-    *groups.entry(group).or_insert_with(gst::GroupId::next)
 }
 
 fn stream(stream: &gst::Stream) -> Option<Stream> {

@@ -16,7 +16,7 @@ use gst::glib::translate::IntoGlib;
 
 use xmem_media::event::SequenceNumber as Name;
 
-use super::PROCESS;
+use super::group::PROCESS;
 
 /// Most names that are remembered of events on whose numbers others count later, and of others.
 const MAX_LASTING: usize = 512;

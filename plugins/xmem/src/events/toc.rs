@@ -4,8 +4,9 @@ use gst::glib::translate::IntoGlib;
 use xmem_media::event::{Toc, TocEntry};
 use xmem_media::value::Text;
 
-use super::Result;
-use crate::values::{Rules, from_gst, one_of, to_gst};
+use crate::values::{DecodeError, Rules, from_gst, one_of, to_gst};
+
+type Result<T> = std::result::Result<T, DecodeError>;
 
 /// A table of contents.
 pub(super) fn from_event(event: &gst::event::Toc) -> Option<Toc> {

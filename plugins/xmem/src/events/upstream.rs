@@ -5,9 +5,11 @@ use gst::glib::translate::IntoGlib;
 use xmem_media::event::{Bound, Qos, Seek, UpstreamContent, UpstreamEvent};
 
 use super::seqnum::{self, Use};
-use super::{Result, key_unit, segment};
+use super::{key_unit, segment};
 use crate::timestamps::MonotonicOffset;
 use crate::values::{DecodeError, Rules, Told, from_gst, one_of, to_gst};
+
+type Result<T> = std::result::Result<T, DecodeError>;
 
 /// Events of clients that a producer passes on upstream.
 #[glib::flags(name = "GstXmemSinkUpstreamEvents")]
