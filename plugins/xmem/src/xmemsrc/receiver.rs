@@ -247,8 +247,8 @@ impl Receiver {
                     continue;
                 }
             };
-            let timeout = self.downstream.is_holding().then_some(Duration::ZERO);
-            let received = subscriber.receive_item_cancellable(timeout, cancel);
+            let wait = self.downstream.is_holding().then_some(Duration::ZERO);
+            let received = subscriber.receive_item_cancellable(wait, cancel);
             // Not those that were received since: they are what the stream goes on with.
             let flushes = subscriber.flushes();
             if std::mem::replace(&mut self.flushes, flushes) != flushes {
