@@ -1,5 +1,6 @@
 #!/bin/sh
-# Called by meson.build alone: runs cargo, then hands ninja the plugin and the list of the files it was made from.
+# Runs cargo, then copies the plugin and the list of its source files to where ninja expects them. Only meson.build
+# calls this script.
 #
 #     build-plugin-for-meson.sh SOURCE OUTPUT DEPFILE CARGO_OUTPUT_DIR cargo build ...
 set -eu
@@ -14,5 +15,5 @@ shift 4
 "$@"
 
 cp "$built/libgstxmem.so" "$output"
-# cargo names its own output before the first colon; ninja knows the file by another name.
+# The dependency file names cargo's output before the first colon; ninja knows the file by another name.
 sed -n "1s|^[^:]*:|$target:|p" "$built/libgstxmem.d" >"$depfile"

@@ -1,18 +1,18 @@
 #!/bin/bash
-# Runs a command in a Debian or an Ubuntu of another release, beside the one that is here.
+# Runs a command in a root directory with another release of Debian or Ubuntu.
 #
 #     scripts/debian-root.sh [--plain | --fresh] [--out DIR] SUITE COMMAND...
 #
-# SUITE is bookworm, trixie, forky, ..., or noble of Ubuntu. Its root is made by debootstrap on demand and kept in
-# $XMEM_ROOTS (by default xmem/roots in $XDG_CACHE_HOME or ~/.cache); some 2 GB each. To have it made again, remove it.
-# What is needed is fetched from $DEBIAN_MIRROR (http://deb.debian.org/debian) or $UBUNTU_MIRROR
-# (http://archive.ubuntu.com/ubuntu) the first time, and no network is needed after that.
+# SUITE is bookworm, trixie, forky, ..., or noble of Ubuntu. debootstrap makes its root on demand. The root is kept in
+# $XMEM_ROOTS (by default xmem/roots in $XDG_CACHE_HOME or ~/.cache) and needs some 2 GB. Remove it to have it made
+# again. Packages are fetched from $DEBIAN_MIRROR (http://deb.debian.org/debian) or $UBUNTU_MIRROR
+# (http://archive.ubuntu.com/ubuntu) the first time; no network is needed after that.
 #
-# The command runs in /xmem, which is this tree as it was then, read-only. It has the Rust toolchain and the crates that
-# are here, and the packages that scripts/install-deps.sh wants. With --fresh it has the toolchain and the crates, but of
-# packages only those of the least system, and is root; apt keeps what it fetches. With --plain it has no Rust either.
-# DIR is /out there, and what is written in it stays; all else that the command writes is gone when it ends, and so are
-# its processes and mounts, also after Ctrl-C.
+# The command runs in /xmem, a read-only copy of this tree. It has the Rust toolchain and the crates of this machine,
+# and the packages that scripts/install-deps.sh installs. With --fresh it has the toolchain and the crates, but only the
+# packages of a minimal system, and runs as root; apt keeps the packages that it fetches. With --plain it has no Rust
+# either. DIR is mounted at /out, and files written there stay. Everything else that the command writes is discarded
+# when it ends, and its processes and mounts end too, also after Ctrl-C.
 set -euo pipefail
 
 fail() {
@@ -20,9 +20,9 @@ fail() {
     exit 1
 }
 
-# --- Inside: root, with mounts and processes that end with this one -------------------------------------------------
+# --- Inside: as root, with mounts and processes that end with this one ----------------------------------------------
 
-# Makes what a root needs beside its files.
+# Mounts what a root needs in addition to its files.
 furnish() {
     local root=$1
     mount -t proc proc "$root/proc"
@@ -30,7 +30,7 @@ furnish() {
     mount --rbind /dev "$root/dev"
     mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
     mount -t tmpfs -o mode=755 tmpfs "$root/run"
-    # Hosts are found, and packages fetched, as they are here: through a proxy, from a mirror that is behind.
+    # Host names and packages are found as on this machine: through its proxy, or from a mirror that is out of date.
     rm -f "$root/etc/resolv.conf"
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
     apt-config dump 2>/dev/null | grep -E '^Acquire::(.*::)?(Proxy.*|Check-Date|Check-Valid-Until|Retries) ' \
@@ -41,7 +41,7 @@ furnish() {
         mkdir -p "$root/rust" "$root/cargo"
         mount --bind -o ro "$toolchain" "$root/rust"
         mount --bind -o ro "$cargo_home" "$root/cargo"
-        # cargo would find rustup's programs there, which know another toolchain.
+        # Otherwise cargo would find the programs of rustup there, which use another toolchain.
         [ ! -d "$cargo_home/bin" ] || mount -t tmpfs tmpfs "$root/cargo/bin"
     fi
     if [ "$base" = plain ]; then
@@ -54,7 +54,7 @@ furnish() {
     fi
 }
 
-# Runs a command in a root that is furnished, as the user who wants it, or as root where that is the point.
+# Runs a command in a root that furnish() has prepared.
 within() {
     local path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     local settings=(HOME=/tmp LANG=C.UTF-8 "TERM=${TERM:-dumb}" DEBIAN_FRONTEND=noninteractive)
@@ -66,12 +66,12 @@ within() {
         path=/rust/bin:$path
         settings+=(CARGO_HOME=/cargo CARGO_NET_OFFLINE=true CARGO_TARGET_DIR=/out)
     fi
-    # The shell stays: somebody has to take note of processes whose parents have died.
-    # shellcheck disable=SC2016 # "$@" is for that shell
+    # The shell stays and does not exec the command, because a shell has to reap processes whose parents have died.
+    # shellcheck disable=SC2016 # the inner shell expands "$@"
     chroot "$1" /usr/bin/env -i PATH="$path" "${settings[@]}" sh -c 'cd /xmem && "$@"; exit $?' sh "${@:2}"
 }
 
-# Whether the root is there, with the packages that are wanted now. It is whole or not there: what was interrupted has
+# Whether the root exists with the current packages. It is complete or does not exist: a root that is being made has
 # another name.
 is_made() {
     case $base in
@@ -80,7 +80,7 @@ is_made() {
     esac
 }
 
-# Makes the least system that debootstrap can make.
+# Makes the smallest system that debootstrap can make.
 debootstrap_plain() {
     local part=$place/plain.part scripts=/usr/share/debootstrap/scripts options=(--variant=minbase)
     local script=$scripts/$suite others=$scripts/sid variable=DEBIAN_MIRROR
@@ -89,15 +89,15 @@ debootstrap_plain() {
         options+=(--keyring="$keyring" "--components=main,universe")
         others=$scripts/gutsy variable=UBUNTU_MIRROR
     fi
-    [ -e "$script" ] || script=$others # a debootstrap older than the suite
+    [ -e "$script" ] || script=$others # debootstrap is older than the suite
     rm -rf --one-file-system "$part"
     debootstrap "${options[@]}" "$suite" "$part" "$mirror" "$script" ||
-        fail "debootstrap could not make a root of $suite: see $part/debootstrap/debootstrap.log, and set $variable if \
+        fail "debootstrap failed to make a root of $suite: see $part/debootstrap/debootstrap.log, and set $variable if \
 another mirror has it"
     mv "$part" "$place/plain"
 }
 
-# Makes the root, or what it lacks.
+# Makes the root, or adds missing packages to it.
 make_root() {
     if [ ! -e "$place/plain" ]; then
         debootstrap_plain
@@ -119,7 +119,7 @@ make_root() {
     mv "$place/build.part" "$place/build"
 }
 
-# Standard input is the tree.
+# Reads an archive of the tree from standard input.
 inside() {
     roots=$1 mirror=$2 keyring=$3 base=$4 suite=$5 out=$6 toolchain=$7 cargo_home=$8
     local user=$9 group=${10}
@@ -133,18 +133,18 @@ inside() {
     stamp=etc/xmem-made-with
     wanted=$(sha256sum <"$place/run/tree/scripts/install-deps.sh")
 
-    # Others may use the root at the same time, but nobody while it changes.
+    # Several processes may use the root at the same time, but none while it changes.
     exec 9>"$place/lock"
     flock --shared 9
     if ! is_made; then
-        flock --nonblock 9 || { echo "xmem: $place is in use, waiting: it will change" >&2 && flock 9; }
+        flock --nonblock 9 || { echo "xmem: waiting until $place is not in use, to change it" >&2 && flock 9; }
         is_made || make_root
         flock --shared 9
     fi
 
     local root=$place/run/root
     mount -t overlay overlay -o "lowerdir=$place/$base,upperdir=$place/run/upper,workdir=$place/run/work" "$root" ||
-        fail "the kernel has no overlay file system, which keeps the root as it is: modprobe overlay"
+        fail "the kernel has no overlay file system, which is needed to keep the root unchanged: modprobe overlay"
     furnish "$root"
     cd "$root"
     pivot_root . .
@@ -156,9 +156,9 @@ inside() {
     fi
 }
 
-# --- Outside: whoever wants it ---------------------------------------------------------------------------------------
+# --- Outside: as the calling user -----------------------------------------------------------------------------------
 
-# What is in the tree, but for what was built there.
+# Prints the files of the tree, without build outputs.
 files() {
     local file
     if git rev-parse --git-dir >/dev/null 2>&1; then
@@ -170,8 +170,9 @@ files() {
     done
 }
 
-# Prints the file with the keys of Ubuntu. Where the package with them is not installed (Debian has it since 13), a root
-# of Debian 13 fetches it, so that Debian's keys vouch for it; it is kept beside the build.
+# Prints the path of the file with the keys of Ubuntu. If the package with the keys is not installed (Debian has it
+# since 13), a root of Debian 13 fetches it, so that it is verified with Debian's keys. It is kept in the target
+# directory.
 keyring_of_ubuntu() {
     local name=ubuntu-archive-keyring.gpg
     local file=/usr/share/keyrings/$name
@@ -179,11 +180,11 @@ keyring_of_ubuntu() {
         file=$(realpath -m "${CARGO_TARGET_DIR:-$tree/target}")/keys/$name
     fi
     if [ ! -e "$file" ]; then
-        # shellcheck disable=SC2016 # for the shell in the root
+        # shellcheck disable=SC2016 # the shell in the root expands it
         "$tree/scripts/debian-root.sh" --plain --out "${file%/*}" trixie sh -c 'cd /tmp && apt-get update &&
             apt-get download ubuntu-keyring && dpkg -x ubuntu-keyring_*.deb . &&
             install -m 644 "usr/share/keyrings/$1" "/out/$1.part" && mv "/out/$1.part" "/out/$1"' sh "$name" >&2 ||
-            fail "what comes from Ubuntu is checked with its keys, which are in the package ubuntu-keyring: install it"
+            fail "packages of Ubuntu are verified with its keys: install the package ubuntu-keyring"
     fi
     echo "$file"
 }
@@ -203,10 +204,10 @@ outside() {
     done
     [ $# -ge 2 ] || fail "usage: scripts/debian-root.sh [--plain | --fresh] [--out DIR] SUITE COMMAND..."
 
-    # Users can make roots by user namespaces too, but not with devices and all the users that packages want.
+    # A user namespace would not need root, but has no devices and not all the users that packages need.
     local root=()
     if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null || fail "to mount and to install in a root of Debian takes root or sudo"
+        command -v sudo >/dev/null || fail "root or sudo is needed to mount and to install packages in a root of Debian"
         root=(sudo)
     fi
 
@@ -217,12 +218,12 @@ outside() {
     done
     [ -z "$lacking" ] || fail "needed to make a root of Debian:$lacking (Debian's packages debootstrap, util-linux)"
 
-    # Nothing of the machine's Rust but its toolchain is used, which has its own libraries.
+    # Only the toolchain of the machine's Rust is used, which has its own libraries.
     local toolchain='' cargo_home=${CARGO_HOME:-$HOME/.cargo}
     if [ "$rust" = yes ]; then
         toolchain=$(rustc --print sysroot) || fail "Rust is missing: see https://rustup.rs"
         if [ ! -x "$toolchain/bin/cargo" ] || [ "$toolchain" = /usr ]; then
-            fail "a Rust toolchain that stands in a directory of its own is needed: see https://rustup.rs"
+            fail "a Rust toolchain in a directory of its own is needed: see https://rustup.rs"
         fi
         cargo fetch --locked --quiet --manifest-path "$tree/Cargo.toml"
     fi
@@ -244,7 +245,7 @@ outside() {
             "$(id -u)" "$(id -g)" "${@:2}"
 }
 
-# Read to its end before it does anything: whoever edits this file meanwhile is not in the way.
+# The shell reads this block to its end before it runs it, so the file can be edited meanwhile.
 {
     if [ "${1:-}" = --inside ]; then inside "${@:2}"; else outside "$@"; fi
     exit

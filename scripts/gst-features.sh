@@ -3,9 +3,9 @@
 #
 #     scripts/gst-features.sh [--present] [VERSION]
 #
-# It is the newest there is that is not newer than that version. Nothing is printed where none is needed (1.22), or where
-# there is no GStreamer: then cargo says so. With --present it is one that can be built with what is installed: v1_26 and
-# later need GstAnalytics, which Debian has in a package of its own.
+# That is the newest feature that is not newer than the version. Prints nothing if no feature is needed (1.22) or if
+# GStreamer is not installed, which cargo reports. With --present, prints a feature that the installed packages can
+# build: v1_26 and later need GstAnalytics, which Debian has in another package.
 set -eu
 
 newest=99

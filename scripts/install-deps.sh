@@ -1,12 +1,13 @@
 #!/bin/sh
-# Makes sure that what xmem needs to build, run, test or be measured is there.
+# Installs the dependencies for building, running, testing and measuring xmem.
 #
 #     scripts/install-deps.sh [build] [demo] [lint] [run] [test] [bench] [fuzz] [deb] [matrix] [machine] [containers]
 #
-# Without a group it is build, lint, run, test and bench.
+# The default groups are build, lint, run, test and bench.
 #
-# On Debian and Ubuntu it installs what is missing by one run of apt: as root, else by sudo, else it prints the line to
-# run and fails. Elsewhere it prints what pkg-config lacks. Where nothing is missing it says nothing and takes no time.
+# On Debian and Ubuntu it installs missing packages in one run of apt, as root or with sudo. If neither is possible, it
+# prints the command to run and fails. On other systems it prints the modules that pkg-config does not find. If nothing
+# is missing, it prints nothing and returns at once.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -20,15 +21,15 @@ fail() {
     exit 1
 }
 
-# --- What each group needs -------------------------------------------------------------------------------------------
+# --- The packages of each group --------------------------------------------------------------------------------------
 
 packages=''  # Debian packages
 modules=''   # pkg-config modules, for systems that are not Debian
-analytics=no # GstAnalytics, where GStreamer has it?
+analytics=no # GstAnalytics, if GStreamer has it?
 lint=no      # cargo fmt and cargo clippy?
 fuzz=no      # nightly Rust and cargo fuzz?
 
-# The plugin, without what it takes of later versions beside GStreamer's core and base.
+# What the plugin needs, without GstAnalytics of later versions.
 add_plugin() {
     packages="$packages gcc libc6-dev pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev"
     modules="gstreamer-1.0 gstreamer-base-1.0 gstreamer-audio-1.0 gstreamer-video-1.0 gstreamer-allocators-1.0"
@@ -42,8 +43,8 @@ add_group() {
         analytics=yes
         ;;
     demo)
-        # good: matroskamux, matroskademux, pngenc; ugly: x264enc; libav: avdec_h264. Not bad: it alone brings in some
-        # 100 packages.
+        # good: matroskamux, matroskademux, pngenc; ugly: x264enc; libav: avdec_h264. Without bad, which alone has
+        # some 100 dependencies.
         add_plugin
         packages="$packages gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly \
             gstreamer1.0-libav"
@@ -68,7 +69,7 @@ add_group() {
         packages="$packages build-essential debhelper"
         ;;
     matrix)
-        # Rust is looked at all the same: the roots have that of the machine.
+        # Rust is still checked, because the roots use the Rust of this machine.
         packages="$packages debootstrap"
         ;;
     machine)
@@ -76,7 +77,7 @@ add_group() {
         packages="$packages qemu-system-x86 gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good"
         ;;
     containers)
-        # Some systems have control groups that only one of the two runtimes can use.
+        # On some systems only one of the two runtimes can use the control groups.
         packages="$packages podman crun runc uidmap gstreamer1.0-tools gstreamer1.0-plugins-base"
         ;;
     fuzz)
@@ -99,12 +100,12 @@ check_rust() {
     found=$(rustc --version | cut -d ' ' -f 2)
     oldest=$(printf '%s\n%s\n' "$needed" "$found" | sort -V | head -n 1)
     [ "$oldest" = "$needed" ] ||
-        fail "Rust $needed or newer is needed, here is $found: 'rustup update stable', or see https://rustup.rs"
+        fail "Rust $needed or newer is needed, $found is installed: 'rustup update stable', or see https://rustup.rs"
 
     [ "$lint" = no ] || { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1 ||
         fail "cargo fmt or cargo clippy is missing: 'rustup component add rustfmt clippy'"
 
-    # libFuzzer's instrumentation and the address sanitizer are of nightly Rust alone.
+    # Only nightly Rust has the instrumentation for libFuzzer and the address sanitizer.
     [ "$fuzz" = no ] || cargo +nightly --version >/dev/null 2>&1 ||
         fail "nightly Rust is missing: 'rustup toolchain install nightly --profile minimal'"
     [ "$fuzz" = no ] || cargo fuzz --version >/dev/null 2>&1 ||
@@ -132,13 +133,13 @@ apt() {
     $before env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@" </dev/null >&2
 }
 
-# Which GStreamer there is, or else which one apt would install.
+# Prints the version of the installed GStreamer, or of the one that apt would install.
 gstreamer_version() {
     pkg-config --modversion gstreamer-1.0 2>/dev/null ||
         LC_ALL=C apt-cache policy libgstreamer1.0-dev | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p'
 }
 
-# In Debian GstAnalytics comes with much else (OpenCV), so it is asked for only where it is used.
+# Debian's package of GstAnalytics has many dependencies (OpenCV), so it is only installed if it is used.
 add_analytics() {
     [ "$analytics" = yes ] || return 0
     case $(scripts/gst-features.sh "$1") in
@@ -162,16 +163,16 @@ install_packages() {
     elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
         root='sudo -n'
     elif command -v sudo >/dev/null && [ -t 0 ] && [ -t 2 ]; then
-        root='sudo' # may ask for the password
+        root='sudo' # may ask for a password
     elif [ -z "$version" ]; then
-        fail "packages are missing, and apt has no lists of them, run: sudo apt-get update, then this again"
+        fail "packages are missing and apt has no package lists: run \"sudo apt-get update\", then this again"
     else
         fail "packages are missing, run: $by_hand ${missing% }"
     fi
 
-    # A broken third-party source fails the update, but need not be in our way.
-    apt "$root" update || say "apt-get update failed, trying to install all the same"
-    # Only now is it known what apt would install: on a fresh system it had no lists.
+    # A broken third-party source makes the update fail, but the packages may still be available.
+    apt "$root" update || say "apt-get update failed, trying to install anyway"
+    # Only now the version that apt would install is known: a fresh system has no package lists.
     packages=$base
     add_analytics "$(gstreamer_version)"
     missing=$(missing_packages | tr '\n' ' ')

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Builds the Debian package on a fresh system of each release. Installs the package of the first one, the oldest, on a
-# plain system of each, and passes frames from process to process with what is then there. See scripts/debian-root.sh for
-# what that takes.
+# Builds the Debian package on a fresh system of each release. Installs the package of the first release, which is the
+# oldest, on a plain system of each, and passes frames between two processes there. See scripts/debian-root.sh for what
+# this script needs.
 #
 #     scripts/test-deb.sh bookworm trixie noble
 set -euo pipefail
 
-# Inside a plain system that is gone afterwards: /out has the package.
+# Runs inside a plain system, which is discarded afterwards. /out has the package.
 inside() {
     local packages=(/out/gstreamer1.0-xmem_*.deb)
     local plugin
@@ -33,7 +33,7 @@ inside() {
     echo "$(basename "${packages[0]}") works in $(. /etc/os-release && echo "$PRETTY_NAME"), $(gst-inspect-1.0 --gst-version)"
 }
 
-# What was fetched before is not fetched again; lists of packages that are too old are.
+# Uses packages that were fetched before; fetches the lists of packages again if they are too old.
 apt_install() {
     apt-get install -y --no-install-recommends "$@" ||
         { apt-get update && apt-get install -y --no-install-recommends "$@"; }
@@ -48,7 +48,7 @@ cd "$(dirname "$0")/.."
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 scripts/test-fresh.sh deb "$@"
 
-# Nothing else of the build goes in.
+# Only the package of the build is used.
 rm -rf "$target/deb-test" && mkdir -p "$target/deb-test"
 cp "$target/fresh/$1"/*/deb/gstreamer1.0-xmem_*.deb "$target/deb-test"
 for suite in "$@"; do

@@ -1,14 +1,14 @@
 #!/bin/bash
-# Runs tests on a kernel that has what this one may not have: /dev/udmabuf, which makes dmabufs, and vivid, a camera that
-# films test pictures into some.
+# Runs tests on a kernel with two features that the kernel of this machine may lack: /dev/udmabuf, which makes dmabufs,
+# and vivid, a virtual camera that can film into dmabufs.
 #
 #     scripts/test-dmabuf.sh TEST...
 #
 # TEST is a file of tests/tests, without its .rs, or one of its tests, as in pipeline_dmabuf::a_name.
 #
-# A virtual machine boots Debian's kernel. All else in it is what is here: it sees the files of this system, which it
-# can't change, and runs what is built here as root. What it writes is gone when it ends. The kernel is kept beside the
-# build, in target/dmabuf; to have a newer one, remove that. See scripts/debian-root.sh for what getting it takes.
+# A virtual machine boots Debian's kernel. It sees the files of this system read-only, and runs the test programs that
+# were built here as root. Everything that it writes is discarded when it ends. The kernel is kept in target/dmabuf;
+# remove that directory to get a newer kernel. See scripts/debian-root.sh for what fetching the kernel needs.
 set -euo pipefail
 
 fail() {
@@ -16,10 +16,11 @@ fail() {
     exit 1
 }
 
-# The oldest Debian whose kernel has CONFIG_UDMABUF.
+# The oldest Debian release whose kernel has CONFIG_UDMABUF.
 suite=trixie
 
-# In a plain Debian that is gone afterwards: leaves its kernel in /out, and a first root with the modules and /init.
+# Runs in a plain Debian, which is discarded afterwards. Writes its kernel to /out, and an initramfs with the modules
+# and /init.
 get_kernel() {
     apt_install linux-image-amd64 busybox-static cpio kmod xz-utils
     local root=/tmp/root version module
@@ -28,7 +29,7 @@ get_kernel() {
     cp /bin/busybox $root/bin
     for module in virtio_pci 9pnet_virtio 9p overlay vivid; do
         modprobe --set-version "$version" --show-depends "$module" | while read -r insmod file _; do
-            [ "$insmod" = insmod ] || continue # a part of the kernel
+            [ "$insmod" = insmod ] || continue # built into the kernel
             module=$(basename "$file" .xz)
             ! grep -qx "$module" $root/modules/order 2>/dev/null || continue
             case $file in
@@ -45,8 +46,8 @@ get_kernel() {
 /bin/busybox --install -s /bin
 mount -t devtmpfs devices /dev
 mount -t sysfs sysfs /sys
-# Cameras of the two kinds of memory that the kernel has for such, in pages and in one piece, and one with a memory for
-# each plane.
+# Cameras with each of the two kinds of memory that the kernel has for them, in pages and contiguous, and a camera with
+# one memory per plane.
 vivid='n_devs=3 node_types=0x1,0x1,0x1 allocators=0,1,0 multiplanar=1,1,2'
 while read -r module; do
     insmod "/modules/$module" $([ "$module" != vivid.ko ] || echo "$vivid")
@@ -73,8 +74,8 @@ INIT
     (cd $root && find . | cpio -o -H newc --quiet) >/out/initrd
 }
 
-# What was fetched before is not fetched again; lists of packages that are too old are. The kernel's own first root
-# would have what is needed to boot from a disk.
+# Uses packages that were fetched before; fetches the lists of packages again if they are too old. The kernel package
+# makes no initramfs of its own, which would be for booting from a disk.
 apt_install() {
     export INITRD=No
     apt-get install -y --no-install-recommends "$@" ||
@@ -87,7 +88,7 @@ if [ "${1:-}" = --inside ]; then
 fi
 
 [ $# -gt 0 ] || fail "usage: scripts/test-dmabuf.sh TEST..."
-[ "$(uname -m)" = x86_64 ] || fail "the virtual machine is one of x86_64, and runs what is built for this one"
+[ "$(uname -m)" = x86_64 ] || fail "the virtual machine runs the programs of this machine, which must be x86_64"
 cd "$(dirname "$0")/.."
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 place=$target/dmabuf
@@ -98,7 +99,7 @@ if [ "$(cat "$place/made-with" 2>/dev/null)" != "$wanted" ]; then
     echo "$wanted" >"$place/made-with"
 fi
 
-# What is run there: the tests' programs, as cargo test would.
+# The script that the machine runs: the test programs, as cargo test would run them.
 rm -rf "$place/job" && mkdir "$place/job"
 features=$(scripts/gst-features.sh)
 {
@@ -106,7 +107,7 @@ features=$(scripts/gst-features.sh)
     printf 'cd %q\n' "$PWD/tests"
     # shellcheck disable=SC2016 # for the shell in the machine
     echo 'echo "Linux $(uname -r), $(gst-inspect-1.0 --gst-version)"'
-    # Tests say that they were not tried where these are missing.
+    # If these are missing, tests are not tried and still pass, so their absence is a failure here.
     echo 'status=0; ls /dev/udmabuf /dev/video0 || status=1'
     for test in "$@"; do
         file=${test%%::*}
@@ -122,7 +123,7 @@ features=$(scripts/gst-features.sh)
     echo 'echo $status >/job/status'
 } >"$place/job/run"
 
-# Slower where the processor does not help.
+# Without hardware virtualisation the machine is slower.
 accelerator=(-accel tcg -cpu max)
 if [ -w /dev/kvm ] && { [ -e /sys/module/kvm_intel ] || [ -e /sys/module/kvm_amd ]; }; then
     accelerator=(-accel kvm -cpu host)

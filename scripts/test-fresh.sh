@@ -1,15 +1,15 @@
 #!/bin/bash
-# Runs a target of the Makefile on fresh systems, and prints what it costs there. See scripts/debian-root.sh for what that
-# takes.
+# Runs a target of the Makefile on fresh systems, and prints its cost. See scripts/debian-root.sh for what this script
+# needs.
 #
 #     scripts/test-fresh.sh demo|deb SUITE...
 #
-# A fresh system has make and Rust, and of packages only those of the least system. In Debian's the target is made by
-# root, in Ubuntu's by a user with sudo. What it prints is in fresh/SUITE/TARGET.log in the target directory, its build
-# beside it.
+# A fresh system has make and Rust, and only the packages of a minimal system. On Debian root makes the target, on
+# Ubuntu a user with sudo. The output is in fresh/SUITE/TARGET.log in the target directory, and the build is beside it.
 set -euo pipefail
 
-# What "make demo" may take of the disk, in MB, crates and build apart. The README says what it takes.
+# The maximum disk space of the packages for "make demo", in MB, without crates and build. The README has the actual
+# values.
 limit=1000
 
 fail() {
@@ -17,7 +17,7 @@ fail() {
     exit 1
 }
 
-# --- Inside a fresh system that is gone afterwards: the build goes to /out -------------------------------------------
+# --- Inside a fresh system, which is discarded afterwards; the build goes to /out ------------------------------------
 
 inside() {
     local target=$1 user=root began packages fetched disk
@@ -45,13 +45,13 @@ inside() {
     fetched=$(sed -n 's/^Need to get \(.*\/\)\?\([0-9.,]* .B\) of archives.*/\2/p' "/out/$target.log")
     disk=$(sed -n 's/^After this operation, \(.*\) of additional disk space.*/\1/p' "/out/$target.log")
     # shellcheck source=/dev/null
-    printf '%-5s %s: %s packages by one run of apt, %s to fetch, %s on the disk, %s s with the build\n' "$target" \
+    printf '%-5s %s: %s packages in one run of apt, %s to fetch, %s on disk, %s s with the build\n' "$target" \
         "$(. /etc/os-release && echo "$PRETTY_NAME, by $user")" "$packages" "$fetched" "$disk" $began \
         >"/out/$target.summary"
     [ "$target" != demo ] || check_demo "$user" "$disk"
 }
 
-# With the id of whoever called, who can read the crates that are here, unless that is root.
+# Adds a user with the UID of the caller, who can read the crates of this machine, or with UID 1000 if that is root.
 add_user() {
     local id
     id=$(stat -c %u /out)
@@ -59,21 +59,21 @@ add_user() {
     echo "$1 ALL=(ALL) NOPASSWD: ALL" >/etc/sudoers.d/user
 }
 
-# Whoever waits at a terminal is asked once.
+# A user at a terminal must be asked for a password only once, so there must be one run of apt.
 check_rounds() {
     local rounds
     rounds=$(($(grep -c '^Commandline: .* install ' /var/log/apt/history.log) - $(cat /tmp/rounds)))
-    [ $rounds -eq 1 ] || fail "\"make $1\" has installed packages $rounds times, not once"
+    [ $rounds -eq 1 ] || fail "\"make $1\" installed packages $rounds times, not once"
 }
 
 check_demo() {
     local built disk=$2
     built=$(find "/out/$1/release/deps" -name '*xmem_tests*')
-    [ -z "$built" ] || fail "\"make demo\" has built the tests"
+    [ -z "$built" ] || fail "\"make demo\" built the tests"
     case $disk in
     *' kB') ;;
-    *' MB') [ "${disk%%[., ]*}" -le $limit ] || fail "the packages of \"make demo\" take $disk, more than $limit MB" ;;
-    *) fail "apt has not said what the packages of \"make demo\" take: '$disk'" ;;
+    *' MB') [ "${disk%%[., ]*}" -le $limit ] || fail "the packages of \"make demo\" need $disk, more than $limit MB" ;;
+    *) fail "apt did not print the disk space of the packages of \"make demo\": '$disk'" ;;
     esac
 }
 
@@ -90,7 +90,7 @@ shift
 cd "$(dirname "$0")/.."
 fresh=$(realpath -m "${CARGO_TARGET_DIR:-target}")/fresh
 for suite in "$@"; do
-    # What was built before would hide what is not there now, and make it quick.
+    # An earlier build would hide missing packages and shorten the time.
     rm -rf "${fresh:?}/$suite"
     scripts/debian-root.sh --fresh --out "$fresh/$suite" "$suite" scripts/test-fresh.sh --inside "$target"
 done

@@ -1,18 +1,18 @@
 #!/bin/bash
-# Builds and tests xmem on several versions of GStreamer: on the one that is here as it is, on others in a Debian that
-# has them. See scripts/debian-root.sh for what that takes.
+# Builds and tests xmem on several versions of GStreamer: the installed version on this system, and each other version
+# in a root of the Debian release that has it. See scripts/debian-root.sh for what this script needs.
 #
 #     scripts/test-matrix.sh 1.22 1.26 1.28
-#     GOALS=test-pipelines scripts/test-matrix.sh 1.26        other targets than those of "make test"
+#     GOALS=test-pipelines scripts/test-matrix.sh 1.26        other targets than the default, check and suite
 #
-# What each has printed is in matrix/VERSION.log in the target directory, its build beside it.
+# The output of each is in matrix/VERSION.log in the target directory, and its build is beside it.
 set -uo pipefail
 
 cd "$(dirname "$0")/.." || exit
 matrix=$(realpath -m "${CARGO_TARGET_DIR:-target}")/matrix
 here=$(pkg-config --modversion gstreamer-1.0 2>/dev/null || true)
 read -ra goals <<<"${GOALS:-check suite}"
-# Else the version that is not tested would be the next.
+# Without this, an interrupt would only skip to the next version.
 trap 'echo "xmem: interrupted" >&2; exit 130' INT TERM
 
 suite_of() {
@@ -21,13 +21,13 @@ suite_of() {
     1.26) echo trixie ;;
     1.28) echo forky ;;
     *)
-        echo "xmem: no Debian is known that has GStreamer $1 (1.22, 1.26, 1.28)" >&2
+        echo "xmem: no Debian release with GStreamer $1 is known (1.22, 1.26, 1.28)" >&2
         return 1
         ;;
     esac
 }
 
-# Which GStreamer that is, exactly, then its tests.
+# Prints the exact version of GStreamer, then runs the goals.
 run() {
     local version=$1 suite=$2
     if [ "${here%"${here#*.*.}"}" = "$version." ]; then
