@@ -1,7 +1,7 @@
-//! The kept corpora as tests: every file of a target's, then random changes of them.
+//! Tests on the kept corpora: every file of a target, then random changes of these files.
 //!
-//! Part of the tests of each crate that has a function for a fuzz target (`#[path]`), so that what
-//! was found once is tried on every machine, without nightly Rust.
+//! Each crate that has a function for a fuzz target includes this file in its tests (`#[path]`). So
+//! an input that was found once is tried on every machine, without nightly Rust.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,17 +12,17 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
-/// Calls `entry` with all that is kept for `target`, and with `cases` inputs that nobody chose.
+/// Calls `entry` with every file that is kept for `target`, and with `cases` random inputs.
 ///
 /// # Panics
-/// Where `entry` does, after looking for the smallest input with which it does; or where nothing is
+/// If `entry` panics, after a search for the smallest input that makes it panic. If no file is
 /// kept.
 pub fn try_all(target: &str, cases: u32, entry: fn(&[u8])) {
     let kept: Arc<[Vec<u8>]> = kept(target)
         .into_iter()
         .map(|path| {
-            let bytes = fs::read(&path).expect("a file that was listed can be read");
-            // Shown when it fails.
+            let bytes = fs::read(&path).expect("a listed file can be read");
+            // The test harness shows this line if the test fails.
             println!("{}", path.display());
             entry(&bytes);
             bytes
@@ -30,7 +30,7 @@ pub fn try_all(target: &str, cases: u32, entry: fn(&[u8])) {
         .collect();
     let config = Config {
         cases,
-        // What was found belongs into the corpus.
+        // Inputs that were found belong in the corpus, so proptest stores none.
         failure_persistence: None,
         ..Config::default()
     };
@@ -51,8 +51,8 @@ fn kept(target: &str) -> Vec<PathBuf> {
         .find(|corpus| corpus.is_dir())
         .unwrap_or_else(|| panic!("there is no {}", below.display()));
     let mut files: Vec<PathBuf> = fs::read_dir(corpus)
-        .expect("a directory that is there can be read")
-        .map(|entry| entry.expect("an entry can be read").path())
+        .expect("an existing directory can be read")
+        .map(|entry| entry.expect("a directory entry can be read").path())
         .collect();
     files.sort();
     assert!(!files.is_empty(), "{} is empty", below.display());
@@ -66,7 +66,7 @@ enum Edit {
     Insert(u8),
     Remove,
     Cut,
-    /// What stands in another input from the same place on.
+    /// Appends the tail of another input, from the same offset on.
     Splice(Index),
 }
 

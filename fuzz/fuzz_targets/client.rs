@@ -1,4 +1,4 @@
-//! A producer against clients that lie.
+//! Runs a producer against hostile clients.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| xmem_tests::hostile::clients(bytes));

@@ -1,4 +1,4 @@
-//! What is said between frames, and upstream, to events.
+//! Decodes stream events and upstream events.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gstxmem::fuzz::events(bytes));

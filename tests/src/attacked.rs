@@ -1,5 +1,5 @@
-//! A channel on which one client attacks what it shares with the producer and the others. All are
-//! processes of their own, and the hostile one is another user's where the test may do that.
+//! A channel on which one client attacks what it shares with the producer and the other clients.
+//! Each of them is a process, and the hostile one runs as another user if the test may do that.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -9,18 +9,18 @@ use crate::nobody::NOBODY;
 use crate::peer::Peer;
 use crate::place::Place;
 
-/// Bytes of a frame.
+/// The size of a frame in bytes.
 const SIZE: usize = 1000;
 /// How long an honest client waits for a frame, in ms.
 const FRAME_DUE: u64 = 20_000;
 
-/// The programs that take part: `xmem-test-peer` and `xmem-test-hostile`, whose paths only
-/// integration tests know.
+/// The programs that take part: `xmem-test-peer` and `xmem-test-hostile`. Only integration tests
+/// know their paths.
 #[derive(Clone, Copy, Debug)]
 pub struct Programs {
-    /// What plays the producer and the honest clients.
+    /// The program of the producer and of the honest clients.
     pub peer: &'static str,
-    /// What attacks.
+    /// The program of the hostile client.
     pub hostile: &'static str,
 }
 
@@ -28,24 +28,24 @@ pub struct Programs {
 #[derive(Debug)]
 pub struct Attacked {
     programs: Programs,
-    /// Where it is.
+    /// The directory of the channel.
     pub place: Place,
-    /// The producer.
+    /// The producer process.
     pub producer: Peer,
     /// The honest clients.
     pub honest: Vec<Peer>,
     published: u64,
-    /// Frames that are published before the honest clients have to have received them: where the
-    /// machine does not run them for so long, they miss nothing.
+    /// Number of frames that are published before the test waits for the honest clients. Clients
+    /// miss none of them even if the machine does not run them for that long.
     batch: u64,
 }
 
 impl Attacked {
-    /// A producer that every user may connect to. It has so many slots for itself, and either drops
-    /// frames or waits for clients (`block`).
+    /// Creates a producer that every user may connect to. It has `slots` slots for itself, and
+    /// either drops frames or waits for clients (`block`).
     pub fn open(programs: Programs, slots: u64, settings: &str) -> Attacked {
         let place = Place::new();
-        // Others may pass, not look.
+        // Other users may traverse the directory, but not list it.
         set_permissions(place.path(), Permissions::from_mode(0o711)).expect("our directory");
         let perms = 0o666;
         let socket = place.socket("cam0").display().to_string();
@@ -79,20 +79,20 @@ impl Attacked {
         client.wait_for("ready");
         client.ask("connect", "connected");
         if self.published > 0 {
-            // The newest of those that there are.
+            // The newest of the existing frames.
             client.ask("receive count=1", "received");
         }
         self.honest.push(client);
     }
 
-    /// Adds an honest client to a channel on which so many frames were published otherwise.
+    /// Adds an honest client to a channel on which other calls published `published` frames.
     pub fn add_honest_at(&mut self, published: u64) {
         self.published = published;
         self.add_honest("");
     }
 
-    /// Starts a hostile client, of another user where this process is root, and waits until it is at
-    /// work.
+    /// Starts a hostile client, as another user if this process is root, and waits until it
+    /// attacks.
     pub fn attack(&self, role: &str) -> Peer {
         let arguments = format!("{role} socket={} uid={NOBODY}", self.socket());
         let mut hostile = Peer::start(self.programs.hostile, &self.place, &arguments);
@@ -100,11 +100,11 @@ impl Attacked {
         hostile
     }
 
-    /// Publishes frames, all of which every honest client receives. Returns how many page faults the
-    /// producer's process has had meanwhile, but for those of the first frames.
+    /// Publishes frames, and each honest client receives all of them. Returns the number of page
+    /// faults of the producer process meanwhile, without those of the first frames.
     ///
     /// # Panics
-    /// Where a frame can't be published, is missed, or comes late.
+    /// If a frame cannot be published, is missed, or arrives late.
     pub fn publish(&mut self, frames: u64, period_us: u64) -> u64 {
         let mut faults = 0;
         let end = self.published + frames;
@@ -134,19 +134,19 @@ impl Attacked {
         published.number("faults")
     }
 
-    /// What the producer says of itself.
+    /// The statistics of the producer.
     pub fn stats(&mut self) -> Line {
         self.producer.ask("stats", "stats")
     }
 }
 
-/// Whether processes may use io_uring here.
+/// Whether processes may use io_uring on this machine.
 pub fn has_io_uring() -> bool {
     let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
     disabled.is_ok_and(|disabled| disabled.trim() == "0")
 }
 
-/// What a hostile client has done so far.
+/// Asks a hostile client what it has done so far.
 pub fn report(hostile: &mut Peer) -> Line {
     hostile.ask("report", "report")
 }

@@ -1,6 +1,6 @@
-//! Every way to change a file of memory through a descriptor or a mapping of it.
+//! Every way to change a memory file through a descriptor or a mapping of it.
 //!
-//! They are all meant: an attack that is not refused changes what others see.
+//! The attacks are real: an attack that is not refused changes what other processes see.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -12,15 +12,16 @@ use rustix::fs::{FallocateFlags, SealFlags, SeekFrom, fallocate, fcntl_add_seals
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mprotect, munmap};
 
-/// Bytes that are attacked at once, and the least size of what is attacked, from `offset` on.
+/// Number of bytes that are attacked at once. The file must have at least this many from `offset`
+/// on.
 pub const PAGE: usize = 4096;
-/// What is written.
+/// The bytes that are written.
 const MARK: [u8; 64] = [0xa5; 64];
 
-/// A way, on a descriptor.
+/// An attack on a descriptor.
 #[derive(Clone, Copy, Debug)]
 pub struct Attack {
-    /// Completes "it was changed by".
+    /// Completes the sentence "it was changed by".
     pub name: &'static str,
     attempt: fn(BorrowedFd<'_>, u64) -> Result<(), Errno>,
 }
@@ -29,7 +30,7 @@ impl Attack {
     /// Attacks the page at `offset`, a multiple of [`PAGE`].
     ///
     /// # Errors
-    /// The kernel's, where it refuses.
+    /// The error of the kernel, if it refuses.
     pub fn attempt(&self, fd: BorrowedFd<'_>, offset: u64) -> Result<(), Errno> {
         (self.attempt)(fd, offset)
     }
@@ -42,7 +43,7 @@ const fn attack(
     Attack { name, attempt }
 }
 
-/// Those that write, or take bytes away, and leave the size.
+/// Attacks that write or remove bytes, and keep the size.
 pub const ON_CONTENT: &[Attack] = &[
     attack("write", |fd, offset| {
         rustix::fs::seek(fd, SeekFrom::Start(offset))?;
@@ -56,7 +57,7 @@ pub const ON_CONTENT: &[Attack] = &[
         map.write();
         Ok(())
     }),
-    attack("a mapping to write only", |fd, offset| {
+    attack("a write-only mapping", |fd, offset| {
         Map::new(fd, offset, ProtFlags::WRITE)?.write();
         Ok(())
     }),
@@ -66,7 +67,7 @@ pub const ON_CONTENT: &[Attack] = &[
         map.write();
         Ok(())
     }),
-    // The kernel's door for debuggers.
+    // The kernel's interface for debuggers.
     attack("/proc/self/mem", |fd, offset| {
         let map = Map::new(fd, offset, ProtFlags::READ)?;
         write_as_debugger(map.0)
@@ -103,14 +104,14 @@ pub const ON_CONTENT: &[Attack] = &[
     }),
 ];
 
-/// Takes all bytes away: who reads them then is killed by SIGBUS.
-pub const TRUNCATE: Attack = attack("ftruncate to nothing", |fd, _| ftruncate(fd, 0));
+/// Removes all bytes: a process that reads them afterwards is killed by SIGBUS.
+pub const TRUNCATE: Attack = attack("ftruncate to zero", |fd, _| ftruncate(fd, 0));
 
-/// Those on the size, and on what the owner may do later.
+/// Attacks on the size, and on what the owner may do later.
 pub const ON_SIZE: &[Attack] = &[
     TRUNCATE,
-    attack("ftruncate to more", |fd, _| ftruncate(fd, 1 << 30)),
-    attack("one seal more", |fd, _| {
+    attack("ftruncate to a larger size", |fd, _| ftruncate(fd, 1 << 30)),
+    attack("an additional seal", |fd, _| {
         fcntl_add_seals(fd, SealFlags::WRITE)
     }),
 ];
@@ -123,10 +124,10 @@ fn errno(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
-/// The file again, opened for writing, where the kernel allows that much.
+/// Opens the file again for writing, if the kernel allows it.
 ///
 /// # Errors
-/// The kernel's.
+/// The error of the kernel.
 pub fn reopen(path: &str) -> Result<OwnedFd, Errno> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(libc::O_CLOEXEC);
@@ -134,14 +135,14 @@ pub fn reopen(path: &str) -> Result<OwnedFd, Errno> {
     Ok(file.into())
 }
 
-/// A page of this process, mapped by somebody else and at least [`PAGE`] bytes large, made
-/// writable and written.
+/// Makes a mapped page of this process writable and writes to it. The page is at least [`PAGE`]
+/// bytes large.
 ///
 /// # Errors
-/// The kernel's, where it refuses.
+/// The error of the kernel, if it refuses.
 ///
 /// # Safety
-/// The page at `address` is mapped, and memory shared with other processes: nobody here may have a
+/// The page at `address` is mapped, and is memory shared with other processes: this process has no
 /// Rust reference to it, and its bytes may change at any time.
 pub unsafe fn mprotect_and_write(address: *mut c_void) -> Result<(), Errno> {
     make_writable(address)?;
@@ -149,10 +150,10 @@ pub unsafe fn mprotect_and_write(address: *mut c_void) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Writes to an address by `/proc/self/mem`, where the kernel lets debuggers in.
+/// Writes to an address through `/proc/self/mem`, which the kernel provides for debuggers.
 ///
 /// # Errors
-/// The kernel's, where it refuses.
+/// The error of the kernel, if it refuses.
 pub fn write_as_debugger(address: *mut c_void) -> Result<(), Errno> {
     let memory = OpenOptions::new().write(true).open("/proc/self/mem");
     let memory = memory.map_err(|error| errno(&error))?;
@@ -161,17 +162,18 @@ pub fn write_as_debugger(address: *mut c_void) -> Result<(), Errno> {
 }
 
 fn make_writable(address: *mut c_void) -> Result<(), Errno> {
-    // SAFETY: only more is allowed to a page that is mapped, which breaks nobody's assumption.
+    // SAFETY: the call only adds permissions to a mapped page, which violates no assumption of
+    // other code.
     unsafe { mprotect(address, PAGE, MprotectFlags::READ | MprotectFlags::WRITE) }
 }
 
 fn write_mark(address: *mut c_void) {
-    // SAFETY: the callers have a writable page at this address, which is memory shared with other
-    // processes: nobody has a reference to it, and the bytes have no meaning to this process.
+    // SAFETY: the callers have a writable page at this address. It is memory shared with other
+    // processes: no reference to it exists, and its bytes have no meaning to this process.
     unsafe { std::ptr::copy_nonoverlapping(MARK.as_ptr(), address.cast::<u8>(), MARK.len()) };
 }
 
-/// A mapping of one page of something.
+/// A mapping of one page of a file.
 #[derive(Debug)]
 pub struct Map(*mut c_void);
 
@@ -179,31 +181,31 @@ impl Map {
     /// Maps the page at `offset`.
     ///
     /// # Errors
-    /// The kernel's, where it refuses.
+    /// The error of the kernel, if it refuses.
     pub fn new(fd: impl AsFd, offset: u64, access: ProtFlags) -> Result<Map, Errno> {
         let (flags, fd) = (MapFlags::SHARED, fd.as_fd());
-        // SAFETY: without MAP_FIXED the kernel chooses a range where nothing is.
+        // SAFETY: without MAP_FIXED the kernel chooses a range that contains no mapping.
         unsafe { mmap(std::ptr::null_mut(), PAGE, access, flags, fd, offset) }.map(Map)
     }
 
-    /// Writes to it; it must be writable.
+    /// Writes to the page, which must be writable.
     pub fn write(&self) {
         write_mark(self.0);
     }
 
-    /// Takes its memory away (`MADV_REMOVE`).
+    /// Removes the memory of the page (`MADV_REMOVE`).
     ///
     /// # Errors
-    /// The kernel's, where it refuses.
+    /// The error of the kernel, if it refuses.
     pub fn remove_pages(&self) -> Result<(), Errno> {
-        // SAFETY: the range is a mapping of our own, and nobody has a reference into it.
+        // SAFETY: self owns the mapping of this range, and no reference into it exists.
         unsafe { madvise(self.0, PAGE, Advice::LinuxRemove) }
     }
 }
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // SAFETY: the range is a mapping of our own that nobody uses any more.
+        // SAFETY: self owns the mapping of this range, and it is no longer used.
         let _ = unsafe { munmap(self.0, PAGE) };
     }
 }
@@ -214,11 +216,11 @@ mod tests {
 
     use super::*;
 
-    /// What no kernel does to shared memory, or not every kernel.
+    /// Attacks that no kernel, or not every kernel, performs on shared memory.
     const UNSUPPORTED: &[&str] = &["/proc/self/mem", "copy_file_range", "zeroes", "collapsing"];
 
     #[test]
-    fn what_nothing_protects_is_changed() {
+    fn unprotected_content_is_changed() {
         for attack in ON_CONTENT {
             let memory = memfd_create("victim", MemfdFlags::CLOEXEC).unwrap();
             let before = [1; 3 * PAGE];
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_nothing_protects_is_changed() {
+    fn an_unprotected_size_is_changed() {
         for attack in ON_SIZE {
             let memory = memfd_create("victim", MemfdFlags::ALLOW_SEALING).unwrap();
             rustix::io::pwrite(&memory, &[1; PAGE], 0).unwrap();

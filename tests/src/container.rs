@@ -1,7 +1,7 @@
-//! Processes in namespaces of their own, as container runtimes make them.
+//! Processes in namespaces of their own, as container runtimes create them.
 //!
-//! A [`Container`] has its own processes, mounts, network, IPC and host name, and its own users
-//! where that is wanted. A directory of the host is mounted in it, as `-v DIRECTORY:/mnt` does.
+//! A [`Container`] has its own processes, mounts, network, IPC and host name, and optionally its
+//! own users. A directory of the host is mounted in it, as `-v DIRECTORY:/mnt` does.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,10 +12,10 @@ use crate::control_group::Group;
 use crate::peer::Peer;
 use crate::place::Place;
 
-/// How many users a container has of its own.
+/// Number of users of a container that has its own.
 const USERS: u32 = 65536;
 
-/// How a container is made.
+/// The settings of a container.
 #[derive(Clone, Debug, Default)]
 pub struct Container {
     is_read_only: bool,
@@ -26,51 +26,51 @@ pub struct Container {
 }
 
 impl Container {
-    /// The program runs as the container's root, which is the host's.
+    /// The program runs as root of the container, which is root of the host.
     pub fn new() -> Container {
         Container::default()
     }
 
-    /// The shared directory can't be written: `-v DIRECTORY:/mnt:ro`.
+    /// Mounts the shared directory read-only: `-v DIRECTORY:/mnt:ro`.
     pub fn read_only(mut self) -> Container {
         self.is_read_only = true;
         self
     }
 
-    /// Its users are others of the host: its root is the host's user `first`. The host's other users
-    /// have no number in it.
+    /// Maps the users: root of the container is user `first` of the host. Other users of the host
+    /// have no number in the container.
     pub fn users_from(mut self, first: u32) -> Container {
         self.first_user = Some(first);
         self
     }
 
-    /// The user that runs the program, by its number inside.
+    /// Sets the user that runs the program, by its number inside.
     pub fn user(mut self, user: u32) -> Container {
         self.user = user;
         self
     }
 
-    /// The number that this user has outside.
+    /// The number of that user outside.
     pub fn user_outside(&self) -> u32 {
         self.first_user.unwrap_or(0) + self.user
     }
 
-    /// What it may use is that of a control group, which is all that it sees of them. In a namespace
-    /// of control groups it seems to be the root of all.
+    /// Limits the container to a control group, which is the only one that it sees. In a cgroup
+    /// namespace this group seems to be the root.
     pub fn group(mut self, group: &Group, namespace: bool) -> Container {
         self.group = Some((group.directory().into(), namespace));
         self
     }
 
-    /// Does something inside, as root, before the program starts: a shell's commands.
+    /// Runs shell commands inside, as root, before the program starts.
     pub fn prepare(mut self, script: &str) -> Container {
         self.prepare += script;
         self.prepare.push('\n');
         self
     }
 
-    /// Whether such a container can be made here, and its user can start the program. Says so where
-    /// not.
+    /// Whether this machine can create the container, and its user can start the program. Prints a
+    /// message if not.
     pub fn is_possible(&self, program: &str) -> bool {
         if !geteuid().is_root() {
             eprintln!("not tried: only root can give a container users of its own");
@@ -86,7 +86,7 @@ impl Container {
         is_possible
     }
 
-    /// The command that runs `command` in it. `directory` is mounted at `/mnt`.
+    /// The command that runs `command` in the container. `directory` is mounted at `/mnt`.
     pub fn wrap(&self, command: &Command, directory: &Path) -> Command {
         let mut wrapped = Command::new("sh");
         wrapped.args(["-ec", &self.outside(), "sh"]);
@@ -97,7 +97,7 @@ impl Container {
                 None => wrapped.env_remove(name),
             };
         }
-        // Scripts in a script would have to be quoted.
+        // A script inside a script would need quoting.
         wrapped
             .env("SHARED_DIRECTORY", directory)
             .env("CONTAINER_USERS", self.users())
@@ -105,20 +105,20 @@ impl Container {
         wrapped
     }
 
-    /// Starts a program in it, with the words of `arguments`. The directory of `place` is mounted at
-    /// `/mnt`.
+    /// Starts a program in the container, with the words of `arguments`. The directory of `place`
+    /// is mounted at `/mnt`.
     pub fn start(&self, program: &str, place: &Place, arguments: &str) -> Peer {
         let mut command = Command::new(program);
         command.args(arguments.split_whitespace());
         self.start_command(&command, place, arguments)
     }
 
-    /// As [`start`](Container::start), but any command; `name` is for messages.
+    /// As [`start`](Container::start), for any command; `name` is for messages.
     pub fn start_command(&self, command: &Command, place: &Place, name: &str) -> Peer {
         Peer::spawn(self.wrap(command, place.path()), place, name)
     }
 
-    /// On the host, up to `unshare`.
+    /// The script on the host, up to `unshare`.
     fn outside(&self) -> String {
         let mut script = String::new();
         let mut namespaces = String::from("--mount --pid --net --ipc --uts");
@@ -128,8 +128,8 @@ impl Container {
         }
         if let Some(first) = self.first_user {
             namespaces += " --user --keep-caps";
-            // `unshare` will have this shell's number. Which users it has, only a process that is
-            // not in its namespace may say.
+            // `unshare` will have the PID of this shell. Only a process outside the user namespace
+            // may write its user mappings.
             script += &format!(
                 "{{ until [ \"$(readlink /proc/$$/ns/user)\" != \"$(readlink /proc/self/ns/user)\" ]\n\
                    do sleep 0.01; done\n\
@@ -143,7 +143,7 @@ impl Container {
         script
     }
 
-    /// Becomes the container's root.
+    /// The script that becomes root of the container.
     fn users(&self) -> String {
         let mut script = String::from("exec ");
         if self.first_user.is_some() {
@@ -154,7 +154,8 @@ impl Container {
         script
     }
 
-    /// As the container's root: what it sees, and then the program.
+    /// The script as root of the container: sets up what the container sees, then starts the
+    /// program.
     fn inside(&self) -> String {
         let mut script = String::from("mount --bind \"$SHARED_DIRECTORY\" /mnt\n");
         if self.is_read_only {
@@ -162,7 +163,7 @@ impl Container {
         }
         script += "mount -t proc proc /proc\n";
         if let Some((directory, _)) = &self.group {
-            let all = directory.parent().expect("it is in one");
+            let all = directory.parent().expect("the directory has a parent");
             let (directory, all) = (directory.display(), all.display());
             script += &format!("mount --bind {directory} {all}\n");
         }
@@ -177,7 +178,7 @@ impl Container {
     }
 }
 
-/// The start of a command that a user runs. A change of users would undo what `--kill-child` does.
+/// The start of a command that a user runs. A change of users resets the effect of `--kill-child`.
 fn as_user(user: u32) -> String {
     format!("exec setpriv --reuid {user} --regid {user} --clear-groups --pdeathsig KILL ")
 }

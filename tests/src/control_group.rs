@@ -4,21 +4,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A control group with little memory. It goes when it is empty.
+/// A control group with little memory. Dropping the value removes it.
 #[derive(Debug)]
 pub struct Group {
     directory: PathBuf,
     limit: &'static str,
 }
 
-/// The file that tells how much is used, beside the one of the limit.
+/// The names of the file with the memory usage, and of the file with the limit.
 const USAGES: [(&str, &str); 2] = [
     ("memory.limit_in_bytes", "memory.usage_in_bytes"),
     ("memory.max", "memory.current"),
 ];
 
 impl Group {
-    /// A new one. `None` where this test can't make one: then it says so.
+    /// Creates a control group. Returns `None` and prints a message if this test cannot create one.
     pub fn new(bytes: u64) -> Option<Group> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -34,12 +34,12 @@ impl Group {
             group.set(bytes).ok().map(|()| group)
         });
         if made.is_none() {
-            eprintln!("not tried: there are no control groups of memory to be had");
+            eprintln!("not tried: control groups with memory limits are not available");
         }
         made
     }
 
-    /// Where it is.
+    /// The directory of the group.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -47,31 +47,31 @@ impl Group {
     /// Changes its limit.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the system.
     pub fn set(&self, bytes: u64) -> std::io::Result<()> {
-        // Not made where it is missing: that would be a file of no control group.
+        // The file is not created if it is missing: it would not be a file of a control group.
         let file = self.directory.join(self.limit);
         let mut file = fs::OpenOptions::new().write(true).open(file)?;
         std::io::Write::write_all(&mut file, bytes.to_string().as_bytes())
     }
 
-    /// Bytes that its processes use.
+    /// Number of bytes that its processes use.
     ///
     /// # Panics
-    /// Where the system does not tell.
+    /// If the system does not report it.
     pub fn used(&self) -> u64 {
         let (_, usage) = USAGES
             .into_iter()
             .find(|(limit, _)| *limit == self.limit)
-            .expect("one of two");
+            .expect("the limit is in the list");
         let text = fs::read_to_string(self.directory.join(usage)).expect("our group");
         text.trim().parse().expect("a number")
     }
 
-    /// Puts a process into it.
+    /// Moves a process into the group.
     ///
     /// # Panics
-    /// When that fails.
+    /// If the system refuses.
     pub fn take(&self, pid: u32) {
         fs::write(self.directory.join("cgroup.procs"), pid.to_string()).expect("our group");
     }
@@ -79,7 +79,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // The processes in it have ended a moment ago.
+        // The processes in the group have just ended.
         let _ = crate::wait::comes_true(|| fs::remove_dir(&self.directory).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! What a publisher has told, to wait for.
+//! Waiting for the events of a publisher.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
@@ -12,20 +12,20 @@ use crate::wait::PATIENCE;
 pub struct Events(Receiver<PublisherEvent>);
 
 impl Events {
-    /// The events, and what to pass to `PublisherBuilder::on_event`.
+    /// The events, and the callback for `PublisherBuilder::on_event`.
     pub fn new() -> (Events, impl Fn(PublisherEvent) + Send + Sync + 'static) {
         let (sender, receiver): (Sender<PublisherEvent>, _) = channel();
         let observer = move |event| {
-            // Nobody listens any more at the end of a test.
+            // At the end of a test the receiver is gone.
             let _ = sender.send(event);
         };
         (Events(receiver), observer)
     }
 
-    /// Waits for an event that `look` takes, and gives what it made of it.
+    /// Waits for an event that `look` accepts, and returns its result.
     ///
     /// # Panics
-    /// When there is none.
+    /// If no event is accepted in time.
     pub fn wait_for<T>(&self, what: &str, look: impl Fn(&PublisherEvent) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         let mut others = Vec::new();
@@ -41,7 +41,7 @@ impl Events {
         }
     }
 
-    /// The events there are that nobody has waited for.
+    /// The events that no call has consumed.
     pub fn drain(&self) -> Vec<PublisherEvent> {
         self.0.try_iter().collect()
     }

@@ -1,5 +1,5 @@
-//! Page faults that last as long as one likes: what a process can make of its own memory with
-//! userfaultfd, where it may, and with a file of a FUSE file system anywhere.
+//! Page faults of any duration: with userfaultfd for memory of the own process, if the process may
+//! use it, and with a file of a FUSE file system elsewhere.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -17,12 +17,12 @@ fn answer(result: i64) -> Result<i64, Errno> {
     }
 }
 
-/// A page of memory whose first page fault does not end, until [`Faults::end`].
+/// A page of memory whose first page fault lasts until [`Faults::end`].
 #[derive(Debug)]
 pub struct Faults {
     fd: OwnedFd,
-    /// The start of a mapping of `PAGE` bytes that stays as long as the process lives, and is
-    /// accessed by the kernel only.
+    /// The start of a mapping of `PAGE` bytes. The mapping stays as long as the process lives, and
+    /// only the kernel accesses it.
     page: usize,
 }
 
@@ -56,11 +56,11 @@ const UFFDIO_UNREGISTER: libc::Ioctl = 0x8010_aa01;
 const UFFDIO_REGISTER_MODE_MISSING: u64 = 1;
 
 impl Faults {
-    /// `None` where the kernel lets this process have none.
+    /// Creates the page; `None` if the kernel does not allow userfaultfd to this process.
     pub fn open() -> Option<Faults> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: without MAP_FIXED the kernel chooses a range where nothing is.
+        // SAFETY: without MAP_FIXED the kernel chooses a range that contains no mapping.
         let page = unsafe { libc::mmap(ptr::null_mut(), PAGE, access, flags, -1, 0) };
         if page == libc::MAP_FAILED {
             return None;
@@ -82,8 +82,8 @@ impl Faults {
             ioctls: 0,
         };
         let fd = faults.fd.as_raw_fd();
-        // SAFETY: the structures are the kernel's, and all that the calls write to; the range is our
-        // own mapping.
+        // SAFETY: the structures have the layout of the kernel's, and the calls write to nothing
+        // else; the range is a mapping that this value owns.
         unsafe {
             answer(libc::ioctl(fd, UFFDIO_API, &raw mut api).into()).ok()?;
             answer(libc::ioctl(fd, UFFDIO_REGISTER, &raw mut register).into()).ok()?;
@@ -98,29 +98,30 @@ impl Faults {
         }
     }
 
-    /// Writes a byte of the page to a file. The kernel holds the file's lock meanwhile. Returns
-    /// after [`Faults::end`].
+    /// Writes a byte of the page to a file. The kernel holds the lock of the file meanwhile.
+    /// Returns after [`Faults::end`].
     ///
     /// # Errors
-    /// The kernel's.
+    /// The error of the kernel.
     pub fn write_to(&self, file: impl AsFd) -> Result<(), Errno> {
         let (file, page) = (file.as_fd().as_raw_fd(), self.page as *const libc::c_void);
-        // SAFETY: the page is mapped as long as the process lives.
+        // SAFETY: the page stays mapped as long as the process lives.
         answer(unsafe { libc::pwrite(file, page, 1, 0) } as i64).map(drop)
     }
 
-    /// Reads a byte of a file, from its position on, into the page. The kernel holds the lock of the
+    /// Reads a byte of a file, at its position, into the page. The kernel holds the lock of the
     /// open file description meanwhile, if its position has one. Returns after [`Faults::end`].
     ///
     /// # Errors
-    /// The kernel's.
+    /// The error of the kernel.
     pub fn read_from(&self, file: impl AsFd) -> Result<(), Errno> {
         let (file, page) = (file.as_fd().as_raw_fd(), self.page as *mut libc::c_void);
-        // SAFETY: the page is mapped as long as the process lives, and the kernel alone accesses it.
+        // SAFETY: the page stays mapped as long as the process lives, and only the kernel accesses
+        // it.
         answer(unsafe { libc::read(file, page, 1) } as i64).map(drop)
     }
 
-    /// Ends the page fault, and makes the page like any other.
+    /// Ends the page fault. The page is then like any other.
     pub fn end(&self) {
         let mut range = self.range();
         // SAFETY: as in `open`.
@@ -138,9 +139,9 @@ mod tests {
     use crate::process::until_asleep;
 
     #[test]
-    fn a_write_of_such_a_page_lasts_until_the_fault_is_ended() {
+    fn a_write_from_the_page_lasts_until_the_fault_is_ended() {
         let Some(faults) = Faults::open() else {
-            eprintln!("not tried: this process may not have userfaultfd");
+            eprintln!("not tried: this process may not use userfaultfd");
             return;
         };
         let file = memfd_create("held", MemfdFlags::CLOEXEC).unwrap();

@@ -1,4 +1,4 @@
-//! Pipelines as people start them: by `gst-launch-1.0`.
+//! Pipelines as people start them, with `gst-launch-1.0`.
 
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,8 +12,8 @@ use crate::place::Place;
 use crate::wait::until;
 use crate::{process, wait};
 
-/// A pipeline that `gst-launch-1.0` runs, with the same plugin as a [`Pipeline`](crate::pipeline::Pipeline).
-/// Dropping it kills it.
+/// A pipeline that `gst-launch-1.0` runs, with the same plugin as a
+/// [`Pipeline`](crate::pipeline::Pipeline). Dropping the value kills the process.
 #[derive(Debug)]
 pub struct Launched {
     process: Child,
@@ -22,7 +22,7 @@ pub struct Launched {
 }
 
 impl Launched {
-    /// Starts it.
+    /// Starts the pipeline.
     pub fn start(place: &Place, description: &str) -> Launched {
         let mut command = Command::new("gst-launch-1.0");
         set_environment(&mut command);
@@ -34,8 +34,8 @@ impl Launched {
             .stderr(Stdio::piped());
         let mut process = command.spawn().expect("gst-launch-1.0 starts");
         let (mut output, mut errors) = (
-            process.stdout.take().expect("it is piped"),
-            process.stderr.take().expect("it is piped"),
+            process.stdout.take().expect("the output is piped"),
+            process.stderr.take().expect("the output is piped"),
         );
         let errors = std::thread::spawn(move || {
             let mut text = String::new();
@@ -54,33 +54,38 @@ impl Launched {
         }
     }
 
-    /// Its process's number.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.pid() as i32).expect("a process's number is not 0");
+        let pid = Pid::from_raw(self.pid() as i32).expect("a process ID is not 0");
         kill_process(pid, signal).expect("a child can be signalled");
     }
 
-    /// Stops it as `SIGSTOP` does, and waits until it stands still.
+    /// Stops the process with `SIGSTOP`, and waits until it has stopped.
     pub fn stop(&self) {
         self.signal(Signal::STOP);
-        until("it is stopped", || process::state(self.pid()) == Some('T'));
+        until("the process is stopped", || {
+            process::state(self.pid()) == Some('T')
+        });
     }
 
-    /// Lets it go on.
+    /// Continues the process with `SIGCONT`.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Presses Ctrl-C, and waits for the end.
+    /// Sends `SIGINT`, as Ctrl-C does, and waits for the end of the process. Returns how long that
+    /// took.
     ///
     /// # Panics
-    /// When that takes long, and when it dies of it.
+    /// If that takes long, or if the process dies of the signal.
     pub fn interrupt(&mut self) -> Duration {
-        until("it has started", || catches_interrupts(self.pid()));
+        until("the process handles SIGINT", || {
+            catches_interrupts(self.pid())
+        });
         let start = Instant::now();
         self.signal(Signal::INT);
         let (status, output) = self.wait();
@@ -93,10 +98,10 @@ impl Launched {
         time
     }
 
-    /// Waits for the end, and tells what it has said.
+    /// Waits for the end of the process. Returns its status and its output.
     ///
     /// # Panics
-    /// When there is none.
+    /// If it does not end in time.
     pub fn wait(&mut self) -> (ExitStatus, String) {
         let mut status = None;
         let ended = wait::comes_true(|| {
@@ -106,19 +111,19 @@ impl Launched {
         assert!(ended, "\"{}\" does not end", self.description);
         let output = self.output.take().map(JoinHandle::join);
         let output = output.and_then(Result::ok).unwrap_or_default();
-        (status.expect("it has ended"), output)
+        (status.expect("the process has ended"), output)
     }
 }
 
 impl Drop for Launched {
     fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
+        // The process may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Whether a process sees to `SIGINT` itself. Some time after its start `gst-launch-1.0` does.
+/// Whether a process handles `SIGINT` itself. `gst-launch-1.0` does some time after its start.
 fn catches_interrupts(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));

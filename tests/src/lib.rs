@@ -1,17 +1,20 @@
-//! Support for tests in which several processes take part.
+//! Support for tests with several processes.
 //!
-//! A test has a [`Place`] of its own, a runtime directory where its channels are. The other
-//! processes are [`Peer`]s: `xmem-test-peer`, which plays a producer or a client as its orders say,
-//! or any other program. What they do is agreed on in [`Line`]s of text. Frames carry a [`pattern`]
-//! that tells what each of them must hold. [`process`] looks at a process from outside,
-//! [`valgrind`] from inside, [`remains`] at what it has left. [`limits`] leaves it less than it
-//! wants, [`control_group`] less memory, [`seccomp`] fewer system calls; in a [`container`] it sees
-//! little of the machine, and [`podman`] makes such. [`nobody`] is another user. [`wire`] speaks the protocol without the core,
-//! [`area`] is memory shared so, and [`hostile`] are peers that lie in both. [`attacked`] is a
-//! channel that a process attacks, and [`faults`] are page faults that don't end. [`pipeline`] and
-//! [`launched`] are pipelines in processes of their own, [`local`] is one in the test's, [`metas`]
-//! are what buffers carry, and [`sync`] tells when they are shown. [`samples`] are times that were measured. [`wait`] is how to wait: for a
-//! condition, with a deadline, never for a time.
+//! A test has a [`Place`] of its own, a runtime directory for its channels. The other processes are
+//! [`Peer`]s: `xmem-test-peer`, which is a producer or a client and obeys orders, or any other
+//! program. Test and peers exchange [`Line`]s of text. Frames carry a [`pattern`] that determines
+//! every byte.
+//!
+//! | modules | topic |
+//! |---|---|
+//! | [`process`], [`valgrind`], [`remains`] | a process as `/proc` shows it, as valgrind sees it, and what a pipeline leaves in it |
+//! | [`limits`], [`control_group`], [`seccomp`] | lower limits, less memory, fewer system calls |
+//! | [`container`], [`podman`], [`nobody`] | a restricted view of the machine, containers of podman, another user |
+//! | [`wire`], [`area`], [`hostile`] | the protocol and shared memory without the core, and hostile peers |
+//! | [`attacked`], [`attacks`], [`faults`] | a channel that a process attacks, ways to change memory files, page faults that do not end |
+//! | [`pipeline`], [`launched`], [`local`] | pipelines in other processes, and in the process of the test |
+//! | [`metas`], [`sync`], [`samples`] | the metas of buffers, when buffers are shown, measured times |
+//! | [`wait`] | waiting: for a condition, with a deadline, never for a fixed time |
 
 pub mod area;
 pub mod attacked;

@@ -1,11 +1,11 @@
-//! Limits of a process, lowered from outside while it runs.
+//! Limits of a running process, lowered from outside.
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::process;
 use crate::wait::until;
 
-/// A limit that was lowered. Dropping it makes it what it was.
+/// A lowered limit. Dropping the value restores the former limit.
 #[derive(Debug)]
 pub struct Lowered {
     pid: u32,
@@ -13,7 +13,7 @@ pub struct Lowered {
     before: Rlimit,
 }
 
-/// Lowers a process's limit.
+/// Lowers a limit of a process.
 pub fn lower(pid: u32, resource: Resource, to: u64) -> Lowered {
     let before = read(pid, resource);
     let lowered = Rlimit {
@@ -21,7 +21,7 @@ pub fn lower(pid: u32, resource: Resource, to: u64) -> Lowered {
         maximum: before.maximum,
     };
     let process = Pid::from_raw(pid as i32);
-    prlimit(process, resource, lowered).expect("a child's limits can be set");
+    prlimit(process, resource, lowered).expect("the limits of a child can be set");
     Lowered {
         pid,
         resource,
@@ -29,11 +29,11 @@ pub fn lower(pid: u32, resource: Resource, to: u64) -> Lowered {
     }
 }
 
-/// Leaves a process that waits `room` descriptors more than it has. Those of frames' memory don't
-/// become room for others when it closes them.
+/// Limits the descriptors of a process, which must be waiting, to `room` more than it has.
+/// Descriptors of frame memory do not become free for others when the process closes them.
 ///
 /// # Panics
-/// When it does not wait.
+/// If the process does not wait.
 pub fn leave_descriptors(pid: u32, room: usize) -> Lowered {
     until_it_waits(pid);
     let fds = process::fds(pid);
@@ -46,13 +46,16 @@ pub fn leave_descriptors(pid: u32, room: usize) -> Lowered {
     lower(pid, Resource::Nofile, u64::from(beyond.unwrap_or(u32::MAX)))
 }
 
-/// Leaves a process that waits `room` bytes of addresses more than it has.
+/// Limits the address space of a process, which must be waiting, to `room` bytes more than it has.
 ///
 /// # Panics
-/// When it does not wait.
+/// If the process does not wait.
 pub fn leave_addresses(pid: u32, room: u64) -> Lowered {
     until_it_waits(pid);
-    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).expect("the process's size");
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).expect(
+        "the size of the \
+         process",
+    );
     let pages = statm
         .split_whitespace()
         .next()
@@ -61,28 +64,28 @@ pub fn leave_addresses(pid: u32, room: u64) -> Lowered {
     lower(pid, Resource::As, bytes + room)
 }
 
-/// What it has for a moment only must not count: a descriptor that it has just been sent, the
-/// addresses that a thread takes when it starts.
+/// Waits until the process waits, because what it has only for a moment must not count: a
+/// descriptor that it has just received, or the address space of a thread that starts.
 fn until_it_waits(pid: u32) {
-    until("all its threads wait", || {
+    until("all threads of the process wait", || {
         process::thread_states(pid)
             .iter()
             .all(|&state| state == 'S')
     });
 }
 
-/// As `/proc` tells it: rustix's `prlimit` always sets.
+/// Reads a limit from `/proc`, because `prlimit` of rustix always sets one.
 fn read(pid: u32, resource: Resource) -> Rlimit {
     let name = match resource {
         Resource::Nofile => "Max open files",
         Resource::As => "Max address space",
         Resource::Fsize => "Max file size",
-        other => panic!("{other:?} is no limit that a test lowers"),
+        other => panic!("{other:?} is not a limit that tests lower"),
     };
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("its limits");
     let line = limits.lines().find_map(|line| line.strip_prefix(name));
-    let mut numbers = line.expect("a limit of this name").split_whitespace();
-    // "unlimited" is no number.
+    let mut numbers = line.expect("a limit with this name").split_whitespace();
+    // "unlimited" is not a number.
     let mut next = || numbers.next().and_then(|number| number.parse().ok());
     let (current, maximum) = (next(), next());
     Rlimit { current, maximum }
@@ -90,7 +93,7 @@ fn read(pid: u32, resource: Resource) -> Rlimit {
 
 impl Drop for Lowered {
     fn drop(&mut self) {
-        // It may have ended by now.
+        // The process may have ended.
         let process = Pid::from_raw(self.pid as i32);
         let _ = prlimit(process, self.resource, self.before);
     }

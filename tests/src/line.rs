@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A word and what belongs to it: `received count=3 last=2 text=all the rest of the line`.
+/// A line: a word and its fields, as in `received count=3 last=2 text=all the rest of the line`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
-    /// What the line is about.
+    /// The first word, which says what the line is about.
     pub word: String,
     fields: BTreeMap<String, String>,
 }
 
 impl Line {
-    /// A line with nothing but its word.
+    /// A line without fields.
     pub fn new(word: &str) -> Line {
         Line {
             word: word.into(),
@@ -20,18 +20,18 @@ impl Line {
         }
     }
 
-    /// Adds a field. Only the field `text` may have blanks.
+    /// Adds a field. Only the field `text` may contain spaces.
     pub fn with(mut self, key: &str, value: impl fmt::Display) -> Line {
-        // One line stays one line.
+        // A newline would start another line.
         let value = value.to_string().replace('\n', " ");
         self.fields.insert(key.into(), value);
         self
     }
 
-    /// Takes a line apart.
+    /// Parses a line.
     ///
     /// # Panics
-    /// For a field without `=`: both ends are of this crate.
+    /// If a field has no `=`: both ends are in this crate.
     pub fn parse(line: &str) -> Line {
         let (line, text) = match line.split_once(" text=") {
             Some((line, text)) => (line, Some(text)),
@@ -42,7 +42,7 @@ impl Line {
         for field in words {
             let (key, value) = field
                 .split_once('=')
-                .unwrap_or_else(|| panic!("{field:?} in {line:?} is no key=value"));
+                .unwrap_or_else(|| panic!("{field:?} in {line:?} is not key=value"));
             parsed.fields.insert(key.into(), value.into());
         }
         match text {
@@ -51,36 +51,36 @@ impl Line {
         }
     }
 
-    /// A field, where the line has it.
+    /// A field, if the line has it.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.fields.get(key).map(String::as_str)
     }
 
-    /// A field that must be there.
+    /// A field that must exist.
     ///
     /// # Panics
-    /// Where it is not.
+    /// If it does not.
     pub fn text(&self, key: &str) -> &str {
         self.get(key)
             .unwrap_or_else(|| panic!("no {key} in \"{self}\""))
     }
 
-    /// A number, where the line has it.
+    /// A number, if the line has it.
     ///
     /// # Panics
-    /// Where it is not a number.
+    /// If the field is not a number.
     pub fn get_number(&self, key: &str) -> Option<u64> {
         let parse = |text: &str| {
             text.parse()
-                .unwrap_or_else(|_| panic!("{key} in \"{self}\" is no number"))
+                .unwrap_or_else(|_| panic!("{key} in \"{self}\" is not a number"))
         };
         self.get(key).map(parse)
     }
 
-    /// A number that must be there.
+    /// A number that must exist.
     ///
     /// # Panics
-    /// Where it is not.
+    /// If it does not.
     pub fn number(&self, key: &str) -> u64 {
         self.get_number(key)
             .unwrap_or_else(|| panic!("no {key} in \"{self}\""))

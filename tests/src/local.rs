@@ -1,7 +1,7 @@
-//! Pipelines in the test's own process: for what lines of text can't tell, buffers and caps of any
-//! kind.
+//! Pipelines in the process of the test, for what lines of text cannot express: buffers and caps of
+//! any kind.
 //!
-//! The plugin is the one that this program is linked with.
+//! The plugin is the one that the test program is linked with.
 
 use std::sync::Once;
 
@@ -11,13 +11,14 @@ use gst::prelude::*;
 use crate::place::Place;
 use crate::wait::PATIENCE;
 
-/// A pipeline of the test's own process. It goes to NULL with its drop.
+/// A pipeline in the process of the test. Dropping it changes its state to NULL.
 #[derive(Debug)]
 pub struct Local {
     pipeline: gst::Pipeline,
 }
 
-/// An `appsrc` named `src` before a sink named `sink` that loses nothing and waits for a client.
+/// An `appsrc` with the name `src` before a sink with the name `sink`. The sink loses nothing and
+/// waits for a client.
 pub fn pushing(place: &Place) -> Local {
     let sink = sink(
         place,
@@ -27,7 +28,7 @@ pub fn pushing(place: &Place) -> Local {
     Local::play(&format!("appsrc name=src format=time ! {sink}"))
 }
 
-/// A source named `src` before an `appsink` named `out`, for [`Local::pull`].
+/// A source with the name `src` before an `appsink` with the name `out`, for [`Local::pull`].
 pub fn pulling(place: &Place) -> Local {
     let source = source(place, "max-leases=16");
     Local::play(&format!(
@@ -35,7 +36,7 @@ pub fn pulling(place: &Place) -> Local {
     ))
 }
 
-/// `xmemsink`, named `sink`, of the channel `cam0`.
+/// The description of an `xmemsink` with the name `sink`, on the channel `cam0`.
 pub fn sink(place: &Place, properties: &str) -> String {
     let socket = place.socket("cam0");
     format!(
@@ -44,7 +45,7 @@ pub fn sink(place: &Place, properties: &str) -> String {
     )
 }
 
-/// `xmemsrc`, named `src`, of the channel `cam0`.
+/// The description of an `xmemsrc` with the name `src`, on the channel `cam0`.
 pub fn source(place: &Place, properties: &str) -> String {
     let socket = place.socket("cam0");
     format!(
@@ -53,7 +54,7 @@ pub fn source(place: &Place, properties: &str) -> String {
     )
 }
 
-/// Starts GStreamer, with the plugin. From then on a critical of GLib's ends the process.
+/// Initialises GStreamer and registers the plugin. From then on a GLib critical ends the process.
 pub fn init() {
     static READY: Once = Once::new();
     READY.call_once(|| {
@@ -64,7 +65,7 @@ pub fn init() {
 }
 
 impl Local {
-    /// A pipeline in NULL.
+    /// Creates a pipeline in NULL.
     pub fn new(description: &str) -> Local {
         init();
         let pipeline = gst::parse::launch(description)
@@ -74,17 +75,17 @@ impl Local {
         Local { pipeline }
     }
 
-    /// A pipeline that plays, or will as soon as it has something to play.
+    /// Creates a pipeline in PLAYING, or on its way there until it has prerolled.
     pub fn play(description: &str) -> Local {
         let local = Local::new(description);
         local.change(gst::State::Playing);
         local
     }
 
-    /// Changes its state.
+    /// Changes the state.
     ///
     /// # Panics
-    /// When that fails.
+    /// If that fails.
     pub fn change(&self, state: gst::State) -> gst::StateChangeSuccess {
         match self.pipeline.set_state(state) {
             Ok(success) => success,
@@ -92,10 +93,10 @@ impl Local {
         }
     }
 
-    /// Waits until the change of its state is complete.
+    /// Waits until the state change is complete.
     ///
     /// # Panics
-    /// When it is not, or has failed.
+    /// If it does not complete, or fails.
     pub fn settle(&self, state: gst::State) {
         let patience = gst::ClockTime::try_from(PATIENCE).expect("a short time");
         let (result, current, _) = self.pipeline.state(patience);
@@ -110,48 +111,48 @@ impl Local {
         );
     }
 
-    /// One of its elements.
+    /// An element of the pipeline.
     ///
     /// # Panics
-    /// When there is none of this name.
+    /// If none has this name.
     pub fn element(&self, name: &str) -> gst::Element {
         let element = self.pipeline.by_name(name);
         element.unwrap_or_else(|| panic!("no element {name:?}"))
     }
 
-    /// Has the element `src` push what comes next with these caps.
+    /// Sets the caps of what the element `src` pushes next.
     pub fn set_caps(&self, caps: &gst::Caps) {
         self.element("src").set_property("caps", caps);
     }
 
-    /// Has the element `src` push a buffer.
+    /// Pushes a buffer from the element `src`.
     ///
     /// # Panics
-    /// When it refuses.
+    /// If the pipeline refuses it.
     pub fn push(&self, buffer: &gst::Buffer) {
         let flow: gst::FlowReturn = self.element("src").emit_by_name("push-buffer", &[buffer]);
         assert_eq!(flow, gst::FlowReturn::Ok);
     }
 
-    /// Has the element `src` push a list.
+    /// Pushes a buffer list from the element `src`.
     ///
     /// # Panics
-    /// When it refuses.
+    /// If the pipeline refuses it.
     pub fn push_list(&self, list: &gst::BufferList) {
         let source = self.element("src");
         let flow: gst::FlowReturn = source.emit_by_name("push-buffer-list", &[list]);
         assert_eq!(flow, gst::FlowReturn::Ok);
     }
 
-    /// Has the element `src` end its stream.
+    /// Sends EOS from the element `src`.
     pub fn end(&self) {
         let _: gst::FlowReturn = self.element("src").emit_by_name("end-of-stream", &[]);
     }
 
-    /// The next buffer of the `appsink` `out`, with its caps; `None` at the end of the stream.
+    /// The next buffer of the `appsink` `out`, with its caps; `None` at EOS.
     ///
     /// # Panics
-    /// When none comes.
+    /// If none arrives.
     pub fn pull(&self) -> Option<gst::Sample> {
         let out = self.element("out");
         let patience = PATIENCE.as_nanos() as u64;
@@ -159,7 +160,7 @@ impl Local {
         let ended = || out.property::<bool>("eos");
         assert!(
             sample.is_some() || ended(),
-            "no buffer came: {:?}",
+            "no buffer arrived: {:?}",
             self.messages()
         );
         sample
@@ -168,13 +169,13 @@ impl Local {
     /// The next buffer of the `appsink` `out`.
     ///
     /// # Panics
-    /// When none comes, and when the stream has ended.
+    /// If none arrives, or at EOS.
     pub fn pull_buffer(&self) -> gst::Buffer {
-        let sample = self.pull().expect("the stream goes on");
+        let sample = self.pull().expect("the stream continues");
         sample.buffer_owned().expect("a sample has a buffer")
     }
 
-    /// The figures of one of its elements.
+    /// The statistics of an element.
     pub fn stats(&self, element: &str) -> gst::Structure {
         self.element(element).property("stats")
     }
@@ -182,7 +183,7 @@ impl Local {
     /// Waits for a message of one of these types.
     ///
     /// # Panics
-    /// When none comes.
+    /// If none arrives.
     pub fn message(&self, kinds: &[gst::MessageType]) -> gst::Message {
         let patience = gst::ClockTime::try_from(PATIENCE).expect("a short time");
         let bus = self.pipeline.bus().expect("a pipeline has a bus");
@@ -190,10 +191,10 @@ impl Local {
         message.unwrap_or_else(|| panic!("no {kinds:?} came"))
     }
 
-    /// Waits for an error, and tells its text.
+    /// Waits for an error message, and returns its text.
     ///
     /// # Panics
-    /// When none comes.
+    /// If none arrives.
     pub fn error(&self) -> String {
         let message = self.message(&[gst::MessageType::Error]);
         match message.view() {
@@ -202,7 +203,7 @@ impl Local {
         }
     }
 
-    /// The errors and warnings that were posted and not looked at.
+    /// The errors and warnings on the bus that were not read before.
     pub fn messages(&self) -> Vec<String> {
         let bus = self.pipeline.bus().expect("a pipeline has a bus");
         let kinds = [gst::MessageType::Error, gst::MessageType::Warning];
@@ -215,12 +216,12 @@ impl Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        // A pipeline that failed has to go as well.
+        // A pipeline that has failed must change to NULL too.
         let _ = self.pipeline.set_state(gst::State::Null);
     }
 }
 
-/// The bytes of a buffer, whatever memories they are in.
+/// The bytes of a buffer, from all its memories.
 pub fn bytes(buffer: &gst::BufferRef) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(buffer.size());
     for memory in buffer.iter_memories() {
@@ -230,20 +231,20 @@ pub fn bytes(buffer: &gst::BufferRef) -> Vec<u8> {
     bytes
 }
 
-/// The sizes of a buffer's memories.
+/// The sizes of the memories of a buffer.
 pub fn sizes(buffer: &gst::BufferRef) -> Vec<usize> {
     let memories = buffer.iter_memories();
     memories.map(|memory| memory.size()).collect()
 }
 
-/// Compares what was sent with what has come: bytes, flags, duration and offsets. Times are another
-/// pipeline's, and the first buffer is discontinuous.
+/// Compares a sent and a received buffer: bytes, flags, duration and offsets. Times differ between
+/// pipelines, and the first buffer has the DISCONT flag.
 ///
 /// # Panics
-/// Where they differ.
+/// If they differ.
 pub fn assert_same(sent: &gst::BufferRef, received: &gst::BufferRef) {
     assert_eq!(received.size(), sent.size());
-    assert!(bytes(received) == bytes(sent), "the bytes are others");
+    assert!(bytes(received) == bytes(sent), "the bytes differ");
     let flags = |buffer: &gst::BufferRef| {
         buffer.flags() - gst::BufferFlags::TAG_MEMORY - gst::BufferFlags::DISCONT
     };

@@ -1,6 +1,7 @@
-//! Metas of every kind, for tests that send them, and all that they say, for tests that compare.
+//! Metas of every kind, for tests that send them, and their content as text, for tests that compare
+//! them.
 //!
-//! Also part of the plugin's own tests (`#[path]`).
+//! The tests of the plugin include this file too (`#[path]`).
 #![allow(unsafe_code)]
 
 use std::sync::Mutex;
@@ -16,12 +17,12 @@ use gst_video::{
     VideoTimeCodeFlags, VideoTimeCodeMeta,
 };
 
-const KNOWN: &str = "a test knows what GStreamer takes";
+const KNOWN: &str = "GStreamer accepts what a test sends";
 
-/// Bytes of a meta that is huge.
+/// The size of a huge meta in bytes.
 const HUGE: usize = 10 << 20;
 
-/// Makes a custom meta known, as an application does.
+/// Registers a custom meta, as an application does.
 fn register(name: &str, tags: &[&str]) {
     static LOCK: Mutex<()> = Mutex::new(());
     let _lock = LOCK.lock();
@@ -33,7 +34,7 @@ fn register(name: &str, tags: &[&str]) {
 /// Attaches metas of a kind, by its name in [`KINDS`] or [`ODD`].
 ///
 /// # Panics
-/// Where there is none of that name.
+/// If no kind has this name.
 pub fn add(buffer: &mut gst::BufferRef, kind: &str) {
     let odd = ODD.iter().map(|(name, _, add)| (*name, *add));
     let mut all = KINDS.iter().copied().chain(odd);
@@ -42,7 +43,7 @@ pub fn add(buffer: &mut gst::BufferRef, kind: &str) {
     add(buffer);
 }
 
-/// A picture that an overlay has, `width` by `height` with each byte another.
+/// The rectangle of an overlay, `width` by `height`. All its bytes differ.
 fn rectangle(
     (width, height): (u32, u32),
     flags: VideoOverlayFormatFlags,
@@ -58,17 +59,18 @@ fn rectangle(
 }
 
 fn overlay_format() -> VideoFormat {
-    match cfg!(target_endian = "little") {
-        true => VideoFormat::Bgra,
-        false => VideoFormat::Argb,
+    if cfg!(target_endian = "little") {
+        VideoFormat::Bgra
+    } else {
+        VideoFormat::Argb
     }
 }
 
-/// Attaches metas.
+/// A function that attaches metas.
 pub type Add = fn(&mut gst::BufferRef);
 
-/// What attaches each kind, several of those of which there can be several. The buffer has 100
-/// bytes or more.
+/// The functions for each kind. They attach several metas if a buffer can have several of the kind.
+/// The buffer has at least 100 bytes.
 pub const KINDS: &[(&str, Add)] = &[
     ("regions", |buffer| {
         for number in 0..3 {
@@ -182,7 +184,7 @@ pub const KINDS: &[(&str, Add)] = &[
     ("tensors", analytics::add_tensors),
     ("huge-custom", |buffer| {
         register("XmTestHuge", &[]);
-        let mut meta = CustomMeta::add(buffer, "XmTestHuge").expect("it was registered");
+        let mut meta = CustomMeta::add(buffer, "XmTestHuge").expect("the meta is registered");
         let huge = (0..HUGE).map(|at| (at / 7) as u8).collect::<Vec<_>>();
         let huge = gst::Buffer::from_slice(huge);
         meta.mut_structure().set("huge", huge);
@@ -195,18 +197,18 @@ pub const KINDS: &[(&str, Add)] = &[
     }),
 ];
 
-/// What becomes of an odd meta.
+/// What happens to an odd meta.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It crosses, as far as it means something in another process.
+    /// It crosses, as far as it has a meaning in another process.
     Crosses,
-    /// It stays behind.
+    /// It does not cross.
     Stays,
-    /// It stays behind, and its picture is copied to where the caps say.
+    /// It does not cross, and the picture is copied to the layout of the caps.
     Copied,
 }
 
-/// Metas that are odd on a frame of [`ODD_CAPS`]: an honest element may attach them.
+/// Metas that are odd on a frame of [`ODD_CAPS`], but that an honest element may attach.
 pub const ODD: &[(&str, Fate, Add)] = &[
     ("crop-outside", Fate::Stays, |buffer| {
         VideoCropMeta::add(buffer, (0, 0, 320, 248));
@@ -362,7 +364,7 @@ pub const ODD: &[(&str, Fate, Add)] = &[
         let caps = caps.parse::<gst::Caps>().expect(KNOWN);
         let time = gst::ClockTime::SECOND;
         let mut meta = ReferenceTimestampMeta::add(buffer, &caps, time, None);
-        // SAFETY: the meta is the buffer's, which can be written.
+        // SAFETY: the meta belongs to the buffer, which is writable.
         unsafe { (*meta.as_mut_ptr()).timestamp = gst::ffi::GST_CLOCK_TIME_NONE };
     }),
     ("audio-in-video", Fate::Crosses, |buffer| {
@@ -376,8 +378,8 @@ pub const ODD: &[(&str, Fate, Add)] = &[
     ("user-data-of-nothing", Fate::Stays, |buffer| {
         let mut id = [0u8; 16];
         let data = id.as_mut_ptr();
-        // SAFETY: the buffer can be written, for it is borrowed so. The UUID has 16 bytes, which are
-        // copied, and there is no data.
+        // SAFETY: the buffer is borrowed mutably, so it is writable. The UUID has 16 bytes, which
+        // are copied, and there is no data.
         unsafe {
             gst_video::ffi::gst_buffer_add_video_sei_user_data_unregistered_meta(
                 buffer.as_mut_ptr(),
@@ -389,17 +391,17 @@ pub const ODD: &[(&str, Fate, Add)] = &[
     }),
     ("bars-of-a-third-field", Fate::Stays, |buffer| {
         let mut meta = VideoBarMeta::add(buffer, 1, true, u32::MAX, u32::MAX);
-        // SAFETY: the meta is the buffer's, which can be written.
+        // SAFETY: the meta belongs to the buffer, which is writable.
         unsafe { (*meta.as_mut_ptr()).field = 3 };
     }),
     ("format-that-is-reserved", Fate::Stays, |buffer| {
-        // SAFETY: any number is a format, known or not.
+        // SAFETY: any number is a valid format, known or not.
         let afd = unsafe { VideoAFDValue::from_glib(999) };
         VideoAFDMeta::add(buffer, 1, VideoAFDSpec::AtscA53, afd);
     }),
 ];
 
-/// The caps on whose frames the metas of [`ODD`] are odd.
+/// The caps for which the metas of [`ODD`] are odd.
 pub const ODD_CAPS: &str = "video/x-raw,format=NV12,width=320,height=240,framerate=30/1";
 
 fn video(
@@ -413,19 +415,19 @@ fn video(
     VideoMeta::add_full(buffer, none, format, width, height, &offset, &stride).expect(KNOWN);
 }
 
-/// Attaches a time code that GStreamer would not attach.
+/// Attaches a time code that GStreamer would refuse to attach.
 fn time_code(buffer: &mut gst::BufferRef, rate: (u32, u32), hours: u32) {
     let (of, none) = (gst::Fraction::new(25, 1), VideoTimeCodeFlags::empty());
     let code = ValidVideoTimeCode::new(of, None, none, 0, 0, 0, 0, 0).expect(KNOWN);
     let mut meta = VideoTimeCodeMeta::add(buffer, &code);
-    // SAFETY: the meta is the buffer's, which can be written.
+    // SAFETY: the meta belongs to the buffer, which is writable.
     let code = unsafe { &mut (*meta.as_mut_ptr()).tc };
     (code.config.fps_n, code.config.fps_d) = rate;
     code.hours = hours;
 }
 
-/// All that a buffer's metas say, in the order in which they lie. Of those that are not in
-/// [`KINDS`], the type.
+/// The content of all metas of a buffer, in their order. For a meta that is not in [`KINDS`], its
+/// type.
 pub fn told(buffer: &gst::BufferRef) -> Vec<String> {
     let of = |meta: gst::MetaRef<'_, gst::Meta>| {
         macro_rules! told {
@@ -470,7 +472,7 @@ pub fn told(buffer: &gst::BufferRef) -> Vec<String> {
         if let Some(custom) = meta.try_as_custom_meta() {
             let structure = custom.structure();
             if let Ok(huge) = structure.get::<gst::Buffer>("huge") {
-                let bytes = huge.map_readable().expect("it can be read");
+                let bytes = huge.map_readable().expect("the buffer can be read");
                 return format!("{} {}", structure.name(), digest(&bytes));
             }
             return format!("{structure:?} {:?}", custom.tags());
@@ -483,11 +485,11 @@ pub fn told(buffer: &gst::BufferRef) -> Vec<String> {
 fn told_of_overlay(rectangle: &gst_video::VideoOverlayRectangleRef) -> String {
     let pixels = rectangle.pixels_unscaled_raw(rectangle.flags());
     let video = pixels.meta::<VideoMeta>().expect(KNOWN);
-    let bytes = digest(&pixels.map_readable().expect("it can be read"));
+    let bytes = digest(&pixels.map_readable().expect("the buffer can be read"));
     format!("{rectangle:?} {:?} {bytes}", *video)
 }
 
-/// What tells bytes from others: how many there are, and a number that is made of all.
+/// Identifies bytes by their number and a hash.
 fn digest(bytes: &[u8]) -> String {
     let mixed = bytes.iter().fold(0u64, |mixed, &byte| {
         (mixed.rotate_left(5) ^ u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -512,7 +514,7 @@ mod analytics {
         let classes = classes.expect(KNOWN).id();
         let seen = gst::ClockTime::from_nseconds;
         let tracking = meta.add_tracking_mtd(u64::MAX, seen(5)).expect(KNOWN).id();
-        // More than there is room for at first.
+        // More than the meta has memory for at first.
         for number in 0..20 {
             let dot = Quark::from_str("dot");
             meta.add_od_mtd(dot, number, 0, 1, 1, 1.0).expect(KNOWN);
@@ -547,7 +549,10 @@ mod analytics {
     pub(super) fn told(meta: &gst::MetaRef<'_, gst::Meta>) -> Option<String> {
         if let Some(meta) = meta.downcast_ref::<TensorMeta>() {
             let told = meta.as_slice().iter().map(|tensor| {
-                let bytes = tensor.data().map_readable().expect("it can be read");
+                let bytes = tensor
+                    .data()
+                    .map_readable()
+                    .expect("the buffer can be read");
                 let (of, order) = (tensor.data_type(), tensor.dims_order());
                 let dims = tensor.dims();
                 let id = tensor.id();

@@ -1,16 +1,16 @@
-//! Being another user, where this process is root.
+//! Becoming another user, if this process is root.
 
 use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
-/// The user "nobody", without rights. In a user namespace this number stands for every user that the
-/// namespace does not map.
+/// The user "nobody", without rights. In a user namespace this number stands for every user that
+/// the namespace does not map.
 pub const NOBODY: u32 = 65534;
 
-/// Makes this thread, and those that it starts, another user's, where this process is root.
+/// Changes the user of this thread, and of threads that it starts, if this process is root.
 ///
 /// # Panics
-/// Where root may not do that.
+/// If root may not do that.
 pub fn become_user(uid: u32) {
     if geteuid().is_root() {
         set_thread_groups(&[]).expect("root may");
@@ -19,10 +19,11 @@ pub fn become_user(uid: u32) {
     }
 }
 
-/// Runs as another user, in a thread of its own. `None` where this process can't become one.
+/// Runs `work` as another user, in a thread of its own. `None` if this process cannot become
+/// another user.
 ///
 /// # Panics
-/// Where that does.
+/// If `work` panics.
 pub fn run_as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     if !is_possible() {
         return None;
@@ -32,7 +33,7 @@ pub fn run_as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
         work()
     };
     let done = std::thread::scope(|scope| scope.spawn(work).join());
-    Some(done.expect("no panic"))
+    Some(done.expect("the thread does not panic"))
 }
 
 /// Whether this process can become another user.

@@ -1,16 +1,17 @@
-//! Frames that say what they must hold: who receives one can check every byte of it.
+//! Frames with content that a receiver can check completely.
 //!
-//! A frame's content is a function of its number, its size and the size of its extra data. All
-//! three stand in its record, and the number is also its place in the stream.
+//! The content of a frame is a function of its number, its size and the size of its extra bytes.
+//! All three are in its record, and the number is also its position in the stream.
 
 use xmem_core::{BufferMeta, DType, Frame, FrameMut, Publisher, Result};
 
 use crate::random::mix;
 
-/// Bytes made or compared at once, on the stack: checking a frame takes no memory.
+/// Number of bytes that are made or compared at once, on the stack: checking a frame allocates no
+/// memory.
 const CHUNK: usize = 4096;
 
-/// Calls `with` for each piece of the content of `len` bytes: where it starts, and its bytes.
+/// Calls `with` for each piece of `len` bytes of content, with its offset and its bytes.
 fn pieces(seed: u64, len: usize, mut with: impl FnMut(usize, &[u8])) {
     let mut chunk = [0; CHUNK];
     for start in (0..len).step_by(CHUNK) {
@@ -24,7 +25,7 @@ fn pieces(seed: u64, len: usize, mut with: impl FnMut(usize, &[u8])) {
     }
 }
 
-/// Seeds that differ for the payload and the extra data.
+/// Seeds that differ for the payload and the extra bytes.
 fn payload_seed(number: u64) -> u64 {
     2 * number
 }
@@ -33,7 +34,7 @@ fn extra_seed(number: u64) -> u64 {
     2 * number + 1
 }
 
-/// The extra data of frame `number`, where there are `len` bytes of it.
+/// `len` extra bytes of frame `number`.
 pub fn extra(number: u64, len: usize) -> Vec<u8> {
     let mut extra = Vec::with_capacity(len);
     pieces(extra_seed(number), len, |_, bytes| {
@@ -68,7 +69,8 @@ pub fn meta(number: u64, len: usize, extra: usize) -> Result<BufferMeta> {
     Ok(meta)
 }
 
-/// Writes payload and record of frame `number`, and `extra` bytes of extra data where that is not 0.
+/// Writes the payload and the record of frame `number`, and `extra_len` extra bytes unless that is
+/// 0.
 ///
 /// # Errors
 /// Those of [`FrameMut::set_extra`].
@@ -85,7 +87,7 @@ pub fn fill(frame: &mut FrameMut, number: u64, extra_len: usize) -> Result<()> {
     Ok(())
 }
 
-/// Publishes frame `number`, with `len` bytes and `extra_len` bytes of extra data.
+/// Publishes frame `number` with `len` bytes and `extra_len` extra bytes.
 ///
 /// # Errors
 /// Those of [`Publisher::acquire`] and [`FrameMut::publish`].
@@ -95,16 +97,16 @@ pub fn publish(publisher: &Publisher, number: u64, len: usize, extra_len: usize)
     frame.publish().map(drop)
 }
 
-/// Compares a received frame with what it must be: record, payload and extra data.
+/// Checks a received frame: record, payload and extra bytes.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The first difference.
 pub fn check(frame: &Frame) -> std::result::Result<(), String> {
     let found = frame.meta();
     let (number, len, extra_len) = (found.offset, found.offset_end, found.duration);
     let wrong = |what: String| Err(format!("frame {number}: {what} in {found:?}"));
     if frame.seq() != number {
-        return wrong(format!("it comes as frame {}", frame.seq()));
+        return wrong(format!("its position is {}", frame.seq()));
     }
     let expected = match meta(number, len as usize, extra_len as usize) {
         Ok(meta) => meta,
@@ -123,14 +125,14 @@ pub fn check(frame: &Frame) -> std::result::Result<(), String> {
             (meta.shape, meta.strides),
             (meta.content_type, meta.cuda_ipc_handle),
             (meta.pts, meta.dts, meta.duration),
-            // The four lowest bits of the flags are xmem's own.
+            // The four lowest bits of the flags belong to xmem.
             (meta.offset, meta.offset_end, meta.flags & !0xf),
         )
     };
     if fields(found) != fields(&expected) {
-        return wrong(format!("another record than {expected:?}"));
+        return wrong(format!("its record differs from {expected:?}"));
     }
-    // Where the frame names no producer, its process does.
+    // If the frame names no producer, the producer process is named.
     let named = expected.producer() == "" || found.producer() == expected.producer();
     if !named || found.producer() == "" || found.timestamp == 0 {
         return wrong("producer or timestamp".into());
@@ -147,10 +149,12 @@ pub fn check(frame: &Frame) -> std::result::Result<(), String> {
     if let Some(start) = differs {
         return wrong(format!("wrong bytes from {start} on"));
     }
-    let found_extra = match u64::from(found.extra_len) == extra_len {
-        true if extra_len == 0 => return Ok(()),
-        true => frame.extra().map_err(|error| error.to_string()),
-        false => Err(format!("{} extra bytes of {extra_len}", found.extra_len)),
+    let found_extra = if u64::from(found.extra_len) != extra_len {
+        Err(format!("{} extra bytes of {extra_len}", found.extra_len))
+    } else if extra_len == 0 {
+        return Ok(());
+    } else {
+        frame.extra().map_err(|error| error.to_string())
     };
     match found_extra {
         Ok(bytes) if bytes == extra(number, extra_len as usize) => Ok(()),

@@ -1,4 +1,4 @@
-//! Other processes that take part in a test.
+//! Other processes of a test.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -12,22 +12,22 @@ use crate::place::Place;
 use crate::process;
 use crate::wait::{PATIENCE, until};
 
-/// A process that takes orders on its standard input and answers on its standard output.
+/// A process that reads orders from its standard input and writes answers to its standard output.
 ///
-/// Dropping it kills it.
+/// Dropping the value kills the process.
 #[derive(Debug)]
 pub struct Peer {
     process: Child,
     orders: Option<ChildStdin>,
     lines: Receiver<String>,
-    /// What it has said so far, for the message of a failed test.
+    /// All output so far, for the message of a failed test.
     said: Vec<String>,
     name: String,
 }
 
 impl Peer {
     /// Starts `program` in `place`, with the words of `arguments`. Integration tests of this crate
-    /// know the program's path as `env!("CARGO_BIN_EXE_xmem-test-peer")`.
+    /// know the path of the program as `env!("CARGO_BIN_EXE_xmem-test-peer")`.
     pub fn start(program: &str, place: &Place, arguments: &str) -> Peer {
         let mut command = Command::new(program);
         command.args(arguments.split_whitespace());
@@ -40,8 +40,8 @@ impl Peer {
             .env("XMEM_RUNTIME_DIR", place.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        let mut process = command.spawn().expect("the peer's program starts");
-        let output = process.stdout.take().expect("it is piped");
+        let mut process = command.spawn().expect("the program of the peer starts");
+        let output = process.stdout.take().expect("the output is piped");
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             // Ends with the process, or with the test.
@@ -59,22 +59,22 @@ impl Peer {
         }
     }
 
-    /// Its process's number.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// Gives an order. It may be gone by now: then the answer is missing.
+    /// Sends an order. If the process has ended, the answer will be missing.
     pub fn order(&mut self, order: &str) {
         if let Some(orders) = &mut self.orders {
             let _ = writeln!(orders, "{order}");
         }
     }
 
-    /// The next line that it says.
+    /// The next line of output.
     ///
     /// # Panics
-    /// When it says nothing, or has ended.
+    /// If none comes in time, or the process has ended.
     pub fn next_line(&mut self) -> Line {
         let deadline = Instant::now() + PATIENCE;
         self.next_before(deadline)
@@ -84,14 +84,14 @@ impl Peer {
     /// Waits for a line that starts with `word`, and skips others.
     ///
     /// # Panics
-    /// When there is none, and at a line that tells of a failure where another one was wanted.
+    /// If none comes, or if a line reports a failure and `word` is something else.
     pub fn wait_for(&mut self, word: &str) -> Line {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.next_before(deadline) {
                 Ok(line) if line.word == word => return line,
                 Ok(line) if line.word == "failed" => {
-                    self.fail(&format!("\"{line}\" in place of {word:?}"))
+                    self.fail(&format!("\"{line}\" instead of {word:?}"))
                 }
                 Ok(_) => {}
                 Err(problem) => self.fail(&format!("{problem}, {word:?} was due")),
@@ -99,7 +99,7 @@ impl Peer {
         }
     }
 
-    /// Gives an order and waits for the answer that starts with `word`.
+    /// Sends an order and waits for the answer that starts with `word`.
     ///
     /// # Panics
     /// As [`wait_for`](Peer::wait_for).
@@ -116,8 +116,8 @@ impl Peer {
                 self.said.push(line);
                 Ok(parsed)
             }
-            Err(RecvTimeoutError::Timeout) => Err("it said nothing in time"),
-            Err(RecvTimeoutError::Disconnected) => Err("it has ended"),
+            Err(RecvTimeoutError::Timeout) => Err("no output in time"),
+            Err(RecvTimeoutError::Disconnected) => Err("the process has ended"),
         }
     }
 
@@ -125,19 +125,19 @@ impl Peer {
         let said = self.said.join("\n  ");
         let threads = process::describe(self.pid());
         panic!(
-            "peer \"{}\" (pid {}): {problem}; its threads: {threads:#?}; it said:\n  {said}",
+            "peer \"{}\" (pid {}): {problem}; its threads: {threads:#?}; its output:\n  {said}",
             self.name,
             self.pid()
         );
     }
 
-    /// Sends a signal. It has not been waited for, so its number is still its own.
+    /// Sends a signal. The process was not waited for, so its ID is not reused.
     fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.pid() as i32).expect("a process's number is not 0");
+        let pid = Pid::from_raw(self.pid() as i32).expect("a process ID is not 0");
         kill_process(pid, signal).expect("a child can be signalled");
     }
 
-    /// Stops it as `SIGSTOP` does, and waits until it stands still.
+    /// Stops the process with `SIGSTOP`, and waits until it has stopped.
     pub fn stop(&self) {
         self.signal(Signal::STOP);
         until("the peer is stopped", || {
@@ -145,27 +145,27 @@ impl Peer {
         });
     }
 
-    /// Lets it go on.
+    /// Continues the process with `SIGCONT`.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Kills it, and waits until it is gone.
+    /// Kills the process, and waits until it has ended.
     pub fn kill(&mut self) {
-        // It may have ended by itself, which is as good.
+        // The process may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 
-    /// Kills it, and leaves its process in the table, as a parent does that never asks.
+    /// Kills the process without waiting for it, so that it becomes a zombie.
     pub fn kill_and_leave(&mut self) {
         self.signal(Signal::KILL);
     }
 
-    /// Tells it to end in good order, and waits until it has.
+    /// Closes the input of the process, and waits until it has ended without an error.
     ///
     /// # Panics
-    /// When it does not, or not in good order.
+    /// If it does not end in time, or ends with an error.
     pub fn end(&mut self) {
         self.order("exit");
         self.orders = None;
@@ -175,7 +175,7 @@ impl Peer {
             status.is_some()
         });
         if !status.is_some_and(|status| status.success()) {
-            self.fail(&format!("it ended with {status:?}"));
+            self.fail(&format!("the process ended with {status:?}"));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Pipelines in processes of their own.
 //!
-//! A [`Pipeline`] is `xmem-test-pipeline`, which does as it is told and tells what passes its pads.
-//! It finds the plugin where `GST_PLUGIN_PATH` says, else beside the test's own program.
+//! A [`Pipeline`] is an `xmem-test-pipeline`, which obeys orders and reports what passes its pads.
+//! It finds the plugin in `GST_PLUGIN_PATH`, or beside the test program.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,14 +15,14 @@ use crate::process;
 use crate::random::mix;
 use crate::wait::{PATIENCE, until, until_some};
 
-/// How long a change of state or an end may take that nothing may delay, on a busy machine. Every
-/// wait that must be interrupted here lasts longer, if it is not.
+/// How long a state change or an end may take on a busy machine if nothing may delay it. Every wait
+/// that must be interrupted here would last longer without the interruption.
 pub const PROMPT: Duration = Duration::from_secs(2);
 
-/// Where cargo puts programs and libraries: `target/release`, for example.
+/// The directory where cargo puts programs and libraries: `target/release`, for example.
 fn profile_directory() -> PathBuf {
     let program = std::env::current_exe().expect("this program has a path");
-    let directory = program.parent().expect("it is in a directory");
+    let directory = program.parent().expect("the program is in a directory");
     match directory.file_name() {
         Some(name) if name == "deps" => directory.parent().expect("deps is in a directory"),
         _ => directory,
@@ -30,7 +30,8 @@ fn profile_directory() -> PathBuf {
     .to_owned()
 }
 
-/// Sets what GStreamer needs to find this tree's plugin, and nobody else's registry.
+/// Sets the environment in which GStreamer finds the plugin of this tree, with a registry of its
+/// own.
 pub fn set_environment(command: &mut Command) {
     static REGISTRY: OnceLock<PathBuf> = OnceLock::new();
     let set_paths = |command: &mut Command, registry: &Path| {
@@ -39,7 +40,7 @@ pub fn set_environment(command: &mut Command) {
         }
         command.env("GST_REGISTRY", registry);
     };
-    // Filled once, not by each of many processes that start at the same time.
+    // Filled once, and not by each of many processes that start at the same time.
     let registry = REGISTRY.get_or_init(|| {
         let directory = profile_directory().with_file_name("tmp");
         std::fs::create_dir_all(&directory).expect("a directory beside that of the programs");
@@ -62,16 +63,16 @@ pub fn set_environment(command: &mut Command) {
         .env("G_DEBUG", "fatal-criticals");
 }
 
-/// A client as most tests want it.
+/// The client of most tests.
 pub const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
 /// A source of small pictures.
 pub const PICTURES: &str =
     "videotestsrc name=v pattern=ball ! video/x-raw,format=RGB,width=64,height=48";
-/// Of a sink: as fast as its clients, and waits an hour for one of them.
+/// Properties of a sink that is as fast as its clients, and waits up to an hour for one of them.
 pub const BLOCKING: &str = "sync=false overflow=block block-timeout=3600000000000";
 
-/// A producer with this source that waits for a client, which is stopped: in the buffer pool, or,
-/// where it copies, in the sink.
+/// Starts a producer with this source, and a stopped client that the producer waits for: in the
+/// buffer pool, or in the sink if it copies.
 pub fn blocked_by_a_stopped_client(place: &Place, source: &str) -> (Pipeline, Pipeline) {
     let producer = format!("{source} ! xmemsink name=sink channel=cam0 {BLOCKING}");
     let mut producer = Pipeline::play(place, &[], &producer);
@@ -85,7 +86,7 @@ pub fn blocked_by_a_stopped_client(place: &Place, source: &str) -> (Pipeline, Pi
     (producer, client)
 }
 
-/// A process that runs a pipeline, and all that it has said.
+/// A process that runs a pipeline, and all its output.
 #[derive(Debug)]
 pub struct Pipeline {
     peer: Peer,
@@ -94,13 +95,13 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts a pipeline, in NULL, whose pads are watched as `watches` say: `report sink.sink`, for
-    /// example.
+    /// Starts a pipeline, in NULL. `watches` say which pads are watched and how:
+    /// `report sink.sink`, for example.
     pub fn start(place: &Place, watches: &[&str], description: &str) -> Pipeline {
         Pipeline::start_as(place, watches, description, |command| command)
     }
 
-    /// As [`start`](Pipeline::start), but by the command that `prepare` makes of the usual one.
+    /// As [`start`](Pipeline::start), with the command that `prepare` makes of the usual one.
     pub fn start_as(
         place: &Place,
         watches: &[&str],
@@ -119,34 +120,34 @@ impl Pipeline {
             log: Vec::new(),
             orders: 0,
         };
-        pipeline.until("it is ready", |line| line.word == "ready");
+        pipeline.until("the process is ready", |line| line.word == "ready");
         pipeline
     }
 
-    /// As [`start`](Pipeline::start), and plays it.
+    /// As [`start`](Pipeline::start), and plays the pipeline.
     pub fn play(place: &Place, watches: &[&str], description: &str) -> Pipeline {
         let mut pipeline = Pipeline::start(place, watches, description);
         pipeline.change("playing");
         pipeline
     }
 
-    /// Its process's number.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.peer.pid()
     }
 
-    /// Waits until it has said a line that `look` wants; one that it has said before will do.
+    /// Waits for a line that `look` accepts. Earlier lines count too.
     ///
     /// # Panics
-    /// When it says none.
+    /// If none comes in time.
     pub fn until(&mut self, what: &str, look: impl FnMut(&Line) -> bool) -> Line {
         self.until_since(0, what, look)
     }
 
-    /// As [`until`](Pipeline::until), but what it had said before `mark` does not count.
+    /// As [`until`](Pipeline::until), but lines before `mark` do not count.
     ///
     /// # Panics
-    /// When it says none.
+    /// If none comes in time.
     pub fn until_since(
         &mut self,
         mark: usize,
@@ -168,17 +169,17 @@ impl Pipeline {
         }
     }
 
-    /// All that it has said and was looked at so far.
+    /// The output that has been read so far.
     pub fn log(&self) -> &[Line] {
         &self.log
     }
 
-    /// Where its talk is now, for [`until_since`](Pipeline::until_since).
+    /// The current end of the output, for [`until_since`](Pipeline::until_since).
     pub fn mark(&self) -> usize {
         self.log.len()
     }
 
-    /// Gives an order and does not wait for the answer; tells the order's number.
+    /// Sends an order without waiting for the answer. Returns the number of the order.
     pub fn send(&mut self, order: &str) -> u64 {
         self.peer.order(order);
         self.orders += 1;
@@ -192,16 +193,16 @@ impl Pipeline {
         })
     }
 
-    /// Gives an order, and waits for the answer.
+    /// Sends an order and waits for the answer.
     pub fn order(&mut self, order: &str) -> Line {
         let number = self.send(order);
         self.answer(number)
     }
 
-    /// Changes its state, and tells how long that took.
+    /// Changes the state, and returns how long that took.
     ///
     /// # Panics
-    /// When it fails.
+    /// If it fails.
     pub fn change(&mut self, state: &str) -> Duration {
         let changed = self.order(&format!("state to={state}"));
         let result = changed.text("result");
@@ -209,13 +210,14 @@ impl Pipeline {
         Duration::from_millis(changed.number("ms"))
     }
 
-    /// Changes its state where that must not fail and nothing may delay it.
+    /// Changes the state. That must not fail, and must not take longer than [`PROMPT`].
     pub fn change_promptly(&mut self, state: &str) {
         let time = self.change(state);
         assert!(time < PROMPT, "to {state} took {time:?}");
     }
 
-    /// Changes its state, and waits until that is done: while a state changes, others are put off.
+    /// Changes the state, and waits until the change is complete: GStreamer puts off other state
+    /// changes until then.
     pub fn settle(&mut self, state: &str) {
         self.change_promptly(state);
         let settled = self.order("settle");
@@ -223,28 +225,25 @@ impl Pipeline {
         assert_eq!(settled.text("state").to_lowercase(), state, "{settled}");
     }
 
-    /// Has the element `src` push so many buffers.
+    /// Pushes `count` buffers from the element `src`.
     pub fn push(&mut self, count: u32) {
         let order = format!("push from=src caps=application/x-test size=100 count={count}");
         assert_eq!(self.order(&order).text("flow"), "Ok");
     }
 
-    /// Waits until the stream of the sink `sink` stands still, and the thread `thread` waits.
+    /// Waits until the stream of the sink `sink` has stopped, and the thread `thread` waits.
     pub fn until_stuck(&mut self, sink: &str, thread: &str) {
         let (mut published, mut times) = (0, 0);
         until("the producer is blocked", || {
             let now = self.stats(sink).number("published");
-            times = match now == published {
-                true => times + 1,
-                false => 0,
-            };
+            times = if now == published { times + 1 } else { 0 };
             published = now;
             times == 20
         });
         process::until_asleep(self.pid(), thread);
     }
 
-    /// Waits until `count` buffers have passed a pad that is reported.
+    /// Waits until `count` buffers have passed a reported pad.
     pub fn until_buffers(&mut self, at: &str, count: usize) {
         self.until_buffers_since(0, at, count);
     }
@@ -258,7 +257,7 @@ impl Pipeline {
         });
     }
 
-    /// The buffers that have passed a pad, as far as they were told of.
+    /// The buffers that have passed a pad, as far as they were reported.
     pub fn buffers(&self, at: &str) -> Vec<&Line> {
         let lines = self.log.iter();
         lines.filter(|line| is_buffer(line, at)).collect()
@@ -279,24 +278,24 @@ impl Pipeline {
         lines.map(|line| line.text("text")).collect()
     }
 
-    /// What was posted on the bus, but for what every pipeline posts.
+    /// The messages of the bus, except those that every pipeline posts.
     pub fn messages(&self) -> Vec<String> {
         let is_told = |line: &&Line| line.word == "message" && line.text("type") != "latency";
         let messages = self.log.iter().filter(is_told);
         messages.map(Line::to_string).collect()
     }
 
-    /// Waits for a message of a type: `eos`, `error` or `warning`.
+    /// Waits for a message of this type: `eos`, `error` or `warning`.
     pub fn until_message(&mut self, kind: &str) -> Line {
         self.until(&format!("{kind} is posted"), |line| {
             line.word == "message" && line.text("type") == kind
         })
     }
 
-    /// Waits for the end of the stream.
+    /// Waits for EOS.
     ///
     /// # Panics
-    /// When there is an error instead.
+    /// If an error comes instead.
     pub fn until_eos(&mut self) {
         let end = self.until("the stream ends", |line| {
             line.word == "message" && ["eos", "error"].contains(&line.text("type"))
@@ -304,12 +303,12 @@ impl Pipeline {
         assert_eq!(end.text("type"), "eos", "{end}");
     }
 
-    /// Waits until the sink `sink` has told that it has `count` clients.
+    /// Waits until the sink `sink` has reported `count` clients.
     pub fn until_clients(&mut self, sink: &str, count: u64) {
         self.until_clients_since(0, sink, count);
     }
 
-    /// As [`until_clients`](Pipeline::until_clients), but it must tell so after `mark`.
+    /// As [`until_clients`](Pipeline::until_clients), but the report must come after `mark`.
     pub fn until_clients_since(&mut self, mark: usize, sink: &str, count: u64) {
         self.until_since(mark, &format!("{sink} has {count} clients"), |line| {
             line.word == "notify"
@@ -319,12 +318,12 @@ impl Pipeline {
         });
     }
 
-    /// The figures of an element.
+    /// The statistics of an element.
     pub fn stats(&mut self, element: &str) -> Line {
         self.order(&format!("stats of={element}"))
     }
 
-    /// Waits for figures of an element that `look` accepts.
+    /// Waits for statistics of an element that `look` accepts.
     pub fn until_stats(&mut self, element: &str, what: &str, look: impl Fn(&Line) -> bool) -> Line {
         until_some(what, || {
             let stats = self.stats(element);
@@ -332,22 +331,22 @@ impl Pipeline {
         })
     }
 
-    /// Stops it as `SIGSTOP` does.
+    /// Stops the process with `SIGSTOP`.
     pub fn stop(&self) {
         self.peer.stop();
     }
 
-    /// Lets it go on.
+    /// Continues the process with `SIGCONT`.
     pub fn resume(&self) {
         self.peer.resume();
     }
 
-    /// Kills it.
+    /// Kills the process.
     pub fn kill(&mut self) {
         self.peer.kill();
     }
 
-    /// Tells it to go to NULL and end, and waits until it has.
+    /// Has the process change the state to NULL and end, and waits until it has ended.
     pub fn end(&mut self) {
         self.peer.end();
     }
@@ -356,7 +355,7 @@ impl Pipeline {
 /// The running time of a buffer that has passed a pad, in nanoseconds.
 ///
 /// # Panics
-/// When it has none.
+/// If it has none.
 pub fn running_time(buffer: &Line) -> i128 {
     let number = |key| buffer.text(key).parse::<i128>();
     let due = number("due").unwrap_or_else(|_| panic!("no running time: {buffer}"));
@@ -367,7 +366,7 @@ fn is_buffer(line: &Line, at: &str) -> bool {
     line.word == "buffer" && line.text("at") == at
 }
 
-/// Fills bytes with what `seed` decides.
+/// Fills a slice with bytes that `seed` determines.
 pub fn fill(seed: u64, bytes: &mut [u8]) {
     for (number, chunk) in bytes.chunks_mut(8).enumerate() {
         let value = mix(seed ^ mix(number as u64)).to_le_bytes();
@@ -375,9 +374,9 @@ pub fn fill(seed: u64, bytes: &mut [u8]) {
     }
 }
 
-/// The names of a process's threads.
+/// The names of the threads of a process.
 pub fn threads(pid: u32) -> Vec<String> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process exists");
     let names = tasks.flatten().map(|task| {
         let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
         name.trim_end().to_owned()

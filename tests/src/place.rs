@@ -1,4 +1,4 @@
-//! A test's own runtime directory.
+//! The runtime directory of a test.
 
 use std::collections::BTreeSet;
 use std::fs::Permissions;
@@ -8,19 +8,19 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use xmem_core::Channel;
 
-/// Where the channels of one test are: a directory that goes with the test.
+/// The directory for the channels of one test. Dropping the value removes it.
 ///
-/// Peers get it as `XMEM_RUNTIME_DIR` and find channels by name; the test's own process, which
+/// Peers get it as `XMEM_RUNTIME_DIR` and find channels by name. The process of the test, which
 /// other tests share, finds the same channels by path.
 #[derive(Debug)]
 pub struct Place {
     directory: TempDir,
-    /// What was in `/dev/shm` before the test.
+    /// The names in `/dev/shm` before the test.
     shm: BTreeSet<String>,
 }
 
 impl Place {
-    /// An empty directory.
+    /// Creates an empty directory.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Place {
         Place {
@@ -33,28 +33,28 @@ impl Place {
         }
     }
 
-    /// The directory.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The socket of the channel that peers call `name`.
+    /// The socket of the channel with the name `name`.
     pub fn socket(&self, name: &str) -> PathBuf {
         self.path().join(format!("{name}.sock"))
     }
 
-    /// The channel that peers call `name`.
+    /// The channel with the name `name`.
     pub fn channel(&self, name: &str) -> Channel {
         Channel::path(self.socket(name))
     }
 
-    /// What is in the directory.
+    /// The names in the directory.
     pub fn files(&self) -> Vec<String> {
         names(self.path()).into_iter().collect()
     }
 
-    /// What has come to `/dev/shm` since the place was made, but for what xmem never makes:
-    /// GStreamer's `shmsink` may be at work beside the tests.
+    /// The names in `/dev/shm` that are new since the place was created, without names that xmem
+    /// never makes: a `shmsink` of GStreamer may run beside the tests.
     pub fn new_in_shm(&self) -> Vec<String> {
         let new = shm().difference(&self.shm).cloned().collect::<Vec<_>>();
         new.into_iter()

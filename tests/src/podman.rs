@@ -1,7 +1,7 @@
-//! Containers as podman makes them, of what is installed here: no image is needed.
+//! Containers of podman, made of the programs of this machine: they need no image.
 //!
-//! With `XMEM_PODMAN` set (`make test-containers`), and where podman can run a program. The
-//! container has the host's `/usr`, and a root directory of its own.
+//! They need `XMEM_PODMAN` to be set (`make test-containers`), and a podman that can run a program.
+//! A container has the `/usr` of the host, and a root directory of its own.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,10 +15,10 @@ use tempfile::TempDir;
 use crate::peer::Peer;
 use crate::place::Place;
 
-/// The directories of a root whose files are the host's, where they are no links into `/usr`.
+/// The directories of a root that are taken from the host, unless they are links into `/usr`.
 const OF_THE_HOST: [&str; 5] = ["usr", "bin", "lib", "lib64", "sbin"];
 
-/// Descriptors and threads that a container may have.
+/// The maximum number of descriptors and threads of a container.
 const LIMIT: u64 = 4096;
 
 /// Podman, and a root directory for its containers.
@@ -29,13 +29,13 @@ pub struct Podman {
     mounts: Vec<PathBuf>,
 }
 
-/// A container that runs. Dropping it kills it.
+/// A running container. Dropping the value kills it.
 #[derive(Debug)]
 pub struct Running(String);
 
 impl Podman {
-    /// Looks whether containers can be run here, and says why not where they can't. `program` and
-    /// what is beside it can be run in them.
+    /// Checks whether containers can be run on this machine, and prints the reason if not.
+    /// Containers can run `program` and other programs in its directory.
     pub fn new(program: &str) -> Option<Podman> {
         if std::env::var_os("XMEM_PODMAN").is_none_or(|value| value.is_empty()) {
             eprintln!("not tried: make test-containers runs this with podman");
@@ -57,14 +57,16 @@ impl Podman {
                 Err(_) => {}
             }
         }
-        let programs = Path::new(program).parent().expect("it is in a directory");
+        let programs = Path::new(program)
+            .parent()
+            .expect("the program is in a directory");
         podman.mounts.push(programs.into());
-        // GStreamer's registry.
+        // For the registry of GStreamer.
         let registry = programs.with_file_name("tmp");
         fs::create_dir_all(&registry).expect("a directory beside that of the programs");
         podman.mounts.push(registry);
         let mut reason = String::new();
-        // The default first; some can't do with the control groups that there are.
+        // The default first; some runtimes do not work with the control groups of the machine.
         for runtime in [None, Some("crun"), Some("runc")] {
             podman.runtime = runtime;
             let mut probe = Command::new("test");
@@ -77,14 +79,14 @@ impl Podman {
             }
         }
         eprintln!(
-            "not tried: podman can't run containers here: {}",
+            "not tried: podman cannot run containers here: {}",
             reason.trim()
         );
         None
     }
 
-    /// The command that runs `command` in a container with more options. `directory` is mounted at
-    /// `/mnt`, unless an option says how.
+    /// The command that runs `command` in a container, with more options. `directory` is mounted at
+    /// `/mnt`, unless an option mounts it.
     pub fn command(
         &self,
         command: &Command,
@@ -108,7 +110,7 @@ impl Podman {
             "--name",
             &name,
         ]);
-        // By default it wants more than there may be.
+        // The defaults of podman may be more than this process may set.
         for (name, resource) in [("nofile", Resource::Nofile), ("nproc", Resource::Nproc)] {
             let most = getrlimit(resource).maximum.unwrap_or(LIMIT).min(LIMIT);
             podman.arg(format!("--ulimit={name}={most}:{most}"));
@@ -147,11 +149,11 @@ impl Podman {
 }
 
 impl Running {
-    /// Kills what runs in it.
+    /// Kills the container.
     pub fn kill(&self) {
         let mut command = Command::new("podman");
         command.args(["kill", "--signal", "KILL", &self.0]);
-        // It may have ended by itself, which is as good.
+        // The container may have ended by itself.
         let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 }

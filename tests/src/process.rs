@@ -1,4 +1,4 @@
-//! Processes seen from outside, through `/proc`, and whether `strace` can look closer.
+//! Processes as `/proc` shows them, and whether `strace` can be used.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use crate::wait::comes_true;
 
-/// The descriptors that a process has, and what they are.
+/// The descriptors of a process, and the files that they refer to.
 pub fn fds(pid: u32) -> Vec<(u32, PathBuf)> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("the process's descriptors");
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("the descriptors of the process");
     let mut fds: Vec<_> = entries
         .flatten()
         .filter_map(|entry| {
             let number = entry.file_name().to_str()?.parse().ok()?;
-            // One that was closed meanwhile can't be read.
+            // A descriptor that was closed meanwhile cannot be read.
             Some((number, fs::read_link(entry.path()).ok()?))
         })
         .collect();
@@ -22,22 +22,22 @@ pub fn fds(pid: u32) -> Vec<(u32, PathBuf)> {
     fds
 }
 
-/// How many descriptors a process has.
+/// The number of descriptors of a process.
 pub fn fd_count(pid: u32) -> usize {
     fds(pid).len()
 }
 
-/// How many of its descriptors are sockets.
+/// The number of sockets among its descriptors.
 pub fn socket_count(pid: u32) -> usize {
     let is_socket = |name: &PathBuf| name.to_string_lossy().starts_with("socket:");
     fds(pid).iter().filter(|(_, name)| is_socket(name)).count()
 }
 
-/// Waits until a process has so many descriptors at most. Some are closed by threads of their own, so
-/// there may have been more when they were counted.
+/// Waits until a process has at most `count` descriptors. Some are closed by threads of their own,
+/// so the process may have had more for a moment.
 ///
 /// # Panics
-/// When that does not happen.
+/// If that does not happen.
 pub fn until_fd_count(pid: u32, count: usize) {
     let met = comes_true(|| fd_count(pid) <= count);
     assert!(met, "{count} descriptors expected in {:#?}", fds(pid));
@@ -46,23 +46,26 @@ pub fn until_fd_count(pid: u32, count: usize) {
 /// A mapping of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Map {
-    /// Where it starts.
+    /// Start address.
     pub start: usize,
-    /// Its bytes.
+    /// Size in bytes.
     pub len: usize,
-    /// `r--s` for shared memory that can only be read.
+    /// `r--s` for read-only shared memory.
     pub access: String,
-    /// Where the mapping starts in what is mapped.
+    /// The offset in the mapped file at which the mapping starts.
     pub offset: u64,
-    /// The inode of what is mapped; 0 for memory that is no file's.
+    /// The inode of the mapped file; 0 for memory without a file.
     pub inode: u64,
-    /// What is mapped.
+    /// The name of the mapped file.
     pub name: String,
 }
 
-/// The mappings of a process whose name holds `name`: `xmem-payload`, for example.
+/// The mappings of a process whose names contain `name`: `xmem-payload`, for example.
 pub fn maps(pid: u32, name: &str) -> Vec<Map> {
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the process's maps");
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect(
+        "the mappings of the \
+         process",
+    );
     let parse = |line: &str| {
         let mut parts = line.split_whitespace();
         let (start, end) = parts.next()?.split_once('-')?;
@@ -73,7 +76,7 @@ pub fn maps(pid: u32, name: &str) -> Vec<Map> {
             len: end - start,
             access: parts.next()?.to_owned(),
             offset: u64::from_str_radix(parts.next()?, 16).ok()?,
-            // After the device.
+            // The field after the device.
             inode: parts.nth(1)?.parse().ok()?,
             name: parts.collect::<Vec<_>>().join(" "),
         })
@@ -84,18 +87,21 @@ pub fn maps(pid: u32, name: &str) -> Vec<Map> {
         .collect()
 }
 
-/// The memory that a process has in use, in KiB.
+/// The memory that a process uses, in KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Its own: heap and stacks.
+    /// Its own memory: heap and stacks.
     pub own: u64,
     /// Shared memory that it maps.
     pub shared: u64,
 }
 
-/// The memory that a process has in use.
+/// The memory that a process uses.
 pub fn memory(pid: u32) -> Memory {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process's figures");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect(
+        "the status of the \
+         process",
+    );
     let kib = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.split_whitespace().next());
@@ -107,12 +113,12 @@ pub fn memory(pid: u32) -> Memory {
     }
 }
 
-/// The state of a process: `R`unning, `S`leeping, s`T`opped, `Z`ombie; `None` when there is none.
+/// The state of a process: `R`unning, `S`leeping, s`T`opped, `Z`ombie; `None` if it does not exist.
 pub fn state(pid: u32) -> Option<char> {
     state_in(&format!("/proc/{pid}/stat"))
 }
 
-/// The states of a process's threads.
+/// The states of the threads of a process.
 pub fn thread_states(pid: u32) -> Vec<char> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return Vec::new();
@@ -123,16 +129,16 @@ pub fn thread_states(pid: u32) -> Vec<char> {
 
 fn state_in(path: &str) -> Option<char> {
     let stat = fs::read_to_string(path).ok()?;
-    // After the name in parentheses, which may hold anything.
+    // The state follows the name in parentheses, which may contain any character.
     let (_, rest) = stat.rsplit_once(')')?;
     rest.trim_start().chars().next()
 }
 
-/// What the threads of a process are doing: name, state, and where in the kernel they wait. For
-/// the message of a failed test.
+/// The threads of a process: name, state, and where in the kernel each waits. For the message of a
+/// failed test.
 pub fn describe(pid: u32) -> Vec<String> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return vec![format!("there is no process {pid}")];
+        return vec![format!("process {pid} does not exist")];
     };
     let describe = |task: fs::DirEntry| {
         let read = |file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
@@ -143,9 +149,10 @@ pub fn describe(pid: u32) -> Vec<String> {
     tasks.flatten().map(describe).collect()
 }
 
-/// The time slices of a process's threads, in nanoseconds; of none, where the kernel does not tell.
+/// The time slices of the threads of a process, in nanoseconds; empty if the kernel does not report
+/// them.
 pub fn time_slices(pid: u32) -> Vec<u64> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process's threads");
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the threads of the process");
     let slice = |task: fs::DirEntry| {
         let figures = fs::read_to_string(task.path().join("sched")).ok()?;
         let line = figures.lines().find(|line| line.starts_with("se.slice"))?;
@@ -154,14 +161,14 @@ pub fn time_slices(pid: u32) -> Vec<u64> {
     tasks.flatten().filter_map(slice).collect()
 }
 
-/// Waits until a process has no connection and no watch on a directory any more, and until the threads
-/// that xmem-core starts have ended. A thread has its creator's name until it sets its own, so threads with
-/// the main thread's name count as well.
+/// Waits until a process has no connection and no watch on a directory any more, and until the
+/// threads that xmem-core starts have ended. A thread has the name of its creator until it sets its
+/// own, so threads with the name of the main thread count too.
 ///
 /// # Panics
-/// When that does not happen.
+/// If that does not happen.
 pub fn until_closed(pid: u32) {
-    /// SOCK_SEQPACKET: of xmem's, and not of GStreamer's own.
+    /// SOCK_SEQPACKET: sockets of xmem, but not the sockets of GStreamer itself.
     const KIND: &str = "0005";
     const CORE_THREADS: [&str; 3] = ["xmem-control", "xmem-prefault", "xmem-close"];
     let is_open = || {
@@ -181,7 +188,7 @@ pub fn until_closed(pid: u32) {
     let name = |task: &Path| fs::read_to_string(task.join("comm")).unwrap_or_default();
     let main = PathBuf::from(format!("/proc/{pid}/task/{pid}"));
     let has_ended = || {
-        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process's threads");
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the threads of the process");
         let mut others = tasks
             .flatten()
             .map(|task| task.path())
@@ -198,11 +205,11 @@ pub fn until_closed(pid: u32) {
     );
 }
 
-/// Waits until a process's thread of this name sleeps. A thread that has said that it is about to
-/// wait is then waiting. False when that does not happen.
+/// Waits until the thread with this name sleeps. If it has reported that it is about to wait, it
+/// then waits. Returns false if it does not fall asleep.
 pub fn falls_asleep(pid: u32, thread: &str) -> bool {
     comes_true(|| {
-        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process's threads");
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the threads of the process");
         tasks.flatten().any(|task| {
             let task = task.path();
             let name = fs::read_to_string(task.join("comm")).unwrap_or_default();
@@ -212,10 +219,10 @@ pub fn falls_asleep(pid: u32, thread: &str) -> bool {
     })
 }
 
-/// Waits until a process's thread of this name sleeps, as [`falls_asleep`] does.
+/// Waits until the thread with this name sleeps, as [`falls_asleep`] does.
 ///
 /// # Panics
-/// When it does not.
+/// If it does not.
 pub fn until_asleep(pid: u32, thread: &str) {
     assert!(
         falls_asleep(pid, thread),
@@ -223,44 +230,45 @@ pub fn until_asleep(pid: u32, thread: &str) {
     );
 }
 
-/// How often a process's thread of this name has gone to sleep by itself.
+/// The number of voluntary context switches of the thread with this name.
 ///
 /// # Panics
-/// Where it has no such thread.
+/// If there is no such thread.
 pub fn sleeps(pid: u32, thread: &str) -> u64 {
     let status = of_thread(pid, thread, "status");
     let mut lines = status.lines();
     let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     let count = count.and_then(|count| count.trim().parse().ok());
-    count.expect("a number of switches")
+    count.expect("a number of context switches")
 }
 
-/// Page faults of a process so far.
+/// The number of page faults of a process so far.
 ///
 /// # Panics
-/// Where there is no such process.
+/// If the process does not exist.
 pub fn page_faults(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
-    page_faults_in(&stat.expect("the process is there"))
+    page_faults_in(&stat.expect("the process exists"))
 }
 
-/// Those of its thread of this name, with those of memory that it asks for as a whole.
+/// The number of page faults of its thread with this name, including those of memory that it
+/// prefaults as a whole.
 ///
 /// # Panics
-/// Where it has no such thread.
+/// If there is no such thread.
 pub fn page_faults_of(pid: u32, thread: &str) -> u64 {
     page_faults_in(&of_thread(pid, thread, "stat"))
 }
 
 fn page_faults_in(stat: &str) -> u64 {
-    // After the name in parentheses: state, and six numbers before the minor faults.
+    // The name in parentheses is followed by the state and six numbers, and then the minor faults.
     let (_, rest) = stat.rsplit_once(')').expect("a name in parentheses");
     let fields: Vec<_> = rest.split_whitespace().collect();
     let number = |at: usize| fields[at].parse::<u64>().expect("a number");
     number(7) + number(9)
 }
 
-/// How long a thread of a process has waited for a processor so far, with something to do.
+/// How long a thread of a process has waited for a processor so far, while it was runnable.
 pub fn waited_for_a_processor(pid: u32, thread: &str) -> Duration {
     let figures = of_thread(pid, thread, "schedstat");
     let ns = figures.split_whitespace().nth(1);
@@ -268,16 +276,19 @@ pub fn waited_for_a_processor(pid: u32, thread: &str) -> Duration {
     Duration::from_nanos(ns.expect("times"))
 }
 
-/// What a file of `/proc` says of a thread with this name.
+/// The content of a file in `/proc` for the thread with this name.
 fn of_thread(pid: u32, thread: &str, file: &str) -> String {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process's threads");
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the threads of the process");
     let read = |task: &fs::DirEntry, file| fs::read_to_string(task.path().join(file)).ok();
     let is_it = |task: &fs::DirEntry| read(task, "comm").is_some_and(|name| name.trim() == thread);
-    let task = tasks.flatten().find(is_it).expect("a thread of this name");
+    let task = tasks
+        .flatten()
+        .find(is_it)
+        .expect("a thread with this name");
     read(&task, file).expect("its figures")
 }
 
-/// Whether `strace` is there and may trace.
+/// Whether `strace` is installed and may trace.
 pub fn can_trace() -> bool {
     let status = Command::new("strace")
         .args(["-qq", "-e", "trace=none", "true"])

@@ -1,14 +1,14 @@
-//! Numbers for moments that nobody has chosen.
+//! Random numbers, for random moments.
 
 use std::time::Duration;
 
-/// A sequence of numbers that its seed decides (splitmix64).
+/// A sequence of numbers that the seed determines (splitmix64).
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// A sequence from a seed: `XMEM_SEED` where it is set, else one that differs every time. It
-    /// is printed, which shows when the test fails.
+    /// A sequence from a seed: `XMEM_SEED` if it is set, otherwise a seed that differs each time.
+    /// The seed is printed, and the output is shown if the test fails.
     pub fn new() -> Random {
         let seed = std::env::var("XMEM_SEED").ok();
         let seed = seed.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
@@ -25,7 +25,7 @@ impl Random {
         mix(self.0)
     }
 
-    /// Some time below `most`.
+    /// A random duration below `most`.
     pub fn duration(&mut self, most: Duration) -> Duration {
         Duration::from_nanos(self.number() % (most.as_nanos() as u64).max(1))
     }
@@ -37,7 +37,7 @@ impl Default for Random {
     }
 }
 
-/// Spreads a number over all bits.
+/// Spreads a number over all 64 bits.
 pub fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,10 +1,10 @@
-//! What is left in a process when its pipeline is in NULL again.
+//! Checks what a pipeline leaves in its process when it is in NULL again.
 
 use crate::pipeline::{Pipeline, threads};
 use crate::process;
 use crate::wait::{comes_true, until};
 
-/// Descriptors and mappings of a pipeline in NULL.
+/// The number of descriptors and mappings of xmem in a process whose pipeline is in NULL.
 fn usage(pipeline: &Pipeline) -> (usize, usize) {
     let pid = pipeline.pid();
     (
@@ -13,14 +13,15 @@ fn usage(pipeline: &Pipeline) -> (usize, usize) {
     )
 }
 
-/// Has a pipeline in NULL do something that ends in NULL, and looks for what it leaves: descriptors,
-/// mappings, threads, messages. What GStreamer keeps for later should be there before.
+/// Runs `work` on a pipeline in NULL, which must leave it in NULL, and checks that nothing is left:
+/// descriptors, mappings, threads, messages. Objects that GStreamer keeps for later use should
+/// exist before.
 ///
 /// # Panics
-/// When something is left.
+/// If anything is left.
 pub fn none_of(pipeline: &mut Pipeline, work: impl FnOnce(&mut Pipeline)) {
-    // The thread that prefaults unmaps what it was at work on.
-    until("no mapping of ours is left", || usage(pipeline).1 == 0);
+    // The prefaulting thread unmaps the memory that it was prefaulting.
+    until("no mapping of xmem is left", || usage(pipeline).1 == 0);
     let (before, _) = usage(pipeline);
     work(pipeline);
     // Watches on directories are closed by a thread of their own.
@@ -30,12 +31,12 @@ pub fn none_of(pipeline: &mut Pipeline, work: impl FnOnce(&mut Pipeline)) {
     });
     assert!(left, "{before} before: {:#?}", process::fds(pipeline.pid()));
     // GStreamer keeps some threads for its next tasks.
-    until("no thread of ours is left", || {
+    until("no thread of xmem is left", || {
         let threads = threads(pipeline.pid());
         let is_ours = |name: &String| ["xmem-control", "xmem-prefault"].contains(&name.as_str());
         threads.len() < 12 && !threads.iter().any(is_ours)
     });
-    // A source that is stopped while it starts may say this, whatever its sink is.
+    // A source that is stopped while it starts may post this error, whatever its sink is.
     let mut messages = pipeline.messages();
     messages.retain(|message| !message.contains("text=Internal data stream error"));
     assert!(messages.is_empty(), "{messages:?}");

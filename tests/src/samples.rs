@@ -1,21 +1,22 @@
-//! Times that were measured, in ns, and what is said of many of them.
+//! Measured times in ns, and their statistics.
 
-/// By nearest rank, of ns in ascending order, in µs: the smallest value that the given share of all does not exceed.
+/// A percentile by nearest rank, in µs: the smallest value that is not exceeded by the given share
+/// of all. The times are in ns, ascending.
 pub fn percentile_us(sorted_ns: &[u64], share: f64) -> f64 {
     let rank = (sorted_ns.len() as f64 * share).ceil() as usize;
     sorted_ns[rank.clamp(1, sorted_ns.len()) - 1] as f64 / 1000.0
 }
 
-/// A word of text with numbers, for another process.
+/// The numbers as one word of text, for another process.
 pub fn to_text(numbers: &[u64]) -> String {
     let words: Vec<String> = numbers.iter().map(u64::to_string).collect();
     words.join(",")
 }
 
-/// The numbers in such a word.
+/// Parses such a word.
 ///
 /// # Errors
-/// Where one of them is none.
+/// If one of the numbers is not a number.
 pub fn numbers(text: &str) -> Result<Vec<u64>, std::num::ParseIntError> {
     text.split_terminator(',').map(str::parse).collect()
 }

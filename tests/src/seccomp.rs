@@ -1,7 +1,8 @@
-//! System calls that a process can't make, as in a container: a seccomp filter answers them with an
-//! error and the kernel never sees them.
+//! System calls that a process is not allowed to make, as in a container: a seccomp filter answers
+//! them with an error, and the kernel does not execute them.
 //!
-//! A default profile answers what it does not list with `EPERM` (docker) or `ENOSYS` (podman).
+//! A default profile answers calls that it does not list with `EPERM` (docker) or `ENOSYS`
+//! (podman).
 #![allow(unsafe_code)]
 
 use std::io;
@@ -10,12 +11,12 @@ use std::process::Command;
 
 use rustix::io::Errno;
 
-/// A system call, or the part of its uses that one argument selects.
+/// A system call, or those of its uses that one argument selects.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    /// As people and error messages name it.
+    /// The name of the call in documents and error messages.
     pub name: &'static str,
-    /// Its numbers, where libc chooses between several calls.
+    /// The numbers of the call; several if libc chooses between them.
     numbers: &'static [libc::c_long],
     argument: Option<Argument>,
 }
@@ -50,28 +51,28 @@ impl Call {
     }
 }
 
-/// The calls that xmem makes and can be refused, one by one.
+/// The system calls that xmem makes and that can be refused one by one.
 ///
 /// Some are refused only for an argument that is newer than the call.
 pub mod calls {
     use super::Call;
 
-    /// Memory for frames.
+    /// Creates memory for frames.
     pub const MEMFD_CREATE: Call = Call::new("memfd_create", &[libc::SYS_memfd_create]);
-    /// The same, never executable: `MFD_NOEXEC_SEAL`, Linux 6.3.
+    /// Creates memory that is never executable: `MFD_NOEXEC_SEAL`, Linux 6.3.
     pub const MEMFD_NOEXEC: Call = MEMFD_CREATE.with_bits(1, 8, 8);
     /// `F_ADD_SEALS`.
     pub const ADD_SEALS: Call = FCNTL.with(1, libc::F_ADD_SEALS as u32);
     /// `F_GET_SEALS`.
     pub const GET_SEALS: Call = FCNTL.with(1, libc::F_GET_SEALS as u32);
     const FCNTL: Call = Call::new("fcntl", &[libc::SYS_fcntl]);
-    /// The size of a memfd.
+    /// Sets the size of a memfd.
     pub const FTRUNCATE: Call = Call::new("ftruncate", &[libc::SYS_ftruncate]);
-    /// Memory for the holes of a memfd that another element has made.
+    /// Allocates memory for the holes of a memfd that another element has made.
     pub const FALLOCATE: Call = Call::new("fallocate", &[libc::SYS_fallocate]);
-    /// Where a memfd has a hole.
+    /// Finds holes of a memfd.
     pub const LSEEK: Call = Call::new("lseek", &[libc::SYS_lseek]);
-    /// What a descriptor of another element is.
+    /// Tells the kind of a descriptor of another element.
     pub const FSTATFS: Call = Call::new("fstatfs", &[libc::SYS_fstatfs]);
     /// All advice about memory.
     pub const MADVISE: Call = Call::new("madvise", &[libc::SYS_madvise]);
@@ -81,67 +82,68 @@ pub mod calls {
     pub const POPULATE_WRITE: Call = MADVISE.with(2, libc::MADV_POPULATE_WRITE as u32);
     /// `MADV_WIPEONFORK`, Linux 4.14.
     pub const WIPE_ON_FORK: Call = MADVISE.with(2, libc::MADV_WIPEONFORK as u32);
-    /// Several words in one wait, Linux 5.16.
+    /// Waits for several words, Linux 5.16.
     pub const FUTEX_WAITV: Call = Call::new("futex_waitv", &[libc::SYS_futex_waitv]);
-    /// Ends a `poll`.
+    /// Creates a descriptor that ends a `poll`.
     pub const EVENTFD: Call = Call::new("eventfd", &[libc::SYS_eventfd2]);
-    /// Tells of names in a directory.
+    /// Creates a descriptor that reports names in directories.
     pub const INOTIFY_INIT: Call = Call::new("inotify_init1", &[libc::SYS_inotify_init1]);
-    /// The same, in one directory.
+    /// Watches one directory.
     pub const INOTIFY_ADD: Call = Call::new("inotify_add_watch", &[libc::SYS_inotify_add_watch]);
-    /// A descriptor of a process, by number; Linux 5.3.
+    /// Opens a descriptor of a process by its ID, Linux 5.3.
     pub const PIDFD_OPEN: Call = Call::new("pidfd_open", &[libc::SYS_pidfd_open]);
     /// `SO_PEERPIDFD`, Linux 6.5.
     pub const PEER_PIDFD: Call = GETSOCKOPT.with(2, 77);
-    /// All that a socket tells.
+    /// All reads of socket options.
     pub const GETSOCKOPT: Call = Call::new("getsockopt", &[libc::SYS_getsockopt]);
-    /// All that is set of a socket.
+    /// All writes of socket options.
     pub const SETSOCKOPT: Call = Call::new("setsockopt", &[libc::SYS_setsockopt]);
-    /// `SO_SNDBUF`: how much is sent ahead.
+    /// `SO_SNDBUF`: how much can be sent ahead.
     pub const SEND_BUFFER: Call = SETSOCKOPT.with(2, libc::SO_SNDBUF as u32);
     /// Keeps memory from being paged out.
     pub const MLOCK: Call = Call::new("mlock", &[libc::SYS_mlock]);
-    /// How a thread is scheduled.
+    /// Reads the scheduling of a thread.
     pub const SCHED_GETATTR: Call = Call::new("sched_getattr", &[libc::SYS_sched_getattr]);
-    /// The same, set.
+    /// Sets the scheduling of a thread.
     pub const SCHED_SETATTR: Call = Call::new("sched_setattr", &[libc::SYS_sched_setattr]);
-    /// A lock on a file.
+    /// Locks a file.
     pub const FLOCK: Call = Call::new("flock", &[libc::SYS_flock]);
-    /// Another name for a file, where that is free.
+    /// Renames a file if the new name is free.
     pub const RENAMEAT2: Call = Call::new("renameat2", &[libc::SYS_renameat2]);
-    /// A second name of a file.
+    /// Adds a second name to a file.
     pub const LINK: Call = Call::new("link", &[libc::SYS_linkat]);
-    /// A process's limits.
+    /// Reads or sets a limit of a process.
     pub const PRLIMIT: Call = Call::new("prlimit64", &[libc::SYS_prlimit64]);
-    /// What is known of a file.
+    /// Reads the attributes of a file.
     pub const STATX: Call = Call::new("statx", &[libc::SYS_statx]);
-    /// Random bytes.
+    /// Gets random bytes.
     pub const GETRANDOM: Call = Call::new("getrandom", &[libc::SYS_getrandom]);
-    /// The names in a directory.
+    /// Reads the names in a directory.
     pub const GETDENTS: Call = Call::new("getdents64", &[libc::SYS_getdents64]);
-    /// Whether a process lives.
+    /// Checks whether a process exists.
     pub const KILL: Call = Call::new("kill", &[libc::SYS_kill]);
-    /// A thread, Linux 5.3.
+    /// Starts a thread, Linux 5.3.
     pub const CLONE3: Call = Call::new("clone3", &[libc::SYS_clone3]);
-    /// A socket.
+    /// Creates a socket.
     pub const SOCKET: Call = Call::new("socket", &[libc::SYS_socket]);
-    /// A socket's name.
+    /// Names a socket.
     pub const BIND: Call = Call::new("bind", &[libc::SYS_bind]);
-    /// Takes connections.
+    /// Makes a socket accept connections.
     pub const LISTEN: Call = Call::new("listen", &[libc::SYS_listen]);
-    /// Takes a connection.
+    /// Accepts a connection.
     pub const ACCEPT: Call = Call::new("accept4", &[libc::SYS_accept4]);
-    /// Makes a connection.
+    /// Opens a connection.
     pub const CONNECT: Call = Call::new("connect", &[libc::SYS_connect]);
     /// Waits for descriptors.
     pub const PPOLL: Call = Call::new("ppoll", &[libc::SYS_ppoll]);
 }
 
-/// Has the program that `command` starts get `answer` in place of `calls`, and all that it starts.
+/// Makes the program that `command` starts, and all that it starts, get `answer` instead of
+/// `calls`.
 pub fn refuse(command: &mut Command, calls: &[Call], answer: Errno) {
     let program = program(calls, answer);
-    // SAFETY: between `fork` and `exec` only `install` runs: it makes two system calls with memory
-    // that was allocated before, and neither allocates nor takes a lock.
+    // SAFETY: between `fork` and `exec` only `install` runs. It makes two system calls with memory
+    // that was allocated before, and it neither allocates nor takes a lock.
     unsafe { command.pre_exec(move || install(&program)) };
 }
 
@@ -154,11 +156,11 @@ const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
 /// `BPF_RET | BPF_K`.
 const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 
-/// Where `seccomp_data` has the call's number, and its arguments of 64 bits.
+/// The offsets in `seccomp_data` of the number of the call, and of its arguments of 64 bits.
 const NUMBER_AT: u32 = 0;
 const ARGUMENTS_AT: u32 = 16;
 
-/// The filter as the kernel wants it: a few instructions for each number.
+/// The filter program: a few instructions for each number.
 fn program(calls: &[Call], answer: Errno) -> Vec<libc::sock_filter> {
     let instruction = |code: u32, k: u32| libc::sock_filter {
         code: code as u16,
@@ -166,7 +168,7 @@ fn program(calls: &[Call], answer: Errno) -> Vec<libc::sock_filter> {
         jf: 0,
         k,
     };
-    // Jumps over so many instructions where the loaded value is another one.
+    // Skips `skip` instructions if the loaded value is not `value`.
     let unless = |value: u32, skip: u8| libc::sock_filter {
         jf: skip,
         ..instruction(JUMP_IF_EQUAL, value)
@@ -180,7 +182,7 @@ fn program(calls: &[Call], answer: Errno) -> Vec<libc::sock_filter> {
                 None => program.push(unless(number as u32, 1)),
                 Some(argument) => program.extend([
                     unless(number as u32, 4),
-                    // The lower half, which comes first.
+                    // Loads the lower half of the argument, which comes first.
                     instruction(LOAD, ARGUMENTS_AT + 8 * argument.index),
                     instruction(AND, argument.mask),
                     unless(argument.value, 1),
@@ -193,13 +195,13 @@ fn program(calls: &[Call], answer: Errno) -> Vec<libc::sock_filter> {
     program
 }
 
-/// Puts the calling thread, and all that it starts, under a filter.
+/// Installs a filter for the calling thread and all that it starts.
 fn install(program: &[libc::sock_filter]) -> io::Result<()> {
     let filter = libc::sock_fprog {
         len: program.len() as u16,
         filter: program.as_ptr().cast_mut(),
     };
-    // Else it takes CAP_SYS_ADMIN.
+    // Without this, the filter would need CAP_SYS_ADMIN.
     rustix::thread::set_no_new_privs(true)?;
     // SAFETY: the kernel reads `len` instructions at `filter`, which are borrowed, and copies them.
     let result = unsafe {
@@ -219,7 +221,7 @@ fn install(program: &[libc::sock_filter]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// What `cat FILE` says under a filter.
+    /// The output of `cat FILE` under a filter.
     fn cat(file: &str, calls: &[Call], answer: Errno) -> String {
         let mut command = Command::new("cat");
         refuse(command.arg(file).env("LC_ALL", "C"), calls, answer);
@@ -232,14 +234,14 @@ mod tests {
         let execute = Call::new("execveat", &[libc::SYS_execveat]);
         assert_eq!(cat("/dev/null", &[execute], Errno::NOSYS), "");
         let read = [execute, Call::new("read", &[libc::SYS_read])];
-        // Not even its libraries.
+        // The program cannot read even its libraries.
         let says = cat("/dev/null", &read, Errno::NOSYS);
         assert!(says.contains("error while loading"), "{says}");
     }
 
     #[test]
-    fn a_call_is_refused_where_its_argument_says_so() {
-        // Output, of which there is none but to standard error.
+    fn a_call_is_refused_for_one_value_of_an_argument() {
+        // The output is empty except for standard error.
         let says = |number| {
             let write = Call::new("write", &[libc::SYS_write]).with(0, number);
             cat("/proc/self/comm", &[write], Errno::PERM)

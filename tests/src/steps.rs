@@ -1,7 +1,7 @@
 //! A process that is run instruction by instruction, with `ptrace`.
 //!
-//! The process asks for that itself ([`stepped`]) and says with [`mark`] where the stretch that
-//! matters begins and where it ends. Only its first thread is stepped; the others run.
+//! The process requests that itself ([`stepped`]), and marks with [`mark`] the beginning and the
+//! end of the stretch that is stepped. Only its first thread is stepped; the others run.
 
 use std::process::{Child, Command, Stdio};
 
@@ -17,12 +17,12 @@ use crate::random::Random;
 use crate::wait::comes_true;
 use crate::{is_torture, process};
 
-/// In the process itself: from here on it stops at every [`mark`].
+/// Called by the process: from here on it stops at every [`mark`].
 pub fn stepped() {
-    ptrace::traceme().expect("a parent that steps");
+    ptrace::traceme().expect("the parent traces this process");
 }
 
-/// In the process itself: here the stretch begins, or ends.
+/// Called by the process: the stretch begins or ends here.
 pub fn mark() {
     raise(Signal::SIGUSR1).expect("a signal to this process");
 }
@@ -30,45 +30,46 @@ pub fn mark() {
 const WITHOUT_STRING_INSTRUCTIONS: &str = "glibc.cpu.x86_rep_stosb_threshold=1000000000:\
      glibc.cpu.x86_rep_movsb_threshold=1000000000";
 
-/// A point of a stretch: after so many system calls, and so many instructions more.
+/// A point of a stretch: a number of system calls, and a number of instructions after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point {
-    /// System calls since the stretch began.
+    /// Number of system calls since the stretch began.
     pub calls: usize,
-    /// Instructions since the last of these.
+    /// Number of instructions since the last of these.
     pub instructions: usize,
 }
 
-/// The points of a stretch: of each system call, the instructions from the one before to it.
+/// The points of a stretch: for each system call, the number of instructions since the one before.
 #[derive(Clone, Debug)]
 pub struct Stretch(Vec<usize>);
 
 impl Stretch {
-    /// How many points there are.
+    /// The number of points.
     pub fn len(&self) -> usize {
         self.0.iter().sum()
     }
 
-    /// Whether there are none.
+    /// Whether the stretch has no points.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The points to try: forty, spread evenly, or all of them with `make torture`.
     pub fn tried(&self) -> Vec<Point> {
-        let stride = match is_torture() {
-            true => 1,
-            false => self.len().div_ceil(40),
+        let stride = if is_torture() {
+            1
+        } else {
+            self.len().div_ceil(40)
         };
         let first = (Random::new().number() % stride as u64) as usize;
         self.points(first, stride).collect()
     }
 
-    /// Tells how many points were tried and reached.
+    /// Prints how many points were tried and reached.
     ///
     /// # Panics
-    /// When too few were reached. A stretch that waits for another thread is longer in one run
-    /// than in another.
+    /// If too few were reached. A stretch that waits for another thread is longer in one run than
+    /// in another.
     pub fn judge(&self, name: &str, tried: usize, reached: usize) {
         println!(
             "{name}: {tried} points of {} tried, {reached} reached",
@@ -80,7 +81,7 @@ impl Stretch {
         );
     }
 
-    /// Every `stride`th point, from the `first` on.
+    /// Every `stride`th point, starting with `first`.
     fn points(&self, first: usize, stride: usize) -> impl Iterator<Item = Point> + '_ {
         let all = self.0.iter().enumerate().flat_map(|(calls, &count)| {
             (0..count).map(move |instructions| Point {
@@ -92,26 +93,26 @@ impl Stretch {
     }
 }
 
-/// A process whose first thread stands still at a point.
+/// A process whose first thread is stopped at a point.
 ///
-/// Dropping it kills it. Only the thread that started it can move it.
+/// Dropping the value kills the process. Only the thread that started it can move it.
 #[derive(Debug)]
 pub struct Stepped {
     pid: Pid,
-    /// Its standard output and input are its own.
+    /// The standard output and input of the process stay open.
     _process: Child,
     gone: bool,
 }
 
 impl Stepped {
-    /// Starts a program, and lets it run to where its stretch begins.
+    /// Starts a program, and lets it run to the beginning of its stretch.
     ///
-    /// From here on it and the calling thread stay on one processor: they take turns, and waking
-    /// another processor up for each instruction takes five times as long.
+    /// From here on it and the calling thread stay on one processor: they alternate, and waking
+    /// another processor for each instruction takes five times as long.
     pub fn start(program: &str, place: &Place, arguments: &str) -> Stepped {
         let mut one = CpuSet::new();
         one.set(sched_getcpu());
-        sched_setaffinity(None, &one).expect("this thread's processor");
+        sched_setaffinity(None, &one).expect("the processor of this thread can be set");
         let process = Command::new(program)
             .args(arguments.split_whitespace())
             .env("XMEM_RUNTIME_DIR", place.path())
@@ -125,7 +126,7 @@ impl Stepped {
             _process: process,
             gone: false,
         };
-        // The parent hears of the exec, too, where the process was traced before.
+        // The exec stops the process too, if it was traced before.
         assert!(
             !stepped.wait(),
             "{arguments}: it ended before its stretch began"
@@ -135,12 +136,12 @@ impl Stepped {
         stepped
     }
 
-    /// Its process's number.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.pid.as_raw() as u32
     }
 
-    /// Runs the whole stretch, instruction by instruction, and tells its points.
+    /// Runs the whole stretch, instruction by instruction, and returns its points.
     pub fn measure(&mut self) -> Stretch {
         let mut gaps = Vec::new();
         let mut instructions = 0;
@@ -157,8 +158,8 @@ impl Stepped {
         }
     }
 
-    /// Lets it run to a point. False where the stretch ends before: it waits and computes a
-    /// little more in one run than in another.
+    /// Lets the process run to a point. Returns false if the stretch ends earlier: waits and
+    /// computations are a little longer in one run than in another.
     pub fn run_to(&mut self, point: Point) -> bool {
         for _ in 0..2 * point.calls {
             // To the entry of the next system call, then to its exit.
@@ -169,16 +170,16 @@ impl Stepped {
         (0..point.instructions).all(|_| self.step())
     }
 
-    /// Lets it run to the end of its stretch, and on to its own end.
+    /// Lets the process run to the end of its stretch, and on to its own end.
     pub fn run_out(&mut self) {
         while !self.gone {
             self.go(ptrace::cont);
         }
     }
 
-    /// Stops its other threads, as `SIGSTOP` does; the first stands still as it is.
+    /// Stops the other threads of the process with `SIGSTOP`; the first is stopped already.
     pub fn freeze(&mut self) {
-        kill(self.pid, Signal::SIGSTOP).expect("it is there");
+        kill(self.pid, Signal::SIGSTOP).expect("the process exists");
         let stopped = || {
             process::thread_states(self.pid())
                 .iter()
@@ -186,34 +187,35 @@ impl Stepped {
         };
         assert!(
             comes_true(stopped),
-            "it is not stopped: {:#?}",
+            "the process is not stopped: {:#?}",
             process::describe(self.pid())
         );
     }
 
-    /// Kills it, and waits until it is gone.
+    /// Kills the process, and waits until it has ended.
     pub fn kill(&mut self) {
-        // It may be gone by itself.
+        // The process may have ended by itself.
         let _ = kill(self.pid, Signal::SIGKILL);
         while !self.gone {
             self.wait();
         }
     }
 
-    /// One instruction. False at the end of the stretch.
+    /// Runs one instruction. Returns false at the end of the stretch.
     fn step(&mut self) -> bool {
         self.go(ptrace::step)
     }
 
-    /// Lets it go on in a way, until it stops next. False at the end of the stretch.
+    /// Continues the process with `way` until it stops again. Returns false at the end of the
+    /// stretch.
     fn go(&mut self, way: fn(Pid, Option<Signal>) -> nix::Result<()>) -> bool {
-        way(self.pid, None).expect("it stands still");
+        way(self.pid, None).expect("the process is stopped");
         self.wait()
     }
 
-    /// Waits until it stops. False at a mark, and where it has ended.
+    /// Waits until the process stops. Returns false at a mark, and if the process has ended.
     fn wait(&mut self) -> bool {
-        match waitpid(self.pid, Some(WaitPidFlag::__WALL)).expect("it is a child") {
+        match waitpid(self.pid, Some(WaitPidFlag::__WALL)).expect("the process is a child") {
             WaitStatus::Stopped(_, Signal::SIGUSR1) => false,
             WaitStatus::Exited(..) | WaitStatus::Signaled(..) => {
                 self.gone = true;
@@ -223,19 +225,19 @@ impl Stepped {
         }
     }
 
-    /// Whether its next instruction is a system call. Where that can't be told, every point is
-    /// reached by instructions alone.
+    /// Whether the next instruction is a system call. On this architecture that is unknown, so
+    /// every point is reached by instructions alone.
     #[cfg(not(target_arch = "x86_64"))]
     fn is_at_system_call(&self) -> bool {
         false
     }
 
-    /// Whether its next instruction is a system call.
+    /// Whether the next instruction is a system call.
     #[cfg(target_arch = "x86_64")]
     fn is_at_system_call(&self) -> bool {
-        let registers = ptrace::getregs(self.pid).expect("it stands still");
+        let registers = ptrace::getregs(self.pid).expect("the process is stopped");
         let code = ptrace::read(self.pid, registers.rip as ptrace::AddressType);
-        // `syscall` is 0f 05.
+        // `syscall` is encoded as 0f 05.
         code.is_ok_and(|code| code as u16 == 0x050f)
     }
 }

@@ -1,4 +1,4 @@
-//! Processes that valgrind watches, and what it says of them when they have ended.
+//! Processes under valgrind, and its report after they have ended.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,17 +7,17 @@ use std::process::Command;
 use crate::place::Place;
 use crate::wait::until_some;
 
-/// Where valgrind writes what it finds.
+/// The file to which valgrind writes its report.
 #[derive(Debug)]
 pub struct Log(PathBuf);
 
 impl Log {
-    /// A log in `place`; `name` is its own there.
+    /// A log in `place` with the name `name`.
     pub fn new(place: &Place, name: &str) -> Log {
         Log(place.path().join(format!("{name}.valgrind")))
     }
 
-    /// The same command, watched.
+    /// The command that runs `command` under valgrind.
     pub fn watch(&self, command: Command) -> Command {
         let mut watched = Command::new("valgrind");
         watched
@@ -34,23 +34,23 @@ impl Log {
         watched
     }
 
-    /// Waits for the verdict; the process ends meanwhile.
+    /// Waits for the report; the process ends meanwhile.
     pub fn verdict(&self) -> Verdict {
         let verdict = || Verdict::read(&self.0);
-        until_some("valgrind has its verdict", verdict)
+        until_some("the report of valgrind is complete", verdict)
     }
 }
 
-/// What valgrind has found.
+/// The report of valgrind.
 #[derive(Debug)]
 pub struct Verdict {
-    /// Memory lost, or used wrongly, and where.
+    /// Memory that was lost or used wrongly, with the places in the source.
     pub errors: Vec<String>,
-    /// Descriptors that the process has opened and not closed, and where.
+    /// Descriptors that the process has opened and not closed, with the places in the source.
     pub descriptors: Vec<String>,
-    /// Blocks of memory that were there at the end, lost or not.
+    /// Number of blocks of memory that existed at the end, lost or not.
     pub blocks: u64,
-    /// All that valgrind says, for a failure's text.
+    /// The whole output of valgrind, for the message of a failed test.
     pub log: String,
 }
 
@@ -65,7 +65,7 @@ impl Verdict {
             blocks: 0,
             log: log.to_owned(),
         };
-        // Each line begins with the process's number, and empty ones divide paragraphs.
+        // Each line begins with the process ID, and empty lines separate paragraphs.
         let text = |line: &str| line.split_once("== ").map(|(_, text)| text.to_owned());
         let lines: Vec<String> = log.lines().filter_map(text).collect();
         for paragraph in lines.split(|line| line.is_empty()) {
@@ -85,14 +85,14 @@ impl Verdict {
     }
 }
 
-/// What valgrind says all the same.
+/// Reports of valgrind that are not errors.
 fn is_no_error(paragraph: &str) -> bool {
     let says = |words: [&str; 2]| words.iter().all(|words| paragraph.contains(words));
-    // What may be lost are the standard library's and GLib's tables.
+    // Tables of the standard library and of GLib may look lost.
     paragraph.contains("are possibly lost")
-        // From 3.24 on. But it does not see the pidfds that `SO_PEERPIDFD` opens: it takes each for
-        // the descriptor that had its number before.
+        // Valgrind 3.24 and later report this. But it does not see the pidfds that `SO_PEERPIDFD`
+        // opens: it takes each for the descriptor that had its number before.
         || says(["File descriptor ", " is already closed"])
-        // It wants a time also where a wait has no end.
+        // Valgrind expects a timeout even for a wait without one.
         || says(["sys_futex_waitv(timeout)", "Address 0x0 "])
 }

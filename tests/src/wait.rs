@@ -1,15 +1,15 @@
-//! Waiting for conditions that have no event.
+//! Waiting for conditions that no event reports.
 
 use std::time::{Duration, Instant};
 
-/// How long anything that must happen may take. Far more than it needs, so that a test fails for
-/// what does not happen and never for a machine that is busy, nor under valgrind on one.
+/// How long anything that must happen may take. Far more than it needs, so that a test fails only
+/// if something does not happen, and not on a busy machine or under valgrind.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often a condition is looked at.
+/// The interval at which a condition is checked.
 const INTERVAL: Duration = Duration::from_millis(1);
 
-/// Waits until `condition` holds. False when it does not within [`PATIENCE`].
+/// Waits until `condition` is true. Returns false if that does not happen within [`PATIENCE`].
 pub fn comes_true(mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
@@ -21,10 +21,10 @@ pub fn comes_true(mut condition: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// Waits until `condition` holds.
+/// Waits until `condition` is true.
 ///
 /// # Panics
-/// When it does not, naming `what` did not happen.
+/// If that does not happen in time, with a message that names `what`.
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(
         comes_true(condition),
@@ -32,10 +32,10 @@ pub fn until(what: &str, condition: impl FnMut() -> bool) {
     );
 }
 
-/// Waits until `look` finds something.
+/// Waits until `look` returns a value.
 ///
 /// # Panics
-/// When it does not, naming `what` did not happen.
+/// If that does not happen in time, with a message that names `what`.
 pub fn until_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let mut found = None;
     until(what, || {

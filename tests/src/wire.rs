@@ -1,5 +1,5 @@
-//! The control connection without the core: for peers that don't keep to the protocol, and for
-//! those that keep the descriptors which a well-behaved client closes.
+//! The control connection without the core: for peers that violate the protocol, and for peers that
+//! keep the descriptors which a client closes.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -22,61 +22,61 @@ pub const VERSION: u32 = 5;
 
 /// Kinds of messages.
 pub const HELLO: u16 = 1;
-/// The producer's answer; with the metadata segment and the lease page.
+/// The producer's answer, with the metadata segment and the lease page.
 pub const WELCOME: u16 = 2;
-/// A payload segment; with its descriptor.
+/// A payload segment, with its descriptor.
 pub const SEGMENT: u16 = 3;
-/// Something between the frames.
+/// An event between the frames.
 pub const EVENT: u16 = 5;
-/// Something that a client says to its producer.
+/// An event from a client to its producer.
 pub const UPSTREAM: u16 = 6;
-/// Goodbye, with a reason.
+/// The end of the connection, with a reason.
 pub const BYE: u16 = 7;
-/// All events up to a number were told.
+/// All events up to a number have been sent.
 pub const TOLD: u16 = 8;
 /// The client has mapped and sealed its lease page.
 pub const READY: u16 = 9;
 /// The client is in the scan; with the position of its first frame.
 pub const JOINED: u16 = 10;
-/// A client asks for another quota.
+/// A client requests another quota.
 pub const REQUEST: u16 = 11;
-/// What a client has.
+/// The quota that a client has.
 pub const GRANTED: u16 = 12;
 
-/// What is the format?
+/// A question for the format.
 pub const ASK: u16 = 13;
-/// The format.
+/// The answer with the format.
 pub const ANSWER: u16 = 14;
 
-/// A message, as it came.
+/// A received message.
 #[derive(Debug)]
 pub struct Message {
-    /// What it is.
+    /// The kind of the message.
     pub kind: u16,
-    /// What it says.
+    /// The body.
     pub body: Vec<u8>,
-    /// What came with it.
+    /// The descriptors.
     pub fds: Vec<OwnedFd>,
 }
 
 impl Message {
-    /// The number that stands at `offset` of the body.
+    /// The number at `offset` of the body.
     pub fn u32_at(&self, offset: usize) -> u32 {
         let bytes = self.body[offset..offset + 4].try_into();
         u32::from_le_bytes(bytes.expect("four bytes"))
     }
 
-    /// The reason of a goodbye.
+    /// The reason in a Bye.
     ///
     /// # Panics
-    /// Where it is another message.
+    /// If the message is of another kind.
     pub fn reason(&self) -> String {
         assert_eq!(self.kind, BYE, "{self:?}");
         String::from_utf8(self.body[16..].to_vec()).expect("a reason is text")
     }
 }
 
-/// A connection to a producer, or to a client.
+/// A connection to a producer or a client.
 #[derive(Debug)]
 pub struct Connection(OwnedFd);
 
@@ -85,16 +85,16 @@ fn socket() -> OwnedFd {
     net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("a socket")
 }
 
-/// A socket that listens at `path`, for who plays the producer.
+/// A socket that listens at `path`, for a test that acts as the producer.
 pub fn listen(path: &Path) -> OwnedFd {
     let listener = socket();
-    let address = SocketAddrUnix::new(path).expect("a path that fits");
-    net::bind(&listener, &address).expect("nobody else is there");
+    let address = SocketAddrUnix::new(path).expect("the path fits into an address");
+    net::bind(&listener, &address).expect("no other socket has the path");
     net::listen(&listener, 8).expect("a bound socket can listen");
     listener
 }
 
-/// Takes the next client of a producer that a test plays.
+/// Accepts the next client, for a test that acts as the producer.
 pub fn accept(listener: &OwnedFd) -> Connection {
     let accept = || net::accept_with(listener, SocketFlags::CLOEXEC);
     let fd = rustix::io::retry_on_intr(accept).expect("a client");
@@ -111,7 +111,7 @@ impl Connection {
     /// Connects to the producer at `path`.
     pub fn open(path: &Path) -> Connection {
         let fd = socket();
-        let address = SocketAddrUnix::new(path).expect("a path that fits");
+        let address = SocketAddrUnix::new(path).expect("the path fits into an address");
         rustix::io::retry_on_intr(|| net::connect(&fd, &address)).expect("a producer");
         Connection::over(fd)
     }
@@ -122,26 +122,29 @@ impl Connection {
         Connection(fd)
     }
 
-    /// Says hello and waits for the answer.
+    /// Sends a Hello and waits for the answer.
     pub fn greet(&self, version: u32, leases: u32) -> Message {
-        self.send(&hello(version, leases), &[]).expect("it is sent");
+        self.send(&hello(version, leases), &[])
+            .expect("the message is sent");
         self.receive().expect("an answer")
     }
 
-    /// Seals the lease page, the second descriptor of a Welcome, and says so. What is to write the page
-    /// is mapped before.
+    /// Seals the lease page, the second descriptor of a Welcome, and sends Ready. A mapping that
+    /// writes to the page must be made before.
     ///
     /// # Panics
-    /// Where the producer is gone.
+    /// If the producer has closed the connection.
     pub fn say_ready(&self, page: impl AsFd) {
         fcntl_add_seals(page, SEALED).expect("a lease page can be sealed");
-        self.send(&message(READY, &[]), &[]).expect("it is sent");
+        self.send(&message(READY, &[]), &[])
+            .expect("the message is sent");
     }
 
-    /// The same; then it waits until the producer has taken it into its scan.
+    /// As [`say_ready`](Connection::say_ready), then waits until the producer has added the client
+    /// to its scan.
     ///
     /// # Panics
-    /// Where it does not.
+    /// If it does not.
     pub fn join(&self, page: impl AsFd) {
         self.say_ready(page);
         let answer = self.receive().expect("an answer");
@@ -151,7 +154,7 @@ impl Connection {
     /// Sends one datagram.
     ///
     /// # Errors
-    /// The kernel's, when the peer is gone for example.
+    /// The error of the kernel, for example if the peer has closed the connection.
     pub fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -163,10 +166,10 @@ impl Connection {
         rustix::io::retry_on_intr(&mut send).map(drop)
     }
 
-    /// The next message; `None` when the peer has hung up.
+    /// The next message; `None` if the peer has closed the connection.
     ///
     /// # Panics
-    /// When nothing comes.
+    /// If nothing comes.
     pub fn receive(&self) -> Option<Message> {
         let mut bytes = vec![0; 64 * 1024];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
@@ -204,7 +207,7 @@ impl Connection {
         fds[0].revents().contains(PollFlags::HUP)
     }
 
-    /// The messages that have come by now.
+    /// The messages that have arrived so far.
     pub fn received(&self) -> Vec<Message> {
         let has_more = || {
             let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
@@ -220,7 +223,7 @@ impl Connection {
         messages
     }
 
-    /// Reads messages until the peer sends no more, however long that is.
+    /// Reads messages until the peer sends no more, however long that takes.
     pub fn read_to_end(&self) {
         sockopt::set_socket_timeout(&self.0, sockopt::Timeout::Recv, None)
             .expect("a socket has timeouts");
@@ -230,10 +233,10 @@ impl Connection {
     /// The next message of a kind; others are skipped.
     ///
     /// # Panics
-    /// When there is none.
+    /// If none comes.
     pub fn receive_kind(&self, kind: u16) -> Message {
         loop {
-            let message = self.receive().expect("the peer is there");
+            let message = self.receive().expect("the peer is connected");
             if message.kind == kind {
                 return message;
             }
@@ -241,7 +244,7 @@ impl Connection {
     }
 }
 
-/// A message with its head.
+/// A message with its header.
 pub fn message(kind: u16, body: &[u8]) -> Vec<u8> {
     let mut bytes = kind.to_le_bytes().to_vec();
     bytes.extend([0, 0]);
@@ -250,7 +253,7 @@ pub fn message(kind: u16, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A client's hello, for in-order delivery, and of memory that others may write.
+/// The Hello of a client, for in-order delivery, which accepts memory that others may write.
 pub fn hello(version: u32, leases: u32) -> Vec<u8> {
     let mut body = b"xmem/hey".to_vec();
     for number in [version, leases, 0, 1, 0, 0] {
@@ -260,7 +263,7 @@ pub fn hello(version: u32, leases: u32) -> Vec<u8> {
     message(HELLO, &body)
 }
 
-/// A question.
+/// An Ask message.
 pub fn question(version: u32) -> Vec<u8> {
     let mut body = b"xmem/hey".to_vec();
     for number in [version, 0] {
@@ -269,7 +272,7 @@ pub fn question(version: u32) -> Vec<u8> {
     message(ASK, &body)
 }
 
-/// An answer that says so many bytes of format, and has these.
+/// An Answer that claims `length` bytes of format, and contains `format`.
 pub fn answer(length: u32, format: &str) -> Vec<u8> {
     let mut body = VERSION.to_le_bytes().to_vec();
     body.extend(length.to_le_bytes());

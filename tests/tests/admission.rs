@@ -1,4 +1,4 @@
-//! Who is taken as a client, who is not, and what either costs.
+//! Which clients a producer accepts and refuses, and what that costs.
 
 use std::time::Duration;
 
@@ -29,16 +29,16 @@ fn one_client_too_many_is_refused_until_another_leaves() {
     assert_eq!(refused.text("retryable"), "true");
     assert!(refused.text("text").contains("max-clients"), "{refused}");
     clients[0].kill();
-    until("there is room again", || {
+    until("the client is gone, so another one fits", || {
         clients[2].order("connect");
         clients[2].next_line().word == "connected"
     });
 }
 
 #[test]
-fn a_client_that_waits_for_room_in_vain_is_told_why_there_is_none() {
+fn a_client_that_times_out_waiting_for_a_place_gets_the_reason() {
     let place = Place::new();
-    // A producer that is full, and then has no time even to say so.
+    // The producer is full, and then too slow even to answer.
     let listener = wire::listen(&place.socket("cam0"));
     let error = std::thread::scope(|scope| {
         let client = scope.spawn(|| {
@@ -65,7 +65,7 @@ fn a_client_that_waits_for_room_in_vain_is_told_why_there_is_none() {
 }
 
 #[test]
-fn a_client_whose_leases_do_not_fit_is_told_which_property_to_raise() {
+fn a_client_whose_leases_do_not_fit_gets_the_property_to_raise() {
     let place = Place::new();
     let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=3 max-slots=10");
     producer.wait_for("opened");
@@ -86,7 +86,7 @@ fn a_client_whose_leases_do_not_fit_is_told_which_property_to_raise() {
 }
 
 #[test]
-fn memory_is_there_for_the_clients_there_are_and_not_for_those_there_may_be() {
+fn memory_is_made_for_connected_clients_and_not_for_the_maximum() {
     let place = Place::new();
     let publisher = Publisher::builder(place.channel("cam0"))
         .max_clients(16)
@@ -105,13 +105,13 @@ fn memory_is_there_for_the_clients_there_are_and_not_for_those_there_may_be() {
     let mut second = client(&place, "leases=6");
     second.ask("connect", "connected");
     assert_eq!(figures(), (13, 13 * 8192));
-    // What was made for one serves the next.
+    // The memory that was made for one client serves the next.
     second.kill();
-    until("it is gone", || publisher.num_clients() == 1);
+    until("the client is gone", || publisher.num_clients() == 1);
     let mut third = client(&place, "leases=5");
     third.ask("connect", "connected");
     assert_eq!(figures(), (13, 13 * 8192));
-    // Those connected see all of it, and what is published in it.
+    // Connected clients get all memory, and all frames in it.
     for number in 0..26 {
         pattern::publish(&publisher, number, 8000, 0).unwrap();
         first.ask("receive count=1", "received");
@@ -124,11 +124,11 @@ fn memory_is_there_for_the_clients_there_are_and_not_for_those_there_may_be() {
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).expect("up to the maximum anybody may");
+    setrlimit(Resource::Nofile, limit).expect("any process may raise its limit to the maximum");
 }
 
 #[test]
-fn connections_that_say_nothing_disturb_nobody_and_are_closed() {
+fn silent_connections_do_not_disturb_others_and_are_closed() {
     let place = Place::new();
     let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=50");
     producer.wait_for("opened");
@@ -136,36 +136,34 @@ fn connections_that_say_nothing_disturb_nobody_and_are_closed() {
     receiver.ask("connect", "connected");
     producer.ask("wait-for-clients count=1", "clients");
     let before = process::socket_count(producer.pid());
-    let count = match is_torture() {
-        true => 1000,
-        false => 100,
-    };
+    let count = if is_torture() { 1000 } else { 100 };
     raise_descriptor_limit();
     let silent: Vec<Connection> = (0..count)
         .map(|_| Connection::open(&place.socket("cam0")))
         .collect();
-    // Meanwhile the others live on, and new ones are taken in.
+    // Meanwhile other clients stay connected, and new ones are accepted.
     for _ in 0..10 {
         producer.ask("publish count=50 size=1000", "published");
         let received = receiver.ask("receive count=50", "received");
         assert_eq!(received.number("missed"), 0);
-        // There may be 64 that have yet to say hello; some come and go while they are counted.
+        // At most 64 connections can be open that have not sent a Hello. Some are opened and closed
+        // while they are counted.
         assert!(process::socket_count(producer.pid()) <= before + 128);
     }
     let mut late = client(&place, "");
     late.ask("connect", "connected");
     late.ask("receive count=1", "received");
-    // They cost a descriptor or two each, and not for long.
+    // Each costs the producer a descriptor or two, for a limited time.
     for connection in &silent {
         assert!(connection.receive().is_none());
     }
     late.kill();
-    until("the producer has closed what it had for them", || {
+    until("the producer has closed its descriptors of them", || {
         process::socket_count(producer.pid()) == before
     });
 }
 
-/// What a producer answers to a first message.
+/// The answer of a producer to a first message.
 fn answer_to(message: &[u8]) -> String {
     let place = Place::new();
     let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
@@ -173,8 +171,8 @@ fn answer_to(message: &[u8]) -> String {
     let connection = Connection::open(&place.socket("cam0"));
     connection.send(message, &[]).unwrap();
     let reason = connection.receive().expect("a reason").reason();
-    assert!(connection.receive().is_none(), "it is closed");
-    // The producer is none the worse for it.
+    assert!(connection.receive().is_none(), "the connection is closed");
+    // The producer still works.
     producer.ask("publish count=1 size=10", "published");
     let mut client = client(&place, "");
     client.ask("connect", "connected");
@@ -245,7 +243,7 @@ fn the_socket_of_another_program_is_not_worth_another_try() {
 }
 
 #[test]
-fn a_client_that_breaks_the_protocol_is_thrown_out_and_others_stay() {
+fn a_client_that_breaks_the_protocol_is_evicted_and_others_stay() {
     let place = Place::new();
     let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
     let mut other = client(&place, "");
@@ -254,7 +252,7 @@ fn a_client_that_breaks_the_protocol_is_thrown_out_and_others_stay() {
         let hostile = Connection::open(&place.socket("cam0"));
         let welcome = hostile.greet(wire::VERSION, 4);
         assert_eq!(welcome.kind, wire::WELCOME);
-        // Not before it has mapped its lease page.
+        // A client is counted after it has mapped its lease page.
         assert_eq!(publisher.num_clients(), 1);
         hostile.join(&welcome.fds[1]);
         assert_eq!(publisher.num_clients(), 2);
@@ -262,17 +260,17 @@ fn a_client_that_breaks_the_protocol_is_thrown_out_and_others_stay() {
         let reason = hostile.receive_kind(wire::BYE).reason();
         assert!(reason.contains("can't send"), "{reason}");
         assert!(hostile.receive().is_none());
-        // What it holds stays its own until it hangs up.
+        // What it holds stays leased until it closes the connection.
         assert_eq!(publisher.num_clients(), 2);
         drop(hostile);
-        until("it is gone", || publisher.num_clients() == 1);
+        until("the client is gone", || publisher.num_clients() == 1);
         pattern::publish(&publisher, number, 1000, 0).unwrap();
         other.ask("receive count=1", "received");
     }
 }
 
-/// A segment costs the producer a descriptor. Clients that came one by one, each with one lease more
-/// than there were slots for, would use them all up.
+/// A segment costs the producer a descriptor. Clients that connect one by one, each with one lease
+/// more than there are slots, would otherwise use up all descriptors.
 #[test]
 fn clients_that_come_one_by_one_make_few_segments() {
     const CLIENTS: usize = 100;
@@ -294,14 +292,14 @@ fn clients_that_come_one_by_one_make_few_segments() {
     let stats = publisher.stats();
     assert!(stats.slots as usize > CLIENTS, "{stats:?}");
     assert!(stats.segments < FEW, "{stats:?}");
-    // The next ones need no more.
+    // Further clients need no more segments.
     drop(clients);
-    until("they are gone", || publisher.num_clients() == 0);
+    until("the clients are gone", || publisher.num_clients() == 0);
     let _clients: Vec<_> = (0..CLIENTS).map(|_| join()).collect();
     assert_eq!(publisher.stats().bytes, stats.bytes);
 }
 
-/// The same of extra bytes of frames that clients hold.
+/// The same for the extra bytes of frames that clients hold.
 #[test]
 fn extra_bytes_of_many_frames_are_in_few_segments() {
     const FRAMES: u64 = 500;
@@ -312,7 +310,7 @@ fn extra_bytes_of_many_frames_are_in_few_segments() {
         .slot_size(1000)
         .open()
         .unwrap();
-    // It receives nothing, so the frames stay.
+    // The client receives nothing, so the frames stay.
     let _client = Subscriber::builder(place.channel("cam0"))
         .connect()
         .unwrap();
@@ -321,7 +319,7 @@ fn extra_bytes_of_many_frames_are_in_few_segments() {
     }
     let before = publisher.stats();
     assert!(before.segments < FEW, "{before:?}");
-    // One frame with very many makes memory for itself alone.
+    // A frame with very many extra bytes gets memory of its own.
     let many = 16 << 20;
     pattern::publish(&publisher, FRAMES, 1000, many).unwrap();
     let made = publisher.stats().bytes - before.bytes;
@@ -331,10 +329,10 @@ fn extra_bytes_of_many_frames_are_in_few_segments() {
     );
 }
 
-/// Pieces for extra bytes are in one segment, which stays as long as a frame is being written that has
-/// one of them.
+/// Pieces for extra bytes lie in one segment, which exists as long as a frame that is being written
+/// has one of them.
 #[test]
-fn extra_bytes_stay_where_another_frame_takes_larger_ones() {
+fn extra_bytes_stay_valid_when_another_frame_needs_more() {
     let place = Place::new();
     let builder = Publisher::builder(place.channel("cam0"));
     let publisher = builder.slots(4).slot_size(1000).open().unwrap();

@@ -1,5 +1,5 @@
-//! One client attacks the memory that it shares with the producer, with what the kernel does to
-//! memory and files on request.
+//! One client attacks the memory that it shares with the producer, with requests to the kernel that
+//! act on memory and files.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,18 +22,15 @@ const PROGRAMS: Programs = Programs {
     hostile: env!("CARGO_BIN_EXE_xmem-test-hostile"),
 };
 
-/// Slots of the producer.
+/// Number of slots of the producer.
 const SLOTS: u64 = 100;
 /// The kind of a segment that another process made and may write (docs/protocol.md).
 const FOREIGN_MEMFD: u32 = 2;
-/// Between two frames, in µs.
+/// The time between two frames, in µs.
 const PERIOD: u64 = 2000;
 
 fn frames() -> u64 {
-    match is_torture() {
-        true => 30_000,
-        false => 400,
-    }
+    if is_torture() { 30_000 } else { 400 }
 }
 
 fn open() -> Attacked {
@@ -42,8 +39,7 @@ fn open() -> Attacked {
     channel
 }
 
-/// Page faults of the whole process of the producer while it publishes, in a stream that a client
-/// attacks.
+/// The page faults of the producer process while it publishes and a client attacks.
 fn faults_under(attack: &str) -> (u64, Line) {
     let mut channel = open();
     let mut hostile = channel.attack(attack);
@@ -51,9 +47,10 @@ fn faults_under(attack: &str) -> (u64, Line) {
     (faults, report(&mut hostile))
 }
 
-/// Each look at a page with a hole would be a page fault, and wait for who punches the next one.
+/// Each read of a page with a hole would be a page fault, and would wait for the process that
+/// punches the next hole.
 #[test]
-fn a_client_that_punches_holes_into_its_page_makes_no_look_at_it_a_page_fault() {
+fn a_client_that_punches_holes_into_its_page_causes_no_page_faults_of_the_producer() {
     let (faults, report) = faults_under("punch threads=4 leases=64");
     assert!(report.number("calls") > frames(), "{report}");
     assert_eq!(report.number("effects"), 0, "holes: {report}");
@@ -61,19 +58,19 @@ fn a_client_that_punches_holes_into_its_page_makes_no_look_at_it_a_page_fault() 
 }
 
 #[test]
-fn nothing_that_a_client_asks_of_the_kernel_makes_the_producer_fault() {
+fn no_request_of_a_client_to_the_kernel_makes_the_producer_fault() {
     let (faults, report) = faults_under("advise threads=3");
     assert!(report.number("calls") > 0, "{report}");
     assert_eq!(report.number("effects"), 0, "holes: {report}");
     assert!(faults < frames() / 10, "{faults} page faults");
 }
 
-/// The kernel holds a file's lock during a write, and a seal waits for it, uninterruptibly. A write
-/// takes as long as the page faults of the process that writes.
+/// The kernel holds the lock of a file during a write, and adding a seal waits for it
+/// uninterruptibly. A write takes as long as the page faults of the writing process.
 #[test]
 fn a_client_whose_write_into_its_page_hangs_holds_up_only_itself() {
     if Faults::open().is_none() {
-        eprintln!("not tried: this process may not have page faults that do not end");
+        eprintln!("not tried: this process cannot create page faults that do not end");
         return;
     }
     let mut channel = open();
@@ -87,12 +84,12 @@ fn a_client_whose_write_into_its_page_hangs_holds_up_only_itself() {
     channel.producer.ask("close", "closed");
 }
 
-/// All clients have one open file description of a segment, and its position has a lock. A read holds it
-/// for as long as the page faults of the process that reads take.
+/// All clients share one open file description of a segment, whose position has a lock. A read
+/// holds it as long as the page faults of the reading process take.
 #[test]
 fn a_client_whose_read_of_a_frame_hangs_holds_up_only_itself() {
     if Faults::open().is_none() {
-        eprintln!("not tried: this process may not have page faults that do not end");
+        eprintln!("not tried: this process cannot create page faults that do not end");
         return;
     }
     let mut channel = open();
@@ -111,9 +108,9 @@ fn listen_for_all(place: &Place) -> OwnedFd {
     listener
 }
 
-/// The same of a producer: its client, of another user, seals the page.
+/// The same for a producer: its client, of another user, seals the page.
 #[test]
-fn a_producer_whose_write_into_a_lease_page_hangs_is_given_up_in_time() {
+fn a_connect_times_out_while_a_write_into_the_lease_page_hangs() {
     let Some(faults) = Faults::open().filter(|_| nobody::is_possible()) else {
         return;
     };
@@ -123,7 +120,11 @@ fn a_producer_whose_write_into_a_lease_page_hangs_is_given_up_in_time() {
     let page = impostor.fds()[1].try_clone().expect("a descriptor");
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new().name("writer".into());
-        let write = || faults.write_to(&page).expect("it ends some time");
+        let write = || {
+            faults
+                .write_to(&page)
+                .expect("the write ends when the fault ends")
+        };
         writer.spawn_scoped(scope, write).expect("a thread");
         process::until_asleep(std::process::id(), "writer");
         scope.spawn(|| impostor.answer(&listener, &impostor::welcome(4, 8)));
@@ -134,18 +135,18 @@ fn a_producer_whose_write_into_a_lease_page_hangs_is_given_up_in_time() {
                 .connect()
         });
         let error = client
-            .expect("tried before")
-            .expect_err("it waits for a seal");
+            .expect("another user is possible, as tried before")
+            .expect_err("the seal waits for the write");
         assert!(matches!(error, Error::NoAnswer { .. }), "{error:?}");
         faults.end();
     });
 }
 
-/// The same, into memory that it passes on: a client of another user maps it, and asks the kernel for
-/// nothing that waits for the file's lock. (Into memory that is sealed against writes, such a write
-/// waits with older kernels only: newer ones look at the seals before the fault.)
+/// The same for imported memory: a client of another user maps it, and makes no request to the
+/// kernel that waits for the lock of the file. (If the memory is sealed against writes, such a
+/// write blocks on older kernels only: newer ones check the seals before the fault.)
 #[test]
-fn a_producer_whose_write_into_its_memory_hangs_keeps_no_client_from_mapping_it() {
+fn a_client_maps_memory_while_a_write_of_its_producer_hangs() {
     let Some(faults) = Faults::open().filter(|_| nobody::is_possible()) else {
         return;
     };
@@ -155,7 +156,11 @@ fn a_producer_whose_write_into_its_memory_hangs_keeps_no_client_from_mapping_it(
     let memory = impostor.make_segment(1, 8192, SealFlags::SHRINK | SealFlags::GROW);
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new().name("writer".into());
-        let write = || faults.write_to(&memory).expect("it ends some time");
+        let write = || {
+            faults
+                .write_to(&memory)
+                .expect("the write ends when the fault ends")
+        };
         writer.spawn_scoped(scope, write).expect("a thread");
         process::until_asleep(std::process::id(), "writer");
         scope.spawn(|| {
@@ -170,20 +175,23 @@ fn a_producer_whose_write_into_its_memory_hangs_keeps_no_client_from_mapping_it(
                 .connect_timeout(Some(PATIENCE))
                 .connect()?;
             let received = client.receive(Some(PATIENCE)).map(drop);
-            // Else the client's end waits for its thread, too.
+            // Otherwise the end of the client would wait for its thread too.
             faults.end();
             received
         });
         faults.end();
-        received.expect("tried before").expect("a frame");
+        received
+            .expect("another user is possible, as tried before")
+            .expect("a frame");
     });
 }
 
-/// A client does not take frames whose memory the producer can punch holes into after it was looked
-/// at, where the producer is another user's. It is told so, and has to copy.
+/// A client does not accept frames in memory into which the producer can punch holes after the
+/// client has checked it, if the producer is of another user. The producer is told, and has to
+/// copy.
 #[test]
-fn a_producer_of_another_user_can_not_pass_on_memory_that_it_can_punch_holes_into() {
-    /// One that stands for this user alone.
+fn memory_into_which_a_producer_of_another_user_can_punch_holes_is_refused() {
+    /// A user that only this test uses.
     const UID: u32 = 65533;
     if !nobody::is_possible() {
         return;
@@ -208,11 +216,12 @@ fn a_producer_of_another_user_can_not_pass_on_memory_that_it_can_punch_holes_int
     producer.ask("pass-on", "passed");
 }
 
-/// Memory beyond the end of a file counts as the file's, so a producer can make one with holes look
-/// whole. Who reads it pays for the holes: then a client says so, and is not killed.
+/// Memory beyond the end of a file counts as allocated for the file, so a producer can make a file
+/// with holes look complete. A reader has to pay for the holes. The client reports an error in that
+/// case, and is not killed.
 #[test]
-fn a_client_whose_producer_has_it_pay_for_memory_is_not_killed() {
-    // For a frame, and before there is one.
+fn a_client_that_must_pay_for_its_producers_memory_is_not_killed() {
+    // The memory of a frame, and memory that is announced before any frame.
     has_it_pay(true);
     has_it_pay(false);
 }
@@ -224,9 +233,9 @@ fn has_it_pay(for_a_frame: bool) {
     };
     let flags = MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC;
     let memory = memfd_create("hollow", flags).expect("a memfd");
-    ftruncate(&memory, SIZE).expect("it grows");
-    fallocate(&memory, FallocateFlags::KEEP_SIZE, SIZE, SIZE).expect("there is memory");
-    fcntl_add_seals(&memory, SEALED).expect("it can be sealed");
+    ftruncate(&memory, SIZE).expect("the memfd can grow");
+    fallocate(&memory, FallocateFlags::KEEP_SIZE, SIZE, SIZE).expect("there is enough memory");
+    fcntl_add_seals(&memory, SEALED).expect("the memory can be sealed");
 
     let place = Place::new();
     let listener = wire::listen(&place.socket("cam0"));

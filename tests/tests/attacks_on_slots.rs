@@ -1,5 +1,5 @@
-//! One client lies in its lease words and its cursor, so that the producer looks in vain for a slot,
-//! or waits.
+//! One client writes false values to its lease words and its cursor, so that the producer searches
+//! for slots or waits in vain.
 
 use std::collections::VecDeque;
 
@@ -15,17 +15,14 @@ const PROGRAMS: Programs = Programs {
     hostile: env!("CARGO_BIN_EXE_xmem-test-hostile"),
 };
 
-/// It names a frame in a lease word just after the producer has found it free, and another one at
-/// the next look. Slots that it keeps so are as many as its lease words, so an honest client that
-/// lags by no more than its own leases misses nothing.
+/// The client names a frame in a lease word just after the producer has found its slot free, and
+/// another frame at the next scan. It can keep as many slots in this way as it has lease words, so
+/// an honest client that lags by no more than its own leases misses nothing.
 #[test]
 fn a_client_that_flips_its_leases_keeps_no_more_slots_than_it_has_leases() {
     const LEASES: u32 = 8;
     const HOSTILE_LEASES: u32 = 16;
-    let frames = match is_torture() {
-        true => 2_000_000,
-        false => 200_000,
-    };
+    let frames = if is_torture() { 2_000_000 } else { 200_000 };
     let place = Place::new();
     let socket = place.socket("cam0");
     let publisher = Publisher::builder(place.channel("cam0"))
@@ -46,7 +43,7 @@ fn a_client_that_flips_its_leases_keeps_no_more_slots_than_it_has_leases() {
     let mut kept_most = 0;
     for number in 0..frames {
         pattern::publish(&publisher, number, 64, 0).expect("a frame");
-        // As far behind as its leases let it be: half of them for what it holds.
+        // As far behind as the quota allows: half of the leases are for the frames it holds.
         let lag = u64::from(LEASES / 2);
         if number >= lag {
             let frame = honest.receive(Some(PATIENCE)).expect("a frame");
@@ -75,19 +72,16 @@ fn a_client_that_flips_its_leases_keeps_no_more_slots_than_it_has_leases() {
     drop(observer);
 }
 
-/// Each lease holds a frame, as it may. The producer finds a slot at each frame all the same.
+/// Each lease holds a frame, as it may. The producer finds a slot for each frame nevertheless.
 #[test]
 fn clients_that_hold_two_thousand_frames_keep_no_frame_from_being_published() {
     const CLIENTS: u64 = 64;
     const LEASES: u64 = 31;
-    let frames = match is_torture() {
-        true => 30_000,
-        false => 1000,
-    };
+    let frames = if is_torture() { 30_000 } else { 1000 };
     let mut channel = Attacked::open(PROGRAMS, 40, "max-slots=2048 max-clients=70");
     let mut hostile = channel.attack(&format!("hold clients={CLIENTS} leases={LEASES}"));
     channel.producer.order("run size=1000 period-us=50");
-    until("they hold all that they may", || {
+    until("the clients hold all that they may", || {
         report(&mut hostile).number("effects") == CLIENTS * LEASES
     });
     channel.producer.order("halt");
@@ -98,17 +92,15 @@ fn clients_that_hold_two_thousand_frames_keep_no_frame_from_being_published() {
     assert_eq!(channel.stats().number("held"), CLIENTS * LEASES);
 }
 
-/// All but to receive a frame: it rings, falls asleep, takes and releases what it does not have.
+/// The client does everything except receive a frame: it wakes the producer, sleeps, claims and
+/// releases frames that it does not have.
 #[test]
 fn a_client_that_only_looks_busy_is_waited_for_once() {
     const TIMEOUT_MS: u64 = 2000;
     let mut channel = Attacked::open(PROGRAMS, 2, &format!("block={TIMEOUT_MS}"));
     channel.add_honest("");
     let _hostile = channel.attack("stall leases=4");
-    let frames = match is_torture() {
-        true => 100_000,
-        false => 1000,
-    };
+    let frames = if is_torture() { 100_000 } else { 1000 };
     channel.publish(frames, 0);
     assert_eq!(channel.stats().number("lapsed"), 1);
 }

@@ -1,5 +1,5 @@
-//! One client attacks the words that others sleep on, with what the kernel offers to a process that
-//! can read a word.
+//! One client attacks the words on which other processes sleep, with the calls that the kernel
+//! offers to a process that can read a word.
 
 use xmem_tests::attacked::{Attacked, Programs, has_io_uring, report};
 use xmem_tests::{is_torture, process, until};
@@ -9,16 +9,13 @@ const PROGRAMS: Programs = Programs {
     hostile: env!("CARGO_BIN_EXE_xmem-test-hostile"),
 };
 
-/// Slots of the producer.
+/// Number of slots of the producer.
 const SLOTS: u64 = 100;
-/// Between two frames, in µs.
+/// The time between two frames, in µs.
 const PERIOD: u64 = 2000;
 
 fn frames() -> u64 {
-    match is_torture() {
-        true => 30_000,
-        false => 300,
-    }
+    if is_torture() { 30_000 } else { 300 }
 }
 
 /// A hostile client between two honest ones, and frames for these.
@@ -31,19 +28,19 @@ fn publish_under(attack: &str) -> (Attacked, xmem_tests::Peer) {
     (channel, hostile)
 }
 
-/// Whether the hostile client was thrown out.
+/// Waits until the producer has evicted the hostile client.
 fn until_expelled(channel: &mut Attacked, hostile: &mut xmem_tests::Peer) {
-    until("it is thrown out", || {
+    until("the client is evicted", || {
         report(hostile).number("expelled") == 1
     });
     assert_eq!(channel.stats().number("refused"), 1);
 }
 
 #[test]
-fn a_client_that_sleeps_for_a_lock_stops_no_wake_and_is_thrown_out() {
+fn a_client_that_sleeps_for_a_lock_stops_no_wake_and_is_evicted() {
     let (mut channel, mut hostile) = publish_under("pi");
     until_expelled(&mut channel, &mut hostile);
-    // It has kept its mappings.
+    // The client has kept its mappings.
     channel.publish(frames(), PERIOD);
     channel.add_honest("");
     channel.publish(frames(), PERIOD);
@@ -64,15 +61,15 @@ fn a_client_that_wakes_sleepers_wakes_no_other_client() {
     assert!(report.number("calls") > 0, "{report}");
     assert_eq!(report.number("effects"), 0, "{report}");
     for client in &channel.honest {
-        // Twice a frame at most: for the frame, and where it was woken a moment too early.
+        // At most twice per frame: once for the frame, and once if it was woken a moment too early.
         let sleeps = process::sleeps(client.pid(), "worker");
         assert!(sleeps < 2 * frames() + 100, "{sleeps} sleeps");
     }
 }
 
-/// The producer's one wake a frame must not wake all of them.
+/// The single wake of the producer for a frame must not wake all of them.
 #[test]
-fn thousands_of_sleepers_of_one_client_cost_one_wake_a_frame() {
+fn thousands_of_sleepers_of_one_client_cost_one_wake_per_frame() {
     for count in ["count=2000", "count=10000 ring=1"] {
         if count.contains("ring") && !has_io_uring() {
             eprintln!("not tried: io_uring is turned off");
@@ -84,7 +81,7 @@ fn thousands_of_sleepers_of_one_client_cost_one_wake_a_frame() {
     }
 }
 
-/// A lossless stream: a client that is not woken would be waited for, and then given up.
+/// A lossless stream: a client that is not woken would be waited for, and then marked as lagging.
 #[test]
 fn a_lossless_stream_loses_nothing_while_words_are_attacked() {
     for attack in ["pi", "requeue", "wake"] {

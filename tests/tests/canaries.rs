@@ -1,26 +1,24 @@
-//! No frame changes while a client has it, however fast they come and however slow it is.
+//! No frame changes while a client holds it, however fast frames are published and however slow the
+//! client is.
 //!
-//! Every byte of a frame follows from its number, and is checked when the frame is received and
-//! again before it is given back. 200,000 frames, or ten million with `make torture`.
+//! Every byte of a frame follows from its number. It is checked when the frame is received and
+//! again before it is released. 200,000 frames, or ten million with `make torture`.
 
 use xmem_tests::random::Random;
 use xmem_tests::{Peer, Place, is_torture};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
-/// Frames that are published between two looks.
+/// Number of frames that are published between two checks.
 const BATCH: u64 = 20_000;
 
 #[test]
 fn no_frame_is_torn_at_full_speed() {
-    let batches = match is_torture() {
-        true => 500,
-        false => 10,
-    };
+    let batches = if is_torture() { 500 } else { 10 };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let place = Place::new();
     let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=3");
     producer.wait_for("opened");
-    // More than can run at once; each lingers with some frames, for up to 0.3 ms.
+    // More clients than processors. Each keeps some frames for up to 0.3 ms.
     let mut clients: Vec<Peer> = (0..processors + 3)
         .map(|number| {
             let delivery = ["", "delivery=latest"][number % 2];
@@ -34,7 +32,7 @@ fn no_frame_is_torn_at_full_speed() {
         .collect();
     let mut random = Random::new();
     for _ in 0..batches {
-        // One stands still for as long as this batch takes.
+        // One client is stopped while this batch is published.
         let victim = random.number() as usize % clients.len();
         clients[victim].stop();
         let order = format!("publish count={BATCH} size=200 extra=24");

@@ -1,4 +1,4 @@
-//! Every wait can be ended at once, whatever the peer does: it is stopped here.
+//! Every wait can be ended at once, whatever the peer does. In these tests the peer is stopped.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use xmem_tests::{Peer, Place, pattern, process};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// Far longer than it takes to wake a thread up, also on a busy machine; the waits themselves
-/// have no end.
+/// Far longer than it takes to wake a thread, even on a busy machine. The waits themselves have no
+/// timeout.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// Runs `wait` in a thread of this name, cancels it once it sleeps, and expects that it ends.
+/// Runs `wait` in a thread with this name, cancels it once it sleeps, and checks that it ends.
 fn ends_at_once<T: Send>(
     thread: &str,
     canceller: &Canceller,
@@ -57,7 +57,7 @@ fn a_receive_ends_though_the_producer_is_stopped() {
         .unwrap();
     producer.stop();
     ends_at_once("receive", &canceller, || subscriber.receive(None));
-    // It stays cancelled, until it is reset.
+    // It stays cancelled until it is reset.
     assert!(matches!(subscriber.receive(None), Err(Error::Cancelled)));
     canceller.reset();
     producer.resume();
@@ -128,7 +128,7 @@ fn a_connect_ends_where_a_stopped_producer_has_its_backlog_full() {
     let _full: Vec<Connection> = (0..128)
         .map(|_| Connection::open(&place.socket("cam0")))
         .collect();
-    // One more place is for the one that is about to be accepted.
+    // The listener takes one more connection beyond its backlog.
     ends_at_once("backlog-1", &canceller, connect);
     canceller.reset();
     ends_at_once("backlog-2", &canceller, connect);
@@ -173,12 +173,12 @@ fn a_writer_that_waits_for_a_stopped_client_can_be_cancelled() {
         pattern::publish(&publisher, number, 100, 0).unwrap();
     }
     ends_at_once("acquire", &canceller, || publisher.acquire(100));
-    // With a canceller of its own, too.
+    // The same with a canceller of its own.
     canceller.reset();
     let other = Canceller::new();
     let acquire = || publisher.acquire_timeout(100, None, &other.begin()?);
     ends_at_once("acquire-other", &other, acquire);
-    // And the whole publisher ends at once.
+    // Closing the publisher ends all waits at once.
     let start = Instant::now();
     drop(publisher);
     assert!(start.elapsed() < AT_ONCE);

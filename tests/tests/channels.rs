@@ -1,4 +1,4 @@
-//! Which channels there are: what a process is told that looks, and what that costs the producers.
+//! Listing channels: what a process learns, and what that costs the producers.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -16,7 +16,7 @@ use xmem_tests::{PATIENCE, Peer, Place, process, until, wire};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// A process that looks, and what it was told so far.
+/// A process that watches channels, and what it has learned so far.
 struct Looker {
     monitor: ChannelMonitor,
     channels: BTreeMap<String, LiveChannel>,
@@ -30,14 +30,14 @@ impl Looker {
         }
     }
 
-    /// Takes in the next changes.
+    /// Applies the next changes.
     fn look(&mut self, timeout: Duration) {
         for change in self.monitor.changes(Some(timeout)).expect("a look") {
             match change {
                 ChannelChange::Appeared(channel) => {
                     let name = channel.name.clone();
                     let before = self.channels.insert(name, channel);
-                    assert_eq!(before, None, "it was told of before");
+                    assert_eq!(before, None, "the channel was added before");
                 }
                 ChannelChange::Changed { before, now } => {
                     assert_ne!(before, now);
@@ -51,13 +51,13 @@ impl Looker {
         }
     }
 
-    /// The names that a look now tells of.
+    /// The names of the channels after another look.
     fn names(&mut self) -> Vec<String> {
         self.look(Duration::ZERO);
         self.channels.keys().cloned().collect()
     }
 
-    /// Waits until what it was told is as `is_met` wants it.
+    /// Waits until `is_met` accepts the channels.
     fn until(&mut self, what: &str, is_met: impl Fn(&BTreeMap<String, LiveChannel>) -> bool) {
         until(what, || {
             if !is_met(&self.channels) {
@@ -74,7 +74,7 @@ fn open(place: &Place, name: &str) -> Publisher {
 }
 
 #[test]
-fn each_channel_is_told_with_its_producer_and_its_format() {
+fn each_channel_is_listed_with_its_producer_and_its_format() {
     let place = Place::new();
     let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
     producer.wait_for("opened");
@@ -97,12 +97,14 @@ fn channels_come_and_go_while_a_process_looks() {
     for _ in 0..3 {
         let mut killed = Peer::start(PEER, &place, "producer channel=killed");
         let stopped = open(&place, "stopped");
-        looker.until("both are there", |channels| channels.len() == 2);
+        looker.until("both channels are listed", |channels| channels.len() == 2);
         assert_eq!(looker.channels["killed"].pid, killed.pid());
         killed.kill();
-        looker.until("one is gone", |channels| !channels.contains_key("killed"));
+        looker.until("one channel is gone", |channels| {
+            !channels.contains_key("killed")
+        });
         drop(stopped);
-        looker.until("the other is gone", BTreeMap::is_empty);
+        looker.until("the other channel is gone", BTreeMap::is_empty);
     }
 }
 
@@ -117,7 +119,7 @@ fn a_producer_that_takes_the_place_of_a_dead_one_is_another_channel() {
     let mut second = Peer::start(PEER, &place, "producer channel=cam0");
     second.wait_for("opened");
     let pid = second.pid();
-    looker.until("it is told of the second", |channels| {
+    looker.until("the second producer is listed", |channels| {
         channels
             .get("cam0")
             .is_some_and(|channel| channel.pid == pid)
@@ -125,7 +127,7 @@ fn a_producer_that_takes_the_place_of_a_dead_one_is_another_channel() {
 }
 
 #[test]
-fn a_format_that_comes_later_is_told_and_one_that_changes() {
+fn a_later_format_and_a_changed_format_are_listed() {
     let place = Place::new();
     let publisher = open(&place, "cam0");
     let mut looker = Looker::new(&place);
@@ -138,9 +140,9 @@ fn a_format_that_comes_later_is_told_and_one_that_changes() {
     }
 }
 
-/// Neither is a place taken, nor a slot made, nor anything told to the application.
+/// The look takes no place of a client, makes no slot, and reports nothing to the application.
 #[test]
-fn who_looks_is_no_client() {
+fn a_process_that_lists_channels_is_not_a_client() {
     let place = Place::new();
     let told: Arc<Mutex<Vec<PublisherEvent>>> = Arc::default();
     let builder = Publisher::builder(place.channel("cam0")).max_clients(1);
@@ -188,7 +190,7 @@ fn only_sockets_with_a_producer_are_channels() {
     drop(dead);
     let mut looker = Looker::new(&place);
     assert_eq!(looker.names(), ["live"]);
-    // What is the user's stays as it is.
+    // Files of the user stay as they are.
     assert_eq!(place.files().len(), 10);
     drop(live);
 }
@@ -211,22 +213,22 @@ fn a_directory_is_looked_at_when_it_comes_and_not_while_others_may_write_it() {
 }
 
 #[test]
-fn of_many_channels_the_first_are_told() {
+fn the_first_of_many_channels_are_listed() {
     let place = Place::new();
     let publishers: Vec<_> = (0..140)
         .map(|number| open(&place, &format!("cam{number:03}")))
         .collect();
     let mut looker = Looker::new(&place);
     let names: Vec<_> = (0..128).map(|number| format!("cam{number:03}")).collect();
-    until("as many as there may be are told", || {
+    until("the maximum number of channels is listed", || {
         looker.names() == names
     });
     drop(publishers);
-    looker.until("all are gone", BTreeMap::is_empty);
+    looker.until("all channels are gone", BTreeMap::is_empty);
 }
 
 #[test]
-fn a_producer_that_stands_still_is_told_and_holds_up_no_look() {
+fn a_stopped_producer_is_listed_and_does_not_delay_the_list() {
     let place = Place::new();
     let mut stopped = Peer::start(PEER, &place, "producer channel=cam0");
     stopped.wait_for("opened");
@@ -236,11 +238,13 @@ fn a_producer_that_stands_still_is_told_and_holds_up_no_look() {
     assert_eq!(looker.names(), ["cam0", "cam1"]);
     assert_eq!(looker.channels["cam0"].pid, stopped.pid());
     stopped.kill();
-    looker.until("it is gone", |channels| !channels.contains_key("cam0"));
+    looker.until("the channel is gone", |channels| {
+        !channels.contains_key("cam0")
+    });
 }
 
 #[test]
-fn whatever_a_producer_answers_its_channel_is_there() {
+fn a_channel_is_listed_whatever_its_producer_answers() {
     let place = Place::new();
     let hello = wire::hello(wire::VERSION, 1);
     let long = "x".repeat(4080);
@@ -289,7 +293,7 @@ fn a_producer_answers_a_question_and_hangs_up() {
     let publisher = open(&place, "cam0");
     let ask = |question: &[u8]| {
         let connection = wire::Connection::open(&place.socket("cam0"));
-        connection.send(question, &[]).expect("it is sent");
+        connection.send(question, &[]).expect("the message is sent");
         let answer = connection.receive().expect("an answer");
         assert!(connection.receive().is_none());
         answer
@@ -312,15 +316,17 @@ fn a_producer_answers_a_question_and_hangs_up() {
     );
 }
 
-/// A client that was welcomed has its own way to be told.
+/// A client that received a Welcome has another way to learn the format.
 #[test]
-fn a_client_can_not_ask() {
+fn a_connected_client_cannot_ask_for_the_format() {
     let place = Place::new();
     let publisher = open(&place, "cam0");
     let connection = wire::Connection::open(&place.socket("cam0"));
     assert_eq!(connection.greet(wire::VERSION, 1).kind, wire::WELCOME);
     let question = wire::question(wire::VERSION);
-    connection.send(&question, &[]).expect("it is sent");
+    connection
+        .send(&question, &[])
+        .expect("the message is sent");
     let refused = connection.receive_kind(wire::BYE);
     assert!(refused.reason().contains("can't send now"));
     assert_eq!(publisher.num_clients(), 0);

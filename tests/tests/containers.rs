@@ -1,6 +1,6 @@
 //! Producers and clients in containers: with processes, mounts, networks and users of their own,
-//! and a directory of the host's between them. Frames flow, an end is noticed; what is refused is an
-//! error that says what works instead, and that works.
+//! and a directory of the host between them. Frames flow, and the end of a peer is noticed. If
+//! something is refused, the error names an alternative, and the alternative works.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -15,13 +15,13 @@ use xmem_tests::{Line, Peer, Place, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// Users of the host that are the roots of two containers.
+/// Users of the host that are root in two containers.
 const ONE: u32 = 100_000;
 const OTHER: u32 = 200_000;
-/// A user that is not root, as many images have.
+/// A user that is not root, as in many images.
 const USER: u32 = 1000;
 
-/// A runtime directory that is the one that all containers share.
+/// Makes the directory that all containers share the runtime directory.
 const SHARED: &str = "export XMEM_RUNTIME_DIR=/mnt";
 
 /// Gives a directory to a user.
@@ -38,29 +38,31 @@ fn says(failed: &Line, kind: &str, words: &[&str]) {
     }
 }
 
-/// A peer that has said that it is there.
+/// Starts a peer and waits until it is ready.
 fn start(container: &Container, place: &Place, arguments: &str) -> Peer {
     let mut peer = container.start(PEER, place, arguments);
-    let greeting = match arguments.starts_with("producer") {
-        true => "opened",
-        false => "ready",
+    let greeting = if arguments.starts_with("producer") {
+        "opened"
+    } else {
+        "ready"
     };
     peer.wait_for(greeting);
     peer
 }
 
-/// What a peer answers that is told to open or to connect.
+/// The answer of a peer to an order to open or connect.
 fn refused(container: &Container, place: &Place, arguments: &str) -> Line {
     let mut peer = start(container, place, arguments);
-    let order = match arguments.starts_with("opener") {
-        true => "open",
-        false => "connect",
+    let order = if arguments.starts_with("opener") {
+        "open"
+    } else {
+        "connect"
     };
     peer.order(order);
     peer.next_line()
 }
 
-/// Passes frames from one to the other, in slots of two sizes.
+/// Passes frames from a producer to a client, in slots of two sizes.
 fn frames_flow(producer: &mut Peer, client: &mut Peer) {
     for size in [1000, 3_000_000] {
         let publish = format!("publish count=1 size={size} extra=50000");
@@ -72,7 +74,7 @@ fn frames_flow(producer: &mut Peer, client: &mut Peer) {
     }
 }
 
-/// Kills a client; its producer notices.
+/// Kills a client, and checks that its producer notices.
 fn client_ends(producer: &mut Peer, client: &mut Peer) {
     client.kill();
     until("the client is gone", || {
@@ -80,7 +82,7 @@ fn client_ends(producer: &mut Peer, client: &mut Peer) {
     });
 }
 
-/// Kills a producer; its client notices.
+/// Kills a producer, and checks that its client notices.
 fn producer_ends(producer: &mut Peer, client: &mut Peer) {
     producer.kill();
     client.order("receive count=1");
@@ -100,7 +102,7 @@ fn frames_flow_between_containers_with_users_of_their_own() {
     }
     let place = Place::new();
     give(place.path(), one.user_outside(), 0o755);
-    // The client comes first, and waits.
+    // The client starts first, and waits.
     let mut client = start(&other, &place, "client path=/mnt/cam0.sock");
     client.order("connect");
     let mut producer = start(&one, &place, "producer path=/mnt/cam0.sock perms=666");
@@ -110,7 +112,7 @@ fn frames_flow_between_containers_with_users_of_their_own() {
     let mut client = start(&other, &place, "client path=/mnt/cam0.sock");
     client.ask("connect", "connected");
     client.ask("receive count=1", "received");
-    // The container's processes go with their first.
+    // The processes of a container end with its first process.
     producer_ends(&mut producer, &mut client);
     let mut producer = start(&one, &place, "producer path=/mnt/cam0.sock perms=666");
     client.ask("connect", "connected");
@@ -118,7 +120,7 @@ fn frames_flow_between_containers_with_users_of_their_own() {
 }
 
 #[test]
-fn an_end_is_noticed_in_another_container_without_a_descriptor_of_the_process() {
+fn the_end_of_a_peer_in_another_container_is_noticed_without_its_pidfd() {
     let container = Container::new();
     if !container.is_possible(PEER) {
         return;
@@ -127,7 +129,8 @@ fn an_end_is_noticed_in_another_container_without_a_descriptor_of_the_process() 
         let mut command = Command::new(PEER);
         command.args(arguments.split_whitespace());
         let mut wrapped = container.wrap(&command, place.path());
-        // The other process has no number here, so it has no descriptor by its number either.
+        // The other process has no PID in this namespace, so no descriptor can be opened by PID
+        // either.
         seccomp::refuse(&mut wrapped, &[calls::PEER_PIDFD], Errno::PERM);
         Peer::spawn(wrapped, place, arguments)
     };
@@ -173,7 +176,7 @@ fn a_directory_of_the_hosts_root_is_refused_with_what_works_instead() {
         "socket-path",
     ];
     says(&failed, "BadPath", &words);
-    // A subdirectory, as a runtime directory of one user.
+    // A subdirectory, as the runtime directory of one user.
     let below = place.path().join("below");
     fs::create_dir(&below).expect("our directory");
     give(&below, USER, 0o700);
@@ -219,7 +222,7 @@ fn a_runtime_directory_that_is_open_to_others_is_refused_with_what_works_instead
 }
 
 #[test]
-fn an_owner_that_has_no_number_in_the_container_is_told_as_that() {
+fn an_error_says_that_an_owner_has_no_number_in_the_container() {
     let container = Container::new().users_from(ONE).prepare(SHARED);
     if !container.is_possible(PEER) {
         return;
@@ -234,7 +237,7 @@ fn an_owner_that_has_no_number_in_the_container_is_told_as_that() {
 }
 
 #[test]
-fn a_client_of_another_user_is_told_what_keeps_it_out() {
+fn a_client_of_another_user_gets_the_reason_why_it_is_refused() {
     let (one, other) = (
         Container::new().users_from(ONE),
         Container::new().users_from(OTHER),
@@ -244,11 +247,11 @@ fn a_client_of_another_user_is_told_what_keeps_it_out() {
     }
     let place = Place::new();
     give(place.path(), one.user_outside(), 0o755);
-    // Only the producer's own user.
+    // Only the user of the producer may connect.
     let _producer = start(&one, &place, "producer path=/mnt/cam0.sock");
     let failed = refused(&other, &place, "client path=/mnt/cam0.sock");
     says(&failed, "BadPath", &["/mnt/cam0.sock", "perms"]);
-    // A directory that others can't pass.
+    // A directory that other users cannot traverse.
     let below = place.path().join("below");
     fs::create_dir(&below).expect("our directory");
     give(&below, one.user_outside(), 0o700);
@@ -266,7 +269,7 @@ fn a_client_of_another_user_is_told_what_keeps_it_out() {
 }
 
 #[test]
-fn a_producer_that_runs_in_another_container_is_told_as_that() {
+fn an_error_says_that_a_producer_runs_in_another_container() {
     let container = Container::new();
     if !container.is_possible(PEER) {
         return;
@@ -302,13 +305,13 @@ fn a_producer_needs_a_mount_that_it_can_write_and_clients_do_not() {
 
 #[test]
 fn frames_flow_where_nothing_but_the_shared_directory_can_be_written() {
-    // "--read-only"
+    // As with `--read-only`.
     let container = Container::new().prepare(
         "mount --bind / /; mount -o remount,bind,ro /\n\
          for name in /dev/shm /tmp /run; do mount -t tmpfs -o ro none $name || true; done",
     );
     let place = Place::new();
-    // The peer may be in one of these.
+    // The program of the peer may be in one of these directories.
     if !container.is_possible(PEER) {
         return;
     }
@@ -337,7 +340,7 @@ fn a_producer_without_proc_says_so_and_a_client_needs_none() {
 
 #[test]
 fn frames_flow_where_no_memory_may_be_executed() {
-    // Of the container's PID namespace alone.
+    // Set for the PID namespace of the container only.
     let container = Container::new().prepare("echo 2 >/proc/sys/vm/memfd_noexec");
     if !container.is_possible(PEER) {
         return;
@@ -376,8 +379,8 @@ fn memory_that_a_container_does_not_have_is_an_error_and_its_clients_pay_for_non
         assert_eq!(failed.get("kind"), Some("ResourceExhausted"), "{failed}");
         assert!(failed.text("text").contains("control group"), "{failed}");
         frames_flow(&mut producer, &mut client);
-        little.set(500 << 20).expect("it may be raised");
-        // More than the client's container has.
+        little.set(500 << 20).expect("the limit may be raised");
+        // More than the container of the client has.
         producer.ask("publish count=1 size=40000000", "published");
         client.ask("receive count=1", "received");
     }
@@ -404,7 +407,7 @@ fn pictures_flow_between_elements_in_containers() {
         pipeline.order("state to=playing");
         pipeline
     };
-    // However long the producer takes to start.
+    // The client waits, however long the producer takes to start.
     let client = CLIENT.replace(
         "channel",
         "connection-timeout=-1 on-disconnect=error channel",

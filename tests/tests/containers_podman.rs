@@ -9,12 +9,13 @@ use xmem_tests::{Line, Peer, Place, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// A peer that has said that it is there.
+/// Starts a peer and waits until it is ready.
 fn start(podman: &Podman, options: &[&str], place: &Place, arguments: &str) -> (Peer, Running) {
     let (mut peer, running) = podman.start(PEER, options, place, arguments);
-    let greeting = match arguments.starts_with("producer") {
-        true => "opened",
-        false => "ready",
+    let greeting = if arguments.starts_with("producer") {
+        "opened"
+    } else {
+        "ready"
     };
     peer.wait_for(greeting);
     (peer, running)
@@ -91,7 +92,7 @@ fn frames_flow_between_containers_with_users_of_their_own() {
     frames_flow(&podman, &place, &one, &other);
 }
 
-/// What a producer or a client is told whose directory is that of another user.
+/// The error of a producer or a client if the directory belongs to another user.
 #[test]
 fn a_directory_that_is_refused_is_named_with_what_works_instead() {
     let Some(podman) = Podman::new(PEER) else {
@@ -187,7 +188,7 @@ fn pictures_flow_between_elements_in_containers() {
         pipeline.order("state to=playing");
         pipeline
     };
-    // However long the producer takes to start.
+    // The client waits, however long the producer takes to start.
     let client = CLIENT.replace(
         "channel",
         "connection-timeout=-1 on-disconnect=error channel",

@@ -1,8 +1,8 @@
-//! What a frame costs in the steady state: system calls, as `strace` counts them, and page faults.
-//! And what a connection must not cost.
+//! The cost of a frame in the steady state: system calls, as `strace` counts them, and page faults.
+//! Also limits of the cost of a connection.
 //!
-//! A count belongs to the frames alone: it is the difference between a run with many frames and
-//! one with few.
+//! A count is the difference between a run with many frames and a run with few, so it contains the
+//! cost of frames only.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,11 +13,11 @@ use xmem_tests::{Peer, Place};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// Frames of the short and of the long run.
+/// The numbers of frames of the short and of the long run.
 const FEW: u64 = 100;
 const MANY: u64 = 500;
 
-/// System calls by their name.
+/// The number of calls of each system call, by name.
 type Calls = BTreeMap<String, i64>;
 
 /// A peer under strace.
@@ -41,8 +41,8 @@ impl Traced {
         }
     }
 
-    /// Ends it and reads the report: a table whose fourth column is the number of calls and whose
-    /// last one is the name.
+    /// Ends the peer and reads the report: a table whose fourth column is the number of calls and
+    /// whose last column is the name.
     fn calls(mut self) -> Calls {
         self.peer.end();
         let report = std::fs::read_to_string(&self.report).unwrap();
@@ -61,10 +61,11 @@ impl Traced {
     }
 }
 
-/// What producer and client do for so many frames.
+/// The actions of producer and client for a number of frames.
 type Run<'a> = &'a dyn Fn(&mut Peer, &mut Peer, u64);
 
-/// Producer's and client's system calls for so many frames, which as many others receive, too.
+/// The system calls of producer and client for `frames` frames. `others` more clients receive them
+/// too.
 fn trace(frames: u64, others: usize, run: Run<'_>) -> (Calls, Calls) {
     let place = Place::new();
     let mut producer = Traced::start(&place, "producer channel=cam0 slots=480 slot-size=4096");
@@ -88,7 +89,8 @@ fn trace(frames: u64, others: usize, run: Run<'_>) -> (Calls, Calls) {
     (producer.calls(), client)
 }
 
-/// Producer's and client's system calls a frame, without those by which the producer keeps time.
+/// The system calls of producer and client per frame, without those by which the producer keeps
+/// time.
 fn system_calls_a_frame(others: usize, run: Run<'_>) -> (f64, f64) {
     let (few, many) = (trace(FEW, others, run), trace(MANY, others, run));
     let a_frame = |few: &Calls, many: &Calls| {
@@ -97,18 +99,19 @@ fn system_calls_a_frame(others: usize, run: Run<'_>) -> (f64, f64) {
             *count -= few.get(name).unwrap_or(&0);
             *count != 0 && name != "clock_nanosleep"
         });
-        println!("in {} frames more: {more:?}", MANY - FEW);
+        println!("{} more frames: {more:?}", MANY - FEW);
         more.values().sum::<i64>() as f64 / (MANY - FEW) as f64
     };
     (a_frame(&few.0, &many.0), a_frame(&few.1, &many.1))
 }
 
-/// Some calls happen now and then that are no frame's: memory for the allocator, for example.
+/// Some calls happen occasionally and do not belong to a frame: memory for the allocator, for
+/// example.
 const NOW_AND_THEN: f64 = 0.05;
 
-/// Checks what a frame costs, at most `most` system calls a side. Tracing makes calls slow, and so
-/// opens gaps between them, and a busy machine makes the gaps wide: a wake-up that comes late costs
-/// a call more. So the best of three runs counts.
+/// Checks that a frame costs at most `most` system calls per side. Tracing makes calls slow and
+/// opens gaps between them, and a busy machine makes the gaps longer: a late wake-up costs one more
+/// call. So the best of three runs counts.
 fn costs_at_most(most: f64, when: &str, others: usize, run: Run<'_>) {
     if !can_trace() {
         return;
@@ -116,7 +119,7 @@ fn costs_at_most(most: f64, when: &str, others: usize, run: Run<'_>) {
     let mut results = Vec::new();
     for _ in 0..3 {
         let (producer, client) = system_calls_a_frame(others, run);
-        eprintln!("system calls a frame, {when}: producer {producer:.3}, client {client:.3}");
+        eprintln!("system calls per frame, {when}: producer {producer:.3}, client {client:.3}");
         if producer.max(client) <= most + NOW_AND_THEN {
             return;
         }
@@ -125,7 +128,7 @@ fn costs_at_most(most: f64, when: &str, others: usize, run: Run<'_>) {
     panic!("producer and client: {results:?}");
 }
 
-/// Frames that come one by one to a client that sleeps meanwhile.
+/// Frames one by one, to a client that sleeps between them.
 fn one_by_one(producer: &mut Peer, client: &mut Peer, frames: u64) {
     client.ask(&format!("receive count={frames}"), "receiving");
     let order = format!("publish count={frames} size=4000 extra=300 period-us=5000");
@@ -148,7 +151,7 @@ fn a_frame_costs_no_system_call_where_no_client_sleeps() {
     costs_at_most(0.0, "none asleep", 0, &|producer, client, frames| {
         let order = format!("publish count={frames} size=4000 extra=300");
         producer.ask(&order, "published");
-        // All of them are there already.
+        // All frames have been published already.
         let received = client.ask(&format!("receive count={frames}"), "received");
         assert_eq!(received.number("missed"), 0);
     });
@@ -157,7 +160,7 @@ fn a_frame_costs_no_system_call_where_no_client_sleeps() {
 #[test]
 fn a_frame_costs_no_system_call_where_the_client_only_looks() {
     costs_at_most(0.0, "client looking", 0, &|producer, client, frames| {
-        // When it has the first frame, it knows the segment, and has nothing else to wait for.
+        // After the first frame the client knows the segment and does not wait for anything else.
         producer.ask("publish count=1 size=4000", "published");
         client.ask("receive count=1", "received");
         client.ask(&format!("look count={frames}"), "looking");
@@ -172,7 +175,7 @@ fn a_frame_costs_no_page_fault() {
     const FRAMES: u64 = 2000;
     const WARM_UP: u64 = 200;
     let place = Place::new();
-    // Frames of some size, and extra data beside the record and in memory of its own.
+    // Frames of some size, with extra bytes beside the record and in memory of their own.
     for (size, extra) in [(500_000, 0), (20_000, 300), (20_000, 5000)] {
         let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
         producer.wait_for("opened");
@@ -189,18 +192,18 @@ fn a_frame_costs_no_page_fault() {
             "page faults with {size} bytes and {extra} extra: producer {published} in {count} \
              frames, client {received} in {FRAMES}"
         );
-        // Code that runs for the first time costs some; they are not the frames'.
+        // Code that runs for the first time causes page faults that do not belong to frames.
         let allowed = FRAMES / 200;
         assert!(published < allowed && received < allowed);
         producer.end();
     }
 }
 
-/// To close an inotify descriptor takes until every processor has passed through the kernel: many
-/// milliseconds on a busy machine, and seconds now and then, longer than a producer waits for the
-/// hello of a connection, or a pipeline for a change of state.
+/// Closing an inotify descriptor takes until every processor has passed through the kernel: many
+/// milliseconds on a busy machine, and occasionally seconds. That is longer than a producer waits
+/// for the Hello of a connection, or a pipeline for a state change.
 #[test]
-fn a_client_leaves_it_to_another_thread_to_close_what_it_watched_with() {
+fn a_client_closes_its_watch_in_another_thread() {
     if !can_trace() {
         return;
     }
@@ -220,7 +223,7 @@ fn a_client_leaves_it_to_another_thread_to_close_what_it_watched_with() {
     client.wait_for("connected");
     client.end();
     let report = std::fs::read_to_string(report).unwrap();
-    // Each line begins with the thread's number. At the process's end nobody may have closed it yet.
+    // Each line begins with a thread ID. When the process ends, the descriptor may still be open.
     let thread = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
     let lines = |what: &'static str| report.lines().filter(move |line| line.contains(what));
     let connecting: Vec<_> = lines("connect(").map(thread).collect();

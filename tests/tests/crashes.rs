@@ -1,7 +1,8 @@
-//! Processes killed at any moment, again and again: the others go on, and nothing is left.
+//! Processes are killed at random moments, again and again. The others continue, and nothing is
+//! left.
 //!
-//! `XMEM_ROUNDS` says how many rounds there are (60), `XMEM_SEED` repeats the moments of a run as
-//! far as a machine can.
+//! `XMEM_ROUNDS` is the number of rounds (60). `XMEM_SEED` repeats the moments of a run as far as a
+//! machine can.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use xmem_tests::{Line, Peer, Place, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// Rounds for each of the two kinds of victim.
+/// The number of rounds for each of the two kinds of victims.
 fn rounds() -> u64 {
     let rounds = std::env::var("XMEM_ROUNDS").ok();
     let rounds = rounds.map(|rounds| rounds.parse().expect("XMEM_ROUNDS is a number"));
@@ -24,8 +25,7 @@ fn client(place: &Place, settings: &str) -> Peer {
     client
 }
 
-/// Waits until a client that runs has received frames after those it has now, and says how often
-/// it has connected.
+/// Waits until a running client has received more frames. Returns how many times it has connected.
 fn until_it_goes_on(client: &mut Peer) -> u64 {
     let before = client.ask("progress", "progress").number("frames");
     let mut progress = Line::default();
@@ -49,14 +49,14 @@ fn nothing_is_left_of(client: &mut Peer, fds_before: usize) {
 fn nothing_is_left_of_clients_killed_at_random_moments() {
     let place = Place::new();
     let mut random = Random::new();
-    // It waits for its clients, so that the survivors miss nothing, and can't wait for long.
+    // The producer waits for its clients, so the survivors miss nothing, but not for long.
     let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=3 block=10000");
     producer.wait_for("opened");
     let mut survivor = client(&place, "name=survivor");
     let survivor_fds = process::fd_count(survivor.pid());
     survivor.ask("run", "running");
     producer.ask("wait-for-clients count=1", "clients");
-    // The first victim makes the slots that its successors use.
+    // The first victim causes the slots that its successors use.
     let mut first = client(&place, "leases=4");
     first.ask("connect", "connected");
     producer.ask("run size=20000 extra=100 period-us=200", "running");
@@ -66,7 +66,7 @@ fn nothing_is_left_of_clients_killed_at_random_moments() {
         until("the survivor is the only client", || {
             producer.ask("stats", "stats").number("clients") == 1
         });
-        until("nothing is left of other connections", || {
+        until("nothing of other connections is left", || {
             process::socket_count(producer.pid()) == 2
         });
     };
@@ -79,7 +79,7 @@ fn nothing_is_left_of_clients_killed_at_random_moments() {
         let mut victim = Peer::start(PEER, &place, "client channel=cam0 leases=4");
         let mut most = Duration::from_millis(20);
         match round % 4 {
-            // While it starts, connects, receives.
+            // While it starts, connects and receives.
             0 => victim.order("run"),
             1 => {
                 victim.order("connect");
@@ -92,7 +92,7 @@ fn nothing_is_left_of_clients_killed_at_random_moments() {
                 until_it_goes_on(&mut victim);
                 most = Duration::from_millis(2);
             }
-            // With all its leases out.
+            // While all its leases are in use.
             _ => {
                 victim.ask("connect", "connected");
                 victim.ask("hold count=4", "holding");
@@ -138,7 +138,7 @@ fn nothing_is_left_of_producers_killed_at_random_moments() {
     }
     for round in 0..rounds() {
         let mut victim = Peer::start(PEER, &place, "producer channel=cam0");
-        // With segments that come and go, now and then.
+        // Occasionally with segments that are replaced.
         let grow = [0, 0, 64][round as usize % 3];
         victim.order(&format!(
             "run size=5000 grow={grow} extra=700 period-us=100"
@@ -189,7 +189,7 @@ fn a_hundred_connects_leave_no_descriptor_and_no_mapping() {
         until("the client is gone", || {
             producer.ask("stats", "stats").number("clients") == 0
         });
-        until("nothing is left of its connection", || {
+        until("nothing of its connection is left", || {
             process::socket_count(pid) == 1
         });
         process::until_fd_count(client.pid(), client_fds);
@@ -201,7 +201,7 @@ fn a_hundred_connects_leave_no_descriptor_and_no_mapping() {
             process::maps(pid, "memfd:").len(),
         )
     };
-    // The first connection makes its slots.
+    // The first connection causes the slots.
     let before = cycle(1);
     let producer_fds = process::fd_count(pid);
     let after = cycle(100);

@@ -1,4 +1,4 @@
-//! Many clients that come and go all the time, and many channels in one process.
+//! Many clients that connect and leave all the time, and many channels in one process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn publish(publisher: &Publisher, number: u64) {
     frame.publish().expect("a channel");
 }
 
-/// Receives so many frames, whole and in order.
+/// Receives `count` frames, whole and in order.
 fn receive(client: &mut Subscriber, count: usize) {
     let mut next = 0;
     for _ in 0..count {
@@ -27,13 +27,10 @@ fn receive(client: &mut Subscriber, count: usize) {
 }
 
 #[test]
-fn a_crowd_that_comes_and_goes_disturbs_nobody() {
-    let visits = match is_torture() {
-        true => 100,
-        false => 5,
-    };
+fn a_crowd_that_comes_and_goes_does_not_disturb_others() {
+    let visits = if is_torture() { 100 } else { 5 };
     let place = Place::new();
-    // One more than the crowd, and those who have left a moment ago.
+    // One client more than the crowd, and those that have just left.
     let publisher = Publisher::builder(place.channel("cam0"))
         .slot_size(SIZE)
         .max_clients(126)
@@ -79,17 +76,17 @@ fn a_crowd_that_comes_and_goes_disturbs_nobody() {
         });
         let crowd: Vec<_> = crowd.into_iter().map(|client| client.join()).collect();
         over.store(true, Ordering::Relaxed);
-        let published = producer.join().expect("no panic");
-        let (frames, missed) = stays.join().expect("no panic");
+        let published = producer.join().expect("the thread does not panic");
+        let (frames, missed) = stays.join().expect("the thread does not panic");
         println!("{published} published, the resident received {frames} and missed {missed}");
         assert_eq!(frames + missed, published);
         crowd
             .into_iter()
-            .for_each(|client| client.expect("no panic"));
+            .for_each(|client| client.expect("the thread does not panic"));
     });
     drop(resident);
-    until("all are gone", || publisher.num_clients() == 0);
-    // Its own two, the resident's, and those of the crowd at its largest.
+    until("all clients are gone", || publisher.num_clients() == 0);
+    // Two slots of the producer, those of the resident client, and those of the largest crowd.
     let slots = publisher.stats().slots;
     assert!(slots <= 2 + 4 + 126, "{slots} slots");
 }
@@ -118,7 +115,7 @@ fn many_channels_share_a_process() {
         }
     });
     assert_eq!(place.files(), [""; 0]);
-    // Other tests of this process come and go too.
+    // Other tests in this process also open and close descriptors.
     until("no descriptor is left", || {
         process::fd_count(std::process::id()) <= fds
     });

@@ -1,4 +1,4 @@
-//! A client that dies or stands still harms nobody.
+//! A client that dies or is stopped does not harm others.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ fn client(place: &Place, settings: &str) -> Peer {
     client
 }
 
-/// Whether the producer alone can have every slot: then none is lost.
+/// Whether the producer alone can have every slot, which means that none is lost.
 fn all_slots_can_be_had(publisher: &Publisher) -> bool {
     let slots = publisher.stats().slots as usize;
     let frames: Vec<_> = std::iter::from_fn(|| publisher.acquire(1).ok())
@@ -27,7 +27,7 @@ fn all_slots_can_be_had(publisher: &Publisher) -> bool {
 fn slot_is_reclaimed_after_client_is_killed() {
     let place = Place::new();
     let (events, observer) = Events::new();
-    // No more slots than the producer and one client need: a lost one would be missing.
+    // No more slots than the producer and one client need, so a lost slot shows.
     let publisher = Publisher::builder(place.channel("cam0"))
         .max_slots(2 + 4)
         .on_event(observer)
@@ -41,7 +41,7 @@ fn slot_is_reclaimed_after_client_is_killed() {
             pattern::publish(&publisher, number, 5000, 0).unwrap();
             number += 1;
         }
-        // It starts with the newest frame of before, where there is one.
+        // The victim starts with the newest frame published before it, if there is one.
         victim.ask("hold count=4", "holding");
         let stats = publisher.stats();
         assert_eq!(stats.slots, 6);
@@ -50,7 +50,7 @@ fn slot_is_reclaimed_after_client_is_killed() {
         assert_eq!((&*seen.name, seen.pid), ("victim", victim.pid()));
         assert_eq!((seen.quota.leases, seen.held, seen.missed), (4, 4, 0));
         assert_eq!(seen.lag, u64::from(joined > 0));
-        // The producer goes on in the two slots that are left, and parks none of the four.
+        // The producer continues in the two remaining slots, and pins none of the four.
         for _ in 0..20 {
             pattern::publish(&publisher, number, 5000, 0).unwrap();
             number += 1;
@@ -64,7 +64,8 @@ fn slot_is_reclaimed_after_client_is_killed() {
         events.wait_for("of a client that is gone", is_gone);
         assert_eq!(publisher.num_clients(), 0);
         assert!(all_slots_can_be_had(&publisher));
-        // What was taken above was given back unpublished; the newest frame went with it.
+        // The frames acquired above were dropped unpublished, and the newest frame was retired for
+        // them.
         pattern::publish(&publisher, number, 5000, 0).unwrap();
         number += 1;
     }
@@ -84,7 +85,7 @@ fn slots_are_reclaimed_when_a_client_leaves_in_good_order() {
     }
     client.ask("hold count=3", "holding");
     client.ask("disconnect", "disconnected");
-    // The frames in hand keep their slots, also without a subscriber.
+    // The held frames keep their slots, even without a subscriber.
     for number in 3..20 {
         pattern::publish(&publisher, number, 5000, 0).unwrap();
     }
@@ -112,7 +113,7 @@ fn death_is_noticed_while_a_child_of_the_client_holds_the_socket() {
     );
     client.kill();
     until("the client is gone", || publisher.num_clients() == 0);
-    assert_ne!(process::state(child), None, "the child is still there");
+    assert_ne!(process::state(child), None, "the child still exists");
     assert!(all_slots_can_be_had(&publisher));
 }
 
@@ -126,10 +127,10 @@ fn what_a_child_of_the_client_drops_stays_the_clients() {
     }
     client.ask("hold count=2", "holding");
     assert_eq!(client.ask("fork-and-drop", "forked").text("well"), "true");
-    // The child has connected by itself, and is gone.
+    // The child has made a connection of its own, and has ended.
     until("the child is gone", || publisher.num_clients() == 1);
     assert_eq!(publisher.stats().clients[0].held, 2);
-    // Larger frames are in a segment that the client has yet to be told of.
+    // Larger frames are in a segment that the client does not know yet.
     for number in 2..100 {
         pattern::publish(&publisher, number, 5000 * number as usize, 0).unwrap();
     }
@@ -139,10 +140,10 @@ fn what_a_child_of_the_client_drops_stays_the_clients() {
 }
 
 #[test]
-fn a_stopped_client_disturbs_neither_producer_nor_other_clients() {
+fn a_stopped_client_does_not_disturb_the_producer_or_other_clients() {
     const FRAMES: u64 = 400;
     let place = Place::new();
-    // Slots enough that the other client can be as late as it may be on a busy machine.
+    // Enough slots for the other client to lag as far as it may on a busy machine.
     let publisher = Publisher::builder(place.channel("cam0"))
         .slots(FRAMES as u32 + 50)
         .open()
@@ -162,7 +163,7 @@ fn a_stopped_client_disturbs_neither_producer_nor_other_clients() {
         for _ in 0..FRAMES {
             pattern::publish(&publisher, number, 20_000, 0).unwrap();
             number += 1;
-            // At 5,000 a second, which is no hurry.
+            // At 5,000 per second, which is slow.
             let due = start + Duration::from_micros(200) * (number as u32 % FRAMES as u32);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
         }
@@ -175,7 +176,7 @@ fn a_stopped_client_disturbs_neither_producer_nor_other_clients() {
     stopped.stop();
     let after = publish(&mut other);
     let stats = publisher.stats();
-    // Were it waited for but once, that would take longer by far.
+    // If the client had been waited for only once, this would take far longer.
     assert!(after < 3 * before, "{after:?} instead of {before:?}");
     assert_eq!((stats.bytes, stats.segments), (bytes, 1));
     let figures: Vec<_> = stats
@@ -184,7 +185,7 @@ fn a_stopped_client_disturbs_neither_producer_nor_other_clients() {
         .map(|client| (&*client.name, client.held, client.missed))
         .collect();
     assert_eq!(figures, [("other", 0, 0), ("stopped", 4, 0)]);
-    // It goes on where it can, and knows what it has missed.
+    // It continues with the frames that still exist, and knows how many it missed.
     stopped.resume();
     stopped.ask("check-held", "heard");
     stopped.ask("release count=4", "heard");
@@ -193,9 +194,9 @@ fn a_stopped_client_disturbs_neither_producer_nor_other_clients() {
     assert!(received.number("missed") > 0);
 }
 
-/// Other than a hang-up, being stopped in the middle of a handshake is told to nobody.
+/// Unlike a hang-up, a stop in the middle of a handshake is not reported to the producer.
 #[test]
-fn a_client_that_stops_while_it_connects_disturbs_nobody() {
+fn a_client_that_is_stopped_while_it_connects_does_not_disturb_others() {
     let place = Place::new();
     let publisher = Publisher::builder(place.channel("cam0"))
         .slots(100)

@@ -1,4 +1,4 @@
-//! Frames in dmabufs, where the machine can make some: `/dev/udmabuf` makes one of a memfd.
+//! Frames in dmabufs, if the machine can make some: `/dev/udmabuf` makes one of a memfd.
 #![allow(unsafe_code)]
 
 use std::fs::OpenOptions;
@@ -24,14 +24,14 @@ struct Create {
 const UDMABUF_CREATE: libc::c_ulong = 0x4018_7542;
 const UDMABUF_FLAGS_CLOEXEC: u32 = 1;
 
-/// A dmabuf with these bytes; `None` where the machine makes none.
+/// A dmabuf with these bytes; `None` if the machine cannot make one.
 fn dma_buf(bytes: &[u8]) -> Option<OwnedFd> {
     let mut options = OpenOptions::new();
     let maker = options.read(true).write(true).open("/dev/udmabuf").ok()?;
     let memory = memfd_create("test-udmabuf", MemfdFlags::ALLOW_SEALING).expect("a memfd");
-    ftruncate(&memory, SIZE as u64).expect("it has a size");
-    rustix::io::pwrite(&memory, bytes, 0).expect("it can be written");
-    fcntl_add_seals(&memory, SealFlags::SHRINK).expect("it can be sealed");
+    ftruncate(&memory, SIZE as u64).expect("the size can be set");
+    rustix::io::pwrite(&memory, bytes, 0).expect("the memory can be written");
+    fcntl_add_seals(&memory, SealFlags::SHRINK).expect("the memory can be sealed");
     let create = Create {
         memfd: memory.as_raw_fd() as u32,
         flags: UDMABUF_FLAGS_CLOEXEC,
@@ -39,7 +39,7 @@ fn dma_buf(bytes: &[u8]) -> Option<OwnedFd> {
         size: SIZE as u64,
     };
     // SAFETY: the request takes a pointer to this structure, which it only reads, and both
-    // descriptors are open. It returns a new descriptor, which is nobody else's, or -1.
+    // descriptors are open. It returns a new descriptor that no other value owns, or -1.
     unsafe {
         let fd = libc::ioctl(maker.as_raw_fd(), UDMABUF_CREATE, &raw const create);
         (fd >= 0).then(|| OwnedFd::from_raw_fd(fd))
@@ -47,10 +47,10 @@ fn dma_buf(bytes: &[u8]) -> Option<OwnedFd> {
 }
 
 #[test]
-fn a_dmabuf_is_passed_on_and_mapped_when_somebody_wants_its_bytes() {
+fn a_dmabuf_is_imported_and_mapped_when_its_bytes_are_read() {
     let bytes: Vec<u8> = (0..SIZE).map(|at| (at * 31 % 251) as u8).collect();
     let Some(dma_buf) = dma_buf(&bytes) else {
-        eprintln!("not tried: there is no /dev/udmabuf here");
+        eprintln!("not tried: /dev/udmabuf does not exist");
         return;
     };
     let place = Place::new();
@@ -69,6 +69,6 @@ fn a_dmabuf_is_passed_on_and_mapped_when_somebody_wants_its_bytes() {
         frame.map().unwrap();
         assert_eq!(frame.payload().unwrap().to_vec(), bytes[start..]);
     }
-    // It takes no memory of the publisher's.
+    // It needs no memory of the publisher.
     assert_eq!(publisher.stats().bytes, 0);
 }

@@ -1,4 +1,5 @@
-//! What is said between the frames arrives in order with them, and upstream what a client says.
+//! Events arrive in order with the frames between which they were sent, and events of clients
+//! arrive at the producer.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ fn subscriber(place: &Place) -> SubscriberBuilder {
     Subscriber::builder(place.channel("cam0"))
 }
 
-/// What is received next, in a word.
+/// Describes the next received item in a word.
 fn next(subscriber: &mut Subscriber) -> String {
     match subscriber.receive_item(Some(PATIENCE)) {
         Ok(Item::Frame(frame)) => format!("frame {}", frame.seq()),
@@ -67,7 +68,7 @@ fn events_and_frames_arrive_in_the_order_of_the_stream() {
 }
 
 #[test]
-fn who_joins_late_is_told_what_is_true_and_nothing_else() {
+fn a_client_that_joins_late_gets_the_current_state_and_nothing_else() {
     let place = Place::new();
     let publisher = publisher(&place).open().unwrap();
     let say = |kind, text: &str| publisher.send_event(kind, text.as_bytes()).unwrap();
@@ -77,7 +78,7 @@ fn who_joins_late_is_told_what_is_true_and_nothing_else() {
     say(EventKind::Sticky(2), "segment 2");
     say(EventKind::Passing, "gap");
     pattern::publish(&publisher, 0, 100, 0).unwrap();
-    // After the newest frame: in order, but for what was said once.
+    // After the newest frame: in order, without events that are sent only once.
     say(EventKind::Format, "format 2");
     say(EventKind::Passing, "gap");
     let mut subscriber = subscriber(&place).connect().unwrap();
@@ -90,7 +91,7 @@ fn who_joins_late_is_told_what_is_true_and_nothing_else() {
 }
 
 #[test]
-fn before_the_first_frame_a_client_hears_what_is_said() {
+fn events_before_the_first_frame_reach_a_client() {
     let place = Place::new();
     let publisher = publisher(&place).open().unwrap();
     publisher.send_event(EventKind::Passing, b"lost").unwrap();
@@ -130,7 +131,7 @@ fn an_event_of_16_mib_arrives_and_a_larger_one_is_refused() {
 }
 
 #[test]
-fn a_client_that_is_not_reading_costs_no_memory_and_hears_what_is_true() {
+fn a_client_that_does_not_read_costs_no_memory_and_gets_the_current_state() {
     let place = Place::new();
     let publisher = publisher(&place).open().unwrap();
     let mut subscriber = subscriber(&place).connect().unwrap();
@@ -156,7 +157,7 @@ fn a_client_that_is_not_reading_costs_no_memory_and_hears_what_is_true() {
 }
 
 #[test]
-fn what_is_urgent_overtakes_and_a_flush_voids_what_was_not_received() {
+fn out_of_band_events_overtake_and_a_flush_drops_unreceived_items() {
     let place = Place::new();
     let publisher = publisher(&place).slots(8).open().unwrap();
     let (told, urgent) = mpsc::channel();
@@ -188,7 +189,7 @@ fn what_is_urgent_overtakes_and_a_flush_voids_what_was_not_received() {
     assert!(is_quiet(&mut subscriber));
 }
 
-/// Nor may an end that a flush has made void come back when the producer stops.
+/// An end of stream that a flush has removed must not come back when the producer stops.
 #[test]
 fn an_end_that_was_flushed_is_not_received() {
     let place = Place::new();
@@ -200,8 +201,8 @@ fn an_end_that_was_flushed_is_not_received() {
         publisher.end_stream();
         if flushes {
             publisher.send_event(EventKind::Flush, b"flush").unwrap();
-            // Who looks before it is told of the flush receives the end.
-            until("the flush is told", || subscriber.is_flushed());
+            // A receive before the client reads the flush would return the end of stream.
+            until("the client has read the flush", || subscriber.is_flushed());
         } else {
             assert_eq!(next(&mut subscriber), "EndOfStream");
         }
@@ -211,7 +212,7 @@ fn an_end_that_was_flushed_is_not_received() {
 }
 
 #[test]
-fn a_client_speaks_to_its_producer_and_not_too_much() {
+fn a_client_sends_events_to_its_producer_up_to_a_limit() {
     let place = Place::new();
     let (told, heard) = mpsc::channel();
     let publisher = publisher(&place)
@@ -233,9 +234,9 @@ fn a_client_speaks_to_its_producer_and_not_too_much() {
     let error = upstream.send(&[0; 32_761]);
     assert!(matches!(error, Err(Error::InvalidSetting(_))), "{error:?}");
 
-    // A flood fills the client's own socket, and nobody else has to wait.
+    // A flood of events fills the client's own socket, and no other process has to wait.
     let mut sent = 0;
-    until("the producer takes no more", || {
+    until("the producer accepts no more", || {
         let taken = upstream.send(b"again").unwrap();
         sent += u32::from(taken);
         !taken
@@ -243,9 +244,11 @@ fn a_client_speaks_to_its_producer_and_not_too_much() {
     pattern::publish(&publisher, 0, 100, 0).unwrap();
     assert_eq!(next(&mut subscriber), "frame 0");
     assert!(heard.try_iter().count() < sent as usize);
-    // What was sent is heard, in its time.
+    // The events that were sent arrive later.
     let mut client = subscriber.upstream();
-    until("there is room again", || client.send(b"once more").unwrap());
+    until("the client can send again", || {
+        client.send(b"once more").unwrap()
+    });
     drop(subscriber);
     until("the connection ends", || {
         client = client.clone();
@@ -253,9 +256,9 @@ fn a_client_speaks_to_its_producer_and_not_too_much() {
     });
 }
 
-/// The socket takes few messages at a time: what waits for room is sent before the channel is gone.
+/// The socket holds only a few messages: those that wait are sent before the channel is closed.
 #[test]
-fn what_was_said_last_is_heard_before_the_end() {
+fn the_last_events_arrive_before_the_end() {
     const EVENTS: usize = 60;
     let place = Place::new();
     let publisher = publisher(&place).open().unwrap();
@@ -275,9 +278,9 @@ fn what_was_said_last_is_heard_before_the_end() {
     assert_eq!(next(&mut subscriber), "Stopped");
 }
 
-/// Events that come all the time don't put off the end of a wait for a frame.
+/// Events that arrive all the time do not prolong the timeout of a wait for a frame.
 #[test]
-fn who_waits_for_a_frame_among_events_waits_no_longer_than_it_said() {
+fn a_wait_for_a_frame_among_events_respects_its_timeout() {
     let place = Place::new();
     let publisher = publisher(&place).open().unwrap();
     let mut subscriber = subscriber(&place).connect().unwrap();

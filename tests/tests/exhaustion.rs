@@ -1,4 +1,5 @@
-//! What the system has no more of: who can do without goes on, others say what is missing.
+//! The system has run out of a resource. Processes that can work without it continue, and others
+//! say what is missing.
 
 use std::os::fd::OwnedFd;
 
@@ -7,7 +8,7 @@ use xmem_tests::{Peer, Place, process};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// All the inotify instances that this user may still have: 128 at most, usually.
+/// All inotify instances that this user may still create: usually 128 at most.
 fn all_inotify_instances() -> Vec<OwnedFd> {
     std::iter::from_fn(|| inotify::init(CreateFlags::CLOEXEC).ok())
         .take(100_000)

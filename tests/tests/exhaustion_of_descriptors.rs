@@ -1,5 +1,6 @@
-//! `RLIMIT_NOFILE` is reached: who wants a descriptor is told which limit that is, nothing is left of
-//! what was begun, all others go on, and once there is room all is well.
+//! `RLIMIT_NOFILE` is reached. A process that needs a descriptor gets an error that names this
+//! limit, nothing is left of the failed operation, all other processes continue, and the operation
+//! succeeds once descriptors are free.
 
 use std::os::unix::net::UnixListener;
 
@@ -10,27 +11,28 @@ use xmem_tests::{Line, Peer, Place, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// Descriptors that nothing here needs at once: there is an end to each of the tests below.
+/// More descriptors than any operation in these tests needs, so each test ends.
 const MANY: usize = 30;
 
 fn start(place: &Place, arguments: &str) -> Peer {
     let mut peer = Peer::start(PEER, place, arguments);
-    let greeting = match arguments.starts_with("producer") {
-        true => "opened",
-        false => "ready",
+    let greeting = if arguments.starts_with("producer") {
+        "opened"
+    } else {
+        "ready"
     };
     peer.wait_for(greeting);
     process::until_asleep(peer.pid(), "worker");
     peer
 }
 
-/// Connects, and waits until the producer has closed what it had to send for that.
+/// Connects, and waits until the producer has closed the descriptors that it sent.
 fn connect(client: &mut Peer, producer: &Peer) {
     client.ask("connect", "connected");
     process::until_asleep(producer.pid(), "xmem-control");
 }
 
-/// What is said must be enough for a person to go on.
+/// Checks that the error text is enough for a person to solve the problem.
 fn says(failed: &Line, kind: &str) {
     assert_eq!(failed.text("kind"), kind, "{failed}");
     assert_eq!(failed.text("retryable"), "true", "{failed}");
@@ -39,7 +41,7 @@ fn says(failed: &Line, kind: &str) {
     }
 }
 
-/// A process as it is when it does nothing: descriptors, our mappings, threads.
+/// The resources of an idle process: descriptors, mappings of xmem, threads.
 fn belongings(pid: u32) -> (usize, usize, usize) {
     let maps = process::maps(pid, "xmem-").len();
     (
@@ -49,8 +51,8 @@ fn belongings(pid: u32) -> (usize, usize, usize) {
     )
 }
 
-/// Gives an order again and again, each time with room for one descriptor more, until it is
-/// obeyed. Checks what is said and left each time, and tells how often it was refused.
+/// Repeats an order, each time with one more free descriptor, until it succeeds. Checks each error
+/// and that nothing is left after it. Returns how many times it failed.
 fn until_there_is_room(peer: &mut Peer, order: &str, done: &str) -> usize {
     let before = belongings(peer.pid());
     for room in 0..MANY {
@@ -64,14 +66,14 @@ fn until_there_is_room(peer: &mut Peer, order: &str, done: &str) -> usize {
         says(&answer, "ResourceExhausted");
         until("nothing is left", || belongings(peer.pid()) == before);
     }
-    panic!("{order} is not done with {MANY} descriptors");
+    panic!("{order} does not succeed with {MANY} descriptors");
 }
 
 #[test]
 fn a_producer_opens_with_the_descriptors_it_needs_and_not_with_less() {
     let place = Place::new();
     let mut producer = start(&place, "opener channel=cam0 slot-size=10000");
-    // Each failure leaves no file either: the next attempt would find it in use, or replace it.
+    // A failure leaves no file either: the next attempt would find it in use, or replace it.
     assert!(until_there_is_room(&mut producer, "open", "opened") >= 3);
     assert_eq!(place.files(), ["cam0.sock"]);
     let mut client = start(&place, "client channel=cam0");
@@ -83,7 +85,7 @@ fn a_producer_opens_with_the_descriptors_it_needs_and_not_with_less() {
 #[test]
 fn a_producer_that_can_not_take_over_a_dead_socket_leaves_it_alone() {
     let place = Place::new();
-    // Of the kind that xmem makes, and nobody listens.
+    // A socket of the kind that xmem makes, without a listener.
     drop(UnixListener::bind(place.socket("cam0")).expect("a socket"));
     let mut producer = start(&place, "opener channel=cam0");
     assert!(until_there_is_room(&mut producer, "open", "opened") >= 3);
@@ -100,7 +102,7 @@ fn a_client_connects_with_the_descriptors_it_needs_and_not_with_less() {
     connect(&mut other, &producer);
     let mut client = start(&place, "client channel=cam0");
     assert!(until_there_is_room(&mut client, "connect", "connected") >= 3);
-    until("those that failed have left", || {
+    until("the failed connections are gone", || {
         producer.ask("stats", "stats").number("clients") == 2
     });
     producer.ask("publish count=10 size=1000", "published");
@@ -120,10 +122,10 @@ fn a_client_waits_for_a_producer_with_the_descriptors_it_needs() {
         client.order("connect");
         let answer = client.next_line();
         drop(limit);
-        // Closed by a thread of its own.
+        // It is closed by a thread of its own.
         until("nothing is left", || belongings(client.pid()) == before);
         if answer.text("kind") == "NoProducer" {
-            // The bell and the socket; without an inotify instance it looks now and then.
+            // The eventfd and the socket. Without an inotify instance the client polls.
             assert_eq!(room, 2);
             return;
         }
@@ -162,16 +164,16 @@ fn a_producer_without_descriptors_tells_new_clients_and_serves_the_others() {
 }
 
 #[test]
-fn a_client_that_could_not_even_be_told_gets_in_when_there_is_room() {
+fn a_client_that_could_not_be_answered_connects_once_descriptors_are_free() {
     let place = Place::new();
     let mut producer = start(&place, "producer channel=cam0 slot-size=1000");
     let mut old = start(&place, "client channel=cam0");
     connect(&mut old, &producer);
     let connected = process::socket_count(producer.pid());
     let limit = leave_descriptors(producer.pid(), 0);
-    // One that says nothing has the one descriptor that is kept for this case.
+    // A connection that sends nothing uses the one descriptor that is reserved for this case.
     let silent = Connection::open(&place.socket("cam0"));
-    until("it was accepted", || {
+    until("the connection was accepted", || {
         process::socket_count(producer.pid()) > connected
     });
     let mut new = start(&place, "client channel=cam0");
@@ -185,7 +187,7 @@ fn a_client_that_could_not_even_be_told_gets_in_when_there_is_room() {
 }
 
 #[test]
-fn a_client_that_has_no_room_for_new_memory_is_told_so_and_can_come_back() {
+fn a_client_without_descriptors_for_new_memory_gets_an_error_and_can_reconnect() {
     let place = Place::new();
     let mut producer = start(&place, "producer channel=cam0 slot-size=1000");
     let mut clients: Vec<Peer> = (0..2)
@@ -197,13 +199,13 @@ fn a_client_that_has_no_room_for_new_memory_is_told_so_and_can_come_back() {
     let limit = leave_descriptors(clients[0].pid(), 0);
     producer.ask("publish count=1 size=100000", "published");
     clients[0].order("receive count=1");
-    // The order is taken, then answered.
+    // The client takes the order first and answers it later.
     assert_eq!(clients[0].next_line().word, "receiving");
     says(&clients[0].next_line(), "ResourceExhausted");
     drop(limit);
     clients[0].ask("connect", "connected");
     producer.ask("publish count=4 size=100000", "published");
-    // Who comes anew is given the newest frame first.
+    // A client that reconnects receives the newest frame first.
     for client in &mut clients {
         let received = client.ask("receive count=5", "received");
         assert_eq!(received.number("missed"), 0);
@@ -250,7 +252,7 @@ fn a_limit_below_what_is_in_use_ends_no_stream() {
     let mut producer = start(&place, "producer channel=cam0 slot-size=1000");
     let mut old = start(&place, "client channel=cam0");
     connect(&mut old, &producer);
-    // Not even `poll` works with so many descriptors then.
+    // Below this limit not even `poll` works with the open descriptors.
     let limit = lower(producer.pid(), Resource::Nofile, 2);
     let mut new = start(&place, "client channel=cam0");
     new.order("connect");

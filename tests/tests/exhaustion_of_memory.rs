@@ -1,8 +1,9 @@
-//! There is no memory: who wants some is told so and what helps, nothing is left of what was begun,
-//! all others go on, and once there is more all is well.
+//! There is not enough memory. A process that needs some gets an error that says what helps,
+//! nothing is left of the failed operation, all other processes continue, and the operation
+//! succeeds once there is memory.
 //!
-//! The limits are the kernel's own. What is left of `RLIMIT_AS` is enough for what a program takes
-//! beside: where that fails a Rust program ends, as one of GLib's does.
+//! The limits are those of the kernel. `RLIMIT_AS` leaves enough for other allocations of the
+//! program: a failure of those ends a Rust program, or a program that uses GLib.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -15,9 +16,9 @@ use xmem_tests::limits::{leave_addresses, lower};
 use xmem_tests::{Line, PATIENCE, Peer, Place, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
-/// For what a process takes beside the frames' memory, a thread's stack for example.
+/// Memory for everything except frames, for example the stack of a thread, in bytes.
 const BESIDE: u64 = 20 << 20;
-/// "nobody", whom a limit of threads binds.
+/// The user "nobody", to whom a limit of threads applies.
 const NOBODY: u32 = 65534;
 
 fn start(place: &Place, arguments: &str) -> Peer {
@@ -27,15 +28,16 @@ fn start(place: &Place, arguments: &str) -> Peer {
 }
 
 fn until_ready(peer: &mut Peer, arguments: &str) {
-    let greeting = match arguments.starts_with("producer") {
-        true => "opened",
-        false => "ready",
+    let greeting = if arguments.starts_with("producer") {
+        "opened"
+    } else {
+        "ready"
     };
     peer.wait_for(greeting);
     process::until_asleep(peer.pid(), "worker");
 }
 
-/// Connects, and waits until the producer has closed what it had to send for that.
+/// Connects, and waits until the producer has closed the descriptors that it sent.
 fn connect(client: &mut Peer, producer: &Peer) {
     client.ask("connect", "connected");
     process::until_asleep(producer.pid(), "xmem-control");
@@ -49,7 +51,7 @@ fn says(failed: &Line, kind: &str, words: &[&str]) {
     }
 }
 
-/// Descriptors, our mappings, threads.
+/// The number of descriptors, mappings of xmem, and threads.
 fn belongings(pid: u32) -> (usize, usize, usize) {
     let maps = process::maps(pid, "xmem-").len();
     (
@@ -59,14 +61,14 @@ fn belongings(pid: u32) -> (usize, usize, usize) {
     )
 }
 
-/// Has the producer publish what the client has to receive.
+/// Has the producer publish frames, which the client must receive.
 fn goes_on(producer: &mut Peer, client: &mut Peer) {
     producer.ask("publish count=5 size=1000", "published");
     let received = client.ask("receive count=5", "received");
     assert_eq!(received.number("missed"), 0);
 }
 
-/// A producer, and a client of it.
+/// A producer and a client of it.
 fn producer_and_client(place: &Place) -> (Peer, Peer) {
     let producer = start(place, "producer channel=cam0 slot-size=1000");
     let mut client = start(place, "client channel=cam0");
@@ -91,7 +93,7 @@ fn slots_larger_than_the_machine_are_refused_and_its_memory_is_not_touched() {
         );
         assert_eq!(belongings(opener.pid()), idle);
         assert_eq!(place.files(), ["cam0.sock"]);
-        // When a larger frame comes.
+        // When a larger frame is published.
         producer.order(&format!("publish count=1 size={size}"));
         says(&producer.next_line(), "ResourceExhausted", &["memory"]);
         goes_on(&mut producer, &mut client);
@@ -139,7 +141,7 @@ fn a_client_whose_slots_find_no_memory_is_refused_and_gets_in_later() {
 }
 
 #[test]
-fn a_client_that_can_not_map_new_memory_is_told_so_and_can_come_back() {
+fn a_client_that_cannot_map_new_memory_gets_an_error_and_can_reconnect() {
     let place = Place::new();
     let (mut producer, mut client) = producer_and_client(&place);
     let mut other = start(&place, "client channel=cam0");
@@ -151,7 +153,8 @@ fn a_client_that_can_not_map_new_memory_is_told_so_and_can_come_back() {
     assert_eq!(client.next_line().word, "receiving");
     let words = ["mapping", "not enough memory", "RLIMIT_AS"];
     says(&client.next_line(), "ResourceExhausted", &words);
-    // Nor does it get in again, as long as there is no more. It is welcomed, and then told.
+    // It cannot connect again as long as there is no more memory. It receives a Welcome, and then
+    // the error.
     client.ask("connect", "connected");
     client.order("receive count=1");
     assert_eq!(client.next_line().word, "receiving");
@@ -160,7 +163,7 @@ fn a_client_that_can_not_map_new_memory_is_told_so_and_can_come_back() {
     drop(limit);
     client.ask("connect", "connected");
     client.ask("receive count=1", "received");
-    until("what had failed has left", || {
+    until("the failed connection is gone", || {
         producer.ask("stats", "stats").number("clients") == 2
     });
 }
@@ -185,7 +188,7 @@ fn memory_beyond_the_size_of_a_file_is_refused_without_a_signal() {
 }
 
 #[test]
-fn memory_that_a_control_group_does_not_have_is_an_error_and_nobody_is_killed() {
+fn memory_that_a_control_group_does_not_have_is_an_error_and_no_process_is_killed() {
     let Some(group) = Group::new(50 << 20) else {
         return;
     };
@@ -204,17 +207,17 @@ fn memory_that_a_control_group_does_not_have_is_an_error_and_nobody_is_killed() 
         );
         goes_on(&mut producer, &mut client);
     }
-    // What fits is made.
+    // Memory that fits is made.
     producer.ask("publish count=1 size=2000000", "published");
     client.ask("receive count=1", "received");
-    group.set(500 << 20).expect("it may be raised");
+    group.set(500 << 20).expect("the limit may be raised");
     producer.ask("publish count=1 size=30000000", "published");
     client.ask("receive count=1", "received");
     producer.kill();
 }
 
 #[test]
-fn a_client_maps_what_its_producer_has_made_where_no_more_could_be_made() {
+fn a_client_maps_existing_memory_when_no_more_can_be_made() {
     let Some(group) = Group::new(500 << 20) else {
         return;
     };
@@ -225,13 +228,15 @@ fn a_client_maps_what_its_producer_has_made_where_no_more_could_be_made() {
     for peer in [&producer, &client, &later] {
         group.take(peer.pid());
     }
-    // Made in the group, for the first client too.
+    // The memory counts for the group of the producer, also for the first client.
     producer.ask("publish count=1 size=8000000", "published");
     connect(&mut client, &producer);
     connect(&mut later, &producer);
     later.ask("disconnect", "disconnected");
-    // Less than a step of those in which memory is mapped, and a part of what there is to map.
-    group.set(group.used() + (3 << 20)).expect("it may be set");
+    // Less than one of the pieces in which memory is mapped, and a part of the memory to map.
+    group
+        .set(group.used() + (3 << 20))
+        .expect("the limit may be set");
     connect(&mut later, &producer);
     for _ in 0..20 {
         producer.ask("publish count=1 size=8000000", "published");
@@ -239,7 +244,7 @@ fn a_client_maps_what_its_producer_has_made_where_no_more_could_be_made() {
             client.ask("receive count=1", "received");
         }
     }
-    group.set(500 << 20).expect("it may be raised");
+    group.set(500 << 20).expect("the limit may be raised");
 }
 
 #[test]
@@ -270,7 +275,7 @@ fn clients_that_want_all_memory_leave_some_for_others() {
         }
     }
     assert!(group.used() > LIMIT / 2, "{} bytes", group.used());
-    // A sixteenth, but for what a process takes beside.
+    // A sixteenth is left, less what a process needs for other purposes.
     let left = LIMIT - group.used();
     assert!(left > LIMIT / 20, "{left} bytes");
     drop(greedy);
@@ -279,7 +284,7 @@ fn clients_that_want_all_memory_leave_some_for_others() {
 }
 
 #[test]
-fn leases_for_which_there_is_no_memory_keep_no_larger_frame_from_being_published() {
+fn a_larger_frame_is_published_without_memory_for_all_leases() {
     let Some(group) = Group::new(200 << 20) else {
         return;
     };
@@ -292,7 +297,7 @@ fn leases_for_which_there_is_no_memory_keep_no_larger_frame_from_being_published
         idle.push(one);
     }
     group.take(producer.pid());
-    // Four times what there is, for all leases.
+    // Four times the available memory, for all leases.
     for _ in 0..20 {
         producer.ask("publish count=1 size=4000000", "published");
         client.ask("receive count=1", "received");
@@ -302,7 +307,8 @@ fn leases_for_which_there_is_no_memory_keep_no_larger_frame_from_being_published
     producer.kill();
 }
 
-/// A producer that waits for its clients waits for what they hold, too; and a frame is not lost.
+/// A producer that waits for its clients also waits for the slots that they hold, and no frame is
+/// lost.
 #[test]
 fn a_writer_that_waits_for_clients_waits_for_slots_where_there_is_no_memory_for_others() {
     const FRAMES: u64 = 66;
@@ -323,14 +329,17 @@ fn a_writer_that_waits_for_clients_waits_for_slots_where_there_is_no_memory_for_
         process::until_asleep(producer.pid(), "worker");
         before > 20 && published(&mut producer) == before
     });
-    assert!(published(&mut producer) < FRAMES, "there is memory for all");
-    until("all are published", || {
+    assert!(
+        published(&mut producer) < FRAMES,
+        "there is not enough memory for all"
+    );
+    until("all frames are published", || {
         client.ask("release count=1", "heard");
         published(&mut producer) == FRAMES
     });
 }
 
-/// What there was no memory for is made when there is some.
+/// Slots for which there was not enough memory are made later.
 #[test]
 fn slots_that_could_not_be_made_are_made_later() {
     const SLOTS: u64 = 66;
@@ -346,14 +355,19 @@ fn slots_that_could_not_be_made_are_made_later() {
     client.ask("receive count=1", "received");
     process::until_asleep(producer.pid(), "xmem-control");
     let slots = |producer: &mut Peer| producer.ask("stats", "stats").number("slots");
-    assert!(slots(&mut producer) < SLOTS, "there is memory for all");
-    group.set(600 << 20).expect("there is as much");
-    until("there are all", || slots(&mut producer) >= SLOTS);
+    assert!(
+        slots(&mut producer) < SLOTS,
+        "there is not enough memory for all"
+    );
+    group
+        .set(600 << 20)
+        .expect("the machine has this much memory");
+    until("all slots exist", || slots(&mut producer) >= SLOTS);
     goes_on(&mut producer, &mut client);
 }
 
 #[test]
-fn a_client_without_memory_for_what_a_producer_says_is_told_so_and_is_not_killed() {
+fn a_client_without_memory_for_an_event_gets_an_error_and_is_not_killed() {
     const LONG: usize = 16 << 20;
     let Some(group) = Group::new(64 << 20) else {
         return;
@@ -361,14 +375,14 @@ fn a_client_without_memory_for_what_a_producer_says_is_told_so_and_is_not_killed
     let place = Place::new();
     let open = Publisher::builder(place.channel("cam0")).open();
     let publisher = open.expect("a channel");
-    // Each is kept, as it is true all the time.
+    // Each event is kept, because it describes a state of the stream.
     let mut client = start(&place, "client channel=cam0");
     group.take(client.pid());
     client.ask("connect", "connected");
     for key in 0..8 {
         let content = vec![key as u8; LONG];
         let said = publisher.send_event(EventKind::Sticky(key), &content);
-        said.expect("there is room here");
+        said.expect("this process has enough memory");
     }
     client.order("receive count=1");
     client.wait_for("receiving");
@@ -379,7 +393,7 @@ fn a_client_without_memory_for_what_a_producer_says_is_told_so_and_is_not_killed
     );
 }
 
-/// A peer whom limits of a user bind. `None` where there is none to be had.
+/// A peer of a user to whom limits apply. `None` if no such user can be used.
 fn as_another_user(place: &Place, arguments: &str) -> Option<Peer> {
     let as_nobody = |program: &str| {
         let mut command = Command::new(program);
@@ -392,7 +406,10 @@ fn as_another_user(place: &Place, arguments: &str) -> Option<Peer> {
         return None;
     }
     let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    chown(place.path(), Some(uid), Some(gid)).expect("who can become another user may");
+    chown(place.path(), Some(uid), Some(gid)).expect(
+        "a process that can become another user may \
+         change the owner",
+    );
     let mut command = as_nobody(PEER);
     command.args(arguments.split_whitespace());
     let mut peer = Peer::spawn(command, place, arguments);
@@ -400,7 +417,8 @@ fn as_another_user(place: &Place, arguments: &str) -> Option<Peer> {
     Some(peer)
 }
 
-/// Sets the limit of that user's threads for a process. Its own user may, root not always.
+/// Sets the limit of the user's threads for a process. The user itself may do that; root may not
+/// always.
 fn limit_threads(pid: u32, threads: u32) {
     let mut command = Command::new("prlimit");
     command.args(["--pid", &pid.to_string(), &format!("--nproc={threads}:")]);
@@ -409,7 +427,7 @@ fn limit_threads(pid: u32, threads: u32) {
 }
 
 #[test]
-fn who_can_not_start_a_thread_is_told_so_and_leaves_nothing() {
+fn a_failure_to_start_a_thread_is_an_error_and_leaves_nothing() {
     let place = Place::new();
     let Some(mut producer) = as_another_user(&place, "opener channel=cam0") else {
         return;
@@ -426,7 +444,8 @@ fn who_can_not_start_a_thread_is_told_so_and_leaves_nothing() {
     };
     fails(&mut producer, "open", "opened");
     producer.ask("publish", "published");
-    let mut client = as_another_user(&place, "client channel=cam0").expect("as before");
+    let mut client = as_another_user(&place, "client channel=cam0")
+        .expect("another user is possible, as before");
     fails(&mut client, "connect", "connected");
     client.ask("receive count=1", "received");
 }

@@ -1,7 +1,7 @@
-//! Where a socket has to be there is no room, no right to write, or no directory: the path is named,
-//! and what helps.
+//! The place for a socket is full, not writable, or not a directory. The error names the path and
+//! what helps.
 //!
-//! The file systems are mounted in a namespace of a peer's own: nothing of them is left.
+//! The file systems are mounted in a mount namespace of the peer, so nothing of them is left.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -15,8 +15,8 @@ use xmem_tests::{Line, Peer, Place, process};
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 const NOBODY: u32 = 65534;
 
-/// A peer in a mount namespace that `prepare`, a shell's command, makes what it is to be; it finds
-/// the runtime directory in `$XMEM_RUNTIME_DIR`. `None` where this test can't make one.
+/// A peer in a mount namespace that the shell command `prepare` sets up. It finds the runtime
+/// directory in `$XMEM_RUNTIME_DIR`. `None` if this test cannot create a namespace.
 fn elsewhere(place: &Place, prepare: &str, arguments: &str) -> Option<Peer> {
     let unshare = |script: &str| {
         let mut command = Command::new("unshare");
@@ -28,7 +28,7 @@ fn elsewhere(place: &Place, prepare: &str, arguments: &str) -> Option<Peer> {
     };
     let possible = unshare("mount -t tmpfs none /mnt").status();
     if !possible.is_ok_and(|status| status.success()) {
-        eprintln!("not tried: there are no mount namespaces to be had");
+        eprintln!("not tried: mount namespaces are not available");
         return None;
     }
     let mut command = unshare(&format!("{prepare}; exec \"$@\""));
@@ -38,7 +38,7 @@ fn elsewhere(place: &Place, prepare: &str, arguments: &str) -> Option<Peer> {
     Some(peer)
 }
 
-/// A peer where another one is.
+/// A peer in the mount namespace of another one.
 fn beside(other: &Peer, place: &Place, arguments: &str) -> Peer {
     let mut command = Command::new("nsenter");
     command.args(["--target", &other.pid().to_string()]);
@@ -60,7 +60,7 @@ fn says(failed: &Line, kind: &str, words: &[&str]) {
     }
 }
 
-/// Opens a channel, publishes, and has a client beside it receive.
+/// Opens a channel, publishes, and has a client in the same namespace receive.
 fn works(producer: &mut Peer, place: &Place) {
     producer.ask("open", "opened");
     producer.ask("publish", "published");
@@ -71,7 +71,7 @@ fn works(producer: &mut Peer, place: &Place) {
 
 #[test]
 fn a_file_system_without_inodes_is_named_and_so_is_what_helps() {
-    // One is the directory's own, one the socket's, and one is its name's.
+    // The directory, the socket and the name of the socket need one inode each.
     for inodes in 1..4 {
         let place = Place::new();
         let mount = format!("mount -t tmpfs -o mode=700,nr_inodes={inodes} none $XMEM_RUNTIME_DIR");
@@ -88,7 +88,7 @@ fn a_file_system_without_inodes_is_named_and_so_is_what_helps() {
             says(&failed, "ResourceExhausted", &words);
             assert_eq!(failed.text("retryable"), "true");
             assert_eq!(process::fd_count(producer.pid()), before);
-            // There is room again: nothing was left there that would be in the way.
+            // With free inodes it works, because the failure left nothing in the way.
             let more = "mount -o remount,nr_inodes=10 none $XMEM_RUNTIME_DIR";
             let pid = producer.pid().to_string();
             let mut command = Command::new("nsenter");
@@ -101,7 +101,7 @@ fn a_file_system_without_inodes_is_named_and_so_is_what_helps() {
 }
 
 #[test]
-fn a_file_system_full_of_data_is_in_nobodys_way() {
+fn a_file_system_full_of_data_does_not_matter() {
     let place = Place::new();
     let fill = "mount -t tmpfs -o mode=700,size=8k none $XMEM_RUNTIME_DIR; \
                 head -c 20000 /dev/zero >$XMEM_RUNTIME_DIR/data 2>/dev/null || true";
@@ -122,11 +122,12 @@ fn a_read_only_runtime_directory_keeps_producers_out_and_lets_clients_in() {
     let path = place.socket("cam0").display().to_string();
     let words = [&path, "Read-only", "XMEM_RUNTIME_DIR", "socket-path"];
     says(&producer.next_line(), "BadPath", &words);
-    // Others see the same directory, and can write there.
+    // Other processes see the same directory, and can write to it.
     let mut outside = Peer::start(PEER, &place, "producer channel=cam0");
     outside.wait_for("opened");
     outside.ask("publish count=1 size=1000", "published");
-    let mut client = elsewhere(&place, mount, "client channel=cam0").expect("as before");
+    let mut client = elsewhere(&place, mount, "client channel=cam0")
+        .expect("a namespace is possible, as before");
     client.ask("connect", "connected");
     client.ask("receive count=1", "received");
 }
@@ -157,7 +158,7 @@ fn a_runtime_directory_is_made_for_its_user_alone() {
     command.args([PEER, "opener", "channel=cam0"]);
     let mut producer = Peer::spawn(command, &place, "opener");
     producer.ask("open", "opened");
-    let made = fs::metadata(&directory).expect("it was made");
+    let made = fs::metadata(&directory).expect("the directory was created");
     assert_eq!(made.mode() & 0o777, 0o700);
 }
 
@@ -178,7 +179,10 @@ fn a_runtime_directory_that_is_a_file_is_left_alone() {
             says(&peer.next_line(), "BadPath", &[&path, "not a directory"]);
         }
     }
-    assert_eq!(fs::read_to_string(&file).expect("it is there"), "of value");
+    assert_eq!(
+        fs::read_to_string(&file).expect("the file exists"),
+        "of value"
+    );
 }
 
 #[test]
@@ -195,7 +199,10 @@ fn a_runtime_directory_that_its_user_can_not_write_is_named() {
     }
     let place = Place::new();
     let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    chown(place.path(), Some(uid), Some(gid)).expect("who can become another user may");
+    chown(place.path(), Some(uid), Some(gid)).expect(
+        "a process that can become another user may \
+         change the owner",
+    );
     let mut command = as_nobody(PEER);
     command.args(["opener", "channel=cam0"]);
     let mut producer = Peer::spawn(command, &place, "opener");
@@ -227,6 +234,6 @@ fn without_any_setting_the_socket_is_in_tmp() {
     };
     let opened = producer.ask("open", "opened");
     let directory = opened.text("text").strip_suffix("/cam0.sock");
-    let directory = directory.expect("the channel's socket").to_owned();
+    let directory = directory.expect("the socket of the channel").to_owned();
     assert!(directory.starts_with("/tmp/xmem-"), "{directory}");
 }

@@ -1,7 +1,7 @@
-//! System calls that are refused, as seccomp profiles of containers do it: frames flow without
-//! those that can be done without; for others the error names the call, and what helps.
+//! System calls that are refused, as seccomp profiles of containers do it. Frames flow without
+//! optional calls; for other calls the error names the call and what helps.
 //!
-//! Each is answered with `EPERM` and with `ENOSYS`: profiles have both.
+//! Each call is answered with `EPERM` and with `ENOSYS`, because profiles use both.
 
 use std::process::Command;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use xmem_tests::{Line, Peer, Place, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// What a profile may answer.
+/// The answers that profiles use.
 const ANSWERS: [Errno; 2] = [Errno::PERM, Errno::NOSYS];
 
-/// All that can be done without at the same time.
+/// All optional calls, which can be refused at the same time.
 const OPTIONAL: &[Call] = &[
     FUTEX_WAITV,
     MEMFD_NOEXEC,
@@ -48,7 +48,7 @@ fn start(place: &Place, arguments: &str, calls: &[Call], answer: Errno) -> Peer 
     Peer::spawn(command, place, arguments)
 }
 
-/// Kills a producer, and waits until its client, which has received all, knows.
+/// Kills a producer, and waits until its client, which has received all frames, notices.
 fn end(producer: &mut Peer, client: &mut Peer) {
     producer.kill();
     client.order("receive count=1");
@@ -57,11 +57,11 @@ fn end(producer: &mut Peer, client: &mut Peer) {
     assert_eq!(end.get("kind"), Some("Disconnected"), "{end}");
 }
 
-/// All that a channel does, between two processes that can't make these calls.
+/// Everything that a channel does, between two processes that cannot make these calls.
 fn frames_flow(calls: &[Call], answer: Errno) {
     let place = Place::new();
     let start = |arguments| start(&place, arguments, calls, answer);
-    // A client waits for its producer to come.
+    // A client waits for a producer to start.
     let mut client = start("client channel=cam0 leases=2");
     client.wait_for("ready");
     client.order("connect");
@@ -69,13 +69,14 @@ fn frames_flow(calls: &[Call], answer: Errno) {
     let mut producer = start("producer channel=cam0 block=3600000");
     producer.wait_for("opened");
     client.wait_for("connected");
-    // It waits for frames, and sometimes the producer for it. Some frames have memory of their own.
+    // The client waits for frames, and sometimes the producer for the client. Some frames have
+    // memory of their own.
     client.order("receive count=40 work-us=500");
     producer.ask("publish count=20 size=1000 extra=100000", "published");
     producer.ask("publish count=20 size=2000000", "published");
     let received = client.wait_for("received");
     assert_eq!(received.number("missed"), 0, "{calls:?}: {received}");
-    // Each notices the other's end.
+    // Each notices the end of the other.
     client.kill();
     until("the client is gone", || {
         producer.ask("stats", "stats").number("clients") == 0
@@ -85,7 +86,7 @@ fn frames_flow(calls: &[Call], answer: Errno) {
     client.ask("connect", "connected");
     client.ask("receive count=1", "received");
     end(&mut producer, &mut client);
-    // The next producer replaces the dead one's socket.
+    // The next producer replaces the socket of the dead one.
     let mut producer = start("producer channel=cam0");
     producer.wait_for("opened");
     client.ask("connect", "connected");
@@ -96,7 +97,7 @@ fn frames_flow(calls: &[Call], answer: Errno) {
     assert_eq!(place.files(), Vec::<String>::new());
 }
 
-/// Those calls, one at a time.
+/// As [`frames_flow`], with one call refused at a time.
 fn frames_flow_without_each(calls: &[Call]) {
     for call in calls {
         for answer in ANSWERS {
@@ -106,14 +107,14 @@ fn frames_flow_without_each(calls: &[Call]) {
 }
 
 #[test]
-fn frames_flow_without_any_call_that_can_be_done_without() {
+fn frames_flow_without_any_optional_call() {
     for answer in ANSWERS {
         frames_flow(OPTIONAL, answer);
     }
 }
 
 #[test]
-fn frames_flow_without_what_newer_kernels_do_for_memory() {
+fn frames_flow_without_memory_calls_of_newer_kernels() {
     frames_flow_without_each(&[MEMFD_NOEXEC, POPULATE_READ, POPULATE_WRITE, WIPE_ON_FORK]);
 }
 
@@ -131,12 +132,12 @@ fn frames_flow_without_a_watch_or_a_lock_in_a_directory() {
 }
 
 #[test]
-fn frames_flow_where_the_limits_of_a_process_are_not_told() {
+fn frames_flow_where_the_limits_of_a_process_cannot_be_read() {
     frames_flow_without_each(&[PRLIMIT]);
 }
 
 #[test]
-fn threads_start_where_only_the_older_call_is_there() {
+fn threads_start_where_only_the_older_call_exists() {
     frames_flow(&[CLONE3], Errno::NOSYS);
 }
 
@@ -149,17 +150,17 @@ fn no_frame_costs_a_page_fault_where_the_kernel_can_not_populate_mappings() {
         let mut client = start(&place, "client channel=cam0", &[MADVISE], answer);
         client.wait_for("ready");
         client.ask("connect", "connected");
-        // The first frame of this size makes the slots, on both sides.
+        // The first frame of this size causes the slots, on both sides.
         producer.ask("publish count=1 size=4000000", "published");
         client.ask("receive count=1", "received");
-        until("the client has prefaulted them", || {
+        until("the client has prefaulted the slots", || {
             let bytes = producer.ask("stats", "stats").number("bytes");
             process::memory(client.pid()).shared * 1024 >= bytes
         });
         for _ in 0..4 {
             let published = producer.ask("publish count=1 size=4000000", "published");
             let received = client.ask("receive count=1", "received");
-            // A slot has 977 pages. Some of the heap's and the stack's may be new.
+            // A slot has 977 pages. Some pages of heap and stack may be new.
             for line in [published, received] {
                 assert!(line.number("faults") < 50, "{line}");
             }
@@ -175,7 +176,7 @@ fn says(failed: &Line, words: &[&str]) {
     }
 }
 
-/// What answers to an order; what is said before does not count.
+/// The answer to an order, without lines that came before it.
 fn answer_to(peer: &mut Peer, order: &str) -> Line {
     peer.order(order);
     loop {
@@ -221,7 +222,7 @@ fn a_producer_that_can_not_listen_says_so() {
 }
 
 #[test]
-fn a_client_makes_no_memory_and_names_what_else_it_needs() {
+fn a_client_needs_no_calls_that_make_memory_and_names_those_it_needs() {
     let place = Place::new();
     let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
     producer.wait_for("opened");
@@ -265,9 +266,9 @@ fn a_thread_that_can_not_be_started_names_the_call() {
 
 // --- futex_waitv -----------------------------------------------------------------------------------------------------
 
-/// How often the threads of a process have waited.
+/// The number of voluntary context switches of all threads of a process.
 fn waits(pid: u32) -> u64 {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process exists");
     let waits = tasks.flatten().filter_map(|task| {
         let status = std::fs::read_to_string(task.path().join("status")).ok()?;
         let mut lines = status.lines();
@@ -277,13 +278,13 @@ fn waits(pid: u32) -> u64 {
     waits.sum()
 }
 
-/// Waits until a process does nothing, not even look every few milliseconds.
+/// Waits until a process is idle and does not even poll every few milliseconds.
 fn until_it_sleeps(peer: &Peer) {
     const WINDOW: Duration = Duration::from_millis(200);
-    /// One that looks every 2 ms waits a hundred times.
+    /// A process that polls every 2 ms waits a hundred times.
     const FEW: u64 = 10;
     process::until_asleep(peer.pid(), "worker");
-    // Others may still have something to do that wakes it.
+    // Other processes may still have to do something that wakes it.
     until("it sleeps", || {
         let before = waits(peer.pid());
         std::thread::sleep(WINDOW);
@@ -326,22 +327,22 @@ fn a_wait_without_futex_waitv_is_cancelled() {
         let is_cancelled = |client: &mut Peer| {
             process::until_asleep(client.pid(), "worker");
             client.order("cancel");
-            // By either thread first.
+            // The two threads may answer in either order.
             let lines = [client.next_line(), client.next_line()];
             let kinds = lines.each_ref().map(|line| line.get("kind"));
             assert!(kinds.contains(&Some("Cancelled")), "{lines:?}");
             client.ask("reset", "heard");
         };
-        // Nothing was published.
+        // No frame was published.
         client.order("receive count=1");
         client.wait_for("receiving");
         is_cancelled(&mut client);
-        // No lease is left.
+        // No lease is free.
         producer.ask("publish count=2 size=1000", "published");
         client.ask("hold count=1", "holding");
         client.order("hold count=1");
         is_cancelled(&mut client);
-        // The producer is gone without a word.
+        // The producer was killed and sent no message.
         client.ask("release count=1", "heard");
         client.ask("receive count=1", "received");
         end(&mut producer, &mut client);
@@ -387,7 +388,7 @@ fn a_producer_without_futex_waitv_goes_on_when_its_clients_end() {
             let place = Place::new();
             let (mut producer, mut clients) = blocked(&place, answer);
             clients[first].kill();
-            until("one is left", || {
+            until("one client is left", || {
                 producer.ask("stats", "stats").number("clients") == 1
             });
             process::until_asleep(producer.pid(), "worker");
@@ -411,7 +412,7 @@ fn a_producer_without_futex_waitv_is_cancelled() {
 
 // --- elements --------------------------------------------------------------------------------------------------------
 
-/// A pipeline that can't make these calls.
+/// A pipeline whose process cannot make these calls.
 fn play(
     place: &Place,
     watches: &[&str],
@@ -428,12 +429,12 @@ fn play(
 }
 
 #[test]
-fn pictures_flow_between_elements_without_what_can_be_done_without() {
+fn pictures_flow_between_elements_without_optional_calls() {
     for answer in ANSWERS {
         let place = Place::new();
         let producer =
             format!("{PICTURES} ! xmemsink name=sink channel=cam0 sync=false overflow=block");
-        // However long the producer takes to start.
+        // The client waits, however long the producer takes to start.
         let client = CLIENT.replace("channel", "connection-timeout=-1 channel");
         let mut client = play(&place, &["report out.sink"], &client, OPTIONAL, answer);
         let mut producer = play(&place, &["report sink.sink"], &producer, OPTIONAL, answer);
@@ -475,7 +476,7 @@ fn memory_of_other_elements_is_shared_or_copied_whatever_is_refused() {
 }
 
 #[test]
-fn the_bus_is_told_what_a_sink_needs() {
+fn the_error_of_a_sink_names_the_call_that_it_needs() {
     for answer in ANSWERS {
         let place = Place::new();
         let producer = format!("{PICTURES} ! xmemsink name=sink channel=cam0");

@@ -1,5 +1,5 @@
-//! What arrives is what was published: bytes, record, format and extra data, in segments that
-//! come and go.
+//! Frames arrive as they were published: bytes, record, format and extra bytes, in segments that
+//! are made and replaced.
 
 use std::time::Duration;
 
@@ -140,14 +140,14 @@ fn larger_frames_take_a_new_segment_and_the_old_one_goes() {
         maps.iter().map(|map| map.len).sum()
     };
 
-    // Small, then larger, then much larger, then small again: those fit the large slots.
+    // Small, then larger, then much larger, then small again: the small frames fit the large slots.
     publish_and_receive(&mut client, 4096, 12);
     let small = publisher.stats();
     assert_eq!((small.segments, small.slots), (1, 2 + 4));
     assert_eq!(small.bytes, 6 * 4096);
     for size in [16_384, 1 << 20] {
         publish_and_receive(&mut client, size, 1);
-        // A frame of the old segments is in the client's hands meanwhile: they stay for it.
+        // The client holds a frame of the old segments, so these stay.
         publish_and_receive(&mut client, size, 12);
         let stats = publisher.stats();
         assert_eq!((stats.segments, stats.slots), (1, 6), "{stats:?}");
@@ -161,7 +161,7 @@ fn larger_frames_take_a_new_segment_and_the_old_one_goes() {
     assert_eq!((stats.segments, stats.bytes), (1, 6 << 20));
 }
 
-/// Slots start at pages, so small ones have room for more than they were made for.
+/// Slots start at page boundaries, so small slots have space for more than they were made for.
 #[test]
 fn slightly_larger_frames_take_the_slots_there_are() {
     let place = Place::new();
@@ -209,7 +209,7 @@ fn a_frame_in_hand_keeps_its_segment_when_larger_ones_come() {
     });
 }
 
-/// Each of these frames makes larger slots, while those of the frames before are in use still.
+/// Each of these frames needs larger slots, while the slots of the frames before are still in use.
 #[test]
 fn frames_that_grow_all_the_time_fit_a_small_pool() {
     let place = Place::new();
@@ -269,7 +269,7 @@ fn frames_in_hand_outlive_subscriber_and_producer() {
         .map(|_| subscriber.receive(Some(PATIENCE)).unwrap())
         .collect();
     drop(subscriber);
-    // Nobody but these frames keeps the slots from being written again.
+    // Only these frames keep the slots from being reused.
     producer.ask("publish count=50 size=300000", "published");
     frames
         .iter()
@@ -316,7 +316,7 @@ fn a_client_that_sleeps_through_many_formats_goes_on() {
         .unwrap();
     let count = 3000;
     for number in 0..count {
-        // Slowly enough that each of them is announced to the client.
+        // Slowly enough that each format is announced to the client.
         std::thread::sleep(Duration::from_micros(100));
         publisher.set_format(format!("format/{number}")).unwrap();
         pattern::publish(&publisher, number, 100, 0).unwrap();

@@ -1,4 +1,4 @@
-//! Where a client begins: with the newest sync point, where the frames since then are kept.
+//! Where a client begins: with the newest sync point, if the frames since then are kept.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn publish(publisher: &Publisher, roles: impl IntoIterator<Item = Role>) {
     for role in roles {
         let mut frame = publisher.acquire(SIZE).expect("a slot");
         frame.meta_mut().set_role(role);
-        frame.publish().expect("it is published");
+        frame.publish().expect("the frame is published");
     }
 }
 
@@ -32,10 +32,10 @@ fn group(length: usize) -> impl Iterator<Item = Role> {
 
 fn connect(place: &Place, set: impl FnOnce(SubscriberBuilder) -> SubscriberBuilder) -> Subscriber {
     let builder = Subscriber::builder(place.channel("cam0"));
-    set(builder).connect().expect("there is a producer")
+    set(builder).connect().expect("a producer exists")
 }
 
-/// The positions of all frames that are there, none of which was missed.
+/// The positions of all frames that can be received, none of which was missed.
 fn receive(subscriber: &mut Subscriber) -> Vec<u64> {
     let mut positions = Vec::new();
     while subscriber.has_next() {
@@ -46,7 +46,7 @@ fn receive(subscriber: &mut Subscriber) -> Vec<u64> {
     positions
 }
 
-/// Where a client begins that joins now.
+/// The position at which a client begins that joins now.
 fn first(place: &Place) -> u64 {
     let mut subscriber = connect(place, |builder| builder);
     let positions = receive(&mut subscriber);
@@ -62,7 +62,7 @@ fn a_client_begins_with_the_newest_sync_point_and_misses_nothing() {
     publish(&publisher, group(40));
     let mut early = connect(&place, |builder| builder);
     assert_eq!(receive(&mut early), (0..40).collect::<Vec<_>>());
-    // One that has received all, or is slow, changes nothing for others.
+    // A client that has received all frames, or is slow, makes no difference for others.
     publish(&publisher, [D, D, D]);
     assert_eq!(first(&place), 0);
     publish(&publisher, [S]);
@@ -103,7 +103,7 @@ fn a_group_that_is_too_old_is_not_kept() {
     });
     publish(&publisher, group(3));
     let start = xmem_core::monotonic_time();
-    until("it is too old", || {
+    until("the group is too old", || {
         xmem_core::monotonic_time() > start + Duration::from_millis(40)
     });
     publish(&publisher, [D]);
@@ -113,7 +113,7 @@ fn a_group_that_is_too_old_is_not_kept() {
 }
 
 #[test]
-fn who_takes_the_newest_frame_begins_with_it() {
+fn latest_delivery_begins_with_the_newest_frame() {
     let place = Place::new();
     let publisher = publisher(&place, |builder| builder);
     publish(&publisher, group(10));
@@ -139,7 +139,7 @@ fn a_group_takes_no_slots_beyond_the_limits() {
         publish(&publisher, group(100));
         assert_eq!(publisher.stats().slots, 16);
         assert_eq!(first(&place), 111);
-        // Nor does it keep a client out.
+        // A group does not keep a client from joining either.
         let clients = [(); 3].map(|()| connect(&place, |builder| builder.leases(4)));
         publish(&publisher, group(5));
         drop(clients);
@@ -152,7 +152,8 @@ fn a_group_takes_no_slots_beyond_the_limits() {
     assert_eq!(first(&place), 99);
 }
 
-/// The leases of clients come before a group, and one that does not fit takes no slots from them.
+/// The leases of clients have priority over a group. A group that does not fit takes no slots from
+/// them.
 #[test]
 fn a_group_takes_no_leases_from_clients() {
     let place = Place::new();
@@ -166,9 +167,16 @@ fn a_group_takes_no_leases_from_clients() {
         leases: 30,
         backlog: 30,
     };
-    assert!(client.upstream().request(quota).expect("it is there"));
-    until("it has the leases", || client.granted().quota.leases == 30);
-    // A group that fits into what is left is kept.
+    assert!(
+        client
+            .upstream()
+            .request(quota)
+            .expect("the producer exists")
+    );
+    until("the client has the leases", || {
+        client.granted().quota.leases == 30
+    });
+    // A group that fits into the remaining slots is kept.
     until("it fits", || {
         publish(&publisher, group(15));
         first(&place) == publisher.stats().published - 15
@@ -177,7 +185,7 @@ fn a_group_takes_no_leases_from_clients() {
 }
 
 #[test]
-fn a_client_begins_with_what_leads_to_a_sync_point_to_come() {
+fn a_client_begins_with_leading_frames_of_the_next_sync_point() {
     let place = Place::new();
     let publisher = publisher(&place, |builder| builder);
     publish(&publisher, [L, L, L]);
@@ -203,12 +211,12 @@ fn a_stream_of_sync_points_takes_no_more_slots_than_without_groups() {
 }
 
 #[test]
-fn what_was_said_inside_of_a_group_is_told_in_its_place() {
+fn events_inside_a_group_arrive_in_their_place() {
     let place = Place::new();
     let publisher = publisher(&place, |builder| builder);
     let say = |kind, text: &str| {
         let said = publisher.send_event(kind, text.as_bytes());
-        said.expect("it is said");
+        said.expect("the event is sent");
     };
     say(EventKind::Format, "format");
     say(EventKind::Passing, "before");
@@ -241,7 +249,7 @@ fn a_flush_makes_a_group_void() {
     publish(&publisher, group(5));
     publisher
         .send_event(EventKind::Flush, &[])
-        .expect("it is said");
+        .expect("the event is sent");
     publish(&publisher, [D]);
     assert_eq!(first(&place), 5);
     publish(&publisher, group(5));

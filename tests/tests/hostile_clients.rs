@@ -1,4 +1,4 @@
-//! Clients that write nonsense into the only page they may write.
+//! Clients that write garbage into the only page that they may write.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,12 +12,13 @@ use xmem_tests::{Events, PATIENCE, Peer, Place, pattern, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// Bytes of a lease page; where the word is that a waiting writer sleeps on, and the cursor.
+/// The size of a lease page; the offsets of the word on which a waiting writer sleeps, and of the
+/// cursor.
 const PAGE: usize = 4096;
 const PROGRESS_AT: usize = 24;
 const CURSOR_AT: usize = 8;
 
-/// A new client's lease page, for its own process to write as it likes, and its connection.
+/// The lease page of a new client, for this process to write, and the connection of the client.
 fn lease_page(place: &Place) -> (Area, Connection) {
     let connection = Connection::open(&place.socket("cam0"));
     let welcome = connection.greet(wire::VERSION, 4);
@@ -27,9 +28,9 @@ fn lease_page(place: &Place) -> (Area, Connection) {
     (page, connection)
 }
 
-/// Runs `harm` again and again in a thread of its own, while `test` runs.
+/// Repeats `harm` in a thread of its own, while `test` runs.
 fn meanwhile<T>(harm: impl FnMut() + Send, test: impl FnOnce() -> T) -> T {
-    /// Ends the other thread when the test fails, too.
+    /// Ends the other thread even if the test fails.
     struct End<'a>(&'a AtomicBool);
     impl Drop for End<'_> {
         fn drop(&mut self) {
@@ -60,17 +61,18 @@ fn start(place: &Place, settings: &str) -> (Peer, Peer) {
 }
 
 #[test]
-fn garbage_in_a_lease_page_harms_nobody_else() {
+fn garbage_in_a_lease_page_does_not_harm_others() {
     const FRAMES: u64 = 2000;
     let place = Place::new();
-    // Each is waited for at times, the hostile one when its page happens to say so.
+    // The writer waits for each client at times; for the hostile one if its page happens to ask for
+    // it.
     let (mut producer, mut honest) = start(&place, "block=20");
     let (page, _connection) = lease_page(&place);
     let mut random = Random::new();
     let before = process::maps(producer.pid(), "xmem-").len();
     let harm = || {
         for word in page.words() {
-            // Of words and leases that can be true, and of others.
+            // Values for words and leases that are plausible, and others.
             let value = match random.number() % 4 {
                 0 => random.number(),
                 1 => random.number() % 64,
@@ -95,12 +97,12 @@ fn garbage_in_a_lease_page_harms_nobody_else() {
 
 /// A writer that waits for clients sleeps on a word of each of them.
 #[test]
-fn a_client_that_rings_all_the_time_is_waited_for_once() {
+fn a_client_that_wakes_the_writer_all_the_time_is_waited_for_once() {
     const TIMEOUT_MS: u64 = 500;
     let place = Place::new();
     let (mut producer, mut honest) = start(&place, &format!("block={TIMEOUT_MS}"));
     let (page, _connection) = lease_page(&place);
-    // It never receives a frame, and wakes the writer over and over.
+    // The client never receives a frame, and wakes the writer over and over.
     let harm = || {
         page.halves()[PROGRESS_AT / 4].fetch_add(1, Ordering::Relaxed);
     };
@@ -115,7 +117,7 @@ fn a_client_that_rings_all_the_time_is_waited_for_once() {
     });
 }
 
-/// A producer in this process, and an honest client that receives a frame from time to time.
+/// A producer in this process, and an honest client that receives a frame occasionally.
 struct Host {
     place: Place,
     publisher: Publisher,
@@ -154,9 +156,9 @@ impl Host {
         self.next += 1;
     }
 
-    /// The reason that is given for refusing what no client may send. After that there is nothing.
+    /// Sends a forbidden message and returns the reason of the Bye. No message follows it.
     fn answer(&mut self, hostile: &Connection, bytes: &[u8]) -> Option<String> {
-        hostile.send(bytes, &[]).expect("it is sent");
+        hostile.send(bytes, &[]).expect("the message is sent");
         self.goes_on();
         let mut reason = None;
         while let Some(message) = hostile.receive() {
@@ -180,7 +182,7 @@ fn a_hello_cut_or_grown_at_any_byte_is_refused() {
         }
         let reason = host.answer(&host.connect(), &bytes).expect("a reason");
         assert!(reason.contains("bytes"), "{len} bytes: {reason}");
-        // A head that agrees with the body makes it no better.
+        // A correct size in the header does not make the message valid.
         if let Some(body) = bytes.get(8..) {
             let bytes = wire::message(wire::HELLO, body);
             assert!(host.answer(&host.connect(), &bytes).is_some(), "{len}");
@@ -206,13 +208,14 @@ fn messages_of_every_kind_but_a_hello_are_refused() {
 }
 
 #[test]
-fn all_that_a_client_may_say_after_its_hello_is_that_it_is_ready_and_what_goes_upstream() {
+fn a_client_may_only_send_ready_and_upstream_messages_after_its_hello() {
     let mut host = Host::new();
     for (kind, has_joined) in (0..20).flat_map(|kind| [(kind, false), (kind, true)]) {
         for len in [0, 4, 24, 56, 20_000] {
-            let is_allowed = match has_joined {
-                false => (kind, len) == (wire::READY, 0),
-                true => kind == wire::UPSTREAM,
+            let is_allowed = if has_joined {
+                kind == wire::UPSTREAM
+            } else {
+                (kind, len) == (wire::READY, 0)
             };
             if is_allowed {
                 continue;
@@ -228,10 +231,11 @@ fn all_that_a_client_may_say_after_its_hello_is_that_it_is_ready_and_what_goes_u
             assert!(reason.is_some(), "kind {kind}, {len} bytes, {has_joined}");
         }
     }
-    until("they are gone", || host.publisher.num_clients() == 1);
+    until("the clients are gone", || host.publisher.num_clients() == 1);
 }
 
-/// It could punch holes into the page. The producer does not seal it: that may wait for the client.
+/// The client could punch holes into the page. The producer does not seal the page itself, because
+/// that may wait for the client.
 #[test]
 fn a_client_that_has_not_sealed_its_lease_page_is_refused() {
     let mut host = Host::new();
@@ -258,28 +262,28 @@ fn a_flood_of_hellos_and_hang_ups_leaves_nothing() {
     for number in 0..PEERS {
         let hostile = host.connect();
         for part in hello.chunks(1 + number % hello.len()) {
-            // It may have been hung up on already.
+            // The producer may have closed the connection already.
             let _ = hostile.send(part, &[]);
         }
         if number % 50 == 0 {
             host.goes_on();
         }
     }
-    until("they are gone", || host.publisher.num_clients() == 1);
-    until("nothing is left of them", || {
+    until("the clients are gone", || host.publisher.num_clients() == 1);
+    until("nothing of them is left", || {
         process::fd_count(std::process::id()) <= before
     });
     host.goes_on();
 }
 
-/// The writer waits for the cursors of its clients, where it waits.
+/// A blocking writer waits for the cursors of its clients.
 #[test]
 fn a_cursor_is_believed_forwards_and_as_far_as_there_are_frames() {
     let (events, observer) = Events::new();
     let mut host = Host::with(|builder| {
         let timeout = Duration::from_millis(100);
         let builder = builder.overflow(Overflow::Block { timeout });
-        // So many that the next frame takes the place of the first.
+        // So many frames that the next one reuses the slot of the first.
         builder.slots(2).max_slots(10).on_event(observer)
     });
     let (page, _connection) = lease_page(&host.place);
@@ -292,31 +296,32 @@ fn a_cursor_is_believed_forwards_and_as_far_as_there_are_frames() {
         let lapsed = told.filter(|event| matches!(event, PublisherEvent::ClientLagging { .. }));
         lapsed.count()
     };
-    // Who is ahead of all frames is not waited for. Who asks for those after them is, once.
+    // A client that is ahead of all frames is not waited for. A client that asks for the frames
+    // after them is waited for once.
     assert_eq!(at(u64::MAX), 0);
     assert_eq!(at(0), 1);
-    // What it has passed before does not become new.
+    // Frames that it has passed are not new for it again.
     assert_eq!(at(7), 0);
-    // It has caught up, and may fall behind again.
+    // It has caught up, and may lag again.
     assert_eq!(at(u64::MAX / 2), 0);
     assert_eq!(at(7), 1);
 }
 
-/// Descriptors that were sent and not received count against the producer's user, up to
-/// `RLIMIT_NOFILE` for all clients together. Beyond that no client can be told of memory.
+/// Descriptors that were sent and not received count against the user of the producer, up to
+/// `RLIMIT_NOFILE` for all clients together. Beyond that no client can receive memory.
 #[test]
-fn a_client_that_does_not_read_has_few_descriptors_under_way() {
+fn a_client_that_does_not_read_has_few_descriptors_in_flight() {
     const FORMATS: usize = 50;
     const FEW: usize = 8;
     let place = Place::new();
     let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
     producer.wait_for("opened");
-    // First, so that it is told before the others are.
+    // Connected first, so that it is sent each message before the others are.
     let (_page, silent) = lease_page(&place);
     let mut honest = Peer::start(PEER, &place, "client channel=cam0");
     honest.wait_for("ready");
     honest.ask("connect", "connected");
-    // Each too long for a message.
+    // Each format is too long for a message.
     let long = "x".repeat(5000);
     for number in 0..FORMATS {
         producer.ask(&format!("format text={number}{long}"), "formatted");
@@ -331,7 +336,7 @@ fn a_client_that_does_not_read_has_few_descriptors_under_way() {
     let count = descriptors(&under_way);
     assert!((1..=FEW).contains(&count), "{count} descriptors");
     producer.resume();
-    // All comes to a client that reads.
+    // A client that reads receives everything.
     let is_event = |message: &wire::Message| message.kind == wire::EVENT;
     let mut events = under_way.into_iter().filter(is_event).count();
     while events < FORMATS {
@@ -339,8 +344,8 @@ fn a_client_that_does_not_read_has_few_descriptors_under_way() {
     }
 }
 
-/// Descriptors that a peer does not receive stay under way until it closes its socket, even after the
-/// producer has closed its own.
+/// Descriptors that a peer does not receive stay in flight until it closes its socket, even after
+/// the producer has closed its own.
 #[test]
 fn descriptors_that_are_not_received_keep_the_place_of_a_client() {
     const PLACES: usize = 3;
@@ -351,35 +356,38 @@ fn descriptors_that_are_not_received_keep_the_place_of_a_client() {
     let greet = |_| {
         let connection = Connection::open(&place.socket("cam0"));
         let hello = wire::hello(wire::VERSION, 1);
-        connection.send(&hello, &[]).expect("it is sent");
-        // Nothing that a client may say: the producer closes the connection. It may have already.
+        connection.send(&hello, &[]).expect("the message is sent");
+        // A client may not send this, so the producer closes the connection. It may have done that
+        // already.
         let _ = connection.send(&[1, 2, 3], &[]);
         connection
     };
     let connections: Vec<_> = (0..20).map(greet).collect();
     let kind = |connection: &Connection| {
-        // Where what it has said was not read it is told of that first.
+        // If a message of the client was not read, the client receives that error first.
         let answer = connection.receive().or_else(|| connection.receive());
         let first = answer.expect("an answer").kind;
         let messages = std::iter::from_fn(|| connection.receive());
         assert_eq!(messages.last().map_or(first, |last| last.kind), wire::BYE);
         first
     };
-    // From the last one on: until it has its answer none has received anything.
+    // From the last one on: no client has received anything until the last has its answer.
     let kinds: Vec<_> = connections.iter().rev().map(kind).collect();
     let welcomes = kinds.iter().filter(|kind| **kind == wire::WELCOME);
     assert!((1..=PLACES).contains(&welcomes.count()), "{kinds:?}");
-    // All have received all, so there are places again, though no connection was closed.
+    // All clients have received everything, so there are free places again, although no connection
+    // was closed.
     let mut honest = Peer::start(PEER, &place, "client channel=cam0");
     honest.wait_for("ready");
-    until("there is a place", || {
+    until("there is a free place", || {
         honest.order("connect");
         honest.next_line().word == "connected"
     });
     drop(connections);
 }
 
-/// Each event that is too long for a message has a descriptor, in the producer too while it waits.
+/// Each event that is too long for a message has a descriptor, which the producer keeps open while
+/// the event waits.
 #[test]
 fn clients_that_do_not_read_cost_the_producer_few_descriptors() {
     const CLIENTS: usize = 10;
@@ -394,15 +402,15 @@ fn clients_that_do_not_read_cost_the_producer_few_descriptors() {
             producer.ask(&format!("format text={number}.{format}{long}"), "formatted");
         }
     }
-    // Of the log, and a few of each client.
+    // Those of the log, and a few for each client.
     let count = process::fd_count(producer.pid());
     assert!(count < 150 + 8 * CLIENTS, "{count} descriptors");
 }
 
-/// Nor does a producer leave reasons, and answers, with as many as connect and don't read them: with 64,
-/// and as many as it refuses at once.
+/// The reasons and answers that a producer sends are limited too: to 64 peers that do not read
+/// them, and as many that are refused at the same time.
 #[test]
-fn reasons_and_answers_that_are_not_read_are_left_with_few() {
+fn unread_reasons_and_answers_are_limited() {
     const FEW: usize = 150;
     let place = Place::new();
     let (mut producer, mut honest) = start(&place, "");
@@ -414,12 +422,12 @@ fn reasons_and_answers_that_are_not_read_are_left_with_few() {
         } else {
             &question
         };
-        // It may have been closed by then, for others that came since.
+        // The producer may have closed the connection for a newer one.
         let _ = connection.send(says, &[]);
         connection
     };
     let connections: Vec<_> = (0..500).map(intrude).collect();
-    until("all were refused", || {
+    until("all connections were refused", || {
         connections.iter().all(Connection::is_over)
     });
     let has_reason = |connection: &&Connection| {

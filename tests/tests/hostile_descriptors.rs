@@ -1,4 +1,4 @@
-//! Peers that pass what does not close: the other side does not wait for it.
+//! Peers that pass descriptors whose close does not end: the other side does not wait for it.
 #![allow(unsafe_code)]
 
 use std::os::fd::AsFd;
@@ -15,12 +15,12 @@ use xmem_tests::wire::{self, Connection};
 use xmem_tests::{PATIENCE, Peer, Place, limits, process, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
-/// Whether a socket takes descriptors.
+/// The socket option that says whether a socket accepts descriptors.
 const SO_PASSRIGHTS: u32 = 83;
-/// Threads that a process has at most for what does not close.
+/// The maximum number of threads of a process that close such descriptors.
 const MOST_THREADS: usize = 64;
 
-/// A producer on a kernel that can't keep clients from passing descriptors, as before Linux 6.16.
+/// A producer on a kernel that cannot keep clients from passing descriptors, as before Linux 6.16.
 fn producer_on_an_older_kernel(place: &Place, settings: &str) -> Peer {
     let mut command = Command::new(PEER);
     let settings = format!("producer channel=cam0 slots=4 {settings}");
@@ -33,7 +33,7 @@ fn producer_on_an_older_kernel(place: &Place, settings: &str) -> Peer {
     producer
 }
 
-/// Has the kernel answer `setsockopt` of this one option as if it did not know it.
+/// Makes the kernel answer `setsockopt` of this one option as if the option were unknown.
 fn without_passrights() -> std::io::Result<()> {
     let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     let jump = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
@@ -41,7 +41,7 @@ fn without_passrights() -> std::io::Result<()> {
     let line = |code, k, jf| libc::sock_filter { code, jt: 0, jf, k };
     let unknown = libc::SECCOMP_RET_ERRNO | Errno::NOPROTOOPT.raw_os_error() as u32;
     let mut program = [
-        // The number of the call, then the lower half of its third argument.
+        // Loads the number of the call, then the lower half of its third argument.
         line(load, 0, 0),
         line(jump, libc::SYS_setsockopt as u32, 3),
         line(load, 16 + 2 * 8, 0),
@@ -54,7 +54,7 @@ fn without_passrights() -> std::io::Result<()> {
         filter: program.as_mut_ptr(),
     };
     rustix::thread::set_no_new_privs(true)?;
-    // SAFETY: the kernel copies `len` instructions at `filter`, which are there.
+    // SAFETY: the kernel copies `len` instructions at `filter`, which are borrowed.
     let result = unsafe {
         libc::prctl(
             libc::PR_SET_SECCOMP,
@@ -68,12 +68,12 @@ fn without_passrights() -> std::io::Result<()> {
     }
 }
 
-/// Passes it while the other process stands still: so the last close is there.
+/// Passes copies while the other process is stopped, so that the last close happens there.
 fn pass(peer: &Peer, to: &Connection, bytes: &[u8], copies: usize) -> Lingering {
     pass_all(peer, to, &[(bytes, copies)]).remove(0)
 }
 
-/// The same, with several messages.
+/// The same with several messages.
 fn pass_all(peer: &Peer, to: &Connection, messages: &[(&[u8], usize)]) -> Vec<Lingering> {
     peer.stop();
     let pass = |&(bytes, copies)| {
@@ -83,17 +83,17 @@ fn pass_all(peer: &Peer, to: &Connection, messages: &[(&[u8], usize)]) -> Vec<Li
     };
     let passed: Result<Vec<_>, Errno> = messages.iter().map(pass).collect();
     peer.resume();
-    passed.expect("it takes descriptors")
+    passed.expect("the peer accepts descriptors")
 }
 
-/// Threads of a process that close something.
+/// The number of threads of a process that close something.
 fn closing(peer: &Peer) -> usize {
     let threads = process::describe(peer.pid());
     let closes = |thread: &&String| thread.starts_with("xmem-close");
     threads.iter().filter(closes).count()
 }
 
-/// The producer does all that it did before, and ends when it is told to.
+/// Checks that the producer works as before, and ends when it is told to.
 fn goes_on(place: &Place, producer: &mut Peer) {
     let builder = Subscriber::builder(place.channel("cam0"));
     let mut client = builder.connect_timeout(Some(PATIENCE)).connect().unwrap();
@@ -132,12 +132,13 @@ fn a_producer_waits_for_no_descriptor_that_came_with_a_hello() {
         let mut producer = producer_on_an_older_kernel(&place, "");
         let hostile = Connection::open(&place.socket("cam0"));
         let _lingering = pass(&producer, &hostile, &wire::hello(wire::VERSION, 1), copies);
-        // It is hung up on. Where a message is left unread, the system tells that first.
+        // The producer closes the connection. If a message was not read, the kernel reports that
+        // first.
         let answer = hostile.receive().or_else(|| hostile.receive());
         let reason = answer.expect("a goodbye").reason();
         assert!(reason.contains("descriptors"), "{reason}");
         assert!(hostile.receive().is_none());
-        until("it is being closed", || closing(&producer) > 0);
+        until("the descriptor is being closed", || closing(&producer) > 0);
         goes_on(&place, &mut producer);
     }
 }
@@ -151,16 +152,16 @@ fn a_producer_waits_for_no_descriptor_of_a_client() {
         let welcome = hostile.greet(wire::VERSION, 1);
         hostile.join(&welcome.fds[1]);
         let _lingering = pass(&producer, &hostile, &upstream(), copies);
-        // It is thrown out, at the first message.
+        // The client is evicted at the first message.
         let reason = hostile.receive_kind(wire::BYE).reason();
         assert!(reason.contains("descriptors"), "{reason}");
         drop(hostile);
-        until("it is being closed", || closing(&producer) > 0);
+        until("the descriptor is being closed", || closing(&producer) > 0);
         goes_on(&place, &mut producer);
     }
 }
 
-/// What was not read is closed with the connection.
+/// Messages that were not read are closed with the connection.
 #[test]
 fn a_producer_waits_for_no_descriptor_that_it_did_not_read() {
     let place = Place::new();
@@ -172,7 +173,7 @@ fn a_producer_waits_for_no_descriptor_that_it_did_not_read() {
     hostile.receive_kind(wire::BYE);
     let _lingering = pass(&producer, &hostile, &upstream(), 1);
     drop(hostile);
-    until("it is being closed", || closing(&producer) > 0);
+    until("the descriptor is being closed", || closing(&producer) > 0);
     goes_on(&place, &mut producer);
 }
 
@@ -187,7 +188,7 @@ fn a_producer_without_descriptors_waits_for_none_that_does_not_fit() {
     let _lingering = pass(&producer, &hostile, &upstream(), 3);
     hostile.receive_kind(wire::BYE);
     drop(hostile);
-    until("it is being closed", || closing(&producer) > 0);
+    until("the descriptor is being closed", || closing(&producer) > 0);
     drop(limit);
     goes_on(&place, &mut producer);
 }
@@ -197,24 +198,25 @@ fn a_producer_that_can_release_no_more_connections_takes_none_until_it_can() {
     let place = Place::new();
     let mut producer = producer_on_an_older_kernel(&place, "");
     let hello = wire::hello(wire::VERSION, 1);
-    // It must not be stopped once it closes something: a signal ends that.
+    // The producer must not be stopped while it closes something, because a signal ends the wait of
+    // the close.
     producer.stop();
     let pass = |_| {
         let hostile = Connection::open(&place.socket("cam0"));
         let mut lingering = Lingering::new();
         lingering
             .pass(&hostile, &hello, 1)
-            .expect("it takes descriptors");
+            .expect("the peer accepts descriptors");
         (hostile, lingering)
     };
     let mut hostile: Vec<_> = (0..MOST_THREADS).map(pass).collect();
     producer.resume();
-    until("it closes all it can", || {
+    until("the producer closes as many as it can", || {
         closing(&producer) == MOST_THREADS
     });
     let late = Connection::open(&place.socket("cam0"));
-    late.send(&hello, &[]).expect("it is sent");
-    // It has other things to do, and does them.
+    late.send(&hello, &[]).expect("the message is sent");
+    // The producer continues with its other work.
     producer.ask("publish count=1 size=100", "published");
     assert_eq!(closing(&producer), MOST_THREADS);
     hostile.pop();
@@ -227,14 +229,18 @@ fn a_producer_that_can_release_no_more_connections_takes_none_until_it_can() {
 fn descriptors_that_a_client_sends_are_closed() {
     let place = Place::new();
     let producer = producer_on_an_older_kernel(&place, "");
-    until("it has closed all", || closing(&producer) == 0);
+    until("the producer has closed all of them", || {
+        closing(&producer) == 0
+    });
     let before = process::fd_count(producer.pid());
     for _ in 0..20 {
         let hostile = Connection::open(&place.socket("cam0"));
         let file = std::fs::File::open("/dev/null").expect("a device");
         let fds = [file.as_fd(); 4];
         let hello = wire::hello(wire::VERSION, 4);
-        hostile.send(&hello, &fds).expect("it takes descriptors");
+        hostile
+            .send(&hello, &fds)
+            .expect("the peer accepts descriptors");
         let reason = hostile.receive().expect("a reason").reason();
         assert!(reason.contains("descriptors"), "{reason}");
     }
@@ -248,7 +254,7 @@ fn client(place: &Place, settings: &str) -> Peer {
     client
 }
 
-/// What it says of an attempt to connect to a producer that answers with this.
+/// The kind of the error of a client that connects to a producer which answers with this.
 fn kind_of_failure(answer: &[u8], copies: usize) -> String {
     let place = Place::new();
     let listener = wire::listen(&place.socket("cam0"));
@@ -256,10 +262,10 @@ fn kind_of_failure(answer: &[u8], copies: usize) -> String {
     client.order("connect");
     let hostile = wire::accept(&listener);
     hostile.receive().expect("a hello");
-    // And more, which is not read any more.
+    // Another message follows, which is not read.
     let lingering = pass_all(&client, &hostile, &[(answer, copies), (b"more", 1)]);
     let failed = client.next_line();
-    until("it is being closed", || closing(&client) > 0);
+    until("the descriptor is being closed", || closing(&client) > 0);
     client.end();
     drop(lingering);
     failed.text("kind").to_owned()
@@ -268,13 +274,13 @@ fn kind_of_failure(answer: &[u8], copies: usize) -> String {
 #[test]
 fn a_client_that_connects_waits_for_no_descriptor() {
     let welcome = Impostor::new(4, 0, SEALED, 0).welcome(4);
-    // Some that it does not expect, and in place of memory.
+    // Descriptors that the client does not expect, and descriptors instead of memory.
     for (answer, copies) in [(&b"?"[..], 1), (b"?", MOST), (&welcome, 2), (&welcome, 3)] {
         assert_eq!(kind_of_failure(answer, copies), "Protocol");
     }
 }
 
-/// A client of an impostor, with a frame in hand.
+/// A client of an impostor, which holds a frame.
 fn deceived() -> (Impostor, Peer) {
     let place = Place::new();
     let listener = wire::listen(&place.socket("cam0"));
@@ -287,7 +293,7 @@ fn deceived() -> (Impostor, Peer) {
     (impostor, client)
 }
 
-/// Has the client be passed what does not close, in a message of the impostor's.
+/// Passes such a descriptor to the client in a message of the impostor.
 fn deceive(impostor: &mut Impostor, client: &Peer, bytes: &[u8]) -> Lingering {
     pass(client, impostor.connection(), bytes, 1)
 }
@@ -301,17 +307,17 @@ fn segment() -> Vec<u8> {
 
 #[test]
 fn a_client_waits_for_no_descriptor_when_it_leaves() {
-    // In place of a segment, and where none is expected.
+    // Instead of a segment, and in a message without descriptors.
     for bytes in [segment(), wire::message(wire::TOLD, &[0; 8])] {
         let (mut impostor, mut client) = deceived();
         let _lingering = deceive(&mut impostor, &client, &bytes);
         client.order("receive count=1");
         client.wait_for("receiving");
         assert_eq!(client.next_line().text("kind"), "Protocol");
-        // What comes now is not read.
+        // Messages after it are not read.
         let _more = deceive(&mut impostor, &client, &bytes);
         client.ask("disconnect", "disconnected");
-        until("it is being closed", || closing(&client) > 0);
+        until("the descriptor is being closed", || closing(&client) > 0);
         client.end();
     }
 }
@@ -333,8 +339,8 @@ fn a_client_gives_up_where_it_can_release_no_more_connections() {
                 hostile.receive().expect("a hello");
                 let mut lingering = Lingering::new();
                 receivers.push(lingering.receiver());
-                // The client can't be stopped here, which would end the closes under way. So the
-                // last close may be this one.
+                // The client cannot be stopped here, because that would end the closes in progress.
+                // So the last close may be the one in this process.
                 std::thread::spawn(move || {
                     let _ = lingering.pass(&hostile, b"?", 1);
                 });

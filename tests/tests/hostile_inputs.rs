@@ -1,5 +1,4 @@
-//! Peers that do what nobody has thought of: those that a fuzzer has found worth keeping, and others
-//! made of them.
+//! Peers with unexpected behaviour: the inputs that a fuzzer has found, and variations of them.
 
 use xmem_tests::hostile;
 

@@ -1,5 +1,5 @@
-//! Whatever a producer says or shows, a client ends with an error that says what was wrong, or with
-//! a frame that it can read.
+//! Whatever a producer sends or stores, a client ends with an error that says what was wrong, or
+//! with a frame that it can read.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,8 @@ fn memory(len: u64, seals: SealFlags) -> OwnedFd {
     fd
 }
 
-/// Connects to a producer that answers the hello with these bytes and descriptors, and then is gone.
+/// Connects to a producer that answers the Hello with these bytes and descriptors, and then closes
+/// the connection.
 fn connect_to(answer: &[u8], fds: &[OwnedFd]) -> Result<Subscriber> {
     let place = Place::new();
     let listener = wire::listen(&place.socket("cam0"));
@@ -38,7 +39,7 @@ fn connect_to(answer: &[u8], fds: &[OwnedFd]) -> Result<Subscriber> {
     })
 }
 
-/// A welcome for 4 leases and 64 slots.
+/// A Welcome for 4 leases and 64 slots.
 fn welcome() -> Vec<u8> {
     let mut body = Vec::new();
     for number in [wire::VERSION, 1, 4, 64, 0, 0] {
@@ -48,7 +49,7 @@ fn welcome() -> Vec<u8> {
 }
 
 fn is_refused(answer: &[u8], fds: &[OwnedFd], word: &str) {
-    let error = connect_to(answer, fds).expect_err("a lie");
+    let error = connect_to(answer, fds).expect_err("the producer violates the protocol");
     assert!(matches!(error, Error::Protocol(_)), "{error:?}");
     assert!(!error.is_retryable(), "{error}");
     assert!(error.to_string().contains(word), "{error}");
@@ -87,7 +88,8 @@ fn a_welcome_without_its_descriptors_is_refused() {
     is_refused(&welcome(), &[memory(4096, SEALED)], "descriptors");
 }
 
-/// A producer could punch holes into it, and make each look at it a page fault that waits.
+/// Without the seal a producer could punch holes into the page, and make each access a page fault
+/// that waits.
 #[test]
 fn a_lease_page_is_sealed_by_its_client() {
     let (mut impostor, _subscriber) = deceived();
@@ -95,7 +97,8 @@ fn a_lease_page_is_sealed_by_its_client() {
     assert!(seals.contains(SEALED), "{seals:?}");
     let mut impostor = Impostor::new(4, 0, SEALED, 0);
     fcntl_add_seals(&impostor.fds()[1], SealFlags::SEAL).unwrap();
-    let error = connect_to(&impostor.welcome(4), impostor.fds()).expect_err("a lie");
+    let error = connect_to(&impostor.welcome(4), impostor.fds())
+        .expect_err("the producer violates the protocol");
     assert!(matches!(error, Error::Protocol(_)), "{error:?}");
     assert!(error.to_string().contains("can't be sealed"), "{error}");
 }
@@ -144,26 +147,28 @@ fn deceived_with(settings: fn(SubscriberBuilder) -> SubscriberBuilder) -> (Impos
     let subscriber = std::thread::scope(|scope| {
         scope.spawn(|| impostor.answer(&listener, &answer));
         let builder = Subscriber::builder(place.channel("cam0")).leases(4);
-        settings(builder).connect().expect("it is like a producer")
+        settings(builder)
+            .connect()
+            .expect("the impostor acts like a producer")
     });
     announce(&mut impostor, 1);
     (impostor, subscriber)
 }
 
-/// Tells of a segment as it is.
+/// Announces a segment correctly.
 fn announce(impostor: &mut Impostor, id: u32) {
     let fd = impostor.make_segment(id, 2 * PAGE, SEALED);
     impostor.announce(id, 0, 2 * PAGE as u64, &[fd.as_fd()]);
 }
 
-/// What a client says of a frame whose record has these bytes at an offset.
+/// The error of a client for a frame whose record has these bytes at an offset.
 fn error_of_record(at: usize, bytes: &[u8]) -> Error {
     let (mut impostor, mut subscriber) = deceived();
     let mut record = impostor.record(0, 1, 4096);
     record[at..at + bytes.len()].copy_from_slice(bytes);
     impostor.publish(0, &record);
     let received = subscriber.receive(Some(PATIENCE));
-    received.expect_err("a lie")
+    received.expect_err("the producer violates the protocol")
 }
 
 #[test]
@@ -195,26 +200,29 @@ fn a_record_with_any_field_out_of_range_is_refused() {
 }
 
 #[test]
-fn extra_bytes_that_stand_elsewhere_have_to_be_there() {
+fn extra_bytes_stored_elsewhere_must_exist() {
     for offset in [2 * PAGE as u64 - 99, u64::MAX] {
         let (mut impostor, mut subscriber) = deceived();
         let mut record = impostor.record(0, 1, 4096);
-        // Its flags say so; where they are stands in place of the first of them.
+        // A flag says that the extra bytes are elsewhere; their location is stored instead of the
+        // first of them.
         record[340] = 1;
         record[356] = 100;
         let at = impostor.layout.extras_at;
         impostor.metadata.write(at, &offset.to_le_bytes());
         impostor.metadata.write(at + 8, &1u32.to_le_bytes());
         impostor.publish(0, &record);
-        let error = subscriber.receive(Some(PATIENCE)).expect_err("a lie");
+        let error = subscriber
+            .receive(Some(PATIENCE))
+            .expect_err("the producer violates the protocol");
         assert!(error.to_string().contains("the extra bytes"), "{error}");
     }
 }
 
-/// The segment is never announced: a client waits for it no longer than it is told to, and not at
-/// all when the producer has hung up.
+/// The segment is never announced. A client waits for it no longer than its timeout, and not at all
+/// after the producer has closed the connection.
 #[test]
-fn a_frame_in_a_segment_that_nobody_knows_is_not_waited_for_without_end() {
+fn a_frame_in_an_unknown_segment_is_waited_for_with_a_timeout() {
     let (mut impostor, mut subscriber) = deceived();
     let record = impostor.record(0, 7, 4096);
     impostor.publish(0, &record);
@@ -247,7 +255,7 @@ fn a_ring_of_garbage_holds_no_frames() {
     assert_eq!(subscriber.missed(), 8000);
 }
 
-/// Each is checked as it was copied, and read as it was checked.
+/// Each record is checked as it was copied, and used as it was checked.
 #[test]
 fn a_record_that_changes_while_it_is_read_is_taken_as_it_was_or_refused() {
     let (mut impostor, mut subscriber) = deceived();
@@ -261,7 +269,7 @@ fn a_record_that_changes_while_it_is_read_is_taken_as_it_was_or_refused() {
         (356, 700),
     ];
     let (mut whole, mut refused) = (0, 0);
-    until("both were seen", || {
+    until("both outcomes were seen", || {
         let mut record = honest;
         record[160..168].copy_from_slice(&impostor.head().to_le_bytes());
         impostor.publish(0, &record);
@@ -308,7 +316,9 @@ fn a_segment_that_is_not_as_announced_ends_the_connection() {
     let said = |tell: fn(&mut Impostor)| {
         let (mut impostor, mut subscriber) = deceived();
         tell(&mut impostor);
-        let error = subscriber.receive(Some(PATIENCE)).expect_err("a lie");
+        let error = subscriber
+            .receive(Some(PATIENCE))
+            .expect_err("the producer violates the protocol");
         assert!(matches!(error, Error::Protocol(_)), "{error:?}");
         error.to_string()
     };
@@ -343,13 +353,17 @@ fn a_segment_that_is_not_as_announced_ends_the_connection() {
     assert!(again.contains("twice"), "{again}");
 }
 
-/// Whatever it is: the producer's fault, and no want of anything here.
+/// Whatever the descriptor is, the error is that of the producer, and not of missing resources
+/// here.
 #[test]
-fn a_descriptor_that_is_no_memory_to_read_ends_the_connection() {
+fn a_descriptor_that_is_not_readable_memory_ends_the_connection() {
     type Make = fn(&mut Impostor) -> OwnedFd;
     fn again(fd: &OwnedFd, flags: OFlags) -> OwnedFd {
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        open(path, flags | OFlags::CLOEXEC, Mode::empty()).expect("it may be opened so")
+        open(path, flags | OFlags::CLOEXEC, Mode::empty()).expect(
+            "the file may be opened with \
+             these flags",
+        )
     }
     fn at(path: &str) -> OwnedFd {
         open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect(path)
@@ -383,18 +397,20 @@ fn a_descriptor_that_is_no_memory_to_read_ends_the_connection() {
 }
 
 #[test]
-fn somebody_elses_memory_is_checked_as_well() {
+fn imported_memory_is_checked_too() {
     let said = |kind: u32, seals: SealFlags, size: u64| {
         let (mut impostor, mut subscriber) = deceived();
         let fd = impostor.make_segment(2, PAGE, seals);
         impostor.announce(2, kind, size, &[fd.as_fd()]);
-        let error = subscriber.receive(Some(PATIENCE)).expect_err("a lie");
+        let error = subscriber
+            .receive(Some(PATIENCE))
+            .expect_err("the producer violates the protocol");
         assert!(matches!(error, Error::Protocol(_)), "{error:?}");
         error.to_string()
     };
     let page = PAGE as u64;
     let sizes = SealFlags::SHRINK | SealFlags::GROW;
-    // Another producer's memory can't be written by others.
+    // The memory of another producer cannot be written by others.
     let unsealed = said(1, sizes, page);
     assert!(unsealed.contains("seals"), "{unsealed}");
     for seals in [SealFlags::GROW, SealFlags::SHRINK, SealFlags::empty()] {
@@ -410,7 +426,7 @@ fn somebody_elses_memory_is_checked_as_well() {
 }
 
 #[test]
-fn somebody_elses_memfd_is_mapped_with_the_seals_that_it_needs() {
+fn an_imported_memfd_is_mapped_if_it_has_the_required_seals() {
     let (mut impostor, mut subscriber) = deceived();
     let fd = impostor.make_segment(2, PAGE, SealFlags::SHRINK | SealFlags::GROW);
     impostor.announce(2, 2, PAGE as u64, &[fd.as_fd()]);
@@ -421,18 +437,21 @@ fn somebody_elses_memfd_is_mapped_with_the_seals_that_it_needs() {
 }
 
 #[test]
-fn memory_that_others_may_write_is_not_mapped_by_a_client_that_takes_none() {
+fn memory_that_others_may_write_is_not_mapped_by_a_client_that_refuses_it() {
     let sizes = SealFlags::SHRINK | SealFlags::GROW;
     for kind in [2, 3] {
         let careful = |builder: SubscriberBuilder| builder.unsealed_memory(UnsealedMemory::Never);
         let (mut impostor, mut subscriber) = deceived_with(careful);
         let fd = impostor.make_segment(2, PAGE, sizes);
         impostor.announce(2, kind, PAGE as u64, &[fd.as_fd()]);
-        let error = subscriber.receive(Some(PATIENCE)).expect_err("a lie");
+        let error = subscriber
+            .receive(Some(PATIENCE))
+            .expect_err("the producer violates the protocol");
         assert!(matches!(error, Error::Protocol(_)), "{error:?}");
         assert!(error.to_string().contains("does not take"), "{error}");
     }
-    // What no process can write any more is as good as the producer's own, whatever seal says so.
+    // Memory that no process can write any more is as good as the producer's own, whichever seal
+    // ensures it.
     for seal in [SealFlags::WRITE, SealFlags::FUTURE_WRITE] {
         let careful = |builder: SubscriberBuilder| builder.unsealed_memory(UnsealedMemory::Never);
         let (mut impostor, mut subscriber) = deceived_with(careful);
@@ -445,7 +464,7 @@ fn memory_that_others_may_write_is_not_mapped_by_a_client_that_takes_none() {
     }
 }
 
-/// What a client was told to map stays as it is, whatever becomes of the file.
+/// A segment that a client has mapped keeps its content, even if the file is truncated.
 #[test]
 fn a_segment_can_not_be_truncated_under_a_client() {
     let (mut impostor, mut subscriber) = deceived();
@@ -469,9 +488,11 @@ fn segments_without_end_end_the_connection() {
                 impostor.announce(id, 0, PAGE as u64, &[fd.as_fd()]);
             }
         });
-        let error = subscriber.receive(Some(PATIENCE)).expect_err("a lie");
+        let error = subscriber
+            .receive(Some(PATIENCE))
+            .expect_err("the producer violates the protocol");
         assert!(error.to_string().contains("more segments"), "{error}");
-        // The rest is not even sent.
+        // The remaining segments are not even sent.
         drop(subscriber);
     });
 }

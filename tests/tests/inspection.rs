@@ -1,4 +1,4 @@
-//! What `gst-inspect-1.0` shows of the elements can be read as a manual.
+//! The output of `gst-inspect-1.0` for the elements can be read as a manual.
 
 use gst::glib::{self, ParamFlags};
 use gst::prelude::*;
@@ -10,10 +10,10 @@ const ELEMENTS: [&str; 2] = ["xmemsink", "xmemsrc"];
 fn make(element: &str) -> gst::Element {
     local::init();
     let element = gst::ElementFactory::make(element).build();
-    element.expect("the plugin has it")
+    element.expect("the plugin has the element")
 }
 
-/// The properties that the element has besides those of its base classes.
+/// The properties of an element that its base classes do not have.
 fn own_properties(element: &gst::Element) -> Vec<glib::ParamSpec> {
     let properties = element.list_properties();
     let own = properties
@@ -22,13 +22,13 @@ fn own_properties(element: &gst::Element) -> Vec<glib::ParamSpec> {
     own.cloned().collect()
 }
 
-/// What is wrong with a text for people, as GStreamer writes them: it begins with a capital and
-/// ends without a period.
+/// What is wrong with a text for users in the style of GStreamer: it begins with a capital and ends
+/// without a period.
 fn fault(text: &str) -> Option<&'static str> {
     if !text.starts_with(|first: char| first.is_ascii_uppercase()) {
         Some("does not begin with a capital")
     } else if text.ends_with(['.', ' ', ',', ';', ':']) {
-        Some("ends with a period, or as if it went on")
+        Some("ends with a period, or is incomplete")
     } else if text.contains("  ") || text.contains('\n') {
         Some("has two spaces, or a line break")
     } else if text.contains('\u{2014}') || text.contains(" - ") {
@@ -106,7 +106,7 @@ fn every_property_says_when_it_can_be_changed() {
     }
 }
 
-/// Another value than the one that a property has.
+/// A value other than the current one.
 fn other(property: &glib::ParamSpec) -> String {
     if let Some(class) = glib::EnumClass::with_type(property.value_type()) {
         return class.values().last().expect("some value").nick().to_owned();
@@ -120,7 +120,7 @@ fn other(property: &glib::ParamSpec) -> String {
 }
 
 #[test]
-fn what_can_not_be_changed_later_is_not() {
+fn properties_that_cannot_be_changed_later_keep_their_values() {
     let place = Place::new();
     let sink = local::sink(&place, "async=false");
     let pipeline = Local::new(&format!("appsrc ! {sink}"));
@@ -144,7 +144,7 @@ fn what_can_not_be_changed_later_is_not() {
 fn the_elements_say_what_they_are_for() {
     local::init();
     for (name, class, pad) in [("xmemsink", "Sink", "sink"), ("xmemsrc", "Source", "src")] {
-        let factory = gst::ElementFactory::find(name).expect("the plugin has it");
+        let factory = gst::ElementFactory::find(name).expect("the plugin has the element");
         assert_eq!(factory.metadata("klass"), Some(class));
         for key in ["long-name", "description", "author"] {
             let text = factory.metadata(key).expect(key);
@@ -167,7 +167,7 @@ fn the_elements_say_what_they_are_for() {
     }
     let plugin = gst::Registry::get()
         .find_plugin("xmem")
-        .expect("it is registered");
+        .expect("the element is registered");
     assert_eq!(fault(&plugin.description()), None);
     assert_eq!(plugin.license(), "MIT/X11");
     assert!(

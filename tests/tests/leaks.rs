@@ -1,5 +1,5 @@
-//! Ten thousand frames and a hundred connects under valgrind: no memory is lost or used wrongly, no
-//! descriptor stays open, and what is there at the end does not grow with what was done.
+//! Ten thousand frames and a hundred connections under valgrind: no memory is lost or used wrongly,
+//! no descriptor stays open, and what exists at the end does not grow with the work.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +14,7 @@ const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 /// Orders for a producer and a client, and what to wait for.
 type Story<P> = fn(producer: &mut P, client: &mut P);
 
-/// Has two watched peers of the core act a story.
+/// Runs a story with two peers of the core under valgrind.
 fn verdicts_on_peers(story: Story<Peer>) -> [Verdict; 2] {
     let place = Place::new();
     let start = |arguments: &str, log: &Log| {
@@ -38,7 +38,8 @@ fn verdicts_on_peers(story: Story<Peer>) -> [Verdict; 2] {
 fn is_clean(verdict: &Verdict) {
     assert_eq!(verdict.errors, [""; 0]);
     assert_eq!(verdict.descriptors, [""; 0]);
-    // Those of the standard library: standard input's buffer, the main thread's name.
+    // Blocks of the standard library: the buffer of standard input, and the name of the main
+    // thread.
     assert!(
         verdict.blocks < 10,
         "{} blocks are left:\n{}",
@@ -67,8 +68,8 @@ fn a_hundred_connects_leak_nothing() {
     verdicts.iter().for_each(is_clean);
 }
 
-/// What valgrind does not say reliably: a descriptor that is closed twice may be somebody else's by
-/// then. The kernel knows.
+/// Valgrind does not report reliably that a descriptor is closed twice. At the second close it may
+/// belong to other code. The kernel reports EBADF.
 #[test]
 fn a_hundred_connects_use_no_descriptor_that_is_closed() {
     if !can_trace() {
@@ -99,7 +100,7 @@ fn a_hundred_connects_use_no_descriptor_that_is_closed() {
     }
 }
 
-/// Has two watched pipelines act a story.
+/// Runs a story with two pipelines under valgrind.
 fn verdicts_on_pipelines(producer: &str, client: &str, story: Story<Pipeline>) -> [Verdict; 2] {
     let place = Place::new();
     let logs = ["producer", "client"].map(|name| Log::new(&place, name));
@@ -118,11 +119,11 @@ fn verdicts_on_pipelines(producer: &str, client: &str, story: Story<Pipeline>) -
     logs.map(|log| log.verdict())
 }
 
-/// GStreamer and GLib keep tables and threads, more or fewer as it happens; what the elements keep
-/// must not depend on how long they worked.
+/// GStreamer and GLib keep a varying number of tables and threads. What the elements keep must not
+/// depend on how long they worked.
 fn are_clean(little: [Verdict; 2], much: [Verdict; 2]) {
     for (little, much) in little.iter().zip(much) {
-        // By the functions on the stack.
+        // Decided by the functions on the stack.
         let ours = |found: &&String| found.contains("gstxmem") || found.contains("xmem_core");
         assert_eq!(much.errors.iter().find(ours), None);
         assert_eq!(much.descriptors.iter().find(ours), None);
@@ -154,7 +155,7 @@ fn pipelines_that_connect_a_hundred_times_leak_nothing() {
                             ! xmemsink channel=cam0";
     const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink sync=false";
     fn connect(client: &mut Pipeline) {
-        client.until_stats("src", "a frame is there", |stats| {
+        client.until_stats("src", "a frame has arrived", |stats| {
             stats.number("received") > 0
         });
         client.change("ready");
@@ -185,8 +186,8 @@ fn pipelines_that_change_their_states_in_all_ways_leak_nothing() {
         producer.change("playing");
     }
     fn story(producer: &mut Pipeline, client: &mut Pipeline, rounds: usize) {
-        // With the first frame comes what is kept once, some hundred blocks.
-        client.until_stats("src", "a frame is there", |stats| {
+        // The first frame causes some hundred blocks that are kept once.
+        client.until_stats("src", "a frame has arrived", |stats| {
             stats.number("received") > 0
         });
         (0..rounds).for_each(|_| round(producer, client));

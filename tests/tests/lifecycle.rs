@@ -1,4 +1,4 @@
-//! Producers and clients start, stop, crash and come back, in any order.
+//! Producers and clients start, stop, crash and restart, in any order.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ fn producer(place: &Place, settings: &str) -> Peer {
     producer
 }
 
-/// A client that runs, connecting again whenever that can help.
+/// A client that runs, and reconnects whenever that can help.
 fn running_client(place: &Place) -> Peer {
     let mut client = Peer::start(PEER, place, "client channel=cam0");
     client.wait_for("ready");
@@ -30,7 +30,8 @@ fn until_client_has_received(client: &mut Peer, frames: u64) {
     });
 }
 
-/// Ends the stream in one of three ways, with frames published that the client has not received.
+/// Ends the stream in one of three ways, with published frames that the client has not received.
+/// Returns the error.
 fn error_after(ending: impl FnOnce(&mut Peer)) -> Error {
     let place = Place::new();
     let mut producer = producer(&place, "slots=8");
@@ -44,15 +45,16 @@ fn error_after(ending: impl FnOnce(&mut Peer)) -> Error {
         pattern::check(&frame).unwrap();
         next += 1;
     };
-    // First as many at once as there will be: of memory that it has not been told of, the client
-    // does not hear from a killed producer.
+    // First as many frames at once as there will be: a client cannot get memory that it does not
+    // know from a killed producer.
     producer.ask("publish count=8 size=70000 extra=700", "published");
     (0..8).for_each(|_| receive(&mut subscriber));
     producer.ask("publish count=8 size=70000 extra=700", "published");
     ending(&mut producer);
     (0..8).for_each(|_| receive(&mut subscriber));
     let error = subscriber.receive(Some(PATIENCE)).unwrap_err();
-    // It stays so; but an end of stream is told once, for the stream may begin anew.
+    // The error stays, except for an end of stream, which is reported once, because the stream may
+    // continue.
     let again = subscriber.receive(Some(Duration::ZERO)).unwrap_err();
     match error {
         Error::EndOfStream => assert!(matches!(again, Error::TimedOut), "{again}"),
@@ -62,7 +64,7 @@ fn error_after(ending: impl FnOnce(&mut Peer)) -> Error {
 }
 
 #[test]
-fn an_end_of_stream_is_told_after_the_last_frame() {
+fn an_end_of_stream_is_reported_after_the_last_frame() {
     let error = error_after(|producer| {
         producer.ask("eos", "ended");
     });
@@ -71,7 +73,7 @@ fn an_end_of_stream_is_told_after_the_last_frame() {
 }
 
 #[test]
-fn a_clean_stop_is_told_after_the_last_frame() {
+fn a_clean_stop_is_reported_after_the_last_frame() {
     let error = error_after(|producer| {
         producer.ask("close", "closed");
     });
@@ -80,14 +82,14 @@ fn a_clean_stop_is_told_after_the_last_frame() {
 }
 
 #[test]
-fn a_crash_is_told_after_the_last_frame() {
+fn a_crash_is_reported_after_the_last_frame() {
     let error = error_after(|producer| producer.kill());
     assert!(matches!(error, Error::Disconnected(_)), "{error}");
     assert!(error.is_retryable());
 }
 
 #[test]
-fn a_waiting_client_is_told_of_each_end() {
+fn a_waiting_client_is_woken_by_each_end() {
     for kind in ["EndOfStream", "Stopped", "Disconnected"] {
         let place = Place::new();
         let mut producer = producer(&place, "");
@@ -125,7 +127,7 @@ fn a_stream_that_was_ended_goes_on_when_more_is_published() {
 }
 
 #[test]
-fn a_client_that_joins_a_stream_that_went_on_is_told_of_no_end() {
+fn a_client_that_joins_a_continued_stream_gets_no_end_of_stream() {
     let place = Place::new();
     let mut producer = producer(&place, "slots=4");
     producer.ask("publish count=2 size=100", "published");
@@ -135,7 +137,7 @@ fn a_client_that_joins_a_stream_that_went_on_is_told_of_no_end() {
         .connect()
         .unwrap();
     assert_eq!(subscriber.receive(Some(PATIENCE)).unwrap().seq(), 3);
-    // Whatever was told at the start has been read when this format has.
+    // The client has read all events of the start when it has this format.
     producer.ask("format text=marker", "formatted");
     producer.ask("publish count=1 size=100", "published");
     let frame = subscriber.receive(Some(PATIENCE)).unwrap();
@@ -151,7 +153,8 @@ fn a_client_connects_again_to_a_producer_that_comes_back() {
     let mut received = 0;
     for round in 0..6 {
         let mut producer = producer(&place, "");
-        // Wakes up every time: it has to notice by itself that the one before is gone.
+        // The client wakes up in each round, and has to notice by itself that the former producer
+        // is gone.
         producer.ask("wait-for-clients count=1", "clients");
         producer.ask("publish count=1 size=10000", "published");
         received += 1;
@@ -180,7 +183,8 @@ fn a_socket_whose_producer_was_killed_is_taken_over() {
     assert_eq!(place.files(), [""; 0]);
 }
 
-/// Its child listens on, so that there is neither a hang-up nor a refused connection.
+/// A child of the producer keeps the socket open, so there is neither a hang-up nor a refused
+/// connection.
 #[test]
 fn the_death_of_a_producer_is_noticed_while_a_child_of_it_holds_its_sockets() {
     let place = Place::new();
@@ -193,17 +197,17 @@ fn the_death_of_a_producer_is_noticed_while_a_child_of_it_holds_its_sockets() {
     first.ask("publish count=1 size=5000", "published");
     let child = first.ask("fork", "forked").number("pid") as u32;
     first.kill();
-    assert_ne!(process::state(child), None, "the child is still there");
+    assert_ne!(process::state(child), None, "the child still exists");
     pattern::check(&subscriber.receive(Some(PATIENCE)).unwrap()).unwrap();
     let error = subscriber.receive(Some(PATIENCE)).unwrap_err();
     assert!(matches!(error, Error::Disconnected(_)), "{error}");
-    // Who comes now waits for a producer that lives, and gets it.
+    // A client that starts now waits for a running producer, and finds it.
     let mut client = running_client(&place);
     let mut second = producer(&place, "");
     second.ask("wait-for-clients count=1", "clients");
     second.ask("publish count=1 size=5000", "published");
     until_client_has_received(&mut client, 1);
-    assert_ne!(process::state(child), None, "the child is still there");
+    assert_ne!(process::state(child), None, "the child still exists");
     second.end();
     assert_eq!(place.files(), [""; 0]);
 }
@@ -220,7 +224,7 @@ fn what_a_child_of_the_producer_closes_stays_open() {
     producer.ask("publish count=1 size=5000", "published");
     let frame = subscriber.receive(Some(PATIENCE)).unwrap();
     pattern::check(&frame).unwrap();
-    // Who comes now finds it.
+    // A client that starts now finds the producer.
     Subscriber::builder(place.channel("cam0"))
         .connect()
         .unwrap();
@@ -236,7 +240,7 @@ fn a_producer_that_finds_another_one_names_its_pid() {
     assert_eq!(failed.text("retryable"), "false");
     let named = format!("pid {}", first.pid());
     assert!(failed.text("text").contains(&named), "{failed}");
-    // A stopped one has it as well.
+    // A stopped producer still has the channel.
     first.stop();
     let mut third = Peer::start(PEER, &place, "producer channel=cam0");
     let failed = third.next_line();
@@ -245,14 +249,11 @@ fn a_producer_that_finds_another_one_names_its_pid() {
 }
 
 #[test]
-fn of_producers_that_start_at_once_one_wins_and_the_others_name_it() {
+fn one_of_several_simultaneous_producers_wins_and_the_others_name_it() {
     let place = Place::new();
-    let rounds = match is_torture() {
-        true => 1000,
-        false => 8,
-    };
+    let rounds = if is_torture() { 1000 } else { 8 };
     for round in 0..rounds {
-        // In every other round they find a dead one's socket.
+        // In every other round they find the socket of a dead producer.
         if round % 2 == 1 {
             producer(&place, "").kill();
         }
@@ -292,15 +293,13 @@ fn of_producers_that_start_at_once_one_wins_and_the_others_name_it() {
 fn clients_that_start_together_with_their_producer_all_get_in() {
     const CLIENTS: usize = 4;
     let place = Place::new();
-    let rounds = match is_torture() {
-        true => 1000,
-        false => 20,
-    };
+    let rounds = if is_torture() { 1000 } else { 20 };
     for round in 0..rounds {
-        // In every other round they find a dead one's socket.
+        // In every other round they find the socket of a dead producer.
         if round % 2 == 1 {
             let dead = wire::listen(&place.socket("cam0"));
-            // Where another test starts a program just now, that has the socket for a moment too.
+            // If another test starts a program just now, the program has the socket for a moment
+            // too.
             shutdown(&dead, Shutdown::Both).expect("a socket");
         }
         let (barrier, served) = (Barrier::new(CLIENTS + 1), AtomicUsize::new(0));
@@ -322,7 +321,7 @@ fn clients_that_start_together_with_their_producer_all_get_in() {
             let builder = Publisher::builder(place.channel("cam0"));
             let publisher = builder.open().expect("a channel");
             let mut number = 0;
-            until("all are served", || {
+            until("all clients are served", || {
                 pattern::publish(&publisher, number, 100, 0).expect("a frame");
                 number += 1;
                 served.load(Ordering::Relaxed) == CLIENTS

@@ -1,5 +1,5 @@
-//! Memory that was made just now: what clients have of frames in it, and in which pieces it is made and
-//! prefaulted.
+//! Memory that has just been made: the frames in it that clients have, and the pieces in which it
+//! is made and prefaulted.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use xmem_tests::{Peer, Place, until};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// A client of `cam0` that has joined.
+/// A client that has joined `cam0`.
 fn joined(place: &Place, settings: &str) -> Peer {
     let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
     client.wait_for("ready");
@@ -24,10 +24,11 @@ fn producer(place: &Place, settings: &str) -> Peer {
     producer
 }
 
-/// Its client was told of that memory before the frame was published, or could never map it.
+/// The client was told of that memory before the frame was published. Otherwise it could never map
+/// it.
 #[test]
 fn frames_in_memory_made_just_now_outlive_a_producer_that_is_killed() {
-    // Larger slots; memory for extra bytes; both, for some frames in a row.
+    // Larger slots; memory for extra bytes; both, for several frames in sequence.
     for last in [
         "size=200000",
         "size=1000 extra=5000",
@@ -40,7 +41,7 @@ fn frames_in_memory_made_just_now_outlive_a_producer_that_is_killed() {
             producer.ask("publish count=1 size=1000", "published");
             client.ask("receive count=1", "received");
             client.ask("receive count=3", "receiving");
-            // It kills itself at the end of the last publish.
+            // The producer kills itself at the end of the last publish.
             producer.order(&format!("publish-and-die count=3 {last}"));
             let received = client.wait_for("received");
             assert_eq!(received.number("missed"), 0, "{last}");
@@ -61,7 +62,7 @@ fn a_frame_in_memory_that_was_prefaulted_aside_costs_no_page_fault() {
     producer.ask(&format!("publish count=1 size={SIZE}"), "published");
     client.ask("receive count=1", "received");
     until(
-        "all slots are there, and the client has prefaulted them",
+        "all slots exist, and the client has prefaulted them",
         || {
             let bytes = producer.ask("stats", "stats").number("bytes");
             bytes > LEASES * SIZE && process::memory(client.pid()).shared * 1024 >= bytes
@@ -70,22 +71,23 @@ fn a_frame_in_memory_that_was_prefaulted_aside_costs_no_page_fault() {
     let faults = process::page_faults(client.pid());
     for _ in 0..LEASES {
         producer.ask(&format!("publish count=1 size={SIZE}"), "published");
-        // It reads all of the frame, and holds it: the next one is in another slot.
+        // The client reads all of the frame, and holds it, so the next frame is in another slot.
         client.ask("hold count=1", "holding");
     }
     let faults = process::page_faults(client.pid()) - faults;
-    // Code that runs for the first time, and the allocator, cost some. A frame is 256 pages, which are
-    // mapped by 16 page faults.
+    // Code that runs for the first time and the allocator cause some page faults. A frame is 256
+    // pages, which need 16 page faults to be mapped.
     assert!(
         faults < 4 * LEASES,
         "{faults} page faults for {LEASES} frames"
     );
 }
 
-/// The lengths of the parts that a traced process has had populated.
+/// The lengths of the ranges that a traced process has had populated.
 fn populated(report: &Path) -> Vec<u64> {
     let report = std::fs::read_to_string(report).expect("a report");
-    // `madvise(ADDRESS, LENGTH, MADV_POPULATE_...)`, or 22 and 23 for a strace that has no name for them.
+    // `madvise(ADDRESS, LENGTH, MADV_POPULATE_...)`, or 22 and 23 if strace does not know the
+    // names.
     let length = |line: &str| {
         let (_, arguments) = line.split_once("madvise(")?;
         let arguments: Vec<&str> = arguments.split([',', ')']).map(str::trim).collect();
@@ -104,7 +106,7 @@ fn populated(report: &Path) -> Vec<u64> {
 #[test]
 fn memory_is_made_and_mapped_a_piece_at_a_time() {
     const SIZE: u64 = 6 << 20;
-    /// The most that one call makes or maps.
+    /// The maximum that one call makes or maps.
     const PIECE: u64 = 1 << 20;
     if !can_trace() {
         return;
@@ -127,7 +129,7 @@ fn memory_is_made_and_mapped_a_piece_at_a_time() {
     client.ask("connect", "connected");
     producer.ask(&format!("publish count=1 size={SIZE}"), "published");
     client.ask("receive count=1", "received");
-    until("the slots for the client are there", || {
+    until("the slots for the client exist", || {
         producer.ask("stats", "stats").number("bytes") >= 16 * SIZE
     });
     client.end();

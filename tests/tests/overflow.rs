@@ -1,5 +1,5 @@
-//! What happens when clients do not keep up: with `Overflow::Block`, with the default, and when a
-//! client holds all that it may.
+//! Clients that do not keep up: with `Overflow::Block`, with the default, and with a client that
+//! holds as many frames as it may.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -36,9 +36,9 @@ fn caught_up(event: &PublisherEvent) -> Option<ClientId> {
     }
 }
 
-/// Frames in slots that are too small by now have all numbers that there are.
+/// Frames in slots that have become too small use all slot numbers.
 #[test]
-fn larger_and_larger_frames_wait_for_a_client_that_stands_still_no_longer_than_others() {
+fn growing_frames_wait_for_a_stopped_client_no_longer_than_others() {
     const SLOTS: u64 = 66;
     let place = Place::new();
     let (events, observer) = Events::new();
@@ -58,7 +58,7 @@ fn larger_and_larger_frames_wait_for_a_client_that_stands_still_no_longer_than_o
         until("there are slots for all leases", || {
             u64::from(publisher.stats().slots) >= SLOTS - 1
         });
-        // What is yet to be received fills them.
+        // Frames that the client has not received fill them.
         for _ in 1..SLOTS {
             publish(size);
         }
@@ -80,7 +80,7 @@ fn four_clients_receive_every_frame_though_one_is_slow() {
         .map(|leases| client(&place, &format!("leases={leases}")))
         .collect();
     for (number, client) in clients.iter_mut().enumerate() {
-        // The last takes its time with each frame.
+        // The last client takes long for each frame.
         let work = [0, 0, 0, 300][number];
         client.order(&format!("receive count={FRAMES} work-us={work}"));
     }
@@ -121,7 +121,7 @@ fn a_stopped_client_is_waited_for_once_and_again_after_it_has_caught_up() {
         start.elapsed()
     };
     let until_all_is_received = || {
-        until("everybody has received all there is", || {
+        until("all clients have received all frames", || {
             publisher
                 .stats()
                 .clients
@@ -132,17 +132,17 @@ fn a_stopped_client_is_waited_for_once_and_again_after_it_has_caught_up() {
     let missed = || publisher.stats().clients[2].missed;
 
     for round in 0..3 {
-        // In step: nobody misses anything.
+        // In step: no client misses anything.
         let before = missed();
         publish(100);
         until_all_is_received();
         assert_eq!(missed(), before, "round {round}");
         assert_eq!(events.drain().iter().filter_map(lapsed).count(), 0);
 
-        // It stops: the writer waits for it once, then goes on without.
+        // The client is stopped: the writer waits for it once, then continues without it.
         victim.stop();
         let took = publish(300);
-        assert_eq!(events.wait_for("of a client that lapsed", lapsed), id);
+        assert_eq!(events.wait_for("of a client that lags", lapsed), id);
         assert!(took >= TIMEOUT, "round {round}: {took:?}");
         assert!(took < 20 * TIMEOUT, "round {round}: {took:?}");
         let has_lapsed = |client: &xmem_core::ClientStats| client.lagging;
@@ -150,7 +150,7 @@ fn a_stopped_client_is_waited_for_once_and_again_after_it_has_caught_up() {
         let clients: Vec<bool> = clients.iter().map(has_lapsed).collect();
         assert_eq!(clients, [false, false, true], "round {round}");
 
-        // It goes on, and is waited for again once it has received what there is.
+        // The client continues, and is waited for again once it has received the existing frames.
         victim.resume();
         until_all_is_received();
         assert!(missed() > before, "round {round}");
@@ -245,14 +245,14 @@ fn a_slow_client_knows_how_many_frames_it_has_missed() {
     for number in 0..100 {
         pattern::publish(&publisher, number, 3000, 0).unwrap();
     }
-    // Four slots for the producer and two for the client: the six newest frames are there.
+    // Four slots for the producer and two for the client: the six newest frames exist.
     let received = client.ask("receive count=6", "received");
     let figures = ["first", "next", "missed"].map(|key| received.number(key));
     assert_eq!(figures, [94, 100, 94]);
     assert_eq!(publisher.stats().clients[0].missed, 94);
 }
 
-/// An encoder that looks ahead: for a while it takes frames and gives none back.
+/// An encoder that looks ahead: for a while it takes frames and releases none.
 #[test]
 fn a_client_that_takes_frames_is_waited_for_though_it_gives_none_back_for_long() {
     const FRAMES: u64 = 120;
@@ -277,7 +277,8 @@ fn a_client_that_takes_frames_is_waited_for_though_it_gives_none_back_for_long()
             assert_eq!((frame.seq(), frame.missed()), (number, 0));
             held.push_back(frame);
             if held.len() < AHEAD {
-                // Its work: the writer waits meanwhile, longer than for a client that stands still.
+                // The work of the client. The writer waits meanwhile, longer than for a stopped
+                // client.
                 std::thread::sleep(TIMEOUT / 40);
             } else {
                 held.pop_front();
@@ -320,7 +321,7 @@ fn a_client_that_gives_frames_back_is_waited_for_though_it_takes_none_for_long()
 }
 
 #[test]
-fn what_was_observed_of_a_client_that_lapsed_is_told() {
+fn the_event_of_a_lagging_client_says_what_was_observed() {
     const TIMEOUT: Duration = Duration::from_millis(50);
     let place = Place::new();
     let (events, observer) = Events::new();
@@ -342,8 +343,8 @@ fn what_was_observed_of_a_client_that_lapsed_is_told() {
         } => Some((*stalled, *held, *behind)),
         _ => None,
     };
-    let (stalled, held, behind) = events.wait_for("of a client that lapsed", told);
+    let (stalled, held, behind) = events.wait_for("of a client that lags", told);
     assert!(stalled >= TIMEOUT, "{stalled:?}");
-    // Two slots for the producer and three for the client, of which it holds one.
+    // Two slots for the producer and three for the client, which holds one frame.
     assert_eq!((held, behind), (1, 4));
 }

@@ -1,5 +1,5 @@
-//! Callbacks that panic: the channel ends with an error that says so, and nothing waits for what
-//! does not come.
+//! Callbacks that panic. The channel ends with an error that says so, and no wait continues without
+//! end.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,23 +11,23 @@ use xmem_core::{
 };
 use xmem_tests::{PATIENCE, Place, pattern, until};
 
-/// An error that says that the channel has failed, and why.
+/// Checks that an error says that the channel has failed, and why.
 fn says(error: &Error, why: &str) {
     assert!(matches!(error, Error::Failed(_)), "{error:?}");
     assert!(error.to_string().contains(why), "{error}");
     assert!(!error.is_retryable());
 }
 
-/// A client's error that says that its producer has failed, and why.
+/// Checks that the error of a client says that its producer has failed, and why.
 fn says_of_producer(error: &Error, why: &str) {
     assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
     assert!(error.to_string().contains(why), "{error}");
     assert!(error.is_retryable());
 }
 
-/// Nothing is left of a producer's channel but the error.
+/// Checks that the channel of a producer has ended and only the error is left.
 fn has_ended(place: &Place, publisher: &Publisher, why: &str) {
-    until("it is closed", || place.files().is_empty());
+    until("the channel is closed", || place.files().is_empty());
     says(&publisher.acquire(10).unwrap_err(), why);
     let said = publisher.send_event(EventKind::Passing, b"said");
     says(&said.unwrap_err(), why);
@@ -67,12 +67,12 @@ fn a_producer_whose_on_event_panics_says_so_and_so_do_its_clients() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| publisher.wait_for_clients(3, None));
         let mut second = connect();
-        // The newest frame was published before it came.
+        // The newest frame was published before the client joined.
         second.receive(Some(PATIENCE)).unwrap();
         says_of_producer(&second.receive(Some(PATIENCE)).unwrap_err(), WHY);
         says(&waiting.join().unwrap().unwrap_err(), WHY);
     });
-    // What was published is received first.
+    // Published frames are received first.
     pattern::check(&first.receive(Some(PATIENCE)).unwrap()).unwrap();
     says_of_producer(&first.receive(Some(PATIENCE)).unwrap_err(), WHY);
     says(&in_hand.publish().map(drop).unwrap_err(), WHY);
@@ -100,7 +100,7 @@ fn a_panic_of_on_event_on_the_writing_thread_is_an_error_of_the_call() {
         .unwrap();
     let error = (0..100)
         .find_map(|number| pattern::publish(&publisher, number, 1000, 0).err())
-        .expect("it does not receive");
+        .expect("the client does not receive");
     says(&error, WHY);
     until("the client has received all", || {
         match client.receive(Some(PATIENCE)) {
@@ -125,13 +125,13 @@ fn a_client_whose_on_urgent_panics_says_so_and_its_producer_goes_on() {
     pattern::publish(&publisher, 0, 1000, 0).unwrap();
     let frame = client.receive(Some(PATIENCE)).unwrap();
     std::thread::scope(|scope| {
-        // Also for who waits already.
+        // A receive that waits already ends too.
         let waiting = scope.spawn(|| client.receive(None));
         publisher.send_event(EventKind::Urgent, b"said").unwrap();
         let error = waiting.join().unwrap().unwrap_err();
         says(&error, "on_urgent panicked: urgent");
     });
-    // What it holds stays as it is.
+    // The frames that it holds stay valid.
     for number in 1..20 {
         pattern::publish(&publisher, number, 1000, 0).unwrap();
     }
@@ -142,7 +142,7 @@ fn a_client_whose_on_urgent_panics_says_so_and_its_producer_goes_on() {
     );
     pattern::check(&other.receive(Some(PATIENCE)).unwrap()).unwrap();
     drop((frame, client));
-    until("it is gone", || publisher.num_clients() == 1);
+    until("the client is gone", || publisher.num_clients() == 1);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_client_whose_on_starved_panics_says_so() {
     );
 }
 
-/// Memory that panics when it is given back.
+/// Memory that panics when it is dropped.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -179,7 +179,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn a_producer_whose_memory_panics_when_it_is_given_back_says_so() {
+fn a_producer_whose_memory_panics_when_it_is_released_says_so() {
     const WHY: &str = "giving memory back panicked: given back";
     let fd: OwnedFd = memfd_create("bomb", MemfdFlags::ALLOW_SEALING).unwrap();
     ftruncate(&fd, 4096).unwrap();
@@ -189,7 +189,7 @@ fn a_producer_whose_memory_panics_when_it_is_given_back_says_so() {
     let mut client = Subscriber::builder(place.channel("cam0"))
         .connect()
         .unwrap();
-    // Several, of which each does.
+    // Several of them, and each drop panics.
     for _ in 0..3 {
         publisher
             .import_frame(&memory, 0..100, Bomb)
@@ -199,17 +199,17 @@ fn a_producer_whose_memory_panics_when_it_is_given_back_says_so() {
     }
     let held = client.receive(Some(PATIENCE)).unwrap();
     let mut end = None;
-    until("the others are given back", || {
-        // As soon as it has passed them.
+    until("the other memory is dropped", || {
+        // As soon as the client has passed the frames.
         end = end.take().or(client.receive(Some(Duration::ZERO)).err());
         let _ = publisher.reclaim(|| false);
         end = end.take().filter(|end| !matches!(end, Error::TimedOut));
         end.is_some()
     });
-    let error = end.expect("it has ended");
+    let error = end.expect("the channel has ended");
     says_of_producer(&error, WHY);
     has_ended(&place, &publisher, WHY);
     drop(publisher);
-    // The last is held, and given back by a thread that nothing waits for.
+    // The last one is held by a client, and dropped by a thread that no other thread waits for.
     drop((held, client));
 }

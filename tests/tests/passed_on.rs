@@ -1,4 +1,5 @@
-//! Frames in memory that the publisher did not make: when it goes back to its owner.
+//! Imported frames, in memory that the publisher did not make: when the memory is released to its
+//! owner.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -13,12 +14,12 @@ use xmem_tests::wire::{self, Connection};
 use xmem_tests::{Events, PATIENCE, Place, until};
 
 const SIZE: usize = 4096;
-/// As long as a wait may be that ends otherwise.
+/// The timeout of a wait that ends for another reason.
 const LONG: Duration = PATIENCE;
 const SHORT: Duration = Duration::from_millis(20);
 const ROUNDS: usize = 5_000;
 
-/// A publisher, a client, and the memory to pass on.
+/// A publisher, a client, and memory to import.
 struct Channel {
     publisher: Publisher,
     client: Subscriber,
@@ -58,14 +59,14 @@ impl Channel {
         self.client.receive(Some(LONG)).unwrap()
     }
 
-    /// Frames whose memory was not given back.
+    /// The number of frames whose memory is not released.
     fn kept(&self) -> usize {
         Arc::strong_count(&self.hold) - 1
     }
 }
 
 #[test]
-fn a_drain_waits_until_clients_have_received_and_let_go() {
+fn a_drain_waits_until_clients_have_received_and_released_all_frames() {
     let place = Place::new();
     let mut channel = Channel::open(&place);
     assert!(!channel.publisher.owes_memory());
@@ -83,7 +84,9 @@ fn a_drain_waits_until_clients_have_received_and_let_go() {
         assert!(!draining.is_finished());
         for left in (0..3).rev() {
             held.pop();
-            until("it goes back", || Arc::strong_count(hold) - 1 == left);
+            until("the memory is released", || {
+                Arc::strong_count(hold) - 1 == left
+            });
         }
         draining.join().unwrap().unwrap();
     });
@@ -91,7 +94,7 @@ fn a_drain_waits_until_clients_have_received_and_let_go() {
 }
 
 #[test]
-fn what_is_held_when_a_drain_ends_goes_back_later() {
+fn frames_held_when_a_drain_ends_are_released_later() {
     let place = Place::new();
     let mut channel = Channel::open(&place);
     channel.pass_on(2);
@@ -108,7 +111,7 @@ fn what_is_held_when_a_drain_ends_goes_back_later() {
 }
 
 #[test]
-fn what_no_client_has_received_when_a_drain_ends_is_missed() {
+fn frames_not_received_when_a_drain_ends_are_missed() {
     let place = Place::new();
     let mut channel = Channel::open(&place);
     channel.pass_on(3);
@@ -143,9 +146,9 @@ fn a_client_that_leaves_is_waited_for_no_longer() {
     assert_eq!(Arc::strong_count(&hold), 1);
 }
 
-/// What it was not told of is forgotten again.
+/// Segments that were removed before the client was told of them are forgotten.
 #[test]
-fn memory_that_comes_and_goes_does_not_make_a_client_that_does_not_read_one_that_is_thrown_out() {
+fn short_lived_memory_does_not_get_a_client_evicted_that_does_not_read() {
     let place = Place::new();
     let (events, observer) = Events::new();
     let publisher = Publisher::builder(place.channel("cam0")).on_event(observer);
@@ -157,7 +160,7 @@ fn memory_that_comes_and_goes_does_not_make_a_client_that_does_not_read_one_that
     silent.join(&welcome.fds[1]);
     publisher
         .wait_for_clients(2, Some(PATIENCE))
-        .expect("both are there");
+        .expect("both ends exist");
     for number in 0..2000 {
         let few = || Arc::strong_count(&hold) < 20;
         assert!(publisher.reclaim(few), "frame {number}");
@@ -168,7 +171,7 @@ fn memory_that_comes_and_goes_does_not_make_a_client_that_does_not_read_one_that
     }
     let refused = |event: &PublisherEvent| matches!(event, PublisherEvent::ClientRefused { .. });
     assert!(!events.drain().iter().any(refused));
-    // It was told in order, and no more than it could read.
+    // The client was told of the segments in order, and of no more than it could read.
     let mut last = 0;
     drop(client);
     publisher.close();
@@ -182,10 +185,10 @@ fn memory_that_comes_and_goes_does_not_make_a_client_that_does_not_read_one_that
     assert!(last > 0);
 }
 
-/// What is published is taken back by a drain before its publisher's thread has let go of it, and
-/// its number is the next frame's.
+/// A drain takes back a published frame before its publishing thread has dropped its handle, and
+/// the next frame may have the same slot number.
 #[test]
-fn a_drain_takes_nothing_from_who_writes_the_next_frame() {
+fn a_drain_does_not_release_the_memory_of_the_next_frame() {
     let place = Place::new();
     let Channel {
         publisher,
@@ -209,7 +212,7 @@ fn a_drain_takes_nothing_from_who_writes_the_next_frame() {
                 let _ = publisher.drain(Duration::ZERO);
             }
         });
-        // To wake it is what comes between.
+        // Waking this thread is the step between the two.
         scope.spawn(|| {
             while go_on() {
                 let _ = client.receive(Some(SHORT));
@@ -225,7 +228,7 @@ fn a_drain_takes_nothing_from_who_writes_the_next_frame() {
             std::thread::yield_now();
             if Arc::strong_count(&hold) != 2 {
                 is_over.store(true, Ordering::Relaxed);
-                panic!("the bytes of a frame that is being written were given back");
+                panic!("the bytes of a frame that is being written were released");
             }
             drop(frame);
         }
@@ -241,7 +244,7 @@ fn sealed_memory() -> ImportedMemory {
     ImportedMemory::new(fd.as_fd()).unwrap()
 }
 
-/// A client that takes no memory that others may write or punch holes into.
+/// A client that accepts no memory that others may write or punch holes into.
 fn careful(place: &Place) -> Subscriber {
     let client = Subscriber::builder(place.channel("cam0"));
     let client = client.unsealed_memory(UnsealedMemory::Never).connect();
@@ -249,7 +252,7 @@ fn careful(place: &Place) -> Subscriber {
 }
 
 #[test]
-fn memory_that_others_may_write_is_for_clients_that_take_it() {
+fn memory_that_others_may_write_is_for_clients_that_accept_it() {
     let place = Place::new();
     let mut channel = Channel::open(&place);
     let publish = |memory: &ImportedMemory| {
@@ -260,7 +263,7 @@ fn memory_that_others_may_write_is_for_clients_that_take_it() {
     assert_eq!(channel.client.receive(Some(LONG)).unwrap().seq(), 0);
     let early = channel.publisher.import_frame(&channel.memory, 0..SIZE, ());
 
-    // It does not even receive the newest frame.
+    // It does not receive the newest frame either.
     let mut careful = careful(&place);
     assert!(!channel.publisher.stats().clients[1].takes_unsealed);
     let refused = publish(&channel.memory).unwrap_err();
@@ -275,7 +278,9 @@ fn memory_that_others_may_write_is_for_clients_that_take_it() {
     }
 
     drop(careful);
-    until("it is gone", || channel.publisher.num_clients() == 1);
+    until("the client is gone", || {
+        channel.publisher.num_clients() == 1
+    });
     publish(&channel.memory).unwrap();
     assert_eq!(channel.client.receive(Some(LONG)).unwrap().seq(), 2);
 }

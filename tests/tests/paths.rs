@@ -1,4 +1,4 @@
-//! What can stand at a channel's path, and on the way to it.
+//! What can exist at the path of a channel, and on the way to it.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -11,16 +11,16 @@ use xmem_tests::{Line, PATIENCE, Peer, Place, pattern, process};
 
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 
-/// Makes a file at a path.
+/// Creates a file at a path.
 type Put = fn(&Place, &Path);
 
-/// Files of each kind, and what they are called.
+/// Files of each kind, and their names in errors.
 const KINDS: [(&str, Put); 6] = [
     ("a symbolic link", |_, path| {
         symlink("nothing", path).unwrap()
     }),
     ("a symbolic link", |_, path| symlink(path, path).unwrap()),
-    // To the socket of a producer that runs.
+    // A link to the socket of a running producer.
     ("a symbolic link", |place, path| {
         symlink(place.socket("live"), path).unwrap()
     }),
@@ -34,7 +34,7 @@ const KINDS: [(&str, Put); 6] = [
     }),
 ];
 
-/// What a peer says of a path that it can't use.
+/// The error of a peer about a path that it cannot use.
 fn refused(peer: &mut Peer) -> Line {
     let failed = peer.next_line();
     assert_eq!(failed.text("kind"), "BadPath", "{failed}");
@@ -52,7 +52,7 @@ fn whatever_stands_at_its_path_a_producer_ends_with_a_reason() {
         let before = std::fs::symlink_metadata(&path).unwrap().file_type();
         let text = refused(&mut Peer::start(PEER, &place, "producer channel=cam0"));
         assert!(text.text("text").contains(kind), "{kind}: {text}");
-        // It is left alone, and nothing is left beside it.
+        // The file is left alone, and nothing is left beside it.
         let after = std::fs::symlink_metadata(&path).unwrap().file_type();
         assert_eq!(before, after);
         assert_eq!(place.files(), ["cam0.sock", "live.sock"]);
@@ -67,7 +67,7 @@ fn whatever_stands_at_its_path_a_client_ends_with_a_reason() {
         put(&place, &place.socket("cam0"));
         let mut client = Peer::start(PEER, &place, "client channel=cam0");
         client.wait_for("ready");
-        // Without a limit it would wait for a producer until it is killed.
+        // Without a timeout the client would wait for a producer until it is killed.
         client.order("connect");
         let text = refused(&mut client);
         assert!(text.text("text").contains(kind), "{kind}: {text}");
@@ -99,7 +99,7 @@ fn a_file_on_the_way_to_the_path_is_named_as_the_reason() {
 }
 
 #[test]
-fn a_runtime_directory_that_is_a_link_is_refused_as_such() {
+fn a_runtime_directory_that_is_a_link_is_refused() {
     let place = Place::new();
     let link = place.path().join("link");
     symlink(place.path(), &link).unwrap();
@@ -134,7 +134,7 @@ fn a_path_may_lead_through_links() {
     }
 }
 
-/// Another user can do that to all that is in `/tmp`.
+/// Another user can do that to everything in `/tmp`.
 #[test]
 fn a_client_times_out_though_names_come_and_go_beside_its_path() {
     let place = Place::new();
@@ -188,7 +188,7 @@ fn a_producer_that_was_cancelled_does_not_open() {
     open().unwrap();
 }
 
-/// The kernel tells who watches a directory nothing of these.
+/// The kernel does not report these changes to a process that watches a directory.
 #[test]
 fn a_client_that_waits_notices_that_its_path_leads_elsewhere() {
     type Change = fn(&Path);
@@ -219,7 +219,10 @@ fn a_client_that_waits_notices_that_its_path_leads_elsewhere() {
             process::until_asleep(std::process::id(), "waits");
             change(&root);
             let _publisher = Publisher::builder(channel.clone()).open().unwrap();
-            client.join().unwrap().expect("it finds its producer");
+            client
+                .join()
+                .unwrap()
+                .expect("the client finds its producer");
         });
     }
 }

@@ -1,5 +1,5 @@
-//! A pipeline that can't work says what is wrong and what helps: caps that downstream refuses, no
-//! producer, a time in the wrong unit, a source in the pipeline of its own sink.
+//! A pipeline that cannot work says what is wrong and what helps: caps that downstream refuses, no
+//! producer, a time in the wrong unit, a source in the same pipeline as its sink.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -31,7 +31,7 @@ fn lacks(message: &Line, words: &[&str]) {
 }
 
 #[test]
-fn caps_that_downstream_refuses_are_told_with_the_element_that_helps() {
+fn caps_that_downstream_refuses_are_an_error_with_the_element_that_helps() {
     for (source, rest, words) in [
         (
             PICTURES,
@@ -84,13 +84,14 @@ fn caps_that_downstream_refuses_are_told_with_the_element_that_helps() {
         let error = client.until_message("error");
         says(&error, "Core.Negotiation", words);
         assert_eq!(error.text("from"), "src");
-        // Nothing else is said of it.
+        // No other message is posted about it.
         client.order("post");
-        client.until("all is told", |line| {
+        client.until("all messages have arrived", |line| {
             line.get("type") == Some("application")
         });
         let errors = client.log().iter();
-        // A queue has a thread of its own, and may post that its stream stopped before that ends.
+        // A queue has a thread of its own, and may post that its stream has stopped before that
+        // ends.
         let errors = errors
             .filter(|line| line.get("type") == Some("error") && line.get("from") == Some("src"));
         assert_eq!(errors.count(), 1, "{:?}", client.messages());
@@ -98,7 +99,7 @@ fn caps_that_downstream_refuses_are_told_with_the_element_that_helps() {
 }
 
 #[test]
-fn caps_that_change_to_what_downstream_refuses_are_told() {
+fn a_change_to_caps_that_downstream_refuses_is_an_error() {
     let place = Place::new();
     let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     let mut producer = Pipeline::play(&place, &[], producer);
@@ -117,11 +118,11 @@ fn caps_that_change_to_what_downstream_refuses_are_told() {
     says(&error, "Core.Negotiation", &words);
 }
 
-/// The error of a client for which there is no producer, in this environment.
+/// The error of a client without a producer, in this environment.
 fn no_producer(place: &Place, environment: &[(&str, &Path)], properties: &str) -> Line {
     let client = format!("xmemsrc {properties} connection-timeout=5000000 ! fakesink");
     let set = |command: std::process::Command| {
-        // By env: what starts the peer sets XMEM_RUNTIME_DIR.
+        // Set by `env`, because the code that starts the peer sets XMEM_RUNTIME_DIR.
         let mut env = std::process::Command::new("env");
         env.args(["-u", "XMEM_RUNTIME_DIR", "-u", "XDG_RUNTIME_DIR"]);
         for (name, value) in environment {
@@ -155,7 +156,7 @@ fn directory(path: &Path) {
 }
 
 #[test]
-fn without_a_producer_the_channels_that_there_are_are_named() {
+fn without_a_producer_the_existing_channels_are_named() {
     let place = Place::new();
     let here = [("XMEM_RUNTIME_DIR", place.path())];
     let error = no_producer(&place, &here, "channel=cam0");
@@ -182,7 +183,7 @@ fn without_a_producer_the_channels_that_there_are_are_named() {
 }
 
 #[test]
-fn without_a_producer_one_that_is_gone_is_told_of() {
+fn without_a_producer_a_dead_producer_is_mentioned() {
     let place = Place::new();
     let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
     producer.wait_for("opened");
@@ -219,7 +220,7 @@ fn without_a_producer_another_directory_with_the_channel_is_named() {
         &set,
     ];
     says(&error, "Resource.NotFound", &words.map(String::as_str));
-    // Of a channel that it has not, nothing is said.
+    // A channel that the other directory does not have is not mentioned.
     let error = no_producer(&place, &both, "channel=cam1");
     lacks(&error, &["set XMEM_RUNTIME_DIR="]);
     // The other way round.
@@ -233,7 +234,7 @@ fn without_a_producer_another_directory_with_the_channel_is_named() {
 }
 
 #[test]
-fn without_a_producer_a_path_that_is_meant_for_a_name_is_told() {
+fn without_a_producer_a_path_that_should_be_a_name_is_explained() {
     let place = Place::new();
     let _producer = open(place.socket("cam0"));
     let here = [("XMEM_RUNTIME_DIR", place.path())];
@@ -249,7 +250,7 @@ fn without_a_producer_a_path_that_is_meant_for_a_name_is_told() {
     );
 }
 
-/// A directory that goes with the test.
+/// A directory that is removed with the test.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
@@ -263,7 +264,7 @@ fn without_a_producer_another_users_channel_is_named() {
     if !nobody::is_possible() {
         return;
     }
-    // A user id that this machine does not use.
+    // A user ID that this machine does not use.
     const OTHER: u32 = 3_999_999_999;
     let place = Place::new();
     let path = PathBuf::from(format!("/tmp/xmem-{OTHER}"));
@@ -272,7 +273,8 @@ fn without_a_producer_another_users_channel_is_named() {
     directory(&theirs.0);
     let socket = wire::listen(&path.join("cam0.sock"));
     let here = [("XMEM_RUNTIME_DIR", place.path())];
-    // As long as it is not that user's, it is no place for that user's channels.
+    // As long as the directory does not belong to that user, it is no place for that user's
+    // channels.
     let error = no_producer(&place, &here, "channel=cam0");
     lacks(&error, &["User "]);
     chown(&path, Some(OTHER), Some(OTHER)).unwrap();
@@ -283,7 +285,7 @@ fn without_a_producer_another_users_channel_is_named() {
         "perms of xmemsink",
     ];
     says(&error, "Resource.NotFound", &words);
-    // It was not connected to.
+    // No connection was made to it.
     rustix::io::ioctl_fionbio(&socket, true).unwrap();
     let accepted = rustix::net::accept(&socket).map(drop);
     assert_eq!(accepted, Err(rustix::io::Errno::AGAIN));
@@ -327,16 +329,16 @@ fn a_time_that_is_meant_in_seconds_says_the_unit() {
         &words,
     );
     says(&client.until_message("error"), "Resource.NotFound", &words);
-    // What is long enough is not.
+    // A value that is long enough causes no such message.
     let client = "xmemsrc channel=cam0 connection-timeout=1000000 ! fakesink";
     let mut client = Pipeline::play(&place, &[], client);
     lacks(&client.until_message("error"), &["nanoseconds"]);
     assert_eq!(client.messages().len(), 1, "{:?}", client.messages());
 }
 
-/// Where the source of the sink is not live, it may have prerolled before all that begins.
+/// If the source of the sink is not live, it may have prerolled before all of that begins.
 #[test]
-fn a_source_in_the_pipeline_of_its_sink_says_that_they_belong_into_two() {
+fn a_source_in_the_pipeline_of_its_sink_asks_for_two_pipelines() {
     for rest in [
         "fakesink name=out",
         "queue ! videoconvert ! fakesink name=out",

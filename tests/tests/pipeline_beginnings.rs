@@ -1,5 +1,5 @@
-//! Where a stream begins for a client that joins late: nothing has a running time below zero, at which
-//! aggregators and muxers fail.
+//! Where a stream begins for a client that joins late: nothing has a negative running time, with
+//! which aggregators and muxers fail.
 
 use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline, running_time};
 use xmem_tests::{Line, Place, is_torture, until};
@@ -15,7 +15,7 @@ fn buffers<'a>(client: &'a Pipeline, at: &str) -> Vec<&'a Line> {
     buffers
 }
 
-/// Fails where a running time goes back or stands still.
+/// Checks that running times increase.
 fn rise(buffers: &[&Line]) {
     for pair in buffers.windows(2) {
         let [one, next] = [pair[0], pair[1]].map(running_time);
@@ -23,14 +23,14 @@ fn rise(buffers: &[&Line]) {
     }
 }
 
-/// Waits until so much time has passed since a point on the monotonic clock.
+/// Waits until `time` has passed since `start` on the monotonic clock.
 fn until_after(start: u64, time: u64) {
     until("some time passes", || {
         xmem_core::monotonic_time().as_nanos() as u64 > start + time
     });
 }
 
-/// A pipeline that shows what comes of a channel, in all the ways in which it can begin.
+/// Checks a pipeline that shows the frames of a channel, in all the ways in which it can begin.
 fn begins_well(producer: &str, client: &str) {
     let rounds = if is_torture() { 20 } else { 2 };
     for _ in 0..rounds {
@@ -49,7 +49,8 @@ fn begins_well(producer: &str, client: &str) {
         client.change_promptly("playing");
         more(&mut client);
         rise(&buffers(&client, "src.src"));
-        // A flush of a pipeline on its way to PLAYING can meet that change in GStreamer's locks for good.
+        // A flush of a pipeline on its way to PLAYING can deadlock with that state change in
+        // GStreamer.
         client.order("settle");
         client.order("flush of=src");
         more(&mut client);
@@ -59,7 +60,7 @@ fn begins_well(producer: &str, client: &str) {
         running.until_clients("sink", 1);
         more(&mut client);
         rise(&buffers(&client, "src.src")[count..]);
-        // From the start, while the producer goes on.
+        // From the start, while the producer continues.
         client.change("ready");
         client.change("playing");
         more(&mut client);
@@ -70,7 +71,7 @@ fn begins_well(producer: &str, client: &str) {
 }
 
 #[test]
-fn pictures_begin_well_in_front_of_all_that_aggregates() {
+fn pictures_begin_correctly_before_all_aggregators() {
     let producer = "videotestsrc is-live=true \
                     ! video/x-raw,format=I420,width=64,height=48,framerate=60/1 \
                     ! xmemsink name=sink channel=cam0 sync=false";
@@ -94,7 +95,7 @@ fn pictures_begin_well_in_front_of_all_that_aggregates() {
 }
 
 #[test]
-fn sound_begins_well_in_front_of_all_that_aggregates() {
+fn sound_begins_correctly_before_all_aggregators() {
     let producer = "audiotestsrc is-live=true samplesperbuffer=480 \
                     ! audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=2 \
                     ! xmemsink name=sink channel=cam0 sync=false";
@@ -116,7 +117,7 @@ fn sound_begins_well_in_front_of_all_that_aggregates() {
 }
 
 #[test]
-fn sound_goes_on_from_its_first_sample_without_a_hole() {
+fn sound_continues_from_its_first_sample_without_a_gap() {
     let place = Place::new();
     let producer = "audiotestsrc is-live=true samplesperbuffer=4800 \
                     ! audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=1 \
@@ -136,7 +137,7 @@ fn sound_goes_on_from_its_first_sample_without_a_hole() {
     }
 }
 
-/// The newest picture is there at once, in its own place in the stream, however long ago it was.
+/// The newest picture is shown at once, at its own place in the stream, however old it is.
 #[test]
 fn a_client_of_a_paused_producer_sees_its_picture() {
     let place = Place::new();
@@ -157,8 +158,10 @@ fn a_client_of_a_paused_producer_sees_its_picture() {
     assert_eq!(first.text("digest"), newest.text("digest"));
     assert_eq!(first.text("pts"), newest.text("pts"));
     assert_eq!(running_time(&first), 0);
-    client.until_stats("out", "it is shown", |stats| stats.number("rendered") == 1);
-    // It goes on with the next, where that belongs.
+    client.until_stats("out", "the picture is shown", |stats| {
+        stats.number("rendered") == 1
+    });
+    // The stream continues with the next picture at its place.
     producer.change("playing");
     client.until_buffers("out.sink", 10);
     let received = buffers(&client, "out.sink");
@@ -168,11 +171,11 @@ fn a_client_of_a_paused_producer_sees_its_picture() {
     assert_eq!(client.stats("src").number("early"), 0);
 }
 
-/// A client that plays, and a producer of buffers whose times are told from the client's start.
+/// A client that plays, and a producer of buffers with times relative to the start of the client.
 struct Pushing {
     producer: Pipeline,
     client: Pipeline,
-    /// The client's running time 0, in the producer's.
+    /// The running time of the producer at the client's running time 0.
     start: u64,
     _place: Place,
 }
@@ -184,7 +187,7 @@ impl Pushing {
             "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false {settings}"
         );
         let mut producer = Pipeline::play(&place, &["report sink.sink"], &producer);
-        // This is from long before.
+        // This buffer is from long before.
         producer.order("push from=src caps=application/x-test size=1");
         producer.order("settle");
         let base_time = producer.order("base-time").number("ns");
@@ -201,7 +204,7 @@ impl Pushing {
         }
     }
 
-    /// Pushes a buffer that begins so many milliseconds after the client's start.
+    /// Pushes a buffer that begins `begin` milliseconds after the start of the client.
     fn push(&mut self, begin: i64, what: &str) {
         let pts = self.start.saturating_add_signed(begin * MS as i64);
         let pushed = self
@@ -210,7 +213,7 @@ impl Pushing {
         assert_eq!(pushed.text("flow"), "Ok");
     }
 
-    /// The same; and the buffer that arrives.
+    /// The same; returns the buffer that arrives.
     fn arrives(&mut self, begin: i64, what: &str) -> Line {
         let count = self.client.buffers("out.sink").len();
         self.push(begin, what);
@@ -218,20 +221,21 @@ impl Pushing {
         self.client.buffers("out.sink")[count].clone()
     }
 
-    /// The same; and the buffer is left out, as one of so many.
+    /// The same; checks that the buffer is left out, and that `count` buffers have been.
     fn is_early(&mut self, begin: i64, what: &str, count: u64) {
         self.push(begin, what);
-        self.client.until_stats("src", "it is left out", |stats| {
-            stats.number("early") == count
-        });
+        self.client
+            .until_stats("src", "the buffer is left out", |stats| {
+                stats.number("early") == count
+            });
     }
 }
 
 #[test]
-fn of_pictures_that_are_over_the_first_alone_is_shown() {
+fn only_the_first_of_several_old_pictures_is_shown() {
     const PICTURE: &str = "caps=video/x-raw,format=GRAY8,width=8,height=8,framerate=50/1";
     let mut pushing = Pushing::new("");
-    // Another kind of stream began it; this one has begun.
+    // A stream of another kind began before; this one has begun.
     let with = format!("{PICTURE} duration=20000000");
     pushing.is_early(-100, &with, 1);
     pushing.is_early(-60, PICTURE, 2);
@@ -247,7 +251,7 @@ fn of_pictures_that_are_over_the_first_alone_is_shown() {
         [0, 3],
         "{stats}"
     );
-    // A client that joins when that is due sees it at once.
+    // A client that joins when the picture is due shows it at once.
     let base_time = pushing.client.order("base-time").number("ns");
     until_after(base_time, 10 * MS);
     pushing.client.change("ready");
@@ -259,7 +263,7 @@ fn of_pictures_that_are_over_the_first_alone_is_shown() {
 }
 
 #[test]
-fn of_sound_the_samples_from_the_start_on_arrive() {
+fn sound_samples_from_the_start_on_arrive() {
     const SOUND: &str =
         "caps=audio/x-raw,format=U8,layout=interleaved,rate=8000,channels=1 size=80";
     let mut pushing = Pushing::new("");
@@ -275,12 +279,12 @@ fn of_sound_the_samples_from_the_start_on_arrive() {
 }
 
 #[test]
-fn of_coded_streams_all_arrives_and_what_is_over_is_marked() {
+fn all_coded_frames_arrive_and_old_ones_are_decode_only() {
     const CODED: &str = "caps=video/x-h264,framerate=50/1 size=10 flags=DELTA_UNIT";
     let mut pushing = Pushing::new("");
     let dts = pushing.start - 150 * MS;
     let over = pushing.arrives(-100, &format!("{CODED} dts={dts}"));
-    // Of 150 ms a 16th is left, in which the order is what it was.
+    // A 16th of 150 ms is left, in which the order is kept.
     assert_eq!(running_time(&over), 50 * MS as i128 / 16);
     assert_eq!(over.number("pts") - over.number("dts"), 50 * MS / 16);
     assert!(over.text("flags").contains("DECODE_ONLY"), "{over}");
@@ -293,7 +297,7 @@ fn of_coded_streams_all_arrives_and_what_is_over_is_marked() {
 }
 
 #[test]
-fn what_has_no_time_arrives_without_one() {
+fn a_buffer_without_a_time_arrives_without_one() {
     let mut pushing = Pushing::new("");
     for caps in [
         "video/x-raw,format=GRAY8,width=8,height=8,framerate=50/1",
@@ -333,9 +337,9 @@ fn gaps_begin_with_the_pipeline() {
     }
 }
 
-/// Who waits for its clients wants them to have all.
+/// A producer that waits for its clients loses no frame for any of them.
 #[test]
-fn of_a_producer_that_waits_nothing_is_left_out() {
+fn no_frame_of_a_producer_that_waits_is_left_out() {
     const FRAMES: usize = 30;
     for kind in [
         "videotestsrc num-buffers=30 ! video/x-raw,format=GRAY8,width=64,height=48,framerate=50/1",
@@ -360,7 +364,7 @@ fn of_a_producer_that_waits_nothing_is_left_out() {
                 assert_eq!(received.text(key), sent.text(key), "{key} of {kind}");
             }
         }
-        // It begins with the client.
+        // The stream begins with the client.
         assert_eq!(running_time(received[0]), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! What a client's buffers say, and that nobody can write to them.
+//! The metadata of buffers at a client, and that they cannot be written.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,8 +8,8 @@ use xmem_tests::{Place, process};
 const SECOND: u64 = 1_000_000_000;
 const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
 
-/// A producer that sends what the test pushes, and a client that was there before it: its running
-/// time starts earlier.
+/// A producer that sends what the test pushes, and a client that started before it, so the running
+/// time of the client starts earlier.
 fn pushing(place: &Place) -> (Pipeline, Pipeline) {
     let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
     let client = Pipeline::play(place, &["inspect out.sink"], client);
@@ -28,7 +28,7 @@ fn push(producer: &mut Pipeline, buffer: &str) {
 }
 
 #[test]
-fn what_a_client_receives_it_can_not_write() {
+fn a_client_cannot_write_the_buffers_that_it_receives() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place);
     push(
@@ -46,9 +46,9 @@ fn what_a_client_receives_it_can_not_write() {
     assert_eq!(
         client.digests("out.sink"),
         producer.digests("sink.sink"),
-        "what one client writes to its copies is its own"
+        "a client writes to copies of its own"
     );
-    // And the kernel says so too: the mappings themselves are for reading.
+    // The kernel confirms it: the mappings themselves are read-only.
     let maps = process::maps(client.pid(), "xmem-payload");
     assert!(!maps.is_empty());
     for map in maps {
@@ -60,7 +60,7 @@ fn what_a_client_receives_it_can_not_write() {
 }
 
 #[test]
-fn what_is_published_the_producer_can_not_write_either() {
+fn the_producer_cannot_write_published_frames_either() {
     let place = Place::new();
     let client = "xmemsrc channel=cam0 ! fakesink name=out";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
@@ -164,7 +164,7 @@ fn the_first_buffer_and_the_one_after_a_gap_are_discontinuous() {
         "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false",
     );
     producer.change("playing");
-    // The newest frame is there for a client that comes later.
+    // The newest frame stays for a client that joins later.
     push(&mut producer, "caps=application/x-test size=100");
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     client.until_buffers("out.sink", 1);
@@ -175,11 +175,11 @@ fn the_first_buffer_and_the_one_after_a_gap_are_discontinuous() {
         &mut producer,
         "caps=application/x-test size=5000 count=1000",
     );
-    producer.until_stats("sink", "all are published", |stats| {
+    producer.until_stats("sink", "all buffers are published", |stats| {
         stats.number("published") == 1002
     });
     client.resume();
-    client.until_stats("src", "the client has gone on", |stats| {
+    client.until_stats("src", "the client has continued", |stats| {
         stats.number("received") + stats.number("missed") == 1002
     });
     let stats = client.stats("src");
@@ -199,7 +199,7 @@ fn a_frames_time_is_when_the_producer_shows_it() {
     let place = Place::new();
     let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
-    // The camera's own latency comes on top on both sides.
+    // The latency of the camera is added on both sides.
     let mut producer = Pipeline::play(
         &place,
         &["report sink.sink"],
@@ -221,14 +221,14 @@ fn a_frames_time_is_when_the_producer_shows_it() {
         let sent = sent
             .iter()
             .find(|sent| sent.text("offset") == buffer.text("offset"))
-            .expect("what arrives was sent");
+            .expect("a frame that arrives was sent");
         assert_ne!(sent.text("base-time"), buffer.text("base-time"));
         assert_eq!(buffer.text("pts"), sent.text("pts"), "{buffer}");
         assert_eq!(buffer.text("due"), sent.text("due"), "{buffer}");
-        // It came when it was to be shown, not before.
+        // The frame arrived when it was due, not before.
         let shown_there = sent.number("due") + latency;
         let now = buffer.number("now");
-        assert!(now >= shown_there, "{buffer} came too early");
+        assert!(now >= shown_there, "{buffer} arrived too early");
         late.push(now - shown_there);
     }
     late.sort();
@@ -236,7 +236,7 @@ fn a_frames_time_is_when_the_producer_shows_it() {
     let median = late[late.len() / 2];
     assert!(
         median < SECOND / 10,
-        "half of the frames came {median} ns late"
+        "half of the frames were {median} ns late"
     );
 }
 
@@ -268,12 +268,14 @@ fn a_frame_of_the_past_is_shown_at_once() {
     let client = "xmemsrc channel=cam0 ! fakesink name=out sync=true";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     client.until_buffers("out.sink", 1);
-    // It was due before the client's start, which is the earliest time there.
+    // It was due before the start of the client, which is the earliest time in the client.
     let received = client.buffers("out.sink")[0].clone();
     let base_time = producer.order("base-time").number("ns");
     assert!(base_time < received.number("base-time"));
     assert_eq!(received.number("due"), received.number("base-time"));
-    client.until_stats("out", "it is shown", |stats| stats.number("rendered") == 1);
+    client.until_stats("out", "the frame is shown", |stats| {
+        stats.number("rendered") == 1
+    });
 }
 
 #[test]
@@ -339,7 +341,7 @@ fn raw_video_has_a_video_meta_with_the_producers_planes() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place);
     let caps = "caps=video/x-raw,format=I420,width=37,height=21,framerate=30/1";
-    // As it comes from the caps, and with longer rows and a part cut out.
+    // As the caps describe it, and with longer rows and a cropped region.
     push(&mut producer, caps);
     push(&mut producer, &format!("{caps} pad=24 crop=3,4,20,10"));
     push(&mut producer, &format!("{caps} pad=8 memories=3"));

@@ -1,4 +1,4 @@
-//! A pipeline that is cut in two: when its buffers are shown.
+//! A pipeline that is cut in two, and the times at which its buffers are shown.
 
 use std::ffi::OsStr;
 use std::process::Command;
@@ -32,13 +32,13 @@ fn frames_are_shown_at_the_same_moment_whatever_the_clocks() {
     }
 }
 
-/// Plays a pipeline, by the clock of the card where it has one.
+/// Plays a pipeline, with the clock of the sound card if it has one.
 fn play_by_card(place: &Place, description: &str) -> Pipeline {
     let watches = ["report video.sink", "report audio.sink"];
     let mut pipeline = Pipeline::start(place, &watches, description);
     if description.contains("name=card") {
         pipeline.change("paused");
-        // It has one when it knows what it is to play.
+        // The card provides its clock once it knows the format.
         until("the card is prepared", || {
             pipeline.order("clock-of of=card").text("type") == "GstAudioClock"
         });
@@ -47,7 +47,8 @@ fn play_by_card(place: &Place, description: &str) -> Pipeline {
     pipeline
 }
 
-/// The clock of a sound card tells how far that has played, and is not quite as fast as others.
+/// The clock of a sound card follows the played samples, and its rate differs slightly from that of
+/// other clocks.
 #[test]
 fn frames_are_shown_at_the_same_moment_where_a_sound_card_has_the_clock() {
     let card = |ppm: u32| {
@@ -80,7 +81,8 @@ fn a_producer_that_pauses_and_goes_on_stays_in_sync() {
         .enumerate()
     {
         producer.change_promptly("paused");
-        // Its clock goes on meanwhile, for that long at least after the last frame.
+        // The clock of the producer continues meanwhile, for at least that long after the last
+        // frame.
         let start = client.buffers(PADS[0]).len();
         until("some time passes", || {
             let now = xmem_core::monotonic_time();
@@ -122,7 +124,7 @@ fn a_stream_at_another_rate_is_in_sync() {
         let before = client.buffers(PADS[0]).len();
         client.until_buffers(PADS[0], before + 20);
         let last = client.buffers(PADS[0])[before + 19].text("pts").to_owned();
-        producer.until_since(mark, "the same is told by the producer", |line| {
+        producer.until_since(mark, "the producer reports the same buffer", |line| {
             line.get("pts") == Some(&last)
         });
         let error = error(&producer, &client, PADS[0], before + 10);
@@ -130,7 +132,8 @@ fn a_stream_at_another_rate_is_in_sync() {
     }
 }
 
-/// The pipeline's process in a time namespace whose monotonic clock is ahead by `AHEAD` seconds.
+/// The command that runs the process of the pipeline in a time namespace, whose monotonic clock is
+/// ahead by `AHEAD` seconds.
 fn elsewhere(command: Command) -> Command {
     let mut there = in_time_namespace(command.get_program());
     there.args(command.get_args());
@@ -156,12 +159,13 @@ fn in_time_namespace(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The two processes' monotonic clocks are far apart, and a frame is shown at the same moment.
+/// The monotonic clocks of the two processes are far apart, and frames are shown at the same
+/// moment.
 #[test]
 fn a_client_in_another_time_namespace_shows_frames_when_the_producer_does() {
     let can = in_time_namespace("true").status();
     if !can.is_ok_and(|status| status.success()) {
-        eprintln!("not tried: there are no time namespaces to be had");
+        eprintln!("not tried: time namespaces are not available");
         return;
     }
     let here = |command: Command| command;
@@ -179,7 +183,8 @@ fn a_client_in_another_time_namespace_shows_frames_when_the_producer_does() {
         let mut client = start(CLIENT, !producer_is_there);
         receive(&mut producer, &mut client, 20);
         for pad in PADS {
-            // As exact as the clocks were compared: half of the time that the hello took.
+            // The clocks were compared with an error of up to half of the time that the handshake
+            // took.
             let error = error(&producer, &client, pad, 0) - ahead * 1000 * MS;
             assert!(error.abs() < 50 * MS, "{pad}: {error} ns");
         }

@@ -1,11 +1,12 @@
-//! Containers and streams of bytes that no muxer has made just now: from files, from relays, one after another.
+//! Containers and streams of bytes that do not come directly from a muxer: from files, from relays,
+//! one after another.
 
 use xmem_tests::local::{self, Local};
 use xmem_tests::pipeline::Pipeline;
 use xmem_tests::{Place, until};
 
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
-/// Of a sink that keeps nothing for clients to come.
+/// Properties of a sink that keeps nothing for clients that join later.
 const FORGETFUL: &str = "sync=false group-time=0";
 
 #[test]
@@ -51,7 +52,7 @@ fn files_of_every_container_arrive_byte_for_byte() {
     }
 }
 
-/// `mpegtsmux` sets DELTA_UNIT everywhere where there are no pictures.
+/// `mpegtsmux` sets DELTA_UNIT on all buffers if there is no video.
 #[test]
 fn a_relay_of_sound_in_mpeg_ts_can_be_joined() {
     let place = Place::new();
@@ -61,7 +62,7 @@ fn a_relay_of_sound_in_mpeg_ts_can_be_joined() {
     );
     let mut producer = Pipeline::play(&place, &[], &producer);
     let until_published = |pipeline: &mut Pipeline| {
-        pipeline.until_stats("sink", "some are published", |stats| {
+        pipeline.until_stats("sink", "some buffers are published", |stats| {
             stats.number("published") >= 20
         });
     };
@@ -77,7 +78,8 @@ fn a_relay_of_sound_in_mpeg_ts_can_be_joined() {
     assert_eq!(client.stats("src").number("skipped"), 0);
 }
 
-/// A client that joins a stream has its next frame, which needs others by its flags.
+/// Waits until a client that joins has received its next frame, which needs others according to its
+/// flags.
 fn until_joined(place: &Place, producer: &mut Pipeline, source: &str) {
     let mut client = Pipeline::play(place, &["report out.sink"], CLIENT);
     producer.until_clients("sink", 1);
@@ -88,11 +90,11 @@ fn until_joined(place: &Place, producer: &mut Pipeline, source: &str) {
 }
 
 #[test]
-fn what_one_stream_has_shown_is_not_true_of_the_next() {
+fn knowledge_about_one_stream_is_not_used_for_the_next() {
     let push = |producer: &mut Pipeline, source: &str, flags: &str, published: u64| {
         let order = format!("push from={source} caps=application/x-test size=100 flags={flags}");
         assert_eq!(producer.order(&order).text("flow"), "Ok");
-        producer.until_stats("sink", "it is published", |stats| {
+        producer.until_stats("sink", "the buffer is published", |stats| {
             stats.number("published") == published
         });
     };
@@ -122,9 +124,9 @@ fn what_one_stream_has_shown_is_not_true_of_the_next() {
     until_joined(&place, &mut producer, "second");
 }
 
-/// An encoder may write them once, and its caps may change in another field after that.
+/// An encoder may write parameter sets once, and its caps may change in another field after that.
 #[test]
-fn parameter_sets_are_told_after_a_change_of_caps() {
+fn parameter_sets_are_sent_after_a_change_of_caps() {
     const SETS: [&[u8]; 2] = [&[0, 0, 0, 1, 0x67, 1, 2], &[0, 0, 0, 1, 0x68, 3]];
     const SLICE: &[u8] = &[0, 0, 0, 1, 0x65, 0x88, 4];
     let place = Place::new();
@@ -136,9 +138,9 @@ fn parameter_sets_are_told_after_a_change_of_caps() {
         producer.set_caps(&caps);
         let mut buffer = gst::Buffer::from_slice(content.concat());
         let time = gst::ClockTime::from_seconds(published);
-        buffer.get_mut().expect("it is new").set_pts(time);
+        buffer.get_mut().expect("the buffer is new").set_pts(time);
         producer.push(&buffer);
-        until("it is published", || {
+        until("the buffer is published", || {
             producer.stats("sink").get::<u64>("published") == Ok(published)
         });
     };

@@ -1,10 +1,10 @@
-//! Fast changes of state, a thousand times, leave nothing behind.
+//! A thousand fast state changes leave nothing behind.
 
 use xmem_tests::pipeline::Pipeline;
 use xmem_tests::{Place, process, remains, until};
 
 const CYCLES: u64 = 1000;
-/// After so many, what GStreamer keeps for later is there.
+/// After this many cycles, the objects that GStreamer keeps for later exist.
 const WARM_UP: u64 = 20;
 const SINK: &str = "videotestsrc name=v ! video/x-raw,format=RGB,width=64,height=48,framerate=60/1 \
                     ! xmemsink name=sink channel=cam0";
@@ -12,7 +12,7 @@ const SOURCE: &str = "xmemsrc name=src channel=cam0 connection-timeout=184467440
                       ! fakesink name=out";
 
 fn cycle(pipeline: &mut Pipeline, count: u64) {
-    // A hundred at a time: each of these has the whole patience of a test.
+    // A hundred at a time: each order has the whole timeout of a test.
     for _ in 0..count.div_ceil(100) {
         let cycled = pipeline.order(&format!("cycle count={}", count.min(100)));
         assert_eq!(cycled.text("result"), "Success");
@@ -50,7 +50,7 @@ fn a_thousand_cycles_of_a_source_leave_nothing_in_its_producer() {
         stats.number("clients") == 0
     });
     let pid = sink.pid();
-    // Those of the slots' memory, and all others.
+    // The descriptors of slot memory, and all others.
     let fds = || {
         let fds = process::fds(pid).into_iter();
         let (slots, others): (Vec<_>, Vec<_>) =
@@ -65,7 +65,7 @@ fn a_thousand_cycles_of_a_source_leave_nothing_in_its_producer() {
     until("the connections are closed", || {
         fds().1.len() <= others.len()
     });
-    // Slots that nothing needs go after some seconds, and come back with the next client.
+    // Unused slots are freed after some seconds, and made again for the next client.
     assert!(fds().0 <= segments + 4, "{:#?}", process::fds(pid));
     let memory = sink.stats("sink").number("memory");
     assert!(memory < 4 << 20, "{memory} bytes of slots");
@@ -83,7 +83,7 @@ fn a_thousand_cycles_of_a_sink_leave_nothing_in_its_client() {
     let mut source = Pipeline::play(&place, &["count out.sink"], client);
     leaves_nothing_behind(&mut sink);
     assert!(place.files().is_empty(), "{:?}", place.files());
-    // It has outlived them all, and takes the next.
+    // It has outlived all of them, and receives from the next.
     let received = source.order("watched at=out.sink").number("count");
     sink.change("playing");
     until("the client receives", || {

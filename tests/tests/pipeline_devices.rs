@@ -1,4 +1,5 @@
-//! Channels are devices: applications that let a user choose a camera list those that have a producer.
+//! Channels are devices: applications in which a user chooses a camera list the channels that have
+//! a producer.
 
 use std::process::{Command, Output};
 
@@ -26,7 +27,7 @@ fn produce(place: &Place, source: &str, channel: &str) -> Pipeline {
     producer
 }
 
-/// Waits until a device has caps of this kind: its producer had none at first, perhaps.
+/// Waits until a device has caps of this kind, because its producer may have none at first.
 fn until_told(application: &mut Peer, channel: &str, kind: &str) -> Line {
     loop {
         let line = application.next_line();
@@ -38,7 +39,7 @@ fn until_told(application: &mut Peer, channel: &str, kind: &str) -> Line {
 }
 
 #[test]
-fn an_application_is_told_of_channels_that_come_and_go() {
+fn an_application_is_notified_of_added_and_removed_channels() {
     let place = Place::new();
     let mut camera = produce(&place, PICTURES, "cam0");
     let mut application = application(&place, "");
@@ -58,7 +59,7 @@ fn an_application_is_told_of_channels_that_come_and_go() {
     let mut microphone = produce(&place, SOUND, "mic0");
     let device = until_told(&mut application, "mic0", "audio/x-raw");
     assert_eq!(device.text("class"), "Source/Audio");
-    // One that is killed, and one that stops.
+    // One producer is killed, and one stops.
     camera.kill();
     assert_eq!(application.wait_for("removed").text("channel"), "cam0");
     microphone.end();
@@ -69,7 +70,7 @@ fn an_application_is_told_of_channels_that_come_and_go() {
 }
 
 #[test]
-fn an_application_that_wants_sound_is_told_of_no_pictures() {
+fn an_application_that_wants_sound_is_not_notified_of_pictures() {
     let place = Place::new();
     let _camera = produce(&place, PICTURES, "cam0");
     let _microphone = produce(&place, SOUND, "mic0");
@@ -80,7 +81,7 @@ fn an_application_that_wants_sound_is_told_of_no_pictures() {
     assert_eq!(application.next_line().word, "listed");
 }
 
-/// A camera that has not begun, for want of a signal.
+/// A camera that has not started because it has no signal.
 #[test]
 fn a_device_has_caps_as_soon_as_its_producer_has() {
     let place = Place::new();
@@ -122,9 +123,9 @@ fn a_device_makes_an_element_that_receives_its_channel() {
     assert_eq!(moved.text("others-are-refused"), "true");
 }
 
-/// An application that lists cameras is no viewer of theirs.
+/// An application that lists cameras is not a client of them.
 #[test]
-fn a_list_costs_no_producer_a_client() {
+fn listing_channels_takes_no_place_of_a_client() {
     let place = Place::new();
     let description = format!(
         "{PICTURES} ! xmemsink name=sink channel=cam0 wait-for-connection=true max-clients=1 async=false"
@@ -134,7 +135,11 @@ fn a_list_costs_no_producer_a_client() {
     until_told(&mut application, "cam0", "video/x-raw");
     let stats = camera.stats("sink");
     assert_eq!(stats.number("clients"), 0);
-    assert_eq!(stats.number("published"), 0, "it still waits for a client");
+    assert_eq!(
+        stats.number("published"),
+        0,
+        "the producer still waits for a client"
+    );
     let signals = camera.log().iter().filter(|line| line.word == "signal");
     assert_eq!(signals.count(), 0);
 }

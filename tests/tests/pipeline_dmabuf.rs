@@ -1,5 +1,5 @@
-//! Frames of a camera, in dmabufs that its driver has made, where the machine has vivid: a camera of
-//! the kernel's that films test pictures. `make test-dmabuf` has some, whatever the machine.
+//! Frames of a camera, in dmabufs that its driver has made, if the machine has vivid, the test
+//! camera of the kernel. `make test-dmabuf` has some on any machine.
 
 use std::fs::File;
 use std::path::Path;
@@ -9,17 +9,17 @@ use xmem_tests::pipeline::Pipeline;
 use xmem_tests::process::page_faults;
 use xmem_tests::{Line, Place, process, until};
 
-/// A client that lags for longer than half of a camera's buffers last has some copied.
+/// If a client lags for longer than half of the camera's buffers last, some frames are copied.
 const SLOW: &str = "video/x-raw,format=YUY2,width=320,height=180,framerate=10/1";
 const FAST: &str = "video/x-raw,format=YUY2,width=320,height=180,framerate=60/1";
 const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
-/// What stands in the pictures. A camera stays as it was set.
+/// What the camera draws into the pictures. A camera keeps its settings.
 const TIME: &str = "extra-controls=controls,osd_text_mode=0";
 const NOTHING: &str = "extra-controls=controls,osd_text_mode=2";
-/// Most buffers that a driver makes.
+/// The maximum number of buffers that a driver makes.
 const MOST: usize = 32;
 
-/// The devices of vivid that we may use, whose memory is of different kinds.
+/// The vivid devices that this process may use, with memory of different kinds.
 fn cameras() -> Vec<String> {
     let Ok(devices) = std::fs::read_dir("/sys/class/video4linux") else {
         return Vec::new();
@@ -37,7 +37,7 @@ fn cameras() -> Vec<String> {
     cameras
 }
 
-/// Whether the camera needs no memory that is in one piece.
+/// Whether the camera accepts memory that is not contiguous.
 fn takes_any_memory(camera: &str) -> bool {
     let name = camera.replace("/dev", "/sys/class/video4linux") + "/name";
     let name = std::fs::read_to_string(name).expect("a camera has a name");
@@ -49,16 +49,17 @@ fn takes_any_memory(camera: &str) -> bool {
     let allocators = std::fs::read_to_string("/sys/module/vivid/parameters/allocators");
     let allocators = allocators.expect("vivid says how it gets memory");
     let mut allocators = allocators.trim().split(',');
-    allocators.nth(number.expect("it has a number")) == Some("0")
+    allocators.nth(number.expect("the name has a number")) == Some("0")
 }
 
-/// Tries it with each camera, and nobody else meanwhile: one films for one process at a time.
+/// Runs the test with each camera, one test at a time, because a camera films for one process at a
+/// time.
 fn with_each_camera(test: impl Fn(&str)) {
     static IN_USE: Mutex<()> = Mutex::new(());
     let _alone = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
     let cameras = cameras();
     if cameras.is_empty() {
-        eprintln!("not tried: there is no camera of vivid's here that we may use");
+        eprintln!("not tried: there is no vivid camera that this process may use");
     }
     for camera in cameras {
         eprintln!("{camera}");
@@ -66,7 +67,8 @@ fn with_each_camera(test: impl Fn(&str)) {
     }
 }
 
-/// A pipeline's source. No picture is as the one before: the time stands in it.
+/// The source of a pipeline. Each picture differs from the one before, because the time is drawn
+/// into it.
 fn film(camera: &str, settings: &str, caps: &str) -> String {
     film_with(camera, &format!("{settings} {TIME}"), caps)
 }
@@ -75,7 +77,7 @@ fn film_with(camera: &str, settings: &str, caps: &str) -> String {
     format!("v4l2src device={camera} {settings} ! capsfilter name=filter caps={caps}")
 }
 
-/// Films to the end, for a client that is there from the start.
+/// Films until the end, for a client that is connected from the start.
 fn exchange(source: &str, watch: &str) -> (Pipeline, Pipeline) {
     let place = Place::new();
     let producer = format!("{source} ! xmemsink name=sink channel=cam0 {LOSSLESS}");
@@ -91,7 +93,7 @@ fn exchange(source: &str, watch: &str) -> (Pipeline, Pipeline) {
     (producer, client)
 }
 
-/// A producer that films until it is told otherwise, and a client that is there whatever it does.
+/// A producer that films until it is stopped, and a client that stays connected.
 fn filming(place: &Place, camera: &str) -> (Pipeline, Pipeline) {
     let producer = film(camera, "io-mode=dmabuf", FAST) + " ! xmemsink name=sink channel=cam0";
     let producer = Pipeline::play(place, &[], &producer);
@@ -102,7 +104,7 @@ fn filming(place: &Place, camera: &str) -> (Pipeline, Pipeline) {
     (producer, viewer)
 }
 
-/// A client that keeps so many frames, and goes on doing so after the end of its stream.
+/// A client that keeps the last `count` frames, even after the end of its stream.
 struct Keeper {
     client: Pipeline,
     frames: String,
@@ -127,13 +129,13 @@ impl Keeper {
         client.order("digest at=out.sink").text("held").to_owned()
     }
 
-    /// Its frames are what they were.
+    /// Checks that its frames have not changed.
     fn check(&mut self) {
         assert_eq!(Keeper::look(&mut self.client), self.frames);
     }
 }
 
-/// Waits until a figure has grown.
+/// Waits until a value of the statistics has grown.
 fn until_more(producer: &mut Pipeline, figure: &str, more: u64) -> Line {
     let before = producer.stats("sink").number(figure);
     producer.until_stats("sink", &format!("more are {figure}"), |stats| {
@@ -141,7 +143,7 @@ fn until_more(producer: &mut Pipeline, figure: &str, more: u64) -> Line {
     })
 }
 
-/// Both go on, and neither has said that anything is wrong.
+/// Checks that both continue, and that neither has posted an error or warning.
 fn go_on(producer: &mut Pipeline, viewer: &mut Pipeline) {
     until_more(producer, "passed-on", 30);
     let mark = viewer.mark();
@@ -154,7 +156,7 @@ fn assert_all_passed_on(producer: &mut Pipeline, frames: u64) {
     let stats = producer.stats("sink");
     assert_eq!(stats.number("passed-on"), frames, "{stats}");
     assert_eq!(stats.number("published"), frames, "{stats}");
-    // Nor is there memory to copy into.
+    // No memory was made for copies either.
     assert_eq!(stats.number("memory"), 0, "{stats}");
 }
 
@@ -165,7 +167,7 @@ fn assert_dma_bufs(client: &Pipeline) {
     }
 }
 
-/// Dmabufs that a process has descriptors of.
+/// The number of dmabufs of which a process has descriptors.
 fn dma_bufs(pid: u32) -> usize {
     let is_dma_buf = |name: &Path| name.to_string_lossy().contains("dmabuf");
     let fds = process::fds(pid);
@@ -173,19 +175,19 @@ fn dma_bufs(pid: u32) -> usize {
 }
 
 #[test]
-fn frames_of_a_camera_are_passed_on_without_a_copy() {
+fn frames_of_a_camera_are_imported_without_a_copy() {
     with_each_camera(|camera| {
         let source = film(camera, "io-mode=dmabuf num-buffers=20", SLOW);
         let (mut producer, client) = exchange(&source, "inspect");
         assert_all_passed_on(&mut producer, 20);
         assert_dma_bufs(&client);
-        // The time stands in the picture.
+        // The time is drawn into the picture.
         let digests = client.digests("out.sink");
         assert!(digests.windows(2).all(|pair| pair[0] != pair[1]));
     });
 }
 
-/// What a pipeline shows that knows nothing of xmem.
+/// The pictures that a pipeline without xmem shows.
 #[test]
 fn a_client_sees_what_the_camera_films() {
     with_each_camera(|camera| {
@@ -201,7 +203,7 @@ fn a_client_sees_what_the_camera_films() {
             ("auto", "passed-on"),
             ("dmabuf", "passed-on"),
             ("mmap", "copied"),
-            // Both write straight into the sink's slots.
+            // Both write directly into the slots of the sink.
             ("userptr", "zero-copy"),
             ("rw", "zero-copy"),
         ] {
@@ -234,7 +236,7 @@ fn planes_in_dmabufs_of_their_own_are_copied_once() {
 }
 
 #[test]
-fn caps_in_drms_words_cross_with_the_planes() {
+fn caps_with_drm_formats_cross_with_the_planes() {
     if gst::version() < (1, 26, 0, 0) {
         eprintln!("not tried: v4l2src has no such caps before GStreamer 1.26");
         return;
@@ -286,7 +288,7 @@ fn a_camera_is_seen_through_a_process_in_the_middle() {
         assert_dma_bufs(&last);
         assert_all_passed_on(&mut producer, 20);
         assert_all_passed_on(&mut middle, 20);
-        // Who only hands them on does not map them.
+        // A process that only forwards frames does not map them.
         assert!(process::maps(middle.pid(), "dmabuf").is_empty());
     });
 }
@@ -309,7 +311,7 @@ fn each_buffer_of_a_camera_is_mapped_once() {
         let (first, before) = until_frame(100);
         let (last, after) = until_frame(first + 200);
         let (frames, faults) = (last - first, after - before);
-        // This leaves room for what the orders take, and for a buffer that comes late.
+        // This leaves room for the page faults of the orders, and for a buffer that arrives late.
         assert!(
             faults * 2 < frames,
             "{faults} page faults in {frames} frames"
@@ -371,7 +373,7 @@ fn a_camera_changes_its_format_while_clients_keep_its_frames() {
             let mark = viewer.mark();
             let caps = format!("video/x-raw,format=YUY2,width={width},height={height}");
             producer.order(&format!("set of=filter property=caps text={caps}"));
-            viewer.until_since(mark, "frames of the new size come", |line| {
+            viewer.until_since(mark, "frames of the new size arrive", |line| {
                 line.word == "buffer" && line.number("size") == width * height * 2
             });
             go_on(&mut producer, &mut viewer);
@@ -399,7 +401,7 @@ fn what_a_client_keeps_of_a_camera_outlives_its_producer() {
 }
 
 #[test]
-fn a_camera_that_films_anew_leaves_none_of_its_buffers_behind() {
+fn a_camera_that_restarts_leaves_none_of_its_buffers_behind() {
     with_each_camera(|camera| {
         let place = Place::new();
         let (mut producer, mut viewer) = filming(&place, camera);
@@ -409,11 +411,11 @@ fn a_camera_that_films_anew_leaves_none_of_its_buffers_behind() {
             producer.change("playing");
         }
         go_on(&mut producer, &mut viewer);
-        // The camera's own, and those that are passed on.
-        until("the producer has let go of the others", || {
+        // The camera's own buffers, and those that are imported.
+        until("the producer has released the others", || {
             dma_bufs(producer.pid()) <= 2 * MOST
         });
-        until("the client has let go of the others", || {
+        until("the client has released the others", || {
             dma_bufs(viewer.pid()) <= MOST
         });
     });

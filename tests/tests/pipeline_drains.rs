@@ -1,4 +1,5 @@
-//! Memory that a sink passes on, wanted back by who has made it: a pool that is to go, or to change.
+//! Memory that a sink imports, wanted back by the element that made it: a pool that is freed or
+//! changed.
 
 use xmem_tests::pipeline::Pipeline;
 use xmem_tests::{Place, process, until};
@@ -7,10 +8,10 @@ const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
 const PRODUCER: &str = "appsrc name=src format=time ! xmemsink name=sink channel=cam0";
 /// Its sink keeps the last buffer, as sinks do.
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
-/// Buffers in the producer's pool, of which half are passed on at most.
+/// Number of buffers in the producer's pool, of which at most half are imported.
 const POOL: u64 = 40;
 
-/// A producer and its client, which has received `frames` frames of the producer's pool.
+/// A producer and its client, which has received `frames` frames from the pool of the producer.
 fn passed(place: &Place, client: &str, frames: usize) -> (Pipeline, Pipeline) {
     let mut client = Pipeline::play(place, &["report out.sink"], client);
     let producer = format!("{PRODUCER} {LOSSLESS}");
@@ -43,18 +44,18 @@ fn drain(producer: &mut Pipeline) {
 fn assert_same(producer: &Pipeline, client: &Pipeline) {
     let (sent, received) = (producer.digests("sink.sink"), client.digests("out.sink"));
     assert_eq!(sent.len(), received.len());
-    assert!(sent == received, "{} frames, not the same", sent.len());
+    assert!(sent == received, "{} frames differ", sent.len());
 }
 
 #[test]
-fn who_drains_has_all_buffers_back_though_sinks_keep_the_last() {
+fn a_drain_returns_all_buffers_although_sinks_keep_the_last() {
     let place = Place::new();
     let (mut producer, mut client) = passed(&place, CLIENT, 10);
     assert!(unused(&mut producer) < POOL);
     for round in 1..=20 {
         drain(&mut producer);
         assert_eq!(unused(&mut producer), POOL, "round {round}");
-        // None was lost by it, and the next ones are passed on as before.
+        // The drain has lost no frame, and the next ones are imported as before.
         push(&mut producer, 10);
         client.until_buffers("out.sink", 10 + 10 * round);
     }
@@ -104,7 +105,7 @@ fn a_drain_goes_through_a_process_in_the_middle() {
 }
 
 #[test]
-fn what_a_client_holds_comes_back_when_it_lets_go() {
+fn buffers_that_a_client_holds_come_back_when_it_releases_them() {
     let place = Place::new();
     let (mut producer, mut client) = passed(&place, CLIENT, 1);
     client.order("hold at=out.sink count=2");
@@ -113,7 +114,7 @@ fn what_a_client_holds_comes_back_when_it_lets_go() {
     let held = client.order("digest at=out.sink").text("held").to_owned();
     drain(&mut producer);
     assert_eq!(unused(&mut producer), POOL - 2);
-    // As it was: nobody writes into it.
+    // It has not changed: no process writes to it.
     push(&mut producer, 10);
     drain(&mut producer);
     client.until_buffers("out.sink", 14);
@@ -125,7 +126,7 @@ fn what_a_client_holds_comes_back_when_it_lets_go() {
 }
 
 #[test]
-fn a_stopped_client_keeps_nobody_from_draining_for_long() {
+fn a_stopped_client_does_not_delay_a_drain_for_long() {
     let place = Place::new();
     let (mut producer, mut client) = passed(&place, CLIENT, 1);
     let mut other = Pipeline::play(&place, &["report out.sink"], CLIENT);
@@ -135,7 +136,7 @@ fn a_stopped_client_keeps_nobody_from_draining_for_long() {
     push(&mut producer, 5);
     other.until_buffers("out.sink", 6);
     drain(&mut producer);
-    // All but the one that it has in hand.
+    // All buffers except the one that the client holds.
     assert!(unused(&mut producer) >= POOL - 1);
     assert_eq!(other.messages(), [""; 0]);
     push(&mut producer, 5);
@@ -170,15 +171,15 @@ fn what_a_killed_client_held_goes_back_at_once() {
     producer.change("ready");
     assert_eq!(unused(&mut producer), POOL - 3);
     client.kill();
-    // No frame and no call is needed for that.
-    until("its buffers are back", || unused(&mut producer) == POOL);
+    // That needs no further frame and no call.
+    until("the buffers are back", || unused(&mut producer) == POOL);
 }
 
-/// The query waits behind the frames before it, which a paused sink does not take.
+/// The query waits behind the frames before it, which a paused sink does not accept.
 #[test]
-fn a_client_that_is_paused_when_memory_is_wanted_back_goes_on_and_stops_as_ever() {
+fn a_client_that_is_paused_during_a_drain_continues_and_stops_normally() {
     let place = Place::new();
-    // With leases for all that waits in the queue: to lack them is a warning.
+    // With leases for all frames in the queue, because a lack of leases causes a warning.
     let client = "xmemsrc name=src channel=cam0 max-leases=16 ! queue ! fakesink name=out";
     let (mut producer, mut client) = passed(&place, client, 1);
     for next in ["playing", "ready", "null"] {
@@ -197,8 +198,7 @@ fn a_client_that_is_paused_when_memory_is_wanted_back_goes_on_and_stops_as_ever(
     assert_eq!(client.messages(), [""; 0]);
 }
 
-/// A camera that films anew has other buffers, and may get none where those from before are still
-/// there.
+/// A camera that restarts has other buffers, and may get none while those from before exist.
 #[test]
 fn memory_that_its_maker_has_given_up_is_not_kept() {
     const FRAMES: usize = 10;
@@ -210,8 +210,9 @@ fn memory_that_its_maker_has_given_up_is_not_kept() {
         push(&mut producer, FRAMES);
         client.until_buffers("out.sink", round * FRAMES);
     }
-    // That of the last pool, and of the one before, which goes with a frame that comes back.
-    until("the client has forgotten that of the others", || {
+    // The memory of the last pool, and of the one before, which is released when a frame comes
+    // back.
+    until("the client has released the memory of the others", || {
         process::maps(client.pid(), "test-memfd").len() <= 2 * FRAMES
     });
     let fds = process::fds(producer.pid());
@@ -224,7 +225,7 @@ fn memory_that_its_maker_has_given_up_is_not_kept() {
 }
 
 #[test]
-fn behind_a_tee_every_sink_lets_go() {
+fn behind_a_tee_every_sink_releases_its_last_buffer() {
     let place = Place::new();
     let client = "xmemsrc name=src channel=cam0 ! tee name=tee tee. ! queue ! fakesink name=out \
          tee. ! queue ! identity ! fakesink tee. ! fakesink";
@@ -236,16 +237,16 @@ fn behind_a_tee_every_sink_lets_go() {
     }
 }
 
-/// Its DRAIN query is answered when the application has taken all, and not before.
+/// An appsink answers the DRAIN query after the application has taken all buffers.
 #[test]
-fn a_client_with_an_appsink_goes_on_and_stops_as_ever() {
+fn a_client_with_an_appsink_continues_and_stops_normally() {
     let place = Place::new();
     let client = "xmemsrc name=src channel=cam0 ! \
         appsink name=out sync=false max-buffers=1 drop=true wait-on-eos=false";
     let (mut producer, mut client) = passed(&place, client, 5);
     for next in ["playing", "paused", "ready", "null"] {
         drain(&mut producer);
-        // All but what the application may take: the first that came, and the last.
+        // All except those that the application may take: the first and the last.
         assert!(unused(&mut producer) >= POOL - 2, "before {next}");
         client.change_promptly(next);
         client.change_promptly("playing");
@@ -257,7 +258,7 @@ fn a_client_with_an_appsink_goes_on_and_stops_as_ever() {
     client.end();
 }
 
-/// It lets nothing out before more has come in.
+/// This element lets nothing out before more has come in.
 #[test]
 fn a_client_that_splits_its_recording_goes_on() {
     let place = Place::new();

@@ -1,28 +1,27 @@
-//! Clocks that drift, on either side: timestamps follow, and nothing else is seen of it.
+//! Clocks that drift, on either side: timestamps follow, and nothing else changes.
 //!
-//! Some seconds of drift as bad as there is, or ten minutes of all kinds with `make torture`.
+//! Some seconds with the worst drift, or ten minutes with all kinds of drift with `make torture`.
 
 use xmem_tests::pipeline::Pipeline;
 use xmem_tests::sync::{CLIENT, PADS, PRODUCER, assert_in_sync, await_last, receive};
 use xmem_tests::{Line, Place, is_torture, until};
 
-/// How much faster the producer's clock and the client's go than the machine's, in millionths.
+/// How much faster the clocks of producer and client are than the clock of the machine, in
+/// millionths.
 type Drift = (i32, i32);
 
 fn drifts() -> Vec<Drift> {
-    let ppm: &[i32] = match is_torture() {
-        true => &[30, 100, 1000],
-        false => &[1000],
+    let ppm: &[i32] = if is_torture() {
+        &[30, 100, 1000]
+    } else {
+        &[1000]
     };
     let both = ppm.iter().flat_map(|ppm| [*ppm, -ppm]);
     both.flat_map(|ppm| [(ppm, 0), (0, ppm)]).collect()
 }
 
 fn seconds() -> u64 {
-    match is_torture() {
-        true => 600,
-        false => 8,
-    }
+    if is_torture() { 600 } else { 8 }
 }
 
 /// A pipeline with a clock of its own.
@@ -32,14 +31,14 @@ fn start(place: &Place, watches: &[&str], description: &str, kind: &str, ppm: i3
     pipeline
 }
 
-/// Plays a pipeline by `CLOCK_MONOTONIC`, as far as that goes.
+/// A pipeline with a clock that differs from `CLOCK_MONOTONIC` by this drift.
 fn play(place: &Place, watches: &[&str], description: &str, ppm: i32) -> Pipeline {
     let mut pipeline = start(place, watches, description, "monotonic", ppm);
     pipeline.change("playing");
     pipeline
 }
 
-/// How many segments have come to a pad.
+/// The number of segment events that have arrived at a pad.
 fn segments(pipeline: &Pipeline, at: &str) -> usize {
     let is_segment = |line: &&Line| {
         line.word == "event" && line.text("at") == at && line.text("type") == "segment"
@@ -49,7 +48,7 @@ fn segments(pipeline: &Pipeline, at: &str) -> usize {
 
 #[test]
 fn a_clock_that_drifts_is_followed_without_an_event() {
-    // Each frame tells itself from the others, so that some can be looked at on both sides.
+    // All frames differ, so that single frames can be compared on both sides.
     let producer = PRODUCER.replace("audiotestsrc", "audiotestsrc wave=white-noise");
     let watches = ["sample video.sink", "sample audio.sink"];
     let mut pairs: Vec<_> = drifts()
@@ -70,7 +69,7 @@ fn a_clock_that_drifts_is_followed_without_an_event() {
                 until("more frames arrive", || {
                     client.order(&format!("watched at={pad}")).number("count") >= frames
                 });
-                // The last window may have been looked at late.
+                // The last window may have been read late.
                 client.until_buffers(pad, since + 10);
                 await_last(producer, client, pad);
             }
@@ -87,7 +86,7 @@ fn a_clock_that_drifts_is_followed_without_an_event() {
     }
 }
 
-/// By its name: a codec, and the bytes of one of its frames when it is decoded.
+/// The name of a codec, the codec, and the bytes of one of its frames when it is decoded.
 const CODECS: [(&str, &str, u64); 3] = [
     ("aac", "avenc_aac ! avdec_aac", 1024 * 4 * 2),
     ("opus", "opusenc ! opusdec", 960 * 2 * 2),
@@ -128,9 +127,9 @@ fn sound_is_as_long_behind_encoders_as_without_a_drift() {
         let end =
             |line: &Line| line.word == "message" && ["eos", "error"].contains(&line.text("type"));
         for _ in 0..=seconds() / 60 {
-            // Each wait is for two minutes at most.
+            // Each wait is limited to two minutes.
             let before = client.order("watched at=plain.sink").number("count");
-            until("sound arrives, or its end", || {
+            until("sound or EOS arrives", || {
                 let count = client.order("watched at=plain.sink").number("count");
                 count >= before + 3000 || client.log().iter().any(end)
             });
@@ -155,7 +154,7 @@ fn sound_is_as_long_behind_encoders_as_without_a_drift() {
     }
 }
 
-/// The machine's own clock, as long as an application does not calibrate it.
+/// The clock of the machine, unless an application calibrates it.
 #[test]
 fn a_clock_may_be_calibrated_while_it_plays() {
     const PAD: &str = "video.sink";
@@ -165,26 +164,23 @@ fn a_clock_may_be_calibrated_while_it_plays() {
         let mut client = play(&place, &watches, CLIENT, 0);
         let mut producer = play(&place, &watches, PRODUCER, 0);
         let mut goes_on = |client: &mut Pipeline, calibration: &str| {
-            let pipeline = match is_theirs {
-                true => &mut producer,
-                false => client,
-            };
+            let pipeline: &mut Pipeline = if is_theirs { &mut producer } else { client };
             if !calibration.is_empty() {
                 pipeline.order(calibration);
             }
-            // Those that were under way, and those that catch up.
+            // Frames in flight, and frames that catch up.
             receive(&mut producer, client, 50);
             let since = receive(&mut producer, client, 20);
-            let what = format!("{calibration:?} where the clock is theirs: {is_theirs}");
+            let what = format!("{calibration:?}, the clock is theirs: {is_theirs}");
             assert_in_sync(&producer, client, since, &what);
             segments(client, PAD)
         };
         assert_eq!(goes_on(&mut client, ""), 1);
         assert_eq!(goes_on(&mut client, "calibrate ppm=1000"), 1);
         assert_eq!(goes_on(&mut client, "calibrate ppm=-1000"), 1);
-        // That is soon caught up with.
+        // This jump is small, so timestamps catch up.
         assert_eq!(goes_on(&mut client, "calibrate ppm=0 ahead=20000000"), 1);
-        // That is not: the timestamps jump.
+        // This jump is large, so the timestamps jump.
         assert_eq!(goes_on(&mut client, "calibrate ppm=0 ahead=200000000"), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What goes wrong is said so that a person can act on it; and what the elements tell of
+//! Errors say what is wrong so that a person can act on it. Also what the elements report about
 //! themselves.
 
 use std::fs::Permissions;
@@ -12,7 +12,7 @@ use xmem_tests::{Line, PATIENCE, Place, process, until};
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
 const PICTURES: &str = "videotestsrc ! video/x-raw,format=RGB,width=64,height=48,framerate=60/1";
 
-/// Starts a pipeline that can't get to READY, and tells why.
+/// Starts a pipeline that cannot reach READY, and returns its error.
 fn error_of(place: &Place, description: &str) -> Line {
     let mut pipeline = Pipeline::start(place, &[], description);
     let changed = pipeline.order("state to=ready");
@@ -22,7 +22,7 @@ fn error_of(place: &Place, description: &str) -> Line {
     error
 }
 
-/// A message must be of a kind, and its text must hold all these words.
+/// Checks the kind of a message, and that its text contains all these words.
 fn says(message: &Line, kind: &str, words: &[&str]) {
     assert_eq!(message.text("kind"), kind, "{message}");
     let text = message.text("text");
@@ -41,7 +41,7 @@ fn without_a_channel_an_element_says_which_properties_there_are() {
 }
 
 #[test]
-fn a_channel_and_a_socket_path_at_once_are_one_too_many() {
+fn a_channel_and_a_socket_path_together_are_refused() {
     let place = Place::new();
     for description in [
         "videotestsrc ! xmemsink channel=cam0 socket-path=/tmp/xmem-test.sock",
@@ -67,13 +67,13 @@ fn a_channel_in_use_names_the_process_that_has_it() {
     let error = error_of(&place, "videotestsrc ! xmemsink channel=cam0");
     let pid = format!("pid {}", camera.pid());
     says(&error, "Resource.Busy", &[&pid, "cam0.sock", "channel"]);
-    // Whoever was refused has done no harm.
+    // The process that was refused has done no harm.
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     client.until_buffers("out.sink", 3);
 }
 
 #[test]
-fn a_socket_path_that_can_not_be_is_named() {
+fn an_impossible_socket_path_is_named() {
     let place = Place::new();
     let long = "x".repeat(120);
     for (property, words) in [
@@ -92,7 +92,7 @@ fn a_socket_path_that_can_not_be_is_named() {
         let error = error_of(&place, &format!("xmemsrc {property} ! fakesink"));
         says(&error, "Resource.Settings", &[]);
     }
-    // A file that is no socket stays as it is.
+    // A file that is not a socket is left alone.
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("notes.txt");
     std::fs::write(&path, "of value").unwrap();
@@ -125,7 +125,7 @@ fn a_client_without_a_producer_says_how_long_it_waited() {
 }
 
 #[test]
-fn a_client_too_many_is_told_how_many_there_may_be() {
+fn one_client_too_many_gets_an_error_with_the_maximum() {
     let place = Place::new();
     let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0 max-clients=2");
     let mut camera = Pipeline::play(&place, &[], &camera);
@@ -141,9 +141,9 @@ fn a_client_too_many_is_told_how_many_there_may_be() {
     let error = refused.until_message("error");
     says(&error, "Resource.Busy", &["2 clients", "max-clients"]);
     assert_eq!(camera.stats("sink").number("clients"), 2);
-    // There is room again when one has gone.
+    // There is a free place when a client has left.
     drop(clients);
-    camera.until_stats("sink", "there is room", |stats| {
+    camera.until_stats("sink", "a place is free", |stats| {
         stats.number("clients") == 0
     });
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
@@ -151,7 +151,7 @@ fn a_client_too_many_is_told_how_many_there_may_be() {
 }
 
 #[test]
-fn a_client_that_max_buffers_leaves_no_room_for_is_told_so() {
+fn a_client_that_does_not_fit_into_max_buffers_gets_an_error() {
     let place = Place::new();
     let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0 max-buffers=5");
     let mut camera = Pipeline::play(&place, &[], &camera);
@@ -166,13 +166,13 @@ fn a_client_that_max_buffers_leaves_no_room_for_is_told_so() {
     };
     let mut refused = Pipeline::play(&place, &[], &client(8));
     let error = refused.until_message("error");
-    // 8, and one for copies.
+    // 8 frames, and one for copies.
     says(
         &error,
         "Resource.Busy",
         &["9 leases", "max-buffers", "max-leases"],
     );
-    // One that takes less has room.
+    // A client that needs fewer is accepted.
     let mut taken = Pipeline::play(&place, &["report out.sink"], &client(1));
     taken.until_buffers("out.sink", 10);
     let stats = camera.stats("sink");
@@ -216,7 +216,7 @@ fn caps_that_clients_could_not_read_are_refused_by_the_sink() {
 }
 
 #[test]
-fn a_sink_tells_of_its_clients() {
+fn a_sink_reports_its_clients() {
     let place = Place::new();
     let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
     let mut camera = Pipeline::play(&place, &[], &camera);
@@ -255,7 +255,8 @@ fn a_client_that_was_there_first_is_counted() {
     let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
     let mut camera = Pipeline::start(&place, &[], &camera);
     for _ in 0..50 {
-        // A new one each time: the same would wait before it connects to what has brought no frame.
+        // A new client each time. The same client would wait before it reconnects to a producer
+        // that sent no frame.
         let client = "xmemsrc name=src channel=cam0 connection-timeout=18446744073709551615 \
                       ! fakesink name=out";
         let client = Pipeline::play(&place, &[], client);
@@ -283,7 +284,7 @@ fn the_figures_of_a_sink_name_its_clients() {
         assert_eq!(stats.number(field), 0, "{field} in {stats}");
     }
     assert!(stats.number("memory") >= stats.number("slots") * 64 * 48 * 3);
-    // Those of every sink are there too.
+    // The statistics of every sink are included.
     assert!(stats.get("rendered").is_some(), "{stats}");
     assert_eq!(stats.number("clients"), 1);
     assert_eq!(stats.number("client-0-pid"), u64::from(client.pid()));
@@ -291,7 +292,7 @@ fn the_figures_of_a_sink_name_its_clients() {
     assert_eq!(stats.number("client-0-uid"), u64::from(uid));
     assert_eq!(stats.text("client-0-name"), "eye");
     assert_eq!(stats.text("client-0-delivery"), "latest");
-    // 3, and one for copies.
+    // 3 frames, and one for copies.
     assert_eq!(stats.number("client-0-leases"), 4);
     assert!(stats.number("client-0-held") <= 4, "{stats}");
     assert!(stats.number("client-0-lag") < 60, "{stats}");
@@ -330,7 +331,7 @@ fn a_source_whose_frames_are_all_held_says_so_once() {
         client.until_buffers_since(mark, "out.sink", 10);
         let starved = client.stats("src").number("starved");
         client.order("hold at=out.sink count=2");
-        client.until_stats("src", "all leases are out again", |stats| {
+        client.until_stats("src", "all leases are in use again", |stats| {
             stats.number("starved") > starved
         });
     }
@@ -356,9 +357,9 @@ fn a_client_that_blocks_for_too_long_is_named_in_a_warning() {
         "block-timeout",
     ];
     says(&warning, "Resource.Busy", &words);
-    // It is nobody's brake until it has caught up.
+    // The producer does not wait for the client until it has caught up.
     let published = camera.stats("sink").number("published");
-    let stats = camera.until_stats("sink", "the camera goes on", |stats| {
+    let stats = camera.until_stats("sink", "the camera continues", |stats| {
         stats.number("published") > published + 1000
     });
     assert_eq!(stats.text("client-0-lapsed").to_lowercase(), "true");
@@ -369,7 +370,7 @@ fn a_client_that_blocks_for_too_long_is_named_in_a_warning() {
 }
 
 #[test]
-fn the_socket_has_the_permissions_that_were_wished_for() {
+fn the_socket_has_the_permissions_of_the_property() {
     let place = Place::new();
     for (perms, mode) in [("", 0o600), ("perms=432", 0o660)] {
         let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0 {perms}");
@@ -402,7 +403,7 @@ fn a_file_that_is_no_socket_is_not_waited_for() {
 }
 
 #[test]
-fn what_is_read_when_the_channel_is_opened_stays_as_it_was() {
+fn settings_read_when_the_channel_opens_keep_their_values() {
     let place = Place::new();
     let producer = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
     let mut producer = Pipeline::start(&place, &[], &producer);
@@ -429,9 +430,9 @@ fn a_client_that_reconnects_waits_for_room() {
     assert_eq!(producer.stats("sink").number("clients"), 1);
 }
 
-/// A recorder that waits without an end says why it records nothing.
+/// A recorder that waits without a timeout says why it records nothing.
 #[test]
-fn a_client_that_waits_for_room_without_an_end_tells_why() {
+fn a_client_that_waits_for_a_place_without_a_timeout_says_why() {
     let place = Place::new();
     let producer = format!("{PICTURES} ! xmemsink name=sink channel=cam0 max-clients=1");
     let _producer = Pipeline::play(&place, &[], &producer);
@@ -471,7 +472,7 @@ fn an_event_that_is_too_long_is_a_warning_and_the_stream_goes_on() {
     client.until_buffers("out.sink", 2);
 }
 
-/// What it sends would be taken for what the caps of the one before it say.
+/// Its frames would be read with the caps of the producer before it.
 #[test]
 fn a_producer_without_caps_after_one_with_caps_is_an_error() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! A pipeline that is cut in two: what is said in it besides its buffers.
+//! A pipeline that is cut in two: the events and queries that pass, besides the buffers.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -11,10 +11,10 @@ const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=fal
 const PRODUCER: &str = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false overflow=block \
      block-timeout=20000000000";
 const BUFFER: &str = "push from=src caps=application/x-test size=100";
-/// What sinks send upstream by themselves.
+/// Events that sinks send upstream by themselves.
 const FROM_SINKS: [&str; 3] = ["latency", "qos", "reconfigure"];
 
-/// A producer and its client, both of which tell all that passes.
+/// A producer and its client, both of which report all that passes.
 fn connected(place: &Place) -> (Pipeline, Pipeline) {
     let client = Pipeline::play(place, &["report out.sink"], CLIENT);
     let mut producer = Pipeline::play(place, &["report sink.sink"], PRODUCER);
@@ -34,7 +34,7 @@ fn passed(at: &Pipeline, pad: &str) -> Vec<String> {
         .collect()
 }
 
-/// The event of a type that passed a pad last.
+/// The last event of a type that passed a pad.
 fn last(at: &Pipeline, pad: &str, kind: &str) -> Line {
     let mut lines = at.log().iter().rev();
     let found = lines.find(|line| line.get("at") == Some(pad) && line.get("type") == Some(kind));
@@ -103,7 +103,8 @@ fn events_pass_in_the_order_of_the_stream() {
     }
 }
 
-/// What passes a client's pad that joins after a buffer, these events and another buffer; and both.
+/// Connects a client after a buffer, these events and another buffer. Returns what passes its pad,
+/// and both pipelines.
 fn join_after(place: &Place, events: &[&str]) -> (Vec<String>, Pipeline, Pipeline) {
     let mut producer = Pipeline::play(place, &["report sink.sink"], PRODUCER);
     producer.order(BUFFER);
@@ -118,7 +119,7 @@ fn join_after(place: &Place, events: &[&str]) -> (Vec<String>, Pipeline, Pipelin
 }
 
 #[test]
-fn a_client_that_joins_late_gets_what_is_sticky_first() {
+fn a_client_that_joins_late_gets_sticky_events_first() {
     let place = Place::new();
     let events = [
         "tag text=One",
@@ -166,14 +167,14 @@ fn tags_end_with_their_stream() {
         "buffer",
     ];
     assert_eq!(passed, expected);
-    // The same tags are said again, to this stream.
+    // The same tags are sent again, for this stream.
     send(&mut producer, "tag text=One");
     until_event(&mut client, "out.sink", "tag", 1);
 }
 
-/// It would end them: they take it for a lie.
+/// These would end the clients, which treat them as a violation of the protocol.
 #[test]
-fn a_segment_or_a_time_that_clients_can_not_take_does_not_reach_them() {
+fn a_segment_or_a_time_that_clients_would_refuse_does_not_reach_them() {
     let place = Place::new();
     let (mut producer, mut client) = connected(&place);
     producer.order(&format!("{BUFFER} pts=0"));
@@ -193,9 +194,9 @@ fn a_segment_or_a_time_that_clients_can_not_take_does_not_reach_them() {
     assert_eq!(client.messages(), [""; 0]);
     let segment = last(&client, "out.sink", "segment");
     assert_eq!(segment.text("rate"), "1", "{segment}");
-    // One for the segments, and one for the times.
+    // One warning for the segments, and one for the times.
     for what in ["a segment event", "a time of a buffer"] {
-        producer.until("it says what is left behind", |line| {
+        producer.until("the sink says what does not cross", |line| {
             line.get("text").is_some_and(|text| text.contains(what))
         });
     }
@@ -228,7 +229,7 @@ fn segments_keep_the_streams_own_time_and_rate() {
         let sent = producer.buffers("sink.sink")[number].clone();
         let received = client.buffers("out.sink")[number].clone();
         assert_eq!(received.text("pts"), sent.text("pts"));
-        // The same moment, by the clock that both have.
+        // The same moment on the clock of both.
         if number > 0 {
             assert_eq!(received.text("due"), sent.text("due"), "{segment}");
         }
@@ -244,7 +245,7 @@ fn segments_keep_the_streams_own_time_and_rate() {
             );
         }
     }
-    // Where it is in the stream is the same on both sides.
+    // The position in the stream is the same on both sides.
     let [there, here] = [(&mut producer, "sink"), (&mut client, "src")].map(|(at, element)| {
         at.order(&format!("position of={element}"))
             .text("ns")
@@ -275,13 +276,13 @@ fn a_stream_in_bytes_stays_one() {
 }
 
 #[test]
-fn what_is_not_serialized_overtakes_a_client_that_waits() {
+fn events_that_are_not_serialized_overtake_a_waiting_client() {
     let place = Place::new();
     let client = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=true";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     let mut producer = Pipeline::play(&place, &["report sink.sink"], PRODUCER);
     producer.until_clients("sink", 1);
-    // Shown in an hour.
+    // It is due in an hour.
     producer.order(&format!("{BUFFER} pts=3600000000000"));
     client.until_buffers("out.sink", 1);
     send(&mut producer, "custom number=1");
@@ -292,14 +293,14 @@ fn what_is_not_serialized_overtakes_a_client_that_waits() {
 }
 
 #[test]
-fn a_flush_lets_go_of_what_was_not_shown() {
+fn a_flush_drops_frames_that_were_not_shown() {
     let place = Place::new();
     let client = "xmemsrc name=src channel=cam0 ! queue ! fakesink name=out sync=true";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     let mut producer = Pipeline::play(&place, &["report sink.sink"], PRODUCER);
     producer.until_clients("sink", 1);
     for round in 1..20 {
-        // Shown in an hour, so that the client waits for it.
+        // It is due in an hour, so the client waits for it.
         producer.order(&format!("{BUFFER} pts=3600000000000"));
         client.until_buffers("out.sink", 2 * round - 1);
         for event in ["flush-start", "flush-stop", "segment start=0 time=0"] {
@@ -317,8 +318,8 @@ fn a_flush_lets_go_of_what_was_not_shown() {
         );
         let stats = client.stats("src");
         assert_eq!(stats.number("missed"), 0, "{stats}");
-        // A flush takes a sink's state away; one that comes before it has it again can leave
-        // GStreamer's bins where they are, also without an xmem.
+        // A flush makes a sink lose its state. If another flush comes before it has it again,
+        // GStreamer's bins can get stuck, even without xmem.
         for at in [&mut producer, &mut client] {
             let settled = at.order("settle");
             assert_eq!(settled.text("state"), "Playing", "{settled}");
@@ -346,7 +347,7 @@ fn a_stream_that_has_ended_goes_on_after_a_flush() {
 }
 
 #[test]
-fn a_client_asks_for_a_key_frame_and_says_what_it_likes() {
+fn a_client_requests_a_key_frame_and_sends_custom_events() {
     let place = Place::new();
     let (mut producer, mut client) = connected(&place);
     producer.order(BUFFER);
@@ -357,7 +358,7 @@ fn a_client_asks_for_a_key_frame_and_says_what_it_likes() {
     };
     assert_eq!(upstream("custom-upstream number=5"), "true");
     assert_eq!(upstream("force-key-unit"), "true");
-    // These are for one pipeline.
+    // These events are for one pipeline only.
     for event in ["navigation", "seek start=0"] {
         assert_eq!(upstream(event), "false", "{event}");
     }
@@ -394,7 +395,7 @@ fn a_key_frame_comes_when_a_client_asks_for_one() {
          ! video/x-h264,stream-format=byte-stream,alignment=au \
          ! xmemsink name=sink channel=cam0 sync=false",
     );
-    until("the encoder is at work", || {
+    until("the encoder has started", || {
         producer.order("watched at=sink.sink").number("count") > 10
     });
     client.change("playing");
@@ -411,10 +412,10 @@ fn a_key_frame_comes_when_a_client_asks_for_one() {
             .text("taken"),
         "true"
     );
-    client.until_since(mark, "a key frame comes", is_key);
+    client.until_since(mark, "a key frame arrives", is_key);
 }
 
-/// A custom event for upstream, of a structure with these fields: `docs/protocol.md`, 14.
+/// A custom upstream event with a structure of these fields: `docs/protocol.md`, 14.
 fn custom_upstream(fields: impl Iterator<Item = String>) -> Vec<u8> {
     const CUSTOM_UPSTREAM: u32 = 270 << 8 | 1;
     let numbers = |numbers: &[u32]| {
@@ -422,7 +423,7 @@ fn custom_upstream(fields: impl Iterator<Item = String>) -> Vec<u8> {
         bytes.collect::<Vec<_>>().concat()
     };
     let text = |text: &str| [numbers(&[text.len() as u32]), text.into()].concat();
-    // Strings without bytes.
+    // Empty strings.
     let fields: Vec<_> = fields
         .map(|name| [text(&name), numbers(&[8, 0])].concat())
         .collect();
@@ -436,9 +437,9 @@ fn custom_upstream(fields: impl Iterator<Item = String>) -> Vec<u8> {
     [numbers(&head), structure].concat()
 }
 
-/// GStreamer forgets no name of a field.
+/// GStreamer never frees the names of fields.
 #[test]
-fn ever_new_names_of_one_client_cost_those_of_another_user_nothing() {
+fn many_different_names_of_one_client_do_not_affect_another_user() {
     const MOST_NAMES: u32 = 1 << 16;
     const FIELDS: u32 = 1200;
     if !nobody::is_possible() {
@@ -464,8 +465,8 @@ fn ever_new_names_of_one_client_cost_those_of_another_user_nothing() {
         let content = custom_upstream(fields);
         let sent = client.upstream().send(&content);
         assert!(
-            sent.expect("it is short enough"),
-            "the producer takes no more"
+            sent.expect("the event is short enough"),
+            "the producer accepts no more names"
         );
     };
     let mut seen = 0;
@@ -483,7 +484,10 @@ fn ever_new_names_of_one_client_cost_those_of_another_user_nothing() {
             assert!(until_seen(&format!("never-{round}-0"), 1));
         }
         say(&client, &mut std::iter::once("and-never-that".into()));
-        assert!(!until_seen("and-never-that", 1), "there are names left");
+        assert!(
+            !until_seen("and-never-that", 1),
+            "the limit of names is reached"
+        );
     });
     let client = connect();
     say(&client, &mut std::iter::once("but-this".into()));
@@ -491,7 +495,7 @@ fn ever_new_names_of_one_client_cost_those_of_another_user_nothing() {
 }
 
 #[test]
-fn what_is_allowed_upstream_is_a_property() {
+fn a_property_selects_the_allowed_upstream_events() {
     let place = Place::new();
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     let producer = format!("{PRODUCER} upstream-events=navigation+seek+qos");
@@ -537,24 +541,24 @@ fn the_clients_latency_includes_the_producers() {
     until("the client knows", || {
         client.order("latency of=src").number("min") == of_producer
     });
-    // And it tells its pipeline, which asks all elements again.
-    client.until("the latency is told", |line| {
+    // The client posts its latency, and the pipeline asks all elements again.
+    client.until("the latency is posted", |line| {
         line.word == "message" && line.text("type") == "latency"
     });
-    // As an uncut pipeline of three: each adds its own.
+    // As in an uncut pipeline of three elements, each adds its own latency.
     let middle = "xmemsrc name=src channel=cam0 ! xmemsink name=sink channel=cam1";
     let mut middle = Pipeline::play(&place, &["report sink.sink"], middle);
     let last = "xmemsrc name=src channel=cam1 ! fakesink name=out";
     let mut last = Pipeline::play(&place, &["report out.sink"], last);
     last.until_buffers("out.sink", 3);
-    until("the last one knows", || {
+    until("the last client knows", || {
         last.order("latency of=src").number("min") >= of_producer
     });
     middle.end();
 }
 
 #[test]
-fn what_is_said_after_a_flush_is_not_lost_with_it() {
+fn events_after_a_flush_are_not_lost_with_it() {
     let place = Place::new();
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     let mut producer = Pipeline::play(&place, &["report sink.sink"], PRODUCER);
@@ -563,7 +567,7 @@ fn what_is_said_after_a_flush_is_not_lost_with_it() {
     client.until_buffers("out.sink", 1);
     for round in 1..=200 {
         let mark = client.mark();
-        // At once, so that the client hears of the event before it has flushed.
+        // Sent at once, so that the client receives the event before it has flushed.
         for event in [
             "flush-start",
             "flush-stop",

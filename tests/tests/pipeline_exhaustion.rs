@@ -1,5 +1,6 @@
-//! Descriptors, memory and room for the socket run out under the elements: the bus is told what is
-//! missing and what helps, the rest of the pipelines goes on, and once there is more all is well.
+//! The elements run out of descriptors, memory, or space for the socket. The bus gets a message
+//! that says what is missing and what helps, the other pipelines continue, and once there is enough
+//! again everything works.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +13,11 @@ use xmem_tests::limits::{leave_addresses, leave_descriptors, lower};
 use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline};
 use xmem_tests::{Line, PATIENCE, Place, pattern, process};
 
-/// Descriptors that no element needs at once.
+/// More descriptors than any element needs at once.
 const MANY: usize = 40;
 /// Pictures of 2.8 MB, more than `LITTLE`.
 const LARGE: &str = "videotestsrc name=v ! video/x-raw,format=RGB,width=1280,height=720";
-/// Bytes of a file: enough for the small pictures, and nothing that GStreamer needs.
+/// A file size limit in bytes: enough for small pictures and for the files of GStreamer.
 const LITTLE: u64 = 2_500_000;
 
 fn says(message: &Line, kind: &str, words: &[&str]) {
@@ -25,11 +26,11 @@ fn says(message: &Line, kind: &str, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "{word:?} is missing in \"{text}\"");
     }
-    // For who reads the debug information: the error as it was.
+    // The debug information contains the error as it was.
     assert!(message.text("debug").contains("xmem"), "{message}");
 }
 
-/// Whether a line is an error that says what is wrong. The base classes add some of their own, which
+/// Whether a line is an error that says what is wrong. The base classes add further errors, which
 /// do not.
 fn is_reason(line: &Line) -> bool {
     line.word == "message"
@@ -37,7 +38,7 @@ fn is_reason(line: &Line) -> bool {
         && line.text("kind").starts_with("Resource.")
 }
 
-/// Waits for the error that comes after a mark.
+/// Waits for the first such error after a mark.
 fn error_since(pipeline: &mut Pipeline, mark: usize) -> Line {
     pipeline.until_since(mark, "an error is posted", is_reason)
 }
@@ -85,7 +86,7 @@ fn a_source_plays_with_the_descriptors_it_needs_and_not_with_less() {
     client.change("null");
     let mut refused = 0;
     for room in 0..MANY {
-        // What GStreamer itself needs was made before. The source connects when it plays.
+        // What GStreamer itself needs was created before. The source connects in PLAYING.
         client.change("paused");
         let before = process::fd_count(client.pid());
         let limit = leave_descriptors(client.pid(), room);
@@ -106,7 +107,7 @@ fn a_source_plays_with_the_descriptors_it_needs_and_not_with_less() {
         refused += 1;
     }
     assert!(refused >= 3, "{refused} refusals");
-    camera.until_stats("sink", "what failed has left", |stats| {
+    camera.until_stats("sink", "the failed connection is gone", |stats| {
         stats.number("clients") == 2
     });
     let mark = other.mark();
@@ -116,7 +117,7 @@ fn a_source_plays_with_the_descriptors_it_needs_and_not_with_less() {
 }
 
 #[test]
-fn a_source_is_told_that_its_producer_lacks_descriptors_and_waits_if_it_is_to() {
+fn a_source_gets_the_error_of_a_producer_without_descriptors_or_waits() {
     let place = Place::new();
     let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
     let mut camera = Pipeline::play(&place, &[], &camera);
@@ -142,7 +143,7 @@ fn a_source_is_told_that_its_producer_lacks_descriptors_and_waits_if_it_is_to() 
 }
 
 #[test]
-fn a_source_without_room_for_new_memory_says_so_and_comes_back_if_it_is_to() {
+fn a_source_without_descriptors_for_new_memory_fails_or_reconnects() {
     let place = Place::new();
     let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     let mut producer = Pipeline::start(&place, &[], producer);
@@ -185,14 +186,14 @@ fn a_source_that_never_has_room_for_its_frames_gives_up_in_the_end() {
                   connection-timeout=2000000000 ! fakesink name=out enable-last-sample=false";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     client.until_buffers("out.sink", 1);
-    // Enough to connect, and for all that GStreamer does; not for the frames.
+    // Enough to connect and for GStreamer, but not for the frames.
     let limit = leave_addresses(client.pid(), 40 << 20);
     let push = "push from=src caps=application/x-test size=30000000";
     assert_eq!(producer.order(push).text("flow"), "Ok");
     let error = client.until_message("error");
     let words = ["mapping", "not enough memory", "RLIMIT_AS"];
     says(&error, "Resource.NoSpaceLeft", &words);
-    // It has not tried as often as it can.
+    // It has not tried as many times as it could.
     let connections = client.stats("src").number("connections");
     assert!(connections <= 25, "{connections}");
     drop(limit);
@@ -203,14 +204,14 @@ fn a_source_that_never_has_room_for_its_frames_gives_up_in_the_end() {
 
 #[test]
 fn pictures_for_which_there_is_no_memory_end_with_the_reason() {
-    // Straight into slots, and copied into them: a tee strips the pool.
+    // Directly into slots, and copied into slots: a tee removes the pool.
     for way in ["", "! tee"] {
         let place = Place::new();
         let producer = format!("{LARGE} {way} ! xmemsink name=sink channel=cam0");
         let mut producer = Pipeline::start(&place, &[], &producer);
         let limit = lower(producer.pid(), Resource::Fsize, LITTLE);
         producer.order("state to=playing");
-        // The first error tells why; what others make of it comes after.
+        // The first error says why. Errors that other elements post because of it come later.
         let error = producer.until_message("error");
         assert_eq!(error.text("from"), "sink", "{error}");
         let words = ["slots of 2764800 bytes", "RLIMIT_FSIZE", "ulimit -f"];
@@ -255,12 +256,12 @@ fn a_frame_for_which_there_is_no_memory_is_dropped_with_a_warning() {
         .collect();
     assert_eq!(sizes, [100, 100, 100, 3_000_000]);
     assert_eq!(client.stats("src").number("missed"), 0);
-    // It is said once.
+    // The warning is posted once.
     assert_eq!(producer.messages().len(), 1, "{:?}", producer.messages());
 }
 
 #[test]
-fn metas_and_caps_for_which_there_is_no_memory_are_told() {
+fn metas_and_caps_without_memory_for_them_cause_warnings() {
     let place = Place::new();
     let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     let mut producer = Pipeline::start(&place, &[], producer);
@@ -287,7 +288,7 @@ fn a_sink_without_a_place_for_its_socket_names_it() {
         let script = format!("{mount}; exec \"$@\"");
         let possible = Command::new("unshare").args(["--mount", "true"]).status();
         if !possible.is_ok_and(|status| status.success()) {
-            eprintln!("not tried: there are no mount namespaces to be had");
+            eprintln!("not tried: mount namespaces are not available");
             return None;
         }
         let sink = "videotestsrc ! xmemsink name=sink channel=cam0";
@@ -324,7 +325,7 @@ fn a_sink_without_a_place_for_its_socket_names_it() {
 }
 
 #[test]
-fn metas_for_whose_copies_a_source_has_no_memory_are_an_error_and_no_kill() {
+fn metas_that_a_source_has_no_memory_to_copy_are_an_error() {
     let Some(group) = Group::new(100 << 20) else {
         return;
     };
@@ -336,7 +337,7 @@ fn metas_for_whose_copies_a_source_has_no_memory_are_an_error_and_no_kill() {
     let come = publisher.wait_for_clients(1, Some(PATIENCE));
     come.expect("the client");
     group.take(client.pid());
-    pattern::publish(&publisher, 0, 1000, 60_000_000).expect("there is room here");
+    pattern::publish(&publisher, 0, 1000, 60_000_000).expect("this process has enough memory");
     let error = client.until_message("error");
     for word in ["metas", "control group"] {
         assert!(error.text("text").contains(word), "{error}");
@@ -362,11 +363,12 @@ fn frames_of_other_sizes_that_downstream_holds_take_no_descriptors() {
     };
     let before = received(&mut client, 50);
     let after = received(&mut client, 350);
-    // New memory comes with descriptors, a few of many frames.
+    // New memory comes with descriptors, which many frames share.
     assert!(after < before + 40, "{after} descriptors, {before} before");
 }
 
-/// A client may hold as many frames as it has leases, for which there were slots while they were small.
+/// A client may hold as many frames as it has leases. There were slots for them while they were
+/// small.
 #[test]
 fn a_client_that_holds_all_slots_there_is_memory_for_does_not_end_the_stream() {
     let Some(group) = Group::new(200 << 20) else {
@@ -404,7 +406,7 @@ fn a_client_that_holds_all_slots_there_is_memory_for_does_not_end_the_stream() {
     });
     drop(greedy);
     let published = camera.stats("sink").number("published");
-    camera.until_stats("sink", "it goes on", |stats| {
+    camera.until_stats("sink", "the camera continues", |stats| {
         stats.number("published") > published + 20
     });
     let frame = other.receive(Some(PATIENCE)).expect("a frame");

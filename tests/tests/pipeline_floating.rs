@@ -1,11 +1,11 @@
-//! Elements that are in no bin: their only reference floats, and stays as it is.
+//! Elements that are in no bin: their only reference is floating, and they do not change that.
 
 use std::process::Command;
 
 use xmem_tests::valgrind::Log;
 use xmem_tests::{Place, pipeline};
 
-/// A process in which a story is told.
+/// The command of a process that runs a story.
 fn command(place: &Place, story: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xmem-test-floating"));
     pipeline::set_environment(&mut command);

@@ -1,5 +1,5 @@
-//! Any caps cross: raw video in every format, sound, text, things without a name; buffers without
-//! bytes and in several pieces; and caps that change while the stream runs.
+//! Any caps cross: raw video in every format, sound, text, and unknown types; buffers without bytes
+//! and in several memories; and caps that change while the stream runs.
 
 use xmem_tests::Place;
 use xmem_tests::pipeline::Pipeline;
@@ -14,7 +14,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// `watch` says how the buffers are looked at on both sides.
+    /// `watch` says how the buffers are watched on both sides.
     fn start(place: &Place, watch: &str, producer: &str) -> Exchange {
         let producer = format!("{producer} ! xmemsink name=sink channel=cam0 {LOSSLESS}");
         let mut producer = Pipeline::start(place, &[&format!("{watch} sink.sink")], &producer);
@@ -33,7 +33,7 @@ impl Exchange {
         assert_eq!(pushed.text("flow"), "Ok", "{buffer}");
     }
 
-    /// Waits for the end of the stream and compares all that has crossed.
+    /// Waits for EOS and compares all that has crossed.
     fn compare(&mut self) {
         self.producer.until_eos();
         let caps = self.producer.caps("sink.sink");
@@ -90,7 +90,7 @@ fn raw_video_of_every_format_is_written_straight_into_slots() {
     let formats = exchange.producer.order("videotestsrc-formats");
     let formats: Vec<_> = formats.text("text").split(',').map(str::to_owned).collect();
     assert!(formats.len() > 60, "{} formats", formats.len());
-    // The first caps must be agreed on before they change.
+    // The first caps must be negotiated before they change.
     exchange.producer.until_buffers("sink.sink", 1);
     for format in &formats {
         exchange.producer.order(&format!(
@@ -205,7 +205,7 @@ fn buffers_in_several_pieces_cross_whole() {
     }
 }
 
-/// Sizes that grow, shrink and come back.
+/// Sizes that grow, shrink and are repeated.
 const SIZES: [(u32, u32); 7] = [
     (64, 48),
     (640, 480),
@@ -267,7 +267,7 @@ fn no_frame_is_lost_when_zero_copy_frames_change_their_size() {
     exchange.compare();
     let stats = exchange.producer.stats("sink");
     assert_eq!(stats.number("copied"), 0, "{stats}");
-    // What smaller frames needed, and what larger ones did, is not all kept for ever.
+    // The memory for smaller and for larger frames is not all kept.
     let largest: u64 = 1280 * 720 * 3;
     let slots = stats.number("slots");
     let memory = stats.number("memory");

@@ -1,5 +1,5 @@
-//! Memory that a sink did not make, passed on as it is: through a chain of four processes, and from
-//! elements that are not xmem's.
+//! Memory that a sink did not make, imported as it is: through a chain of four processes, and from
+//! elements of other plugins.
 
 use std::collections::HashSet;
 
@@ -26,7 +26,7 @@ fn middle(from: u32, settings: &str) -> String {
 const LAST: &str = "xmemsrc name=src channel=cam2 on-disconnect=reconnect \
                     connection-timeout=18446744073709551615 ! fakesink name=out";
 
-/// A producer that sends what the test pushes, two processes that hand it on, and the last.
+/// A producer that sends what the test pushes, two processes that forward it, and the last client.
 struct Chain {
     producer: Pipeline,
     middle: [Pipeline; 2],
@@ -34,7 +34,7 @@ struct Chain {
 }
 
 impl Chain {
-    /// Each has received the first frame.
+    /// All of them have received the first frame.
     fn of_pushes(place: &Place) -> Chain {
         let producer =
             format!("appsrc name=src format=time ! xmemsink name=sink channel=cam0 {LOSSLESS}");
@@ -59,14 +59,14 @@ impl Chain {
         chain
     }
 
-    /// What has come through is what was sent.
+    /// Checks that the last client has received what was sent.
     fn compare(&mut self) {
         let received = self.last.digests("out.sink").len();
         self.producer.until_buffers("sink.sink", received);
         assert_same(&self.producer, &self.last);
     }
 
-    /// Pushes a frame, and waits until it has come through.
+    /// Pushes a frame, and waits until the last client has received it.
     fn pass(&mut self, frame: &str) {
         let mark = self.last.mark();
         assert_eq!(self.producer.order(frame).text("flow"), "Ok");
@@ -108,19 +108,19 @@ fn frames_go_through_four_processes_without_a_copy_or_a_page_fault() {
     chain.compare();
     for one in &mut chain.middle {
         all_passed_on(&one.stats("sink"), WARM_UP + FRAMES);
-        // What it has is mapped to read, and none of it is its own.
+        // All its payload mappings are read-only, and none of the memory is its own.
         assert_eq!(one.stats("sink").number("memory"), 0);
     }
     for (before, after) in before.into_iter().zip(after) {
         let faults = after - before;
-        // 0.00 a frame: this leaves room for what happens once.
+        // 0.00 per frame: this leaves room for page faults that happen once.
         assert!(faults * 100 < FRAMES, "{faults} page faults in {FRAMES}");
     }
     assert_eq!(chain.producer.stats("sink").number("client-0-missed"), 0);
 }
 
 #[test]
-fn sub_buffers_are_passed_on_with_their_place() {
+fn sub_buffers_are_imported_with_their_offset() {
     let place = Place::new();
     let mut chain = Chain::of_pushes(&place);
     let push = "push from=src caps=application/x-test size=5000 memfds=20 prefix=777";
@@ -134,9 +134,9 @@ fn sub_buffers_are_passed_on_with_their_place() {
     }
 }
 
-/// Each is a memory of its own, in the first process as in the last.
+/// Each tensor is a memory of its own, in the first process and in the last.
 #[test]
-fn frames_of_several_tensors_are_passed_on() {
+fn frames_of_several_tensors_are_imported() {
     let place = Place::new();
     let mut chain = Chain::of_pushes(&place);
     let caps = "other/tensors,format=static,num_tensors=2,dimensions=(string)\"3:64:48,9216\",\
@@ -177,7 +177,7 @@ fn any_of_four_processes_can_be_killed_and_started_again() {
         }
         let mark = if victim == 3 { 0 } else { mark };
         chain.last.until_buffers_since(mark, "out.sink", 50);
-        // Nobody who was left alone has failed.
+        // No process that was not killed has failed.
         let [first, second] = &chain.middle;
         for one in [&chain.producer, first, second, &chain.last] {
             assert_eq!(one.messages(), [""; 0], "victim {victim}");
@@ -204,7 +204,7 @@ fn any_of_four_processes_can_be_stopped_without_those_before_it_noticing() {
             middle_one => &chain.middle[middle_one - 1],
         };
         stopped.stop();
-        // Who does not stand behind it goes on, for much longer than there are leases.
+        // A process before the victim continues, for much longer than there are leases.
         for other in &mut others[..victim] {
             let mark = other.mark();
             other.until_buffers_since(mark, "out.sink", 200);
@@ -225,7 +225,7 @@ fn any_of_four_processes_can_be_stopped_without_those_before_it_noticing() {
 }
 
 #[test]
-fn a_stopped_client_is_nobodys_reason_to_starve() {
+fn a_stopped_client_does_not_starve_others() {
     let place = Place::new();
     let producer = format!("{CAMERA} ! xmemsink name=sink channel=cam0");
     let mut producer = Pipeline::play(&place, &[], &producer);
@@ -233,11 +233,11 @@ fn a_stopped_client_is_nobodys_reason_to_starve() {
     let client = "xmemsrc channel=cam1 max-leases=16 ! fakesink name=out";
     let mut hoarder = Pipeline::play(&place, &["count out.sink"], client);
     hoarder.order("hold at=out.sink count=14");
-    until("it holds frames", || {
+    until("the hoarder holds frames", || {
         hoarder.order("watched at=out.sink").number("count") > 50
     });
     hoarder.stop();
-    // It holds more than the relay has leases: the relay copies what more there is.
+    // The client holds more frames than the relay has leases, so the relay copies further frames.
     let copied = relay.stats("sink").number("copied");
     relay.until_stats("sink", "the relay copies", |stats| {
         stats.number("copied") > copied + 100
@@ -245,21 +245,21 @@ fn a_stopped_client_is_nobodys_reason_to_starve() {
     let client = "xmemsrc name=src channel=cam1 ! fakesink name=out";
     let mut other = Pipeline::play(&place, &["report out.sink"], client);
     other.until_buffers("out.sink", 100);
-    // When it is gone, the frames go on as they are.
+    // When the client is gone, frames are imported again.
     hoarder.kill();
     relay.until_clients("sink", 1);
     let passed_on = relay.stats("sink").number("passed-on");
-    relay.until_stats("sink", "the relay passes on again", |stats| {
+    relay.until_stats("sink", "the relay imports again", |stats| {
         stats.number("passed-on") > passed_on + 100
     });
     let published = producer.stats("sink").number("published");
-    producer.until_stats("sink", "the producer goes on", |stats| {
+    producer.until_stats("sink", "the producer continues", |stats| {
         stats.number("published") > published
     });
 }
 
-/// A frame in somebody else's memory is there as long as a client holds it, also when the one that
-/// has passed it on has stopped.
+/// A frame in the memory of another process exists as long as a client holds it, even after the
+/// process that imported it has stopped.
 #[test]
 fn what_a_client_holds_stays_when_the_process_in_the_middle_stops() {
     let place = Place::new();
@@ -269,7 +269,7 @@ fn what_a_client_holds_stays_when_the_process_in_the_middle_stops() {
     let client = "xmemsrc channel=cam1 on-disconnect=eos ! fakesink name=out";
     let mut client = Pipeline::play(&place, &["count out.sink"], client);
     client.order("hold at=out.sink count=2");
-    until("frames come through", || {
+    until("frames arrive at the last client", || {
         client.order("watched at=out.sink").number("count") > 20
     });
     relay.change("null");
@@ -332,7 +332,7 @@ fn a_pool_of_memfds_is_passed_on_and_each_is_sent_once() {
     }
     assert_same(&producer, &client);
     all_passed_on(&producer.stats("sink"), 100);
-    // The client has mapped them to read, and they can't shrink any more.
+    // The client has mapped them read-only, and they can no longer shrink.
     let maps = process::maps(client.pid(), "test-memfd");
     assert!(
         !maps.is_empty() && maps.iter().all(|map| map.access == "r--s"),
@@ -341,14 +341,15 @@ fn a_pool_of_memfds_is_passed_on_and_each_is_sent_once() {
     producer.order("end from=src");
     producer.until_eos();
     producer.change("null");
-    let sent = reader.join().expect("what it was told is in order");
+    let sent = reader.join().expect("the client was told in order");
     assert_eq!(sent.len(), maps.len());
     assert!(sent.len() < 40, "{} memfds", sent.len());
 }
 
-/// A producer that dies no longer holds what it has passed on: another frame may be there by now.
+/// After the death of a producer, the memory that it imported is no longer held, and another frame
+/// may be in it.
 #[test]
-fn what_a_dead_producer_had_passed_on_is_not_received_any_more() {
+fn imported_frames_of_a_dead_producer_are_not_received() {
     let place = Place::new();
     let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     let client = "xmemsrc name=src channel=cam0 max-leases=2 on-starved=wait on-disconnect=eos \
@@ -360,21 +361,21 @@ fn what_a_dead_producer_had_passed_on_is_not_received_any_more() {
         producer.until_clients("sink", 1);
         let push = format!("push from=src caps=application/x-test size=5000 {memory} count=10");
         assert_eq!(producer.order(&push).text("flow"), "Ok");
-        let stats = producer.until_stats("sink", "all are published", |stats| {
+        let stats = producer.until_stats("sink", "all frames are published", |stats| {
             stats.number("published") == 10 && stats.number("client-0-held") == 2
         });
         let passed_on = if memory.is_empty() { 0 } else { 10 };
         assert_eq!(stats.number("passed-on"), passed_on, "{stats}");
         client.until_buffers("out.sink", 2);
         producer.kill();
-        until("the client knows", || {
+        until("the client has noticed", || {
             !threads(client.pid()).contains(&"xmem-control".to_owned())
         });
         client.order("hold at=out.sink count=0");
         client.until_eos();
         let received = client.buffers("out.sink").len();
         match memory {
-            // Of the producer's own memory there is what its slots still held.
+            // In the producer's own memory, the frames that its slots still held.
             "" => assert!(received > 2, "{received} received"),
             _ => assert_eq!(received, 2),
         }
@@ -397,7 +398,7 @@ fn memfds_that_can_not_be_sealed_are_copied() {
 }
 
 #[test]
-fn memory_of_others_is_copied_where_that_is_wanted() {
+fn memory_of_other_elements_is_copied_if_that_is_set() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place, "foreign-memory=false");
     let push = "push from=src caps=application/x-test size=5000 memfds=4";
@@ -428,12 +429,12 @@ fn a_pool_keeps_half_of_its_buffers_for_itself() {
     client.stop();
     let before = producer.stats("sink");
     assert_eq!(before.number("client-0-held"), 3, "{before}");
-    // More than the pool has: who had them all would wait for ever.
+    // More than the pool has: with an import of all buffers, the producer would wait without end.
     assert_eq!(
         producer.order(&format!("{push} count=30")).text("flow"),
         "Ok"
     );
-    let after = producer.until_stats("sink", "all are published", |stats| {
+    let after = producer.until_stats("sink", "all frames are published", |stats| {
         stats.number("published") == 40
     });
     let grown = |figure| after.number(figure) - before.number(figure);
@@ -442,7 +443,7 @@ fn a_pool_keeps_half_of_its_buffers_for_itself() {
     client.resume();
     client.order("hold at=out.sink count=0");
     let passed_on = after.number("passed-on");
-    until("they are passed on again", || {
+    until("frames are imported again", || {
         producer.order(push);
         producer.stats("sink").number("passed-on") > passed_on
     });
@@ -463,10 +464,10 @@ fn dmabuf_caps_with_other_memory_are_an_error_that_says_so() {
     }
 }
 
-/// Memory that its maker may write, or punch holes into, is copied while there is a client that does
-/// not take it; then it is passed on again.
+/// Memory that its maker may write to or punch holes into is copied while a client exists that does
+/// not accept it. Then it is imported again.
 #[test]
-fn memory_that_others_may_write_is_copied_while_a_client_does_not_take_it() {
+fn memory_that_others_may_write_is_copied_while_a_client_refuses_it() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place, "");
     let push = "push from=src caps=application/x-test size=100000 memfds=20";

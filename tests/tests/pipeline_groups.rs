@@ -1,19 +1,19 @@
-//! Compressed and container streams that are joined late: what they need comes first, and nothing that
-//! can't be decoded.
+//! Compressed and container streams that a client joins late: what they need comes first, and
+//! nothing comes that cannot be decoded.
 
 use xmem_tests::pipeline::Pipeline;
 use xmem_tests::{Line, Place, until};
 
-/// A picture of its own each time, in a size that every encoder takes.
+/// All pictures differ, in a size that every encoder accepts.
 const PICTURES: &str = "videotestsrc is-live=true pattern=ball ! \
     video/x-raw,format=I420,width=128,height=96,framerate=30/1";
 
-/// Key frames are so far apart that there is one, and those after it are kept.
+/// Key frames are so far apart that there is only one, and the frames after it are kept.
 const X264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=100000";
 const X265: &str = "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=100000";
 const FOREVER: &str = "group-time=18446744073709551615";
 
-/// A producer that also decodes what it publishes, and pictures of it that it has.
+/// A producer that also decodes what it publishes, so that its pictures are known.
 fn encoder(place: &Place, stream: &str, decoder: &str, sink: &str) -> Pipeline {
     let description = format!(
         "{PICTURES} ! {stream} ! tee name=t \
@@ -32,9 +32,9 @@ fn decoding(place: &Place, decoder: &str, source: &str) -> Pipeline {
     Pipeline::play(place, &["report src.src", "report out.sink"], &client)
 }
 
-/// Requests for key frames that have reached the elements before the sink.
+/// The number of requests for key frames that have reached the elements before the sink.
 fn requests(producer: &mut Pipeline) -> usize {
-    // What was said before this order was answered is in the log.
+    // The output before the answer to this order has been read then.
     producer.stats("sink");
     let is_request = |line: &&Line| {
         line.get("type") == Some("custom-upstream") && line.text("text").contains("ForceKeyUnit")
@@ -42,9 +42,9 @@ fn requests(producer: &mut Pipeline) -> usize {
     producer.log().iter().filter(is_request).count()
 }
 
-/// Waits until so many requests have come, and no more.
+/// Waits until `count` requests have arrived, and checks that no more arrive.
 fn until_requests(producer: &mut Pipeline, count: usize) {
-    until("the requests have come", || requests(producer) >= count);
+    until("the requests have arrived", || requests(producer) >= count);
     assert_eq!(requests(producer), count);
 }
 
@@ -52,7 +52,7 @@ fn has_flag(buffer: &Line, flag: &str) -> bool {
     buffer.text("flags").split('+').any(|one| one == flag)
 }
 
-/// Each picture that the client has is one that the producer has, in the same order, from the first on.
+/// Checks that each picture of the client is one of the producer, in the same order, without a gap.
 fn shows_the_same(producer: &mut Pipeline, client: &mut Pipeline, what: &str) {
     client.until_buffers("out.sink", 20);
     let shown: Vec<String> = client
@@ -71,7 +71,7 @@ fn shows_the_same(producer: &mut Pipeline, client: &mut Pipeline, what: &str) {
     let made = producer.digests("ref.sink");
     let start = made.iter().position(|one| *one == shown[0]);
     let start =
-        start.unwrap_or_else(|| panic!("{what}: the first picture is none of the producer's"));
+        start.unwrap_or_else(|| panic!("{what}: the first picture is not one of the producer"));
     let made = made.iter().skip(start).take(20).collect::<Vec<_>>();
     let shown = shown.iter().take(20).collect::<Vec<_>>();
     assert!(
@@ -80,7 +80,7 @@ fn shows_the_same(producer: &mut Pipeline, client: &mut Pipeline, what: &str) {
     );
 }
 
-/// What is published, and how it is decoded.
+/// The published streams, and how they are decoded.
 fn streams() -> Vec<(&'static str, String, &'static str)> {
     let h264 = format!("{X264} ! h264parse");
     let vp8 = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=100000";
@@ -182,7 +182,8 @@ fn streams() -> Vec<(&'static str, String, &'static str)> {
         ),
         (
             "MPEG-TS with sound",
-            // With less it begins with what is there, and a demuxer makes other pads when the rest comes.
+            // With less latency it begins with the streams that have started, and a demuxer creates
+            // other pads when the rest comes.
             with_sound("mpegtsmux latency=1000000000"),
             "tsdemux ! h264parse ! avdec_h264",
         ),
@@ -221,7 +222,7 @@ fn a_client_that_joins_shows_what_the_producer_shows() {
 fn where_no_group_is_kept_a_key_frame_is_requested() {
     for (what, stream, decoder) in streams() {
         if what == "AV1" {
-            // The encoder of GStreamer 1.22 takes no requests.
+            // The encoder of GStreamer 1.22 does not handle requests.
             continue;
         }
         let place = Place::new();
@@ -266,8 +267,9 @@ fn a_client_that_skips_frames_does_not_cost_all_a_key_frame_each_time() {
     let mut client = Pipeline::play(&place, &["report src.src"], client);
     let is_key = |frame: &&&Line| !has_flag(frame, "DELTA_UNIT");
     client.until_buffers("src.src", 4);
-    // It can't decode what follows skipped frames, and asks as long as it skips some.
-    until("requests have come", || requests(&mut producer) >= 5);
+    // It cannot decode what follows skipped frames, and requests a key frame each time it skips
+    // some.
+    until("the requests have arrived", || requests(&mut producer) >= 5);
     let frames = producer.buffers("sink.sink");
     let keys: Vec<u64> = frames
         .iter()
@@ -276,12 +278,12 @@ fn a_client_that_skips_frames_does_not_cost_all_a_key_frame_each_time() {
         .collect();
     assert!(keys.len() >= 4, "{keys:?}");
     let times = keys.windows(2).map(|keys| keys[1] - keys[0]);
-    // The first one is the stream's beginning.
-    let soonest = times.skip(1).min().expect("some were requested");
+    // The first key frame is the start of the stream.
+    let soonest = times.skip(1).min().expect("some key frames were requested");
     assert!(soonest >= 400_000_000, "{keys:?}");
 }
 
-/// A stream that a test pushes, a buffer after the other.
+/// A stream that a test pushes, buffer by buffer.
 struct Stream {
     producer: Pipeline,
     count: u64,
@@ -299,7 +301,8 @@ impl Stream {
         Stream { producer, count: 0 }
     }
 
-    /// Pushes a buffer for each letter: `K` for a key frame, `d` for a dependent one, `h` for a header.
+    /// Pushes a buffer for each letter: `K` for a key frame, `d` for a dependent one, `h` for a
+    /// header.
     fn push(&mut self, buffers: &str) {
         self.push_with(CAPS, buffers);
     }
@@ -322,11 +325,11 @@ impl Stream {
         }
     }
 
-    /// Waits until all was published.
+    /// Waits until all buffers are published.
     fn settle(&mut self) {
         let count = self.count;
         self.producer
-            .until_stats("sink", "all is published", |stats| {
+            .until_stats("sink", "all buffers are published", |stats| {
                 stats.number("published") == count
             });
     }
@@ -337,7 +340,7 @@ fn receiving(place: &Place, source: &str) -> Pipeline {
     Pipeline::play(place, &["report src.src"], &client)
 }
 
-/// What has come out of the source, as it was pushed.
+/// The buffers that left the source, as letters.
 fn received(client: &Pipeline) -> String {
     let buffers = client.buffers("src.src");
     let letters = buffers.iter().map(|buffer| {
@@ -367,7 +370,8 @@ fn nothing_that_cannot_be_decoded_comes_before_a_key_frame() {
     client.until_stats("src", "one was skipped", |stats| {
         stats.number("skipped") == 1
     });
-    // Before the key frame that answers it: else it counts as the request of the next one, too.
+    // Before the key frame that answers the request. Otherwise that frame also counts as the answer
+    // to the next request.
     until_requests(&mut stream.producer, 1);
     stream.push("ddKdd");
     until_received(&mut client, "Kdd");
@@ -375,10 +379,10 @@ fn nothing_that_cannot_be_decoded_comes_before_a_key_frame() {
     assert_eq!(client.stats("src").number("skipped"), 3);
     until_requests(&mut stream.producer, 1);
 
-    // All are pushed where that is wanted.
+    // With this setting all buffers are pushed.
     let mut any = receiving(&place, "wait-for-keyframe=false");
     until_received(&mut any, "d");
-    // So soon after the last one it waits.
+    // So soon after the last request, it waits.
     until_requests(&mut stream.producer, 2);
     stream.push("dK");
     until_received(&mut any, "ddK");
@@ -424,10 +428,10 @@ fn after_missed_frames_there_is_nothing_before_the_next_key_frame() {
     stream.push(&"d".repeat(40));
     stream.settle();
     client.resume();
-    client.until_stats("src", "it has missed some", |stats| {
+    client.until_stats("src", "the client has missed some", |stats| {
         stats.number("missed") > 0
     });
-    client.until_stats("src", "it has passed over the others", |stats| {
+    client.until_stats("src", "the client has skipped the others", |stats| {
         stats.number("missed") + stats.number("skipped") + stats.number("received") == 42
     });
     assert_eq!(received(&client).trim_end_matches('d'), "K");
@@ -460,7 +464,7 @@ fn headers_come_before_what_a_client_begins_with() {
         let due = buffer.text("due").parse::<i128>().expect("a time");
         assert!(due >= i128::from(buffer.number("base-time")), "{buffer}");
     }
-    // Another producer's come again.
+    // After the headers of another producer come those again.
     drop(stream);
     let mut stream = Stream::new(&place, "");
     let mark = client.mark();
@@ -471,7 +475,7 @@ fn headers_come_before_what_a_client_begins_with() {
 }
 
 #[test]
-fn streams_that_depend_on_nothing_are_as_before() {
+fn streams_without_dependent_frames_are_unchanged() {
     let place = Place::new();
     let mut slots = Vec::new();
     for sink in ["group-time=0 channel=one", "channel=two"] {

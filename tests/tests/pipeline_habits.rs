@@ -1,5 +1,5 @@
-//! The properties of other elements that pass frames between processes: a pipeline that sets them
-//! works with xmem's elements in their place, and its user is told what has no effect.
+//! Properties of other elements that pass frames between processes: a pipeline that sets them works
+//! with the elements of xmem instead, and the user is told which of them have no effect.
 
 use gst::glib::{self, ParamFlags, ParamSpec};
 use gst::prelude::*;
@@ -10,7 +10,7 @@ use xmem_tests::{Line, Place};
 
 const PICTURES: &str = "videotestsrc is-live=true ! video/x-raw,format=RGB,width=64,height=48";
 
-/// What a property is worth, and what its user is told: nothing, an info message or a warning, with
+/// A value of a property, and what the user is told: nothing, an info message or a warning, with
 /// these words.
 type Habit = (
     &'static str,
@@ -110,12 +110,12 @@ const SOURCE: [Habit; 14] = [
     ("connection-timeout", "1000000", None),
 ];
 
-/// The messages of a pipeline, in READY, whose element `element` has this property.
+/// The messages of a pipeline in READY, whose element `element` has this property.
 fn messages(place: &Place, description: &str) -> Vec<Line> {
     let mut pipeline = Pipeline::start(place, &[], description);
     pipeline.change("ready");
     pipeline.order("post");
-    pipeline.until("all that was posted is told", |line| {
+    pipeline.until("all messages have arrived", |line| {
         line.word == "message" && line.get("type") == Some("application")
     });
     let is_told = |line: &&Line| {
@@ -184,13 +184,13 @@ fn frames_pass_whatever_was_set() {
     client.until_eos();
     let watched = client.order("watched at=out.sink");
     assert_eq!(watched.number("count"), 20, "{watched}");
-    // There is more memory than one byte; that is said once.
+    // The channel needs more memory than one byte; that is posted once.
     let is_size = |line: &&Line| {
         line.get("type") == Some(WARNING) && line.text("text").contains("more than shm-size=1,")
     };
     producer.until("there is more memory than shm-size", |line| is_size(&line));
     let mark = producer.stats("sink").number("published");
-    producer.until_stats("sink", "it goes on", |stats| {
+    producer.until_stats("sink", "the producer continues", |stats| {
         stats.number("published") > mark + 30
     });
     assert_eq!(producer.log().iter().filter(is_size).count(), 1);
@@ -209,7 +209,7 @@ fn address_is_another_name_of_socket_path() {
     }
 }
 
-/// Elements around the source go by what it says: urisourcebin, for example.
+/// Elements around the source, for example urisourcebin, check whether it is live.
 #[test]
 fn a_source_is_live_whatever_was_set() {
     let place = Place::new();
@@ -222,9 +222,9 @@ fn a_source_is_live_whatever_was_set() {
     assert_eq!(changed, gst::StateChangeSuccess::NoPreroll);
 }
 
-/// Of the elements that this GStreamer has: later ones may have other properties.
+/// For the installed elements: later versions may have other properties.
 #[test]
-fn each_property_of_the_elements_there_are_can_be_set_to_all_that_it_can_be_there() {
+fn each_property_of_other_elements_accepts_all_their_values() {
     local::init();
     let mut compared = 0;
     for (name, ours) in [
@@ -236,7 +236,7 @@ fn each_property_of_the_elements_there_are_can_be_set_to_all_that_it_can_be_ther
         ("cudaipcsrc", "xmemsrc"),
     ] {
         let Some(factory) = gst::ElementFactory::find(name) else {
-            eprintln!("not tried: there is no {name}");
+            eprintln!("not tried: no element {name}");
             continue;
         };
         let theirs = factory.create().build().expect("an element");
@@ -246,7 +246,7 @@ fn each_property_of_the_elements_there_are_can_be_set_to_all_that_it_can_be_ther
         for property in own.filter(|property| property.owner_type() == theirs.type_()) {
             let of = format!("{name} {}", property.name());
             let found = ours.find_property(property.name());
-            let found = found.unwrap_or_else(|| panic!("there is no {of}"));
+            let found = found.unwrap_or_else(|| panic!("no property {of}"));
             let both = ParamFlags::READWRITE;
             assert!(found.flags().contains(property.flags() & both), "{of}");
             takes_all(&found, property, &of);
@@ -256,7 +256,7 @@ fn each_property_of_the_elements_there_are_can_be_set_to_all_that_it_can_be_ther
     assert!(compared >= 8, "{compared} properties were compared");
 }
 
-/// Whether all values of a property of another element are values of ours.
+/// Whether our property accepts all values of the other element's property.
 fn takes_all(ours: &ParamSpec, theirs: &ParamSpec, of: &str) {
     if let Some(class) = glib::EnumClass::with_type(theirs.value_type()) {
         let own = glib::EnumClass::with_type(ours.value_type()).expect(of);
@@ -278,7 +278,7 @@ fn takes_all(ours: &ParamSpec, theirs: &ParamSpec, of: &str) {
     }
 }
 
-/// What an integer may be.
+/// The range of an integer property.
 fn range(property: &ParamSpec) -> Option<(i128, i128)> {
     if let Some(number) = property.downcast_ref::<glib::ParamSpecInt>() {
         Some((number.minimum().into(), number.maximum().into()))

@@ -1,4 +1,5 @@
-//! A producer that tells a source nonsense: the source ends with an error that says what was wrong.
+//! A producer that sends garbage to a source: the source ends with an error that says what was
+//! wrong.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -25,10 +26,12 @@ fn connected(place: &Place, watches: &[&str], client: &str) -> (Publisher, Pipel
 fn error_of(format: &[u8], extra: &[u8]) -> Line {
     let place = Place::new();
     let (publisher, mut client) = connected(&place, &["count out.sink"], CLIENT);
-    publisher.set_format(format).expect("room for it");
+    publisher
+        .set_format(format)
+        .expect("there is enough memory");
     let mut frame = publisher.acquire(1000).expect("a slot");
     pattern::fill(&mut frame, 0, 0).expect("a record");
-    frame.set_extra(extra).expect("room for it");
+    frame.set_extra(extra).expect("there is enough memory");
     frame.publish().expect("a channel");
     let error = client.until_message("error");
     assert_eq!(error.text("from"), "src", "{error}");
@@ -112,13 +115,13 @@ fn caps_that_are_none_are_an_error() {
 }
 
 #[test]
-fn metas_that_are_none_are_an_error() {
+fn invalid_metas_are_an_error() {
     const RGB: &str = "video/x-raw,format=RGB,width=8,height=8,framerate=1/1";
     let meta =
         |kind: u32, len: u32, body: &[u8]| [&kind.to_le_bytes(), &len.to_le_bytes(), body].concat();
     for (extra, what) in [
         (vec![1], "a byte"),
-        (meta(1, 4, &[]), "a meta whose body is not there"),
+        (meta(1, 4, &[]), "a meta without a body"),
         (
             meta(1, u32::MAX, &[0; 100]),
             "one with more bytes than there are",
@@ -135,7 +138,7 @@ fn metas_that_are_none_are_an_error() {
 }
 
 #[test]
-fn metas_that_do_not_fit_their_frame_cost_that_frame() {
+fn metas_that_do_not_fit_their_frame_drop_that_frame() {
     const SIZE: usize = 8 * 8 * 3;
     let place = Place::new();
     let client = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
@@ -150,7 +153,7 @@ fn metas_that_do_not_fit_their_frame_cost_that_frame() {
             .collect::<Vec<_>>()
     };
     let crop = |height| meta(2, &[0, 0, 8, height]);
-    // Flags, the format RGB, width, height, planes; then the plane begins at 0, with this stride.
+    // Flags, the format RGB, width, height, planes; then the offset 0 and the stride of the plane.
     let video = |height, stride| {
         let mut body = vec![0, 15, 8, height, 1];
         body.extend([0; 8]);
@@ -162,11 +165,11 @@ fn metas_that_do_not_fit_their_frame_cost_that_frame() {
     let mut publish = |client: &mut Pipeline, extra: &[u8], is_good: bool| {
         let mut frame = publisher.acquire(SIZE).expect("a slot");
         pattern::fill(&mut frame, 0, 0).expect("a record");
-        frame.set_extra(extra).expect("room for it");
+        frame.set_extra(extra).expect("there is enough memory");
         frame.publish().expect("a channel");
         *(if is_good { &mut good } else { &mut bad }) += 1;
         let (good, bad) = (good, bad);
-        client.until_stats("src", "it has seen them all", |stats| {
+        client.until_stats("src", "the source has seen all frames", |stats| {
             let missed = stats.number("missed");
             assert!(missed <= bad, "{stats}");
             stats.number("received") == good && missed == bad
@@ -183,14 +186,14 @@ fn metas_that_do_not_fit_their_frame_cost_that_frame() {
     ] {
         publish(&mut client, &extra, false);
         publish(&mut client, &extra, false);
-        let warning = client.until("it says what it has missed", |line| {
+        let warning = client.until("the source reports missed frames", |line| {
             line.word == "message" && line.get("text").is_some_and(|text| text.contains(word))
         });
         assert_eq!(warning.text("type"), "warning", "{warning}");
         publish(&mut client, &video(8, 24), true);
         publish(&mut client, &[], true);
     }
-    // One of each kind, though each frame has come twice, and the gap behind it is marked.
+    // One of each kind, although each frame was published twice, and the gap after it is marked.
     assert_eq!(client.messages().len(), 5, "{:?}", client.messages());
     let flags = client.buffers("out.sink");
     let flags = flags
@@ -201,14 +204,14 @@ fn metas_that_do_not_fit_their_frame_cost_that_frame() {
     assert_eq!(flags, expected.take(flags.len()).collect::<Vec<_>>());
 }
 
-/// Long, and many: what it keeps of them is bounded.
+/// The formats are long and many. What the source keeps of them is limited.
 #[test]
-fn formats_without_end_cost_a_source_little() {
+fn any_number_of_formats_costs_a_source_limited_memory() {
     let place = Place::new();
     let (publisher, mut client) = connected(&place, &["count out.sink"], CLIENT);
     let mut memory = Vec::new();
     for number in 0..300 {
-        // Right ones, of a MiB, and no two alike.
+        // Valid formats of a MiB, all different.
         let long = "x".repeat(1 << 20);
         let caps = format!("application/x-test, number={number}, long={long}");
         publisher.set_format(format(&caps)).expect("room for it");
@@ -219,14 +222,14 @@ fn formats_without_end_cost_a_source_little() {
         memory.push(process::memory(client.pid()).own);
     }
     assert_eq!(client.messages(), [""; 0]);
-    // It may keep texts of 64 MiB for frames to come, and what GStreamer makes of one of them.
+    // The source may keep 64 MiB of text for frames to come, and the parsed form of one format.
     let most = memory.iter().max().expect("many");
     assert!(*most < 200 << 10, "{most} KiB");
 }
 
-/// GLib keeps the names of types and fields for good.
+/// GLib never frees the names of types and fields.
 #[test]
-fn formats_with_ever_new_names_are_an_error_in_the_end() {
+fn formats_with_too_many_different_names_are_an_error() {
     let place = Place::new();
     let (publisher, mut client) = connected(&place, &["count out.sink"], CLIENT);
     for round in 0..20 {
@@ -245,11 +248,11 @@ fn formats_with_ever_new_names_are_an_error_in_the_end() {
     assert!(error.text("text").contains("name"), "{error}");
 }
 
-/// The kinds of custom events that are sticky, and out of band.
+/// The kinds of custom events: sticky, and out-of-band.
 const STICKY: u32 = 1;
 const OUT_OF_BAND: u32 = 2;
 
-/// A custom event of an xmemsink, with a field of so many bytes: `docs/protocol.md`, 13.5.
+/// A custom event of an xmemsink, with a field of `len` bytes: `docs/protocol.md`, 13.5.
 fn custom(kind: u32, name: &str, len: usize) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
     let record = |kind: u32, body: Vec<u8>| {
@@ -262,9 +265,9 @@ fn custom(kind: u32, name: &str, len: usize) -> Vec<u8> {
     [head, record(24, structure)].concat()
 }
 
-/// Pads keep one of each name.
+/// Pads keep one event of each name.
 #[test]
-fn sticky_events_of_ever_new_names_are_left_out_in_the_end() {
+fn sticky_events_with_too_many_different_names_are_left_out() {
     for (count, len) in [(1000, 10), (40, 8 << 20)] {
         let place = Place::new();
         let (publisher, mut client) = connected(&place, &["count out.sink"], CLIENT);
@@ -273,25 +276,25 @@ fn sticky_events_of_ever_new_names_are_left_out_in_the_end() {
             let content = custom(STICKY, &format!("never-before-{number}"), len);
             let said =
                 publisher.send_event(EventKind::Sticky(1 << 63 | 7 << 32 | number), &content);
-            said.expect("room for it");
+            said.expect("there is enough memory");
             pattern::publish(&publisher, number, 1000, 0).expect("a frame");
             client.until_stats("src", "it receives", |stats| {
                 stats.number("received") > number
             });
         }
         let grown = process::memory(client.pid()).own.saturating_sub(before);
-        // What is kept, what is being read, and what the heap has free.
+        // Kept events, events that are being read, and free memory of the heap.
         assert!(grown < 100 << 10, "{grown} KiB");
         let warning = client.until_message("warning");
         assert!(warning.text("text").contains("sticky"), "{warning}");
-        // It is said once.
+        // The warning is posted once.
         assert_eq!(client.messages().len(), 1);
     }
 }
 
-/// It would be pushed by a thread that is not the stream's.
+/// A thread other than the streaming thread would push it.
 #[test]
-fn an_urgent_event_that_has_a_place_between_the_frames_is_left_out() {
+fn an_out_of_band_event_that_must_be_in_order_is_left_out() {
     let place = Place::new();
     let (publisher, mut client) = connected(&place, &["report out.sink"], CLIENT);
     pattern::publish(&publisher, 0, 1000, 0).expect("a frame");
@@ -299,12 +302,12 @@ fn an_urgent_event_that_has_a_place_between_the_frames_is_left_out() {
     for kind in 0..5 {
         let content = custom(kind, &format!("of-kind-{kind}"), 10);
         let said = publisher.send_event(EventKind::Urgent, &content);
-        said.expect("room for it");
+        said.expect("there is enough memory");
     }
     let last = custom(OUT_OF_BAND, "the-last", 10);
     let said = publisher.send_event(EventKind::Urgent, &last);
-    said.expect("room for it");
-    client.until("the last one is there", |line| {
+    said.expect("there is enough memory");
+    client.until("the last event has arrived", |line| {
         line.get("text")
             .is_some_and(|text| text.contains("the-last"))
     });
@@ -317,7 +320,7 @@ fn an_urgent_event_that_has_a_place_between_the_frames_is_left_out() {
     assert_eq!(client.messages(), [""; 0]);
 }
 
-/// What an xmemsink says of a segment: `docs/protocol.md`, 13.5.
+/// The segment event of an xmemsink: `docs/protocol.md`, 13.5.
 fn segment(rate: f64, applied_rate: f64, numbers: [u64; 7]) -> Vec<u8> {
     let mut content = 2u32.to_le_bytes().to_vec();
     // No sequence number, then times, without flags.
@@ -334,7 +337,7 @@ const USUAL: [u64; 7] = [0, 0, 0, 10_000_000_000, 0, 0, u64::MAX];
 const SEGMENT: EventKind = EventKind::Sticky(1 << 63 | 2 << 32);
 
 #[test]
-fn a_segment_that_elements_can_not_reckon_with_is_an_error() {
+fn a_segment_with_which_elements_would_overflow_is_an_error() {
     let with = |at: usize, number| {
         let mut numbers = USUAL;
         numbers[at] = number;
@@ -354,7 +357,7 @@ fn a_segment_that_elements_can_not_reckon_with_is_an_error() {
         let content = segment(rate, applied_rate, numbers);
         publisher
             .send_event(SEGMENT, &content)
-            .expect("room for it");
+            .expect("there is enough memory");
         pattern::publish(&publisher, 0, 1000, 0).expect("a frame");
         let error = client.until_message("error");
         assert!(error.text("text").contains("event"), "{error}");
@@ -362,13 +365,13 @@ fn a_segment_that_elements_can_not_reckon_with_is_an_error() {
 }
 
 #[test]
-fn a_time_that_elements_can_not_reckon_with_is_left_out() {
+fn a_time_with_which_elements_would_overflow_is_left_out() {
     let place = Place::new();
     let (publisher, mut client) = connected(&place, &["report out.sink"], CLIENT);
     let content = segment(0.001, 1.0, [0, 0, 0, u64::MAX, 0, 0, u64::MAX]);
     publisher
         .send_event(SEGMENT, &content)
-        .expect("room for it");
+        .expect("there is enough memory");
     let times = [1, u64::MAX - 1, 1 << 61, 1 << 60, 2];
     for (number, time) in (0..).zip(times) {
         let mut frame = publisher.acquire(1000).expect("a slot");
@@ -383,15 +386,15 @@ fn a_time_that_elements_can_not_reckon_with_is_left_out() {
     let pts: Vec<_> = buffers.iter().map(|line| line.text("pts")).collect();
     assert_eq!(pts[1], pts[2]);
     assert_eq!([pts[0], pts[4]], ["1", "2"]);
-    // Three years are, but not at a thousandth of the usual rate.
+    // Three years are valid, but not at a thousandth of the usual rate.
     assert_eq!(pts[3], pts[1]);
     assert_eq!(client.messages(), [""; 0]);
 }
 
-/// How often a source connects, in three seconds, to a producer that lets it in, gives it a frame or
-/// none, and goes.
+/// The number of times that a source connects, in three seconds, to a producer that accepts it,
+/// sends it a frame or none, and closes the channel.
 fn connections_to_a_producer_that_goes(has_frames: bool, says_bye: bool) -> u32 {
-    // And one for copies.
+    // One of them is for copies.
     const LEASES: u32 = 4;
     let place = Place::new();
     let listener = wire::listen(&place.socket("cam0"));
@@ -418,14 +421,14 @@ fn connections_to_a_producer_that_goes(has_frames: bool, says_bye: bool) -> u32 
         first.get_or_insert_with(Instant::now);
         connections += 1;
     }
-    // In the middle of a pause, perhaps.
+    // Possibly in the middle of a pause between two attempts.
     client.change_promptly("ready");
     assert_eq!(client.messages(), [""; 0]);
     connections
 }
 
 #[test]
-fn a_producer_that_goes_at_once_is_not_asked_all_the_time() {
+fn a_source_waits_before_it_reconnects_to_a_producer_without_frames() {
     for says_bye in [false, true] {
         let connections = connections_to_a_producer_that_goes(false, says_bye);
         // After 0, 20, 60, 140, 300, 620, 1260, 2260 and 3260 ms.
@@ -434,8 +437,8 @@ fn a_producer_that_goes_at_once_is_not_asked_all_the_time() {
 }
 
 #[test]
-fn nor_is_one_that_goes_after_a_frame() {
+fn a_source_reconnects_with_a_pause_to_a_producer_that_ends_after_a_frame() {
     let connections = connections_to_a_producer_that_goes(true, true);
-    // One each 20 ms, and the first two.
+    // One every 20 ms, and the first two.
     assert!((2..=155).contains(&connections), "{connections}");
 }

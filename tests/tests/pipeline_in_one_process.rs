@@ -29,7 +29,7 @@ fn sources_come_and_go_beside_their_sink() {
     let first = viewer(&place, "");
     first.change(gst::State::Playing);
     first.settle(gst::State::Playing);
-    // It leaves and comes back.
+    // The client leaves and reconnects.
     assert_eq!(
         first.change(gst::State::Ready),
         gst::StateChangeSuccess::Success
@@ -41,9 +41,9 @@ fn sources_come_and_go_beside_their_sink() {
     second.settle(gst::State::Playing);
     for viewer in [&first, &second] {
         for _ in 0..10 {
-            let sample = viewer.pull().expect("the stream goes on");
+            let sample = viewer.pull().expect("the stream continues");
             let caps = sample.caps().expect("a picture has caps");
-            let info = gst_video::VideoInfo::from_caps(caps).expect("it is video");
+            let info = gst_video::VideoInfo::from_caps(caps).expect("the caps are of video");
             assert_eq!((info.width(), info.height()), (64, 48));
             let buffer = sample.buffer().expect("a sample has a buffer");
             assert_eq!(buffer.size(), info.size());
@@ -101,7 +101,7 @@ fn a_stream_of_bytes_without_caps_crosses() {
     for size in [1000, 1, 70_000] {
         let sent = gst::Buffer::from_slice(vec![7u8; size]);
         producer.push(&sent);
-        let sample = client.pull().expect("the stream goes on");
+        let sample = client.pull().expect("the stream continues");
         assert_eq!(sample.caps(), None);
         let received = sample.buffer().expect("a sample has a buffer");
         assert_eq!(local::bytes(received), local::bytes(&sent));
@@ -126,10 +126,12 @@ fn what_upstream_writes_into_the_sinks_memory_is_not_copied() {
         .allocation_params()
         .next()
         .expect("the sink has an allocator");
-    let allocator = allocator.expect("of its own");
+    let allocator = allocator.expect("the allocator of the sink");
     for size in [1, 100_000, 3_000_000] {
         let memory = allocator.alloc(size, Some(&params)).expect("memory");
-        let mut map = memory.into_mapped_memory_writable().expect("it is new");
+        let mut map = memory
+            .into_mapped_memory_writable()
+            .expect("the memory is new");
         map.fill(9);
         let mut sent = gst::Buffer::new();
         sent.make_mut().append_memory(map.into_memory());
@@ -149,7 +151,8 @@ fn caps_of_a_producer_that_is_gone_at_once_are_pushed_for_the_next() {
         let gone = Arc::new(OnceLock::<Publisher>::new());
         let first = producer().on_event({
             let gone = gone.clone();
-            // Before the client is told anything: it hears of the caps and of the end at once.
+            // Called before the client is sent anything, so it receives the caps and the end at the
+            // same time.
             move |event| {
                 if let PublisherEvent::ClientConnected(_) = event {
                     gone.wait().close();
@@ -165,7 +168,7 @@ fn caps_of_a_producer_that_is_gone_at_once_are_pushed_for_the_next() {
         let client = Local::play(&format!(
             "{source} ! appsink name=out sync=false async=false"
         ));
-        until("it was connected", || {
+        until("the client was connected", || {
             client.stats("src").get::<u64>("connections").unwrap() > 0
         });
         let mut second = None;

@@ -1,4 +1,4 @@
-//! Pipelines that people have for shmsink and unixfdsink work with xmemsink in their place.
+//! Pipelines for shmsink and unixfdsink work with xmemsink instead.
 
 use tempfile::TempDir;
 use xmem_tests::launched::Launched;
@@ -32,7 +32,7 @@ fn a_pipeline_of_shmsink_works_with_xmemsink() {
     let place = Place::new();
     let socket = directory.path().join("video");
     let socket = socket.display();
-    // shmsink holds the stream until somebody is there, and its clients need to know the caps.
+    // shmsink holds the stream until a client connects, and its clients need to know the caps.
     let mut producer = Launched::start(
         &place,
         &format!(

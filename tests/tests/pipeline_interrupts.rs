@@ -1,5 +1,5 @@
-//! Ctrl-C ends `gst-launch-1.0` at once, whatever it waits for and whatever its peer does; and a
-//! client that stands still is in nobody's way.
+//! Ctrl-C ends `gst-launch-1.0` at once, whatever it waits for and whatever its peer does. A
+//! stopped client does not block others.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ fn until_the_socket_is_there(place: &Place) {
     until("the producer listens", || place.socket("cam0").exists());
 }
 
-/// A client that has received something.
+/// A client that has received a frame.
 fn running_client(place: &Place) -> Pipeline {
     let mut client = Pipeline::play(place, &["count out.sink"], CLIENT);
     until_received(&mut client, 10);
@@ -54,7 +54,7 @@ fn a_source_that_waits_for_frames_is_interrupted() {
     });
     process::until_asleep(client.pid(), "src:src");
     client.interrupt();
-    // The producer has one client less, and goes on.
+    // The producer has one client less, and continues.
     producer.until_clients("sink", 0);
 }
 
@@ -77,10 +77,10 @@ fn a_source_whose_producer_is_stopped_is_interrupted() {
     process::until_asleep(connected.pid(), "src:src");
     connected.interrupt();
     connecting.interrupt();
-    // Both were there and have gone while the producer stood still.
+    // Both clients connected and left while the producer was stopped.
     producer.resume();
     producer.until_clients("sink", 0);
-    let stats = producer.until_stats("sink", "nobody is there", |stats| {
+    let stats = producer.until_stats("sink", "no client is connected", |stats| {
         stats.number("clients") == 0
     });
     assert_eq!(stats.number("published"), 1);
@@ -185,7 +185,7 @@ fn a_client_that_is_interrupted_does_not_disturb_the_others() {
     assert_eq!(other.stats("src").number("connections"), 1);
 }
 
-/// How many frames are published while a client receives `count`.
+/// The number of frames that are published while a client receives `count`.
 fn published_while(producer: &mut Pipeline, client: &mut Pipeline, count: u64) -> u64 {
     let received = client.order("watched at=out.sink").number("count");
     let published = producer.stats("sink").number("published");
@@ -203,7 +203,7 @@ fn no_client_freezes_the_others() {
          ! video/x-raw,format=RGB,width=640,height=480,framerate=60/1 \
          ! xmemsink name=sink channel=cam0",
     );
-    // Leases make room: half a second for a client that gets no processor.
+    // Leases give a margin of half a second for a client that gets no processor.
     let client = "xmemsrc name=src channel=cam0 max-leases=16 ! fakesink name=out";
     let mut clients = [(); 2].map(|()| Pipeline::play(&place, &["count out.sink"], client));
     for client in &mut clients {
@@ -217,7 +217,7 @@ fn no_client_freezes_the_others() {
     let start = Instant::now();
     let published = published_while(&mut producer, &mut client, 120);
     let time = start.elapsed();
-    // As many as were published, but for those on their way; and at the pace of the clock.
+    // As many as were published, except for those in flight, and at the pace of the clock.
     assert!((100..=140).contains(&published), "{published} for 120");
     assert!(
         (1..5).contains(&time.as_secs()),
@@ -229,17 +229,17 @@ fn no_client_freezes_the_others() {
     assert_eq!(stats.number("dropped"), 0, "{stats}");
     assert_eq!(stats.number("copied"), 0, "{stats}");
     assert_eq!(stats.number("clients"), 2, "{stats}");
-    // It has what it had leased, and no more.
+    // It has the frames that it had leased, and no more.
     let held = (0..2).map(|client| stats.number(&format!("client-{client}-held")));
     assert!(held.sum::<u64>() <= 32, "{stats}");
-    // Back again, it goes on with the newest frames, and knows what it has missed.
+    // After it is continued, it receives the newest frames, and knows how many it has missed.
     stopped.resume();
-    stopped.until_stats("src", "the client goes on", |stats| {
+    stopped.until_stats("src", "the client continues", |stats| {
         stats.number("missed") > 0
     });
     published_while(&mut producer, &mut stopped, 30);
     stopped.stop();
-    // Nor does it delay the producer's end.
+    // It does not delay the end of the producer either.
     producer.change_promptly("null");
     assert!(place.files().is_empty(), "{:?}", place.files());
 }

@@ -1,4 +1,5 @@
-//! A client that waits for a key frame which does not come, and one that has room for no more than one frame.
+//! A client that waits for a key frame which does not come, and a client that can hold only one
+//! frame.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use xmem_tests::{Place, until};
 
 const MS: u64 = 1_000_000;
 
-/// A producer without a group, and what a test pushes there.
+/// A producer that keeps no group, for frames that a test pushes.
 fn producer(place: &Place) -> Pipeline {
     let producer = "appsrc name=src is-live=true format=time ! \
                     xmemsink name=sink channel=cam0 sync=false group-time=0";
@@ -24,7 +25,7 @@ fn push(producer: &mut Pipeline, what: &str) {
     assert_eq!(producer.order(&order).text("flow"), "Ok");
 }
 
-/// Requests for key frames that have reached the elements before the sink.
+/// The number of requests for key frames that have reached the elements before the sink.
 fn requests(producer: &mut Pipeline) -> usize {
     producer.stats("sink");
     let requests = producer.log().iter().filter(|line| {
@@ -33,7 +34,7 @@ fn requests(producer: &mut Pipeline) -> usize {
     requests.count()
 }
 
-/// Warnings on the bus.
+/// The number of warnings on the bus.
 fn warnings(client: &mut Pipeline) -> usize {
     client.stats("src");
     let warnings = client
@@ -43,21 +44,23 @@ fn warnings(client: &mut Pipeline) -> usize {
     warnings.count()
 }
 
-/// The source ignores all requests.
+/// The source of the producer ignores all requests.
 #[test]
-fn a_key_frame_that_does_not_come_is_requested_again_and_told_of() {
+fn a_key_frame_that_does_not_come_is_requested_again_with_a_warning() {
     let place = Place::new();
     let mut producer = producer(&place);
     push(&mut producer, "pts=0");
     push(&mut producer, "pts=1000000 flags=DELTA_UNIT");
-    producer.until_stats("sink", "both are published", |stats| {
+    producer.until_stats("sink", "both frames are published", |stats| {
         stats.number("published") == 2
     });
     let mut client = client(&place, "");
-    client.until_stats("src", "one is skipped", |stats| stats.number("skipped") > 0);
+    client.until_stats("src", "one frame is skipped", |stats| {
+        stats.number("skipped") > 0
+    });
     let started = Instant::now();
     let mut number = 2;
-    until("that is told", || {
+    until("a warning is posted", || {
         push(
             &mut producer,
             &format!("pts={} flags=DELTA_UNIT", number * MS),
@@ -74,13 +77,13 @@ fn a_key_frame_that_does_not_come_is_requested_again_and_told_of() {
     ] {
         assert!(warning.contains(part), "{warning}, not {part}");
     }
-    // One is requested at once, and then every two seconds.
+    // One request at once, and then one every two seconds.
     let count = requests(&mut producer);
     let most = started.elapsed().as_secs() as usize / 2 + 2;
     assert!((3..=most).contains(&count), "{count} of {most}");
     assert_eq!(client.stats("src").number("received"), 0);
-    // It goes on waiting, and says no more; a key frame ends that.
-    until("one more is requested", || {
+    // It continues to wait without further warnings, until a key frame comes.
+    until("one more key frame is requested", || {
         push(&mut producer, "flags=DELTA_UNIT pts=9000000000");
         requests(&mut producer) > count
     });
@@ -89,7 +92,7 @@ fn a_key_frame_that_does_not_come_is_requested_again_and_told_of() {
     assert_eq!(warnings(&mut client), 1);
 }
 
-/// What leads to the next frame takes no lease that the next frame needs.
+/// A frame that leads to the next one takes no lease that the next one needs.
 #[test]
 fn a_frame_that_leads_to_the_next_does_not_keep_the_only_lease() {
     let place = Place::new();
@@ -97,14 +100,14 @@ fn a_frame_that_leads_to_the_next_does_not_keep_the_only_lease() {
     for what in ["pts=0", "pts=1000000 flags=DELTA_UNIT"] {
         push(&mut producer, what);
     }
-    producer.until_stats("sink", "both are published", |stats| {
+    producer.until_stats("sink", "both frames are published", |stats| {
         stats.number("published") == 2
     });
     let mut client = client(&place, "max-leases=1 on-starved=wait copy-below=0");
-    client.until_stats("src", "one is skipped", |stats| {
+    client.until_stats("src", "one frame is skipped", |stats| {
         stats.number("skipped") == 1
     });
-    // Without a time, where the others have one: a box of MP4 in fragments, for example.
+    // Without a time, although the others have one: a box of fragmented MP4, for example.
     push(&mut producer, "seed=7");
     push(&mut producer, "seed=8 pts=2000000");
     client.until_buffers("src.src", 2);

@@ -1,5 +1,5 @@
-//! Buffers of every kind arrive as they were sent: without memory, with several, parts of others,
-//! small ones and huge ones, alone and in lists.
+//! Buffers of every kind arrive as they were sent: without memory, with several memories, parts of
+//! other buffers, small and huge ones, alone and in lists.
 
 use gst::prelude::*;
 use gst_video::VideoCropMeta;
@@ -8,28 +8,28 @@ use xmem_tests::pipeline::fill;
 use xmem_tests::random::Random;
 use xmem_tests::{Place, process, until};
 
-/// A producer that pushes buffers of some kind without further structure, and its client.
+/// A producer that pushes buffers without further structure, and its client.
 fn exchange(place: &Place) -> (Local, Local) {
     let producer = local::pushing(place);
     producer.set_caps(&gst::Caps::new_empty_simple("application/x-test"));
     (producer, local::pulling(place))
 }
 
-/// A buffer of bytes that `seed` decides.
+/// A buffer of bytes that `seed` determines.
 fn filled(seed: u64, size: usize) -> gst::Buffer {
     let mut bytes = vec![0; size];
     fill(seed, &mut bytes);
     gst::Buffer::from_slice(bytes)
 }
 
-/// The memory of a buffer with one.
+/// The memory of a buffer with a single memory.
 fn memory(buffer: &gst::BufferRef) -> gst::Memory {
     let memory = buffer.iter_memories_owned().next();
-    memory.expect("it has a memory")
+    memory.expect("the buffer has a memory")
 }
 
 #[test]
-fn a_buffer_without_memory_arrives_with_all_that_it_says() {
+fn a_buffer_without_memory_arrives_with_its_metadata() {
     let place = Place::new();
     let producer = local::pushing(&place);
     let client = local::pulling(&place);
@@ -52,7 +52,7 @@ fn a_buffer_without_memory_arrives_with_all_that_it_says() {
                 VideoCropMeta::add(content, (1, 2, 30, 20));
             }
             producer.push(&sent);
-            let sample = client.pull().expect("the stream goes on");
+            let sample = client.pull().expect("the stream continues");
             let received = sample.buffer().expect("a sample has a buffer");
             assert_same(&sent, received);
             assert_eq!(received.n_memory(), 0);
@@ -60,7 +60,7 @@ fn a_buffer_without_memory_arrives_with_all_that_it_says() {
             let crop = received.meta::<VideoCropMeta>().map(|meta| meta.rect());
             assert_eq!(crop, (caps == video).then_some((1, 2, 30, 20)));
         }
-        // And one with bytes in between.
+        // And one with bytes between them.
         let sent = filled(1, 64 * 48 * 3);
         producer.push(&sent);
         assert_same(&sent, &client.pull_buffer());
@@ -101,15 +101,20 @@ fn memories_of_several_kinds_arrive_as_one() {
     assert!(pad.peer_query(&mut query));
     let (allocator, params) = query.allocation_params().next().expect("an allocator");
     let in_a_slot = || {
-        let allocator = allocator.as_ref().expect("of the sink's own");
+        let allocator = allocator.as_ref().expect("the allocator of the sink");
         let memory = allocator.alloc(777, Some(&params)).expect("memory");
-        let mut map = memory.into_mapped_memory_writable().expect("it is new");
+        let mut map = memory
+            .into_mapped_memory_writable()
+            .expect("the memory is new");
         fill(1, &mut map);
         map.into_memory()
     };
     let in_the_system = || {
         let mut buffer = gst::Buffer::with_size(5000).expect("memory");
-        fill(2, &mut buffer.make_mut().map_writable().expect("it is new"));
+        fill(
+            2,
+            &mut buffer.make_mut().map_writable().expect("the buffer is new"),
+        );
         memory(&buffer)
     };
     let in_a_vector = || memory(&filled(3, 123));
@@ -143,7 +148,7 @@ fn memories_of_several_kinds_arrive_as_one() {
 }
 
 #[test]
-fn of_a_part_of_a_buffer_that_part_arrives() {
+fn a_part_of_a_buffer_arrives_as_that_part() {
     let place = Place::new();
     let (producer, client) = exchange(&place);
     let whole = filled(1, 10_000);
@@ -154,12 +159,14 @@ fn of_a_part_of_a_buffer_that_part_arrives() {
         producer.push(&sent);
         assert_same(&sent, &client.pull_buffer());
     }
-    // Memory with room before and behind what it holds.
+    // Memory with space before and after its content.
     let params = gst::AllocationParams::new(gst::MemoryFlags::empty(), 63, 100, 200);
-    let allocator = gst::Allocator::find(None).expect("the system's");
+    let allocator = gst::Allocator::find(None).expect("the system allocator");
     let memory = allocator.alloc(1000, Some(&params)).expect("memory");
     assert!(memory.maxsize() >= 1300 && memory.offset() >= 100);
-    let mut map = memory.into_mapped_memory_writable().expect("it is new");
+    let mut map = memory
+        .into_mapped_memory_writable()
+        .expect("the memory is new");
     fill(2, &mut map);
     let mut sent = gst::Buffer::new();
     sent.make_mut().append_memory(map.into_memory());
@@ -171,13 +178,13 @@ fn of_a_part_of_a_buffer_that_part_arrives() {
 }
 
 #[test]
-fn sizes_may_be_any_from_none_to_huge() {
+fn buffers_of_any_size_from_empty_to_huge_arrive() {
     let place = Place::new();
     let (producer, client) = exchange(&place);
     let mut random = Random::new();
     let mut largest: u64 = 1;
     for number in 0..200 {
-        // Now and then larger than all before.
+        // Occasionally larger than all before.
         let size = match random.number() % 4 {
             0 => 0,
             1 => random.number() % 100,
@@ -198,7 +205,7 @@ fn sizes_may_be_any_from_none_to_huge() {
 }
 
 #[test]
-fn the_memory_of_a_huge_buffer_is_given_back_with_the_stream() {
+fn the_memory_of_a_huge_buffer_is_released_with_the_stream() {
     let place = Place::new();
     let (producer, client) = exchange(&place);
     for size in [10, 50_000_000, 10] {
@@ -208,7 +215,7 @@ fn the_memory_of_a_huge_buffer_is_given_back_with_the_stream() {
     }
     drop(client);
     drop(producer);
-    // Other tests of this process have memory of their own, none of it as large.
+    // Other tests of this process have memory of their own, but none as large.
     until("no mapping of that size is left", || {
         let maps = process::maps(std::process::id(), "xmem-payload");
         maps.iter().all(|map| map.len < 50_000_000)
@@ -231,7 +238,7 @@ fn the_buffers_of_a_list_arrive_one_by_one_and_in_order() {
             assert_same(sent, &client.pull_buffer());
         }
     }
-    // What is pushed alone comes after the lists.
+    // A buffer that is pushed alone arrives after the lists.
     let sent = filled(9, 9);
     producer.push(&sent);
     assert_same(&sent, &client.pull_buffer());

@@ -1,5 +1,5 @@
-//! Streams of every kind arrive with their caps, whatever those hold: sound, encoded video, packets,
-//! text, metadata.
+//! Streams of every kind arrive with their caps, whatever these contain: sound, encoded video,
+//! packets, text, metadata.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,8 @@ use xmem_tests::pipeline::fill;
 const LOSSLESS: &str = "sync=false async=false wait-for-connection=true overflow=block \
                         block-timeout=20000000000";
 
-/// What has passed a pad: copies, for nobody has so many leases.
+/// The buffers that have passed a pad. They are copies, because there are not enough leases to keep
+/// them.
 type Passed = Arc<Mutex<Vec<(gst::Caps, gst::Buffer)>>>;
 
 fn watch(pad: &gst::Pad) -> Passed {
@@ -29,14 +30,14 @@ fn watch(pad: &gst::Pad) -> Passed {
         let caps = pad.current_caps().expect("buffers have caps");
         let mut into = into.lock().expect("not poisoned");
         for buffer in buffers {
-            into.push((caps.clone(), buffer.expect("it can be copied")));
+            into.push((caps.clone(), buffer.expect("the buffer can be copied")));
         }
         gst::PadProbeReturn::Ok
     });
     passed
 }
 
-/// Whether what these elements make arrives: caps and buffers, one by one.
+/// Checks that what these elements make arrives: caps and buffers, one by one. Returns them.
 fn crosses(description: &str) -> Vec<(gst::Caps, gst::Buffer)> {
     let place = Place::new();
     let sink = local::sink(&place, LOSSLESS);
@@ -48,7 +49,7 @@ fn crosses(description: &str) -> Vec<(gst::Caps, gst::Buffer)> {
     let mut received = Vec::new();
     while let Some(sample) = client.pull() {
         let buffer = sample.buffer().expect("a sample has a buffer");
-        let copy = buffer.copy_deep().expect("it can be copied");
+        let copy = buffer.copy_deep().expect("the buffer can be copied");
         received.push((sample.caps_owned().expect("caps"), copy));
     }
     let sent = sent.lock().expect("not poisoned");
@@ -62,7 +63,7 @@ fn crosses(description: &str) -> Vec<(gst::Caps, gst::Buffer)> {
 }
 
 fn field<'a, T: gst::glib::value::FromValue<'a>>(caps: &'a gst::Caps, name: &str) -> Option<T> {
-    let structure = caps.structure(0).expect("of one stream");
+    let structure = caps.structure(0).expect("the caps have a structure");
     structure.value(name).ok()?.get::<T>().ok()
 }
 
@@ -99,19 +100,19 @@ fn h264_as_a_stream_of_bytes() {
 }
 
 #[test]
-fn h264_whose_caps_hold_what_a_decoder_needs() {
+fn h264_with_codec_data_in_the_caps() {
     let received = crosses(&format!(
         "{H264} ! video/x-h264,stream-format=avc,alignment=au"
     ));
     let data = field::<gst::Buffer>(&received[0].0, "codec_data").expect("avc has codec_data");
     assert_eq!(local::bytes(&data)[0], 1, "the version of an avcC");
-    // And a decoder on the other side understands it.
+    // A decoder on the other side understands it.
     let place = Place::new();
     let sink = local::sink(&place, LOSSLESS);
     let _producer = Local::play(&format!(
         "{H264} ! video/x-h264,stream-format=avc,alignment=au ! {sink}"
     ));
-    // A decoder of some versions keeps all that it was given until the end.
+    // Some versions of the decoder keep all their input until the end.
     let source = local::source(&place, "max-leases=32");
     let client = Local::play(&format!(
         "{source} ! h264parse ! decodebin ! videoconvert ! video/x-raw,format=RGB \
@@ -123,7 +124,7 @@ fn h264_whose_caps_hold_what_a_decoder_needs() {
 
 #[test]
 fn packets_that_come_in_lists() {
-    // Of raw video a list of packets a frame.
+    // For raw video, one list of packets per frame.
     crosses(
         "videotestsrc num-buffers=3 ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 \
          ! rtpvrawpay ssrc=1 seqnum-offset=2 timestamp-offset=3 mtu=1400",
@@ -135,7 +136,7 @@ fn packets_that_come_in_lists() {
     producer.set_caps(&caps.parse().expect("caps"));
     let packets: Vec<_> = (0..50u64)
         .map(|number| {
-            // Header and payload are apart, as payloaders make them.
+            // Header and payload are separate memories, as payloaders make them.
             let mut packet = gst::Buffer::new();
             for (part, size) in [12, 1388].into_iter().enumerate() {
                 let mut bytes = vec![0; size];
@@ -178,7 +179,7 @@ fn metadata_text_and_captions() {
         let mut sent = gst::Buffer::from_slice(bytes);
         sent.make_mut().set_duration(gst::ClockTime::SECOND);
         producer.push(&sent);
-        let sample = client.pull().expect("the stream goes on");
+        let sample = client.pull().expect("the stream continues");
         assert_eq!(sample.caps_owned(), Some(caps));
         assert_same(&sent, sample.buffer().expect("a sample has a buffer"));
     }

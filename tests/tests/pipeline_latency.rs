@@ -1,9 +1,10 @@
-//! Pipelines with latency: what comes within it is kept, and what can't be kept is told.
+//! Pipelines with latency: frames within the latency are kept, and a warning is posted if they
+//! cannot be.
 
 use xmem_tests::pipeline::Pipeline;
 use xmem_tests::{Line, Place};
 
-/// Another branch of a pipeline, whose sink takes so many milliseconds to render: so all sinks wait for
+/// Another branch of the pipeline, whose sink needs `milliseconds` to render, so all sinks wait for
 /// it.
 fn latency_of(milliseconds: u64) -> String {
     let nanoseconds = milliseconds * 1_000_000;
@@ -13,8 +14,8 @@ fn latency_of(milliseconds: u64) -> String {
     )
 }
 
-/// Plays what a live source publishes with a sink that shows it so many milliseconds late, and expects
-/// every frame there.
+/// Plays a live source at a sink that shows frames `latency` milliseconds late, and checks that no
+/// frame is missed.
 fn nothing_is_missed(source: &str, behind: &str, latency: u64, buffers: usize) -> Line {
     let place = Place::new();
     let _camera = Pipeline::play(
@@ -53,7 +54,7 @@ fn frames_are_kept_for_half_a_second_of_latency() {
 #[test]
 fn frames_are_kept_behind_a_queue_too() {
     let stats = nothing_is_missed(&camera(SMALL, 60), "! queue", 500, 150);
-    // They are the frames themselves, and not copies.
+    // These are the frames themselves, and not copies.
     assert!(stats.number("leases") > 30, "{stats}");
     assert!(stats.number("copied") < 20, "{stats}");
     nothing_is_missed(&camera(SMALL, 120), "! queue", 200, 240);
@@ -78,7 +79,7 @@ fn sound_in_small_buffers_is_kept() {
 }
 
 #[test]
-fn a_budget_that_is_too_small_is_told_before_and_when_frames_are_missed() {
+fn too_little_memory_for_the_latency_is_reported_before_and_when_frames_are_missed() {
     let place = Place::new();
     let mut camera = Pipeline::play(
         &place,
@@ -93,17 +94,17 @@ fn a_budget_that_is_too_small_is_told_before_and_when_frames_are_missed() {
         latency_of(500)
     );
     let mut client = Pipeline::play(&place, &[], &client);
-    // GStreamer's own check.
+    // The check of GStreamer itself.
     let warning = client.until_message("warning");
     assert_eq!(warning.text("kind"), "Core.Clock", "{warning}");
-    let missed = client.until("it tells of missed frames", |line| {
+    let missed = client.until("the source reports missed frames", |line| {
         line.get("text").is_some_and(|text| text.contains("Missed"))
     });
     for word in ["latency of", "max-bytes", "xmemsink"] {
         assert!(missed.text("text").contains(word), "{missed}");
     }
-    // Once.
-    client.until_stats("src", "many are missed", |stats| {
+    // The warning is posted once.
+    client.until_stats("src", "many frames are missed", |stats| {
         stats.number("missed") > 50
     });
     let told = client.messages().into_iter();
@@ -157,7 +158,7 @@ fn downstream_that_gathers_gets_more_leases() {
     assert_eq!(stats.number("missed"), 0, "{stats}");
     assert!(stats.number("leases") >= 100, "{stats}");
     assert!(client.messages().is_empty(), "{:?}", client.messages());
-    // And the producer has its memory back when that client is gone.
+    // The producer frees the memory when that client has left.
     let memory = camera.stats("sink").number("memory");
     client.end();
     camera.until_stats("sink", "the memory is released", |stats| {

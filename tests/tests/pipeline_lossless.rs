@@ -1,4 +1,4 @@
-//! Lossless mode: with `overflow=block`, and clients that are there from the start, every frame
+//! Lossless mode: with `overflow=block`, and clients that are connected from the start, every frame
 //! arrives at every client, byte for byte.
 
 use std::collections::BTreeSet;
@@ -9,8 +9,8 @@ use xmem_tests::pipeline::Pipeline;
 const FRAMES: usize = 500;
 const CLIENTS: u64 = 4;
 
-/// Runs a producer of [`FRAMES`] buffers, and compares what its sink took with what each of the
-/// clients received.
+/// Runs a producer of [`FRAMES`] buffers, and compares what its sink accepted with what each client
+/// received.
 fn every_buffer_arrives(producer: &str) -> Vec<u64> {
     let place = Place::new();
     let mut producer = Pipeline::start(
@@ -21,7 +21,7 @@ fn every_buffer_arrives(producer: &str) -> Vec<u64> {
              block-timeout=20000000000 wait-for-connection=true"
         ),
     );
-    // The channel is there from READY on.
+    // The channel exists from READY on.
     producer.change("ready");
     let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
     let mut clients: Vec<_> = (0..CLIENTS)
@@ -42,7 +42,7 @@ fn every_buffer_arrives(producer: &str) -> Vec<u64> {
     let distinct = sent.iter().collect::<BTreeSet<_>>().len();
     assert!(
         distinct > FRAMES / 2,
-        "{distinct} different frames show little"
+        "{distinct} different frames are too few"
     );
     let buffers = producer.buffers("sink.sink");
     let sizes = buffers.iter().map(|line| line.number("size")).collect();

@@ -1,4 +1,4 @@
-//! What buffers carry beside their bytes: it arrives in the client as it was in the producer.
+//! The metas of buffers arrive in the client as they were in the producer.
 
 use xmem_tests::pipeline::Pipeline;
 use xmem_tests::{Line, Place, metas};
@@ -41,8 +41,8 @@ impl Chain {
         }
     }
 
-    /// Pushes buffers, waits until they have arrived, and tells what their metas say in the producer
-    /// and in both clients.
+    /// Pushes buffers, waits until they have arrived, and returns the content of their metas in the
+    /// producer and in both clients.
     fn push(&mut self, buffers: &str) -> [Vec<String>; 3] {
         let Chain {
             producer,
@@ -73,8 +73,8 @@ impl Chain {
     }
 }
 
-/// Pushes a buffer with metas of a kind: both clients' say what those of the producer's say, among
-/// it these words.
+/// Pushes a buffer with metas of a kind, and checks that both clients have the metas of the
+/// producer, with these words in their content.
 fn cross(kind: &str, words: &[&str]) {
     let place = Place::new();
     let mut chain = Chain::start(&place);

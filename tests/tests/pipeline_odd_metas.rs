@@ -1,5 +1,5 @@
-//! Buffers as no client could take them: the producer leaves out what is odd about them, and says so
-//! once, and its clients go on.
+//! Buffers that clients could not read completely: the producer leaves out what is odd about them
+//! and posts a warning once, and its clients continue.
 
 use gst::prelude::*;
 use gst_video::prelude::*;
@@ -24,7 +24,7 @@ fn an_odd_meta_costs_no_client_its_stream_and_no_other_buffer() {
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     let mut warnings = 0;
     for (number, (name, fate, _)) in ODD.iter().enumerate() {
-        // A stream of its own.
+        // A new stream.
         let marks = (producer.mark(), client.mark());
         producer.change("null");
         producer.change("playing");
@@ -82,7 +82,7 @@ fn exchange(place: &Place) -> (Local, Local, VideoInfo) {
 
 /// Fills a buffer of 115200 bytes: each row of the picture with its number.
 fn fill_rows(buffer: &mut gst::BufferRef) {
-    let mut map = buffer.map_writable().expect("it is ours");
+    let mut map = buffer.map_writable().expect("the buffer is writable");
     for (number, row) in map.chunks_mut(320).enumerate() {
         row.fill(number as u8);
     }
@@ -92,23 +92,22 @@ fn fill_rows(buffer: &mut gst::BufferRef) {
 fn a_picture_that_lies_upside_down_arrives_the_right_way_up() {
     let place = Place::new();
     let (producer, client, info) = exchange(&place);
-    // In memory of the system, and in a slot.
+    // In system memory, and in a slot.
     producer.push(&gst::Buffer::with_size(info.size()).expect("memory"));
     client.pull_buffer();
     let pad = producer.element("src").static_pad("src").expect("a pad");
     let mut query = gst::query::Allocation::new(Some(&info.to_caps().expect("caps")), true);
     assert!(pad.peer_query(&mut query));
     let (allocator, params) = query.allocation_params().next().expect("an allocator");
-    let allocator = allocator.expect("of the sink's own");
+    let allocator = allocator.expect("the allocator of the sink");
     for is_slot in [false, true] {
-        let mut sent = match is_slot {
-            false => gst::Buffer::with_size(info.size()).expect("memory"),
-            true => {
-                let memory = allocator.alloc(info.size(), Some(&params)).expect("memory");
-                let mut sent = gst::Buffer::new();
-                sent.make_mut().append_memory(memory);
-                sent
-            }
+        let mut sent = if is_slot {
+            let memory = allocator.alloc(info.size(), Some(&params)).expect("memory");
+            let mut sent = gst::Buffer::new();
+            sent.make_mut().append_memory(memory);
+            sent
+        } else {
+            gst::Buffer::with_size(info.size()).expect("memory")
         };
         let content = sent.make_mut();
         fill_rows(content);
@@ -129,7 +128,7 @@ fn a_picture_that_lies_upside_down_arrives_the_right_way_up() {
         let received = client.pull_buffer();
         let meta = received
             .meta::<VideoMeta>()
-            .expect("it says where the rows are");
+            .expect("the meta says where the rows are");
         assert_eq!(meta.stride(), [320, 320]);
         assert_eq!(meta.video_frame_flags(), flags);
         assert!(received.meta::<gst_video::VideoCropMeta>().is_some());
@@ -149,8 +148,8 @@ fn a_picture_that_lies_upside_down_arrives_the_right_way_up() {
 }
 
 #[test]
-fn what_is_known_of_a_frame_is_what_its_client_sees() {
-    // The record tells the layout that crosses, and not the one that was left behind.
+fn the_record_of_a_frame_matches_what_its_client_gets() {
+    // The record describes the layout that crosses, and not the one that was left out.
     let place = Place::new();
     let producer = local::pushing(&place);
     let client = local::pulling(&place);
@@ -162,7 +161,9 @@ fn what_is_known_of_a_frame_is_what_its_client_sees() {
     VideoMeta::add_full(sent.make_mut(), none, format, 64, 48, &[0], &[4 << 20]).expect("a meta");
     producer.push(&sent);
     let received = client.pull_buffer();
-    let meta = received.meta::<VideoMeta>().expect("that of the caps");
+    let meta = received
+        .meta::<VideoMeta>()
+        .expect("the meta from the caps");
     assert_eq!(meta.stride(), [192]);
     let record = gst::meta::CustomMeta::from_buffer(&received, "XmemBufferMeta");
     let strides = record
@@ -176,18 +177,21 @@ fn what_is_known_of_a_frame_is_what_its_client_sees() {
     assert_eq!(strides.collect::<Vec<_>>(), [192, 3, 1]);
 }
 
-/// Where the planes of a picture begin, which can be mapped.
+/// The first byte of each plane of a picture, which can be mapped.
 fn first_bytes(buffer: &gst::Buffer, info: &VideoInfo) -> Vec<usize> {
     let frame = VideoFrameRef::from_buffer_ref_readable(buffer, info);
-    frame.expect("it can be mapped").plane_offset().to_vec()
+    frame
+        .expect("the frame can be mapped")
+        .plane_offset()
+        .to_vec()
 }
 
 fn seed(padding: [u32; 5]) -> u8 {
     padding.iter().fold(7, |seed, &number| seed ^ number as u8)
 }
 
-/// Asks the sink for a pool, that for buffers in this alignment, and pushes one that was filled.
-/// Whether it was aligned so.
+/// Requests a pool from the sink with this alignment, fills a buffer of it and pushes the buffer.
+/// Returns whether the buffer was aligned in that way.
 fn push_from_pool(producer: &Local, info: &VideoInfo, padding: [u32; 5]) -> bool {
     let caps = info.to_caps().expect("caps");
     let pad = producer.element("src").static_pad("src").expect("a pad");
@@ -203,22 +207,25 @@ fn push_from_pool(producer: &Local, info: &VideoInfo, padding: [u32; 5]) -> bool
     config.set_video_alignment(&VideoAlignment::new(top, bottom, left, right, &[stride; 4]));
     let is_aligned = pool.set_config(config).is_ok();
     if !is_aligned {
-        // As every decoder does: it takes what it can have.
+        // Every decoder does this: it accepts the alignment that the pool offers.
         let config = pool.config();
         assert!(!config.has_option(gst_video::BUFFER_POOL_OPTION_VIDEO_ALIGNMENT));
         pool.set_config(config)
-            .expect("what the pool has left of it");
+            .expect("the alignment that the pool offers");
     }
-    pool.set_active(true).expect("there is memory");
+    pool.set_active(true).expect("there is enough memory");
     let mut buffer = pool.acquire_buffer(None).expect("a slot");
     let starts = first_bytes(&buffer, info);
-    let mut map = buffer.make_mut().map_writable().expect("it is ours");
+    let mut map = buffer
+        .make_mut()
+        .map_writable()
+        .expect("the buffer is writable");
     for (number, start) in starts.into_iter().enumerate() {
         map[start] = seed(padding) + number as u8;
     }
     drop(map);
     producer.push(&buffer);
-    pool.set_active(false).expect("it can be given up");
+    pool.set_active(false).expect("the pool can be deactivated");
     is_aligned
 }
 
@@ -254,7 +261,7 @@ fn a_pool_gives_no_alignment_in_which_clients_could_not_read() {
             }
             let received = client.pull_buffer();
             assert!(received.size() < 8 << 20, "{format} {padding:?}");
-            let map = received.map_readable().expect("it can be read");
+            let map = received.map_readable().expect("the buffer can be read");
             for (number, start) in first_bytes(&received, &info).into_iter().enumerate() {
                 let expected = seed(padding) + number as u8;
                 assert_eq!(map[start], expected, "{format} {padding:?}");
@@ -268,7 +275,7 @@ fn a_pool_gives_no_alignment_in_which_clients_could_not_read() {
 }
 
 #[test]
-fn an_event_of_more_parts_than_clients_read_stays_behind() {
+fn an_event_of_more_parts_than_clients_read_does_not_cross() {
     let place = Place::new();
     let (producer, client, info) = exchange(&place);
     let picture = gst::Buffer::with_size(info.size()).expect("memory");

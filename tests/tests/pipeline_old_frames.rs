@@ -1,4 +1,5 @@
-//! Clients of producers whose newest frames are old: idle for long, waiting, or behind their own clock.
+//! Clients of producers whose newest frames are old: idle for long, waiting, or behind their own
+//! clock.
 
 use std::collections::HashSet;
 
@@ -17,7 +18,7 @@ fn now() -> u64 {
 /// A producer whose buffers a test pushes, and whose clock has jumped ahead.
 struct Old {
     producer: Pipeline,
-    /// Its running time 0, on the monotonic clock, where that is `ahead` of what it was.
+    /// The time of its running time 0 on the monotonic clock, less what the clock has jumped ahead.
     zero: i128,
     place: Place,
 }
@@ -34,7 +35,7 @@ impl Old {
         }
     }
 
-    /// Makes all that begins at its running time 0 so old.
+    /// Makes everything that began at its running time 0 older by `by`.
     fn age(&mut self, by: u64) {
         let base_time = self.producer.order("base-time").number("ns");
         self.zero = i128::from(base_time) - i128::from(by);
@@ -48,7 +49,7 @@ impl Old {
         assert_eq!(pushed.text("flow"), "Ok");
     }
 
-    /// Pushes so many frames of 20 ms, of which all need the first one.
+    /// Pushes `frames` frames of 20 ms, all of which need the first one.
     fn push_group(&mut self, frames: u64) {
         for number in 0..frames {
             let flags = if number == 0 { "" } else { "flags=DELTA_UNIT" };
@@ -63,12 +64,13 @@ impl Old {
             });
     }
 
-    /// Pushes a frame that is due when the client has played for so long; as it arrives there.
+    /// Pushes a frame that is due when the client has played for `after`. Returns the frame as it
+    /// arrives.
     fn push_live(&mut self, client: &mut Pipeline, after: u64) -> Line {
         let base_time = client.order("base-time").number("ns");
         let count = client.buffers("out.sink").len();
         let pts = i128::from(base_time + after) - self.zero;
-        let pts = u64::try_from(pts).expect("it is after the producer's start");
+        let pts = u64::try_from(pts).expect("the frame is after the start of the producer");
         self.push(pts, &format!("{CODED} duration=20000000 flags=DELTA_UNIT"));
         client.until_buffers("out.sink", count + 1);
         client.buffers("out.sink")[count].clone()
@@ -79,7 +81,7 @@ impl Old {
     }
 }
 
-/// The clocks are compared, so times are some microseconds off.
+/// The clocks are compared, so times differ by some microseconds.
 fn is_near(buffer: &Line, time: u64) {
     let off = running_time(buffer).abs_diff(i128::from(time));
     assert!(off < u128::from(5 * MS), "{off} off: {buffer}");
@@ -97,7 +99,7 @@ fn is_decode_only(buffer: &Line) -> bool {
 }
 
 #[test]
-fn a_group_of_an_idle_producer_is_over_at_once_and_delays_nothing() {
+fn an_old_group_of_an_idle_producer_delays_nothing() {
     for age in [60, 600] {
         let mut old = Old::new(LIVE, "");
         old.age(age * SECOND);
@@ -120,9 +122,9 @@ fn a_group_of_an_idle_producer_is_over_at_once_and_delays_nothing() {
     }
 }
 
-/// Others have been there before: the producer does not wait for this client.
+/// Other clients were connected before: the producer does not wait for this one.
 #[test]
-fn who_joins_later_is_shown_a_live_stream_when_the_others_are() {
+fn a_client_that_joins_later_shows_a_live_stream_when_others_do() {
     for (frames, sink) in [
         (50, "wait-for-connection=true"),
         (1, "wait-for-connection=true"),
@@ -147,12 +149,12 @@ fn who_joins_later_is_shown_a_live_stream_when_the_others_are() {
 }
 
 #[test]
-fn a_producer_behind_its_own_clock_is_shown_as_it_comes() {
+fn frames_of_a_producer_behind_its_own_clock_are_shown_as_they_arrive() {
     const SOUND: &str = "caps=audio/x-raw,format=U8,layout=interleaved,rate=8000,channels=1 \
                          size=80 duration=10000000";
     const PICTURES: &str = "caps=video/x-raw,format=GRAY8,width=8,height=8,framerate=100/1";
     for kind in [CODED, SOUND, PICTURES] {
-        // Not live, as a file that is decoded and filtered too slowly.
+        // Not live: a file that is decoded and filtered too slowly.
         let mut old = Old::new("appsrc name=src format=time", "");
         old.push(0, kind);
         old.producer.order("settle");
@@ -169,10 +171,10 @@ fn a_producer_behind_its_own_clock_is_shown_as_it_comes() {
         old.producer.until_clients("sink", 1);
         let base_time = i128::from(client.order("base-time").number("ns"));
         let is_late = |buffer: &&&Line| {
-            // Shown when the stream is seen to be behind, and not at the client's start.
+            // Shown once the stream is known to be behind, and not at the start of the client.
             !is_decode_only(buffer) && running_time(buffer) > i128::from(500 * MS)
         };
-        until("frames are shown as they come", || {
+        until("frames are shown as they arrive", || {
             push(&mut old);
             client.stats("src");
             client.buffers("out.sink").iter().filter(is_late).count() >= 20
@@ -180,7 +182,7 @@ fn a_producer_behind_its_own_clock_is_shown_as_it_comes() {
         let received = client.buffers("out.sink");
         rise(&received);
         let first = received.iter().position(|buffer| is_late(&buffer));
-        let shown = &received[first.expect("there are 20")..];
+        let shown = &received[first.expect("20 frames arrive")..];
         assert!(shown.iter().all(|buffer| is_late(&buffer)), "{shown:#?}");
         // Each has its distance from the one before it.
         for pair in shown.windows(2) {
@@ -188,12 +190,12 @@ fn a_producer_behind_its_own_clock_is_shown_as_it_comes() {
             let pushed = i128::from(pair[1].number("pts")) - i128::from(pair[0].number("pts"));
             assert!(apart.abs_diff(pushed) < u128::from(MS), "{pair:#?}");
         }
-        // None is missing among them.
+        // None of them is missing.
         let digests: Vec<_> = old.producer.digests("sink.sink");
         let from = digests
             .iter()
             .position(|one| *one == shown[0].text("digest"));
-        let sent = &digests[from.expect("it was sent")..][..shown.len().min(15)];
+        let sent = &digests[from.expect("the frame was sent")..][..shown.len().min(15)];
         let got: HashSet<_> = shown.iter().map(|buffer| buffer.text("digest")).collect();
         assert!(sent.iter().all(|one| got.contains(one)), "{sent:?} {got:?}");
         assert!(running_time(shown[0]) < i128::from(now()) - base_time);

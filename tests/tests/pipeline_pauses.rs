@@ -1,4 +1,5 @@
-//! Pausing, playing and stepping: nothing is lost, nothing stands still, however fast they come.
+//! Pausing, playing and stepping: nothing is lost and nothing deadlocks, however fast the changes
+//! come.
 
 use xmem_tests::pipeline::{BLOCKING, CLIENT, PICTURES, Pipeline, blocked_by_a_stopped_client};
 use xmem_tests::{Place, process, until};
@@ -15,7 +16,7 @@ fn waiting(place: &Place, settings: &str) -> Pipeline {
 
 #[test]
 fn a_producer_that_pauses_while_a_client_blocks_it_goes_on_afterwards() {
-    // Blocked in the buffer pool, which upstream waits in; and in the sink, which copies.
+    // Blocked in the buffer pool, where upstream waits, and in the sink, which copies.
     for source in [
         PICTURES,
         &format!("{PICTURES} ! identity drop-allocation=true"),
@@ -49,7 +50,7 @@ fn a_producer_that_pauses_while_upstream_waits_for_a_slot_goes_on_afterwards() {
         producer.settle("paused");
         producer.settle("playing");
     }
-    // It goes on when the sink looks again.
+    // It continues when the sink tries again.
     producer.settle("paused");
     producer.order("set of=sink property=wait-for-connection text=false");
     producer.settle("playing");
@@ -133,7 +134,7 @@ fn a_frame_that_waits_for_a_connection_while_the_producer_pauses_is_sent_later()
     }
     producer.settle("paused");
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
-    // It is the frame that is shown in PAUSED.
+    // The frame that is shown in PAUSED.
     client.until_buffers("out.sink", 1);
     assert_eq!(producer.stats("sink").number("published"), 1);
     producer.change("playing");
@@ -145,8 +146,8 @@ fn a_frame_that_waits_for_a_connection_while_the_producer_pauses_is_sent_later()
 }
 
 #[test]
-fn changes_that_come_faster_than_the_stream_lock_nothing_up() {
-    // Enough, in a hundred runs, for each of two races that there were.
+fn state_changes_faster_than_the_stream_do_not_deadlock() {
+    // Enough, in a hundred runs, to hit each of two races that existed.
     for settings in ["", "async=false"] {
         let place = Place::new();
         let mut producer = waiting(&place, settings);
@@ -219,15 +220,15 @@ fn a_frame_that_comes_after_a_pause_has_its_time() {
         let [sent, received] =
             [(&producer, "sink.sink"), (&client, "out.sink")].map(|(at, pad)| {
                 let buffers = at.buffers(pad);
-                (*buffers.last().expect("one at least")).clone()
+                (*buffers.last().expect("at least one buffer")).clone()
             });
-        // What is off by less is left: a new segment for each frame helps nobody.
+        // A smaller error is not corrected: a new segment for each frame does not help.
         let error = received.number("due").abs_diff(sent.number("due"));
         assert!(error <= 500_000, "{error} ns in round {round}");
     }
 }
 
-/// A producer whose converter waits, in the sink's pool, for a stopped client.
+/// A producer whose converter waits, in the pool of the sink, for a stopped client.
 fn blocked_behind_a_converter(place: &Place) -> (Pipeline, Pipeline) {
     let source = "videotestsrc name=v ! video/x-raw,format=I420,width=64,height=48 ! videoconvert \
                   ! video/x-raw,format=RGB";
@@ -256,9 +257,10 @@ fn a_converter_that_waits_for_a_slot_is_flushed() {
 }
 
 #[test]
-fn a_slot_that_comes_back_is_its_who_waits_for_it() {
+fn a_released_slot_goes_to_the_thread_that_waits_for_it() {
     let place = Place::new();
-    // The source waits, in another thread than the sink's, for the very slot that the sink gives back.
+    // The source waits, in another thread than that of the sink, for the slot that the sink
+    // releases.
     let producer = format!(
         "{PICTURES} ! queue min-threshold-buffers=3 max-size-buffers=0 \
          ! xmemsink name=sink channel=cam0 sync=false max-buffers=4"

@@ -1,10 +1,10 @@
-//! Producers and clients start, stop, crash and come back, in any order.
+//! Producers and clients start, stop, crash and restart, in any order.
 
 use xmem_tests::pipeline::Pipeline;
 use xmem_tests::{Place, process, until};
 
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
-/// Frames of which no two in a row are alike.
+/// Frames that all differ from the one before.
 const PICTURES: &str =
     "videotestsrc pattern=ball ! video/x-raw,format=RGB,width=64,height=48,framerate=60/1";
 
@@ -49,7 +49,7 @@ fn a_client_that_joins_gets_the_newest_frame_at_once() {
         "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false",
     );
     producer.order("push from=src caps=application/x-test size=100 count=7 seed=1");
-    producer.until_stats("sink", "all are published", |stats| {
+    producer.until_stats("sink", "all frames are published", |stats| {
         stats.number("published") == 7
     });
     let mut client = client(&place, "");
@@ -60,7 +60,7 @@ fn a_client_that_joins_gets_the_newest_frame_at_once() {
     );
 }
 
-/// Most slots for one client: small frames of 2 MiB, and some more.
+/// The maximum number of slots for one client: small frames in 2 MiB, and some more.
 const SLOTS_OF_ONE: u64 = (2 << 20) / 12_288 + 16;
 
 fn a_client_restarts_from(state: &str) {
@@ -81,7 +81,7 @@ fn a_client_restarts_from(state: &str) {
     let stats = camera.until_stats("sink", "the client is gone", |stats| {
         stats.number("clients") == 0
     });
-    // Each of the clients that there were has given its slots back, and nothing has piled up.
+    // Each former client has released its slots, so they have not accumulated.
     assert!(stats.number("slots") < 2 * SLOTS_OF_ONE, "{stats}");
 }
 
@@ -110,10 +110,10 @@ fn a_client_comes_back_as_a_new_process_after_it_was_killed() {
     assert!(stats.number("slots") < 2 * SLOTS_OF_ONE, "{stats}");
 }
 
-/// How a producer goes, while a client has its stream.
+/// How a producer ends while a client has its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// The stream ends.
+    /// EOS.
     Eos,
     /// The pipeline is stopped.
     Stop,
@@ -121,8 +121,8 @@ enum Ending {
     Crash,
 }
 
-/// A client whose producer sends ten frames and then goes; and the producer, which at the end of
-/// its stream is still there.
+/// A client whose producer sends ten frames and then ends; and the producer, which still exists
+/// after EOS.
 fn client_after(ending: Ending, on_disconnect: &str) -> (Place, Pipeline, Pipeline) {
     let place = Place::new();
     let mut client = client(&place, &format!("on-disconnect={on_disconnect}"));
@@ -135,15 +135,15 @@ fn client_after(ending: Ending, on_disconnect: &str) -> (Place, Pipeline, Pipeli
     producer.change("ready");
     producer.until_clients("sink", 1);
     producer.change("playing");
-    // A frame in memory that the client was not told of is lost with a producer that is killed: so the
-    // slots for the client are made before the others.
+    // A frame in memory that the client does not know yet is lost if the producer is killed, so the
+    // slots for the client are made before the other frames.
     producer.order("push from=src caps=application/x-test size=100");
     client.until_buffers("out.sink", 1);
     producer.until_stats("sink", "the slots are made", |stats| {
         stats.number("slots") >= stats.number("client-0-backlog") + 2
     });
     producer.order("push from=src caps=application/x-test size=100 count=9");
-    producer.until_stats("sink", "all are published", |stats| {
+    producer.until_stats("sink", "all frames are published", |stats| {
         stats.number("published") == 10
     });
     match ending {
@@ -156,7 +156,7 @@ fn client_after(ending: Ending, on_disconnect: &str) -> (Place, Pipeline, Pipeli
         }
         Ending::Crash => producer.kill(),
     }
-    // All that was published comes first, whatever then happens.
+    // All published frames come first, whatever happens then.
     client.until_buffers("out.sink", 10);
     (place, client, producer)
 }
@@ -171,7 +171,7 @@ fn an_end_of_stream_ends_the_stream_whatever_on_disconnect_says() {
 }
 
 #[test]
-fn a_stop_and_a_crash_are_errors_where_that_is_asked_for() {
+fn a_stop_and_a_crash_are_errors_where_on_disconnect_is_error() {
     let (_place, mut client, _producer) = client_after(Ending::Stop, "error");
     let stopped = client.until_message("error");
     let (_place, mut client, _producer) = client_after(Ending::Crash, "error");
@@ -182,7 +182,7 @@ fn a_stop_and_a_crash_are_errors_where_that_is_asked_for() {
         let text = message.text("text");
         assert!(text.contains("on-disconnect=reconnect"), "{text}");
     }
-    // They are told apart.
+    // The two errors differ.
     assert!(stopped.text("text").contains("stopped"), "{stopped}");
     assert!(crashed.text("text").contains("gone"), "{crashed}");
 }
@@ -259,7 +259,7 @@ fn a_producer_restarts_in_its_process() {
         let mark = camera.mark();
         camera.change("playing");
         if state == "null" {
-            // From READY the channel has been there all the time.
+            // From READY on, the channel has existed all the time.
             camera.until_clients_since(mark, "sink", 1);
         }
     }
@@ -268,7 +268,7 @@ fn a_producer_restarts_in_its_process() {
 }
 
 #[test]
-fn a_stream_that_has_ended_begins_anew() {
+fn a_stream_that_has_ended_can_start_again() {
     let place = Place::new();
     let mut producer = Pipeline::start(
         &place,
@@ -279,12 +279,12 @@ fn a_stream_that_has_ended_begins_anew() {
         let mark = producer.mark();
         producer.change("playing");
         producer.until_buffers_since(mark, "sink.sink", 3);
-        // A client that comes now has nothing to do with the end of the stream before.
+        // A client that connects now gets nothing of the EOS before.
         let mut client = client(&place, "");
         client.until_buffers("out.sink", 5);
         producer.order("eos");
         client.until_eos();
-        producer.until_since(mark, "the stream has ended here too", |line| {
+        producer.until_since(mark, "the client gets EOS too", |line| {
             line.word == "message" && line.text("type") == "eos"
         });
         // Back in READY the channel stays.
@@ -313,8 +313,8 @@ fn a_socket_that_a_killed_producer_has_left_is_taken_over() {
 #[test]
 fn one_process_has_a_sink_and_several_sources() {
     let place = Place::new();
-    // async=false: a pipeline plays when all its sinks have their first buffer, and here two of
-    // them get theirs from the third.
+    // async=false: a pipeline plays when all its sinks have their first buffer, and here two sinks
+    // get theirs from the third.
     let mut pipeline = Pipeline::play(
         &place,
         &["report sink.sink", "report a.sink", "report b.sink"],
@@ -329,7 +329,7 @@ fn one_process_has_a_sink_and_several_sources() {
     assert_eq!(sent.len(), 60);
     for client in ["a.sink", "b.sink"] {
         let received = pipeline.digests(client);
-        // The second source may have come when the first frames were gone.
+        // The second source may have connected after the first frames were reused.
         assert!(received.len() > 10, "{} of {client}", received.len());
         assert!(sent.ends_with(&received), "{client}");
     }

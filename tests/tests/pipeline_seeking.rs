@@ -1,15 +1,16 @@
-//! A producer in PAUSED, and seeks: clients see what an uncut pipeline shows, and are told what it answers.
+//! A producer in PAUSED, and seeks: clients show what an uncut pipeline shows, and get its answers
+//! to queries.
 
 use xmem_tests::pipeline::{BLOCKING, CLIENT, PICTURES, PROMPT, Pipeline};
 use xmem_tests::{Line, Place, until};
 
 const SECOND: u64 = 1_000_000_000;
 const CLOCKED: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=true";
-/// Ten seconds of pictures, each of its own, and what comes after them.
+/// Ten seconds of pictures, all different, and the elements after them.
 const MOVING: &str = "videotestsrc name=v pattern=ball num-buffers=250 \
                       ! video/x-raw,format=I420,width=64,height=48,framerate=25/1";
 
-/// A pipeline in PAUSED that is not cut: what the elements `source` have to say ends in `out`.
+/// An uncut pipeline in PAUSED, from the elements `source` to a sink `out`.
 fn uncut(place: &Place, source: &str) -> Pipeline {
     let description = format!("{source} ! queue name=q ! fakesink name=out sync=true");
     let mut uncut = Pipeline::start(place, &["report out.sink"], &description);
@@ -18,7 +19,7 @@ fn uncut(place: &Place, source: &str) -> Pipeline {
     uncut
 }
 
-/// The same elements, in PAUSED, in front of a sink with these settings.
+/// The same elements in PAUSED, before an xmemsink with these settings.
 fn paused(place: &Place, source: &str, settings: &str) -> Pipeline {
     let description = format!("{source} ! xmemsink name=sink channel=cam0 {settings}");
     let mut producer = Pipeline::start(place, &["report sink.sink"], &description);
@@ -33,7 +34,7 @@ fn seek(pipeline: &mut Pipeline, seek: &str) {
     assert_eq!(settled.text("result"), "Success", "{seek}: {settled}");
 }
 
-/// The buffer that passes a pad next.
+/// The next buffer that passes a pad.
 fn next(at: &mut Pipeline, mark: usize, pad: &str) -> Line {
     at.until_since(mark, &format!("a buffer passes {pad}"), |line| {
         line.word == "buffer" && line.get("at") == Some(pad)
@@ -45,17 +46,17 @@ fn last<'a>(at: &'a Pipeline, pad: &str) -> &'a Line {
     buffers.last().expect("a buffer")
 }
 
-/// Waits until a client's sink has shown the buffer that has passed its pad. A sink counts from the segment
-/// on that came before it.
+/// Waits until a client's sink has shown the last buffer that passed its pad. A sink counts from
+/// the last segment event before that buffer.
 fn until_shown(client: &mut Pipeline) {
     client.until_stats("out", "the frame is shown", |stats| {
         stats.number("rendered") >= 1
     });
 }
 
-/// Waits until a client answers that its stream is so long.
+/// Waits until a client answers this duration.
 fn until_duration(client: &mut Pipeline, duration: &str) {
-    until("the duration is told", || {
+    until("the duration is answered", || {
         client.order("duration of=out").text("value") == duration
     });
 }
@@ -73,7 +74,8 @@ fn file(place: &Place, muxer: &str, bframes: u32) -> String {
     format!("filesrc location={}", path.display())
 }
 
-/// A client that plays sees each frame that an uncut pipeline in PAUSED shows, at once, and none else.
+/// Checks that a client in PLAYING shows each frame that an uncut pipeline in PAUSED shows, at
+/// once, and no other frame.
 fn shows_what_is_uncut(place: &Place, source: &str, seeks: &[&str]) {
     let mut uncut = uncut(place, source);
     let mut client = Pipeline::play(place, &["report out.sink"], CLOCKED);
@@ -92,7 +94,7 @@ fn shows_what_is_uncut(place: &Place, source: &str, seeks: &[&str]) {
         for key in ["digest", "pts", "dts", "duration"] {
             assert_eq!(shown.text(key), expected.text(key), "{key} after {order}");
         }
-        // It is due when it comes, and not when the producer plays.
+        // It is due when it arrives, and not when the producer plays.
         let [due, now] = ["due-monotonic", "now"].map(|key| shown.number(key));
         assert!(due.abs_diff(now) < PROMPT.as_nanos() as u64, "{shown}");
         until_shown(&mut client);
@@ -142,7 +144,7 @@ fn clients_see_the_frame_of_a_file_that_a_paused_producer_seeks_to() {
 }
 
 #[test]
-fn coded_frames_are_seen_as_they_are_sought() {
+fn coded_frames_are_shown_where_a_seek_leads() {
     let place = Place::new();
     let source = format!("{} ! qtdemux ! h264parse", file(&place, "mp4mux", 0));
     let seeks = ["seek start=3333000000 flags=key-unit", "seek start=0"];
@@ -152,7 +154,7 @@ fn coded_frames_are_seen_as_they_are_sought() {
 #[test]
 fn what_was_shown_in_pause_is_sent_once() {
     for settings in [
-        // As fast as the frames are due, so that no client misses one.
+        // At the pace of the frames, so that no client misses one.
         "sync=true",
         BLOCKING,
         &format!("{BLOCKING} wait-for-connection=true"),
@@ -228,7 +230,7 @@ fn clients_see_each_step_in_pause() {
         assert_eq!(shown.text("digest"), expected.text("digest"));
         assert_eq!(shown.text("pts"), expected.text("pts"));
     }
-    // None is sent twice.
+    // No frame is sent twice.
     producer.change("playing");
     client.until_buffers("out.sink", 10);
     let pts: Vec<_> = client
@@ -286,14 +288,15 @@ fn a_seek_in_pause_does_not_wait_for_a_stopped_client() {
             seek(&mut producer, &format!("seek start={}", at * SECOND));
         }
         client.resume();
-        client.until("the last frame is seen", |line| {
+        client.until("the last frame is shown", |line| {
             line.word == "buffer" && line.number("pts") == 8 * SECOND
         });
         producer.change_promptly("null");
     }
 }
 
-/// Whatever the order in which a producer is told to play and to pause: in PAUSED its frame is seen.
+/// Whatever the order in which a producer is told to play and to pause: in PAUSED its frame is
+/// shown.
 #[test]
 fn a_producer_that_is_paused_before_it_plays_shows_its_frame() {
     for path in [
@@ -337,7 +340,7 @@ fn what_was_shown_in_pause_does_not_come_back_with_the_next_run() {
     assert_eq!(client.buffers("out.sink").len(), 9);
 }
 
-/// A producer that takes seeks, and a client of it that plays.
+/// A producer that accepts seeks, and a client of it that plays.
 fn taking_seeks(place: &Place, source: &str, state: &str) -> (Pipeline, Pipeline) {
     let mut client = Pipeline::play(place, &["report out.sink"], CLOCKED);
     let mut producer = paused(place, source, "upstream-events=seek");
@@ -347,7 +350,7 @@ fn taking_seeks(place: &Place, source: &str, state: &str) -> (Pipeline, Pipeline
 }
 
 #[test]
-fn a_clients_seek_is_the_producers_where_that_allows_it() {
+fn a_clients_seek_reaches_the_producer_if_that_allows_it() {
     let place = Place::new();
     let path = file(&place, "matroskamux", 2);
     let source = format!("{path} ! matroskademux ! h264parse ! avdec_h264");
@@ -386,7 +389,7 @@ fn seek_in_all_ways((mut producer, mut client): (Pipeline, Pipeline)) {
     ] {
         let marks = [client.mark(), producer.mark()];
         assert_eq!(client.order(order).text("done"), "true");
-        let sent = client.until_since(marks[0], "it is sent", |line| {
+        let sent = client.until_since(marks[0], "the event is sent", |line| {
             line.get("type") == Some("seek")
         });
         let taken = producer.until_since(marks[1], "it crosses", |line| {
@@ -396,11 +399,11 @@ fn seek_in_all_ways((mut producer, mut client): (Pipeline, Pipeline)) {
             assert_eq!(taken.text(key), sent.text(key), "{key} of {order}");
         }
         assert!(taken.to_string().contains(sought), "{taken}");
-        let segment = client.until_since(marks[0], "its segment comes", |line| {
+        let segment = client.until_since(marks[0], "its segment arrives", |line| {
             line.get("type") == Some("segment") && line.number("seqnum") == sent.number("seqnum")
         });
         assert_eq!(segment.text("rate"), rate);
-        let shown = client.until_since(marks[0], "its frame comes", |line| {
+        let shown = client.until_since(marks[0], "its frame arrives", |line| {
             line.word == "buffer" && line.number("pts") >= pts.saturating_sub(SECOND / 10)
         });
         assert!(
@@ -421,7 +424,7 @@ fn a_client_plays_backwards_where_the_producer_does() {
     let mark = client.mark();
     let order = "seek start=1000000000 stop=1400000000 rate=-1";
     assert_eq!(client.order(order).text("done"), "true");
-    client.until_since(mark, "it has come to the start", |line| {
+    client.until_since(mark, "the stream has reached the start", |line| {
         line.word == "buffer" && line.number("pts") == SECOND
     });
     let log = client.log()[mark..].iter();
@@ -438,7 +441,7 @@ fn a_client_plays_backwards_where_the_producer_does() {
 fn a_seek_that_no_producer_takes_fails() {
     let place = Place::new();
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
-    // There is none yet.
+    // There is no producer yet.
     for of in ["", " of=src"] {
         assert_eq!(client.order(&format!("seek{of}")).text("done"), "false");
     }
@@ -448,7 +451,7 @@ fn a_seek_that_no_producer_takes_fails() {
     for of in ["", " of=src", " of=out"] {
         assert_eq!(client.order(&format!("seek{of}")).text("done"), "false");
     }
-    until("seeking is answered", || {
+    until("the seeking query is answered", || {
         client.order("seeking of=out").text("start") == "0"
     });
     assert_eq!(client.order("seeking of=out").text("seekable"), "false");
@@ -461,7 +464,7 @@ fn a_seek_that_no_producer_takes_fails() {
             .iter()
             .any(|line| line.get("type") == Some("flush-start"))
     );
-    // One that can't cross is refused where it is sent.
+    // A seek that cannot cross is refused where it is sent.
     producer.end();
     let _producer = paused(&place, MOVING, "upstream-events=seek");
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
@@ -531,7 +534,7 @@ fn positions_and_durations_are_those_of_an_uncut_pipeline() {
 }
 
 #[test]
-fn a_duration_that_changes_is_told_while_it_plays() {
+fn a_changed_duration_is_answered_while_playing() {
     let place = Place::new();
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     let source = "appsrc name=src format=time";

@@ -1,5 +1,5 @@
-//! Which events of a stream have the same sequence number is the same in the producer's pipeline and
-//! in its clients', whose numbers are their own.
+//! Events that share a sequence number in the producer's pipeline share one in the pipelines of its
+//! clients. The numbers themselves belong to each pipeline.
 
 use std::collections::HashMap;
 
@@ -12,12 +12,13 @@ const APPLICATION: &str = "appsrc name=src format=time ! xmemsink name=sink chan
 const PICTURES: &str = "videotestsrc name=v ! video/x-raw,format=GRAY8,width=64,height=48,framerate=100/1 \
      ! xmemsink name=sink channel=cam0 sync=false overflow=block block-timeout=20000000000";
 const BUFFER: &str = "push from=src caps=application/x-test size=100";
-/// Events that GStreamer makes in each pipeline, or that the elements of one send upstream.
+/// Events that GStreamer makes in each pipeline, or that the elements of one pipeline send
+/// upstream.
 const OWN: [&str; 5] = ["latency", "qos", "reconfigure", "seek", "caps"];
 
-/// What has passed a pad besides buffers, from the first event of this kind since `mark`, and its
-/// sequence numbers, counted from 0 as they come. A segment that is said once more, at another
-/// running time, counts once.
+/// What has passed a pad besides buffers, from the first event of kind `first` since `mark`, and
+/// its sequence numbers, renumbered from 0 in their order. A segment that is sent again with
+/// another running time counts once.
 fn numbered(at: &Pipeline, mark: usize, pad: &str, first: &str) -> Vec<(String, usize)> {
     let mut numbers = HashMap::new();
     let mut events: Vec<(String, usize)> = Vec::new();
@@ -38,7 +39,7 @@ fn events_of<'a>(
 ) -> impl Iterator<Item = &'a Line> {
     let is_of_stream = move |line: &&Line| {
         let kind = line.get("type").unwrap_or_default();
-        // It goes on the way to a sink, which does not get it.
+        // The event continues to a sink, which does not receive it.
         let is_drain = line
             .get("text")
             .is_some_and(|text| text.contains("xmem-drain"));
@@ -54,7 +55,8 @@ fn until_event(at: &mut Pipeline, mark: usize, pad: &str, kind: &str) -> Line {
     })
 }
 
-/// Whether the same was said with the same numbers at both pads, and last an event of this kind.
+/// Checks that both pads had the same events with the same numbers, and that the last event is of
+/// this kind. Returns them.
 fn are_alike(producer: &mut Pipeline, client: &mut Pipeline, last: &str) -> Vec<(String, usize)> {
     until_event(producer, 0, "sink.sink", last);
     until_event(client, 0, "out.sink", last);
@@ -64,7 +66,7 @@ fn are_alike(producer: &mut Pipeline, client: &mut Pipeline, last: &str) -> Vec<
     sent
 }
 
-/// Sends an event between two buffers, from the pad: its element would number some itself.
+/// Sends an event between two buffers, from the pad: the element itself would change some numbers.
 fn send(producer: &mut Pipeline, event: &str) {
     let sent = producer.order(&format!("send of=src pad=src event={event}"));
     assert_eq!(sent.text("taken"), "true", "{event}");
@@ -84,7 +86,7 @@ fn connected(place: &Place, producer: &str) -> (Pipeline, Pipeline) {
 }
 
 #[test]
-fn what_is_said_with_one_number_has_one_number_at_a_client() {
+fn events_with_one_sequence_number_have_one_at_a_client() {
     let place = Place::new();
     let (mut producer, mut client) = connected(&place, APPLICATION);
     push(&mut producer);
@@ -105,7 +107,7 @@ fn what_is_said_with_one_number_has_one_number_at_a_client() {
         send(&mut producer, event);
         push(&mut producer);
     }
-    // Many that have nothing to do with one another.
+    // Many events that are not related.
     for round in 0..6 {
         for _ in 0..50 {
             send(&mut producer, "custom");
@@ -115,7 +117,7 @@ fn what_is_said_with_one_number_has_one_number_at_a_client() {
     }
     send(&mut producer, "eos seqnum=a");
     let said = are_alike(&mut producer, &mut client, "eos");
-    // The numbers are the client's own: what its process has counted.
+    // The numbers are those of the client, counted in its process.
     let number_of = |kind: &str| {
         said.iter()
             .find(|(of, _)| of == kind)
@@ -133,7 +135,7 @@ fn a_flush_its_segment_and_the_end_share_the_number_of_their_seek() {
     let mut seen = Vec::new();
     for _ in 0..3 {
         let marks = [producer.mark(), client.mark()];
-        // Of which the second flushes the first before that has ended.
+        // The second seek flushes the first before that has ended.
         for stop in [3_600_000_000_000_u64, 100_000_000] {
             let mark = client.mark();
             let sought = producer.order(&format!("seek stop={stop}"));
@@ -153,7 +155,7 @@ fn a_flush_its_segment_and_the_end_share_the_number_of_their_seek() {
         let mut expected: Vec<_> = [of_seek(0), of_seek(1)].concat();
         expected.push(("eos".to_owned(), 1));
         assert_eq!(received, expected);
-        // And no number was there before.
+        // None of the numbers was used before.
         let numbers: Vec<_> = events_of(&client, marks[1], "out.sink", "flush-start")
             .map(|line| line.number("seqnum"))
             .collect();
@@ -177,7 +179,7 @@ fn the_end_of_a_segment_has_the_number_of_its_seek() {
 }
 
 #[test]
-fn a_client_that_joins_late_is_told_the_same_numbers() {
+fn a_client_that_joins_late_gets_the_same_sequence_numbers() {
     let place = Place::new();
     let mut producer = Pipeline::play(&place, &["report sink.sink"], APPLICATION);
     push(&mut producer);
@@ -203,14 +205,14 @@ fn a_client_that_joins_late_is_told_the_same_numbers() {
     ];
     let expected = expected.map(|(kind, number)| (kind.to_owned(), number));
     assert_eq!(numbered(&client, 0, "out.sink", "stream-start"), expected);
-    // One that joins when the stream has ended, too.
+    // A client that joins when the stream has ended, too.
     let mut last = Pipeline::play(&place, &["report out.sink"], CLIENT);
     until_event(&mut last, 0, "out.sink", "eos");
     assert_eq!(numbered(&last, 0, "out.sink", "stream-start"), expected);
 }
 
 #[test]
-fn an_end_that_no_producer_has_said_has_the_number_of_the_segment() {
+fn an_eos_that_no_producer_has_sent_has_the_number_of_the_segment() {
     let place = Place::new();
     let client = CLIENT.replace("channel=cam0", "channel=cam0 on-disconnect=eos");
     for stop in ["kill", "state to=null"] {
@@ -288,22 +290,26 @@ fn a_clients_own_seek_comes_back_with_its_number() {
     let marks = [&others, &client, &producer].map(Pipeline::mark);
     let sent = client.order("send of=out event=seek start=7000000000");
     assert_eq!(sent.text("taken"), "true");
-    // The producer's seek, on its way upstream, is one of its own.
+    // The seek of the producer is, on its way upstream, an event of the producer.
     for (at, mark, pad, first) in [
         (&mut client, marks[1], "out.sink", "seek"),
         (&mut others, marks[0], "out.sink", "flush-start"),
         (&mut producer, marks[2], "sink.sink", "seek"),
     ] {
         let mut numbers = Vec::new();
-        at.until_since(mark, &format!("the seek's segment passes {pad}"), |line| {
-            let kind = line.get("type").unwrap_or_default();
-            let is_of_seek = ["seek", "flush-start", "flush-stop", "segment"].contains(&kind);
-            let is_next = !numbers.is_empty() || kind == first;
-            if line.get("at") == Some(pad) && is_of_seek && is_next {
-                numbers.push(line.number("seqnum"));
-            }
-            !numbers.is_empty() && kind == "segment"
-        });
+        at.until_since(
+            mark,
+            &format!("the segment of the seek passes {pad}"),
+            |line| {
+                let kind = line.get("type").unwrap_or_default();
+                let is_of_seek = ["seek", "flush-start", "flush-stop", "segment"].contains(&kind);
+                let is_next = !numbers.is_empty() || kind == first;
+                if line.get("at") == Some(pad) && is_of_seek && is_next {
+                    numbers.push(line.number("seqnum"));
+                }
+                !numbers.is_empty() && kind == "segment"
+            },
+        );
         assert!(numbers.len() >= 3, "{numbers:?} at {pad}");
         numbers.dedup();
         assert_eq!(numbers.len(), 1, "{numbers:?} at {pad}");

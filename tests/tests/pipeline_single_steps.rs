@@ -1,5 +1,5 @@
-//! A producer dies at every instruction of publishing and of closing: each source has the frames
-//! that were published, whole, and then does what its `on-disconnect` says.
+//! A producer dies at every instruction of publishing and of closing. Each source has the published
+//! frames, whole, and then acts as its `on-disconnect` says.
 //!
 //! Forty points of each stretch are tried, or all of them with `make torture`.
 
@@ -11,9 +11,9 @@ use xmem_tests::steps::Stepped;
 use xmem_tests::{Place, pattern};
 
 const VICTIM: &str = env!("CARGO_BIN_EXE_xmem-test-victim");
-/// Bytes of a frame; it has no extra data, which would have to be metas.
+/// The size of a frame in bytes. It has no extra bytes, which would have to be metas.
 const SIZE: usize = 96;
-/// What the victim has published before its stretch.
+/// Number of frames that the victim has published before its stretch.
 const BEFORE: usize = 12;
 
 fn client(place: &Place, on_disconnect: &str) -> Pipeline {
@@ -31,7 +31,7 @@ fn digests(client: &Pipeline, from: usize) -> Vec<String> {
     digests.map(str::to_owned).collect()
 }
 
-/// What each frame is told as, from a producer that lives.
+/// The digests of the frames, from a producer that does not die.
 fn expected(place: &Place) -> Vec<String> {
     let publisher = Publisher::builder(place.channel("cam0"))
         .open()
@@ -48,8 +48,8 @@ fn expected(place: &Place) -> Vec<String> {
     digests(&client, 0)
 }
 
-/// Waits for what a source says at its end. After an error its base class says something more, and
-/// ends the stream: that may be told as late as in the next round.
+/// Waits for the message of a source at its end. After an error the base class posts another
+/// message and sends EOS, which may be reported as late as in the next round.
 fn until_told(client: &mut Pipeline, mark: usize, kind: &str) {
     client.until_since(mark, &format!("{kind} is told"), |line| {
         let is_told = line.word == "message" && line.text("type") == kind;
@@ -82,13 +82,13 @@ fn try_producer(place: &Place, expected: &[String], stretch: &str) {
             assert_eq!(digests, expected[..digests.len()]);
             end.change("null");
         }
-        persists.until_stats("src", "the next connection is waited for", |stats| {
+        persists.until_stats("src", "the source waits for the next connection", |stats| {
             stats.number("connections") == connections && stats.text("connected") == "FALSE"
         });
     };
     let mut measured = None;
     run(&mut |victim| measured = Some(victim.measure()));
-    let measured = measured.expect("it was measured");
+    let measured = measured.expect("the stretch was measured");
     let (mut reached, points) = (0, measured.tried());
     for &point in &points {
         run(&mut |victim| reached += usize::from(victim.run_to(point)));

@@ -1,5 +1,5 @@
-//! Whatever way an element takes through its states, with a peer and without: it gets there, leaves
-//! nothing behind, and GLib has nothing to warn of.
+//! Whatever path an element takes through its states, with a peer and without: it gets there,
+//! leaves nothing behind, and GLib prints no warning.
 
 use xmem_tests::pipeline::{PICTURES, Pipeline};
 use xmem_tests::random::Random;
@@ -7,20 +7,21 @@ use xmem_tests::{Place, remains, until};
 
 const FOR_EVER: &str = "connection-timeout=18446744073709551615";
 const STATES: [&str; 4] = ["null", "ready", "paused", "playing"];
-/// Changes of state in the paths that are all tried, besides the last one, to NULL.
+/// The maximum number of state changes in the paths that are all tried, without the last change to
+/// NULL.
 const LONGEST: usize = 4;
-/// Of longer ones so many are tried.
+/// The number of longer paths that are tried.
 const RANDOM: usize = 900;
 const LONGEST_RANDOM: u64 = 12;
 
-/// All paths from NULL with as many changes at most, each to NULL in the end.
+/// All paths from NULL with at most that many changes, and a change to NULL at the end.
 fn all_paths() -> Vec<String> {
     let mut paths = vec![vec!["null"]];
     let mut start = 0;
     for _ in 0..LONGEST {
         let end = paths.len();
         for path in start..end {
-            let here = *paths[path].last().expect("it starts somewhere");
+            let here = *paths[path].last().expect("a path has a start");
             for next in STATES.into_iter().filter(|next| *next != here) {
                 let longer = paths[path].iter().copied().chain([next]).collect();
                 paths.push(longer);
@@ -31,13 +32,13 @@ fn all_paths() -> Vec<String> {
     paths.into_iter().skip(1).map(to_null).collect()
 }
 
-/// Longer ones that nobody has chosen.
+/// Longer random paths.
 fn random_paths() -> Vec<String> {
     let mut random = Random::new();
     let mut below = |most: u64| random.number() % most;
     let path = |_| {
         let length = LONGEST as u64 + 1 + below(LONGEST_RANDOM - LONGEST as u64);
-        // The same state twice is a change too.
+        // A change to the same state is a change too.
         let states = (0..length).map(|_| STATES[below(4) as usize]);
         to_null(states.collect())
     };
@@ -58,7 +59,7 @@ fn strict(place: &Place, description: &str) -> Pipeline {
 }
 
 fn walk(pipeline: &mut Pipeline, paths: &[String], how: &str) {
-    // Some at a time: each of these has the whole patience of a test.
+    // Some at a time: each order has the whole timeout of a test.
     for paths in paths.chunks(25) {
         let paths = paths.join("+");
         let walked = pipeline.order(&format!("walk paths={paths} {how}"));
@@ -66,7 +67,7 @@ fn walk(pipeline: &mut Pipeline, paths: &[String], how: &str) {
     }
 }
 
-/// Takes all ways, without waiting at each state and, where each can be reached, with it.
+/// Tries all paths: without waiting at each state and, if each state can be reached, with waiting.
 fn walks_leave_nothing_behind(place: &Place, mut pipeline: Pipeline, hows: &[&str]) -> Pipeline {
     let all = all_paths();
     assert_eq!(all.len(), 3 + 9 + 27 + 81);
@@ -96,7 +97,7 @@ fn a_sink_without_a_client() {
 }
 
 #[test]
-fn a_sink_that_waits_for_a_client_in_vain() {
+fn a_sink_that_waits_for_a_client_that_does_not_come() {
     let place = Place::new();
     let sink = format!("{PICTURES} ! xmemsink channel=cam0 wait-for-connection=true sync=false");
     let sink = strict(&place, &sink);
@@ -163,7 +164,8 @@ fn elements_that_are_linked_with_nothing() {
         "xmemsink name=sink channel=cam0 async=false xmemsrc name=src channel=cam0 {FOR_EVER}"
     );
     let mut both = strict(&place, &both);
-    // Without a peer a source's thread ends at its first buffer, for which there is no producer.
+    // Without a peer, the thread of a source ends at its first buffer, because there is no
+    // producer.
     for element in ["sink", "src"] {
         let at_once = format!("of={element}");
         let each = format!("of={element} settle=true");
@@ -177,7 +179,7 @@ fn elements_that_can_not_start() {
     let place = Place::new();
     let mut owner = strict(&place, "appsrc ! xmemsink channel=cam0");
     owner.change("ready");
-    // In use by another process; without a channel; of two channels at once.
+    // In use by another process; without a channel; with two channels at once.
     let mut pipeline = strict(
         &place,
         "xmemsink name=used channel=cam0 xmemsink name=none xmemsrc name=nothing \

@@ -1,4 +1,4 @@
-//! No wait delays a change of state, a flush or a seek, whatever the peer does.
+//! No wait delays a state change, a flush or a seek, whatever the peer does.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use xmem_tests::{Place, process, until};
 
 const FOR_EVER: &str = "18446744073709551615";
 
-/// A producer that sends what it is told to push.
+/// A producer that sends what it is ordered to push.
 fn pushing(place: &Place) -> Pipeline {
     let description = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     Pipeline::play(place, &["report sink.sink"], description)
@@ -55,7 +55,7 @@ fn a_source_whose_producer_is_stopped_changes_its_state_at_once() {
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     client.until_buffers("out.sink", 1);
     producer.stop();
-    // After the first READY it has to connect anew, to a producer that does not answer.
+    // After the first READY it has to reconnect, to a producer that does not answer.
     is_always_prompt(&mut client, "src:src");
     producer.resume();
     let mark = client.mark();
@@ -115,7 +115,7 @@ fn a_seek_flushes_a_producer_that_a_stopped_client_blocks() {
             assert!(u128::from(time) < PROMPT.as_millis(), "it took {time} ms");
             producer.until_stuck("sink", "v:src");
         }
-        // And then it goes on.
+        // Then it continues.
         client.resume();
         let before = client.order("watched at=out.sink").number("count");
         until("the client receives again", || {
@@ -127,7 +127,7 @@ fn a_seek_flushes_a_producer_that_a_stopped_client_blocks() {
 #[test]
 fn upstream_that_waits_for_a_slot_does_not_delay_a_change_of_state() {
     let place = Place::new();
-    // The queue fills with all the slots there may be, and nothing takes one out of it.
+    // The queue fills with the maximum number of slots, and no element takes one out of it.
     let producer = format!(
         "{PICTURES} ! queue ! xmemsink name=sink channel=cam0 sync=false max-buffers=8 \
          wait-for-connection=true"
@@ -151,7 +151,7 @@ fn a_seek_flushes_upstream_that_waits_for_a_slot() {
         let time = sought.number("ms");
         assert!(u128::from(time) < PROMPT.as_millis(), "it took {time} ms");
     }
-    // And then it goes on.
+    // Then it continues.
     producer.order("set of=sink property=wait-for-connection text=false");
     producer.order("seek");
     producer.until_stats("sink", "frames are published", |stats| {
@@ -164,7 +164,7 @@ fn a_source_that_is_flushed_goes_on() {
     let place = Place::new();
     let mut producer = pushing(&place);
     producer.push(1);
-    // async=false: a sink that changes its state when it is flushed has its own troubles.
+    // async=false: a sink that changes its state when it is flushed has problems of its own.
     let client = format!("{CLIENT} async=false");
     let mut client = Pipeline::play(&place, &["report out.sink"], &client);
     client.until_buffers("out.sink", 1);
@@ -218,7 +218,7 @@ fn a_sources_thread_has_a_short_time_slice_for_as_long_as_it_streams() {
             .filter(|&&slice| slice == SHORT)
             .count()
     };
-    // Kernels before 6.12 take a slice and do nothing.
+    // Kernels before 6.12 accept a time slice and ignore it.
     let expected = std::thread::spawn(move || {
         xmem_core::set_time_slice(Some(Duration::from_nanos(SHORT))).expect("a slice");
         shortened(std::process::id())
@@ -226,5 +226,7 @@ fn a_sources_thread_has_a_short_time_slice_for_as_long_as_it_streams() {
     let expected = expected.join().expect("the thread");
     assert_eq!(shortened(client.pid()), expected);
     client.change_promptly("ready");
-    until("the thread is as it was", || shortened(client.pid()) == 0);
+    until("the thread has its former time slice", || {
+        shortened(client.pid()) == 0
+    });
 }

@@ -1,5 +1,5 @@
-//! A source that goes on with another channel while it plays, and what is said of properties that
-//! can't be changed then.
+//! A source that is switched to another channel while it plays, and the warnings about properties
+//! that cannot be changed then.
 
 use xmem_tests::Place;
 use xmem_tests::pipeline::Pipeline;
@@ -31,7 +31,7 @@ fn a_source_goes_on_with_another_channel_and_its_caps() {
         let (channel, width) = [("two", "320"), ("one", "64")][round % 2];
         let mark = client.mark();
         client.order(&format!("set of=src property=channel text={channel}"));
-        client.until_since(mark, "the caps are the other channel's", |line| {
+        client.until_since(mark, "the caps of the other channel arrive", |line| {
             line.get("type") == Some("caps") && line.text("text").contains(width)
         });
         client.until_buffers_since(mark, "out.sink", 5);
@@ -51,7 +51,7 @@ fn a_source_that_waits_for_one_channel_goes_on_with_another_at_once() {
     let _camera = camera(&place, &format!("socket-path={}", path.display()), SMALL);
     let client = "xmemsrc name=src channel=missing connection-timeout=-1 ! fakesink name=out";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
-    // The path takes the place of the name.
+    // The path replaces the name.
     client.order(&format!(
         "set of=src property=socket-path text={}",
         path.display()

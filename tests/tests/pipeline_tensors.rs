@@ -1,4 +1,4 @@
-//! Tensors: what the caps of NNStreamer's streams say of them is what clients get, with GStreamer and
+//! Tensors: clients get what the caps of NNStreamer's streams say about them, with GStreamer and
 //! without.
 
 use gst::meta::CustomMeta;
@@ -17,7 +17,7 @@ fn buffer(seed: u64, sizes: &[usize]) -> gst::Buffer {
     memories.collect()
 }
 
-/// Type, shape and strides in a buffer's record.
+/// Type, shape and strides in the record of a buffer.
 fn record(buffer: &gst::BufferRef) -> (String, Vec<u64>, Vec<u64>) {
     let meta = CustomMeta::from_buffer(buffer, "XmemBufferMeta").expect("a record");
     let numbers = |field| {
@@ -75,7 +75,7 @@ fn one_tensor_has_its_type_and_shape_in_the_record() {
         for seed in 0..3 {
             let sent = buffer(seed, &[size]);
             producer.push(&sent);
-            let sample = client.pull().expect("the stream goes on");
+            let sample = client.pull().expect("the stream continues");
             assert_eq!(sample.caps_owned(), Some(caps.clone()));
             let received = sample.buffer().expect("a sample has a buffer");
             assert_same(&sent, received);
@@ -93,7 +93,7 @@ fn each_of_several_tensors_is_a_memory() {
     producer.set_caps(&tensors(3, "3:64:64:1.1000:1.7", "uint8.float32.int64"));
     let parts = [12_288, 4000, 56];
     let total = parts.iter().sum();
-    // As NNStreamer sends them, and in one memory or cut anywhere, as others may.
+    // As NNStreamer sends them, and in one memory or cut anywhere, as others may send them.
     for memories in [&parts[..], &[total], &[total - 1, 1], &[1, 2, 3, total - 6]] {
         let sent = buffer(7, memories);
         producer.push(&sent);
@@ -104,12 +104,12 @@ fn each_of_several_tensors_is_a_memory() {
             record(&received),
             ("uint8".into(), vec![total as u64], vec![1])
         );
-        // Who wants all of it in one piece gets it where it is.
+        // Mapping the whole buffer needs no copy.
         let first = received
             .peek_memory(0)
             .map_readable()
-            .expect("it can be read");
-        let whole = received.map_readable().expect("it can be read");
+            .expect("the buffer can be read");
+        let whole = received.map_readable().expect("the buffer can be read");
         assert_eq!(whole.len(), total);
         assert_eq!(whole.as_ptr(), first.as_ptr());
         for memory in received.iter_memories_owned() {
@@ -134,7 +134,7 @@ fn the_memories_of_a_frame_are_one_lease_together() {
     for seed in 0..50 {
         let received = client.pull_buffer();
         assert_same(&buffer(seed, &[100, 200]), &received);
-        // One of its memories is kept when the buffer is gone.
+        // One of its memories is kept after the buffer is freed.
         held = received.iter_memories_owned().last();
         assert_eq!(held.as_ref().map(|memory| memory.size()), Some(200));
     }
@@ -144,7 +144,7 @@ fn the_memories_of_a_frame_are_one_lease_together() {
 }
 
 #[test]
-fn memories_whose_sizes_the_caps_do_not_tell_stay_what_they_are() {
+fn memories_whose_sizes_the_caps_do_not_determine_stay_separate() {
     let place = Place::new();
     let (producer, client) = pair(&place);
     let many = vec!["10"; 20].join(",");
@@ -153,7 +153,7 @@ fn memories_whose_sizes_the_caps_do_not_tell_stay_what_they_are() {
     for caps in [
         caps("other/tensors,format=flexible,framerate=30/1"),
         caps("other/tensors,format=sparse,framerate=0/1"),
-        // Of more tensors than memories the last memory has the rest, with a head.
+        // If there are more tensors than memories, the last memory has the rest, with a header.
         tensors(20, &many, &["uint8"; 20].join(",")),
     ] {
         producer.set_caps(&caps);
@@ -192,7 +192,7 @@ fn caps_with_groups_of_tensors_cross_as_they_are() {
         producer.set_caps(&caps);
         let sent = buffer(1, &[64 * 48 * 3]);
         producer.push(&sent);
-        let sample = client.pull().expect("the stream goes on");
+        let sample = client.pull().expect("the stream continues");
         let received = sample.caps().expect("caps");
         assert!(received.is_strictly_equal(&caps), "{received}");
         let buffer = sample.buffer().expect("a sample has a buffer");
@@ -268,7 +268,7 @@ fn a_client_without_gstreamer_gets_a_tensor_from_a_pipeline() {
     producer.push(&gst::Buffer::from_slice(bytes));
     let frame = client.receive(Some(PATIENCE)).expect("a frame");
     assert_eq!(frame.meta().content_type(), "other/tensors");
-    let view = frame.view::<f32>().expect("it is of float32");
+    let view = frame.view::<f32>().expect("the frame is of float32");
     assert_eq!(view.shape(), [2, 3, 4]);
     let plane = view.at(1).and_then(|plane| plane.at(2)).expect("inside");
     assert_eq!(plane.iter().collect::<Vec<_>>(), values[20..24]);
@@ -284,7 +284,7 @@ fn publisher(channel: Channel, format: &str) -> Publisher {
     publisher
 }
 
-/// Publishes a frame that says of itself what `meta` says, with these extra bytes.
+/// Publishes a frame with this record and these extra bytes.
 fn publish(publisher: &Publisher, meta: BufferMeta, extra: &[u8]) {
     let mut frame = publisher.acquire(meta.size as usize).expect("a slot");
     let mut bytes = vec![0; meta.size as usize];
@@ -292,7 +292,7 @@ fn publish(publisher: &Publisher, meta: BufferMeta, extra: &[u8]) {
     frame.payload().write(0, &bytes);
     *frame.meta_mut() = meta;
     frame.set_extra(extra).expect("little");
-    frame.publish().expect("clients may come");
+    frame.publish().expect("the channel is open");
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn a_pipeline_gets_a_tensor_from_a_producer_without_gstreamer() {
     let client = local::pulling(&place);
     let meta = BufferMeta::tensor(DType::Int32, &[2, 3, 4, 5]).expect("a tensor");
     publish(&publisher, meta, &[]);
-    let sample = client.pull().expect("the stream goes on");
+    let sample = client.pull().expect("the stream continues");
     assert_eq!(sample.caps_owned(), Some(caps(format)));
     let received = sample.buffer().expect("a sample has a buffer");
     let strides = vec![240, 80, 20, 4];
@@ -318,7 +318,7 @@ fn a_pipeline_gets_a_tensor_from_a_producer_without_gstreamer() {
 }
 
 #[test]
-fn a_producer_that_lies_about_memories_is_given_one() {
+fn a_false_list_of_memories_yields_a_single_memory() {
     let place = Place::new();
     let two = "other/tensors,format=static,num_tensors=2,dimensions=(string)\"100,200\",\
                types=(string)\"uint8,uint8\"";
@@ -356,13 +356,13 @@ fn a_producer_that_lies_about_memories_is_given_one() {
         publish(&publisher, BufferMeta::bytes(size), &extra);
         assert_eq!(sizes(&client.pull_buffer()), expected, "{size} of {format}");
     }
-    // What does not parse as metas at all breaks the protocol.
+    // Extra bytes that cannot be parsed as metas violate the protocol.
     publish(&publisher, BufferMeta::bytes(300), &cut_short);
     assert!(client.error().contains("metas"));
 }
 
 #[test]
-fn dimensions_of_another_process_that_can_not_be_are_an_error() {
+fn impossible_dimensions_of_another_process_are_an_error() {
     let place = Place::new();
     let format = "other/tensors,format=static,num_tensors=1,dimensions=(string)3:-4,types=uint8";
     let publisher = publisher(place.channel("cam0"), format);

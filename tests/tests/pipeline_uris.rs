@@ -1,4 +1,4 @@
-//! A channel is a URI: players and decoders that take URIs and nothing else play it.
+//! A channel is a URI: players and decoders that only accept URIs can play it.
 
 use gst::prelude::*;
 use xmem_tests::local::{self, Local};
@@ -17,7 +17,7 @@ fn uri(place: &Place) -> String {
     format!("xmem://{}", place.socket("cam0").display())
 }
 
-/// The next sample of an `appsink`, which may have yet to start.
+/// The next sample of an `appsink`, which may not have started yet.
 fn pull(out: &gst::Element) -> gst::Sample {
     until_some("a sample comes", || {
         let second = gst::ClockTime::SECOND.nseconds();
@@ -31,7 +31,7 @@ fn kind(sample: &gst::Sample) -> &str {
 }
 
 #[test]
-fn decoders_play_pictures_and_sound_and_what_is_coded() {
+fn decoders_play_pictures_and_sound_and_coded_streams() {
     let jpeg = format!("{PICTURES} ! jpegenc");
     for (source, expected) in [
         (PICTURES, "video/x-raw"),
@@ -41,7 +41,7 @@ fn decoders_play_pictures_and_sound_and_what_is_coded() {
         let place = Place::new();
         let _producer = producer(&place, source);
         for decoder in ["uridecodebin", "uridecodebin3"] {
-            // More buffers of sound than it may hold go into its queues.
+            // Its queues need more buffers of sound than it may hold.
             let client = format!(
                 "{decoder} uri={} ! appsink name=out sync=false max-buffers=1 drop=true",
                 uri(&place)
@@ -103,20 +103,25 @@ fn a_uri_sets_the_channel_and_tells_it() {
         ("xmem:///run/a%20b.sock", "socket-path", "/run/a b.sock"),
     ] {
         let source = gst::Element::make_from_uri(gst::URIType::Src, uri, None).expect("a source");
-        assert_eq!(source.factory().expect("it has one").name(), "xmemsrc");
+        assert_eq!(
+            source.factory().expect("the source has a factory").name(),
+            "xmemsrc"
+        );
         assert_eq!(source.property::<String>(property), value);
         let handler = source.clone().dynamic_cast::<gst::URIHandler>();
         let handler = handler.expect("it takes URIs");
         assert_eq!(handler.uri().as_deref(), Some(uri));
-        // Another one takes its place, of either form.
-        handler.set_uri("xmem://other").expect("it is in NULL");
+        // Another URI replaces it, in either form.
+        handler
+            .set_uri("xmem://other")
+            .expect("the element is in NULL");
         assert_eq!(source.property::<String>("channel"), "other");
         assert_eq!(source.property::<Option<String>>("socket-path"), None);
     }
 }
 
 #[test]
-fn a_uri_that_means_nothing_is_refused_with_the_forms_that_there_are() {
+fn an_invalid_uri_is_refused_with_the_valid_forms() {
     local::init();
     for uri in [
         "xmem://",
@@ -143,7 +148,7 @@ fn a_source_that_has_started_goes_on_with_another_uri() {
     let handler = client.element("src").dynamic_cast::<gst::URIHandler>();
     let handler = handler.expect("it takes URIs");
     handler.set_uri(&uri(&places[1])).expect("a channel");
-    until("the other channel's stream comes", || {
+    until("the stream of the other channel arrives", || {
         kind(&pull(&out)) == "audio/x-raw"
     });
     assert_eq!(handler.uri().as_deref(), Some(uri(&places[1]).as_str()));

@@ -1,5 +1,5 @@
-//! Who writes a frame, and how often: upstream, once, straight into a slot; where that can't be,
-//! the sink copies it once and says so.
+//! Which element writes a frame, and how many times: upstream, once, directly into a slot; if that
+//! is not possible, the sink copies it once and reports that.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use xmem_tests::pipeline::Pipeline;
 use xmem_tests::process::page_faults;
 use xmem_tests::{Line, Place, process, until};
 
-/// What makes the sink lose nothing, as a test that compares frames needs.
+/// Settings with which the sink loses nothing, for tests that compare frames.
 const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
 
-/// Runs `producer`, whose sink is called `sink`, with a client from its start to the end of the
-/// stream; tells what the sink took and the client received, and the sink's figures.
+/// Runs `producer`, whose sink has the name `sink`, with a client from start to EOS. Returns the
+/// buffers of the sink and of the client, and the statistics of the sink.
 fn exchange(producer: &str) -> (Vec<Line>, Vec<Line>, Line) {
     let place = Place::new();
     let mut producer = Pipeline::start(&place, &["inspect sink.sink"], producer);
@@ -70,8 +70,8 @@ fn videotestsrc_writes_straight_into_slots() {
     }
 }
 
-/// Video that refers forth and back, so that a decoder holds many frames, and whose size is no
-/// multiple of what it decodes in.
+/// Video with references in both directions, so that a decoder holds many frames, in a size that is
+/// not a multiple of its block size.
 fn clip(directory: &TempDir, frames: u32) -> PathBuf {
     let path = directory.path().join("clip.h264");
     let (status, output) = Launched::start(
@@ -118,7 +118,8 @@ fn a_decoder_writes_straight_into_slots() {
     assert_eq!(digests(&sent), plain);
     assert_eq!(digests(&received), plain);
     all_zero_copy(&stats, 150);
-    // Its own layout, with the room it needs around the picture, is told to the client.
+    // The client receives the layout of the decoder, with the padding that it needs around the
+    // picture.
     let layout = [
         "video-size",
         "video-strides",
@@ -129,8 +130,8 @@ fn a_decoder_writes_straight_into_slots() {
         assert_eq!(received[0].text(field), sent[0].text(field), "{field}");
     }
     assert_eq!(received[0].text("video-size"), "322x242");
-    // From GStreamer 1.28 on the decoder has memory of its own around the picture and writes here
-    // when that is complete.
+    // Since GStreamer 1.28 the decoder has padded memory of its own and writes here when a picture
+    // is complete.
     if gst::version() < (1, 27, 0, 0) {
         assert_ne!(received[0].text("video-padding"), "0,0,0,0");
     }
@@ -277,7 +278,8 @@ fn a_client_hands_frames_on_to_another_channel() {
     producer.until_eos();
     client.until_eos();
     assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
-    // The relay's frames are its producer's memory, and stay there while it has some to spare.
+    // The frames of the relay are in the memory of its producer, and are imported as long as the
+    // relay has leases left.
     let stats = relay.stats("sink");
     assert_eq!(stats.number("published"), 50, "{stats}");
     let (passed_on, copied) = (stats.number("passed-on"), stats.number("copied"));
@@ -307,7 +309,7 @@ fn a_client_has_no_page_faults_in_the_steady_state() {
     let (first, before) = until_frame(300);
     let (last, after) = until_frame(first + 1000);
     let (frames, faults) = (last - first, after - before);
-    // 0.00 a frame: this leaves room for what the orders take.
+    // 0.00 per frame: this leaves room for the page faults of the orders.
     assert!(
         faults * 200 < frames,
         "{faults} page faults in {frames} frames"

@@ -1,4 +1,4 @@
-//! A client can't write a frame: the kernel forbids it, in whatever way it tries.
+//! A client cannot write to a frame, whatever it tries: the kernel refuses it.
 
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -19,14 +19,14 @@ use xmem_tests::{Peer, Place, process, until};
 const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 const SIZE: usize = 64 * 1024;
 
-/// What a client was given: a producer that is another process, the connection, and descriptors.
+/// What a client has: a producer that is another process, the connection, and descriptors.
 struct Victim {
     place: Place,
     producer: Peer,
     _connection: Connection,
     metadata: OwnedFd,
     page: OwnedFd,
-    /// Mapped before the producer has sealed it.
+    /// Mapped before it was sealed.
     lease_page: Map,
     payload: OwnedFd,
 }
@@ -59,7 +59,7 @@ impl Victim {
         }
     }
 
-    /// What no client may write.
+    /// The memory that no client may write.
     fn frames(&self) -> [(&str, BorrowedFd<'_>); 2] {
         [
             ("metadata", self.metadata.as_fd()),
@@ -67,7 +67,7 @@ impl Victim {
         ]
     }
 
-    /// A client that has done nothing wrong still receives what it should.
+    /// Checks that an honest client still receives frames.
     fn is_unharmed(&mut self) {
         let mut client = Peer::start(PEER, &self.place, "client channel=cam0");
         client.wait_for("ready");
@@ -80,23 +80,23 @@ impl Victim {
     }
 }
 
-/// Everything that can be tried on a descriptor, whatever it was opened for.
+/// Tries everything on a descriptor, however it was opened.
 fn cannot_be_written_through(fd: BorrowedFd<'_>, what: &str) {
-    Map::new(fd, 0, ProtFlags::READ).expect("it can be read");
+    Map::new(fd, 0, ProtFlags::READ).expect("the memory can be read");
     for attack in attacks::ON_CONTENT.iter().chain(attacks::ON_SIZE) {
         let refused = attack.attempt(fd, 0).is_err();
         assert!(refused, "{what} was changed by {}", attack.name);
     }
 }
 
-/// The file again, opened for writing, where the kernel allows that much.
+/// Opens the file again for writing; `None` if the kernel refuses that.
 fn reopened(path: &str) -> Option<OwnedFd> {
     let truncated = OpenOptions::new().write(true).truncate(true).open(path);
     assert!(truncated.is_err(), "{path} was truncated");
     attacks::reopen(path).ok()
 }
 
-/// How a process has opened a descriptor.
+/// The flags with which a process has opened a descriptor.
 fn access_of(pid: u32, number: u32) -> OFlags {
     let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap();
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
@@ -128,9 +128,9 @@ fn frames_opened_again_for_writing_cannot_be_written() {
     victim.is_unharmed();
 }
 
-/// A process of the same user finds the producer's own descriptors and mappings.
+/// A process of the same user finds the descriptors and mappings of the producer itself.
 #[test]
-fn what_the_producer_has_open_does_not_help_either() {
+fn descriptors_of_the_producer_do_not_allow_writing_either() {
     let mut victim = Victim::new();
     let pid = victim.producer.pid();
     let mut tried = 0;
@@ -160,8 +160,8 @@ fn what_the_producer_has_open_does_not_help_either() {
     victim.is_unharmed();
 }
 
-/// Were the lease page smaller, the producer would be killed by SIGBUS when it reads it; had it a
-/// hole, its look would be a page fault.
+/// If the lease page could shrink, the producer would be killed by SIGBUS when it reads the page.
+/// If the page could have a hole, the access would be a page fault.
 #[test]
 fn the_lease_page_can_be_written_where_it_was_mapped_and_keeps_its_memory() {
     let mut victim = Victim::new();
@@ -172,7 +172,11 @@ fn the_lease_page_can_be_written_where_it_was_mapped_and_keeps_its_memory() {
     assert_eq!(fcntl_add_seals(page, SealFlags::WRITE), Err(Errno::PERM));
     for attack in ON_CONTENT {
         let refused = attack.attempt(page.as_fd(), 0);
-        assert!(refused.is_err(), "it was changed by {}", attack.name);
+        assert!(
+            refused.is_err(),
+            "the lease page was changed by {}",
+            attack.name
+        );
     }
     assert_eq!(victim.lease_page.remove_pages(), Err(Errno::PERM));
     assert_eq!(fstat(page).unwrap().st_blocks * 512, PAGE as i64);
@@ -181,7 +185,7 @@ fn the_lease_page_can_be_written_where_it_was_mapped_and_keeps_its_memory() {
 }
 
 #[test]
-fn a_client_maps_all_but_its_lease_page_read_only() {
+fn a_client_maps_everything_but_its_lease_page_read_only() {
     let place = Place::new();
     let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
     producer.wait_for("opened");
@@ -198,7 +202,8 @@ fn a_client_maps_all_but_its_lease_page_read_only() {
     assert_eq!(accesses("xmem-leases"), ["rw-s"]);
     let payload = accesses("xmem-payload");
     assert!(!payload.is_empty() && payload.iter().all(|access| access == "r--s"));
-    // The one kind of descriptor that it keeps is no better, for who finds it in /proc.
+    // The only kind of descriptor that it keeps gives no more rights to a process that finds it in
+    // /proc.
     let kept = |what: &str| -> Vec<u32> {
         let fds = process::fds(client.pid()).into_iter();
         let named = |(_, name): &(u32, PathBuf)| name.to_string_lossy().contains(what);
@@ -221,7 +226,7 @@ fn a_client_maps_all_but_its_lease_page_read_only() {
     }
 }
 
-/// Extended attributes are memory of the kernel that stays as long as the producer keeps the file.
+/// Extended attributes use kernel memory as long as the producer keeps the file.
 #[test]
 fn another_user_changes_no_attribute_of_shared_memory() {
     let victim = Victim::new();

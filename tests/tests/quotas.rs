@@ -1,4 +1,5 @@
-//! What a producer keeps for each client: as much as it asks for, within the producer's limits.
+//! What a producer keeps for each client: as much as the client asks for, within the limits of the
+//! producer.
 
 use xmem_tests::wire::{self, Connection};
 use xmem_tests::{Line, Peer, Place, process, until};
@@ -27,7 +28,7 @@ fn until_stats(producer: &mut Peer, what: &str, is_it: impl Fn(&Line) -> bool) {
     until(what, || is_it(&stats(producer)));
 }
 
-/// Bytes of slots that the producer's process maps.
+/// Bytes of slots that the process of the producer maps.
 fn mapped(producer: &Peer) -> usize {
     let maps = process::maps(producer.pid(), "xmem-payload");
     maps.iter().map(|map| map.len).sum()
@@ -44,13 +45,13 @@ fn a_client_that_falls_behind_within_its_backlog_misses_nothing() {
     producer.ask("publish count=60 size=1000", "published");
     let received = client.ask("receive count=60", "received");
     assert_eq!(received.number("missed"), 0, "{received}");
-    // And one more than that does miss some: it is the quota that keeps them.
+    // A client that lags further does miss frames, so it is the quota that keeps them.
     producer.ask("publish count=200 size=1000", "published");
     let received = client.ask("receive count=60", "received");
     assert!(received.number("missed") > 0, "{received}");
 }
 
-/// As a stream of packets begins with all those of its first picture.
+/// A stream of packets begins like this, with all packets of its first picture.
 #[test]
 fn a_client_that_was_there_first_misses_nothing_of_a_stream_that_begins_with_many_frames() {
     for _ in 0..10 {
@@ -88,7 +89,8 @@ fn clients_share_the_frames_beyond_their_leases() {
         client.ask("request leases=2 backlog=40", "granted");
     }
     let slots = stats(&mut producer).number("slots");
-    // 2 for the producer, 2 for each client, and 38 beyond these; a few more come at once.
+    // 2 for the producer, 2 for each client, and 38 beyond these; a few more are made at the same
+    // time.
     assert!((48..100).contains(&slots), "{slots} slots");
     producer.ask("publish count=40 size=1000", "published");
     for client in &mut clients {
@@ -98,7 +100,7 @@ fn clients_share_the_frames_beyond_their_leases() {
 }
 
 #[test]
-fn the_memory_goes_when_the_clients_that_need_it_have_left() {
+fn memory_is_released_when_the_clients_that_need_it_have_left() {
     let place = Place::new();
     let mut producer = producer(&place, "slot-size=1000000");
     let mut first = connected(&place, "leases=2");
@@ -110,7 +112,7 @@ fn the_memory_goes_when_the_clients_that_need_it_have_left() {
     let with = stats(&mut producer).number("bytes");
     assert!(with > before + 80_000_000, "{with} bytes");
     producer.ask("publish count=100 size=1000", "published");
-    // However they go: one says goodbye, one is killed, one asks for less.
+    // Whichever way they leave: one sends a Bye, one is killed, one requests less.
     clients[0].end();
     clients[1].kill();
     clients[2].ask("request leases=2 backlog=2", "granted");
@@ -135,7 +137,7 @@ fn a_budget_bounds_what_clients_get() {
     let backlog = granted.number("backlog");
     assert_eq!(backlog, granted.number("most"), "{granted}");
     assert!((30..=38).contains(&backlog), "{granted}");
-    // The next client's first leases come before that.
+    // The first leases of the next client have priority.
     let _second = connected(&place, "leases=10");
     let most = backlog - 10;
     let request = format!("request leases=2 backlog=99 least=20 most={most}");
@@ -144,7 +146,7 @@ fn a_budget_bounds_what_clients_get() {
     until_stats(&mut producer, "the budget is kept", |stats| {
         stats.number("bytes") <= 40_000_000
     });
-    // One for which there is no room is told which limit it is.
+    // A client that does not fit is told which limit applies.
     let mut refused = Peer::start(PEER, &place, "client channel=cam0 leases=60");
     refused.wait_for("ready");
     let answer = refused.ask("connect", "failed").to_string();
@@ -152,14 +154,16 @@ fn a_budget_bounds_what_clients_get() {
 }
 
 #[test]
-fn memory_that_a_client_has_kept_counts_until_it_lets_go() {
+fn memory_that_a_client_keeps_counts_until_it_is_released() {
     let place = Place::new();
     let mut producer = producer(&place, "slot-size=1000000");
     let hoarder = Connection::open(&place.socket("cam0"));
     let welcome = hoarder.greet(wire::VERSION, 2);
     hoarder.say_ready(&welcome.fds[1]);
     hoarder.receive_kind(wire::JOINED);
-    hoarder.send(&request(1, 2, 60), &[]).expect("it is sent");
+    hoarder
+        .send(&request(1, 2, 60), &[])
+        .expect("the message is sent");
     let mut kept = Vec::new();
     let mut granted = 0;
     while granted < 60 {
@@ -171,16 +175,18 @@ fn memory_that_a_client_has_kept_counts_until_it_lets_go() {
         }
     }
     drop(hoarder);
-    until_stats(&mut producer, "what it has kept is counted", |stats| {
-        stats.number("departed") > 30_000_000
-    });
+    until_stats(
+        &mut producer,
+        "the memory that it keeps is counted",
+        |stats| stats.number("departed") > 30_000_000,
+    );
     drop(kept);
     until_stats(&mut producer, "nothing is kept", |stats| {
         stats.number("departed") == 0
     });
 }
 
-/// A request, as a client sends it.
+/// A Request message, as a client sends it.
 fn request(number: u32, leases: u32, backlog: u32) -> Vec<u8> {
     let mut body = Vec::new();
     for word in [number, leases, backlog, 0] {
@@ -200,7 +206,7 @@ fn requests_that_make_no_sense_end_the_connection() {
         client.receive_kind(wire::JOINED);
         client
             .send(&request(number, leases, backlog), &[])
-            .expect("it is sent");
+            .expect("the message is sent");
         let bye = client.receive_kind(wire::BYE);
         assert!(bye.reason().contains("request"), "{}", bye.reason());
     }
@@ -223,7 +229,7 @@ fn a_client_that_asks_all_the_time_is_answered_and_harms_no_other() {
     let received = other.ask("receive count=2", "received");
     assert_eq!(received.number("count"), 2);
     drop(client);
-    until_stats(&mut producer, "it is gone", |stats| {
+    until_stats(&mut producer, "the client is gone", |stats| {
         stats.number("clients") == 1
     });
 }

@@ -1,5 +1,5 @@
-//! Death, and standing still, at every instruction: of a client in all that it does, and of a
-//! producer. Nobody else is hurt, and nothing is lost.
+//! A client dies or is stopped at every instruction of all that it does, and a producer likewise.
+//! No other process is affected, and nothing is lost.
 //!
 //! Forty points of each stretch are tried, or all of them with `make torture`.
 
@@ -11,14 +11,15 @@ use xmem_tests::steps::Stepped;
 use xmem_tests::{PATIENCE, Place, pattern, until};
 
 const VICTIM: &str = env!("CARGO_BIN_EXE_xmem-test-victim");
-/// Bytes of a frame, and of its extra data.
+/// The sizes of a frame and of its extra bytes.
 const SIZE: usize = 96;
 const EXTRA: usize = 16;
-/// Slots: the survivor's lease, the victim's two, one to write and one for clients to come.
+/// Number of slots: the survivor's lease, the victim's two, one to write and one for clients to
+/// come.
 const SLOTS: u32 = 5;
 const VICTIMS_LEASES: usize = 2;
 
-/// A producer, and a client that must never notice what happens to others.
+/// A producer, and a client that must not notice what happens to others.
 struct Scene {
     place: Place,
     publisher: Publisher,
@@ -64,7 +65,7 @@ impl Scene {
         self.next += 1;
     }
 
-    /// How many slots there are to write, all at once.
+    /// The number of slots that can be acquired at the same time.
     fn free_slots(&self) -> usize {
         let mut held: Vec<FrameMut> = Vec::new();
         loop {
@@ -76,7 +77,8 @@ impl Scene {
         }
     }
 
-    /// What holds while a victim stands still: the stream goes on, and it has its leases at most.
+    /// Checks what holds while a victim is stopped: the stream continues, and the victim has at
+    /// most its leases.
     fn goes_on(&mut self) {
         for _ in 0..2 * SLOTS {
             self.publish();
@@ -86,11 +88,11 @@ impl Scene {
             free + VICTIMS_LEASES >= self.publisher.stats().slots as usize,
             "{free} slots are left"
         );
-        // The newest frame was given up for that.
+        // The newest frame was retired for that.
         self.publish();
     }
 
-    /// What holds when a victim is gone: it has left nothing.
+    /// Checks what holds after a victim has ended: it has left nothing.
     fn recovers(&mut self) {
         self.publish();
         until("the victim is gone", || self.publisher.num_clients() == 1);
@@ -124,7 +126,7 @@ fn a_client_dies_at_any_instruction() {
 }
 
 #[test]
-fn a_client_stands_still_at_any_instruction() {
+fn a_client_is_stopped_at_any_instruction() {
     for stretch in CLIENTS_STRETCHES {
         try_client(stretch, |scene, victim| {
             victim.freeze();
@@ -133,7 +135,7 @@ fn a_client_stands_still_at_any_instruction() {
     }
 }
 
-/// A client in a thread, which connects again and again until it is cancelled.
+/// A client in a thread, which reconnects until it is cancelled.
 fn persist(place: &Place, canceller: &Canceller, frames: &AtomicU64) {
     loop {
         let builder = Subscriber::builder(place.channel("cam0")).canceller(canceller.clone());
@@ -148,7 +150,7 @@ fn persist(place: &Place, canceller: &Canceller, frames: &AtomicU64) {
     }
 }
 
-/// Receives what there is, in order and whole, until the producer is gone.
+/// Receives all frames, in order and whole, until the producer is gone.
 fn receive_all(client: &mut Subscriber, frames: &AtomicU64) -> Error {
     let mut next = None;
     loop {
@@ -160,14 +162,14 @@ fn receive_all(client: &mut Subscriber, frames: &AtomicU64) -> Error {
         let seq = frame.seq();
         assert!(
             next.is_none_or(|next| seq >= next),
-            "frame {seq} came again"
+            "frame {seq} was received twice"
         );
         next = Some(seq + 1);
         frames.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// A producer starts where one has died, and the client comes back to it.
+/// Checks that a producer can start after the other has died, and that the client reconnects to it.
 fn succeeds(place: &Place, frames: &AtomicU64) {
     let publisher = Publisher::builder(place.channel("cam0"))
         .open()
@@ -211,7 +213,7 @@ fn try_producer(stretch: &str, strike: fn(&Place, &mut Stepped)) {
     assert_eq!(place.files(), [""; 0]);
 }
 
-/// Ends the client, also where the test fails.
+/// Ends the client, even if the test fails.
 struct Cancels<'a>(&'a Canceller);
 
 impl Drop for Cancels<'_> {
@@ -230,11 +232,12 @@ fn a_producer_dies_at_any_instruction() {
 }
 
 #[test]
-fn a_producer_stands_still_at_any_instruction() {
+fn a_producer_is_stopped_at_any_instruction() {
     for stretch in PRODUCERS_STRETCHES {
         try_producer(stretch, |place, victim| {
             victim.freeze();
-            // Who comes now is told in time that nobody answers, or is taken for a client before.
+            // A client that connects now gets an error in time if no process answers, or was
+            // accepted before.
             let soon = Some(Duration::from_millis(10));
             let builder = Subscriber::builder(place.channel("cam0")).connect_timeout(soon);
             if let Err(error) = builder.connect() {

@@ -11,18 +11,18 @@ fn client(place: &Place, settings: &str) -> Peer {
     client
 }
 
-/// Bytes of slots that a producer has, or is about to have.
+/// Bytes of slots that a producer has, or is about to make.
 fn payload(producer: &Peer) -> usize {
     let maps = process::maps(producer.pid(), "xmem-payload");
     maps.iter().map(|map| map.len).sum()
 }
 
-/// How often the next test is tried: it needs a client to connect within the second that a gigabyte
-/// takes.
+/// Number of attempts of the next test: it needs a client that connects within the second in which
+/// a gigabyte is made.
 const TRIES: usize = 5;
 
 #[test]
-fn slots_for_one_client_keep_no_other_waiting() {
+fn making_slots_for_one_client_does_not_delay_others() {
     let is_first = || {
         let place = Place::new();
         let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slot-size=16000000");
@@ -48,9 +48,13 @@ fn slots_for_a_client_that_leaves_are_not_made() {
     let greedy = Connection::open(&place.socket("cam0"));
     let welcome = greedy.greet(wire::VERSION, 64);
     greedy.say_ready(&welcome.fds[1]);
-    until("the slots are begun", || payload(&producer) > before);
+    until("the producer makes the slots", || {
+        payload(&producer) > before
+    });
     drop(greedy);
-    until("they are given up", || payload(&producer) == before);
+    until("the producer has dropped the slots", || {
+        payload(&producer) == before
+    });
     let mut other = client(&place, "leases=1");
     other.ask("connect", "connected");
     producer.ask("publish count=1 size=1000", "published");
@@ -76,7 +80,7 @@ fn clients_that_join_at_once_make_no_more_slots_than_there_may_be() {
         client.say_ready(&welcome.fds[1]);
     }
     let mut answers = vec![None; clients.len()];
-    until("each is answered", || {
+    until("each request is answered", || {
         let bytes = payload(&producer);
         assert!(bytes <= SLOTS * SLOT, "{bytes} bytes");
         for (answer, (client, _)) in answers.iter_mut().zip(&clients) {
@@ -90,7 +94,7 @@ fn clients_that_join_at_once_make_no_more_slots_than_there_may_be() {
     assert_eq!(answers, [bye, bye, joined, joined]);
 }
 
-/// As many as the leases of one client, and the producer's own.
+/// As many as the leases of one client, and those of the producer.
 const SLOTS: u64 = 66;
 
 fn producer_of_small_frames(place: &Place) -> (Peer, Peer) {
@@ -106,7 +110,7 @@ fn producer_of_small_frames(place: &Place) -> (Peer, Peer) {
 #[test]
 fn a_larger_frame_waits_for_a_part_of_the_slots_and_the_others_follow() {
     const SIZE: usize = 4 << 20;
-    /// What is made at once, at most.
+    /// The maximum that is made at once.
     const AT_ONCE: usize = 64 << 20;
     let place = Place::new();
     let (mut producer, mut client) = producer_of_small_frames(&place);
@@ -114,15 +118,15 @@ fn a_larger_frame_waits_for_a_part_of_the_slots_and_the_others_follow() {
     let before = faults(&producer);
     producer.ask(&format!("publish count=1 size={SIZE}"), "published");
     client.ask("receive count=1", "received");
-    until("all slots are there", || {
+    until("all slots exist", || {
         producer.ask("stats", "stats").number("slots") >= SLOTS
     });
-    // Each page is a fault of the thread that makes it.
+    // Each page is a page fault of the thread that makes it.
     let by_control = (faults(&producer) - before) as usize * 4096;
     let all = SLOTS as usize * SIZE;
     assert!(by_control >= all - AT_ONCE, "{by_control} bytes of {all}");
     assert!(payload(&producer) <= all + AT_ONCE);
-    // Its leases are worth as much as before.
+    // Its leases are as usable as before.
     for _ in 0..64 {
         producer.ask(&format!("publish count=1 size={SIZE}"), "published");
         client.ask("hold count=1", "holding");
@@ -132,7 +136,7 @@ fn a_larger_frame_waits_for_a_part_of_the_slots_and_the_others_follow() {
     client.wait_for("heard");
 }
 
-/// While they are made, frames may become larger still.
+/// While slots are made, frames may become larger still.
 #[test]
 fn slots_that_are_too_small_by_now_are_not_made() {
     let place = Place::new();
@@ -143,11 +147,11 @@ fn slots_that_are_too_small_by_now_are_not_made() {
         client.ask("receive count=1", "received");
         size *= 2;
     }
-    until("there are those for the largest, and no others", || {
+    until("only the slots for the largest frames exist", || {
         let stats = producer.ask("stats", "stats");
         let bytes = stats.number("bytes");
         stats.number("slots") >= SLOTS && bytes == payload(&producer) as u64 && {
-            // The last frame of the old size is gone with the next one.
+            // The last frame of the old size is retired with the next one.
             producer.ask("publish count=1 size=1000", "published");
             client.ask("receive count=1", "received");
             bytes == stats.number("slots") * (8 << 20)
@@ -177,7 +181,7 @@ fn slots_for_a_client_that_is_gone_are_not_made() {
         let (mut producer, mut client) = producer_of_small_frames(&place);
         producer.ask(&format!("publish count=1 size={SIZE}"), "published");
         client.kill();
-        until("it is gone", || {
+        until("the client is gone", || {
             producer.ask("stats", "stats").number("clients") == 0
         });
         let slots = producer.ask("stats", "stats").number("slots");

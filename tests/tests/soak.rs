@@ -1,6 +1,6 @@
-//! A long run: a 4K stream with eight clients, of whom one is stopped and one is killed and comes
-//! back every second. The producer takes nothing more for it at the end than at the start, and the
-//! others are told of every frame.
+//! A long run: a 4K stream with eight clients, one of which is stopped and one is killed and
+//! restarted every second. The producer uses no more resources at the end than at the start, and
+//! the others account for every frame.
 //!
 //! Five seconds, or ten minutes with `make torture`, which prints the figures.
 
@@ -8,7 +8,7 @@ use xmem_tests::pipeline::Pipeline;
 use xmem_tests::process::{self, Memory};
 use xmem_tests::{Place, is_torture};
 
-/// Frames a second.
+/// Frames per second.
 const RATE: u64 = 30;
 const CAMERA: &str = "videotestsrc name=v is-live=true pattern=black \
                       ! video/x-raw,format=NV12,width=3840,height=2160,framerate=30/1 \
@@ -18,7 +18,7 @@ const HEALTHY: usize = 6;
 /// With the one that is stopped, and the one that is killed.
 const CLIENTS: u64 = HEALTHY as u64 + 2;
 
-/// What a producer takes.
+/// The resources of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cost {
     fds: usize,
@@ -36,7 +36,7 @@ impl Cost {
     }
 }
 
-/// What a client received and what it missed.
+/// The numbers of frames that a client received and missed.
 fn told(client: &mut Pipeline) -> (u64, u64) {
     let stats = client.stats("src");
     (stats.number("received"), stats.number("missed"))
@@ -44,16 +44,13 @@ fn told(client: &mut Pipeline) -> (u64, u64) {
 
 #[test]
 fn a_long_run_costs_no_more_than_a_short_one() {
-    let seconds = match is_torture() {
-        true => 600,
-        false => 5,
-    };
+    let seconds = if is_torture() { 600 } else { 5 };
     let place = Place::new();
     let client = || Pipeline::play(&place, &[], CLIENT);
     let mut healthy: Vec<Pipeline> = (0..HEALTHY).map(|_| client()).collect();
     let mut stopped = client();
     let mut producer = Pipeline::start(&place, &[], CAMERA);
-    // A camera has no frames before it plays: nobody comes too late for one.
+    // A camera has no frames before PLAYING, so no client connects too late for one.
     producer.change("paused");
     producer.until_clients("sink", CLIENTS - 1);
     producer.change("playing");
@@ -89,7 +86,7 @@ fn a_long_run_costs_no_more_than_a_short_one() {
     let late = told(&mut stopped);
     assert_eq!(late.0 + late.1, published, "{late:?}");
 
-    // The first rounds fill what a process keeps for later.
+    // The first rounds allocate what a process keeps for later.
     let settled = costs[costs.len() / 5];
     let last = costs[costs.len() - 1];
     println!(
@@ -100,10 +97,10 @@ fn a_long_run_costs_no_more_than_a_short_one() {
     for cost in &costs {
         assert_eq!(cost.fds, last.fds, "{costs:#?}");
         assert_eq!(cost.memory.shared, last.memory.shared, "{costs:#?}");
-        // GLib ends a spare thread of its own after some seconds.
+        // GLib ends an unused thread of its own after some seconds.
         assert!(cost.threads <= costs[0].threads, "{costs:#?}");
     }
-    // A leak of 2 KiB a second would show in ten minutes. Less is the allocator's affair.
+    // A leak of 2 KiB per second would show in ten minutes. Less can be caused by the allocator.
     let grown = last.memory.own.saturating_sub(settled.memory.own);
     assert!(grown < 1024, "{grown} KiB more: {costs:#?}");
 }

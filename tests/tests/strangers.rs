@@ -1,4 +1,4 @@
-//! Clients of another kind: another user's, in another PID namespace, dead and not buried.
+//! Clients of another user, in another PID namespace, or dead but not reaped.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -19,12 +19,12 @@ fn publish(publisher: &Publisher, number: u64) {
     frame.publish().expect("a channel");
 }
 
-/// Has another user connect, and receive a frame. `None` where this test can't become one.
+/// Connects as another user and receives a frame. `None` if this test cannot become another user.
 fn as_nobody(
     place: &Place,
     settings: fn(PublisherBuilder) -> PublisherBuilder,
 ) -> Option<xmem_core::Result<ClientStats>> {
-    // Others may pass, not look.
+    // Other users may traverse the directory, but not list it.
     set_permissions(place.path(), Permissions::from_mode(0o711)).expect("our directory");
     let publisher = settings(Publisher::builder(place.channel("cam0")))
         .open()
@@ -44,13 +44,13 @@ fn another_user_is_let_in_where_perms_allow_it() {
     if let Some(client) = as_nobody(&place, |builder| builder.perms(0o666)) {
         let client = client.expect("a frame");
         assert_eq!(client.uid, NOBODY);
-        // The producer's user could punch holes into it.
+        // The user of the producer could punch holes into it.
         assert!(!client.takes_unsealed);
     }
 }
 
 #[test]
-fn another_user_is_told_what_keeps_it_out() {
+fn another_user_gets_the_reason_why_it_is_refused() {
     let place = Place::new();
     if let Some(refused) = as_nobody(&place, |builder| builder) {
         let error = refused.expect_err("perms are 0600");
@@ -62,7 +62,7 @@ fn another_user_is_told_what_keeps_it_out() {
     }
 }
 
-/// The peer in a PID namespace of its own. `None` where this test can't make one.
+/// A peer in a PID namespace of its own. `None` if this test cannot create one.
 fn elsewhere(place: &Place, arguments: &str) -> Option<Peer> {
     let unshare = |program: &str| {
         let mut command = Command::new("unshare");
@@ -76,7 +76,7 @@ fn elsewhere(place: &Place, arguments: &str) -> Option<Peer> {
         .status()
         .is_ok_and(|status| status.success())
     {
-        eprintln!("not tried: there are no PID namespaces to be had");
+        eprintln!("not tried: PID namespaces are not available");
         return None;
     }
     let mut command = unshare(PEER);
@@ -115,20 +115,20 @@ fn a_producer_in_another_pid_namespace_serves_and_dies_as_others_do() {
     producer.ask("publish count=1 size=1000", "published");
     let frame = client.receive(Some(PATIENCE)).expect("a frame");
     pattern::check(&frame).expect("a whole frame");
-    // To the producer, this process has no number.
+    // This process has no PID in the namespace of the producer.
     assert_eq!(producer.ask("stats", "stats").number("clients"), 1);
     producer.kill();
     let end = client
         .receive(Some(PATIENCE))
-        .expect_err("nobody publishes");
+        .expect_err("no frame is published");
     assert!(matches!(end, Error::Disconnected(_)), "{end}");
-    // Its socket is dead, though its number means nothing here.
+    // The socket is dead, although the PID of its producer has no meaning here.
     Publisher::builder(place.channel("cam0"))
         .open()
         .expect("a channel");
 }
 
-/// Each has its own process ids, and they share a directory.
+/// Each process has its own PIDs, and they share a directory.
 #[test]
 fn producers_in_two_pid_namespaces_do_not_disturb_each_other() {
     let place = Place::new();
@@ -151,13 +151,19 @@ fn producers_in_two_pid_namespaces_do_not_disturb_each_other() {
 fn another_users_lock_on_the_directory_keeps_no_producer_from_starting() {
     let place = Place::new();
     set_permissions(place.path(), Permissions::from_mode(0o755)).expect("our directory");
-    // Of a producer that is dead.
+    // The socket of a dead producer.
     let dead = wire::listen(&place.socket("cam0"));
     shutdown(&dead, Shutdown::Both).expect("a socket");
     drop(dead);
     let lock = run_as_nobody(|| {
-        let directory = std::fs::File::open(place.path()).expect("others may look");
-        flock(&directory, FlockOperation::LockExclusive).expect("others may lock");
+        let directory = std::fs::File::open(place.path()).expect(
+            "other users may open the \
+             directory",
+        );
+        flock(&directory, FlockOperation::LockExclusive).expect(
+            "other users may lock the \
+             directory",
+        );
         directory
     });
     let Some(_lock) = lock else { return };
@@ -173,17 +179,18 @@ fn another_users_files_beside_its_path_keep_no_producer_from_starting() {
     let dead = wire::listen(&place.socket("cam0"));
     shutdown(&dead, Shutdown::Both).expect("a socket");
     drop(dead);
-    // What its own files are called.
+    // The names of the files of the producer itself.
     let names = |number| format!(".xmem-lock-0-{number}-cam0.sock");
     let made = run_as_nobody(|| {
         let lock = |number| {
-            let file = std::fs::File::create(place.path().join(names(number))).expect("all may");
-            flock(&file, FlockOperation::LockExclusive).expect("it is new");
+            let file = std::fs::File::create(place.path().join(names(number)))
+                .expect("any user may create files");
+            flock(&file, FlockOperation::LockExclusive).expect("the file is new");
             set_permissions(
                 place.path().join(names(number)),
                 Permissions::from_mode(0o666),
             )
-            .expect("it is its own");
+            .expect("the file is its own");
             file
         };
         (0..4).map(lock).collect::<Vec<_>>()
@@ -196,7 +203,8 @@ fn another_users_files_beside_its_path_keep_no_producer_from_starting() {
     assert_eq!(place.files(), (0..4).map(names).collect::<Vec<_>>());
 }
 
-/// The umask keeps its file closed for a moment, until the producer says what it wanted.
+/// Because of the umask the socket is closed to others for a moment, until the producer sets its
+/// permissions.
 #[test]
 fn another_user_waits_for_a_socket_that_is_being_made() {
     if !geteuid().is_root() {
@@ -219,7 +227,7 @@ fn another_user_waits_for_a_socket_that_is_being_made() {
         run_as_nobody(|| {
             rustix::thread::set_name(c"another user").expect("a name");
             let builder = Subscriber::builder(place.channel("cam0"));
-            // It stays until the producer has seen it.
+            // The client stays until the producer has seen it.
             builder.connect_timeout(Some(PATIENCE)).connect()
         })
     });
@@ -239,7 +247,7 @@ fn the_system_lists_a_channel_under_its_path() {
         let sockets = std::fs::read_to_string("/proc/net/unix").expect("the sockets of the system");
         let path = place.socket("cam0").display().to_string();
         let listed = sockets.lines().filter(|line| line.ends_with(&path));
-        // That listens; what is accepted has its name, too.
+        // The listening socket; accepted connections have the same name.
         assert_eq!(
             listed.filter(|line| line.contains(" 00010000 ")).count(),
             1,
@@ -250,7 +258,7 @@ fn the_system_lists_a_channel_under_its_path() {
 }
 
 #[test]
-fn a_client_that_nobody_has_buried_is_gone() {
+fn a_client_that_is_a_zombie_is_gone() {
     let place = Place::new();
     let publisher = Publisher::builder(place.channel("cam0"))
         .open()
@@ -261,7 +269,7 @@ fn a_client_that_nobody_has_buried_is_gone() {
     publish(&publisher, 0);
     client.ask("hold count=1", "holding");
     client.kill_and_leave();
-    until("it is a zombie", || {
+    until("the client is a zombie", || {
         process::state(client.pid()) == Some('Z')
     });
     until("the client is gone", || publisher.num_clients() == 0);

@@ -5,14 +5,14 @@ use std::fmt;
 use xmem_tests::attacked::has_io_uring;
 use xmem_tests::faults::Faults;
 
-/// What an attack is compared with.
+/// The condition that an attack is compared with.
 #[derive(Clone, Copy, Debug)]
 pub enum Beside {
-    /// A client that does nothing.
+    /// A client that only joins.
     Idle,
     /// A client that receives each frame.
     Honest,
-    /// The same attack on memory of its own.
+    /// The same attack on memory that the attacker does not share.
     Elsewhere,
 }
 
@@ -29,16 +29,16 @@ impl fmt::Display for Beside {
 /// A hostile client, and the channel that it attacks.
 #[derive(Debug)]
 pub struct Attack {
-    /// What it does.
+    /// What the client does, for the table.
     pub title: &'static str,
     /// Its role in `xmem-test-hostile`, with settings.
     pub role: &'static str,
     pub beside: Beside,
-    /// Slots of the producer.
+    /// Number of slots of the producer.
     pub slots: u64,
-    /// More settings of the channel.
+    /// Further settings of the channel.
     pub channel: &'static str,
-    /// Frames that the hostile client holds before any is timed.
+    /// Number of frames that the hostile client holds before frames are timed.
     pub holds: u64,
 }
 
@@ -54,7 +54,7 @@ impl Attack {
         }
     }
 
-    /// With another channel.
+    /// Sets the channel.
     const fn on(self, slots: u64, channel: &'static str) -> Attack {
         Attack {
             slots,
@@ -63,24 +63,24 @@ impl Attack {
         }
     }
 
-    /// Of so many frames.
+    /// Sets how many frames the hostile client holds.
     const fn holding(self, holds: u64) -> Attack {
         Attack { holds, ..self }
     }
 
-    /// Why it can't be tried here.
+    /// Why the attack cannot be tried on this machine; `None` if it can.
     pub fn obstacle(&self) -> Option<&'static str> {
         if self.role.contains("ring=1") && !has_io_uring() {
             Some("io_uring is turned off")
         } else if self.role == "hang" && Faults::open().is_none() {
-            Some("this process may not have page faults that do not end")
+            Some("this process cannot create page faults that do not end")
         } else {
             None
         }
     }
 }
 
-/// All of them. The first two are none: both conditions are the same.
+/// All attacks. The first two are controls: both of their conditions are the same.
 pub const ALL: &[Attack] = &[
     Attack::new("nothing", "idle", Beside::Idle),
     Attack::new(
@@ -131,7 +131,7 @@ pub const ALL: &[Attack] = &[
         Beside::Idle,
     ),
     Attack::new(
-        "leases that name what was just found free",
+        "leases that name frames whose slots were just found free",
         "flip leases=16",
         Beside::Elsewhere,
     ),

@@ -1,15 +1,15 @@
-//! What all turns of one condition came to.
+//! The figures of all turns of one condition.
 
 use xmem_tests::Line;
 use xmem_tests::samples::{numbers, percentile_us};
 
-/// Counts, and times in ns.
+/// Counters, and times in ns.
 #[derive(Debug, Default)]
 pub struct Figures {
     published: u64,
-    /// How long that took, in µs.
+    /// The time that the frames took, in µs.
     us: u64,
-    /// Frames that honest clients did not receive.
+    /// Number of frames that honest clients did not receive.
     pub missed: u64,
     pub latency: Times,
     pub acquire: Times,
@@ -17,7 +17,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Adds what a producer tells.
+    /// Adds the figures that a producer reports.
     pub fn add_published(&mut self, frames: u64, told: &Line) {
         self.published += frames;
         self.us += told.number("us");
@@ -25,13 +25,13 @@ impl Figures {
         self.publish.add(told.text("publish"));
     }
 
-    /// Adds what a client tells, to which so many frames were published.
+    /// Adds the figures that a client reports; `frames` were published to it.
     pub fn add_received(&mut self, frames: u64, told: &Line) {
         self.missed += frames - told.number("received");
         self.latency.add(told.text("latency"));
     }
 
-    /// Frames a second.
+    /// Frames per second.
     pub fn rate(&self) -> f64 {
         self.published as f64 / (self.us as f64 / 1e6)
     }
@@ -46,7 +46,7 @@ impl Times {
         self.0.extend(numbers(text).expect("times"));
     }
 
-    /// p50 and p99, in µs; `None` where nothing was timed.
+    /// p50 and p99, in µs; `None` if there are no times.
     pub fn percentiles(&self) -> Option<[f64; 2]> {
         if self.0.is_empty() {
             return None;

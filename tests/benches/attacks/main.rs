@@ -1,27 +1,28 @@
-//! What one hostile client costs the others.
+//! Measures what one hostile client costs the other clients and the producer.
 //!
 //! ```text
 //! cargo bench -p xmem-tests --bench attacks                       about two and a half minutes
-//! cargo bench -p xmem-tests --bench attacks -- --only holes       those whose titles have this in them
+//! cargo bench -p xmem-tests --bench attacks -- --only holes       only attacks with this word in the title
 //! XMEM_ATTACK_SECONDS=60 cargo bench -p xmem-tests --bench attacks
 //! ```
 //!
-//! One process publishes 1000 bytes 500 times a second, three others receive each frame in order. A fourth client,
-//! `xmem-test-hostile`, attacks; it is another user's where this process is root. Two of the honest clients connect
-//! before it, one after it; all of them after clients that have to hold frames first.
+//! One process publishes 1000 bytes 500 times a second, and three other processes receive each
+//! frame in order. A fourth client, `xmem-test-hostile`, attacks. It runs as another user if this
+//! process is root. Two of the honest clients connect before it and one after it. If hostile
+//! clients must hold frames first, all honest clients connect after that.
 //!
-//! Each attack takes turns with what it is compared with, `XMEM_ATTACK_SECONDS` (4) of each, one second a turn, each
-//! turn on a channel of its own:
+//! Each attack alternates with the condition that it is compared with. Each of the two is measured
+//! for `XMEM_ATTACK_SECONDS` (4), in turns of one second, each turn on a new channel:
 //!
-//! - *idle*: that client joins, and does nothing;
-//! - *honest*: it receives each frame, and is woken for it, as the three others;
-//! - *elsewhere*: it does the same to memory of its own. The processors are as busy then, which is what a process can
-//!   do to others without xmem.
+//! - *idle*: the fourth client joins and does nothing;
+//! - *honest*: it receives each frame and is woken for it, like the other three;
+//! - *elsewhere*: it does the same to memory of its own. The processors are then as busy. A process
+//!   can do this to others without xmem.
 //!
-//! A cell has two conditions, `beside → attacked`, and in parentheses their ratio. The first two rows
-//! compare a condition with itself: so much do the figures differ on this machine, with an idle client and with busy
-//! processors. What stands on the standard error output for each turn tells how long an honest client had to wait for a
-//! processor: after 0.2 s it misses frames, attacked or not.
+//! A cell has two conditions, `beside → attacked`, and their ratio in parentheses. The first two
+//! rows compare a condition with itself, with an idle client and with busy processors. They show
+//! how much the figures vary on this machine. The line on standard error for each turn says how
+//! long an honest client waited for a processor. After 0.2 s it misses frames, attacked or not.
 //!
 //! | figure | definition |
 //! |---|---|
@@ -30,8 +31,9 @@
 //! | latency | from before `publish` in the producer to after `receive` in a client, all frames of all honest clients; µs |
 //! | acquire, publish | how long each call of the producer takes; µs |
 //!
-//! The first frames of a turn, for which memory is made and mapped, count as missed only. Figures are printed, and
-//! none of them makes the bench fail: what has to hold is in the tests `attacks_on_*` and `hostile_descriptors`.
+//! During the first frames of a turn, memory is made and mapped; these frames count only as missed.
+//! The bench prints the figures and does not fail because of them. The tests `attacks_on_*` and
+//! `hostile_descriptors` check the limits.
 
 mod attack;
 mod figures;
@@ -47,7 +49,7 @@ use attack::Attack;
 use figures::Figures;
 use table::Table;
 
-/// How long each attack is measured in each condition, where the environment does not say.
+/// Default of `XMEM_ATTACK_SECONDS`: how long each attack is measured in each condition.
 const SECONDS: u64 = 4;
 
 fn main() -> ExitCode {
@@ -63,19 +65,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// The rows to measure, and for how long.
+/// The attacks to measure, and for how long.
 struct Plan {
     turns: u64,
     only: String,
 }
 
 impl Plan {
-    /// Cargo adds `--bench` when it benches and nothing when it tests: a test is one turn.
+    /// Reads the command line. Cargo adds `--bench` for a benchmark and nothing for a test. A test
+    /// takes one turn.
     fn parse() -> Result<Plan, String> {
         let seconds = match std::env::var("XMEM_ATTACK_SECONDS") {
             Ok(text) => text
                 .parse()
-                .map_err(|_| format!("XMEM_ATTACK_SECONDS={text} is no number"))?,
+                .map_err(|_| format!("XMEM_ATTACK_SECONDS={text} is not a number"))?,
             Err(_) => SECONDS,
         };
         let mut plan = Plan {
@@ -95,9 +98,10 @@ impl Plan {
 
     fn run(&self) {
         print!("{Machine}");
-        let user = match nobody::is_possible() {
-            true => "another user",
-            false => "the same user",
+        let user = if nobody::is_possible() {
+            "another user"
+        } else {
+            "the same user"
         };
         println!(
             "hostile     {user}; {} turns of {} s in each condition",
@@ -118,7 +122,7 @@ impl Plan {
         print!("\n{table}");
     }
 
-    /// In turns.
+    /// Measures both conditions of an attack, in turns.
     fn measure(&self, attack: &Attack) -> [Figures; 2] {
         let mut figures = [Figures::default(), Figures::default()];
         for _ in 0..self.turns {

@@ -50,7 +50,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// Both conditions, and their ratio.
+/// Formats the times of both conditions, and the ratio of their medians.
 fn times(beside: &Times, attacked: &Times) -> String {
     let (beside, attacked) = (beside.percentiles(), attacked.percentiles());
     let ratio = match (beside, attacked) {
@@ -70,10 +70,11 @@ fn pair(percentiles: Option<[f64; 2]>) -> String {
     }
 }
 
-/// Three digits are enough.
+/// Formats a time with three significant digits.
 fn figure(us: f64) -> String {
-    match us < 10.0 {
-        true => format!("{us:.1}"),
-        false => format!("{us:.0}"),
+    if us < 10.0 {
+        format!("{us:.1}")
+    } else {
+        format!("{us:.0}")
     }
 }

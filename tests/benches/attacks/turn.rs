@@ -1,4 +1,4 @@
-//! One turn: a channel, its clients, and frames that are timed.
+//! One turn: a channel, its clients, and timed frames.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ const PROGRAMS: Programs = Programs {
     hostile: env!("CARGO_BIN_EXE_xmem-test-hostile"),
 };
 
-/// How long frames are timed.
+/// For how long frames are timed.
 pub const SECONDS: u64 = 1;
-/// Between two frames, in µs.
+/// The time between two frames, in µs.
 const PERIOD_US: u64 = 2000;
-/// Frames for which memory is made and mapped.
+/// Number of frames during which memory is made and mapped.
 const WARM_UP: u64 = 50;
 const FRAMES: u64 = SECONDS * 1_000_000 / PERIOD_US;
-/// A client that hears nothing for so long, in ms, hears nothing any more.
+/// If a client receives nothing for this long, in ms, it stops waiting.
 const SILENCE: u64 = 3000;
 
-/// The client that is between the honest ones.
+/// The client that joins between the honest clients.
 enum Fourth {
     Honest(Peer),
     Hostile(Peer),
 }
 
 impl Fourth {
-    /// Joins a channel between the others.
+    /// Joins the fourth client to a channel.
     fn join(channel: &mut Attacked, attack: &Attack, is_attacked: bool) -> Fourth {
         let role = match (is_attacked, attack.beside) {
             (true, _) => attack.role.to_owned(),
@@ -38,7 +38,7 @@ impl Fourth {
             (false, Beside::Elsewhere) => format!("{} elsewhere=1", attack.role),
             (false, Beside::Honest) => {
                 channel.add_honest("");
-                return Fourth::Honest(channel.honest.pop().expect("it was added"));
+                return Fourth::Honest(channel.honest.pop().expect("an honest client was added"));
             }
         };
         Fourth::Hostile(channel.attack(&role))
@@ -51,7 +51,7 @@ impl Fourth {
         }
     }
 
-    /// What it has done.
+    /// Asks the client what it has done.
     fn report(&mut self) -> Line {
         match self {
             Fourth::Honest(_) => Line::new("honest"),
@@ -60,7 +60,7 @@ impl Fourth {
     }
 }
 
-/// Takes a turn, and adds what it came to.
+/// Takes one turn and adds its figures.
 pub fn take(attack: &Attack, is_attacked: bool, figures: &mut Figures) {
     let mut channel = Attacked::open(PROGRAMS, attack.slots, attack.channel);
     let mut fourth;
@@ -81,9 +81,10 @@ pub fn take(attack: &Attack, is_attacked: bool, figures: &mut Figures) {
     let missed = figures.missed;
     time(&mut channel, fourth.honest(), from, figures);
     let missed = figures.missed - missed;
-    let condition = match is_attacked {
-        true => "attacked".to_owned(),
-        false => attack.beside.to_string(),
+    let condition = if is_attacked {
+        "attacked".to_owned()
+    } else {
+        attack.beside.to_string()
     };
     let waited = channel.honest.iter().map(waited).max().unwrap_or_default();
     let (stats, report) = (channel.stats(), fourth.report());
@@ -93,23 +94,24 @@ pub fn take(attack: &Attack, is_attacked: bool, figures: &mut Figures) {
     );
 }
 
-/// How long a client had to wait for a processor: one that does for long misses frames without any
+/// How long a client waited for a processor. A client that waits for long misses frames without any
 /// attack.
 fn waited(client: &Peer) -> Duration {
     process::waited_for_a_processor(client.pid(), "worker")
 }
 
-/// Publishes until the hostile client holds so many frames. Returns how many frames that took.
+/// Publishes until the hostile client holds `holds` frames. Returns how many frames that took.
 fn fill(channel: &mut Attacked, hostile: &mut Peer, holds: u64) -> u64 {
     channel.producer.order("run size=1000 period-us=50");
-    until("it holds all that it may", || {
+    until("the hostile client holds as many frames as it may", || {
         report(hostile).number("effects") == holds
     });
     channel.producer.order("halt");
     channel.producer.wait_for("published").number("next")
 }
 
-/// Publishes frames from this number on, and times them. `other` receives them too, and does not count.
+/// Publishes frames from number `from` on and times them. `other` receives them too, but is not
+/// measured.
 fn time(channel: &mut Attacked, mut other: Option<&mut Peer>, from: u64, figures: &mut Figures) {
     let after = from + WARM_UP;
     let until = after + FRAMES;

@@ -1,4 +1,5 @@
-//! A client's process: the source under test, whose frames are timed when they arrive, read whole, and dropped.
+//! A client process: runs the source under test, and times each frame on arrival, reads all of it
+//! and drops it.
 
 use std::hint::black_box;
 use std::sync::{Mutex, PoisonError};
@@ -13,9 +14,9 @@ use crate::frame::{self, Header, Phase};
 use crate::pipeline;
 use crate::usage::Usage;
 
-/// Runs a client until its standard input ends. The source must be named `source`.
+/// Runs a client until its standard input ends. The source must have the name `source`.
 ///
-/// Reports `receiving` at its first frame, and when the window has closed `latencies` (ns) and `bill`.
+/// Reports `receiving` at its first frame, and `latencies` (ns) and `bill` when the window closes.
 pub fn main(source: &str, frames: &str) -> Result<()> {
     let pipeline = pipeline::launch(&format!("{source} ! fakesink sync=false"))?;
     let reader = Mutex::new(Reader::new(frames.parse()?));
@@ -35,17 +36,17 @@ pub fn main(source: &str, frames: &str) -> Result<()> {
     pipeline::play(pipeline, |_| {})
 }
 
-/// What a client does with its frames.
+/// The state of a client while it reads its frames.
 struct Reader {
     receiving: bool,
-    /// When the window opened; `None` again after it has closed.
+    /// When the window opened; `None` before that and after the window has closed.
     opened: Option<Usage>,
     latencies: Vec<u64>,
 }
 
 impl Reader {
     fn new(frames: usize) -> Reader {
-        // Written once, so that the pages are there when the window opens.
+        // All entries are written here, so their pages exist when the window opens.
         let mut latencies = vec![u64::MAX; frames];
         latencies.clear();
         Reader {
@@ -61,7 +62,10 @@ impl Reader {
             Err(error) => return tell_error(format!("a frame cannot be mapped: {error}")),
         };
         let Some(header) = Header::read(&map) else {
-            return tell_error(format!("{} bytes are no frame of this bench", map.size()));
+            return tell_error(format!(
+                "{} bytes are not a frame of this bench",
+                map.size()
+            ));
         };
         match header.phase {
             Phase::Warmup => {}
@@ -78,7 +82,7 @@ impl Reader {
         }
     }
 
-    /// Closes the window, once, with a report.
+    /// Closes the window, once, and reports.
     fn close(&mut self) {
         if let Some(opened) = self.opened.take() {
             let bill = opened.bill(self.latencies.len() as u64);

@@ -1,4 +1,5 @@
-//! Where the bench runs: the machine, GStreamer, the elements that are there, and the files of its own.
+//! The environment of the bench: the machine, GStreamer, the available elements, and the directory
+//! of the bench.
 
 use std::fmt;
 use std::path::Path;
@@ -9,23 +10,23 @@ use xmem_tests::roles::Installation;
 use crate::Result;
 use crate::plan::Kind;
 
-/// What the children need, and what stands above the table.
+/// What the child processes need, and the lines above the table.
 pub struct Environment {
     installation: Installation,
     kinds: Vec<Availability>,
-    /// Whether strace is there and can trace.
+    /// Whether strace is installed and may trace.
     pub strace: bool,
 }
 
-/// Whether a kind's elements are there, and from where.
+/// Whether the elements of a kind are installed, and from which file.
 struct Availability {
     kind: Kind,
-    /// The plugin file, or the element that is missing.
+    /// The plugin file, or the name of the missing element.
     origin: std::result::Result<String, &'static str>,
 }
 
 impl Environment {
-    /// Looks around.
+    /// Examines the environment.
     pub fn discover(kinds: &[Kind]) -> Result<Environment> {
         let elements: Vec<&str> = kinds.iter().flat_map(|kind| kind.elements()).collect();
         let installation = Installation::discover("xmem-bench-", &elements)?;
@@ -40,7 +41,7 @@ impl Environment {
         })
     }
 
-    /// The kinds that can be measured.
+    /// The kinds whose elements are installed.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> {
         self.kinds
             .iter()
@@ -48,7 +49,7 @@ impl Environment {
             .map(|kind| kind.kind)
     }
 
-    /// Where files of a run go; removed at the end.
+    /// The directory for the files of a run. It is removed at the end.
     pub fn directory(&self) -> &Path {
         self.installation.directory()
     }
@@ -59,7 +60,7 @@ impl Environment {
     }
 }
 
-/// Whether strace can trace a process here; in some containers it is there and may not.
+/// Whether strace can trace a process here. In some containers it is installed but may not trace.
 fn can_trace() -> bool {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", "/dev/null", "--", "true"]);
@@ -78,19 +79,21 @@ impl fmt::Display for Environment {
                 Ok(file) => writeln!(f, "{kind:11} {file}")?,
                 Err(element) => writeln!(
                     f,
-                    "{kind:11} NOT MEASURED: there is no element {element} (build its plugin, or set GST_PLUGIN_PATH)"
+                    "{kind:11} NOT MEASURED: no element {element} (build its plugin, or set \
+                     GST_PLUGIN_PATH)"
                 )?,
             }
         }
-        match self.strace {
-            true => writeln!(
+        if self.strace {
+            writeln!(
                 f,
                 "system calls are counted in separate runs under strace -f"
-            ),
-            false => writeln!(
+            )
+        } else {
+            writeln!(
                 f,
-                "system calls are NOT COUNTED: strace is not there, or may not trace"
-            ),
+                "system calls are NOT COUNTED: strace is not installed, or may not trace"
+            )
         }
     }
 }

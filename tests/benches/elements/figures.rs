@@ -1,4 +1,4 @@
-//! The figures that the runs produce, and what becomes of those of several rounds.
+//! The figures of the runs, and how several rounds are combined.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,11 @@ use crate::plan::Kind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Column {
     Kind(Kind),
-    /// What the machine does without a transport.
+    /// The machine without a transport.
     Floor,
 }
 
-/// A row of the table; the crate's documentation defines each.
+/// A row of the table. The documentation of the crate defines each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Row {
     LatencyP50,
@@ -25,14 +25,15 @@ pub enum Row {
     ClientCalls,
     Sent,
     Received,
-    /// Of a futex wake after which clients read a frame while the next is written; stands below the table.
+    /// Latency of a futex wake after which clients read a frame while the next one is written.
+    /// Printed below the table.
     LoadedP50,
-    /// Likewise.
+    /// The same for p99.
     LoadedP99,
 }
 
 impl Row {
-    /// Those of the table, from top to bottom.
+    /// The rows of the table, from top to bottom.
     pub const TABLE: [Row; 10] = [
         Row::LatencyP50,
         Row::LatencyP99,
@@ -46,17 +47,17 @@ impl Row {
         Row::Received,
     ];
 
-    /// What it is called.
+    /// The label of the row.
     pub fn label(self) -> &'static str {
         match self {
             Row::LatencyP50 => "latency p50, µs",
             Row::LatencyP99 => "latency p99, µs",
-            Row::ProducerCpu => "CPU a frame, producer, µs",
-            Row::ClientCpu => "CPU a frame, each client, µs",
-            Row::ProducerFaults => "page faults a frame, producer",
-            Row::ClientFaults => "page faults a frame, each client",
-            Row::ProducerCalls => "system calls a frame, producer",
-            Row::ClientCalls => "system calls a frame, each client",
+            Row::ProducerCpu => "CPU per frame, producer, µs",
+            Row::ClientCpu => "CPU per frame, each client, µs",
+            Row::ProducerFaults => "page faults per frame, producer",
+            Row::ClientFaults => "page faults per frame, each client",
+            Row::ProducerCalls => "system calls per frame, producer",
+            Row::ClientCalls => "system calls per frame, each client",
             Row::Sent => "frames sent",
             Row::Received => "frames received",
             Row::LoadedP50 => "loaded p50, µs",
@@ -64,7 +65,7 @@ impl Row {
         }
     }
 
-    /// Digits after the point.
+    /// The number of decimals.
     pub fn decimals(self) -> usize {
         match self {
             Row::ProducerFaults | Row::ClientFaults | Row::ProducerCalls | Row::ClientCalls => 2,
@@ -73,12 +74,14 @@ impl Row {
         }
     }
 
-    /// Counts are summed over the rounds, so that one lost frame shows; of all else the median is taken.
+    /// Whether the figure is a count. Counts are summed over the rounds, so one lost frame shows.
+    /// Of all other figures the median is taken.
     fn is_count(self) -> bool {
         matches!(self, Row::Sent | Row::Received)
     }
 
-    /// Whether the source alone, which has no clients, is the floor of this row for any number of them.
+    /// Whether the floor of this row is the source alone. The source has no clients, so its figure
+    /// applies to any number of clients.
     fn is_of_producer(self) -> bool {
         matches!(
             self,
@@ -92,7 +95,7 @@ impl Row {
 pub struct Figures(HashMap<(Column, usize, Row), Vec<f64>>);
 
 impl Figures {
-    /// Adds a round's figure.
+    /// Adds a figure of one round.
     pub fn add(&mut self, column: Column, clients: usize, row: Row, value: f64) {
         self.0
             .entry((column, clients, row))
@@ -100,7 +103,7 @@ impl Figures {
             .push(value);
     }
 
-    /// The figure of all rounds; `None` if it was not measured.
+    /// The figure combined over all rounds; `None` if it was not measured.
     pub fn get(&self, column: Column, clients: usize, row: Row) -> Option<f64> {
         let clients = if column == Column::Floor && row.is_of_producer() {
             0
@@ -116,7 +119,7 @@ impl Figures {
     }
 }
 
-/// The middle one, or the mean of the two in the middle.
+/// The middle value, or the mean of the two middle values.
 fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);

@@ -1,7 +1,9 @@
-//! The floor under every latency: waking processes that wait on a word of shared memory, and nothing else.
+//! The floor of all latencies: waking processes that wait on a word of shared memory, and nothing
+//! else.
 //!
-//! The parent paces and wakes, each waiter is a process. A wake is `FUTEX_WAKE` of all waiters on a word in a memfd; its
-//! latency is from the clock read before the word changes to the clock read after `FUTEX_WAIT` returned.
+//! The parent keeps the pace and wakes; each waiter is a process. A wake is a `FUTEX_WAKE` of all
+//! waiters on a word in a memfd. Its latency starts with the clock read before the word changes,
+//! and ends with the clock read after `FUTEX_WAIT` returned.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -29,15 +31,16 @@ use crate::figures::{Column, Figures, Row, mean};
 use crate::frame::{self, INTERVAL_NS};
 use crate::usage::{Bill, Usage};
 
-/// Wakes before those that count.
+/// Number of wakes before the measured ones.
 const WARMUP: u32 = 15;
 
-/// What happens beside the wake.
+/// The work that accompanies each wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
     /// Nothing.
     Bare,
-    /// Each waiter reads a frame after the wake while the waker writes the next one, as clients and producers do.
+    /// After the wake each waiter reads a frame while the waker writes the next one, as clients and
+    /// producers do.
     Frame,
 }
 
@@ -61,15 +64,15 @@ impl fmt::Display for Load {
     }
 }
 
-/// What a run found.
+/// The result of a run.
 pub struct Outcome {
     clients: Vec<Bill>,
-    /// ns, of all waiters, ascending.
+    /// Latencies of all waiters in ns, ascending.
     latencies: Vec<u64>,
 }
 
 impl Outcome {
-    /// Adds it to the figures and says it in a few words.
+    /// Adds the result to the figures and returns a summary.
     pub fn record(&self, load: Load, clients: usize, figures: &mut Figures) -> String {
         let [p50, p99] = [0.50, 0.99].map(|share| percentile_us(&self.latencies, share));
         let mut add = |row, value| figures.add(Column::Floor, clients, row, value);
@@ -93,10 +96,11 @@ impl Outcome {
     }
 }
 
-/// Wakes that many waiters `wakes` times, at the pace of the frames.
+/// Wakes `clients` waiters `wakes` times, at the pace of the frames.
 pub fn run(load: Load, clients: usize, wakes: u64, environment: &Environment) -> Result<Outcome> {
     let (area, memory) = Area::create()?;
-    // Opened again by the waiters through the parent's own entry: it needs no name and is not inherited by anybody.
+    // Waiters open the memory through this entry of the parent. The memory needs no name, and no
+    // process inherits its descriptor.
     let path = format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd());
     let role = ["waiter", &path, load.word(), &wakes.to_string()];
     let waiters = (1..=clients)
@@ -107,7 +111,7 @@ pub fn run(load: Load, clients: usize, wakes: u64, environment: &Environment) ->
     }
 
     let mut due_ns = monotonic_ns();
-    // One more than counts: the last one closes the waiters' windows.
+    // One more wake than is measured: the last one closes the windows of the waiters.
     for number in 1..=WARMUP + wakes as u32 + 1 {
         due_ns += INTERVAL_NS;
         pace(due_ns)?;
@@ -134,12 +138,12 @@ pub fn run(load: Load, clients: usize, wakes: u64, environment: &Environment) ->
     Ok(outcome)
 }
 
-/// The role that waits: reports `ready`, then, when all wakes are over, `latencies` (ns) and `bill`.
+/// The role of a waiter. Reports `ready`, and after all wakes `latencies` (ns) and `bill`.
 pub fn wait(path: &str, load: &str, wakes: &str) -> Result<()> {
     let area = Area::map(File::options().read(true).write(true).open(path)?)?;
     let last = WARMUP + wakes.parse::<u32>()?;
     let reads = load == Load::Frame.word();
-    // The pages of the frames, and those of the vector, are there before the first wake.
+    // The pages of the frames and of the vector exist before the first wake.
     (0..2).for_each(|number| area.read_frame(number));
     let mut latencies = vec![u64::MAX; wakes.parse()?];
     latencies.clear();
@@ -159,14 +163,14 @@ pub fn wait(path: &str, load: &str, wakes: &str) -> Result<()> {
         }
     }
     let bill = opened
-        .ok_or("not one wake was seen in the window")?
+        .ok_or("no wake happened in the window")?
         .bill(latencies.len() as u64);
     tell("latencies", to_text(&latencies));
     tell("bill", bill);
     Ok(())
 }
 
-/// Ends this process when its parent closes its standard input, wherever it waits then.
+/// Ends this process when the parent closes its standard input, even while another thread waits.
 fn exit_with_parent() {
     std::thread::spawn(|| {
         parent::orders().for_each(drop);
@@ -174,7 +178,7 @@ fn exit_with_parent() {
     });
 }
 
-/// Sleeps until that moment of `CLOCK_MONOTONIC`, which is what the clock of a live source does between frames.
+/// Sleeps until `due_ns` of `CLOCK_MONOTONIC`, as the clock of a live source does between frames.
 fn pace(due_ns: u64) -> Result<()> {
     let due = Duration::from_nanos(due_ns);
     let due = Timespec {
@@ -189,19 +193,20 @@ fn pace(due_ns: u64) -> Result<()> {
     }
 }
 
-/// What the processes share. Atomics only: any process may change any of it at any time.
+/// The memory that the processes share. It consists of atomics only: any process may change any
+/// part at any time.
 #[repr(C)]
 struct Shared {
-    /// Number of the last wake; what the waiters wait on.
+    /// Number of the last wake; the word that waiters wait on.
     word: AtomicU32,
-    /// `CLOCK_MONOTONIC` in ns when it was given.
+    /// `CLOCK_MONOTONIC` in ns at the last wake.
     stamp_ns: AtomicU64,
-    /// Frames in turn: that of an odd wake, that of an even one.
+    /// Two frames in turn: one for odd wakes, one for even wakes.
     frames: [[AtomicU64; frame::SIZE / 8]; 2],
 }
 
 impl Shared {
-    /// Gives wake number `number` to all waiters.
+    /// Wakes all waiters, as wake number `number`.
     fn wake(&self, number: u32) -> Result<()> {
         self.stamp_ns.store(monotonic_ns(), Ordering::Relaxed);
         self.word.store(number, Ordering::Release);
@@ -209,7 +214,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits until the word is no longer `seen`; returns what it is.
+    /// Waits until the word differs from `seen`; returns its value.
     fn wait_for_change_of(&self, seen: u32) -> Result<u32> {
         loop {
             let word = self.word.load(Ordering::Acquire);
@@ -245,7 +250,7 @@ impl Shared {
 struct Area(NonNull<Shared>);
 
 impl Area {
-    /// Makes the memory, writes all of it once, and returns it with its descriptor.
+    /// Creates the memory, writes all of it once, and returns its mapping and its descriptor.
     fn create() -> Result<(Area, OwnedFd)> {
         let memory = memfd_create("xmem-bench", MemfdFlags::CLOEXEC)?;
         ftruncate(&memory, size_of::<Shared>() as u64)?;
@@ -257,7 +262,7 @@ impl Area {
     /// Maps a memfd of [`Area::create`].
     fn map(memory: impl AsFd) -> Result<Area> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice takes no memory away from anybody.
+        // SAFETY: a new mapping at an address that the kernel chooses replaces no other mapping.
         let address = unsafe {
             mmap(
                 ptr::null_mut(),
@@ -278,18 +283,19 @@ impl Deref for Area {
     type Target = Shared;
 
     fn deref(&self) -> &Shared {
-        // SAFETY: `map` made the mapping as large as Shared, readable, writable and page-aligned, and it lives as long
-        // as self. The memory starts as zeroes, all of Shared is atomic integers, for which any bytes are valid, and all
-        // processes reach it through this type only, so that no access is a data race. The file keeps its size: nobody
-        // truncates it but `create`, before it is mapped.
+        // SAFETY: `map` made the mapping as large as Shared, readable, writable and page-aligned,
+        // and it lives as long as self. The memory starts as zeroes. All of Shared is atomic
+        // integers, for which any bytes are valid, and all processes access it through this type
+        // only, so no access is a data race. The file keeps its size: only `create` truncates it,
+        // before it is mapped.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl Drop for Area {
     fn drop(&mut self) {
-        // SAFETY: the mapping is self's own, and the references into it borrow self: none is left.
-        // A failure would leave the mapping until the process ends, which is soon.
+        // SAFETY: self owns the mapping, and references into it borrow self, so none is left. If
+        // the call fails, the mapping stays until the process ends, which is soon.
         let _ = unsafe { munmap(self.0.as_ptr().cast(), size_of::<Shared>()) };
     }
 }

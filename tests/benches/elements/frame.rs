@@ -1,22 +1,23 @@
-//! The frame that is sent: its format, the header that the bench writes into it, and reading it whole.
+//! The frames of the bench: their format, the header that the bench writes into them, and reading
+//! them.
 
-/// Caps of the stream.
+/// The caps of the stream.
 pub const CAPS: &str = "video/x-raw,format=RGB,width=1920,height=1080,framerate=60/1";
 
-/// Bytes of a frame.
+/// The size of a frame in bytes.
 pub const SIZE: usize = 1920 * 1080 * 3;
 
 /// Nanoseconds from one frame to the next.
 pub const INTERVAL_NS: u64 = 1_000_000_000 / 60;
 
-/// Where a frame stands in the run.
+/// The part of the run that a frame belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Clients come in, pools fill, caches warm up.
+    /// Clients connect, pools fill up and caches warm up.
     Warmup = 0,
-    /// Inside the window: measured.
+    /// Inside the window: the frame is measured.
     Measured = 1,
-    /// After the window; the first of these closes it.
+    /// After the window. The first of these frames closes it.
     Done = 2,
 }
 
@@ -25,20 +26,20 @@ pub enum Phase {
 pub struct Header {
     /// `CLOCK_MONOTONIC` in ns when the frame was ready to be sent.
     pub stamp_ns: u64,
-    /// Of the run.
+    /// The part of the run.
     pub phase: Phase,
 }
 
 impl Header {
     const LENGTH: usize = 16;
 
-    /// Writes the header; the stamp is taken last, when nothing else remains to be done.
+    /// Writes the header. The stamp is taken last, when no other work remains.
     pub fn stamp(frame: &mut [u8], phase: Phase) {
         frame[8..Header::LENGTH].copy_from_slice(&(phase as u64).to_ne_bytes());
         frame[..8].copy_from_slice(&xmem_tests::roles::monotonic_ns().to_ne_bytes());
     }
 
-    /// Reads the header; `None` if that is no frame of this bench.
+    /// Reads the header; `None` if the bytes are not a frame of this bench.
     pub fn read(frame: &[u8]) -> Option<Header> {
         if frame.len() < SIZE {
             return None;
@@ -57,7 +58,7 @@ impl Header {
     }
 }
 
-/// Reads every byte of a frame: the sum of its u64 words.
+/// Reads every byte of a frame; returns the sum of its u64 words.
 pub fn sum(frame: &[u8]) -> u64 {
     let (words, rest) = frame.as_chunks::<8>();
     let words = words.iter().fold(0u64, |sum, word| {

@@ -1,9 +1,11 @@
-//! `--joins`: a client's first second, and what others notice of it.
+//! `--joins`: the first second of a client, and its effect on other clients.
 //!
-//! One client is there from the start. Then four others, whose pipelines are made already, go to PLAYING at once. All
-//! frames are read whole. A latency is that of the bench's table. Those of a client that joins are of the 60 frames after
-//! its first one, which was sent before it joined. `first` is from the order to play to the arrival of that one. `steady`
-//! is later, when nothing happens. Each figure is the median of the rounds.
+//! One client is connected from the start. Then four others, with pipelines that exist already, go
+//! to PLAYING at once. All of them read every frame. Latencies are defined as in the table of the
+//! bench. Latencies of a joining client are those of the 60 frames after its first one, because the
+//! first frame was sent before it joined. `first` is the time from the order to play to the arrival
+//! of the first frame. `steady` is measured later, when no client joins. Each figure is the median
+//! of the rounds.
 
 use std::hint::black_box;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,17 +23,19 @@ use crate::plan::Kind;
 use crate::run::{Setting, Socket, client_name};
 use crate::{Result, pipeline};
 
-/// Clients that join at once.
+/// Number of clients that join at once.
 const JOINING: usize = 4;
-/// Their first frames.
+/// Number of first frames that are measured for each of them.
 const FIRST: usize = 60;
 const ROUNDS: usize = 7;
-/// Before the others join; until the steady state, and as long as that is measured.
+/// The time before the others join; the time until the steady state; the time for which that is
+/// measured.
 const BEFORE: Duration = Duration::from_secs(1);
 const SETTLING: Duration = Duration::from_secs(2);
 const STEADY: Duration = Duration::from_secs(3);
 
-/// The role of a client: plays when it is told to, and tells of all frames when they were sent and when they arrived.
+/// The role of a client. Plays when it is ordered to, and reports when each frame was sent and when
+/// it arrived.
 pub fn join(source: &str) -> Result<()> {
     let pipeline = pipeline::launch(&format!("{source} ! fakesink sync=false"))?;
     let times = Arc::new(Mutex::new(Vec::with_capacity(1024)));
@@ -43,7 +47,7 @@ pub fn join(source: &str) -> Result<()> {
             let map = info.buffer().and_then(|buffer| buffer.map_readable().ok());
             let frame = map.and_then(|map| Some((Header::read(&map)?, map)));
             let Some((header, map)) = frame else {
-                tell_error("a frame that is none of this bench");
+                tell_error("a frame that is not of this bench");
                 return gst::PadProbeReturn::Ok;
             };
             black_box(frame::sum(&map));
@@ -57,7 +61,7 @@ pub fn join(source: &str) -> Result<()> {
     );
     pipeline
         .set_state(gst::State::Ready)
-        .map_err(|_| "the pipeline does not get ready")?;
+        .map_err(|_| "the pipeline does not reach READY")?;
     pipeline::obey(pipeline, |pipeline, order| match order {
         "play" => {
             if pipeline.set_state(gst::State::Playing).is_err() {
@@ -71,7 +75,7 @@ pub fn join(source: &str) -> Result<()> {
     })
 }
 
-/// A frame's times.
+/// The times of a frame.
 #[derive(Clone, Copy)]
 struct Times {
     sent: u64,

@@ -1,43 +1,47 @@
-//! `xmemsink`/`xmemsrc` beside GStreamer's `shmsink`/`shmsrc`, measured in one run.
+//! Compares `xmemsink`/`xmemsrc` with GStreamer's `shmsink`/`shmsrc`, in one run.
 //!
 //! ```text
 //! cargo bench -p xmem-tests --bench elements                        about two minutes
 //! cargo bench -p xmem-tests --bench elements -- --quick             a first look, some thirty seconds
 //! cargo bench -p xmem-tests --bench elements -- --kinds xmem --clients 1,4,8
-//! cargo bench -p xmem-tests --bench elements -- --joins             a client's first second: see `joins.rs`
+//! cargo bench -p xmem-tests --bench elements -- --joins             the first second of a client: see `joins.rs`
 //! ```
 //!
-//! One process produces 1920x1080 RGB at 60 frames a second, N processes receive it. Each frame is written whole by
-//! `videotestsrc`, straight into the memory that the sink proposes, and read whole by every client. The kinds take
-//! turns in short runs, so that a disturbance of the machine meets both; a figure is the median of its rounds.
+//! One process produces 1920x1080 RGB at 60 frames per second, and N processes receive it.
+//! `videotestsrc` writes each frame completely, directly into the memory that the sink proposes,
+//! and every client reads all of it. The kinds alternate in short runs, so that a disturbance of
+//! the machine affects both. A figure is the median of its rounds.
 //!
 //! | figure | definition |
 //! |---|---|
-//! | latency | from the stamp in the frame, set on the sink's sink pad when the frame is written, to the clock read that comes first when the buffer arrives on the source's src pad; µs, over the frames of all clients |
-//! | CPU a frame | user and system time of the whole process (`getrusage`) by the frames it sent or received; µs; for clients the mean of them |
-//! | page faults a frame | minor and major (`getrusage`), likewise |
-//! | system calls a frame | entries of system calls between the first and the last frame, from a run of their own under `strace -f`: tracing slows the calls down, so nothing else is taken from that run |
+//! | latency | from the stamp in the frame, set on the sink pad of the sink when the frame is written, to the first clock read when the buffer arrives on the src pad of the source; µs, over the frames of all clients |
+//! | CPU per frame | user and system time of the whole process (`getrusage`), divided by the frames that it sent or received; µs; for clients the mean |
+//! | page faults per frame | minor and major (`getrusage`), likewise |
+//! | system calls per frame | entries of system calls between the first and the last frame, from a separate run under `strace -f`: tracing slows the calls down, so that run yields nothing else |
 //! | frames sent, received | summed over clients and rounds; sent counts a frame once for each client |
 //!
-//! All of them belong to the steady state: the window opens when every client receives and a second has passed.
+//! All figures are of the steady state: the window opens one second after every client receives.
 //!
 //! The column `floor` is what this machine does without any transport:
 //!
-//! - latency: `FUTEX_WAKE` in one process to the return of `FUTEX_WAIT` in N others, at the same pace;
+//! - latency: `FUTEX_WAKE` in one process to the return of `FUTEX_WAIT` in N others, at the same
+//!   pace;
 //! - producer: `videotestsrc` into a `fakesink`;
-//! - client: the same futex wait, then reading the frame that came with the wake while the waker writes the next one
-//!   into the other of two shared frames, which stay in the caches.
+//! - client: the same futex wait, then reading the frame that belongs to the wake, while the waker
+//!   writes the next one into the other of two shared frames. These stay in the caches.
 //!
-//! How to read it: a live test source writes the next frame as soon as one is sent, and waits afterwards. A client
-//! that the scheduler puts on the producer's core can wait as long as that takes (some 1500 µs), and with more busy
-//! processes than cores clients wait for one another: then latency is about who gets a core. What a bare futex wake
-//! suffers from that stands below the table; it is no floor, for the scheduler may be kinder to others. The same
-//! elements measured against themselves differ by up to 12 % in p50 and by a factor of two in p99, on a virtual
-//! machine with 2 cores.
+//! How to read the table: a live test source writes the next frame as soon as one is sent, and
+//! waits afterwards. If the scheduler puts a client on the core of the producer, that client can
+//! wait until the frame is written (some 1500 µs). With more busy processes than cores, clients
+//! wait for one another. Latency then shows which process gets a core. The line below the table
+//! shows how much this delays a bare futex wake. It is not a floor, because the scheduler may treat
+//! other processes better. If the same elements are measured against themselves, the results differ
+//! by up to 12 % in p50 and by a factor of two in p99, on a virtual machine with 2 cores.
 //!
-//! The executable starts itself again for each producer and client, with the role as its first argument. The parent
-//! orders the steps over the children's standard input and reads what they report from their standard output; every
-//! wait has a deadline, and a child whose parent is gone ends by itself.
+//! The executable starts itself again for each producer and client, with the role as its first
+//! argument. The parent writes orders to the standard input of the children and reads their reports
+//! from their standard output. Every wait has a deadline, and a child ends by itself if its parent
+//! has ended.
 
 mod client;
 mod environment;
@@ -83,7 +87,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measures all that the plan names and prints the table; fails at the end if a part of it failed.
+/// Measures what the plan names and prints the table; returns an error at the end if a run failed.
 fn bench(plan: &Plan) -> Result<()> {
     let environment = Environment::discover(&plan.kinds)?;
     print!("{environment}");

@@ -1,4 +1,4 @@
-//! What producer and client have in common: a pipeline that reports its errors and obeys the parent.
+//! Code that producer and client share: a pipeline that reports its errors and obeys the parent.
 
 use gst::prelude::*;
 use xmem_tests::roles::parent::{self, tell, tell_error};
@@ -7,7 +7,7 @@ use xmem_tests::roles::pipeline::{self, stop};
 
 use crate::Result;
 
-/// Starts GStreamer and makes the pipeline; its errors are reported to the parent.
+/// Initialises GStreamer and creates the pipeline; errors are reported to the parent.
 pub fn launch(description: &str) -> Result<gst::Pipeline> {
     pipeline::launch(description, |message| {
         if let gst::MessageView::Error(error) = message.view() {
@@ -20,7 +20,8 @@ pub fn launch(description: &str) -> Result<gst::Pipeline> {
     })
 }
 
-/// Plays, reports `ready`, hands each order of the parent to `obey`, and stops when the parent closes the pipe.
+/// Plays, reports `ready`, passes each order of the parent to `obey`, and stops when the parent
+/// closes the pipe.
 pub fn play(pipeline: gst::Pipeline, mut obey: impl FnMut(&str)) -> Result<()> {
     let played = pipeline.set_state(gst::State::Playing);
     if played.is_err() {
@@ -30,7 +31,8 @@ pub fn play(pipeline: gst::Pipeline, mut obey: impl FnMut(&str)) -> Result<()> {
     self::obey(pipeline, |_, order| obey(order))
 }
 
-/// Reports `ready`, hands each order of the parent to `obey`, and stops when the parent closes the pipe.
+/// Reports `ready`, passes each order of the parent to `obey`, and stops when the parent closes the
+/// pipe.
 pub fn obey(pipeline: gst::Pipeline, mut obey: impl FnMut(&gst::Pipeline, &str)) -> Result<()> {
     tell("ready", "");
     parent::orders().for_each(|order| obey(&pipeline, &order));

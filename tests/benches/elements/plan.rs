@@ -1,4 +1,4 @@
-//! What to measure: the command line, and the order of the runs.
+//! The plan of the bench: the command line, and the order of the runs.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The element names: the sink, the source.
+    /// The element names: sink, source.
     pub fn elements(self) -> [&'static str; 2] {
         match self {
             Kind::Shm => ["shmsink", "shmsrc"],
@@ -30,7 +30,7 @@ impl Kind {
         match name {
             "shm" => Ok(Kind::Shm),
             "xmem" => Ok(Kind::Xmem),
-            other => Err(format!("there is no kind {other:?}; known: shm, xmem").into()),
+            other => Err(format!("unknown kind {other:?}; known: shm, xmem").into()),
         }
     }
 }
@@ -44,22 +44,22 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The whole bench: which kinds, how many clients, how often and how long.
+/// The plan: which kinds, how many clients, how many rounds and frames.
 #[derive(Debug)]
 pub struct Plan {
     pub kinds: Vec<Kind>,
     pub clients: Vec<usize>,
-    /// Runs of each setting; a figure is the median of them.
+    /// Number of runs of each setting. A figure is their median.
     pub rounds: usize,
-    /// Frames that pass, with all clients there, before the window opens.
+    /// Number of frames that pass before the window opens, with all clients connected.
     pub warmup: u64,
-    /// Frames in the window of a run.
+    /// Number of frames in the window of a run.
     pub frames: u64,
-    /// Frames in the window of a run under strace.
+    /// Number of frames in the window of a run under strace.
     pub traced: u64,
-    /// Wakes in the window of a run of the futex floor.
+    /// Number of wakes in the window of a run of the futex floor.
     pub wakes: u64,
-    /// Only what clients notice that join, and others of them.
+    /// Measures joining clients and their effect on others, and nothing else.
     pub joins: bool,
 }
 
@@ -89,7 +89,7 @@ impl Plan {
 
     /// Reads `--quick`, `--kinds shm,xmem`, `--clients 1,4`, `--joins`.
     ///
-    /// Cargo adds `--bench` when it benches and nothing when it tests: a test is quick.
+    /// Cargo adds `--bench` for a benchmark and nothing for a test. A test is quick.
     pub fn parse(arguments: &[&str]) -> Result<Plan> {
         let (mut kinds, mut clients) = (vec![Kind::Shm, Kind::Xmem], vec![1, 4]);
         let mut joins = false;
@@ -123,7 +123,8 @@ impl Plan {
         })
     }
 
-    /// The runs in their order: rounds outermost, and each other round backwards, so that neither kind is always first.
+    /// The runs in their order. Rounds are the outer loop. Every other round runs backwards, so
+    /// that neither kind is always first.
     pub fn steps(&self, environment: &Environment) -> Vec<Step> {
         let kinds: Vec<Kind> = environment.kinds().collect();
         let mut steps = Vec::new();
@@ -162,7 +163,7 @@ impl Plan {
 
 fn client_count(number: &str) -> Result<usize> {
     match number.parse() {
-        Ok(0) | Err(_) => Err(format!("{number:?} is no number of clients").into()),
+        Ok(0) | Err(_) => Err(format!("{number:?} is not a number of clients").into()),
         Ok(count) => Ok(count),
     }
 }
@@ -180,7 +181,7 @@ enum What {
 }
 
 impl Step {
-    /// Runs it, adds what it found to the figures, and says it in a few words.
+    /// Runs the step, adds the result to the figures and returns a summary.
     pub fn measure(
         &self,
         plan: &Plan,
@@ -224,7 +225,7 @@ pub fn clients_in_words(clients: usize) -> String {
 }
 
 impl Setting {
-    /// Where its figures stand in the table.
+    /// The column of its figures.
     pub fn column(&self) -> Column {
         self.kind.map_or(Column::Floor, Column::Kind)
     }

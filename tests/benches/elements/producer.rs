@@ -1,4 +1,5 @@
-//! The producer's process: a test source into the sink under test, and a stamp in each frame between the two.
+//! The producer process: a test source into the sink under test, and a stamp in each frame between
+//! them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +12,14 @@ use crate::pipeline;
 use crate::usage::{Bill, Usage};
 use crate::{Error, Result};
 
-/// Runs the producer until its standard input ends. The sink must be named `sink`.
+/// Runs the producer until its standard input ends. The sink must have the name `sink`.
 ///
-/// The order `measure` opens the window after `warmup` frames; when it closes, `bill` is reported.
+/// The order `measure` opens the window after `warmup` frames. `bill` is reported when the window
+/// closes.
 ///
-/// The pattern matters: most are drawn once and then copied or shared, so that a frame isn't written by the source.
-/// `blink` is drawn anew each time, and is the cheapest of those.
+/// The pattern matters: the source draws most patterns once and then copies or shares the frame, so
+/// it does not write each frame. `blink` is drawn for each frame, and is the cheapest pattern of
+/// that kind.
 pub fn main(sink: &str, warmup: &str, frames: &str) -> Result<()> {
     let (warmup, frames): (u64, u64) = (warmup.parse()?, frames.parse()?);
     let pipeline = pipeline::launch(&format!(
@@ -59,7 +62,7 @@ pub fn main(sink: &str, warmup: &str, frames: &str) -> Result<()> {
     })
 }
 
-/// The measured stretch of the stream, seen from the producer.
+/// The measured part of the stream, in the producer.
 struct Window {
     frames: u64,
     opens_at: Arc<AtomicU64>,
@@ -68,9 +71,11 @@ struct Window {
 }
 
 impl Window {
-    /// The phase of frame number `number`; opens the window, and closes it with a report, as that frame says.
+    /// Returns the phase of frame number `number`. Opens the window, and closes it with a report,
+    /// at the frames that start and end it.
     ///
-    /// At both ends a frame has just been written and not been sent: between them are `frames` whole ones.
+    /// At both ends a frame has just been written and is not sent yet, so `frames` complete frames
+    /// lie between them.
     fn phase(&mut self, number: u64) -> Phase {
         let opens_at = self.opens_at.load(Ordering::Relaxed);
         if number < opens_at {
@@ -89,19 +94,20 @@ impl Window {
     }
 }
 
-/// Stamps a frame where it lies. A frame that could only be stamped by copying it is an error: the copy would be
-/// measured as the sink's.
+/// Writes the stamp into a frame in place. Returns an error if that needs a copy, because the copy
+/// would be measured as work of the sink.
 fn stamp(buffer: &mut gst::Buffer, phase: Phase) -> Result<()> {
     let shared =
-        || Error::from("a frame reaches the sink shared: it cannot be stamped without a copy");
+        || Error::from("a frame reaches the sink shared, so it cannot be stamped without a copy");
     let buffer = buffer.get_mut().ok_or_else(shared)?;
     let written = buffer.peek_memory(0).as_ptr();
     {
         let mut map = buffer.map_writable()?;
         Header::stamp(&mut map, phase);
     }
-    match buffer.peek_memory(0).as_ptr() == written {
-        true => Ok(()),
-        false => Err(shared()),
+    if buffer.peek_memory(0).as_ptr() == written {
+        Ok(())
+    } else {
+        Err(shared())
     }
 }

@@ -1,4 +1,4 @@
-//! One run: a producer, its clients, and the order of what they do.
+//! One run: a producer, its clients, and the order of their steps.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,17 @@ use crate::frame::{self, INTERVAL_NS};
 use crate::plan::{Kind, clients_in_words};
 use crate::usage::Bill;
 
-/// What runs: a pair of elements, or the test source alone, and how many clients.
+/// The setting of a run: a pair of elements or the test source alone, and the number of clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// `None`: the source into a `fakesink`.
+    /// The elements; `None` for the source into a `fakesink`.
     pub kind: Option<Kind>,
-    /// Client processes.
+    /// Number of client processes.
     pub clients: usize,
 }
 
 impl Setting {
-    /// A pair of elements with that many clients.
+    /// A pair of elements with `clients` clients.
     pub fn of(kind: Kind, clients: usize) -> Setting {
         Setting {
             kind: Some(kind),
@@ -33,7 +33,7 @@ impl Setting {
         }
     }
 
-    /// No transport and no client: what the producer costs by itself.
+    /// No transport and no clients: the cost of the producer alone.
     pub fn source_alone() -> Setting {
         Setting {
             kind: None,
@@ -41,12 +41,12 @@ impl Setting {
         }
     }
 
-    /// The producer's sink, as a part of a pipeline.
+    /// The sink of the producer, as part of a pipeline description.
     pub fn sink(self, socket: &Path) -> String {
         let socket = socket.display();
         match self.kind {
             None => "fakesink name=sink sync=false".into(),
-            // Room for some twenty frames: never too little.
+            // Memory for some twenty frames, which is always enough.
             Some(Kind::Shm) => format!(
                 "shmsink name=sink socket-path=\"{socket}\" wait-for-connection=true sync=false shm-size={}",
                 128 << 20
@@ -59,7 +59,7 @@ impl Setting {
         }
     }
 
-    /// The clients' source, as a part of a pipeline.
+    /// The source of the clients, as part of a pipeline description.
     pub fn source(self, socket: &Path) -> String {
         let socket = socket.display();
         match self.kind {
@@ -82,17 +82,17 @@ impl fmt::Display for Setting {
     }
 }
 
-/// What a run found.
+/// The result of a run.
 pub struct Outcome {
-    /// The producer's bill.
+    /// The bill of the producer.
     pub producer: Bill,
-    /// The clients' bills, in their order.
+    /// The bills of the clients, in their order.
     pub clients: Vec<Bill>,
-    /// ns, of all clients' frames, ascending.
+    /// Latencies of the frames of all clients in ns, ascending.
     latencies: Vec<u64>,
 }
 
-/// Runs it as it is.
+/// Runs the setting.
 pub fn run(
     setting: &Setting,
     warmup: u64,
@@ -102,7 +102,8 @@ pub fn run(
     run_as(setting, warmup, frames, environment, |_, command| command)
 }
 
-/// Runs it, with each process started by the command that `wrap` makes of its name and its own command.
+/// Runs the setting. `wrap` makes the command that starts each process from the name and the
+/// command of the process.
 pub fn run_as(
     setting: &Setting,
     warmup: u64,
@@ -117,7 +118,7 @@ pub fn run_as(
     };
     let (warmup_text, frames_text) = (warmup.to_string(), frames.to_string());
 
-    // Clients stop before the producer does, whatever happens: they are declared after it.
+    // Clients are declared after the producer, so they always stop before it.
     let mut producer = spawn(
         "the producer".into(),
         &[
@@ -161,18 +162,21 @@ pub fn run_as(
     Ok(outcome)
 }
 
-/// What a client is called in messages and files.
+/// The name of a client in messages and files.
 pub fn client_name(number: usize) -> String {
     format!("client {number}")
 }
 
 impl Outcome {
-    /// Adds it to the figures and says it in a few words.
+    /// Adds the result to the figures and returns a summary.
     pub fn record(&self, setting: &Setting, figures: &mut Figures) -> String {
         let mut add = |row, value| figures.add(setting.column(), setting.clients, row, value);
         add(Row::ProducerCpu, self.producer.cpu_a_frame());
         add(Row::ProducerFaults, self.producer.faults_a_frame());
-        let producer = format!("producer {:.0} µs CPU a frame", self.producer.cpu_a_frame());
+        let producer = format!(
+            "producer {:.0} µs CPU per frame",
+            self.producer.cpu_a_frame()
+        );
         if self.clients.is_empty() {
             return producer;
         }
@@ -197,14 +201,14 @@ impl Outcome {
     }
 }
 
-/// A socket path that is free, and is again at the end.
+/// A free socket path. The socket is removed at the end.
 pub struct Socket(PathBuf);
 
 impl Socket {
-    /// In the directory of the run.
+    /// A path in the directory of the run.
     pub fn new(environment: &Environment) -> Socket {
         let path = environment.directory().join("socket");
-        // A run that failed may have left its own.
+        // A run that failed may have left its socket.
         let _ = std::fs::remove_file(&path);
         Socket(path)
     }
@@ -216,7 +220,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Gone already when its owner stopped as it should.
+        // The socket is gone already if its owner stopped as intended.
         let _ = std::fs::remove_file(&self.0);
     }
 }

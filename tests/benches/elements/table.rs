@@ -13,7 +13,7 @@ pub struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// A table with these kinds' columns, then their ratio where both are there, then the floor.
+    /// A table with the columns of these kinds, their ratio if both were measured, and the floor.
     pub fn new(plan: &'a Plan, figures: &'a Figures, columns: &'a [Column]) -> Self {
         Table {
             plan,
@@ -53,7 +53,8 @@ impl<'a> Table<'a> {
         let (p50, p99) = (of(Row::LoadedP50), of(Row::LoadedP99));
         writeln!(
             f,
-            "a futex wake, if clients read a frame while the next is written: p50 {p50}, p99 {p99} µs"
+            "a futex wake, if clients read a frame while the next is written: p50 {p50}, p99 {p99} \
+             µs"
         )
     }
 }
@@ -88,12 +89,12 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-/// A figure, or a dash where there is none.
+/// A figure, or a dash if it was not measured.
 fn cell(value: Option<f64>, decimals: usize) -> String {
     value.map_or_else(|| "-".into(), |value| format!("{value:.decimals$}"))
 }
 
-/// None of something that isn't there or is zero.
+/// The ratio; `None` if one of the two is missing or zero.
 fn ratio(of: Option<f64>, to: Option<f64>) -> Option<f64> {
     of.zip(to)
         .filter(|(_, to)| *to > 0.0)

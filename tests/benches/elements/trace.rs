@@ -1,4 +1,5 @@
-//! System calls a frame: a run under strace, of which only the calls inside the windows are counted.
+//! System calls per frame: a run under strace, of which only the calls inside the windows are
+//! counted.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,9 +12,11 @@ use crate::figures::{Figures, Row, mean};
 use crate::run::{self, Setting, client_name};
 use crate::usage::Bill;
 
-/// Runs the setting with each process under strace, adds the calls a frame to the figures, and names them.
+/// Runs the setting with each process under strace, adds the calls per frame to the figures, and
+/// names them.
 ///
-/// The whole trace is kept, not strace's own summary: that counts the start and the end too.
+/// The whole trace is kept instead of strace's own summary, because the summary also counts the
+/// start and the end.
 pub fn run(
     setting: &Setting,
     warmup: u64,
@@ -56,7 +59,7 @@ pub fn run(
     Ok(summary)
 }
 
-/// How often each system call was made.
+/// How many times each system call was made.
 #[derive(Debug, PartialEq)]
 struct Calls(BTreeMap<String, f64>);
 
@@ -92,7 +95,7 @@ impl Calls {
     }
 }
 
-/// Those that matter, the most frequent first: `sendmsg 1.00, ppoll 1.00`.
+/// The important calls, the most frequent first: `sendmsg 1.00, ppoll 1.00`.
 impl std::fmt::Display for Calls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut calls: Vec<_> = self
@@ -110,7 +113,8 @@ impl std::fmt::Display for Calls {
     }
 }
 
-/// The name of the system call that a line of the trace says was entered; not `<... resumed>`, signals and exits.
+/// The name of the system call that a line of the trace says was entered; `None` for
+/// `<... resumed>`, signals and exits.
 fn entered(line: &str) -> Option<&str> {
     let (_thread, what) = line.trim_start().split_once(' ')?;
     let (name, _) = what.trim_start().split_once('(')?;

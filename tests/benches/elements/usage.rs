@@ -1,4 +1,4 @@
-//! Clocks and resource usage of this process.
+//! Clocks and the resource usage of this process.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -8,7 +8,7 @@ use xmem_tests::samples::numbers;
 
 use crate::{Error, Result};
 
-/// What this process has used since it started.
+/// The resources that this process has used since it started.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
     /// User and system time of all threads, in µs.
@@ -18,17 +18,18 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Asks the kernel. Called exactly twice in a child, where its window opens and where it closes: the calls are also
-    /// the marks by which a trace of the child's system calls finds the window.
+    /// Asks the kernel. A child calls this exactly twice, when its window opens and when it closes.
+    /// The two calls are also the marks by which a trace of its system calls finds the window.
     pub fn now() -> Usage {
         let mut raw = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: `raw` is a writable rusage, the only thing that the call writes to.
+        // SAFETY: `raw` is a writable rusage, and the call writes to nothing else.
         let rc = unsafe { libc::getrusage(libc::RUSAGE_SELF, raw.as_mut_ptr()) };
         assert_eq!(
             rc, 0,
             "getrusage(RUSAGE_SELF) cannot fail with a valid pointer"
         );
-        // SAFETY: rusage is integers only, for which the zeroes it started with are valid, and the call filled it in.
+        // SAFETY: rusage consists of integers only, for which the initial zeroes are valid, and the
+        // call filled it in.
         let raw = unsafe { raw.assume_init() };
         let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
         Usage {
@@ -48,24 +49,24 @@ impl Usage {
     }
 }
 
-/// What the frames of a window cost one process; written as text between the processes.
+/// The cost of the frames of a window for one process. The processes exchange it as text.
 #[derive(Clone, Copy, Debug)]
 pub struct Bill {
-    /// Frames sent or received in the window.
+    /// Number of frames sent or received in the window.
     pub frames: u64,
-    /// CPU time, µs.
+    /// CPU time in µs.
     pub cpu_us: u64,
-    /// Page faults.
+    /// Number of page faults.
     pub faults: u64,
 }
 
 impl Bill {
-    /// CPU time a frame, in µs.
+    /// CPU time per frame in µs.
     pub fn cpu_a_frame(&self) -> f64 {
         self.cpu_us as f64 / self.frames as f64
     }
 
-    /// Page faults a frame.
+    /// Page faults per frame.
     pub fn faults_a_frame(&self) -> f64 {
         self.faults as f64 / self.frames as f64
     }
@@ -83,13 +84,13 @@ impl FromStr for Bill {
     fn from_str(text: &str) -> Result<Bill> {
         let numbers: Vec<u64> = numbers(text)?;
         match numbers[..] {
-            [0, ..] => Err("not one frame passed in the window".into()),
+            [0, ..] => Err("no frame passed in the window".into()),
             [frames, cpu_us, faults] => Ok(Bill {
                 frames,
                 cpu_us,
                 faults,
             }),
-            _ => Err(format!("{text:?} is no bill").into()),
+            _ => Err(format!("{text:?} is not a bill").into()),
         }
     }
 }

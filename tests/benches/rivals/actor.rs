@@ -1,4 +1,4 @@
-//! A producer or a client, seen from the parent: what it has said, and its figures.
+//! A producer or a client as the parent sees it: its reports and its figures.
 
 use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc::RecvTimeoutError;
@@ -9,49 +9,50 @@ use xmem_tests::line::Line;
 use xmem_tests::process;
 use xmem_tests::roles::{Child, Result};
 
-/// How long an actor's main thread may take to answer, which no element can hold up.
+/// How long the main thread of an actor may take to answer. No element can block that thread.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long it may take to tell of something else. One that takes longer hangs.
+/// How long an actor may take to report anything else. An actor that takes longer hangs.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// After so long without a frame the stream stands still. A busy machine alone does not do that.
+/// After this long without a frame the stream has stopped. A busy machine alone does not cause
+/// that.
 pub const STILL: Duration = Duration::from_secs(2);
-/// How often a figure is asked for that is waited for.
+/// The interval at which a figure is polled while the parent waits for it.
 const INTERVAL: Duration = Duration::from_millis(2);
 
-/// A process with its end of the stream. Dropped, it is killed.
+/// A process with its end of the stream. Dropping the value kills the process.
 #[derive(Debug)]
 pub struct Actor {
     child: Child,
-    /// What it has said and nobody has waited for.
+    /// Lines that the process has written and that no call has consumed.
     lines: Vec<Line>,
 }
 
-/// What has passed an actor since its figures were reset; times in ms.
+/// What an actor has counted since its figures were reset; times in ms.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
-    /// Frames.
+    /// Number of frames.
     pub frames: u64,
-    /// The number of the latest frame of all.
+    /// The number of the newest frame.
     pub number: u64,
-    /// Frames with a wrong byte, on arrival or later.
+    /// Number of frames with a wrong byte, on arrival or later.
     pub damaged: u64,
-    /// Numbers left out.
+    /// Number of frame numbers that were skipped.
     pub missed: u64,
     /// The longest time without a frame.
     pub gap: u64,
-    /// Since the latest frame.
+    /// The time since the newest frame.
     pub age: u64,
 }
 
 impl Figures {
-    /// Whether no frame has passed for so long that the stream stands still.
+    /// Whether no frame has passed for [`STILL`].
     pub fn still(&self) -> bool {
         self.age >= STILL.as_millis() as u64
     }
 }
 
 impl Actor {
-    /// Over a child in one of the two roles.
+    /// Wraps a child in one of the two roles.
     pub fn new(child: Child) -> Actor {
         Actor {
             child,
@@ -59,16 +60,16 @@ impl Actor {
         }
     }
 
-    /// Its process's number.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
-    /// Waits for a line that `look` wants; one it has said already will do, and each is found once. `None` when
-    /// there is none in time, or it has ended.
+    /// Waits for a line that `look` accepts. Lines that were written before the call count too;
+    /// each line is found once. Returns `None` if no line arrives in time or the process has ended.
     ///
     /// # Errors
-    /// When the actor itself has failed, which is not the elements' fault.
+    /// If the actor itself has failed, which is not a failure of the elements.
     pub fn until(
         &mut self,
         within: Duration,
@@ -90,12 +91,12 @@ impl Actor {
         }
     }
 
-    /// As [`until`](Actor::until), for a line by its word.
+    /// Like [`until`](Actor::until), for a line with this word.
     pub fn told(&mut self, word: &str, within: Duration) -> Result<Option<Line>> {
         self.until(within, |line| line.word == word)
     }
 
-    /// Gives an order and waits for the answer; `None` when it has died.
+    /// Sends an order and waits for the answer; `None` if the process has died.
     pub fn ask(&mut self, order: &str, word: &str) -> Result<Option<Line>> {
         if self.child.order(order).is_err() {
             return Ok(None);
@@ -103,7 +104,7 @@ impl Actor {
         self.told(word, ANSWER)
     }
 
-    /// What has passed; `None` when it has died.
+    /// The figures; `None` if the process has died.
     pub fn figures(&mut self) -> Result<Option<Figures>> {
         let Some(line) = self.ask("figures", "figures")? else {
             return Ok(None);
@@ -118,12 +119,13 @@ impl Actor {
         }))
     }
 
-    /// Forgets what has passed.
+    /// Resets the figures.
     pub fn reset(&mut self) -> Result<()> {
         self.ask("reset", "reset").map(drop)
     }
 
-    /// Waits until its figures are as wanted; how long that took, `None` when they never are.
+    /// Waits until the figures are as wanted. Returns how long that took, or `None` if it did not
+    /// happen in time.
     pub fn reaches(
         &mut self,
         within: Duration,
@@ -140,7 +142,7 @@ impl Actor {
         Ok(None)
     }
 
-    /// Stops it as SIGSTOP does, and waits until it stands still.
+    /// Stops the process with SIGSTOP, and waits until it has stopped.
     pub fn stop(&mut self) {
         self.child.signal(Signal::STOP);
         let start = Instant::now();
@@ -149,19 +151,19 @@ impl Actor {
         }
     }
 
-    /// Lets it go on.
+    /// Continues the process with SIGCONT.
     pub fn resume(&mut self) {
         self.child.signal(Signal::CONT);
     }
 
-    /// Kills it, and waits until it is gone.
+    /// Kills the process, and waits until it has ended.
     pub fn kill(&mut self) {
         self.child.kill();
     }
 
-    /// The signal it has died of, or what it left with; `None` when it lives.
+    /// The signal that killed the process, or its exit status; `None` if it is alive.
     pub fn death(&mut self) -> Option<String> {
-        // Its output closes before it is gone.
+        // The output closes before the process has ended.
         let start = Instant::now();
         let mut status = self.child.status();
         while status.is_none() && start.elapsed() < Duration::from_secs(1) {

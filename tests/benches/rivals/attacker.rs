@@ -1,4 +1,5 @@
-//! A client that writes the frames it was given, in every way that GStreamer and the kernel may let it.
+//! A client that writes to the frames it receives, in every way that GStreamer and the kernel may
+//! allow.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -19,20 +20,21 @@ use xmem_tests::wire::{self, Connection};
 /// A way to write a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// By the book: `gst_buffer_map(WRITE)`, the buffer made writable before. Elements do that.
+    /// The way that elements use: `gst_buffer_map(WRITE)`, after the buffer was made writable.
     Buffer,
-    /// Through the client's own mapping of the memory.
+    /// Through the mapping that the client has of the memory.
     Mapping,
-    /// Through descriptors of the memory that the client was sent.
+    /// Through the descriptors of the memory that the client received.
     Descriptor,
-    /// Through the memory opened again, by those descriptors, by its name in `/dev/shm`, or by the mapping.
+    /// Through the memory opened again: by those descriptors, by its name in `/dev/shm`, or by the
+    /// mapping.
     Reopened,
-    /// Through any of those: the memory's size.
+    /// Changes the size of the memory, through any of these.
     Size,
 }
 
 impl Way {
-    /// In the order of the table.
+    /// All ways, in the order of the table.
     pub const ALL: [Way; 5] = [
         Way::Buffer,
         Way::Mapping,
@@ -41,13 +43,13 @@ impl Way {
         Way::Size,
     ];
 
-    /// The one that an order names.
+    /// The way that an order names.
     pub fn parse(name: &str) -> Option<Way> {
         let mut ways = Way::ALL.into_iter();
         ways.find(|way| way.name() == name)
     }
 
-    /// Its name in orders.
+    /// The name of the way in orders.
     pub fn name(self) -> &'static str {
         match self {
             Way::Buffer => "buffer",
@@ -58,7 +60,7 @@ impl Way {
         }
     }
 
-    /// What is tried on each descriptor.
+    /// The attacks that are tried on each descriptor.
     fn attacks(self) -> &'static [Attack] {
         match self {
             Way::Size => &[attacks::TRUNCATE],
@@ -67,29 +69,29 @@ impl Way {
     }
 }
 
-/// Its label in the table.
+/// The label in the table.
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Way::Buffer => "`gst_buffer_map(WRITE)`",
             Way::Mapping => "`mprotect` and `/proc/self/mem` on its mapping",
-            Way::Descriptor => "the descriptors it was sent",
+            Way::Descriptor => "the descriptors it received",
             Way::Reopened => "the memory opened again for writing",
             Way::Size => "`ftruncate` to nothing",
         })
     }
 }
 
-/// What a client needs to attack in one way.
+/// What a client needs for one way of attack.
 pub struct Weapons {
     way: Way,
-    /// What an xmem producer has sent to a client that keeps all of it.
+    /// The descriptors that an xmem producer sent to a client that keeps all of them.
     _kept: Arc<Mutex<Vec<OwnedFd>>>,
 }
 
 impl Weapons {
-    /// Gets ready. A client of xmem closes the descriptors it was sent, so a second connection to the producer's socket
-    /// keeps them.
+    /// Prepares an attack. A client of xmem closes the descriptors that it receives, so this opens
+    /// a second connection to the socket of the producer, which keeps them.
     pub fn collect(way: Way, xmem: Option<&Path>) -> Weapons {
         let kept = Arc::new(Mutex::new(Vec::new()));
         if let Some(socket) = xmem {
@@ -104,7 +106,7 @@ impl Weapons {
                     keep.append(&mut message.fds);
                     drop(keep);
                     if segment {
-                        // Nobody waits for the second one.
+                        // No one receives the second message.
                         let _ = sender.send(());
                     }
                     match connection.receive() {
@@ -113,7 +115,7 @@ impl Weapons {
                     }
                 }
             });
-            // Without it the attack finds nothing, and says so.
+            // If nothing arrives, the attack finds no descriptor and reports that.
             let _ = first.recv_timeout(Duration::from_secs(5));
         }
         Weapons { way, _kept: kept }
@@ -131,7 +133,7 @@ impl Weapons {
     }
 }
 
-/// What came of the attacks on one frame; written in words.
+/// The result of the attacks on one frame. It prints as text.
 #[derive(Debug, Default)]
 pub struct Outcome {
     done: Vec<String>,
@@ -172,7 +174,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Maps the buffer to write, as any element may that wants to draw into a frame.
+/// Maps the buffer for writing, as any element may that draws into a frame.
 fn by_the_book(buffer: &mut gst::Buffer) -> Result<Outcome> {
     let shown = buffer.map_readable()?.as_ptr();
     let writable = buffer.make_mut();
@@ -182,9 +184,10 @@ fn by_the_book(buffer: &mut gst::Buffer) -> Result<Outcome> {
             let same = map.as_ptr() == shown;
             let middle = map.len() / 2;
             map[middle..middle + 64].fill(0xa5);
-            match same {
-                true => "**written**, in place",
-                false => "refused: what it writes is a copy of its own",
+            if same {
+                "**written**, in place"
+            } else {
+                "refused: the client writes to a copy"
             }
         }
     };
@@ -196,27 +199,28 @@ fn by_the_book(buffer: &mut gst::Buffer) -> Result<Outcome> {
 
 fn through_the_mapping(buffer: &gst::Buffer) -> Result<Outcome> {
     let target = Target::find(buffer)?;
-    // Mapped as long as the attack lasts: `buffer` may be mapped by nobody else.
+    // The buffer stays mapped during the attack: `buffer` may not be mapped elsewhere.
     let _map = buffer.map_readable()?;
     let address = target.page as *mut std::ffi::c_void;
     let mut outcome = Outcome::default();
     outcome.add("/proc/self/mem", attacks::write_as_debugger(address));
-    // SAFETY: the page lies inside the buffer's memory, which `_map` keeps mapped, and nobody has taken a slice of it.
+    // SAFETY: the page lies inside the memory of the buffer, which `_map` keeps mapped, and no
+    // slice of it exists.
     outcome.add("mprotect", unsafe { attacks::mprotect_and_write(address) });
     Ok(outcome)
 }
 
-/// Where a page of a frame lies.
+/// The location of a page of a frame.
 struct Target {
-    /// Its address in this process.
+    /// The address of the page in this process.
     page: usize,
-    /// Its offset in the memory.
+    /// The offset of the page in the memory.
     offset: u64,
-    /// The memory's, by which its descriptors are known.
+    /// The inode of the memory, which identifies its descriptors.
     inode: u64,
-    /// What the kernel calls it.
+    /// The name of the memory in the kernel.
     name: String,
-    /// The mapping's range, as `/proc/self/map_files` has it.
+    /// The range of the mapping, as in `/proc/self/map_files`.
     range: String,
 }
 
@@ -240,7 +244,7 @@ impl Target {
         })
     }
 
-    /// The numbers of this process's descriptors of the memory.
+    /// The numbers of the descriptors that this process has of the memory.
     fn numbers(&self) -> Vec<u32> {
         let fds = process::fds(std::process::id()).into_iter();
         let is_it = |(number, _): &(u32, _)| {

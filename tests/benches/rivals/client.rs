@@ -1,5 +1,5 @@
-//! A client's process: the source under test, whose frames are checked when they arrive and once more when the next
-//! one has arrived. It may be told to attack them instead.
+//! A client process: runs the source under test, and checks each frame on arrival and again when
+//! the next frame has arrived. It can be ordered to attack the frames instead.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +13,11 @@ use crate::attacker::{Way, Weapons};
 use crate::frame::Header;
 use crate::part::{self, Shared};
 
-/// Runs a client until its standard input ends. The source must be named `source`; `xmem` is where an xmem
-/// producer's socket is, for a client that attacks, or empty.
+/// Runs a client until its standard input ends. The source must have the name `source`. `xmem` is
+/// the path of the socket of an xmem producer, for a client that attacks, or empty.
 ///
-/// Tells `receiving` at the first frame of each producer. After `attack WAY` each frame is attacked in that way, and
-/// the first attack is told as `attacked`.
+/// Reports `receiving` at the first frame of each producer. After the order `attack WAY` it attacks
+/// each frame in that way, and reports the first attack as `attacked`.
 pub fn main(source: &str, xmem: &str) -> Result<()> {
     let pipeline = part::launch(&format!("{source} ! fakesink sync=false"))?;
     let progress = Shared::new();
@@ -46,7 +46,7 @@ pub fn main(source: &str, xmem: &str) -> Result<()> {
     part::play(pipeline, &progress, |order| {
         let way = order.strip_prefix("attack ").and_then(Way::parse);
         let Some(way) = way else {
-            return tell_error(format!("no such order: {order}"));
+            return tell_error(format!("unknown order: {order}"));
         };
         let xmem = (!xmem.is_empty()).then(|| Path::new(xmem));
         let weapons = Weapons::collect(way, xmem);
@@ -62,12 +62,12 @@ struct Attack {
     told: bool,
 }
 
-/// What a client does with its frames.
+/// The state of a client between its frames.
 struct Reader {
     progress: Shared,
-    /// The frame that came last.
+    /// The header of the newest frame.
     latest: Option<Header>,
-    /// The same, as long as it may be changed under the client.
+    /// The newest frame, kept to detect a change of it.
     held: Option<(Header, gst::Buffer)>,
 }
 
@@ -81,10 +81,10 @@ impl Reader {
             Some((header, buffer)) => !header.fits(&buffer.map_readable()?),
             None => false,
         };
-        // One that is torn already can't be told from one that changes.
+        // A frame that is torn on arrival cannot be told from one that changes later.
         self.held = whole.then(|| (header, buffer.clone()));
         let mut progress = self.progress.lock();
-        // That of a torn one says nothing.
+        // The number in a torn frame has no meaning.
         let number = if whole {
             header.number
         } else {

@@ -1,4 +1,4 @@
-//! Clients that are stopped and killed beside another one.
+//! Stops and kills clients beside another client.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,12 @@ use crate::sheet::Sheet;
 use crate::stage::{Stage, until_receiving};
 use crate::watch::{DISTURBED, USUAL, Watch, Watcher, watch};
 
-/// How many clients of those that are killed run at the same time.
+/// Of the clients that are killed, how many run at the same time.
 const AT_ONCE: usize = 4;
-/// How long a producer may take to notice what has happened to its clients.
+/// How long a producer may take to notice the death of its clients.
 const NOTICE: Duration = Duration::from_secs(3);
 
-/// Nothing happens: what the machine does by itself.
+/// Control: no client is disturbed.
 pub fn left_alone(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
     let transport = stage.transport;
     let mut producer = stage.producer()?;
@@ -26,13 +26,13 @@ pub fn left_alone(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
     sheet.promise(
         transport,
         usual.goes_on() && usual.is_served(),
-        "the stream goes by itself",
+        "the stream continues undisturbed",
     );
     Ok(())
 }
 
-/// One of two clients is stopped until the producer blocks or the time is over, and then let go on. Once more without
-/// upstream's pool, where that makes a difference.
+/// Stops one of two clients until the producer blocks or the time is over, and then continues it.
+/// Repeats this without upstream's pool if that makes a difference.
 pub fn stopped(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
     let transport = stage.transport;
     let usual = stop_one(stage)?;
@@ -52,12 +52,12 @@ pub fn stopped(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
     sheet.promise(
         transport,
         usual.during.goes_on() && usual.during.is_served(),
-        "a stopped client disturbs nobody",
+        "a stopped client does not disturb others",
     );
     sheet.promise(
         transport,
         usual.after.goes_on() && usual.after.is_served(),
-        "the stream goes on after a client was stopped",
+        "the stream continues after a client was stopped",
     );
     if let Some(element) = transport.without_pool() {
         stage.remove_socket();
@@ -73,7 +73,7 @@ pub fn stopped(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
     Ok(())
 }
 
-/// What came of it when one of two clients was stopped.
+/// The result of stopping one of two clients.
 struct Stop {
     before: Watch,
     during: Watch,
@@ -90,7 +90,7 @@ fn stop_one(stage: &mut Stage<'_>) -> Result<Stop> {
     victim.stop();
     let during = watch(&mut producer, &mut other, DISTURBED)?;
 
-    // As far as the stream has come for those who could follow it.
+    // The newest frame that a client received that was not stopped.
     let end = other.figures()?.map_or(0, |figures| figures.number);
     producer.reset()?;
     victim.resume();
@@ -110,19 +110,20 @@ fn stop_one(stage: &mut Stage<'_>) -> Result<Stop> {
         },
         producer_after: match goes_on {
             Some(_) => "goes on".into(),
-            None => format!("**stays blocked**, for {seconds} s at least"),
+            None => format!("**stays blocked** for at least {seconds} s"),
         },
         after: watch(&mut producer, &mut other, USUAL)?,
     })
 }
 
-/// One client after the other is killed as soon as it has a frame, beside one that stays.
+/// Kills one client after the other as soon as it has a frame, beside one that stays.
 pub fn killed(stage: &mut Stage<'_>, sheet: &mut Sheet, kills: usize) -> Result<()> {
     let transport = stage.transport;
     let mut producer = stage.producer()?;
     let mut other = stage.client()?;
     let before = watch(&mut producer, &mut other, USUAL)?;
-    // The memory that so many clients need is no loss: some are connected while others are dead and not yet gone.
+    // Memory for several clients is not a leak: some clients are connected while killed ones are
+    // not yet removed.
     let alone = Possessions::of(producer.pid());
     let crowd: Result<Vec<_>> = (0..2 * AT_ONCE).map(|_| stage.start_client("")).collect();
     let crowd: Result<Vec<_>> = crowd?.into_iter().map(until_receiving).collect();
@@ -137,13 +138,13 @@ pub fn killed(stage: &mut Stage<'_>, sheet: &mut Sheet, kills: usize) -> Result<
             .map(|_| stage.start_client(""))
             .collect();
         for victim in victims? {
-            // As soon as one can't be served any more, all has been seen.
+            // The experiment ends when the producer no longer serves a new client.
             match until_receiving(victim) {
                 Ok(mut victim) => victim.kill(),
                 Err(_) => {
                     let fact = format!("no client is served any more after {dead} kills");
                     sheet.add("the producer", transport, fact);
-                    sheet.promise(transport, false, "killed clients disturb nobody");
+                    sheet.promise(transport, false, "killed clients do not disturb others");
                     return Ok(());
                 }
             }
@@ -155,12 +156,12 @@ pub fn killed(stage: &mut Stage<'_>, sheet: &mut Sheet, kills: usize) -> Result<
     sheet.add("a client that stays", transport, during.client());
     settle(possessions, producer.pid());
     let growth = Possessions::of(producer.pid()).since(possessions);
-    sheet.add("what the producer has more then", transport, growth);
+    sheet.add("what the producer has gained", transport, growth);
     let after = watch(&mut producer, &mut other, USUAL)?;
     sheet.promise(
         transport,
         during.goes_on() && after.goes_on() && during.is_served() && after.is_served(),
-        "killed clients disturb nobody",
+        "killed clients do not disturb others",
     );
     sheet.promise(
         transport,
@@ -170,7 +171,8 @@ pub fn killed(stage: &mut Stage<'_>, sheet: &mut Sheet, kills: usize) -> Result<
     Ok(())
 }
 
-/// Waits until a producer has no more descriptors than it had, or will not have.
+/// Waits until the number of descriptors of a producer has returned to its former value, or the
+/// time is over.
 fn settle(then: Possessions, pid: u32) {
     let start = Instant::now();
     while !Possessions::of(pid).settled(then) && start.elapsed() < NOTICE {

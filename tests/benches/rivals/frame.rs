@@ -1,21 +1,21 @@
-//! The frame that is sent: its format, and bytes that say what each of them must be.
+//! The frames of the bench: their format, and content that determines every byte.
 
-/// Caps of the stream.
+/// The caps of the stream.
 pub const CAPS: &str = "video/x-raw,format=RGB,width=640,height=480,framerate=60/1";
 
-/// Bytes of a frame.
+/// The size of a frame in bytes.
 pub const SIZE: usize = 640 * 480 * 3;
 
-/// What a frame says of itself, in its first bytes.
+/// The header in the first bytes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Counted by its producer, from 0.
+    /// The number of the frame, counted by its producer from 0.
     pub number: u64,
-    /// The producer's process.
+    /// The process ID of the producer.
     pub producer: u64,
 }
 
-/// The word at `at`, counted in words, of the frame's pixels.
+/// The word at index `at`, counted in words from the first pixel.
 fn word(header: Header, at: usize) -> u64 {
     (header.number << 20 ^ at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
@@ -32,7 +32,7 @@ impl Header {
         words[1] = self.producer.to_ne_bytes();
     }
 
-    /// What the frame says it is.
+    /// Reads the header of a frame.
     pub fn read(frame: &[u8]) -> Option<Header> {
         let (words, _) = frame.as_chunks::<8>();
         Some(Header {
@@ -41,7 +41,7 @@ impl Header {
         })
     }
 
-    /// Whether every byte of the frame is what it must be.
+    /// Whether every byte of the frame has the value that the header demands.
     pub fn fits(self, frame: &[u8]) -> bool {
         let (words, _) = frame.as_chunks::<8>();
         frame.len() == SIZE

@@ -1,5 +1,5 @@
-//! `xmemsink`/`xmemsrc` beside GStreamer's `shmsink`/`shmsrc` and `unixfdsink`/`unixfdsrc`: what each does when
-//! something goes wrong. The same is done to all of them, in one run.
+//! Compares `xmemsink`/`xmemsrc` with GStreamer's `shmsink`/`shmsrc` and `unixfdsink`/`unixfdsrc`:
+//! what each does in case of a failure. All of them are treated alike, in one run.
 //!
 //! ```text
 //! cargo bench -p xmem-tests --bench rivals                        about five minutes
@@ -7,36 +7,39 @@
 //! cargo bench -p xmem-tests --bench rivals -- --transports xmem,shm --only SIGSTOP
 //! ```
 //!
-//! What is not installed is left out, with a word on what it needs.
+//! Elements that are not installed are left out, and the bench prints what they need.
 //!
-//! One process produces 640x480 RGB at 60 frames a second, others receive it, with the elements' own settings unless
-//! the table names others. Each frame is written whole by the producer, in the memory that the sink proposes: its
-//! number, its producer, and a value in each other word that follows from those. A client checks every byte of a frame
-//! when it arrives and, having kept it, once more when the next one has arrived. So frames that are torn, changed
-//! under the client, missed or repeated are told apart.
+//! One process produces 640x480 RGB at 60 frames per second, and others receive it. The elements
+//! have their default settings unless the table names others. The producer writes each frame
+//! completely, in the memory that the sink proposes: the frame number, the producer, and a value in
+//! each other word that follows from these two. A client checks every byte of a frame on arrival.
+//! It keeps the frame and checks it again when the next one has arrived. So the bench distinguishes
+//! frames that are torn, changed under the client, missed or repeated.
 //!
-//! | what is done | definition |
+//! | experiment | definition |
 //! |---|---|
-//! | nothing | two clients, four seconds: what this machine does by itself, and what the rest is to be compared with |
-//! | a client is stopped | one of two, by SIGSTOP, until the producer has stood still for two seconds, or for eight; then SIGCONT |
+//! | nothing | two clients, four seconds: what this machine does undisturbed, for comparison |
+//! | a client is stopped | one of two, with SIGSTOP, until the producer has stopped for two seconds, or for eight; then SIGCONT |
 //! | clients are killed | one after the other as soon as it has received a frame, four at once, beside one that stays |
-//! | the producer is killed | under a client; then the next starts at the same path, nothing removed, and a client of its own |
-//! | the producer is killed and started again | five times under one client, which is set to come back if it can be; the stale socket is removed, as a user might do, and the sink has `sync=false`. From the new producer's first frame at its sink to the client's |
+//! | the producer is killed | while a client receives; then the next one starts at the same path, with nothing removed, and a client of its own |
+//! | the producer is killed and started again | five times under one client, which is set to reconnect if it can; the stale socket is removed, as a user might do, and the sink has `sync=false`. Measured from the first frame at the sink of the new producer to the first frame of the client |
 //! | a client is started first | two seconds, then a producer starts |
 //! | a producer is started first | three seconds, then a client starts |
-//! | a client writes | for each frame of two seconds: what is tried is in `tests/src/attacks.rs`. A client of xmem closes its descriptors, so that this one connects once more and keeps them |
-//! | strangers | connections to the control socket; they stay for eight seconds, or until the producer has stood still for two |
+//! | a client writes | for each frame of two seconds; `tests/src/attacks.rs` lists the attempts. A client of xmem closes its descriptors, so this one connects once more and keeps them |
+//! | strangers | connections to the control socket; they stay for eight seconds, or until the producer has stopped for two |
 //!
-//! *Blocked* is a producer whose sink has taken no frame for two seconds; *missed* are numbers that were left out; a
-//! *gap* is the longest time between two frames, the last one open. *Own* memory is resident and anonymous, *shared* is
-//! what lies in shared memory that the producer has a descriptor of. *Not whole* is a frame with a wrong byte.
+//! *Blocked* is a producer whose sink has accepted no frame for two seconds. *Missed* are numbers
+//! that were skipped. A *gap* is the longest time between two frames, including the open gap at the
+//! end. *Own* memory is resident and anonymous. *Shared* is the shared memory of which the producer
+//! has a descriptor. *Not whole* is a frame with a wrong byte.
 //!
-//! All waits have deadlines: an element that hangs is a finding. The bench fails if something that xmem promises does
-//! not hold. What a busy machine does to the figures shows where nothing is done.
+//! All waits have deadlines: an element that hangs is a result. The bench fails if a guarantee of
+//! xmem does not hold. The experiment "nothing" shows what a busy machine does to the figures.
 //!
-//! The executable starts itself again for each producer and client, with the role as its first argument. The parent
-//! orders the steps over the children's standard input and reads what they report from their standard output; a child
-//! answers whatever its pipeline does, and one whose parent is gone ends by itself.
+//! The executable starts itself again for each producer and client, with the role as its first
+//! argument. The parent writes orders to the standard input of the children and reads their reports
+//! from their standard output. A child answers regardless of the state of its pipeline, and ends by
+//! itself if its parent has ended.
 
 mod actor;
 mod attacker;
@@ -84,7 +87,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does all that the plan names and prints the table; fails at the end if a part of it failed, or a promise is broken.
+/// Runs the experiments of the plan and prints the table. Returns an error at the end if an
+/// experiment failed or a guarantee does not hold.
 fn compare(plan: &Plan) -> Result<()> {
     let elements: Vec<&str> = Transport::ALL
         .iter()
@@ -100,7 +104,7 @@ fn compare(plan: &Plan) -> Result<()> {
                 transports.push(transport);
             }
             Err(element) => println!(
-                "{transport:11} NOT COMPARED: there is no element {element} ({})",
+                "{transport:11} NOT COMPARED: no element {element} ({})",
                 transport.needs()
             ),
         }
@@ -122,7 +126,9 @@ fn compare(plan: &Plan) -> Result<()> {
     print!("\n{}", sheet.table(&transports));
     match (failures, sheet.broken()) {
         (0, []) => Ok(()),
-        (0, broken) => Err(format!("xmem broke promises: {}", broken.join("; ")).into()),
+        (0, broken) => {
+            Err(format!("guarantees of xmem that do not hold: {}", broken.join("; ")).into())
+        }
         (failures, _) => Err(format!("{failures} experiments failed, see above").into()),
     }
 }

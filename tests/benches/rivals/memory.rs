@@ -1,23 +1,23 @@
-//! What a process has: memory of its own, shared memory, descriptors.
+//! The resources of a process: memory of its own, shared memory, descriptors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-/// At one moment.
+/// The resources at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Possessions {
-    /// Resident anonymous memory, bytes.
+    /// Resident anonymous memory in bytes.
     own: i64,
-    /// Bytes in the shared memory of which it has a descriptor, whether mapped or not.
+    /// Bytes of the shared memory of which the process has a descriptor, mapped or not.
     shared: i64,
-    /// Descriptors.
+    /// Number of descriptors.
     descriptors: i64,
 }
 
 impl Possessions {
-    /// Of a process; nothing, when it is gone.
+    /// The resources of a process; zero if it has ended.
     pub fn of(pid: u32) -> Possessions {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let own = status.lines().find_map(|line| {
@@ -31,7 +31,7 @@ impl Possessions {
         let mut descriptors = 0;
         for entry in entries.flatten() {
             descriptors += 1;
-            // One that was closed meanwhile can't be read.
+            // A descriptor that was closed meanwhile cannot be read.
             let Ok(name) = fs::read_link(entry.path()) else {
                 continue;
             };
@@ -50,7 +50,7 @@ impl Possessions {
         }
     }
 
-    /// What has come since then.
+    /// The difference to an earlier moment.
     pub fn since(self, then: Possessions) -> Growth {
         Growth(Possessions {
             own: self.own - then.own,
@@ -59,13 +59,13 @@ impl Possessions {
         })
     }
 
-    /// Whether it has no more descriptors than then.
+    /// Whether the process has no more descriptors than at that moment.
     pub fn settled(self, then: Possessions) -> bool {
         self.descriptors <= then.descriptors
     }
 }
 
-/// What has come, or gone; in words.
+/// The difference between two moments. It prints as text.
 #[derive(Clone, Copy, Debug)]
 pub struct Growth(Possessions);
 
@@ -91,11 +91,10 @@ pub fn names_in_shm() -> BTreeSet<String> {
         .collect()
 }
 
-/// What has come to `/dev/shm` since then, but for what other producers of shm have there: the names, and the bytes
-/// in use.
+/// New files in `/dev/shm`, without those of other shm producers: the names, and the bytes in use.
 pub fn left_in_shm(then: &BTreeSet<String>, producers: &[u32]) -> Vec<(String, u64)> {
     let is_others = |name: &str| {
-        // "shmpipe. 1234.    0": the process, and a count.
+        // "shmpipe. 1234.    0": the process ID and a counter.
         let pid = name.strip_prefix("shmpipe.")?.split('.').next()?;
         let pid: u32 = pid.trim().parse().ok()?;
         (!producers.contains(&pid)).then_some(())

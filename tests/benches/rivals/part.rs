@@ -1,5 +1,5 @@
-//! What producer and client have in common: a pipeline that tells what happens to it and obeys the parent, whatever
-//! its streaming thread does meanwhile.
+//! Code that producer and client share: a pipeline that reports its messages and obeys the parent,
+//! whatever its streaming thread does.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,19 +11,19 @@ use xmem_tests::roles::{Result, pipeline};
 /// What has passed since the order `reset`.
 #[derive(Debug)]
 pub struct Progress {
-    /// Frames.
+    /// Number of frames.
     pub frames: u64,
-    /// Frames of which no byte-for-byte copy of what was sent has arrived.
+    /// Number of frames of which no byte-for-byte copy of what was sent has arrived.
     pub torn: u64,
-    /// Frames that were whole when they arrived and were not any more when the next one did.
+    /// Number of frames that were whole on arrival but no longer when the next one arrived.
     pub changed: u64,
-    /// Numbers that were left out.
+    /// Number of frame numbers that were skipped.
     pub missed: u64,
-    /// Frames that came again, or too late.
+    /// Number of frames that arrived twice or out of order.
     pub repeated: u64,
-    /// The number of the latest frame, which a reset leaves.
+    /// The number of the newest frame; a reset keeps it.
     pub number: u64,
-    /// The latest frame, or the reset.
+    /// The time of the newest frame or of the reset.
     last: Instant,
     longest_gap: Duration,
 }
@@ -42,7 +42,7 @@ impl Progress {
         }
     }
 
-    /// A frame passes.
+    /// Counts a frame.
     pub fn frame(&mut self, number: u64) {
         self.frames += 1;
         self.number = number;
@@ -50,7 +50,7 @@ impl Progress {
         self.last = Instant::now();
     }
 
-    /// All of it as fields of a line; the gap that is still open counts too.
+    /// Reports all values as fields of a line. The open gap counts too.
     fn tell(&self) {
         let Progress {
             frames,
@@ -74,23 +74,23 @@ impl Progress {
     }
 }
 
-/// The progress that a probe and the parent's orders share.
+/// The progress, shared by a probe and the orders of the parent.
 #[derive(Clone, Debug)]
 pub struct Shared(Arc<Mutex<Progress>>);
 
 impl Shared {
-    /// Nothing has passed.
+    /// Nothing has passed yet.
     pub fn new() -> Shared {
         Shared(Arc::new(Mutex::new(Progress::new(0))))
     }
 
-    /// To look at or to change; never held while a frame is looked at.
+    /// Locks the progress. The lock is not held while a frame is checked.
     pub fn lock(&self) -> MutexGuard<'_, Progress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Makes the pipeline. What it posts is told as `posted`, with the elements' own words.
+/// Creates the pipeline. It reports each message as `posted`, with the text of the element.
 pub fn launch(description: &str) -> Result<gst::Pipeline> {
     pipeline::launch(description, |message| match message.view() {
         gst::MessageView::Error(error) => {
@@ -102,10 +102,10 @@ pub fn launch(description: &str) -> Result<gst::Pipeline> {
     })
 }
 
-/// Plays and tells `played`; then obeys: `figures`, `reset`, and what `obey` knows. Stops when the parent closes the
-/// pipe, if it can be stopped in time.
+/// Plays and reports `played`, then obeys `figures`, `reset`, and what `obey` knows. Stops when the
+/// parent closes the pipe, if the pipeline can be stopped in time.
 pub fn play(pipeline: gst::Pipeline, progress: &Shared, mut obey: impl FnMut(&str)) -> Result<()> {
-    // A change of state may never end either.
+    // A state change may never return either.
     let to_play = pipeline.clone();
     std::thread::spawn(move || match to_play.set_state(gst::State::Playing) {
         Ok(_) => tell("played", "result=ok"),

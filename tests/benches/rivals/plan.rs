@@ -1,4 +1,4 @@
-//! What to do: the command line, and the experiments in their order.
+//! The plan of the bench: the command line, and the order of the experiments.
 
 use xmem_tests::roles::Result;
 
@@ -11,24 +11,25 @@ use crate::{clients, producers, starts, writes};
 
 /// The whole bench.
 pub struct Plan {
-    /// What is compared, where it is installed.
+    /// The transports to compare, if they are installed.
     pub transports: Vec<Transport>,
-    /// How many clients are killed.
+    /// Number of clients to kill.
     kills: usize,
-    /// A part of the titles of those experiments that are wanted.
+    /// Only experiments whose title contains this text are run.
     only: String,
 }
 
 impl Plan {
     /// Reads `--quick`, `--transports xmem,shm,unixfd`, `--only TITLE`.
     ///
-    /// Cargo adds `--bench` when it benches and nothing when it tests: a test is quick.
+    /// Cargo adds `--bench` for a benchmark and nothing for a test. A test is quick.
     pub fn parse(arguments: &[&str]) -> Result<Plan> {
         let mut plan = Plan {
             transports: Transport::ALL.to_vec(),
-            kills: match arguments.contains(&"--bench") {
-                true => 100,
-                false => 20,
+            kills: if arguments.contains(&"--bench") {
+                100
+            } else {
+                20
             },
             only: String::new(),
         };
@@ -57,7 +58,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Those that are wanted.
+    /// The experiments to run.
     pub fn experiments(&self) -> impl Iterator<Item = Experiment> {
         let mut all = vec![
             Experiment::LeftAlone,
@@ -75,7 +76,7 @@ impl Plan {
     }
 }
 
-/// Something that is done to each transport, on a stage of its own.
+/// An experiment with each transport, on a stage of its own.
 #[derive(Clone, Copy, Debug)]
 pub enum Experiment {
     LeftAlone,
@@ -90,7 +91,7 @@ pub enum Experiment {
 }
 
 impl Experiment {
-    /// What is done, in words.
+    /// The title of the experiment.
     pub fn title(self) -> String {
         match self {
             Experiment::LeftAlone => "nothing, 2 clients".into(),
@@ -105,7 +106,7 @@ impl Experiment {
         }
     }
 
-    /// Does it.
+    /// Runs the experiment.
     pub fn run(self, stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
         match self {
             Experiment::LeftAlone => clients::left_alone(stage, sheet),

@@ -1,4 +1,5 @@
-//! A producer's process: a test source into the sink under test, whose frames are written whole before it.
+//! A producer process: a test source into the sink under test. Each frame is written completely
+//! before the sink.
 
 use gst::prelude::*;
 use xmem_tests::roles::parent::{tell, tell_error};
@@ -8,12 +9,13 @@ use xmem_tests::roles::{Result, monotonic_ns};
 use crate::frame::{CAPS, Header};
 use crate::part::{self, Shared};
 
-/// Runs the producer until its standard input ends. The sink must be named `sink`.
+/// Runs the producer until its standard input ends. The sink must have the name `sink`.
 ///
-/// Tells `producing` when its first frame reaches the sink. A frame counts when it has come to the sink, so that one
-/// in which the sink blocks is the last that counts.
+/// Reports `producing` when its first frame reaches the sink. A frame counts when it reaches the
+/// sink, so the frame in which the sink blocks is the last one counted.
 ///
-/// The pattern matters: most are drawn once and shared, and those frames can't be written here without a copy.
+/// The pattern matters: the source draws most patterns once and shares them, and a shared frame
+/// cannot be written here without a copy.
 pub fn main(sink: &str) -> Result<()> {
     let pipeline = part::launch(&format!(
         "videotestsrc is-live=true pattern=blink ! {CAPS} ! {sink}"

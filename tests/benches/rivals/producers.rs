@@ -1,4 +1,4 @@
-//! Producers that are killed, the next one at the same path, and clients that come back.
+//! Kills producers, starts the next one at the same path, and checks that clients reconnect.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,13 @@ use crate::actor::{Actor, PATIENCE};
 use crate::sheet::Sheet;
 use crate::stage::Stage;
 
-/// How often a producer is replaced under a client that comes back.
+/// How many times a producer is replaced under a client that reconnects.
 const RESTARTS: usize = 5;
-/// Of a sink: a frame is sent when it comes.
+/// A setting of the sink: it sends a frame when the frame arrives.
 const AT_ONCE: &str = "sync=false";
 
-/// A producer is killed under a client; then the next is started at the same path, and a client of its own.
+/// Kills a producer under a client, then starts the next one at the same path, and a client of its
+/// own.
 pub fn killed(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
     let transport = stage.transport;
     let mut producer = stage.producer()?;
@@ -27,21 +28,22 @@ pub fn killed(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
         transport,
         match posted {
             Some(line) => format!("after {} ms: {}", start.elapsed().as_millis(), say(&line)),
-            None => format!("says nothing for {} s", PATIENCE.as_secs()),
+            None => format!("reports nothing for {} s", PATIENCE.as_secs()),
         },
     );
     drop(client);
     let (files, bytes) = stage.left_in_shm();
-    let socket = match stage.socket().exists() {
-        true => "the socket's file",
-        false => "no socket",
+    let socket = if stage.socket().exists() {
+        "the socket's file"
+    } else {
+        "no socket"
     };
     let memory = match files {
         0 => "nothing in /dev/shm".into(),
         _ => format!("{files} file in /dev/shm ({:.1} MB)", bytes as f64 / 1e6),
     };
     sheet.add("what is left", transport, format!("{socket}, {memory}"));
-    sheet.promise(transport, files == 0, "a crash leaves no memory");
+    sheet.promise(transport, files == 0, "a crash leaves no memory behind");
 
     let mut next = stage.start_producer("")?;
     let started = outcome(&mut next, "producing", PATIENCE)?;
@@ -67,9 +69,9 @@ pub fn killed(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
     Ok(())
 }
 
-/// A producer is killed and replaced, again and again, under a client that was told to come back. A socket that would
-/// be in the way is removed. Without waiting for the clock: by default each of the sinks holds a live frame back for
-/// the pipeline's latency.
+/// Kills and replaces a producer several times under a client that is set to reconnect. A socket
+/// that would be in the way is removed. The sinks do not wait for the clock: by default each sink
+/// delays a live frame by the latency of the pipeline.
 pub fn restarted(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
     let transport = stage.transport;
     let settings = transport.persistent();
@@ -78,7 +80,7 @@ pub fn restarted(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
     let mut client = stage.start_client(settings)?;
     let first = outcome(&mut client, "receiving", PATIENCE)?;
     let Outcome::Told = first else {
-        return Err("a client does not receive from a producer that it should find".into());
+        return Err("a client does not receive although a producer exists".into());
     };
     let mut times = Vec::new();
     let mut failure = None;
@@ -88,7 +90,7 @@ pub fn restarted(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
         producer = stage.start_producer(AT_ONCE)?;
         let pid = u64::from(producer.pid());
         let produced = producer.told("producing", PATIENCE)?;
-        let produced = produced.ok_or("a producer does not start on a clean stage")?;
+        let produced = produced.ok_or("a producer does not start on an empty stage")?;
         let is_next =
             |line: &Line| line.word == "posted" || line.get_number("producer") == Some(pid);
         match client.until(PATIENCE, is_next)? {
@@ -106,40 +108,40 @@ pub fn restarted(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
         settings => settings,
     };
     let fact = match (failure, &times[..]) {
-        (Some(why), _) => format!("does not come back ({settings}): {why}"),
+        (Some(why), _) => format!("does not reconnect ({settings}): {why}"),
         (None, [least, .., most]) => format!(
-            "comes back, {RESTARTS} of {RESTARTS} ({settings}): {least:.1} to {most:.1} ms from \
+            "reconnects, {RESTARTS} of {RESTARTS} ({settings}): {least:.1} to {most:.1} ms from \
              the producer's first frame to the client's"
         ),
         (None, _) => "was not tried".into(),
     };
-    sheet.promise(transport, times.len() == RESTARTS, "a client comes back");
+    sheet.promise(transport, times.len() == RESTARTS, "a client reconnects");
     sheet.add("its client", transport, fact);
     Ok(())
 }
 
-/// What comes first.
+/// What happened first.
 pub enum Outcome {
-    /// What was waited for.
+    /// The expected report.
     Told,
-    /// An error or an end.
+    /// An error or an end of stream.
     Posted(Line),
-    /// Neither in time.
+    /// Neither, in the given time.
     Nothing,
 }
 
 impl Outcome {
-    /// In words; `good` is what happened when it happened.
+    /// Describes the outcome; `good` is the text for [`Outcome::Told`].
     pub fn words(&self, good: &str) -> String {
         match self {
             Outcome::Told => good.into(),
             Outcome::Posted(line) => format!("**fails**: {}", say(line)),
-            Outcome::Nothing => "**nothing** in the time it was given".into(),
+            Outcome::Nothing => "**nothing** in the given time".into(),
         }
     }
 }
 
-/// Waits until an actor tells of something, or that it has failed.
+/// Waits until an actor reports `word`, or that it has failed.
 pub fn outcome(actor: &mut Actor, word: &str, within: Duration) -> Result<Outcome> {
     let failed = |line: &Line| line.word == "played" && line.get("result") == Some("failure");
     let told = actor.until(within, |line| {
@@ -147,13 +149,13 @@ pub fn outcome(actor: &mut Actor, word: &str, within: Duration) -> Result<Outcom
     })?;
     Ok(match told {
         Some(line) if line.word == word => Outcome::Told,
-        // Some elements fail without saying why; others have said so before.
+        // Some elements fail without an error message; others have posted one before.
         Some(line) => Outcome::Posted(line),
         None => Outcome::Nothing,
     })
 }
 
-/// What was posted, in words.
+/// Describes what was posted.
 pub fn say(line: &Line) -> String {
     match (line.get("what"), line.get("text")) {
         (Some("error"), Some(text)) => format!("error \"{text}\""),

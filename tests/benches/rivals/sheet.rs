@@ -1,4 +1,4 @@
-//! What was found, and the table of it.
+//! The results and their table.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,31 +6,31 @@ use std::path::Path;
 
 use crate::transport::Transport;
 
-/// What was seen of one thing.
+/// The results of one experiment.
 struct Row {
     title: String,
     label: &'static str,
     cells: BTreeMap<Transport, String>,
 }
 
-/// The findings.
+/// All results.
 #[derive(Default)]
 pub struct Sheet {
     rows: Vec<Row>,
     title: String,
     socket: String,
-    /// Promises of xmem's that did not hold.
+    /// Guarantees of xmem that did not hold.
     broken: Vec<String>,
 }
 
 impl Sheet {
-    /// What follows belongs to this experiment. Its socket's path, which says nothing to anybody, is called X.
+    /// Starts an experiment; what follows belongs to it. The path of its socket is printed as X.
     pub fn begin(&mut self, title: String, socket: &Path) {
         self.title = title;
         self.socket = socket.display().to_string();
     }
 
-    /// Adds a fact; rows come in the order in which they are first written.
+    /// Adds a fact. Rows are printed in the order in which they were first added.
     pub fn add(&mut self, label: &'static str, transport: Transport, fact: impl fmt::Display) {
         let is_it = |row: &Row| row.title == self.title && row.label == label;
         let at = self.rows.iter().position(is_it).unwrap_or_else(|| {
@@ -41,7 +41,7 @@ impl Sheet {
             });
             self.rows.len() - 1
         });
-        // What the elements say may have bars in it.
+        // Messages of elements may contain vertical bars.
         let fact = fact
             .to_string()
             .replace('|', "\\|")
@@ -50,7 +50,7 @@ impl Sheet {
         self.rows[at].cells.insert(transport, fact);
     }
 
-    /// States what xmem promises; the others may do as they like.
+    /// Checks a guarantee of xmem. Other transports do not give it, so it is not checked for them.
     pub fn promise(&mut self, transport: Transport, holds: bool, what: &str) {
         if transport == Transport::Xmem && !holds {
             eprintln!("BROKEN: {what}");
@@ -58,12 +58,12 @@ impl Sheet {
         }
     }
 
-    /// The promises that did not hold.
+    /// The guarantees that did not hold.
     pub fn broken(&self) -> &[String] {
         &self.broken
     }
 
-    /// A table with these columns.
+    /// A table with one column for each of these transports.
     pub fn table<'a>(&'a self, columns: &'a [Transport]) -> Table<'a> {
         Table {
             sheet: self,
@@ -80,7 +80,7 @@ pub struct Table<'a> {
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "| what is done | what is seen |")?;
+        write!(f, "| experiment | observation |")?;
         for transport in self.columns {
             let [sink, source] = transport.elements();
             write!(f, " {sink} / {source} |")?;
@@ -93,9 +93,10 @@ impl fmt::Display for Table<'_> {
             cells,
         } in &self.sheet.rows
         {
-            let title = match std::mem::replace(&mut above, title) == title {
-                true => "",
-                false => title,
+            let title = if std::mem::replace(&mut above, title) == title {
+                ""
+            } else {
+                title
             };
             write!(f, "| {title} | {label} |")?;
             for transport in self.columns {

@@ -1,4 +1,5 @@
-//! Where one experiment takes place: a directory for the socket, the processes, and what they leave behind.
+//! The stage of one experiment: a directory for the socket, the processes, and the files that they
+//! leave behind.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,21 +11,21 @@ use crate::actor::{Actor, PATIENCE};
 use crate::memory;
 use crate::transport::Transport;
 
-/// A socket path of its own, for producers and clients of one transport.
+/// A socket path for the producers and clients of one transport.
 pub struct Stage<'a> {
     installation: &'a Installation,
-    /// What is compared.
+    /// The transport under test.
     pub transport: Transport,
     directory: TempDir,
     producers: Vec<u32>,
-    /// What stands before the sink.
+    /// The elements before the sink.
     upstream: Option<&'static str>,
-    /// What was in `/dev/shm` before.
+    /// The names that were in `/dev/shm` before.
     in_shm: BTreeSet<String>,
 }
 
 impl<'a> Stage<'a> {
-    /// An empty one.
+    /// Creates an empty stage.
     pub fn new(installation: &'a Installation, transport: Transport) -> Result<Stage<'a>> {
         let directory = tempfile::Builder::new()
             .prefix("stage-")
@@ -39,12 +40,12 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// Where producers listen.
+    /// The path on which producers listen.
     pub fn socket(&self) -> PathBuf {
         self.directory.path().join("X")
     }
 
-    /// Producers that are started from here on have this before their sink.
+    /// Producers that are started after this call have `element` before their sink.
     pub fn put_before_the_sink(&mut self, element: &'static str) {
         self.upstream = Some(element);
     }
@@ -67,7 +68,7 @@ impl<'a> Stage<'a> {
         Ok(Actor::new(Child::spawn("a client", command)?))
     }
 
-    /// Starts a client that may be told to attack.
+    /// Starts a client that can be ordered to attack.
     pub fn start_attacker(&self) -> Result<Actor> {
         let source = self.transport.source(&self.socket(), "");
         let socket = self.socket();
@@ -79,7 +80,7 @@ impl<'a> Stage<'a> {
         Ok(Actor::new(Child::spawn("an attacker", command)?))
     }
 
-    /// Starts a producer with its defaults and waits until it produces.
+    /// Starts a producer with its default settings and waits until it produces.
     pub fn producer(&mut self) -> Result<Actor> {
         let mut producer = self.start_producer("")?;
         let producing = producer.told("producing", PATIENCE)?;
@@ -87,13 +88,13 @@ impl<'a> Stage<'a> {
         Ok(producer)
     }
 
-    /// Starts a client with its defaults and waits until it receives.
+    /// Starts a client with its default settings and waits until it receives.
     pub fn client(&self) -> Result<Actor> {
         let client = self.start_client("")?;
         until_receiving(client)
     }
 
-    /// The files beside the socket, and itself.
+    /// The names of the files in the directory of the socket.
     pub fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.directory.path())
             .into_iter()
@@ -106,15 +107,15 @@ impl<'a> Stage<'a> {
         names
     }
 
-    /// What has been left in `/dev/shm` since the stage was made: how many files, and bytes.
+    /// What is new in `/dev/shm` since the stage was created: number of files, and bytes.
     pub fn left_in_shm(&self) -> (usize, u64) {
         let left = memory::left_in_shm(&self.in_shm, &self.producers);
         (left.len(), left.iter().map(|(_, used)| used).sum())
     }
 
-    /// Removes the socket, as a user does who knows that nobody listens there.
+    /// Removes the socket, as a user would who knows that no process listens on it.
     pub fn remove_socket(&self) {
-        // There may be none.
+        // The socket may not exist.
         let _ = std::fs::remove_file(self.socket());
     }
 }
@@ -122,13 +123,14 @@ impl<'a> Stage<'a> {
 /// Waits until a client receives.
 pub fn until_receiving(mut client: Actor) -> Result<Actor> {
     let receiving = client.told("receiving", PATIENCE)?;
-    receiving.ok_or("a client does not receive from a producer that it should find")?;
+    receiving.ok_or("a client does not receive although a producer exists")?;
     Ok(client)
 }
 
 impl Drop for Stage<'_> {
     fn drop(&mut self) {
-        // Killed producers of shm leave their memory there. Nothing else is ours to remove.
+        // Killed producers of shm leave their memory in `/dev/shm`. Other files there belong to
+        // other programs.
         let left = memory::left_in_shm(&self.in_shm, &self.producers);
         let ours = left.iter().filter(|(name, _)| name.starts_with("shmpipe."));
         for (name, _) in ours {

@@ -1,4 +1,4 @@
-//! Who starts first.
+//! Starts the producer and the client in either order.
 
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use crate::producers::{Outcome, outcome};
 use crate::sheet::Sheet;
 use crate::stage::Stage;
 
-/// How long a client waits for the producer that comes after it.
+/// How long a client waits before its producer is started.
 const BEFORE: Duration = Duration::from_secs(2);
-/// How long a producer is looked at that has no client.
+/// How long a producer runs without clients.
 const ALONE: Duration = Duration::from_secs(3);
 
-/// The client first: the producer is started when the client has waited for a while or has failed.
+/// Starts the client first. The producer is started when the client has waited for a while or has
+/// failed.
 pub fn client_first(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
     let transport = stage.transport;
     let mut client = stage.start_client("")?;
@@ -22,7 +23,7 @@ pub fn client_first(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
     let _producer = stage.producer()?;
     let fact = match early {
         Outcome::Nothing => match outcome(&mut client, "receiving", PATIENCE)? {
-            Outcome::Told => "waits, and receives when there is one".into(),
+            Outcome::Told => "waits, and receives when a producer exists".into(),
             other => other.words(""),
         },
         other => other.words(""),
@@ -36,8 +37,8 @@ pub fn client_first(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
     Ok(())
 }
 
-/// The producer first, and for a while alone: does it run, and is a client served that comes later? Again with the
-/// setting that lets it run alone, where the defaults do not.
+/// Starts the producer first, alone for a while. Checks that it runs, and that it serves a client
+/// that connects later. Repeats this with the setting for running alone, if the default is not to.
 pub fn producer_first(stage: &mut Stage<'_>, sheet: &mut Sheet) -> Result<()> {
     let transport = stage.transport;
     let fact = alone(stage, sheet, "")?;
@@ -60,13 +61,10 @@ fn alone(stage: &mut Stage<'_>, sheet: &mut Sheet, settings: &str) -> Result<Str
     std::thread::sleep(ALONE);
     let fact = match producer.figures()? {
         Some(figures) if figures.still() => {
-            format!(
-                "stands still at frame {} until a client comes",
-                figures.frames
-            )
+            format!("stops at frame {} until a client connects", figures.frames)
         }
         Some(figures) => format!(
-            "goes on without a client: {} frames in {} s",
+            "continues without a client: {} frames in {} s",
             figures.frames,
             ALONE.as_secs()
         ),

@@ -1,4 +1,4 @@
-//! Connections to the control socket that are no client's.
+//! Connections to the control socket that are not of clients.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -14,22 +14,22 @@ use crate::sheet::Sheet;
 use crate::stage::Stage;
 use crate::watch::{DISTURBED, USUAL, watch};
 
-/// Connections that send garbage.
+/// Number of connections that send garbage.
 const LOUD: usize = 100;
 
 /// What a stranger does after it has connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// Nothing; there is one of them.
+    /// Sends nothing. One connection.
     Silent,
-    /// Sends one byte and leaves the rest of the message out; there is one of them.
+    /// Sends one byte and omits the rest of the message. One connection.
     Hesitant,
-    /// Sends bytes that nobody has chosen; there are [`LOUD`] of them, and they stay.
+    /// Sends random bytes. [`LOUD`] connections, which stay open.
     Loud,
 }
 
 impl Manner {
-    /// In the order of the table.
+    /// All manners, in the order of the table.
     pub const ALL: [Manner; 3] = [Manner::Silent, Manner::Hesitant, Manner::Loud];
 
     fn count(self) -> usize {
@@ -40,18 +40,18 @@ impl Manner {
     }
 }
 
-/// What is done, in words.
+/// The title of the experiment.
 impl fmt::Display for Manner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Manner::Silent => f.write_str("a connection that says nothing"),
+            Manner::Silent => f.write_str("a connection that sends nothing"),
             Manner::Hesitant => f.write_str("a connection that sends one byte"),
             Manner::Loud => write!(f, "{LOUD} connections that send garbage"),
         }
     }
 }
 
-/// Strangers come, beside a client, and stay; then a new client comes.
+/// Connects strangers beside a client and keeps them; then connects a new client.
 pub fn come(stage: &mut Stage<'_>, sheet: &mut Sheet, manner: Manner) -> Result<()> {
     let transport = stage.transport;
     let mut producer = stage.producer()?;
@@ -60,7 +60,7 @@ pub fn come(stage: &mut Stage<'_>, sheet: &mut Sheet, manner: Manner) -> Result<
     let mut random = Random::new();
     let mut strangers = Vec::new();
     for _ in 0..manner.count() {
-        // One that is not let in can do no harm.
+        // A stranger that cannot connect does no harm.
         let Ok(stranger) = connect(&stage.socket(), transport.socket_type()) else {
             continue;
         };
@@ -72,7 +72,7 @@ pub fn come(stage: &mut Stage<'_>, sheet: &mut Sheet, manner: Manner) -> Result<
                 (0..len).map(|_| random.number() as u8).collect()
             }
         };
-        // It may have been thrown out by now.
+        // The producer may have closed the connection already.
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         if !bytes.is_empty() {
             let _ = net::send(&stranger, &bytes, flags);
@@ -87,7 +87,7 @@ pub fn come(stage: &mut Stage<'_>, sheet: &mut Sheet, manner: Manner) -> Result<
     sheet.promise(
         transport,
         during.goes_on() && during.is_served(),
-        "strangers disturb nobody",
+        "strangers do not disturb others",
     );
     sheet.add("a new client then", transport, found.words("receives"));
     drop(strangers);

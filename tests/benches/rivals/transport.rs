@@ -20,10 +20,10 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// In the order of the table.
+    /// All transports, in the order of the table.
     pub const ALL: [Transport; 3] = [Transport::Xmem, Transport::Shm, Transport::Unixfd];
 
-    /// The element names: the sink, the source.
+    /// The element names: sink, source.
     pub fn elements(self) -> [&'static str; 2] {
         match self {
             Transport::Xmem => ["xmemsink", "xmemsrc"],
@@ -32,32 +32,34 @@ impl Transport {
         }
     }
 
-    /// Why its elements may be missing.
+    /// What to do if its elements are missing.
     pub fn needs(self) -> &'static str {
         match self {
             Transport::Xmem => "build its plugin, or set GST_PLUGIN_PATH",
-            Transport::Shm => "it needs gst-plugins-bad",
-            Transport::Unixfd => "it needs gst-plugins-bad, GStreamer 1.24 or newer",
+            Transport::Shm => "needs gst-plugins-bad",
+            Transport::Unixfd => "needs gst-plugins-bad, GStreamer 1.24 or newer",
         }
     }
 
-    /// The one that a command line names.
+    /// The transport that a command line names.
     pub fn parse(name: &str) -> Result<Transport> {
         let found = Transport::ALL.into_iter();
         let mut found = found.filter(|transport| transport.to_string() == name);
         found
             .next()
-            .ok_or_else(|| format!("no transport {name:?}; known: xmem, shm, unixfd").into())
+            .ok_or_else(|| format!("unknown transport {name:?}; known: xmem, shm, unixfd").into())
     }
 
-    /// The producer's sink, as a part of a pipeline, with more settings where the defaults are not meant.
+    /// The sink of the producer, as part of a pipeline description, with `settings` in addition to
+    /// the defaults.
     pub fn sink(self, socket: &Path, settings: &str) -> String {
         let [sink, _] = self.elements();
         let socket = socket.display();
         format!("{sink} name=sink socket-path=\"{socket}\" {settings}")
     }
 
-    /// The clients' source, likewise. shmsrc does not know the caps.
+    /// The source of the clients, likewise. shmsrc does not know the caps, so they are set behind
+    /// it.
     pub fn source(self, socket: &Path, settings: &str) -> String {
         let [_, source] = self.elements();
         let socket = socket.display();
@@ -68,7 +70,8 @@ impl Transport {
         }
     }
 
-    /// What lets the source wait for its producer and come back to the next, as far as it can.
+    /// The settings with which the source waits for its producer and reconnects to the next one, as
+    /// far as it can.
     pub fn persistent(self) -> &'static str {
         match self {
             Transport::Xmem => "on-disconnect=reconnect connection-timeout=-1",
@@ -76,7 +79,7 @@ impl Transport {
         }
     }
 
-    /// What lets the sink run without clients, where it does not by default.
+    /// The settings with which the sink runs without clients, if it does not by default.
     pub fn unattended(self) -> Option<&'static str> {
         match self {
             Transport::Shm => Some("wait-for-connection=false"),
@@ -84,7 +87,8 @@ impl Transport {
         }
     }
 
-    /// What stands before the sink so that upstream's pool does not keep the sink's memory, where that matters.
+    /// The element before the sink that keeps upstream's pool from holding the memory of the sink,
+    /// if that matters.
     pub fn without_pool(self) -> Option<&'static str> {
         match self {
             Transport::Shm => Some("identity drop-allocation=true"),
@@ -92,7 +96,7 @@ impl Transport {
         }
     }
 
-    /// Of its control socket.
+    /// The type of its control socket.
     pub fn socket_type(self) -> SocketType {
         match self {
             Transport::Xmem => SocketType::SEQPACKET,

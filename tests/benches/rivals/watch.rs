@@ -1,4 +1,4 @@
-//! A producer and a client, watched for a while: does the stream go on?
+//! Watches a producer and a client for a while, to see whether the stream continues.
 
 use std::time::{Duration, Instant};
 
@@ -7,25 +7,25 @@ use xmem_tests::roles::Result;
 use crate::actor::{Actor, Figures};
 use crate::memory::{Growth, Possessions};
 
-/// How long the usual is watched.
+/// How long the undisturbed stream is watched.
 pub const USUAL: Duration = Duration::from_secs(1);
-/// How long a disturbance is watched, unless the stream stands still before.
+/// How long a disturbance is watched, unless the stream stops earlier.
 pub const DISTURBED: Duration = Duration::from_secs(8);
 
-/// How often the figures are looked at.
+/// The interval at which the figures are read.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// What was seen.
+/// What was observed.
 #[derive(Debug)]
 pub struct Watch {
     producer: Seen,
     client: Seen,
     time: Duration,
-    /// What has come to the producer.
+    /// What the producer has gained.
     pub growth: Growth,
 }
 
-/// One of the two.
+/// The observation of one of the two.
 #[derive(Debug)]
 enum Seen {
     Alive(Figures),
@@ -48,14 +48,14 @@ impl Seen {
     }
 }
 
-/// Both since a moment.
+/// Watches both since a moment.
 pub struct Watcher {
     before: Possessions,
     start: Instant,
 }
 
 impl Watcher {
-    /// From now on.
+    /// Starts to watch.
     pub fn begin(producer: &mut Actor, client: &mut Actor) -> Result<Watcher> {
         let before = Possessions::of(producer.pid());
         producer.reset()?;
@@ -66,7 +66,7 @@ impl Watcher {
         })
     }
 
-    /// Until now.
+    /// Ends the watch and returns what was observed.
     pub fn look(&self, producer: &mut Actor, client: &mut Actor) -> Result<Watch> {
         Ok(Watch {
             producer: Seen::look(producer)?,
@@ -77,13 +77,13 @@ impl Watcher {
     }
 }
 
-/// Watches them from now on, at most so long; ends when the producer stands still.
+/// Watches both for at most `most`; ends earlier if the producer stops.
 pub fn watch(producer: &mut Actor, client: &mut Actor, most: Duration) -> Result<Watch> {
     let watcher = Watcher::begin(producer, client)?;
     loop {
         let watch = watcher.look(producer, client)?;
         if let Seen::Dead(_) = watch.producer {
-            // What has killed it may be on its way to the client.
+            // The cause of its death may be on its way to the client.
             std::thread::sleep(Duration::from_secs(1));
             return watcher.look(producer, client);
         }
@@ -95,12 +95,12 @@ pub fn watch(producer: &mut Actor, client: &mut Actor, most: Duration) -> Result
 }
 
 impl Watch {
-    /// Whether the producer goes on.
+    /// Whether the producer continues.
     pub fn goes_on(&self) -> bool {
         !self.producer.still()
     }
 
-    /// Whether the client receives, and nothing but whole frames.
+    /// Whether the client receives, and all frames are whole.
     pub fn is_served(&self) -> bool {
         match &self.client {
             Seen::Alive(figures) => !figures.still() && figures.damaged == 0,
@@ -108,7 +108,7 @@ impl Watch {
         }
     }
 
-    /// Frames a second, of the producer.
+    /// Frames per second of the producer.
     fn rate(&self) -> f64 {
         match &self.producer {
             Seen::Alive(figures) => figures.frames as f64 / self.time.as_secs_f64(),
@@ -116,7 +116,7 @@ impl Watch {
         }
     }
 
-    /// How the producer fares, in words.
+    /// Describes the state of the producer.
     pub fn producer(&self, before: &Watch) -> String {
         match &self.producer {
             Seen::Dead(how) => format!("dead: {how}"),
@@ -126,7 +126,7 @@ impl Watch {
                 self.time.as_secs_f64() - figures.age as f64 / 1e3
             ),
             Seen::Alive(figures) => format!(
-                "goes on: {:.0} frames/s before, {:.0} during; longest gap {} ms",
+                "continues: {:.0} frames/s before, {:.0} during; longest gap {} ms",
                 before.rate(),
                 self.rate(),
                 figures.gap
@@ -134,7 +134,7 @@ impl Watch {
         }
     }
 
-    /// How the client fares, in words.
+    /// Describes the state of the client.
     pub fn client(&self) -> String {
         match &self.client {
             Seen::Dead(how) => format!("dead: {how}"),
@@ -146,14 +146,15 @@ impl Watch {
                     gap,
                     ..
                 } = figures;
-                // A number in a frame that is not whole says nothing.
+                // The number in a frame that is not whole has no meaning.
                 let content = match damaged {
                     0 => format!("{missed} missed"),
                     count => format!("**{count} not whole**"),
                 };
-                match figures.still() {
-                    true => format!("**receives nothing more** after {frames} frames, {content}"),
-                    false => format!("{frames} frames, {content}; longest gap {gap} ms"),
+                if figures.still() {
+                    format!("**receives nothing more** after {frames} frames, {content}")
+                } else {
+                    format!("{frames} frames, {content}; longest gap {gap} ms")
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! A client that writes what it was given, and another one that looks.
+//! A client that writes to the memory it received, and another client that checks the frames.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::sheet::Sheet;
 use crate::stage::{Stage, until_receiving};
 use crate::watch::watch;
 
-/// How long frames are attacked.
+/// For how long frames are attacked.
 const ATTACKED: Duration = Duration::from_secs(2);
 
-/// Attacks each frame in one way while another client checks every byte of them.
+/// Attacks each frame in one way while another client checks every byte of the frames.
 pub fn attempted(stage: &mut Stage<'_>, sheet: &mut Sheet, way: Way) -> Result<()> {
     let transport = stage.transport;
     let mut producer = stage.producer()?;
@@ -33,18 +33,21 @@ pub fn attempted(stage: &mut Stage<'_>, sheet: &mut Sheet, way: Way) -> Result<(
     sheet.promise(
         transport,
         harmless && refused,
-        "a client can't write a frame",
+        "a client cannot write to a frame",
     );
-    let effect = match harmless {
-        true if refused => String::new(),
-        true => "; no harm seen".into(),
-        false if seen.goes_on() => format!("; another client: {}", seen.client()),
-        false => format!(
+    let effect = if harmless && refused {
+        String::new()
+    } else if harmless {
+        "; no harm seen".into()
+    } else if seen.goes_on() {
+        format!("; another client: {}", seen.client())
+    } else {
+        format!(
             "; the producer: {}; another client: {}",
             seen.producer(&seen),
             seen.client()
-        ),
+        )
     };
-    sheet.add("what comes of it", transport, told + &effect);
+    sheet.add("consequences", transport, told + &effect);
     Ok(())
 }

@@ -1,10 +1,14 @@
 //! An application that lists devices: `xmem-test-devices [CLASSES]`.
 //!
-//! It starts a `GstDeviceMonitor`, and tells of each device of xmem's that is added, changed or removed.
-//! Orders come as lines on the standard input: `list` tells of the devices that there are now; `play
-//! channel=NAME count=COUNT` has a device make its element and plays so many buffers; `move from=NAME
-//! to=NAME` has a device set up the element of another; `stop` stops the monitor and tells how many
-//! threads of xmem's are left. The process ends with its input.
+//! It starts a `GstDeviceMonitor`, and reports each device of xmem that is added, changed or
+//! removed. Each line of its standard input is an order:
+//!
+//! - `list` reports the current devices;
+//! - `play channel=NAME count=COUNT` has a device create its element and plays COUNT buffers;
+//! - `move from=NAME to=NAME` has a device reconfigure the element of another device;
+//! - `stop` stops the monitor and reports the number of threads of xmem that are left.
+//!
+//! The process ends when its input ends.
 
 use std::io::BufRead;
 use std::sync::Mutex;
@@ -16,7 +20,7 @@ use xmem_tests::{Line, PATIENCE, pipeline, until, wait};
 static OUTPUT: Mutex<()> = Mutex::new(());
 
 fn say(line: Line) {
-    let _alone = OUTPUT.lock().expect("no panic");
+    let _alone = OUTPUT.lock().expect("no thread panics");
     println!("{line}");
 }
 
@@ -72,16 +76,16 @@ fn main() {
                     let left = threads.iter().filter(|name| *name == "xmem-devices");
                     left.count()
                 };
-                // The kernel lists a thread for a moment after others were told of its end.
+                // The kernel lists a thread for a moment after its end was reported.
                 wait::comes_true(|| left() == 0);
                 say(Line::new("stopped").with("threads", left()));
             }
-            other => panic!("{other:?} is no order"),
+            other => panic!("{other:?} is not an order"),
         }
     }
 }
 
-/// What is told of a device, where it is one of xmem's.
+/// The properties of a device, if it is a device of xmem.
 fn of_xmem(device: &gst::Device) -> Option<gst::Structure> {
     let properties = device.properties()?;
     (properties.get("device.api") == Ok("xmem")).then_some(properties)
@@ -99,8 +103,8 @@ fn tell(word: &str, device: &gst::Device) {
     let Some(properties) = of_xmem(device) else {
         return;
     };
-    let text = |name| properties.get::<String>(name).expect("it is told");
-    let pid: u32 = properties.get("producer-pid").expect("it is told");
+    let text = |name| properties.get::<String>(name).expect("the property is set");
+    let pid: u32 = properties.get("producer-pid").expect("the property is set");
     let caps = device.caps().map_or("none".into(), |caps| caps.to_string());
     let line = Line::new(word)
         .with("channel", text("channel"))
@@ -112,17 +116,19 @@ fn tell(word: &str, device: &gst::Device) {
     say(line);
 }
 
-/// Plays an element until so many buffers have come.
+/// Plays an element until `count` buffers have arrived.
 fn play(element: gst::Element, count: u64) {
     let name = element.name();
     let pipeline = gst::Pipeline::new();
     let sink = gst::ElementFactory::make("fakesink")
         .build()
         .expect("a sink");
-    pipeline.add_many([&element, &sink]).expect("they are new");
-    element.link(&sink).expect("it takes all");
+    pipeline
+        .add_many([&element, &sink])
+        .expect("the elements are new");
+    element.link(&sink).expect("the sink accepts all caps");
     pipeline.set_state(gst::State::Playing).expect("it plays");
-    until("the buffers come", || {
+    until("the buffers arrive", || {
         let stats: gst::Structure = sink.property("stats");
         stats.get::<u64>("rendered").expect("a number") >= count
     });

@@ -1,8 +1,8 @@
-//! Does to elements that are in no bin what applications do to them: `xmem-test-floating STORY`.
+//! Changes the state of elements that are in no bin, as applications do:
+//! `xmem-test-floating STORY`.
 //!
-//! Such an element has one reference, which its factory made, and that floats: a bin takes it over.
-//! Whatever an element does meanwhile, it must leave that reference as it is. This program panics
-//! where one does not.
+//! Such an element has one reference, which its factory made and which floats; a bin takes it over.
+//! An element must not change that reference. This program panics if it does.
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
@@ -18,7 +18,7 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use xmem_core::{Channel, Publisher};
 use xmem_tests::{until, until_some};
 
-/// The states that an element passes on its way up and down, and some at once.
+/// The states of an element on its way up and down. Some changes skip states.
 const PATH: [gst::State; 13] = {
     use gst::State::{Null, Paused, Playing, Ready};
     [
@@ -45,19 +45,20 @@ fn main() {
         println!("{name}");
         told += 1;
     }
-    assert!(told > 0, "{story:?} is no story");
+    assert!(told > 0, "{story:?} is not a story");
 }
 
-/// An element with the one reference that it was made with, and that floats; and its bus.
+/// An element with only its initial, floating reference; and its bus.
 struct Loose {
     element: gst::Element,
     bus: gst::Bus,
-    /// What was posted: a message holds a reference, so that they are taken at once.
+    /// The messages that were posted. A message holds a reference to its source, so messages are
+    /// taken from the bus at once.
     posted: RefCell<Vec<gst::MessageType>>,
 }
 
 impl Loose {
-    /// An element of a channel of this name.
+    /// Creates an element on the channel of this name.
     fn new(factory: &str, channel: &str) -> Loose {
         let loose = Loose::without_channel(factory);
         loose.element.set_property("channel", channel);
@@ -65,8 +66,8 @@ impl Loose {
     }
 
     fn without_channel(factory: &str) -> Loose {
-        // SAFETY: GStreamer is initialized, and returns a new element, or nothing. Its reference is
-        // ours now and stays one that floats: the bindings' own way would have ended that.
+        // SAFETY: GStreamer is initialised, and returns a new element or null. Its reference is
+        // ours and keeps floating; the constructors of the bindings would sink it.
         let element: Option<gst::Element> = unsafe {
             let name = factory.to_glib_none();
             from_glib_full(gst::ffi::gst_element_factory_make(name.0, std::ptr::null()))
@@ -83,9 +84,9 @@ impl Loose {
         loose
     }
 
-    /// Whether all that is there is the reference that floats.
+    /// Whether the floating reference is the only one.
     fn floats(&self) -> bool {
-        // SAFETY: the element is alive, as it is borrowed.
+        // SAFETY: the element is borrowed, so it is alive.
         let floating = unsafe {
             let object: *mut gst::ffi::GstElement = self.element.to_glib_none().0;
             from_glib(glib::gobject_ffi::g_object_is_floating(object.cast()))
@@ -93,7 +94,8 @@ impl Loose {
         floating && self.element.ref_count() == 1
     }
 
-    /// Threads of its own may have references for a moment, and messages for as long as they last.
+    /// Checks that the reference is untouched. Threads of the element may have references for a
+    /// moment, and messages hold one as long as they exist.
     fn is_untouched(&self) {
         until("its only reference is the one that floats", || {
             self.take_messages();
@@ -107,7 +109,7 @@ impl Loose {
         self.posted.borrow_mut().extend(kinds);
     }
 
-    /// Changes its state.
+    /// Changes the state of the element.
     fn change(&self, state: gst::State) -> Result<(), gst::StateChangeError> {
         self.posted.borrow_mut().clear();
         let changed = self.element.set_state(state);
@@ -122,7 +124,7 @@ impl Loose {
         }
     }
 
-    /// Changes to a state that it can't have, which it says.
+    /// Changes to a state that the element cannot reach, and checks that it posts an error.
     fn fail(&self, state: gst::State) {
         self.posted.borrow_mut().clear();
         let changed = self.element.set_state(state);
@@ -130,7 +132,7 @@ impl Loose {
         self.until_message(gst::MessageType::Error);
         self.is_untouched();
         self.change(gst::State::Null)
-            .expect("there is always a way");
+            .expect("a path to a state always exists");
     }
 
     fn until_message(&self, kind: gst::MessageType) {
@@ -140,32 +142,32 @@ impl Loose {
         });
     }
 
-    /// Gives the reference that floats to a bin.
+    /// Gives the floating reference to a bin.
     fn put_in(self, bin: &gst::Pipeline) -> gst::Element {
         self.is_untouched();
         let element = self.element.clone();
-        bin.add(&element).expect("it is in no bin yet");
-        // SAFETY: the bin has taken over the reference that was ours: that of `self`.
+        bin.add(&element).expect("the element is in no bin yet");
+        // SAFETY: the bin has taken over the reference that `self` owned.
         std::mem::forget(self.element);
         element
     }
 
-    /// Ends with the reference that floats.
+    /// Drops the floating reference.
     fn end(self) {
         self.change(gst::State::Null)
-            .expect("there is always a way");
+            .expect("a path to a state always exists");
         let weak = self.element.downgrade();
         drop(self.element);
         assert!(weak.upgrade().is_none(), "another reference is left");
     }
 }
 
-/// Both elements through all states, without any other.
+/// Takes both elements through all states, each alone.
 fn walks() {
     for factory in ["xmemsrc", "xmemsink"] {
         let loose = Loose::new(factory, "alone");
         loose.walk();
-        // Posting goes nowhere.
+        // Messages are discarded.
         loose.element.set_bus(None::<&gst::Bus>);
         loose.walk();
         loose.end();
@@ -175,7 +177,7 @@ fn walks() {
     }
 }
 
-/// States that can't be reached, and streams that fail on the way.
+/// Tries states that cannot be reached, and streams that fail.
 fn failures() {
     for factory in ["xmemsrc", "xmemsink"] {
         let loose = Loose::without_channel(factory);
@@ -209,12 +211,14 @@ fn failures() {
         .element
         .set_property("connection-timeout", 1_000_000u64);
     for _ in 0..3 {
-        loose.change(gst::State::Playing).expect("it fails later");
+        loose
+            .change(gst::State::Playing)
+            .expect("the change succeeds and fails later");
         loose.until_message(gst::MessageType::Error);
         loose.is_untouched();
         loose
             .change(gst::State::Null)
-            .expect("there is always a way");
+            .expect("a path to a state always exists");
     }
     loose.end();
     // With a producer that stops.
@@ -223,7 +227,7 @@ fn failures() {
         .expect("a publisher opens");
     let loose = Loose::new("xmemsrc", "failing");
     loose.change(gst::State::Playing).expect("it connects");
-    until("it has connected", || publisher.num_clients() == 1);
+    until("the element has connected", || publisher.num_clients() == 1);
     loose.is_untouched();
     publisher.close();
     loose.until_message(gst::MessageType::Error);
@@ -231,7 +235,7 @@ fn failures() {
     loose.end();
 }
 
-/// Elements that have changed their states before they come into a bin, and are used there.
+/// Changes the state of elements before they are added to a bin, and then uses them there.
 fn bins() {
     let [sink, source] = ["xmemsink", "xmemsrc"].map(|factory| Loose::new(factory, "bins"));
     for loose in [&sink, &source] {
@@ -247,13 +251,13 @@ fn bins() {
     let pictures = make("fakesrc");
     pictures.set_property("num-buffers", 10);
     pictures.set_property_from_str("sizetype", "fixed");
-    producer.add(&pictures).expect("it is new");
+    producer.add(&pictures).expect("the element is new");
     let sink = sink.put_in(&producer);
-    pictures.link(&sink).expect("anything is taken");
+    pictures.link(&sink).expect("the sink accepts all caps");
     let out = make("fakesink");
-    client.add(&out).expect("it is new");
+    client.add(&out).expect("the element is new");
     let source = source.put_in(&client);
-    source.link(&out).expect("anything is taken");
+    source.link(&out).expect("the sink accepts all caps");
     for pipeline in [&client, &producer] {
         let changed = pipeline.set_state(gst::State::Playing);
         changed.expect("it plays");
@@ -269,10 +273,10 @@ fn bins() {
     let weak = [&sink, &source].map(gst::Element::downgrade);
     for pipeline in [&client, &producer] {
         let changed = pipeline.set_state(gst::State::Null);
-        changed.expect("there is always a way");
+        changed.expect("a path to a state always exists");
     }
     drop((sink, source, client, producer));
-    until("they are gone", || {
+    until("the references are gone", || {
         weak.iter().all(|weak| weak.upgrade().is_none())
     });
 }
@@ -281,12 +285,12 @@ fn bins() {
 fn buffer() -> gst::Buffer {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let fd = memfd_create("test-memfd", flags).expect("a memfd");
-    ftruncate(&fd, 4096).expect("it has a size");
+    ftruncate(&fd, 4096).expect("the size can be set");
     let allocator = gst_allocators::FdAllocator::new();
-    // SAFETY: the descriptor is given away, and as large as that.
+    // SAFETY: the call takes ownership of the descriptor, whose file has this size.
     let memory = unsafe { allocator.alloc_fd(fd.into_raw_fd(), 4096, FdMemoryFlags::NONE) };
     let mut buffer = gst::Buffer::new();
-    let content = buffer.get_mut().expect("it is new");
+    let content = buffer.get_mut().expect("the buffer is new");
     content.append_memory(memory.expect("memory on a descriptor"));
     content.set_pts(gst::ClockTime::ZERO);
     buffer
@@ -299,8 +303,8 @@ fn until_event(harness: &mut Harness, kind: gst::EventType) {
     });
 }
 
-/// Both elements at work without a bin: their neighbours are pads that float themselves and have no
-/// parents.
+/// Uses both elements without a bin. Their neighbours are pads that float themselves and have no
+/// parent.
 fn harnesses() {
     let sink = Loose::new("xmemsink", "harness");
     for name in ["async", "sync"] {
@@ -323,7 +327,7 @@ fn harnesses() {
     producer.set_src_caps_str("application/x-test");
     let mut client = Harness::with_element(&source.element, None, Some("src"));
     client.play();
-    // Each harness has a reference as well.
+    // Each harness has a reference too.
     let shared = |loose: &Loose| {
         until("there are two references, one of which floats", || {
             loose.take_messages();
@@ -332,29 +336,29 @@ fn harnesses() {
     };
     let both = || [&sink, &source].map(shared);
     let has_client = || sink.element.property::<u32>("num-clients") == 1;
-    until("the client is there", has_client);
+    until("the client has connected", has_client);
     let mut pass = || {
-        producer.push(buffer()).expect("it is taken");
-        client.pull().expect("it comes")
+        producer.push(buffer()).expect("the sink accepts a buffer");
+        client.pull().expect("the buffer arrives")
     };
     for _ in 0..10 {
         pass();
     }
     both();
-    // The client holds all that it may hold, and posts a warning.
+    // The client holds as many frames as it may, and posts a warning.
     let held = [pass(), pass()];
-    producer.push(buffer()).expect("it is taken");
+    producer.push(buffer()).expect("the sink accepts a buffer");
     source.until_message(gst::MessageType::Warning);
     drop(held);
-    client.pull().expect("it comes");
+    client.pull().expect("the buffer arrives");
     both();
-    // The producer wants the memory of its buffers back.
+    // The producer needs the memory of its buffers back.
     let pad = sink.element.static_pad("sink").expect("a sink");
-    producer.push(buffer()).expect("it is taken");
+    producer.push(buffer()).expect("the sink accepts a buffer");
     assert!(pad.query(&mut gst::query::Drain::new()));
-    client.pull().expect("it comes");
-    producer.push(buffer()).expect("it is taken");
-    client.pull().expect("it comes");
+    client.pull().expect("the buffer arrives");
+    producer.push(buffer()).expect("the sink accepts a buffer");
+    client.pull().expect("the buffer arrives");
     both();
     // Events in both directions.
     for flush in [
@@ -366,11 +370,11 @@ fn harnesses() {
     until_event(&mut client, gst::EventType::FlushStop);
     let segment = gst::FormattedSegment::<gst::ClockTime>::new();
     producer.push_event(gst::event::Segment::new(&segment));
-    producer.push(buffer()).expect("it is taken");
-    client.pull().expect("it comes");
+    producer.push(buffer()).expect("the sink accepts a buffer");
+    client.pull().expect("the buffer arrives");
     let structure = gst::Structure::new_empty("application/x-test");
     client.push_upstream_event(gst::event::CustomUpstream::new(structure.clone()));
-    until("the producer hears of it", || {
+    until("the event arrives at the producer", || {
         let event = producer.try_pull_upstream_event();
         event.is_some_and(|event| event.type_() == gst::EventType::CustomUpstream)
     });
@@ -392,11 +396,14 @@ fn harnesses() {
         loose.is_untouched();
         loose.end();
     }
-    // As tests make a source. (Of a sink, a harness wants that it plays without a channel.)
+    // A source, created as tests do. A harness expects a sink to play without a channel, so there
+    // is no test of the sink.
     let mut harness = Harness::new("xmemsrc");
-    let element = harness.element().expect("it was made");
+    let element = harness.element().expect("the element exists");
     element.set_property("channel", "harness");
     harness.play();
     drop(harness);
-    until("the harness has let go", || element.ref_count() == 1);
+    until("the harness has released its reference", || {
+        element.ref_count() == 1
+    });
 }

@@ -2,18 +2,18 @@
 //! `xmem-test-victim client CHANNEL STRETCH` or
 //! `xmem-test-victim producer CHANNEL STRETCH CLIENTS EXTRA`
 //!
-//! The stretch is what stands between the two marks: of a client `connect`, `receive`, `release` or
-//! `disconnect`; of a producer `open`, `acquire`, `publish` or `close`. The producer waits for so
-//! many clients before its first frame, and its frames have so many bytes of extra data.
+//! The stretch is the part between the two marks: for a client `connect`, `receive`, `release` or
+//! `disconnect`; for a producer `open`, `acquire`, `publish` or `close`. The producer waits for
+//! CLIENTS clients before its first frame, and its frames have EXTRA extra bytes.
 
 use std::time::Duration;
 
 use xmem_core::{Channel, Publisher, Subscriber};
 use xmem_tests::{pattern, steps, until};
 
-/// Bytes of a producer's frames.
+/// The size of the producer's frames in bytes.
 const SIZE: usize = 96;
-/// Frames that were published before the stretch: every slot was used.
+/// Number of frames that are published before the stretch, so that every slot was used.
 const BEFORE: u64 = 12;
 
 fn main() {
@@ -31,11 +31,11 @@ fn main() {
                 number(extra),
             );
         }
-        _ => panic!("{arguments:?} is not what is needed"),
+        _ => panic!("{arguments:?} are not the expected arguments"),
     }
 }
 
-/// Does something, between marks where that is the stretch.
+/// Runs `act`, between marks if `what` is the stretch.
 fn act<T>(what: &str, stretch: &str, act: impl FnOnce() -> T) -> T {
     if what != stretch {
         return act();
@@ -49,7 +49,7 @@ fn act<T>(what: &str, stretch: &str, act: impl FnOnce() -> T) -> T {
 fn client(channel: Channel, stretch: &str) {
     let builder = Subscriber::builder(channel).name("victim").leases(2);
     let connected = act("connect", stretch, || builder.connect());
-    let mut subscriber = connected.expect("there is a producer");
+    let mut subscriber = connected.expect("a producer exists");
     let received = act("receive", stretch, || subscriber.receive(None));
     let frame = received.expect("there is a frame");
     pattern::check(&frame).expect("a whole frame");
@@ -58,19 +58,20 @@ fn client(channel: Channel, stretch: &str) {
 }
 
 fn producer(channel: Channel, stretch: &str, clients: usize, extra: usize) {
-    // So few that no segment has a MiB: a look at the machine's free memory is 200,000 instructions.
+    // Few slots, so that no segment has a MiB: reading the free memory of the machine takes 200,000
+    // instructions.
     let builder = Publisher::builder(channel).max_slots(64);
     let builder = builder.slots(3).slot_size(SIZE);
     let opened = act("open", stretch, || builder.open());
-    let publisher = opened.expect("nobody else has the channel");
+    let publisher = opened.expect("no other producer has the channel");
     let come = publisher.wait_for_clients(clients, Some(Duration::from_secs(30)));
     come.expect("clients come");
     for number in 0..BEFORE {
         let mut frame = publisher.acquire(SIZE).expect("a slot");
         pattern::fill(&mut frame, number, extra).expect("a record");
         frame.publish().expect("a channel");
-        // Else one run would find other slots than the next.
-        until("the client has seen it", || {
+        // Otherwise the slots would differ from run to run.
+        until("the client has passed the frame", || {
             let clients = publisher.stats().clients;
             clients
                 .iter()

@@ -1,5 +1,5 @@
-//! A producer against clients that lie: on the socket, in any cut, and in all words of their lease
-//! pages, which change while it acquires and publishes.
+//! Runs a producer against hostile clients. They attack on the socket, with messages cut anywhere,
+//! and in all words of their lease pages, which change while the producer acquires and publishes.
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
@@ -19,23 +19,25 @@ use crate::area::{Area, SEALED};
 use crate::wait::PATIENCE;
 use crate::wire::{self, Connection};
 
-/// Slots at most, and clients.
+/// The maximum number of slots, and of clients.
 const SLOTS: u32 = 16;
 const CLIENTS: u32 = 4;
-/// Slots that there are numbers for: four times as many, while small ones go and large ones come.
+/// Number of slot numbers: four times as many as slots, while small slots are replaced by large
+/// ones.
 const NUMBERS: usize = 4 * SLOTS as usize;
 const LEASES_OF_HONEST: u32 = 2;
 const PAGE: usize = 4096;
-/// Where the states of the slots stand in the metadata segment, in words.
+/// The index of the first state word in the metadata segment.
 const STATES: usize = 256 / 8;
-/// Where the leases stand in a lease page, in words.
+/// The index of the first lease in a lease page.
 const LEASES: usize = 128 / 8;
 
-/// A producer with clients that do what the bytes say, and mostly one that is honest. It goes on
-/// publishing, hands no slot out twice, overwrites nothing that the honest one holds, has no more
-/// slots than it may, and all of them back when the clients are gone.
+/// Runs a producer with hostile clients that act as the bytes say, and in most cases one honest
+/// client. Checks that the producer continues to publish, hands out no slot twice, overwrites no
+/// frame that the honest client holds, has no more slots than allowed, and has all of them back
+/// when the clients have left.
 ///
-/// The first byte is for settings, the others are orders to producer and clients, taken in turn.
+/// The first byte selects settings; the others are actions of producer and clients, in turn.
 pub fn clients(bytes: &[u8]) {
     let started = Instant::now();
     let mut input = Input(bytes);
@@ -51,10 +53,10 @@ pub fn clients(bytes: &[u8]) {
     assert!(started.elapsed() < PATIENCE, "it hung");
 }
 
-/// A client that lies.
+/// A hostile client.
 struct Liar {
     connection: Connection,
-    /// Its lease page and the metadata segment, and how many leases it was granted.
+    /// Its lease page, the metadata segment, and the number of leases it was granted.
     areas: Option<(Area, Area, u32)>,
 }
 
@@ -63,7 +65,8 @@ struct Scene {
     path: std::path::PathBuf,
     events: Receiver<PublisherEvent>,
     liars: Vec<Liar>,
-    /// Leases of all clients that were taken in. When those that hang up are noticed, nobody says.
+    /// Number of leases of all clients that have joined. It is not reduced when a client leaves,
+    /// because no event says when the producer notices that.
     leases: u32,
     connected: usize,
     held: Vec<FrameMut>,
@@ -91,12 +94,12 @@ impl Scene {
             })
             .on_event(move |event| drop(sender.send(event)))
             .open()
-            .expect("nobody else has the path");
+            .expect("no other producer has the path");
         let honest = (settings & 2 == 0).then(|| {
             Subscriber::builder(Channel::path(&path))
                 .leases(LEASES_OF_HONEST)
                 .connect()
-                .expect("it is the first")
+                .expect("the client is the first")
         });
         Scene {
             leases: honest.as_ref().map_or(0, |_| LEASES_OF_HONEST),
@@ -118,7 +121,7 @@ impl Scene {
         match input.byte() % 19 {
             0 => {
                 let mut hello = wire::hello(wire::VERSION, 1 + input.byte() as u32 % 8);
-                // Delivery, then the name.
+                // The delivery, then the name.
                 hello[24] = input.byte() & 1;
                 hello[40..44].fill(input.byte());
                 self.connect(&hello, 0);
@@ -141,7 +144,7 @@ impl Scene {
                 let (_, fd) = Area::new(PAGE, SEALED);
                 let fds = vec![fd.as_fd(); input.below(4)];
                 if let Some(liar) = pick(&self.liars, input) {
-                    // It may have been hung up on.
+                    // The producer may have closed the connection.
                     let _ = liar.connection.send(bytes, &fds);
                 }
             }
@@ -155,7 +158,8 @@ impl Scene {
                 }
             }
             7 | 8 => {
-                // A lease on what a slot holds, or held, without asking whether it still does.
+                // A lease on a frame that a slot holds or held, without checking that it still
+                // does.
                 if let Some((page, metadata, leases)) = self.areas(input) {
                     let slot = input.below(NUMBERS);
                     let state = metadata.words()[STATES + slot].load(Ordering::Relaxed);
@@ -220,7 +224,7 @@ impl Scene {
         pick(&self.liars, input)?.areas.as_ref()
     }
 
-    /// Another client, with these first words.
+    /// Connects another client, which starts with this message.
     fn connect(&mut self, hello: &[u8], fds: usize) {
         if self.liars.len() > CLIENTS as usize {
             return;
@@ -228,12 +232,12 @@ impl Scene {
         let connection = Connection::open(&self.path);
         let (_, fd) = Area::new(PAGE, SEALED);
         let sent = match connection.send(hello, &vec![fd.as_fd(); fds]) {
-            // The producer has the kernel refuse descriptors.
+            // The producer's socket makes the kernel refuse descriptors.
             Err(Errno::PERM) => connection.send(hello, &[]),
             other => other,
         };
-        sent.expect("the producer is there");
-        // Whatever it was, it is answered: with a welcome, or with a goodbye.
+        sent.expect("the producer exists");
+        // The producer answers every first message, with a Welcome or a Bye.
         let answer = connection.receive();
         let welcome = answer.filter(|answer| answer.kind == wire::WELCOME);
         let areas = welcome.and_then(|welcome| {
@@ -243,7 +247,7 @@ impl Scene {
             fcntl_add_seals(&welcome.fds[1], SEALED).ok()?;
             let ready = wire::message(wire::READY, &[]);
             connection.send(&ready, &[]).ok()?;
-            // There may be no slots for its leases.
+            // The producer may have no slots for its leases.
             let is_joined = connection.receive()?.kind == wire::JOINED;
             is_joined.then_some((page, metadata, leases))
         });
@@ -254,7 +258,7 @@ impl Scene {
         self.liars.push(Liar { connection, areas });
     }
 
-    /// A slot that nobody else has; `None` where there may be no more.
+    /// A slot that is not in use elsewhere; `None` if the maximum number of slots is in use.
     fn acquire(&mut self) -> Option<FrameMut> {
         let in_hand = self.held.len() + self.published.len();
         match self.publisher.acquire(64) {
@@ -264,12 +268,13 @@ impl Scene {
                 assert!(self.held.iter().all(|held| held.slot() != slot));
                 assert!(self.published.iter().all(|held| held.slot() != slot));
                 assert!(self.frames.iter().all(|held| held.slot() != slot));
-                // Before it is published, so that who still reads it sees it.
+                // Written before it is published, so that a client that still reads it sees the
+                // change.
                 frame.payload().fill(0xee);
                 Some(frame)
             }
             Err(Error::Exhausted { .. }) => {
-                // What clients may hold, and one to publish, are not the producer's to take.
+                // The producer cannot take the slots that clients may hold, nor the one to publish.
                 let most = in_hand as u32 + self.leases;
                 assert!(most >= SLOTS, "{in_hand} and {} of {SLOTS}", self.leases);
                 None
@@ -284,7 +289,7 @@ impl Scene {
         frame.meta_mut().pts = self.count;
         let extra = vec![self.count as u8; self.extra];
         frame.set_extra(&extra).expect("enough memory");
-        let published = frame.publish().expect("it is not closed");
+        let published = frame.publish().expect("the channel is open");
         assert_eq!(published.seq() + 1, self.count);
         published
     }
@@ -307,12 +312,12 @@ impl Scene {
         let stats = self.publisher.stats();
         assert_eq!(stats.published, self.count);
         assert!(stats.slots <= SLOTS, "{stats:?}");
-        // One each for the slots that there are numbers for, and for the extra bytes of each.
+        // One segment for each slot number, and one for the extra bytes of each.
         assert!(stats.segments <= 2 * NUMBERS, "{stats:?}");
         assert!(stats.clients.len() <= CLIENTS as usize);
     }
 
-    /// The clients go, and then all is the producer's own.
+    /// Disconnects the clients, and checks that the producer then has all slots.
     fn end(mut self) {
         for frame in self.frames.drain(..) {
             look(&frame);
@@ -332,7 +337,7 @@ impl Scene {
         self.held.clear();
         self.published.clear();
         let slots: Vec<FrameMut> = (0..SLOTS)
-            .map(|_| self.acquire().expect("all slots have come back"))
+            .map(|_| self.acquire().expect("all slots are free again"))
             .inspect(|frame| assert!(frame.capacity() >= 64))
             .collect();
         let mut numbers: Vec<u32> = slots.iter().map(FrameMut::slot).collect();
@@ -348,7 +353,7 @@ fn pick<'a>(liars: &'a [Liar], input: &mut Input<'_>) -> Option<&'a Liar> {
     liars.get(input.below(liars.len()))
 }
 
-/// A frame that an honest client holds is as it was published.
+/// Checks that a frame that an honest client holds is as it was published.
 fn look(frame: &Frame) {
     let expected = frame.meta().pts as u8;
     assert_eq!(frame.seq() + 1, frame.meta().pts);
@@ -356,7 +361,7 @@ fn look(frame: &Frame) {
     assert!(
         frame
             .extra()
-            .expect("room")
+            .expect("there is enough memory")
             .iter()
             .all(|&byte| byte == expected)
     );

@@ -1,4 +1,4 @@
-//! A producer without the core, that can be made to say and show anything.
+//! A producer without the core, which can send and store any values.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,36 +9,36 @@ use rustix::fs::{SealFlags, fcntl_add_seals};
 use crate::area::Area;
 use crate::wire::{self, Connection};
 
-/// Bytes of a page.
+/// The size of a page in bytes.
 pub const PAGE: usize = 4096;
-/// Bytes of a record.
+/// The size of a record in bytes.
 pub const META_SIZE: usize = 384;
-/// Bytes beside a record, for extra bytes.
+/// The number of extra bytes that are stored beside a record.
 pub const EXTRA_SIZE: usize = 640;
-/// The word of the metadata segment that says how many frames were published.
+/// The index of the word of the metadata segment with the number of published frames.
 pub const HEAD: usize = 128 / 8;
-/// The word of the metadata segment that is the first slot's state.
+/// The index of the state word of the first slot in the metadata segment.
 pub const STATES: usize = 256 / 8;
 
-/// Where things stand in a metadata segment, as the protocol says, in bytes.
+/// The layout of a metadata segment, as docs/protocol.md specifies it; offsets in bytes.
 #[derive(Debug)]
 pub struct Layout {
-    /// Slots.
+    /// Number of slots.
     pub slots: usize,
-    /// Entries of the ring.
+    /// Number of entries of the ring.
     pub ring: usize,
-    /// Where the ring starts.
+    /// Offset of the ring.
     pub ring_at: usize,
-    /// Where the records start.
+    /// Offset of the records.
     pub metas_at: usize,
-    /// Where the extra bytes start.
+    /// Offset of the extra bytes.
     pub extras_at: usize,
-    /// Bytes of the whole.
+    /// Size of the segment.
     pub size: usize,
 }
 
 impl Layout {
-    /// Of so many slots.
+    /// The layout for `slots` slots.
     pub fn new(slots: usize) -> Layout {
         let ring = (2 * slots).next_power_of_two();
         let ring_at = (256 + 8 * slots).next_multiple_of(64);
@@ -55,7 +55,8 @@ impl Layout {
     }
 }
 
-/// What stands at `offset` of a segment, so that a read from elsewhere shows.
+/// The byte at `offset` of a segment. It differs between segments and offsets, so that a read from
+/// the wrong place shows.
 pub fn pattern(segment: u32, offset: usize) -> u8 {
     (segment as u8)
         .wrapping_mul(89)
@@ -63,29 +64,30 @@ pub fn pattern(segment: u32, offset: usize) -> u8 {
         .wrapping_add((offset >> 8) as u8)
 }
 
-/// A producer's side of one connection, and its memory.
+/// The producer's end of one connection, and its memory.
 #[derive(Debug)]
 pub struct Impostor {
-    /// Where things stand in `metadata`.
+    /// The layout of `metadata`.
     pub layout: Layout,
     /// The metadata segment.
     pub metadata: Area,
-    /// The client's lease page.
+    /// The lease page of the client.
     pub page: Area,
-    /// Bytes of the segments that were made, by their numbers: the most of each.
+    /// The sizes in bytes of the segments that were made, by their numbers; the largest for each
+    /// number.
     pub segments: HashMap<u32, usize>,
-    /// What goes with the welcome.
+    /// The descriptors of the Welcome.
     fds: Vec<OwnedFd>,
     connection: Option<Connection>,
     generations: Vec<u64>,
     head: u64,
-    /// The position that the client is told to start at.
+    /// The position at which the client is told to start.
     pub start: u64,
 }
 
 impl Impostor {
-    /// Memory for so many slots, `surplus` bytes more than that, with these seals. `position` frames
-    /// were published before.
+    /// Creates memory for `slots` slots and `surplus` more bytes, with these seals. `position`
+    /// frames were published before.
     pub fn new(slots: usize, surplus: usize, seals: SealFlags, position: u64) -> Impostor {
         let layout = Layout::new(slots);
         let (metadata, metadata_fd) = Area::new(layout.size + surplus, seals);
@@ -109,17 +111,17 @@ impl Impostor {
         }
     }
 
-    /// What goes with the welcome: the metadata segment and the lease page.
+    /// The descriptors of the Welcome: the metadata segment and the lease page.
     pub fn fds(&mut self) -> &mut Vec<OwnedFd> {
         &mut self.fds
     }
 
-    /// The welcome of a client with so many leases.
+    /// The Welcome for a client with this many leases.
     pub fn welcome(&self, leases: u32) -> Vec<u8> {
         welcome(leases, self.layout.slots as u32)
     }
 
-    /// Takes the next client, gives its hello this answer, and lets it join where it goes on.
+    /// Accepts the next client, sends this answer to its Hello, and lets it join if it continues.
     pub fn answer(&mut self, listener: &OwnedFd, answer: &[u8]) {
         let client = wire::accept(listener);
         client.receive().expect("a hello");
@@ -140,9 +142,9 @@ impl Impostor {
     /// The connection to the client.
     ///
     /// # Panics
-    /// Where there is none.
+    /// If there is none.
     pub fn connection(&self) -> &Connection {
-        self.connection.as_ref().expect("it was not closed")
+        self.connection.as_ref().expect("the connection is open")
     }
 
     /// Closes the connection.
@@ -150,7 +152,7 @@ impl Impostor {
         self.connection = None;
     }
 
-    /// Sends a message, as long as the client has not hung up.
+    /// Sends a message if the connection is open.
     pub fn send(&mut self, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
         if let Some(connection) = &self.connection
             && connection.send(bytes, fds).is_err()
@@ -159,7 +161,7 @@ impl Impostor {
         }
     }
 
-    /// Makes a segment that holds the [`pattern`].
+    /// Creates a segment that holds the [`pattern`].
     pub fn make_segment(&mut self, id: u32, size: usize, seals: SealFlags) -> OwnedFd {
         let (area, fd) = Area::new(size, seals);
         for (offset, byte) in area.bytes().iter().enumerate() {
@@ -170,14 +172,15 @@ impl Impostor {
         fd
     }
 
-    /// The same, sealed when no mapping is left that could write it, which `F_SEAL_WRITE` needs.
+    /// As [`make_segment`](Impostor::make_segment), but adds the seals after the writable mapping
+    /// is gone, as `F_SEAL_WRITE` needs.
     pub fn make_sealed_segment(&mut self, id: u32, size: usize, seals: SealFlags) -> OwnedFd {
         let fd = self.make_segment(id, size, SealFlags::empty());
         fcntl_add_seals(&fd, seals).expect("no mapping is left");
         fd
     }
 
-    /// Tells of a segment.
+    /// Announces a segment.
     pub fn announce(&mut self, id: u32, kind: u32, size: u64, fds: &[BorrowedFd<'_>]) {
         let mut body = id.to_le_bytes().to_vec();
         body.extend(kind.to_le_bytes());
@@ -185,7 +188,7 @@ impl Impostor {
         self.send(&wire::message(wire::SEGMENT, &body), fds);
     }
 
-    /// The record of the next frame, of `size` plain bytes at the start of a segment.
+    /// The record of the next frame: `size` plain bytes at the start of a segment.
     pub fn record(&self, slot: usize, segment: u32, size: u64) -> [u8; META_SIZE] {
         let mut record = [0; META_SIZE];
         let mut put = |at: usize, bytes: &[u8]| record[at..at + bytes.len()].copy_from_slice(bytes);
@@ -213,7 +216,7 @@ impl Impostor {
         words[HEAD].store(self.head, Ordering::Release);
     }
 
-    /// Where the record of a slot stands.
+    /// The offset of the record of a slot.
     pub fn record_at(&self, slot: usize) -> usize {
         self.layout.metas_at + META_SIZE * slot
     }
@@ -225,7 +228,7 @@ impl Impostor {
     }
 }
 
-/// A welcome that says what it is told to, with a clock that is the client's own.
+/// A Welcome with these numbers, with a clock that the client has too.
 pub fn welcome(leases: u32, slots: u32) -> Vec<u8> {
     let mut body = Vec::new();
     for number in [wire::VERSION, 1, leases, slots] {

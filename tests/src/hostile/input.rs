@@ -1,6 +1,6 @@
-//! What a peer does, read from a fuzzer's bytes.
+//! The actions of a peer, read from the bytes of a fuzzer.
 
-/// Takes numbers from the front of some bytes. After their end all are 0.
+/// Takes numbers from the front of a byte slice. After its end all numbers are 0.
 pub(super) struct Input<'a>(pub(super) &'a [u8]);
 
 impl<'a> Input<'a> {
@@ -16,20 +16,20 @@ impl<'a> Input<'a> {
         byte
     }
 
-    /// One of so many, at most 256.
+    /// A number below `count`, which is at most 256.
     pub(super) fn below(&mut self, count: usize) -> usize {
         usize::from(self.byte()) % count.max(1)
     }
 
-    /// So many bytes, fewer at the end.
+    /// The next `count` bytes, fewer at the end.
     pub(super) fn bytes(&mut self, count: usize) -> &'a [u8] {
         let (bytes, rest) = self.0.split_at(count.min(self.0.len()));
         self.0 = rest;
         bytes
     }
 
-    /// A number of which one byte says whether it is a small one, one close to 2^64 or to 2^32, a
-    /// power of two less a few, or any.
+    /// A number. One byte selects whether it is small, close to 2^64 or to 2^32, slightly below a
+    /// power of two, or arbitrary.
     pub(super) fn number(&mut self) -> u64 {
         match self.byte() {
             0xfc => u64::MAX - u64::from(self.byte()),

@@ -1,4 +1,4 @@
-//! A descriptor whose last close waits for as long as a hostile process likes.
+//! A descriptor whose last close blocks for as long as a hostile process wants.
 
 use std::io::{ErrorKind, IoSlice, Write};
 use std::mem::MaybeUninit;
@@ -11,15 +11,15 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg,
 
 use crate::wire::Connection;
 
-/// Most descriptors that a message can have.
+/// The maximum number of descriptors of a message.
 pub const MOST: usize = 253;
 
-/// A TCP socket with bytes that are not received, and which waits for that when it is closed. As long
-/// as this is there, that is an hour.
+/// A TCP socket with bytes that are not received. Its close waits until they are: up to an hour, as
+/// long as this value exists.
 #[derive(Debug)]
 pub struct Lingering {
     socket: Option<TcpStream>,
-    /// Its end is the end of the wait.
+    /// The wait ends when this is closed.
     receiver: TcpStream,
 }
 
@@ -30,15 +30,16 @@ impl Default for Lingering {
 }
 
 impl Lingering {
-    /// A new one.
+    /// Creates the socket.
     pub fn new() -> Lingering {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         sockopt::set_socket_recv_buffer_size(&listener, 4096).expect("a socket has a buffer");
-        let address = listener.local_addr().expect("it has a port");
-        let mut socket = TcpStream::connect(address).expect("it listens");
-        let (receiver, _) = listener.accept().expect("it has connected");
+        let address = listener.local_addr().expect("the listener has a port");
+        let mut socket = TcpStream::connect(address).expect("the listener accepts connections");
+        let (receiver, _) = listener.accept().expect("the socket has connected");
         sockopt::set_socket_send_buffer_size(&socket, 4096).expect("a socket has a buffer");
-        sockopt::set_socket_linger(&socket, Some(Duration::from_secs(3600))).expect("it lingers");
+        sockopt::set_socket_linger(&socket, Some(Duration::from_secs(3600)))
+            .expect("the option can be set");
         socket.set_nonblocking(true).expect("a socket");
         loop {
             match socket.write(&[0; 4096]) {
@@ -53,18 +54,18 @@ impl Lingering {
         }
     }
 
-    /// What keeps the wait from ending, where that should be there for longer.
+    /// A second handle of the receiver, which keeps the close waiting after this value is dropped.
     pub fn receiver(&self) -> TcpStream {
         self.receiver.try_clone().expect("a descriptor")
     }
 
-    /// Passes so many copies with a message, and keeps none. The receiver should be stopped, so that
-    /// the last close is its own.
+    /// Passes `copies` copies with a message, and keeps none. The receiving process should be
+    /// stopped, so that the last close is its own.
     ///
     /// # Errors
-    /// The kernel's, where the other side takes no descriptors.
+    /// The error of the kernel, if the other side accepts no descriptors.
     pub fn pass(&mut self, to: &Connection, bytes: &[u8], copies: usize) -> Result<(), Errno> {
-        let socket = self.socket.as_ref().expect("it is passed once");
+        let socket = self.socket.as_ref().expect("the socket is passed once");
         let fds = vec![socket.as_fd(); copies];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);

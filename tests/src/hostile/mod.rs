@@ -1,7 +1,8 @@
-//! Peers that lie all the way, as a fuzzer makes them up: each function takes what one does, and
-//! asserts what holds for who has to do with it.
+//! Hostile peers that a fuzzer generates. Each function takes the actions of one peer, and checks
+//! the guarantees that hold for the other side.
 //!
-//! The targets in `fuzz/` call these, and so do the tests, on the corpora that are kept there.
+//! The targets in `fuzz/` call these functions, and so do the tests, on the corpora that are kept
+//! there.
 
 use std::cell::RefCell;
 
@@ -16,7 +17,7 @@ mod producer;
 pub use client::clients;
 pub use producer::producer;
 
-/// A path for a socket that no other run has.
+/// A path for a socket that no other run uses.
 fn socket_path() -> std::path::PathBuf {
     thread_local! {
         static PLACE: RefCell<(Place, u64)> = RefCell::new((Place::new(), 0));

@@ -1,5 +1,5 @@
-//! A client against a producer that lies: in the welcome, in every message, and in all words of the
-//! metadata segment, which change while the client looks.
+//! Runs a client against a hostile producer. It attacks in the Welcome, in every message, and in
+//! all words of the metadata segment, which change while the client reads them.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -16,11 +16,11 @@ use crate::area::{Area, SEALED};
 use crate::wait::PATIENCE;
 use crate::wire;
 
-/// A connection to a producer that does what the bytes say. The client ends with a frame or an
-/// error, reads what the frames' records say and nothing else, and does not hang.
+/// Runs a connection to a producer that acts as the bytes say. Checks that the client ends with a
+/// frame or an error, reads only what the records of frames say, and does not hang.
 ///
-/// The first bytes say what is wrong with the welcome (mostly nothing), the others are orders to
-/// producer and client, taken in turn.
+/// The first bytes say what is wrong with the Welcome (in most cases nothing). The others are
+/// actions of producer and client, in turn.
 pub fn producer(bytes: &[u8]) {
     let started = Instant::now();
     let mut input = Input(bytes);
@@ -37,15 +37,15 @@ pub fn producer(bytes: &[u8]) {
     assert!(started.elapsed() < PATIENCE, "it hung");
 }
 
-/// What the welcome says, and what comes with it.
+/// The content of the Welcome, and the descriptors that come with it.
 struct Settings {
     leases: u32,
     delivery: Delivery,
     slots: usize,
     position: u64,
-    /// Bits for what is wrong.
+    /// One bit for each flaw.
     flaws: u8,
-    /// What a flaw needs to know.
+    /// A parameter of the flaws.
     detail: u64,
     answer: Vec<u8>,
 }
@@ -94,17 +94,15 @@ struct Scene {
 }
 
 impl Scene {
-    /// Shakes hands. `None` where the client did not like what it got.
+    /// Performs the handshake. `None` if the client refuses the Welcome.
     fn open(settings: &Settings) -> Option<Scene> {
-        let seals = match settings.is_flawed(4) {
-            true => SealFlags::from_bits_truncate(settings.detail as u32) & SEALED,
-            false => SEALED,
+        let seals = if settings.is_flawed(4) {
+            SealFlags::from_bits_truncate(settings.detail as u32) & SEALED
+        } else {
+            SEALED
         };
-        let surplus = match settings.is_flawed(6) {
-            true => PAGE,
-            false => 0,
-        };
-        // A producer that comes to a stream that has gone on for a while.
+        let surplus = if settings.is_flawed(6) { PAGE } else { 0 };
+        // The stream of the producer has run for a while.
         let mut impostor = Impostor::new(settings.slots, surplus, seals, settings.position);
         if settings.is_flawed(3) {
             let at = settings.detail as usize % 24;
@@ -120,10 +118,12 @@ impl Scene {
         let listener = wire::listen(&path);
         let result = std::thread::scope(|scope| {
             let host = scope.spawn(|| impostor.answer(&listener, &answer(settings)));
-            // One that is told to come back later waits for that; the others are answered at once.
-            let patience = match settings.is_flawed(0) {
-                true => Duration::from_millis(20),
-                false => PATIENCE,
+            // A client that is told to retry later waits before it does; other clients are answered
+            // at once.
+            let patience = if settings.is_flawed(0) {
+                Duration::from_millis(20)
+            } else {
+                PATIENCE
             };
             let result = Subscriber::builder(Channel::path(&path))
                 .leases(settings.leases)
@@ -202,7 +202,7 @@ impl Scene {
             12 => {
                 let length = input.below(64);
                 let bytes = input.bytes(length);
-                // It may announce a segment.
+                // The message may announce a segment.
                 let id = match bytes.get(8..12) {
                     Some(id) => u32::from_le_bytes(id.try_into().expect("four bytes")),
                     None => 0,
@@ -236,7 +236,7 @@ impl Scene {
         }
     }
 
-    /// A frame as it should be but for what its record says.
+    /// Publishes a frame that is correct except for its record.
     fn publish(&mut self, input: &mut Input<'_>) {
         let slot = input.below(self.impostor.layout.slots);
         let shape = [input.number(), input.number()];
@@ -274,7 +274,8 @@ impl Scene {
             2 => input.number(),
             _ => size as u64,
         };
-        // Passed on, foreign, no dmabuf, unknown.
+        // A memfd that no process can write, a memfd that others may write, a dmabuf (which the
+        // memory is not), and an unknown kind.
         let kind = match flaw & 7 {
             3 => 1 + u32::from(flaw >> 3 & 3),
             _ => 0,
@@ -290,7 +291,7 @@ impl Scene {
         let key = if kind == 1 { key } else { key % 2 };
         let length = input.below(64);
         let content = input.bytes(length);
-        // In memory of its own, of whatever length, or inside.
+        // In memory of its own, of any length, or in the message.
         let (length, inside) = match input.byte() % 4 {
             0 => (input.number() as u32, false),
             1 => (PAGE as u32, false),
@@ -313,7 +314,7 @@ impl Scene {
         }
     }
 
-    /// Receives while a few words take turns between two values each.
+    /// Receives while a few words alternate between two values each.
     fn receive_while_words_change(&mut self, input: &mut Input<'_>) {
         let changes: Vec<(usize, [u64; 2])> = (0..1 + input.below(3))
             .map(|_| {
@@ -361,7 +362,7 @@ impl Scene {
         }
     }
 
-    /// The client goes first, but for its frames.
+    /// Drops the client first, then its frames.
     fn end(mut self) {
         let frames = std::mem::take(&mut self.frames);
         let Scene {
@@ -380,7 +381,7 @@ impl Scene {
     }
 }
 
-/// Reads all of a frame.
+/// Reads all bytes of a frame.
 fn look(segments: &HashMap<u32, usize>, slots: usize, frame: &Frame) {
     let meta = frame.meta();
     let payload = frame.payload().unwrap();
@@ -391,7 +392,7 @@ fn look(segments: &HashMap<u32, usize>, slots: usize, frame: &Frame) {
     for (at, byte) in payload.to_vec().into_iter().enumerate() {
         assert_eq!(byte, pattern(meta.segment, start + at), "{at} of {meta:?}");
     }
-    let extra = frame.extra().expect("room for it");
+    let extra = frame.extra().expect("there is enough memory");
     assert_eq!(extra.len(), meta.extra_len as usize);
     let largest = segments.values().max().copied().unwrap_or(0);
     assert!(extra.len() <= largest.max(EXTRA_SIZE));
@@ -403,7 +404,7 @@ fn look(segments: &HashMap<u32, usize>, slots: usize, frame: &Frame) {
     assert!(frame.slot() < slots as u32);
 }
 
-/// The first and the last element, where the frame has some of this type.
+/// Reads the first and the last element, if the frame has elements of this type.
 fn view<T: Element + std::fmt::Debug>(frame: &Frame) {
     let meta: &BufferMeta = frame.meta();
     match frame.view::<T>() {
@@ -418,18 +419,20 @@ fn view<T: Element + std::fmt::Debug>(frame: &Frame) {
     }
 }
 
-/// What a hello gets.
+/// The answer to a Hello.
 fn answer(settings: &Settings) -> Vec<u8> {
     if settings.is_flawed(0) {
         return settings.answer.clone();
     }
-    let leases = match settings.is_flawed(1) {
-        true => settings.detail as u32,
-        false => settings.leases,
+    let leases = if settings.is_flawed(1) {
+        settings.detail as u32
+    } else {
+        settings.leases
     };
-    let slots = match settings.is_flawed(2) {
-        true => settings.detail as u32,
-        false => settings.slots as u32,
+    let slots = if settings.is_flawed(2) {
+        settings.detail as u32
+    } else {
+        settings.slots as u32
     };
     welcome(leases, slots)
 }

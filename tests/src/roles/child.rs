@@ -1,4 +1,5 @@
-//! A child process: orders go in by its standard input, reports come out of its standard output, line by line.
+//! A child process: it reads orders from its standard input and writes reports to its standard
+//! output, line by line.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -10,29 +11,31 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::Result;
 
-/// How long a child may take to answer or to end, beyond the frames it waits for.
+/// How long a child may take to answer or to end, beyond the time of the frames it waits for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a child that was told to end may take to stop its pipeline before it exits without.
+/// How long a child that was told to end may take to stop its pipeline before it exits without
+/// that.
 pub const STOP_LIMIT: Duration = Duration::from_secs(3);
 
-/// A running role of this executable. Dropping it ends the process, in peace if that works soon, else by SIGKILL.
+/// A running role of this executable. Dropping the value ends the process: in good order if that
+/// works soon, otherwise with SIGKILL.
 #[derive(Debug)]
 pub struct Child {
     name: String,
     process: std::process::Child,
-    /// Open as long as the child is to run: its end of file tells the child to stop.
+    /// Open as long as the child should run: the end of file tells the child to stop.
     orders: Option<ChildStdin>,
-    /// What it printed; disconnected when it is gone.
+    /// The lines that it printed; disconnected when the process has ended.
     reports: Receiver<String>,
 }
 
 impl Child {
-    /// Starts it, in a process group of its own: an interrupt from the terminal ends the parent, whose closed pipe then
-    /// lets the child clean up what it has in shared memory.
+    /// Starts the child in a process group of its own. An interrupt from the terminal then ends
+    /// only the parent, whose closed pipe lets the child remove what it has in shared memory.
     ///
     /// # Errors
-    /// When it can't be started.
+    /// If it cannot be started.
     pub fn spawn(name: impl Into<String>, mut command: Command) -> Result<Child> {
         let name = name.into();
         command
@@ -46,10 +49,10 @@ impl Child {
         let output = process
             .stdout
             .take()
-            .ok_or("a child's output is not piped")?;
+            .ok_or("the output of a child is not piped")?;
         let (line, reports) = mpsc::channel();
         std::thread::spawn(move || {
-            // Ends with the child, or when nobody is interested any more.
+            // Ends with the child, or when the receiver is dropped.
             BufReader::new(output)
                 .lines()
                 .map_while(|text| text.ok())
@@ -63,25 +66,25 @@ impl Child {
         })
     }
 
-    /// Its process's number.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// Gives an order.
+    /// Sends an order.
     ///
     /// # Errors
-    /// When it is gone.
+    /// If the child has ended.
     pub fn order(&mut self, order: &str) -> Result<()> {
         let orders = self.orders.as_mut().ok_or("the child was told to end")?;
         writeln!(orders, "{order}")
-            .map_err(|error| format!("{} is gone: {error}", self.name).into())
+            .map_err(|error| format!("{} has ended: {error}", self.name).into())
     }
 
     /// The next line that it reports.
     ///
     /// # Errors
-    /// When there is none in time, or it has ended.
+    /// If none comes in time, or the child has ended.
     pub fn line(&self, deadline: Instant) -> std::result::Result<String, RecvTimeoutError> {
         self.reports
             .recv_timeout(deadline.saturating_duration_since(Instant::now()))
@@ -90,7 +93,7 @@ impl Child {
     /// Waits for the report that starts with `word` and returns the rest of it.
     ///
     /// # Errors
-    /// When there is none in time, and at once when it has ended or reports an error.
+    /// If none comes in time; at once if the child has ended or reports an error.
     pub fn report(&self, word: &str, within: Duration) -> Result<String> {
         let deadline = Instant::now() + within;
         loop {
@@ -113,39 +116,41 @@ impl Child {
         }
     }
 
-    /// Sends a signal, unless it is known to have ended: then its number may be another's.
+    /// Sends a signal, unless the process is known to have ended: its ID may be reused then.
     pub fn signal(&mut self, signal: Signal) {
         if let (None, Some(pid)) = (self.status(), Pid::from_raw(self.pid() as i32)) {
-            // It may have ended in this moment, which no signal can change.
+            // The process may have ended just now.
             let _ = kill_process(pid, signal);
         }
     }
 
-    /// Kills it by SIGKILL and waits until it is gone.
+    /// Kills the process with SIGKILL and waits until it has ended.
     pub fn kill(&mut self) {
-        // It may have ended in this moment, which is as good.
+        // The process may have ended just now.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 
-    /// How it has ended; `None` while it runs.
+    /// The exit status; `None` while it runs.
     pub fn status(&mut self) -> Option<ExitStatus> {
         self.process.try_wait().ok().flatten()
     }
 
-    /// Tells it to end and waits until it has.
+    /// Tells the child to end and waits until it has.
     ///
     /// # Errors
-    /// When it does not.
+    /// If it does not end in time.
     pub fn end(mut self) -> Result<()> {
         self.orders = None;
-        match self.wait_until_gone(PATIENCE) {
-            true => Ok(()),
-            false => Err(format!("{} did not end within {PATIENCE:?}", self.name).into()),
+        if self.wait_until_gone(PATIENCE) {
+            Ok(())
+        } else {
+            Err(format!("{} did not end within {PATIENCE:?}", self.name).into())
         }
     }
 
-    /// Whether its output was closed, which only its exit does, in time.
+    /// Waits until the output of the child is closed, which only its exit does. Returns false if
+    /// that does not happen in time.
     fn wait_until_gone(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         loop {

@@ -1,4 +1,5 @@
-//! What the children run with: this executable, GStreamer and its plugins, and a directory for their files.
+//! The environment of the children: this executable, GStreamer and its plugins, and a directory for
+//! their files.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,25 +19,27 @@ use super::parent::tell;
 /// The file name of the plugin under test.
 const PLUGIN: &str = "libgstxmem.so";
 
-/// What the children need, and what stands above the figures.
+/// What the children need, and the lines above the figures.
 #[derive(Debug)]
 pub struct Installation {
     executable: PathBuf,
-    /// Sockets, traces, and a GStreamer registry of our own: the user's is neither read nor written.
+    /// The directory for sockets, traces, and a GStreamer registry. The registry of the user is
+    /// neither read nor written.
     directory: TempDir,
-    /// GST_PLUGIN_PATH of the children: the user's, else a directory with nothing but the plugin under test.
+    /// GST_PLUGIN_PATH of the children: the one of the user, or else a directory with the plugin
+    /// under test only.
     plugin_path: Option<PathBuf>,
     gstreamer: String,
-    /// The plugin's file of each element that is there.
+    /// The plugin file of each installed element.
     elements: BTreeMap<String, String>,
 }
 
 impl Installation {
-    /// Looks for these elements, with the help of a child in the role `probe`: its GStreamer is the one that will be
-    /// used. `prefix` is the directory's.
+    /// Looks for these elements, in a child in the role `probe`: its GStreamer is the one that will
+    /// be used. `prefix` is the start of the name of the directory.
     ///
     /// # Errors
-    /// When there is no directory to be had, or the child does not answer.
+    /// If no directory can be created, or the child does not answer.
     pub fn discover(prefix: &str, elements: &[&str]) -> Result<Installation> {
         let executable = std::env::current_exe()?;
         let directory = tempfile::Builder::new().prefix(prefix).tempdir()?;
@@ -66,20 +69,20 @@ impl Installation {
         Ok(installation)
     }
 
-    /// Where files of a run go; removed at the end.
+    /// The directory for the files of a run. It is removed at the end.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// GStreamer's version, in words.
+    /// The version of GStreamer, as text.
     pub fn gstreamer(&self) -> &str {
         &self.gstreamer
     }
 
-    /// The plugin's file of these elements, all of one plugin.
+    /// The plugin file of these elements, which are of one plugin.
     ///
     /// # Errors
-    /// The element that is missing.
+    /// The name of the missing element.
     pub fn plugin_of(
         &self,
         elements: &[&'static str],
@@ -91,7 +94,8 @@ impl Installation {
         Ok(plugin)
     }
 
-    /// Whether this element is there; it was asked for when the installation was discovered.
+    /// Whether this element is installed. It must be one of the elements that the installation was
+    /// discovered with.
     pub fn has(&self, element: &str) -> bool {
         self.elements.contains_key(element)
     }
@@ -111,10 +115,11 @@ impl Installation {
     }
 }
 
-/// A directory with a link to the plugin that was built with this executable; `None` if it was not built.
+/// A directory with a link to the plugin that was built with this executable; `None` if it was not
+/// built.
 ///
-/// Cargo leaves what it builds for `cargo bench` beside the executable, in `deps`, and what it builds for `cargo build`
-/// in the directory above: the first can't be older than the bench.
+/// Cargo puts what it builds for `cargo bench` beside the executable, in `deps`, and what it builds
+/// for `cargo build` in the directory above. The plugin in `deps` cannot be older than the bench.
 fn plugin_directory(executable: &Path, directory: &Path) -> Result<Option<PathBuf>> {
     let built = executable
         .ancestors()
@@ -137,10 +142,11 @@ impl fmt::Display for Installation {
     }
 }
 
-/// The role that looks: reports `version`, and for each element its name and its plugin's file, or nothing.
+/// The role that looks for elements. Reports `version`, and for each element its name and its
+/// plugin file, if it is installed.
 ///
 /// # Errors
-/// When GStreamer does not start.
+/// If GStreamer cannot be initialised.
 pub fn probe(elements: &[&str]) -> Result<()> {
     gst::init()?;
     tell("version", gst::version_string());
@@ -149,7 +155,7 @@ pub fn probe(elements: &[&str]) -> Result<()> {
         let file = plugin
             .and_then(|plugin| plugin.filename())
             .unwrap_or_default();
-        // A link of our own says less than where it leads.
+        // The target of the link says more than the link.
         let file = fs::canonicalize(&file).unwrap_or(file);
         tell(element, file.display());
     }

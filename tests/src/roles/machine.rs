@@ -1,8 +1,8 @@
-//! What stands above the figures of a benchmark: the machine that they are from.
+//! The lines above the figures of a benchmark: the machine on which they were measured.
 
 use std::fmt;
 
-/// Prints as the machine, its kernel, and its load at this moment.
+/// Prints as the machine, its kernel, and its current load.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine;
 

@@ -1,4 +1,4 @@
-//! A child's pipeline.
+//! The pipeline of a child.
 
 use std::sync::mpsc;
 
@@ -7,10 +7,11 @@ use gst::prelude::*;
 use super::Result;
 use super::child::STOP_LIMIT;
 
-/// Starts GStreamer and makes the pipeline; `posted` sees what its elements post, in their threads.
+/// Initialises GStreamer and creates the pipeline. `posted` receives the messages of its elements,
+/// in their threads.
 ///
 /// # Errors
-/// What is wrong with the description.
+/// If the description is wrong.
 pub fn launch(
     description: &str,
     posted: impl Fn(&gst::Message) + Send + Sync + 'static,
@@ -18,7 +19,7 @@ pub fn launch(
     gst::init()?;
     let pipeline = gst::parse::launch(description)?
         .downcast::<gst::Pipeline>()
-        .map_err(|_| format!("{description:?} is no pipeline"))?;
+        .map_err(|_| format!("{description:?} is not a pipeline"))?;
     let bus = pipeline.bus().ok_or("a pipeline without a bus")?;
     bus.set_sync_handler(move |_, message| {
         posted(message);
@@ -27,21 +28,21 @@ pub fn launch(
     Ok(pipeline)
 }
 
-/// The pad named `pad` of the element named `element`.
+/// The pad `pad` of the element `element`.
 ///
 /// # Errors
-/// When there is none.
+/// If it does not exist.
 pub fn pad(pipeline: &gst::Pipeline, element: &str, pad: &str) -> Result<gst::Pad> {
     pipeline
         .by_name(element)
         .and_then(|element| element.static_pad(pad))
-        .ok_or_else(|| format!("there is no {element}.{pad}").into())
+        .ok_or_else(|| format!("no pad {element}.{pad}").into())
 }
 
-/// Stops the pipeline, so that its elements leave nothing behind; gives up after [`STOP_LIMIT`].
+/// Stops the pipeline, so that its elements leave nothing behind. Gives up after [`STOP_LIMIT`].
 ///
 /// # Errors
-/// When it does not stop.
+/// If it does not stop.
 pub fn stop(pipeline: gst::Pipeline) -> Result<()> {
     let (stopped, wait) = mpsc::channel();
     std::thread::spawn(move || stopped.send(pipeline.set_state(gst::State::Null).is_ok()));

@@ -1,17 +1,18 @@
-//! A client's first second, and what others notice of it.
+//! The first second of a client, and its effect on other clients.
 //!
 //! ```text
 //! cargo bench -p xmem-core -- joins        this alone, about a minute
 //! ```
 //!
-//! One process publishes 60 frames a second, each as large as 1920x1080 NV12 and written whole. One
-//! client is there from the start. Then four others connect at once, and ask for more leases and a
-//! longer backlog. All of them are processes of their own.
+//! One process publishes 60 frames per second, each as large as 1920x1080 NV12 and written whole.
+//! One client is connected from the start. Then four others connect at once, and request more
+//! leases and a longer backlog. All of them are processes.
 //!
-//! A latency is from before `publish` to the return of `receive`. Those of a client that joins are of
-//! the first 60 frames that are published after `connect` has returned; `first` is from that return to
-//! the first frame that it receives, which was published before, as a rule. `steady` is later, when
-//! nothing happens. `producer` is how long `acquire` takes. Each figure is the median of the rounds.
+//! A latency is the time from before `publish` to the return of `receive`. Latencies of a joining
+//! client are those of the first 60 frames that are published after `connect` has returned. `first`
+//! is the time from that return to the first frame that the client receives, which in most cases
+//! was published before. `steady` is measured later, when no client joins. `producer` is the time
+//! of `acquire`. Each figure is the median of the rounds.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -27,20 +28,20 @@ use crate::now;
 /// Set for the clients: the directory of the channel.
 const DIRECTORY: &str = "XMEM_BENCH_JOINS";
 
-/// Bytes of a frame.
+/// The size of a frame in bytes.
 const SIZE: usize = 1920 * 1080 * 3 / 2;
 /// Nanoseconds between two frames.
 const PERIOD: u64 = 1_000_000_000 / 60;
-/// Clients that join.
+/// Number of clients that join.
 const JOINING: usize = 4;
-/// Leases from the start, and what is asked for then.
+/// The leases at the start, and the quota that is requested then.
 const LEASES: u32 = 5;
 const QUOTA: Quota = Quota {
     leases: 10,
     backlog: 16,
 };
-/// The frame after which they join, how many count as their first, which frame is the first of the
-/// steady state, and how many there are.
+/// The frame after which they join, the number of their first frames, the first frame of the steady
+/// state, and the number of all frames.
 const JOIN: u64 = 60;
 const FIRST: usize = 60;
 const STEADY: u64 = 180;
@@ -51,13 +52,13 @@ fn channel(directory: &Path) -> Channel {
     Channel::path(directory.join("joins.sock"))
 }
 
-/// The part of a client, if this process is one.
+/// Runs the role of a client, if this process is one.
 pub(crate) fn other_process() -> Option<Result<()>> {
     let directory = PathBuf::from(std::env::var_os(DIRECTORY)?);
     Some(receive_all(&directory))
 }
 
-/// Receives all frames once it is told to, and tells when each was published and received.
+/// Receives all frames after the order to do so, and reports when each was published and received.
 fn receive_all(directory: &Path) -> Result<()> {
     let mut told = String::new();
     std::io::stdin().read_line(&mut told).expect("a line");
@@ -76,7 +77,7 @@ fn receive_all(directory: &Path) -> Result<()> {
     }
     std::io::stdout()
         .write_all(report.as_bytes())
-        .expect("the producer reads it");
+        .expect("the producer reads the report");
     Ok(())
 }
 
@@ -100,12 +101,12 @@ impl Client {
     }
 
     fn join(&mut self) {
-        let mut orders = self.orders.take().expect("it has not joined yet");
+        let mut orders = self.orders.take().expect("the client has not joined yet");
         orders.write_all(b"join\n").expect("it runs");
     }
 
     fn report(&mut self) -> Report {
-        let output = self.child.stdout.take().expect("it is piped");
+        let output = self.child.stdout.take().expect("the output is piped");
         let numbers = |line: std::io::Result<String>| -> Vec<u64> {
             let line = line.expect("text");
             line.split(' ')
@@ -129,11 +130,11 @@ impl Drop for Client {
     }
 }
 
-/// What a client has received.
+/// The frames that a client has received.
 struct Report {
     joined: u64,
     missed: u64,
-    /// Position, and when it was published and received.
+    /// The position, and the times when it was published and received.
     frames: Vec<[u64; 3]>,
 }
 
@@ -154,7 +155,7 @@ fn percentiles(mut times: Vec<u64>) -> [f64; 3] {
     })
 }
 
-/// Publishes all frames, and has the others join. Returns how long each `acquire` took.
+/// Publishes all frames, and makes the others join. Returns the time of each `acquire`.
 fn publish(publisher: &Publisher, clients: &mut [Client]) -> Result<Vec<u64>> {
     let picture = vec![7; SIZE];
     let mut taken = Vec::with_capacity(FRAMES as usize);
@@ -189,7 +190,7 @@ const ROWS: [&str; 6] = [
     "producer, steady",
 ];
 
-/// The figures of a round, in the order of the rows, and frames that were missed.
+/// The figures of a round in the order of the rows, and the number of missed frames.
 fn round() -> Result<([[f64; 3]; 6], u64)> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let publisher = Publisher::builder(channel(directory.path()))

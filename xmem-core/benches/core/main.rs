@@ -1,15 +1,15 @@
-//! What the core costs without anything around it.
+//! The cost of the core without anything around it.
 //!
 //! - `one way`: from before `acquire` in one process to the return of `receive` in another. The
 //!   other process takes the time (both read the same clock) and answers with it on a channel of
-//!   its own, so that no answer is part of the figure. Frames are published some time after the
-//!   answer. `asleep`: the client sleeps by then, and is woken. `busy`: it looks again and again,
-//!   with a time-out of zero. `6 MB, asleep`: frames that large, which nobody writes or reads: what
-//!   it takes to hand one over does not depend on its size.
-//! - `write 6 MB`: the same frame written whole by a copy, published, and received by nobody.
-//!   For scale: this is what handing over a frame by copy would cost at least.
-//! - `recycle`: `acquire` and `publish` where every slot has to be taken back from a frame, with
-//!   so many clients connected, each of which holds a frame and never asks for the next.
+//!   its own, so no answer is part of the figure. Frames are published some time after the answer.
+//!   `asleep`: the client sleeps by then, and is woken. `busy`: it polls with a timeout of zero.
+//!   `6 MB, asleep`: frames of that size that no process writes or reads. The cost of handing over
+//!   a frame does not depend on its size.
+//! - `write 6 MB`: the same frame written whole by a copy and published, without a client. For
+//!   comparison: the minimum cost of handing over a frame by copy.
+//! - `recycle`: `acquire` and `publish` if every slot has to be taken from an older frame, with
+//!   this many clients connected, each of which holds a frame and never receives the next.
 //! - `held`: the same with 0 and with 64 clients that hold 31 frames each.
 //! - `wake`: see `wake.rs`.
 //! - `joins`: see `joins.rs`.
@@ -29,12 +29,12 @@ use xmem_core::{Channel, Error, Frame, Publisher, Result, Subscriber};
 const SMALL: usize = 64;
 const LARGE: usize = 6_000_000;
 
-/// How long after an answer the next frame is published: longer than anybody takes to fall asleep.
+/// The time between an answer and the next frame: longer than any process takes to fall asleep.
 const PAUSE: Duration = Duration::from_micros(100);
 
 /// Set for the other process: the directory of the channels.
 const DIRECTORY: &str = "XMEM_BENCH_DIRECTORY";
-/// Set for the other process where it must not sleep.
+/// Set for the other process if it must not sleep.
 const BUSY: &str = "XMEM_BENCH_BUSY";
 
 fn main() -> Result<()> {
@@ -72,7 +72,7 @@ fn pong(directory: &Path) -> Channel {
     Channel::path(directory.join("pong.sock"))
 }
 
-/// The next frame, without sleeping where `busy`.
+/// The next frame, without sleeping if `busy`.
 fn receive(subscriber: &mut Subscriber, busy: bool) -> Result<Frame> {
     if !busy {
         return subscriber.receive(None);
@@ -85,13 +85,13 @@ fn receive(subscriber: &mut Subscriber, busy: bool) -> Result<Frame> {
     }
 }
 
-/// Nanoseconds of a clock that both processes read.
+/// Nanoseconds on a clock that both processes read.
 fn now() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// The other process: answers each frame with how long it has taken, until there are no more.
+/// The other process: answers each frame with its latency, until there are no more frames.
 fn answer(directory: &Path, busy: bool) -> Result<()> {
     let mut subscriber = Subscriber::builder(ping(directory)).connect()?;
     let publisher = Publisher::builder(pong(directory)).open()?;
@@ -143,7 +143,7 @@ impl Players {
         })
     }
 
-    /// How long a frame takes to the other process.
+    /// The latency of a frame to the other process.
     fn one_way(&mut self, size: usize) -> Result<Duration> {
         let start = Instant::now();
         while start.elapsed() < PAUSE {
@@ -188,7 +188,7 @@ fn write(criterion: &mut Criterion) -> Result<()> {
         bencher.iter(|| {
             let mut frame = publisher.acquire(LARGE).expect("a slot");
             frame.payload().write(0, &picture);
-            frame.publish().expect("it is published")
+            frame.publish().expect("the frame is published")
         });
     });
     group.finish();
@@ -225,7 +225,7 @@ fn recycle_with(group: &mut BenchmarkGroup<'_, WallTime>, clients: usize) -> Res
     group.bench_function(id, |bencher| {
         bencher.iter(|| {
             let frame = publisher.acquire(SMALL).expect("a slot");
-            frame.publish().expect("it is published")
+            frame.publish().expect("the frame is published")
         });
     });
     Ok(())
@@ -259,7 +259,7 @@ fn held(criterion: &mut Criterion) -> Result<()> {
         group.bench_function(id, |bencher| {
             bencher.iter(|| {
                 let frame = publisher.acquire(SMALL).expect("a slot");
-                frame.publish().expect("it is published")
+                frame.publish().expect("the frame is published")
             });
         });
     }

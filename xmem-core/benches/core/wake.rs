@@ -1,13 +1,13 @@
-//! What publishing costs while clients sleep, beside as many bare `FUTEX_WAKE` calls.
+//! The cost of publishing while clients sleep, compared with as many bare `FUTEX_WAKE` calls.
 //!
-//! - `publish, N asleep`: `FrameMut::publish` with N clients that are asleep, each in a process of its
+//! - `publish, N asleep`: `FrameMut::publish` with N clients that sleep, each in a process of its
 //!   own.
-//! - `bare, N asleep`: N processes that sleep on a word each of one file, mapped shared, and one
+//! - `bare, N asleep`: N processes that each sleep on a word in one file, mapped shared, and one
 //!   addition and one `FUTEX_WAKE` for each.
 //!
-//! A round begins when all of them are asleep. The thread that wakes them is kept from running by
-//! those that it has woken, where there are fewer processors, and clients do more than processes
-//! that sleep on a bare word. Its processor time is without that.
+//! A round begins when all of them sleep. If there are fewer processors than processes, the woken
+//! processes keep the waking thread from running, and clients do more than processes that sleep on
+//! a bare word. The processor time of the thread is without that.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -25,9 +25,9 @@ use crate::SMALL;
 
 /// Set for the other processes: the directory of the channel and of the words.
 const DIRECTORY: &str = "XMEM_BENCH_SLEEPERS";
-/// Set for those that sleep on a word: its number.
+/// Set for processes that sleep on a word: the number of the word.
 const WORD: &str = "XMEM_BENCH_WORD";
-/// A word has a page of its own, as that of a client does.
+/// Each word has a page of its own, like that of a client.
 const PAGE: usize = 4096;
 
 fn channel(directory: &Path) -> Channel {
@@ -38,10 +38,11 @@ fn channel(directory: &Path) -> Channel {
 struct Words(MmapRaw);
 
 impl Words {
-    /// Makes so many.
+    /// Creates `count` words.
     fn create(directory: &Path, count: usize) -> Words {
         let file = File::create(directory.join("words")).expect("a temporary directory");
-        file.set_len((count * PAGE) as u64).expect("room");
+        file.set_len((count * PAGE) as u64)
+            .expect("there is enough space");
         Words::open(directory)
     }
 
@@ -55,13 +56,13 @@ impl Words {
     fn word(&self, number: usize) -> &AtomicU32 {
         let at = number * PAGE;
         assert!(at < self.0.len());
-        // SAFETY: the word is inside of the mapping and aligned, and stays mapped as long as `self`
-        // is borrowed. All processes access it as an atomic.
+        // SAFETY: the word lies inside the mapping and is aligned, and stays mapped as long as
+        // `self` is borrowed. All processes access it as an atomic.
         unsafe { AtomicU32::from_ptr(self.0.as_mut_ptr().add(at).cast()) }
     }
 }
 
-/// The part of another process, if this is one.
+/// Runs the role of another process, if this process is one.
 pub(crate) fn other_process() -> Option<Result<()>> {
     let directory = PathBuf::from(std::env::var_os(DIRECTORY)?);
     let Some(number) = std::env::var(WORD).ok() else {
@@ -70,7 +71,7 @@ pub(crate) fn other_process() -> Option<Result<()>> {
     let number: usize = number.parse().expect("a number");
     let words = Words::open(&directory);
     let word = words.word(number);
-    // It is killed at the end.
+    // The process is killed at the end.
     loop {
         let _ = futex::wait(word, Flags::empty(), word.load(Ordering::Acquire), None);
     }
@@ -82,7 +83,7 @@ fn receive_all(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Processor time of this thread.
+/// The processor time of this thread.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
@@ -103,10 +104,10 @@ impl Sleepers {
         Sleepers((0..count).map(start).collect())
     }
 
-    /// Waits until all of them are asleep.
+    /// Waits until all of them sleep.
     ///
     /// # Panics
-    /// Where one has ended.
+    /// If one has ended.
     fn settle(&self) {
         let is_asleep = |child: &Child| {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()));
@@ -118,7 +119,7 @@ impl Sleepers {
             assert!(state != Some('Z'), "another process has ended");
             state == Some('S')
         };
-        // Some fall asleep only to be woken by what they wait for.
+        // Some fall asleep and are then woken by an event that they wait for.
         for _ in 0..3 {
             while !self.0.iter().all(is_asleep) {
                 std::thread::sleep(Duration::from_micros(100));
@@ -136,10 +137,10 @@ impl Drop for Sleepers {
     }
 }
 
-/// Rounds of each kind.
+/// Number of rounds of each kind.
 const ROUNDS: usize = 400;
 
-/// What `work` takes of the clock and of the processor, in microseconds.
+/// The clock time and processor time of `work`, in microseconds.
 fn measure(work: impl FnOnce()) -> [f64; 2] {
     let start = (Instant::now(), processor_time());
     work();
@@ -152,7 +153,7 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// The kinds of rounds take turns, so that the machine's other work is in both.
+/// The kinds of rounds alternate, so that other work of the machine affects both.
 pub(crate) fn bench() -> Result<()> {
     println!(
         "wake, medians in µs       bare: clock, cpu    publish: clock, cpu    ratio: clock, cpu"
@@ -178,12 +179,12 @@ pub(crate) fn bench() -> Result<()> {
                 for number in 0..count {
                     let word = words.word(number);
                     word.fetch_add(1, Ordering::Release);
-                    futex::wake(word, Flags::empty(), 1).expect("a word of ours");
+                    futex::wake(word, Flags::empty(), 1).expect("the word is mapped");
                 }
             });
             let frame = publisher.acquire(SMALL)?;
             clients.settle();
-            let publish = measure(|| drop(frame.publish().expect("it is not closed")));
+            let publish = measure(|| drop(frame.publish().expect("the channel is open")));
             let figures = bare.into_iter().chain(publish);
             taken
                 .iter_mut()

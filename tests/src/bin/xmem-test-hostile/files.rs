@@ -1,4 +1,4 @@
-//! What the kernel does on request to memory and to files, where others have the same.
+//! Requests to the kernel that act on memory and files that other processes share.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +20,8 @@ use crate::{count, meanwhile};
 /// Whether the producer has answered Ready.
 static JOINED: AtomicBool = AtomicBool::new(false);
 
-/// Punches holes into the lease page, both ways, from the Welcome on. Only those that are punched
-/// after the producer has the page in use count as an effect.
+/// Punches holes into the lease page in both ways, from the Welcome on. Only holes that are punched
+/// after the producer uses the page count as an effect.
 pub(crate) fn punch(settings: &Line, threads: u64) {
     let target: &'static Target = Box::leak(Box::new(Target::welcome(settings)));
     meanwhile(threads, move |number| {
@@ -38,7 +38,7 @@ pub(crate) fn punch(settings: &Line, threads: u64) {
     JOINED.store(true, Ordering::Release);
 }
 
-/// Advice that takes pages out of page tables, moves, joins or writes them.
+/// Advice that removes pages from page tables, or moves, merges or writes pages.
 const ADVICE: &[i32] = &[
     libc::MADV_REMOVE,
     libc::MADV_PAGEOUT,
@@ -54,7 +54,7 @@ const ADVICE: &[i32] = &[
     libc::MADV_POPULATE_WRITE,
 ];
 
-/// Memory that others have too, and a descriptor of it, for writing where that can be had.
+/// Memory that other processes have too, and a descriptor of it, writable if possible.
 struct Shared<'a> {
     area: &'a Area,
     len: usize,
@@ -69,7 +69,7 @@ impl<'a> Shared<'a> {
         Shared { area, len, fd }
     }
 
-    /// Does all of it once. A hole counts as an effect.
+    /// Makes all requests once. A hole counts as an effect.
     fn attack(&self) {
         for &advice in ADVICE {
             let done = kernel::advise(self.area, self.len, advice).is_ok();
@@ -91,7 +91,7 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// Does all of it to the lease page, the metadata segment and the first segment of frames.
+/// Makes all requests on the lease page, the metadata segment and the first payload segment.
 pub(crate) fn advise(settings: &Line, threads: u64) {
     let target: &'static Target = Box::leak(Box::new(Target::welcome(settings)));
     target.ready();
@@ -109,32 +109,32 @@ pub(crate) fn advise(settings: &Line, threads: u64) {
     });
 }
 
-/// Writes into its page from memory whose page fault does not end. The kernel holds the lock of the
-/// file meanwhile, which a seal needs too. Then it says that it is ready.
+/// Writes to the lease page from memory whose page fault does not end. The kernel holds the lock of
+/// the file meanwhile, which adding a seal needs too. Then sends Ready.
 pub(crate) fn hang(settings: &Line, faults: Option<Faults>) {
     let target: &'static Target = Box::leak(Box::new(Target::welcome(settings)));
     hang_in(faults, |faults| faults.write_to(&target.page_fd));
     target.say_ready();
 }
 
-/// Reads the first segment of frames into memory whose page fault does not end. The kernel holds the lock
-/// of the open file description meanwhile.
+/// Reads the first payload segment into memory whose page fault does not end. The kernel holds the
+/// lock of the open file description meanwhile.
 pub(crate) fn read(settings: &Line, faults: Option<Faults>) {
     let target: &'static Target = Box::leak(Box::new(Target::welcome(settings)));
     target.ready();
     let (_, _, fd) = target.first_segment();
     target.read_messages();
-    // Others have the position, too.
+    // Other processes share the file position.
     seek(&fd, SeekFrom::Start(0)).expect("a file");
     hang_in(faults, move |faults| faults.read_from(&fd));
 }
 
-/// Makes a call in a thread that it does not come back to.
+/// Makes a call that does not return, in a thread of its own.
 fn hang_in<T: Send + 'static>(
     faults: Option<Faults>,
     call: impl FnOnce(&Faults) -> T + Send + 'static,
 ) {
-    let faults = faults.expect("userfaultfd, which root may have");
+    let faults = faults.expect("userfaultfd, which root may use");
     let thread = std::thread::Builder::new().name("hanging".into());
     thread.spawn(move || call(&faults)).expect("a thread");
     assert!(process::falls_asleep(std::process::id(), "hanging"));

@@ -1,5 +1,5 @@
-//! Futex calls on words that others might sleep on. All of them need no more than a mapping that
-//! can be read, but for the locks.
+//! Futex calls on words that other processes might sleep on. All of them need only a readable
+//! mapping, except for the locks.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -8,18 +8,19 @@ use crate::kernel::{futex_act, futex_sleep};
 use crate::target::{PROGRESS, Target, WAKE};
 use crate::{count, meanwhile};
 
-/// How long a call sleeps, until it is made again.
+/// How long a call sleeps before it is made again.
 const NAP: Duration = Duration::from_millis(100);
-/// As many as there are.
+/// All sleepers.
 const ALL: u32 = i32::MAX as u32;
-/// `FUTEX_OP` of a wake that changes nothing and wakes no other process.
+/// The `FUTEX_OP` of a wake that changes nothing and wakes no other process.
 const NO_OPERATION: u32 = (libc::FUTEX_OP_OR as u32) << 28;
 
-/// A word of this process, which its threads are moved to.
+/// A word of this process, to which its threads are requeued.
 static OWN: AtomicU32 = AtomicU32::new(0);
 
-/// The word that it is woken by, first and foremost: a wait that a plain wake fails at. And a few
-/// others, a thread each; and locks, which the kernel lends the word's owner its priority for.
+/// Waits with `FUTEX_WAIT_REQUEUE_PI` on the notable words, the client's wake word first, one
+/// thread each: a plain wake of such a waiter fails. Other threads take PI locks on two words, for
+/// which the kernel lends the owner of the word its priority.
 pub(crate) fn pi(target: &'static Target, threads: u64) {
     let words = target.notable_words();
     for word in words {
@@ -37,14 +38,14 @@ pub(crate) fn pi(target: &'static Target, threads: u64) {
             word.store(0, Ordering::Relaxed);
         });
     }
-    // The producer has to try.
+    // The producer has to try the wake.
     meanwhile(1, move |_| {
         target.announce_sleep();
         std::thread::sleep(Duration::from_micros(100));
     });
 }
 
-/// Moves sleepers, to a word where no process wakes them.
+/// Moves sleepers to a word on which no process wakes them.
 pub(crate) fn requeue(target: &'static Target, threads: u64) {
     meanwhile(threads, move |_| {
         for word in target.notable_words() {
@@ -70,7 +71,7 @@ pub(crate) fn requeue(target: &'static Target, threads: u64) {
     });
 }
 
-/// Wakes sleepers for nothing.
+/// Wakes sleepers without a reason.
 pub(crate) fn wake(target: &'static Target, threads: u64) {
     meanwhile(threads, move |_| {
         for word in target.notable_words() {

@@ -18,7 +18,7 @@ fn answer(result: i64) -> Result<i64, Errno> {
     }
 }
 
-/// A futex call that may sleep, for `time` at most.
+/// A futex call that may sleep for at most `time`.
 pub(crate) fn futex_sleep(
     word: &AtomicU32,
     operation: i32,
@@ -32,12 +32,12 @@ pub(crate) fn futex_sleep(
         tv_nsec: 0,
     };
     if is_absolute {
-        // The kernel takes the time of a lock from this clock.
+        // The kernel measures the timeout of a lock on this clock.
         let clock = match operation {
             libc::FUTEX_LOCK_PI => libc::CLOCK_REALTIME,
             _ => libc::CLOCK_MONOTONIC,
         };
-        // SAFETY: `now` is the only thing that the call writes to.
+        // SAFETY: the call writes to `now` only.
         unsafe { libc::clock_gettime(clock, &raw mut now) };
     }
     let nanoseconds = now.tv_nsec as u64 + u64::from(time.subsec_nanos());
@@ -46,7 +46,7 @@ pub(crate) fn futex_sleep(
         tv_nsec: (nanoseconds % 1_000_000_000) as i64,
     };
     // SAFETY: the words and the time are borrowed for the whole call. The kernel changes no memory
-    // but these words, atomically, which is what atomics are for.
+    // but these words, and it changes them atomically.
     answer(unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -60,7 +60,7 @@ pub(crate) fn futex_sleep(
     })
 }
 
-/// A futex call with numbers: how many to wake, how many to move to another word, and a value.
+/// A futex call with numbers: how many sleepers to wake, how many to requeue, and a value.
 pub(crate) fn futex_act(
     word: &AtomicU32,
     operation: i32,
@@ -69,7 +69,7 @@ pub(crate) fn futex_act(
     other: &AtomicU32,
     value: u32,
 ) -> Result<i64, Errno> {
-    // SAFETY: as in `futex_sleep`; the fourth argument is a number in these calls.
+    // SAFETY: as in `futex_sleep`; in these calls the fourth argument is a number.
     answer(unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -83,15 +83,15 @@ pub(crate) fn futex_act(
     })
 }
 
-/// `madvise`, for a range of an area.
+/// Calls `madvise` for a range of an area.
 pub(crate) fn advise(area: &Area, len: usize, advice: i32) -> Result<(), Errno> {
     let start = area.bytes().as_ptr().cast_mut().cast();
     // SAFETY: the range is a mapping of a file, which is accessed through atomics only. No advice
-    // that is given here takes the mapping away, and its bytes may be anything.
+    // that is given here removes the mapping, and its bytes may have any value.
     answer(unsafe { libc::madvise(start, len, advice) }.into()).map(drop)
 }
 
-/// `mlock` and `munlock`, `msync` and `mincore`; `sync_file_range` of the file.
+/// Calls `mlock`, `munlock`, `msync` and `mincore` on an area, and `sync_file_range` on its file.
 pub(crate) fn disturb(area: &Area, len: usize, file: &OwnedFd) {
     let start: *mut libc::c_void = area.bytes().as_ptr().cast_mut().cast();
     let mut resident = vec![0; len.div_ceil(4096)];
@@ -105,14 +105,14 @@ pub(crate) fn disturb(area: &Area, len: usize, file: &OwnedFd) {
     }
 }
 
-/// Of `mbind`.
+/// A flag of `mbind`.
 const MPOL_MF_MOVE: u32 = 2;
 
-/// Moves an area's memory to the first node, where the machine has several.
+/// Moves the memory of an area to the first NUMA node, if the machine has several.
 pub(crate) fn bind(area: &Area, len: usize) -> Result<(), Errno> {
     let start: *mut libc::c_void = area.bytes().as_ptr().cast_mut().cast();
     let nodes = 1_u64;
-    // SAFETY: as in `advise`; the mask has more bits than are named.
+    // SAFETY: as in `advise`; the mask has at least as many bits as are named.
     answer(unsafe {
         libc::syscall(
             libc::SYS_mbind,

@@ -1,4 +1,4 @@
-//! Lies in lease words and cursors.
+//! Writes false values to lease words and cursors.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
@@ -8,17 +8,17 @@ use xmem_tests::Line;
 use crate::target::{CURSOR, PROGRESS, Target};
 use crate::{count, kernel, meanwhile};
 
-/// A state word's mark of a frame that may be claimed.
+/// The bit of a state word that says that the frame may be claimed.
 const READY: u64 = 1;
 
-/// The word that names the frame of a slot's state.
+/// The lease word that names the frame of a slot in this state.
 fn frame_word(slot: usize, state: u64) -> u64 {
     state & !0xffff | slot as u64
 }
 
-/// One thread watches the states of all slots, and names a frame as soon as the producer takes it
-/// back: it has looked at the leases and found it free. The next time it looks, another frame is
-/// named. The others guess which frame that will be.
+/// One thread watches the states of all slots. As soon as the producer retires a frame, the thread
+/// names it in a lease, at about the moment when the producer finds the slot free. Each time it
+/// uses the next lease. The other threads name all frames that can be claimed, one after the other.
 pub(crate) fn flip(target: &'static Target, threads: u64) {
     std::thread::spawn(|| watch(target));
     meanwhile(threads - 1, move |number| {
@@ -33,7 +33,7 @@ pub(crate) fn flip(target: &'static Target, threads: u64) {
     });
 }
 
-/// The states of the slots that have held a frame: the first ones.
+/// The state words of the slots that have held a frame, which are the first ones.
 fn used(target: &Target) -> impl Iterator<Item = &AtomicU64> {
     let states = target.states().iter();
     states.take_while(|state| state.load(Ordering::Relaxed) != 0)
@@ -71,7 +71,7 @@ pub(crate) fn hold(settings: &Line) {
     });
 }
 
-/// Leases a frame at `position` or after it, as an honest client does. Tells which.
+/// Leases the frame at `position` or a later one, as an honest client does. Returns its position.
 fn claim(target: &Target, number: usize, position: u64) -> u64 {
     loop {
         let head = target.head();
@@ -90,8 +90,8 @@ fn claim(target: &Target, number: usize, position: u64) -> u64 {
     }
 }
 
-/// Rings, sleeps, takes and releases what it does not have, and moves its cursor back and forth, but
-/// never past a frame.
+/// Wakes the producer, sleeps, claims and releases frames that it does not have, and moves its
+/// cursor back and forth, but never past a frame.
 pub(crate) fn stall(target: &'static Target, threads: u64) {
     target.page.words()[CURSOR].store(0, Ordering::Relaxed);
     meanwhile(threads, move |_| {

@@ -1,4 +1,4 @@
-//! Descriptors whose close does not end, for whoever receives them.
+//! Descriptors whose close does not end in the receiving process.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use xmem_tests::wire::{self, Connection};
 
 use crate::count;
 
-/// How many of them are kept: a process has so many descriptors only.
+/// How many of them are kept, because a process may have only a limited number of descriptors.
 const KEPT: usize = 200;
 
-/// Passes one with a Hello, and one as a client, over and over. One that is taken counts as an
-/// effect.
+/// Passes such a descriptor with a Hello, and another as a client, over and over. A descriptor that
+/// the producer receives counts as an effect.
 pub(crate) fn start(settings: &Line) {
     let socket = PathBuf::from(settings.text("socket"));
     std::thread::spawn(move || {
@@ -29,14 +29,15 @@ pub(crate) fn start(settings: &Line) {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        // As long as they are there, no close of them ends.
+        // While this process exists, no close of these descriptors ends.
         loop {
             std::thread::park();
         }
     });
 }
 
-/// What has to be kept, where it was taken.
+/// Sends a message with such a descriptor. Returns the connection and the descriptor, which the
+/// caller has to keep; `None` if the message could not be sent.
 fn pass(to: Connection, message: &[u8]) -> Option<(Connection, Lingering)> {
     let mut lingering = Lingering::new();
     let passed = lingering.pass(&to, message, 1).is_ok();

@@ -1,28 +1,29 @@
-//! A client that attacks whoever it shares memory with: `xmem-test-hostile ROLE socket=PATH ...`
+//! A client that attacks the processes it shares memory with:
+//! `xmem-test-hostile ROLE socket=PATH ...`
 //!
-//! It speaks the protocol by itself, says `attacking` as soon as it is at work, and answers `report`
-//! with what it has done so far. It ends with its input. Settings of every role:
+//! It implements the protocol itself, reports `attacking` as soon as it attacks, and answers
+//! `report` with what it has done so far. It ends when its input ends. Settings of every role:
 //!
-//! - `uid`: the user that it becomes before it connects, where it is root.
-//! - `leases`, `delivery=latest`: what it says in its Hello.
-//! - `threads`: how many attack at once.
-//! - `elsewhere=1`: it does the same to memory of its own. This is what the attack costs a machine
-//!   anyway, for a comparison.
+//! - `uid`: the user that it becomes before it connects, if it is root.
+//! - `leases`, `delivery=latest`: the values in its Hello.
+//! - `threads`: number of threads that attack.
+//! - `elsewhere=1`: it does the same to memory that it does not share. This is the cost of the
+//!   attack without xmem, for a comparison.
 //!
 //! | role | what it does |
 //! |---|---|
-//! | `idle` | nothing: it joins, and reads its messages |
+//! | `idle` | joins and reads its messages |
 //! | `pi` | `FUTEX_WAIT_REQUEUE_PI` and `FUTEX_LOCK_PI` on every word that it can map |
-//! | `requeue` | moves whoever sleeps on one of them to a word of its own |
-//! | `wake` | wakes whoever sleeps on one of them |
+//! | `requeue` | moves sleepers on these words to a word of its own |
+//! | `wake` | wakes sleepers on these words |
 //! | `waiters` | sleeps on them `count` times; with `ring=1` through io_uring |
 //! | `punch` | punches holes into its lease page, from the Welcome on |
-//! | `advise` | everything else that the kernel does to memory and files on request |
+//! | `advise` | all other requests to the kernel that act on memory and files |
 //! | `hang` | before Ready, a `write` into its lease page that does not end |
-//! | `flip` | names frames in its lease words just when the producer takes them back |
+//! | `flip` | names frames in its lease words at the moment when the producer retires them |
 //! | `hold` | holds a frame with each lease, `leases` of each of `clients` |
 //! | `linger` | passes descriptors whose close does not end, with a Hello and as a client |
-//! | `stall` | looks to a blocking producer as if it made progress, as often as it can |
+//! | `stall` | seems to make progress to a blocking producer, as often as it can |
 
 mod files;
 mod futexes;
@@ -41,7 +42,8 @@ use xmem_tests::{Line, nobody};
 
 use target::Target;
 
-/// Calls made, and those that had an effect: a process was woken or moved, a hole was punched.
+/// Number of calls, and number of calls with an effect: a process was woken or requeued, a hole was
+/// punched.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static EFFECTS: AtomicU64 = AtomicU64::new(0);
 
@@ -53,7 +55,7 @@ fn count(had_effect: bool) {
     }
 }
 
-/// Runs `attack` over and over in `threads` threads, as long as the process lives.
+/// Repeats `attack` in `threads` threads as long as the process lives.
 fn meanwhile(threads: u64, attack: impl Fn(usize) + Send + Copy + 'static) {
     for number in 0..threads as usize {
         std::thread::spawn(move || {
@@ -67,7 +69,8 @@ fn meanwhile(threads: u64, attack: impl Fn(usize) + Send + Copy + 'static) {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let settings = Line::parse(&arguments.join(" "));
-    // What the other user could have, but not in every container.
+    // Prepared before the process becomes another user. Any user could have this, but not in every
+    // container.
     let faults = ["hang", "read"]
         .contains(&settings.word.as_str())
         .then(Faults::open);
@@ -104,7 +107,7 @@ fn main() {
             other => panic!("{other:?} is not an order"),
         }
     }
-    // Threads that sleep don't end by themselves.
+    // Threads that sleep do not end by themselves.
     std::process::exit(0);
 }
 

@@ -1,4 +1,4 @@
-//! Sleepers that are no threads: `IORING_OP_FUTEX_WAIT` (Linux 6.7).
+//! Sleepers that are not threads: `IORING_OP_FUTEX_WAIT` (Linux 6.7).
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -12,12 +12,12 @@ const SETUP_CQSIZE: u32 = 1 << 3;
 const ENTER_GETEVENTS: u32 = 1;
 const FUTEX_WAIT: u8 = 51;
 const FUTEX2_SIZE_U32: i32 = 2;
-/// Where the kernel's rings are mapped from its descriptor.
+/// The offsets at which the rings are mapped from the descriptor of the kernel.
 const SQ_RING: i64 = 0;
 const CQ_RING: i64 = 0x800_0000;
 const SQES: i64 = 0x1000_0000;
 
-/// The kernel's `struct io_uring_params`: what is not used here is left out by name.
+/// The kernel's `struct io_uring_params`. Fields that are not used here are placeholders.
 #[repr(C)]
 #[derive(Default)]
 struct Params {
@@ -30,13 +30,13 @@ struct Params {
     cq: [u32; 10],
 }
 
-/// What stands where in these.
+/// Indices of the fields of these structures.
 const HEAD: usize = 0;
 const TAIL: usize = 1;
 const MASK: usize = 2;
 const COMPLETIONS: usize = 5;
 const INDICES: usize = 6;
-/// Where the result stands in a completion (`struct io_uring_cqe`), in bytes.
+/// The byte offset of the result in a completion (`struct io_uring_cqe`).
 const RESULT: usize = 8;
 
 /// `struct io_uring_sqe` of a futex wait.
@@ -57,7 +57,7 @@ struct Entry {
     pad: u64,
 }
 
-/// Keeps `number` waits on a word under way, from a thread of its own.
+/// Keeps `number` waits on a word in flight, from a thread of its own.
 pub(crate) fn start(word: &'static AtomicU32, number: usize) {
     std::thread::spawn(move || Ring::open().keep(word, number));
 }
@@ -77,14 +77,15 @@ impl Ring {
             cq_entries: 16 * ENTRIES,
             ..Params::default()
         };
-        // SAFETY: the structure has the kernel's size and layout, and is all that the call writes to.
+        // SAFETY: the structure has the size and layout of the kernel's, and the call writes to
+        // nothing else.
         let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, ENTRIES, &raw mut params) };
         assert!(fd >= 0, "io_uring: {}", std::io::Error::last_os_error());
         // SAFETY: the descriptor is new, and no other value owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         let map = |len: usize, offset| {
             let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
-            // SAFETY: without MAP_FIXED the kernel chooses a range where nothing is.
+            // SAFETY: without MAP_FIXED the kernel chooses a range that contains no mapping.
             let start =
                 unsafe { libc::mmap(ptr::null_mut(), len, access, flags, fd.as_raw_fd(), offset) };
             assert_ne!(start, libc::MAP_FAILED, "a ring of io_uring");
@@ -105,8 +106,9 @@ impl Ring {
 
     /// A word of one of the rings.
     fn word(ring: *const u8, offset: usize) -> &'static AtomicU32 {
-        // SAFETY: the offset is the kernel's, or within the array that it tells of; the mapping stays
-        // for as long as the process lives, and both sides access the word as an atomic.
+        // SAFETY: the offset is from the kernel, or lies within the array whose size the kernel
+        // reported. The mapping stays as long as the process lives, and both sides access the word
+        // as an atomic.
         unsafe { AtomicU32::from_ptr(ring.add(offset).cast_mut().cast()) }
     }
 
@@ -146,7 +148,8 @@ impl Ring {
                 0 => (1, ENTER_GETEVENTS),
                 _ => (0, 0),
             };
-            // SAFETY: the call takes numbers only; the entries it reads are written.
+            // SAFETY: the call takes numbers only, and the entries that the kernel reads have been
+            // written.
             let submitted = unsafe {
                 let fd = self.fd.as_raw_fd();
                 libc::syscall(libc::SYS_io_uring_enter, fd, batch, wait, flags, 0, 0)
@@ -154,7 +157,7 @@ impl Ring {
             under_way += submitted.max(0) as usize;
             let head = of_cq(HEAD).load(Ordering::Relaxed);
             let done = of_cq(TAIL).load(Ordering::Acquire).wrapping_sub(head);
-            // A wait whose word had changed by then fails, and was none.
+            // If the word changed before the wait began, the wait fails and does not count.
             let mask = of_cq(MASK).load(Ordering::Relaxed);
             for at in 0..done {
                 let completion = 16 * (head.wrapping_add(at) & mask) as usize;

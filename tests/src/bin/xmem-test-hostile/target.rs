@@ -1,4 +1,4 @@
-//! What is attacked: the memory that a client of the protocol shares with its producer.
+//! The target of an attack: the memory that a client shares with its producer.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -11,38 +11,39 @@ use xmem_tests::area::Area;
 use xmem_tests::hostile::impostor::{HEAD, Layout, PAGE, STATES};
 use xmem_tests::wire::{self, Connection};
 
-/// Where things stand in a lease page: in words of 64 bits, and of 32.
+/// Indices of the words of a lease page: SLEEP, CURSOR and LEASES in words of 64 bits, PROGRESS and
+/// WAKE in words of 32 bits.
 pub(crate) const SLEEP: usize = 0;
 pub(crate) const CURSOR: usize = 1;
 pub(crate) const LEASES: usize = 128 / 8;
 pub(crate) const PROGRESS: usize = 24 / 4;
 pub(crate) const WAKE: usize = 64 / 4;
 
-/// Where a Hello says how frames are wanted.
+/// The byte offset of the delivery in a Hello.
 const DELIVERY: usize = 24;
 
-/// The producer has closed its side of a connection.
+/// Whether the producer has closed its side of a connection.
 static EXPELLED: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn is_expelled() -> bool {
     EXPELLED.load(Ordering::Relaxed)
 }
 
-/// A client's share of a channel.
+/// The memory of a channel that one client has.
 pub(crate) struct Target {
     connection: Arc<Connection>,
     pub(crate) metadata: Area,
     pub(crate) metadata_fd: OwnedFd,
     pub(crate) page: Area,
     pub(crate) page_fd: OwnedFd,
-    /// That of the lease page, also where another page is attacked.
+    /// The descriptor of the lease page, even if the attack goes to other memory.
     lease_page: OwnedFd,
     pub(crate) layout: Layout,
     pub(crate) leases: usize,
 }
 
 impl Target {
-    /// Connects, and maps what comes with the Welcome.
+    /// Connects, and maps the memory that comes with the Welcome.
     pub(crate) fn welcome(settings: &Line) -> Target {
         let connection = Connection::open(Path::new(settings.text("socket")));
         let leases = settings.get_number("leases").unwrap_or(1) as u32;
@@ -75,7 +76,7 @@ impl Target {
         }
     }
 
-    /// Memory of this process alone in place of what is shared.
+    /// Replaces the shared memory by memory of this process alone.
     fn elsewhere(self) -> Target {
         let sizes = SealFlags::SHRINK | SealFlags::GROW;
         let (metadata, metadata_fd) = Area::new(self.layout.size, sizes);
@@ -89,18 +90,18 @@ impl Target {
         }
     }
 
-    /// Says Ready, and waits for the answer.
+    /// Sends Ready, and waits for the answer.
     pub(crate) fn ready(&self) {
         self.connection.join(&self.lease_page);
     }
 
-    /// Says Ready.
+    /// Sends Ready.
     pub(crate) fn say_ready(&self) {
         let ready = wire::message(wire::READY, &[]);
         self.connection.send(&ready, &[]).expect("a producer");
     }
 
-    /// Maps the segment that it is told of first.
+    /// Maps the first segment that the producer announces.
     pub(crate) fn first_segment(&self) -> (Area, usize, OwnedFd) {
         let mut message = self.connection.receive_kind(wire::SEGMENT);
         let len = message.u32_at(8) as usize;
@@ -117,7 +118,7 @@ impl Target {
         });
     }
 
-    /// A client in the producer's scan, as long as the process lives.
+    /// Joins a client to the producer's scan. The client stays as long as the process lives.
     pub(crate) fn join(settings: &Line) -> &'static Target {
         let target = Box::leak(Box::new(Target::welcome(settings)));
         target.ready();
@@ -125,18 +126,18 @@ impl Target {
         target
     }
 
-    /// Every word that it can map, and that a process may sleep on: those of its page, and of the
-    /// metadata segment's first pages.
+    /// Every word that a client can map and that a process may sleep on: the words of the lease
+    /// page and of the first pages of the metadata segment.
     pub(crate) fn words(&self) -> impl Iterator<Item = &AtomicU32> + Clone {
         let metadata = &self.metadata.halves()[..self.layout.metas_at / 4];
         self.page.halves().iter().chain(metadata)
     }
 
-    /// Of these, those that have a meaning.
+    /// The words among them that the protocol uses.
     pub(crate) fn notable_words(&self) -> Vec<&AtomicU32> {
         let page = self.page.halves();
         let metadata = self.metadata.halves();
-        // Head, `writer_waiting`, end; then some states and ring words.
+        // The head, `writer_waiting`, the end; then some state words and ring words.
         let of_page = [WAKE, PROGRESS, 2 * SLEEP, 2 * CURSOR, 2 * LEASES];
         let of_metadata = (2 * HEAD..2 * HEAD + 6).chain(2 * STATES..2 * STATES + 8);
         let ring = self.layout.ring_at / 4;
@@ -164,7 +165,7 @@ impl Target {
         &self.page.words()[LEASES + number]
     }
 
-    /// Announces another sleep, before all frames: the producer has to wake it.
+    /// Announces a sleep with a cursor before all frames, so the producer has to wake this client.
     pub(crate) fn announce_sleep(&self) {
         self.page.words()[CURSOR].store(0, Ordering::Relaxed);
         let sleep = &self.page.words()[SLEEP];

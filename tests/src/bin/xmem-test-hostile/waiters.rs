@@ -1,4 +1,4 @@
-//! Sleepers by the thousand: a producer that wakes a client must not wake all of them.
+//! Thousands of sleepers on one word. A producer that wakes a client must not wake all of them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::Builder;
@@ -10,12 +10,12 @@ use crate::kernel::futex_sleep;
 use crate::target::{PROGRESS, Target, WAKE};
 use crate::{count, meanwhile, ring};
 
-/// Bytes of a thread's stack.
+/// The size of the stack of a thread, in bytes.
 const STACK: usize = 64 * 1024;
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// `count` sleepers, most of them on the word that the producer wakes it by.
+/// Starts `count` sleepers, most of them on the word by which the producer wakes the client.
 pub(crate) fn start(target: &'static Target, settings: &Line) {
     let number = settings.number("count") as usize;
     match settings.get("ring") {

@@ -1,4 +1,4 @@
-//! The client's role.
+//! The role of a client.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,11 +11,11 @@ use xmem_tests::{Line, pattern, until};
 use crate::usage::{fork, in_child, page_faults};
 use crate::{Herald, Worker, channel_of, timed};
 
-/// What both threads know.
+/// State of both threads.
 struct Shared {
     canceller: Canceller,
     halt: AtomicBool,
-    /// Frames that `hold` has received and `release` gives back.
+    /// Frames that `hold` has received and `release` drops.
     held: Mutex<Vec<Frame>>,
     frames: AtomicU64,
     next: AtomicU64,
@@ -23,14 +23,15 @@ struct Shared {
     connects: AtomicU64,
 }
 
-/// What the worker has.
+/// State of the worker thread.
 struct Client {
     settings: Line,
     shared: Arc<Shared>,
     subscriber: Option<Subscriber>,
 }
 
-/// `leases`, `backlog` (the first), `delivery=latest`, `name`, `timeout-ms` (of connecting; without it there is no limit).
+/// Settings: `leases`, `backlog` (the first), `delivery=latest`, `name`, `timeout-ms` (of
+/// connecting; without it there is no limit).
 pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     let shared = Arc::new(Shared {
         canceller: Canceller::new(),
@@ -64,15 +65,21 @@ impl Shared {
                 self.canceller.cancel();
             }
             "release" => {
-                let mut held = self.held.lock().expect("no panic holds it");
+                let mut held = self
+                    .held
+                    .lock()
+                    .expect("no thread panics while it holds the lock");
                 let count = held.len().min(order.number("count") as usize);
                 let released: Vec<_> = held.drain(..count).collect();
                 drop(held);
                 drop(released);
             }
             "check-held" => {
-                // They have not changed since they were received.
-                let held = self.held.lock().expect("no panic holds it");
+                // The frames have not changed since they were received.
+                let held = self
+                    .held
+                    .lock()
+                    .expect("no thread panics while it holds the lock");
                 held.iter().for_each(check);
             }
             "progress" => {
@@ -98,7 +105,7 @@ impl Shared {
     }
 }
 
-/// A frame that is not what it must be ends the process, and so fails the test.
+/// Checks the content of a frame. Wrong content ends the process, and so fails the test.
 fn check(frame: &Frame) {
     if let Err(problem) = pattern::check(frame) {
         panic!("{problem}");
@@ -165,7 +172,7 @@ impl Client {
         self.subscriber.as_mut().expect("connect comes first")
     }
 
-    /// Receives `count` frames and checks them, each for `work-us` longer.
+    /// Receives `count` frames and checks each, for another `work-us`.
     fn receive(&mut self, order: &Line) -> Result<Line> {
         let timeout = order.get_number("timeout-ms").map(Duration::from_millis);
         let work = Duration::from_micros(order.get_number("work-us").unwrap_or(0));
@@ -198,7 +205,7 @@ impl Client {
             .with("faults", faults))
     }
 
-    /// Receives `count` frames without ever waiting for one.
+    /// Receives `count` frames without waiting for any of them.
     fn look(&mut self, order: &Line) -> Result<Line> {
         let shared = self.shared.clone();
         println!("looking");
@@ -220,13 +227,17 @@ impl Client {
         for _ in 0..order.number("count") {
             let frame = self.subscriber().receive(None)?;
             shared.note(&frame);
-            shared.held.lock().expect("no panic holds it").push(frame);
+            shared
+                .held
+                .lock()
+                .expect("no thread panics while it holds the lock")
+                .push(frame);
         }
         Ok(Line::new("holding"))
     }
 
-    /// Asks for a quota of `leases` and `backlog`, and waits until it is granted, or at least `least` and at most `most`
-    /// frames of it.
+    /// Requests a quota of `leases` and `backlog`, and waits until it is granted. With `least` and
+    /// `most`, waits until the granted number of frames lies between them.
     fn request(&mut self, order: &Line) -> Result<Line> {
         let wanted = Quota {
             leases: order.number("leases") as u32,
@@ -250,19 +261,22 @@ impl Client {
             .with("most", grant.most))
     }
 
-    /// Has a child that drops all there is.
+    /// Forks a child that drops everything.
     fn fork_and_drop(&mut self) -> bool {
         in_child(|| {
             let received = self.subscriber().receive(Some(Duration::ZERO));
-            let held = std::mem::take(&mut *self.shared.held.lock().expect("no panic holds it"));
+            let held = std::mem::take(&mut *self.shared.held.lock().expect(
+                "no thread panics while \
+                 it holds the lock",
+            ));
             drop(held);
             self.subscriber = None;
             matches!(received, Err(Error::Forked)) && self.connect().is_ok()
         })
     }
 
-    /// Receives until `halt`, connecting again whenever that can help. Checks each frame a second
-    /// time before it is dropped: one in 256 up to `linger-us` later.
+    /// Receives until `halt`, and reconnects after each error that a retry can help against. Checks
+    /// each frame a second time before it is dropped: one frame in 256 up to `linger-us` later.
     fn run(&mut self, order: &Line) -> Result<Line> {
         let shared = self.shared.clone();
         let linger = order.get_number("linger-us").unwrap_or(0);

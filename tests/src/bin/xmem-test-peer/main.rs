@@ -1,11 +1,12 @@
-//! A producer or a client for tests to order about: `xmem-test-peer producer|opener|client channel=NAME ...`,
-//! or `path=SOCKET` in place of the name. With `uid` it becomes another user first, where it is root.
+//! A producer or a client that tests control:
+//! `xmem-test-peer producer|opener|client channel=NAME ...`, or `path=SOCKET` instead of the name.
+//! With `uid` it becomes another user first, if it is root.
 //!
-//! Orders come as lines on the standard input, answers go as lines to the standard output. One
-//! thread, `worker`, obeys the orders one after the other; those that must not wait behind a
-//! waiting one (`cancel`, `halt`, ...) are obeyed by the thread that reads them. `failed` tells of
-//! an error of xmem, a line that starts otherwise than expected of a bug. The process ends with
-//! its input. With `threads=one` the first thread is the worker.
+//! It reads orders as lines from the standard input and writes answers as lines to the standard
+//! output. The thread `worker` obeys the orders in sequence. Orders that must not wait behind
+//! another order (`cancel`, `halt`, ...) are obeyed by the thread that reads them. The answer
+//! `failed` reports an error of xmem; a line with any other unexpected first word is a bug. The
+//! process ends when its input ends. With `threads=one` the first thread is the worker.
 
 mod client;
 mod opener;
@@ -19,10 +20,10 @@ use std::sync::mpsc;
 use xmem_core::{Channel, Error};
 use xmem_tests::{Line, nobody};
 
-/// Obeys orders, one after the other; each returns its answer.
+/// Obeys orders in sequence; each call returns the answer.
 type Worker = Box<dyn FnMut(&Line) -> xmem_core::Result<Line> + Send>;
 
-/// Obeys orders at once, where it knows them.
+/// Obeys orders at once; returns `None` for an order that it does not know.
 type Herald = Box<dyn Fn(&Line) -> Option<Line>>;
 
 fn main() {
@@ -45,7 +46,7 @@ fn main() {
         }
     };
     if settings.get("threads") == Some("one") {
-        // Orders that have to be obeyed at once are not known then.
+        // Orders that have to be obeyed at once do not work in this case.
         let orders = std::io::stdin().lock().lines().map_while(|line| line.ok());
         return work(worker, orders.map(|line| Line::parse(&line)));
     }
@@ -60,19 +61,19 @@ fn main() {
         match herald(&line) {
             Some(answer) => println!("{answer}"),
             None if line.word == "exit" => {
-                // Everything is dropped by the worker, in good order, after what it has to do.
+                // The worker drops everything, after the orders that it still has.
                 drop(orders);
                 worker.join().expect("the worker does not panic");
                 return;
             }
-            None => orders.send(line).expect("the worker works"),
+            None => orders.send(line).expect("the worker runs"),
         }
     }
-    // Nobody gives orders any more, whatever the worker does.
+    // The input has ended, so no more orders follow, whatever the worker does.
     std::process::exit(1);
 }
 
-/// The channel that the settings mean: `channel`, its name, or `path`, that of its socket.
+/// The channel of the settings: `channel`, its name, or `path`, the path of its socket.
 fn channel_of(settings: &Line) -> Channel {
     match settings.get("path") {
         Some(path) => Channel::path(path),
@@ -80,14 +81,14 @@ fn channel_of(settings: &Line) -> Channel {
     }
 }
 
-/// Who may connect, as the settings say: `perms`, in octal digits.
+/// The permissions of the socket from the settings: `perms`, in octal digits.
 fn perms_of(settings: &Line) -> u32 {
     let perms = settings.get("perms").unwrap_or("600");
     u32::from_str_radix(perms, 8).expect("octal digits")
 }
 
 fn work(mut worker: Worker, queue: impl IntoIterator<Item = Line>) {
-    // Should it panic, the test must not wait for it.
+    // If the worker panics, the test must not wait for it.
     let bomb = Bomb;
     for order in queue {
         match worker(&order) {
@@ -99,7 +100,7 @@ fn work(mut worker: Worker, queue: impl IntoIterator<Item = Line>) {
     std::mem::forget(bomb);
 }
 
-/// Ends the process with the thread.
+/// Ends the process when the thread panics.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -108,7 +109,7 @@ impl Drop for Bomb {
     }
 }
 
-/// An error as an answer.
+/// Converts an error to an answer.
 fn failed(error: &Error) -> Line {
     let debug = format!("{error:?}");
     let kind = debug.split([' ', '(', '{']).next().unwrap_or_default();

@@ -1,11 +1,11 @@
-//! The role of a producer that opens its channel when it is told to, and may fail.
+//! The role of a producer that opens its channel on an order, which may fail.
 
 use xmem_core::{Publisher, Result};
 use xmem_tests::{Line, pattern};
 
 use crate::{Herald, Worker, channel_of, perms_of};
 
-/// `slot-size`, `perms`.
+/// Settings: `slot-size`, `perms`.
 pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     let settings = settings.clone();
     let mut publisher = None;
@@ -26,7 +26,7 @@ fn obey(settings: &Line, publisher: &mut Option<Publisher>, order: &Line) -> Res
             *publisher = Some(opened);
             Ok(Line::new("opened").with("text", path))
         }
-        // Again and again, each time for a moment.
+        // Opens and closes the channel repeatedly.
         "cycle" => {
             for _ in 0..order.number("count") {
                 drop(Publisher::builder(channel_of(settings)).open()?);

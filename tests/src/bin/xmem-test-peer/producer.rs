@@ -1,4 +1,4 @@
-//! The producer's role.
+//! The role of a producer.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use xmem_tests::{Line, pattern};
 use crate::usage::{fork, in_child, page_faults};
 use crate::{Herald, Worker, channel_of, perms_of, timed};
 
-/// What both threads know.
+/// State of both threads.
 struct Shared {
     publisher: Publisher,
     canceller: Canceller,
@@ -21,15 +21,15 @@ struct Shared {
     told: Arc<Told>,
 }
 
-/// What the publisher has told of clients.
+/// What the publisher has reported about clients.
 #[derive(Default)]
 struct Told {
     refused: AtomicU64,
     lapsed: AtomicU64,
 }
 
-/// Opens the channel: `slots`, `slot-size`, `max-slots`, `max-bytes`, `max-clients`, `block` (ms), `name`,
-/// `perms`.
+/// Opens the channel. Settings: `slots`, `slot-size`, `max-slots`, `max-bytes`, `max-clients`,
+/// `block` (ms), `name`, `perms`.
 pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     let canceller = Canceller::new();
     let mut builder = Publisher::builder(channel_of(settings))
@@ -116,15 +116,16 @@ impl Shared {
         Some(Line::new("heard"))
     }
 
-    /// `publish`, `publish-and-die` (killed at the end of the last publish) and `run` (until `halt`): `count`, `size`, `grow` (bytes a frame), `extra`,
-    /// `period-us`, `hold` (how many published frames are kept).
+    /// Orders: `publish`, `publish-and-die` (killed at the end of the last publish) and `run`
+    /// (until `halt`), with `count`, `size`, `grow` (bytes per frame), `extra`, `period-us`, `hold`
+    /// (number of published frames that are kept).
     fn obey(&self, order: &Line, next: &mut u64) -> Result<Line> {
         match order.word.as_str() {
             "publish" => self.publish(order, next, order.number("count")),
             "publish-and-die" => {
                 self.publish(order, next, order.number("count"))?;
-                kill_process(getpid(), Signal::KILL).expect("it may kill itself");
-                unreachable!("no process outlives that");
+                kill_process(getpid(), Signal::KILL).expect("a process may kill itself");
+                unreachable!("no process survives SIGKILL");
             }
             "time" => timed::publish(&self.publisher, order, next),
             "run" => {
@@ -158,7 +159,7 @@ impl Shared {
         }
     }
 
-    /// Publishes a frame in memory that this process can punch holes into.
+    /// Publishes a frame in imported memory, into which this process can punch holes.
     fn pass_on(&self) -> Result<()> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let memory = memfd_create("passed-on", flags).expect("a memfd");
@@ -170,7 +171,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Has a child that publishes, ends the stream, and closes the channel, as far as it can.
+    /// Forks a child that publishes, ends the stream, and closes the channel, as far as it can.
     fn fork_and_close(&self) -> Result<bool> {
         let frame = self.publisher.acquire(1)?;
         Ok(in_child(|| {

@@ -1,4 +1,4 @@
-//! Frames whose way is timed. Each starts with the time before it was published.
+//! Frames whose latency is measured. Each starts with the time before it was published.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use xmem_tests::Line;
 use xmem_tests::roles::monotonic_ns;
 use xmem_tests::samples::to_text;
 
-/// Publishes `count` frames of `size` bytes, one in `period-us`. A frame that is late delays none
-/// after it. Tells how long all took (`us`), and how long each `acquire` and `publish` took, but for
-/// the first `warm-up` frames.
+/// Publishes `count` frames of `size` bytes, one per `period-us`. A frame that is late delays none
+/// after it. Reports how long all frames took (`us`), and how long each `acquire` and `publish`
+/// took, except for the first `warm-up` frames.
 pub(crate) fn publish(publisher: &Publisher, order: &Line, next: &mut u64) -> Result<Line> {
     let size = order.number("size") as usize;
     let period = Duration::from_micros(order.number("period-us"));
@@ -45,8 +45,9 @@ pub(crate) fn publish(publisher: &Publisher, order: &Line, next: &mut u64) -> Re
         .with("publish", to_text(&publishing)))
 }
 
-/// Receives the frames from number `from` on, until that before `until`, or until none comes for
-/// `timeout-ms`. Tells how many came, and how long each was on its way, but for those before `after`.
+/// Receives the frames from number `from` on, up to but not including `until`, or until none
+/// arrives for `timeout-ms`. Reports how many frames arrived, and the latency of each, except for
+/// those before `after`.
 pub(crate) fn receive(subscriber: &mut Subscriber, order: &Line) -> Result<Line> {
     let timeout = Duration::from_millis(order.number("timeout-ms"));
     let (until, after) = (order.number("until"), order.number("after"));

@@ -1,4 +1,4 @@
-//! What this process has used, and children of it.
+//! The resource usage of this process, and child processes.
 #![allow(unsafe_code)]
 
 use xmem_tests::Line;
@@ -6,18 +6,19 @@ use xmem_tests::Line;
 /// Page faults of the whole process so far.
 pub(crate) fn page_faults() -> u64 {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: `usage` is a writable rusage, the only thing that the call writes to.
+    // SAFETY: `usage` is a writable rusage, and the call writes to nothing else.
     let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
-    assert_eq!(result, 0, "getrusage can't fail with a valid pointer");
-    // SAFETY: an rusage is integers only, for which zeroes are valid, and the call filled it in.
+    assert_eq!(result, 0, "getrusage cannot fail with a valid pointer");
+    // SAFETY: an rusage consists of integers only, for which zeroes are valid, and the call filled
+    // it in.
     let usage = unsafe { usage.assume_init() };
     (usage.ru_minflt + usage.ru_majflt) as u64
 }
 
-/// Forks a child that keeps every descriptor and mapping, and ends with the standard input.
+/// Forks a child that keeps every descriptor and mapping, and ends when the standard input ends.
 pub(crate) fn fork() -> Line {
-    // SAFETY: the child of a process with several threads may call async-signal-safe functions
-    // only; `read` and `_exit` are, and the buffer is the child's own.
+    // SAFETY: the child of a process with several threads may only call async-signal-safe
+    // functions. `read` and `_exit` are such functions, and the buffer belongs to the child.
     let pid = unsafe {
         let pid = libc::fork();
         if pid == 0 {
@@ -31,11 +32,11 @@ pub(crate) fn fork() -> Line {
     Line::new("forked").with("pid", pid)
 }
 
-/// Forks a child that does something, and waits for it: whether it says that all is well.
+/// Runs `act` in a forked child and waits for it. Returns whether `act` returned true.
 pub(crate) fn in_child(act: impl FnOnce() -> bool) -> bool {
-    // SAFETY: the child of a process with several threads may call async-signal-safe functions
-    // only, says POSIX. Programs do more than that, which is what is tried here: glibc sees to its
-    // own locks, and a child that hangs nevertheless is killed by the alarm.
+    // SAFETY: POSIX allows the child of a process with several threads to call async-signal-safe
+    // functions only. Programs do more than that, which is what this tests: glibc handles its own
+    // locks, and the alarm kills a child that hangs nevertheless.
     let pid = unsafe {
         let pid = libc::fork();
         if pid == 0 {
@@ -47,7 +48,7 @@ pub(crate) fn in_child(act: impl FnOnce() -> bool) -> bool {
     };
     assert!(pid > 0, "fork");
     let mut status = 0;
-    // SAFETY: `status` is the only thing that the call writes to.
+    // SAFETY: the call writes to `status` only.
     let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
     waited == pid && status == 0
 }

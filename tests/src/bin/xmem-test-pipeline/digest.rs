@@ -1,12 +1,13 @@
-//! What a buffer holds, as a number: equal for equal pictures, wherever their rows lie.
+//! A digest of the content of a buffer. Equal pictures have equal digests, whatever their strides
+//! and offsets.
 
 use gst_video::prelude::*;
 use gst_video::{VideoFormatFlags, VideoFrameRef, VideoInfo};
 
-/// Bytes that go in at once.
+/// Number of bytes that are added at once.
 const BLOCK: usize = 32;
 
-/// Four sums side by side, so that reading is limited by the memory and not by the sums.
+/// Four sums side by side, so that the memory limits the speed and not the additions.
 pub(crate) struct Digest([u64; 4]);
 
 impl Digest {
@@ -14,7 +15,7 @@ impl Digest {
         Digest([1, 2, 3, 4])
     }
 
-    /// Takes in bytes, as a row of their own.
+    /// Adds the bytes of one row.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         let blocks = bytes.chunks_exact(BLOCK);
         let mut last = [0; BLOCK];
@@ -42,7 +43,7 @@ impl Digest {
     }
 }
 
-/// The digest of a buffer: of its visible picture where `info` says that it is one.
+/// The digest of a buffer. With `info`, of its visible picture.
 pub(crate) fn digest(buffer: &gst::BufferRef, info: Option<&VideoInfo>) -> u64 {
     let mut digest = Digest::new();
     match info {
@@ -79,7 +80,7 @@ fn add_picture(digest: &mut Digest, frame: &VideoFrameRef<&gst::BufferRef>) {
             })
             .max()
             .filter(|&bytes| bytes > 0)
-            // Pixels that share bytes with others: all that the usual row has.
+            // If pixels share bytes with others, the whole usual row is added.
             .unwrap_or(plain.stride()[plane as usize] as usize);
         for row in 0..rows {
             let start = row * stride;

@@ -1,11 +1,12 @@
-//! Events that are sent by order, and what is told of those that pass.
+//! Events that are sent on orders, and reports of the events that pass.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
 use xmem_tests::Line;
 
-/// The event that an order says. `seqnum=NAME`: events with the same name have the same number.
+/// Builds the event that an order describes. `seqnum=NAME`: events with the same name have the same
+/// sequence number.
 pub(crate) fn build(order: &Line) -> gst::Event {
     static NUMBERS: Mutex<Option<HashMap<String, gst::Seqnum>>> = Mutex::new(None);
     let mut event = build_unnumbered(order);
@@ -121,11 +122,11 @@ fn build_unnumbered(order: &Line) -> gst::Event {
             .timestamp(time("running-time"))
             .build(),
         "seek" => seek(order),
-        other => panic!("{other:?} is no event"),
+        other => panic!("{other:?} is not an event"),
     }
 }
 
-/// A flushing seek, to the start where the order does not say where to.
+/// A flushing seek; to the start unless the order gives a position.
 pub(crate) fn seek(order: &Line) -> gst::Event {
     let rate = order
         .get("rate")
@@ -140,7 +141,7 @@ pub(crate) fn seek(order: &Line) -> gst::Event {
             "segment" => gst::SeekFlags::SEGMENT,
             "accurate" => gst::SeekFlags::ACCURATE,
             "key-unit" => gst::SeekFlags::KEY_UNIT,
-            other => panic!("{other:?} is no flag"),
+            other => panic!("{other:?} is not a flag"),
         };
     }
     let value = |nseconds: i64| gst::GenericFormattedValue::new(gst::Format::Time, nseconds);
@@ -163,7 +164,7 @@ pub(crate) fn seek(order: &Line) -> gst::Event {
     )
 }
 
-/// Adds what an event says.
+/// Adds the content of an event to a line.
 pub(crate) fn tell(line: Line, event: &gst::EventRef) -> Line {
     use gst::EventView as E;
     match event.view() {
@@ -205,7 +206,7 @@ pub(crate) fn tell(line: Line, event: &gst::EventRef) -> Line {
         }
         E::Protection(event) => {
             let (system, data, origin) = event.get();
-            let data = data.map_readable().expect("it can be read");
+            let data = data.map_readable().expect("the data can be read");
             line.with("text", format!("{system} {origin:?} {:?}", data.as_slice()))
         }
         E::Seek(seek) => {

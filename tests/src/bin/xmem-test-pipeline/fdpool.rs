@@ -1,4 +1,4 @@
-//! Buffers in memory with descriptors, as elements have them that are not xmem's.
+//! Buffers in memory with descriptors that is not of xmem, as other elements make it.
 #![allow(unsafe_code)]
 
 use std::os::fd::IntoRawFd;
@@ -19,7 +19,7 @@ mod imp {
     /// Allocates memfds.
     #[derive(Default)]
     pub struct MemfdAllocator {
-        /// Whether they may be sealed.
+        /// Whether the memfds can be sealed.
         pub sealable: Mutex<bool>,
     }
 
@@ -34,20 +34,21 @@ mod imp {
     impl GstObjectImpl for MemfdAllocator {}
     impl FdAllocatorImpl for MemfdAllocator {}
 
-    // SAFETY: `alloc` returns what `GstFdAllocator` has made, which knows how to free it.
+    // SAFETY: `alloc` returns memory that `GstFdAllocator` has made and can free.
     unsafe impl AllocatorImpl for MemfdAllocator {
         unsafe fn alloc(&self, size: usize, params: &gst::AllocationParams) -> *mut ffi::GstMemory {
             let maxsize = size + params.prefix() + params.padding();
-            let flags = match *self.sealable.lock().expect("not poisoned") {
-                true => MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-                false => MemfdFlags::CLOEXEC,
+            let flags = if *self.sealable.lock().expect("not poisoned") {
+                MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING
+            } else {
+                MemfdFlags::CLOEXEC
             };
             let fd = memfd_create("test-memfd", flags).expect("a memfd");
-            ftruncate(&fd, maxsize as u64).expect("it has a size");
+            ftruncate(&fd, maxsize as u64).expect("the size can be set");
             let obj = self.obj();
             let allocator: &gst::Allocator = obj.upcast_ref();
             // SAFETY: the allocator is a `GstFdAllocator`, the descriptor is given away, and the
-            // memory is new, and as large as the range that is set.
+            // memory is new and as large as the range that is set.
             unsafe {
                 let memory = allocators::gst_fd_allocator_alloc(
                     allocator.as_ptr(),
@@ -67,7 +68,7 @@ glib::wrapper! {
         @extends gst_allocators::FdAllocator, gst::Allocator, gst::Object;
 }
 
-/// What a pool's memory is, and how many pieces of it there are.
+/// The kind of memory of a pool, and the number of its pieces.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub(crate) sealable: bool,
@@ -76,10 +77,10 @@ pub(crate) struct Kind {
     pub(crate) count: u32,
 }
 
-/// The pools that there are.
+/// All pools.
 static POOLS: LazyLock<Mutex<Vec<(Kind, gst::BufferPool)>>> = LazyLock::new(Mutex::default);
 
-/// How many buffers of all pools are not in use.
+/// Number of buffers of all pools that are not in use.
 pub(crate) fn unused() -> usize {
     let pools = POOLS.lock().expect("not poisoned");
     let mut unused = Vec::new();
@@ -93,14 +94,14 @@ pub(crate) fn unused() -> usize {
     unused.len()
 }
 
-/// Gives up all pools. Their memory goes with the last buffer that is in use.
+/// Drops all pools. Their memory is freed with the last buffer that is in use.
 pub(crate) fn give_up() {
     for (_, pool) in POOLS.lock().expect("not poisoned").drain(..) {
         pool.set_active(false).expect("it stops");
     }
 }
 
-/// A buffer of such a pool, which is made with the first.
+/// A buffer of a pool of this kind. The first call creates the pool.
 pub(crate) fn buffer(kind: Kind) -> gst::Buffer {
     let mut pools = POOLS.lock().expect("not poisoned");
     let pool = match pools.iter().find(|(one, _)| *one == kind) {

@@ -1,14 +1,14 @@
-//! A pipeline for tests to order about:
-//! `xmem-test-pipeline [--report ELEMENT.PAD | --inspect ELEMENT.PAD | --count ELEMENT.PAD]... DESCRIPTION`
+//! A pipeline that tests control: `xmem-test-pipeline [--report ELEMENT.PAD | --inspect ELEMENT.PAD
+//! | --count ELEMENT.PAD]... DESCRIPTION`
 //!
-//! `--report` tells of every buffer that passes the pad, with a digest of what it holds; `--inspect`
-//! of all that the buffer says besides, and tries to write to it; `--count` reads every buffer and
-//! keeps quiet, and `--sample` reports some. `--report-bytes` and `--inspect-bytes` take a buffer's bytes one by one, where
-//! the others take the visible picture of raw video.
+//! `--report` reports every buffer that passes the pad, with a digest of its content. `--inspect`
+//! also reports all other properties of the buffer, and tries to write to it. `--count` reads every
+//! buffer without a report, and `--sample` reports some of the buffers. `--report-bytes` and
+//! `--inspect-bytes` read all bytes of a buffer; the others read the visible picture of raw video.
 //!
-//! Orders come as lines on the standard input; each is answered with a line that has its number.
-//! Lines about buffers, events, messages, signals and notifications come whenever they do. The
-//! process ends with its input.
+//! It reads orders as lines from the standard input. It answers each with a line that has the
+//! number of the order. Lines about buffers, events, messages, signals and notifications can come
+//! at any time. The process ends when its input ends.
 
 mod digest;
 mod events;
@@ -61,7 +61,7 @@ fn main() {
                 if let gst::MessageView::Latency(_) = message.view()
                     && let Some(pipeline) = weak.upgrade()
                 {
-                    // As every application does.
+                    // Every application does this.
                     let _ = pipeline.recalculate_latency();
                 }
                 told(&message).into_iter().for_each(say);
@@ -75,14 +75,14 @@ fn main() {
             "exit" => {
                 pipeline
                     .set_state(gst::State::Null)
-                    .expect("to NULL there is always a way");
+                    .expect("a change to NULL always succeeds");
                 return;
             }
             order => orders::obey(&pipeline, &watches, &Line::parse(order)),
         };
         say(answer.with("order", number));
     }
-    // Nobody gives orders any more, whatever state the pipeline is in.
+    // The input has ended, so no more orders follow, whatever state the pipeline is in.
     std::process::exit(1);
 }
 
@@ -90,7 +90,7 @@ fn say(line: Line) {
     println!("{line}");
 }
 
-/// Tells of every client that comes to a sink of the pipeline, or goes.
+/// Reports every client that connects to or leaves a sink of the pipeline.
 fn report_clients(pipeline: &gst::Pipeline) {
     for sink in pipeline.iterate_all_by_element_factory_name("xmemsink") {
         let Ok(sink) = sink else { continue };
@@ -111,10 +111,10 @@ fn report_clients(pipeline: &gst::Pipeline) {
     }
 }
 
-/// What a message says, for those that a test may want to know of.
+/// The content of a message, for the messages that tests need.
 fn told(message: &gst::Message) -> Option<Line> {
     let from = message.src().map(|src| src.name());
-    let line = Line::new("message").with("from", from.as_deref().unwrap_or("nobody"));
+    let line = Line::new("message").with("from", from.as_deref().unwrap_or("unknown"));
     let problem = |line: Line, word: &str, error: gst::glib::Error, debug: Option<&str>| {
         let debug = debug.unwrap_or_default().replace(char::is_whitespace, "_");
         line.with("type", word)

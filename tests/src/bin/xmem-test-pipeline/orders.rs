@@ -1,4 +1,4 @@
-//! What the pipeline is told to do.
+//! The orders to the pipeline.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,10 +11,10 @@ use crate::fdpool;
 use crate::push::push;
 use crate::watch::Watch;
 
-/// How long `settle` waits for a state.
+/// How long `settle` waits for a state change.
 const SETTLING: gst::ClockTime = gst::ClockTime::from_seconds(20);
 
-/// Does what an order says, and tells what came of it and how long it took (`ms`).
+/// Obeys an order. Returns the result and the time that it took (`ms`).
 pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Line) -> Line {
     let element = |key: &str| {
         let name = order.text(key);
@@ -53,7 +53,7 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
         "toggle" => {
             for _ in 0..order.number("count") {
                 for name in ["paused", "playing"] {
-                    // It may be that the one before is not done yet.
+                    // The previous state change may not be complete yet.
                     let _ = pipeline.set_state(state(name));
                 }
             }
@@ -70,7 +70,9 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
         // get of=ELEMENT property=NAME
         "get" => {
             let value = element("of").property_value(order.text("property"));
-            let text = value.transform::<String>().expect("it can be told");
+            let text = value
+                .transform::<String>()
+                .expect("the value converts to text");
             let text = text.get::<Option<String>>().expect("a text");
             Line::new("value").with("text", text.unwrap_or_default())
         }
@@ -79,7 +81,7 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
             element("of").set_property_from_str(order.text("property"), order.text("text"));
             Line::new("set")
         }
-        // post: a message of the application, which comes after those that were posted before
+        // post: an application message, which arrives after all messages that were posted before
         "post" => {
             let said = gst::Structure::new_empty("order");
             let message = gst::message::Application::new(said);
@@ -88,7 +90,7 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
         }
         // push from=SRC ...
         "push" => push(&element("from"), order),
-        // unused: buffers of the pools that "push" has made
+        // unused: number of buffers in the pools of "push" that are not in use
         "unused" => Line::new("unused").with("count", fdpool::unused()),
         // give-up
         "give-up" => {
@@ -136,15 +138,23 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
         "videotestsrc-formats" => {
             let factory = gst::ElementFactory::find("videotestsrc").expect("videotestsrc");
             let templates = factory.static_pad_templates();
-            let caps = templates.iter().next().expect("it has a pad").caps();
-            let raw = caps.structure(0).expect("it makes raw video").to_owned();
+            let caps = templates
+                .iter()
+                .next()
+                .expect("the element has a pad template")
+                .caps();
+            let raw = caps
+                .structure(0)
+                .expect("the element makes raw video")
+                .to_owned();
             let formats = raw.get::<gst::List>("format").expect("many formats");
             let formats = formats
                 .iter()
                 .filter_map(|format| format.get::<&str>().ok());
             Line::new("formats").with("text", formats.collect::<Vec<_>>().join(","))
         }
-        // clock type=monotonic|realtime ppm=-500: how much faster it goes than that
+        // clock type=monotonic|realtime ppm=-500: a clock that is faster than that one by so many
+        // millionths
         "clock" => {
             let kind = match order.text("type") {
                 "realtime" => gst::ClockType::Realtime,
@@ -158,24 +168,28 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
             pipeline.use_clock(Some(&clock));
             Line::new("clocked")
         }
-        // calibrate ppm=-500 [ahead=NS]: the clock of the pipeline, which jumps by so much first
+        // calibrate ppm=-500 [ahead=NS]: changes the rate of the pipeline's clock, after a jump by
+        // NS
         "calibrate" => {
-            calibrate(&pipeline.clock().expect("it plays by a clock"), order);
+            calibrate(&pipeline.clock().expect("the pipeline has a clock"), order);
             Line::new("calibrated")
         }
-        // clock-of of=ELEMENT: from now on the pipeline goes by that, if there is one by now
+        // clock-of of=ELEMENT: the pipeline uses the clock of the element from now on, if it
+        // provides one
         "clock-of" => {
             let clock = element("of").provide_clock();
             pipeline.use_clock(clock.as_ref());
             let kind = clock.map_or("none".into(), |clock| clock.type_().to_string());
             Line::new("clocked").with("type", kind)
         }
-        // send of=ELEMENT [pad=PAD] event=NAME ...: to an element, or from its pad
+        // send of=ELEMENT [pad=PAD] event=NAME ...: sends an event to an element, or from its pad
         "send" => {
             let event = crate::events::build(order);
             let taken = match order.get("pad") {
                 Some(pad) => {
-                    let pad = element("of").static_pad(pad).expect("the element has it");
+                    let pad = element("of")
+                        .static_pad(pad)
+                        .expect("the element has the pad");
                     pad.push_event(event)
                 }
                 None => element("of").send_event(event),
@@ -245,7 +259,7 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Lin
     answer.with("ms", started.elapsed().as_millis())
 }
 
-/// What a query has told, where it is known.
+/// The result of a query, if it is known.
 fn known(value: gst::GenericFormattedValue) -> String {
     match value.value() {
         -1 => "none".into(),
@@ -253,7 +267,7 @@ fn known(value: gst::GenericFormattedValue) -> String {
     }
 }
 
-/// What an order wants positions to be counted in.
+/// The format of positions that an order asks for.
 fn format(order: &Line) -> gst::Format {
     match order.get("format") {
         Some("default") => gst::Format::Default,
@@ -273,8 +287,8 @@ fn state(name: &str) -> gst::State {
     }
 }
 
-/// Has a clock go on from where it is, or from a bit later, by so many millionths faster than what it
-/// reads.
+/// Sets the rate of a clock, `ppm` millionths faster than its internal time. The clock continues
+/// from its current time, or from a later time.
 fn calibrate(clock: &gst::Clock, order: &Line) {
     let ppm: i64 = order.text("ppm").parse().expect("a number");
     let ahead = gst::ClockTime::from_nseconds(order.get_number("ahead").unwrap_or(0));
@@ -295,7 +309,7 @@ fn set_state(element: &gst::Element, state: gst::State) -> Line {
     Line::new("changed").with("result", outcome(result))
 }
 
-/// Goes up to PLAYING and down to NULL again, without a pause.
+/// Changes the state to PLAYING and to NULL again, `count` times without a pause.
 fn cycle(pipeline: &gst::Pipeline, count: u64) -> Line {
     for _ in 0..count {
         for name in ["ready", "paused", "playing", "null"] {
@@ -307,7 +321,8 @@ fn cycle(pipeline: &gst::Pipeline, count: u64) -> Line {
     Line::new("cycled").with("result", "Success")
 }
 
-/// Changes its state as each path says, at once or, with `settle`, when the change before is complete.
+/// Changes the state along each path, at once or, with `settle`, after the previous change is
+/// complete.
 fn walk(element: &gst::Element, paths: &str, settle: bool) -> Line {
     for path in paths.split('+') {
         for name in path.split('.') {
@@ -329,7 +344,7 @@ fn walk(element: &gst::Element, paths: &str, settle: bool) -> Line {
     Line::new("walked").with("result", "Success")
 }
 
-/// The fields of an element's figures; those of client 0 are `client-0-pid` and so on.
+/// The statistics of an element as fields; those of client 0 are `client-0-pid` and so on.
 fn stats(element: &gst::Element) -> Line {
     let figures = element.property::<gst::Structure>("stats");
     let mut line = Line::new("stats");
@@ -350,7 +365,9 @@ fn stats(element: &gst::Element) -> Line {
 }
 
 fn told(value: &gst::glib::SendValue) -> String {
-    let text = value.transform::<String>().expect("it can be told");
+    let text = value
+        .transform::<String>()
+        .expect("the value converts to text");
     let text = text.get::<Option<String>>().expect("a text");
     text.unwrap_or_default().replace(' ', "_")
 }

@@ -1,4 +1,4 @@
-//! Buffers that a test describes, pushed into the pipeline by an `appsrc`.
+//! Buffers that a test describes. An `appsrc` pushes them into the pipeline.
 
 use gst::prelude::*;
 use gst_video::{VideoFrameFlags, VideoInfo, VideoMeta};
@@ -10,11 +10,11 @@ use crate::fdpool;
 /// [duration=NS] [offset=N] [offset-end=N] [flags=DISCONT+DELTA_UNIT] [pad=BYTES] [crop=X,Y,W,H]
 /// [metas=regions+captions]`
 ///
-/// Buffers of raw video have the size of a frame where none is given. `memories` is how many
-/// pieces the bytes are in: planes, where there are as many and `pad` is given. `pad` makes every row
-/// longer, as a video meta tells. `metas` are some of those that [`metas::KINDS`] names.
+/// Without `size`, buffers of raw video have the size of a frame. `memories` is the number of
+/// memories of the buffer: one per plane, if the numbers match and `pad` is given. `pad` makes
+/// every row longer, as a video meta says. `metas` are names of [`metas::KINDS`].
 ///
-/// With `memfds=N` the buffers are those of a pool of as many memfds, which can be sealed unless
+/// With `memfds=N` the buffers come from a pool of N memfds, which can be sealed unless
 /// `unsealable=1`; the bytes start after `prefix=BYTES`.
 pub(crate) fn push(source: &gst::Element, order: &Line) -> Line {
     let caps = order
@@ -37,7 +37,7 @@ pub(crate) fn push(source: &gst::Element, order: &Line) -> Line {
     Line::new("pushed").with("flow", format!("{flow:?}"))
 }
 
-/// The widths, offsets and strides that a padded frame has, and its size.
+/// The widths, offsets and strides of a padded frame, and its size.
 fn padded(info: &VideoInfo, pad: u64) -> (Vec<usize>, Vec<i32>, usize) {
     let (mut offsets, mut strides, mut end) = (Vec::new(), Vec::new(), 0);
     for plane in 0..info.n_planes() {
@@ -73,14 +73,16 @@ fn make(order: &Line, info: Option<&VideoInfo>, seed: u64) -> gst::Buffer {
             prefix: order.get_number("prefix").unwrap_or(0) as usize,
             count: count as u32,
         });
-        let target = buffer.get_mut().expect("a buffer from a pool is ours");
-        target.copy_from_slice(0, &bytes).expect("it has the size");
+        let target = buffer.get_mut().expect("a buffer from a pool is writable");
+        target
+            .copy_from_slice(0, &bytes)
+            .expect("the buffer has this size");
         return buffer;
     }
     let mut buffer = gst::Buffer::new();
     let target = buffer.make_mut();
     let starts: Vec<usize> = match &layout {
-        // Who reads a picture by its meta takes every plane to be in one piece.
+        // A reader that uses the video meta expects every plane in one memory.
         Some((offsets, _, _)) if memories == offsets.len() => offsets.clone(),
         _ => (0..memories).map(|piece| size * piece / memories).collect(),
     };

@@ -1,5 +1,5 @@
-//! `soundcard`: an audio sink as those of real cards are, with the clock that GStreamer makes of how
-//! far it has played. It plays `ppm` millionths faster than it should, as cards do.
+//! `soundcard`: an audio sink like those of real sound cards, with the clock that GStreamer derives
+//! from the samples played. It plays `ppm` millionths too fast, as real cards do.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -12,20 +12,20 @@ use gst_audio::subclass::prelude::*;
 mod imp {
     use super::*;
 
-    /// What the card has: it starts to play with the first samples.
+    /// The state of the card. It starts to play with the first samples.
     #[derive(Default)]
     pub struct Card {
-        /// Bytes of a sample of all channels, and samples a second.
+        /// The bytes of one sample of all channels, and the sample rate.
         pub frame_size: u64,
         pub rate: f64,
-        /// Samples that it can hold.
+        /// Number of samples that the card can hold.
         pub room: u64,
         pub written: u64,
         pub started: Option<Instant>,
     }
 
     impl Card {
-        /// Samples that are yet to be played.
+        /// Number of samples that are not played yet.
         fn delay(&self) -> f64 {
             let played = self.started.map_or(0.0, |started| {
                 (started.elapsed().as_secs_f64() * self.rate).min(self.written as f64)
@@ -129,7 +129,7 @@ mod imp {
                     }
                     too_much / card.rate
                 };
-                // As long as it plays that.
+                // Waits until the card has played that much.
                 std::thread::sleep(Duration::from_secs_f64(too_much));
             }
         }
@@ -152,8 +152,8 @@ glib::wrapper! {
             gst::Object;
 }
 
-/// Makes the element known to this process.
+/// Registers the element in this process.
 pub(crate) fn register() {
     let kind = SoundCard::static_type();
-    gst::Element::register(None, "soundcard", gst::Rank::NONE, kind).expect("it is new");
+    gst::Element::register(None, "soundcard", gst::Rank::NONE, kind).expect("the element is new");
 }

@@ -1,4 +1,4 @@
-//! Pads that are watched: what passes them is read and, where wanted, told.
+//! Watched pads: each buffer that passes is read, and reported if the test wants it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -12,23 +12,24 @@ use xmem_tests::{Line, metas};
 use crate::digest::digest;
 use crate::events;
 
-/// One buffer of so many is sampled: the same ones in all processes, as their digests decide.
+/// One buffer in this many is sampled. The digest of a buffer decides, so all processes sample the
+/// same buffers.
 const SAMPLE: u64 = 16;
 
 /// One watched pad.
 pub(crate) struct Watch {
     /// `ELEMENT.PAD`.
     pub(crate) name: String,
-    /// Buffers that have passed.
+    /// Number of buffers that have passed.
     pub(crate) count: AtomicU64,
-    /// Their bytes.
+    /// Number of their bytes.
     pub(crate) size: AtomicU64,
-    /// All digests so far, mixed.
+    /// All digests so far, combined.
     pub(crate) digest: AtomicU64,
     detail: Detail,
     bytes: bool,
     info: Mutex<Option<VideoInfo>>,
-    /// Buffers that are kept from being freed, the last ones that have passed.
+    /// The last buffers that have passed, which are kept from being freed.
     held: Mutex<VecDeque<gst::Buffer>>,
     to_hold: AtomicUsize,
 }
@@ -41,7 +42,7 @@ enum Detail {
     Inspect,
 }
 
-/// Watches `pad`, which is `ELEMENT.PAD`, as the option says.
+/// Watches `pad`, given as `ELEMENT.PAD`, as the option says.
 pub(crate) fn start(pipeline: &gst::Pipeline, option: &str, name: &str) -> Arc<Watch> {
     let (element, pad) = name.rsplit_once('.').expect("ELEMENT.PAD");
     let pad = pipeline
@@ -56,7 +57,7 @@ pub(crate) fn start(pipeline: &gst::Pipeline, option: &str, name: &str) -> Arc<W
         "--inspect" => (Detail::Inspect, false),
         "--report-bytes" => (Detail::Report, true),
         "--inspect-bytes" => (Detail::Inspect, true),
-        _ => panic!("no option {option}"),
+        _ => panic!("unknown option {option}"),
     };
     let watch = Arc::new(Watch {
         name: name.to_owned(),
@@ -86,7 +87,7 @@ pub(crate) fn start(pipeline: &gst::Pipeline, option: &str, name: &str) -> Arc<W
 }
 
 impl Watch {
-    /// From now on keeps the last `count` buffers.
+    /// Keeps the last `count` buffers from now on.
     pub(crate) fn hold(&self, count: usize) {
         self.to_hold.store(count, Ordering::Relaxed);
         let mut held = self.held.lock().expect("not poisoned");
@@ -96,15 +97,15 @@ impl Watch {
         drop(let_go);
     }
 
-    /// What the buffers hold that are kept.
+    /// The digests of the kept buffers.
     pub(crate) fn held(&self) -> String {
         let held = self.held.lock().expect("not poisoned");
         let digests = held.iter().map(|buffer| digest(buffer, None));
         list(digests.map(|digest| format!("{digest:016x}")))
     }
 
-    /// Tries to write into the memory of the buffers that are kept: how often that was refused, and
-    /// how often allowed.
+    /// Tries to write to the memory of the kept buffers. Returns how many times that was refused,
+    /// and how many times it was allowed.
     pub(crate) fn scribble(&self) -> (usize, usize) {
         let held = self.held.lock().expect("not poisoned");
         let memories = held.iter().flat_map(|buffer| buffer.iter_memories_owned());
@@ -120,7 +121,8 @@ impl Watch {
     }
 
     fn buffer(&self, pad: &gst::Pad, buffer: &gst::Buffer) {
-        // Looking changes nothing: a buffer in several pieces would become one, were it only ours.
+        // The second reference keeps reading from changing the buffer: mapping a writable buffer of
+        // several memories would merge them.
         let _shared = buffer.clone();
         let info = self.info.lock().expect("not poisoned").clone();
         let info = info.filter(|_| !self.bytes);
@@ -184,33 +186,34 @@ impl Watch {
     }
 }
 
-/// When a buffer is shown, on its pipeline's clock: below zero before that.
+/// When a buffer is due on the clock of its pipeline; negative before that clock's zero.
 fn due(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<i128> {
     let segment = pad.sticky_event::<gst::event::Segment>(0)?;
     let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
     let running_time = segment.to_running_time_full(buffer.pts()?)?;
-    let running_time = match running_time.is_negative() {
-        true => -i128::from(running_time.abs().nseconds()),
-        false => i128::from(running_time.abs().nseconds()),
+    let running_time = if running_time.is_negative() {
+        -i128::from(running_time.abs().nseconds())
+    } else {
+        i128::from(running_time.abs().nseconds())
     };
     let base_time = pad.parent_element()?.base_time()?;
     Some(running_time + i128::from(base_time.nseconds()))
 }
 
-/// When a buffer is shown, on `CLOCK_MONOTONIC`.
+/// When a buffer is due on `CLOCK_MONOTONIC`.
 fn due_monotonic(pad: &gst::Pad, buffer: &gst::BufferRef) -> String {
     let clock = pad.parent_element().and_then(|element| element.clock());
     let Some((due, clock)) = due(pad, buffer).zip(clock) else {
         return "none".into();
     };
-    // The look that took least time says most.
+    // Of several comparisons of the two clocks, the one that took the least time is the most exact.
     let looks = (0..8).map(|_| {
         let before = xmem_core::monotonic_time().as_nanos() as i128;
         let there = i128::from(clock.time().nseconds());
         let after = xmem_core::monotonic_time().as_nanos() as i128;
         (after - before, (before + after) / 2 - there)
     });
-    let (_, ahead) = looks.min().expect("some looks");
+    let (_, ahead) = looks.min().expect("at least one comparison");
     (due + ahead).to_string()
 }
 
@@ -225,27 +228,29 @@ fn number_or_none(number: u64) -> String {
     }
 }
 
-/// The flags' names, but for that of memory's: `DISCONT+DELTA_UNIT`.
+/// The names of the flags, without those of the memory: `DISCONT+DELTA_UNIT`.
 fn flags(flags: gst::BufferFlags) -> String {
     let flags = flags - gst::BufferFlags::TAG_MEMORY;
     let names = flags.iter_names().map(|(name, _)| name);
     let names = names.collect::<Vec<_>>().join("+");
-    match names.is_empty() {
-        true => "none".into(),
-        false => names,
+    if names.is_empty() {
+        "none".into()
+    } else {
+        names
     }
 }
 
 fn list<T: ToString>(numbers: impl IntoIterator<Item = T>) -> String {
     let numbers = numbers.into_iter().map(|number| number.to_string());
     let list = numbers.collect::<Vec<_>>().join(",");
-    match list.is_empty() {
-        true => "empty".into(),
-        false => list,
+    if list.is_empty() {
+        "empty".into()
+    } else {
+        list
     }
 }
 
-/// Adds all that a buffer says about itself, and what comes of writing to it.
+/// Adds all properties of a buffer, and the results of writing to it.
 fn inspect(mut line: Line, buffer: &gst::Buffer, info: Option<&VideoInfo>) -> Line {
     line = line.with("memories", buffer.n_memory());
     line = line.with("allocator", allocator(buffer));
@@ -282,7 +287,7 @@ fn inspect(mut line: Line, buffer: &gst::Buffer, info: Option<&VideoInfo>) -> Li
     line
 }
 
-/// Whether there are fields of its own for this meta.
+/// Whether a meta has fields of its own in the report.
 fn is_told_otherwise(meta: &str) -> bool {
     ["GstVideoMeta", "GstVideoCropMeta", "XmemBufferMeta"]
         .iter()
@@ -295,7 +300,7 @@ fn allocator(buffer: &gst::BufferRef) -> String {
     allocator.unwrap_or("none").to_owned()
 }
 
-/// Adds the fields of the record, and of what types they are.
+/// Adds the fields of the record and their types.
 fn record(mut line: Line, buffer: &gst::BufferRef) -> Line {
     let Ok(meta) = gst::meta::CustomMeta::from_buffer(buffer, "XmemBufferMeta") else {
         return line;
@@ -307,8 +312,10 @@ fn record(mut line: Line, buffer: &gst::BufferRef) -> Line {
                 number.to_string()
             })),
             Err(_) => {
-                let text = value.transform::<String>().expect("it can be told");
-                text.get().expect("it is told")
+                let text = value
+                    .transform::<String>()
+                    .expect("the value converts to text");
+                text.get().expect("the field is set")
             }
         };
         line = line.with(&format!("record-{name}"), text);
@@ -317,20 +324,23 @@ fn record(mut line: Line, buffer: &gst::BufferRef) -> Line {
     line
 }
 
-/// Tries to write to the buffer, in all the ways there are.
+/// Tries to write to the buffer in all ways.
 fn write(mut line: Line, buffer: &gst::Buffer, info: Option<&VideoInfo>) -> Line {
     let before = digest(buffer, info);
-    // The memory itself can't be written.
+    // The memory itself cannot be written.
     let memory = buffer.iter_memories_owned().next();
-    let memory = memory.expect("it holds something");
+    let memory = memory.expect("the buffer has a memory");
     let refused = memory.into_mapped_memory_writable().is_err();
     line = line.with(
         "write-to-memory",
         if refused { "refused" } else { "allowed" },
     );
-    // Who wants to write gets a copy, and nobody else sees what is written.
+    // A copy is made for writing, and no other reader sees what is written to it.
     let mut copy = buffer.copy();
-    let from = buffer.map_readable().expect("it can be read").as_ptr();
+    let from = buffer
+        .map_readable()
+        .expect("the buffer can be read")
+        .as_ptr();
     let copied = match copy.make_mut().map_writable() {
         Ok(mut map) => {
             let copied = map.as_ptr() != from;

@@ -1,4 +1,4 @@
-//! A client's process: a pipeline that is played, and what is seen at its ends.
+//! A client process: plays a pipeline, and observes its sources and sinks.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,38 +17,39 @@ use crate::sink_watch::{Look, SinkWatch};
 use crate::source_watch::SourceWatch;
 use crate::webrtc;
 
-/// The size of the pictures that are compared.
+/// The size of the compared pictures.
 const PICTURE: (usize, usize) = (320, 240);
 
-/// How long a stream is interrupted: as long as it takes to replace a producer, more or less.
+/// For how long a stream is interrupted; about as long as the replacement of a producer takes.
 const HOLE: Duration = Duration::from_millis(200);
 
-/// How long a pipeline may take to play again after a pause.
+/// How long a pipeline may take to play after a pause.
 const SETTLING: gst::ClockTime = gst::ClockTime::from_seconds(10);
 
-/// How much memory of its own a client may have, in bytes.
+/// The limit of the memory of a client, in bytes.
 const MEMORY: u64 = 2 << 30;
 
-/// How long the end of the stream may take to reach the sinks.
+/// How long EOS may take to reach the sinks.
 const EOS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs a client until its standard input ends. The pads of the elements `sources` are its ends on one side, all sinks
-/// are those on the other. `look` says what is looked at in what arrives at the sinks whose names begin with `out`.
+/// Runs a client until its standard input ends. The source pads of the elements `sources` are
+/// observed, and all sinks. `look` says what is checked in the buffers that arrive at sinks whose
+/// names begin with `out`.
 ///
-/// | order | what is done, and reported |
+/// | order | action and report |
 /// |---|---|
-/// | `play` | the pipeline is made and played: `playing` |
+/// | `play` | creates and plays the pipeline: `playing` |
 /// | `report` | [`Figures`] since the last mark: `figures` |
-/// | `mark` | what comes from now on is counted by itself: `marked` |
-/// | `switch` | as `mark`, and each source is set to the channel of its name and a `2`: `switched` |
-/// | `interrupt` | valves let nothing pass for a while: `interrupted` |
-/// | `pause` | the pipeline is paused and played again: `paused` |
-/// | `flush` | each source is flushed: `flushed` |
-/// | `eos` | the stream is ended, and its end awaited at the sinks: `ended` |
-/// | `stop` | the pipeline is stopped; the next order is `play`: `stopped` |
+/// | `mark` | starts new figures: `marked` |
+/// | `switch` | as `mark`, and sets each source to the channel of its name and a `2`: `switched` |
+/// | `interrupt` | valves drop everything for a while: `interrupted` |
+/// | `pause` | pauses and plays the pipeline: `paused` |
+/// | `flush` | flushes each source: `flushed` |
+/// | `eos` | sends EOS, and waits for it at the sinks: `ended` |
+/// | `stop` | stops the pipeline; the next order is `play`: `stopped` |
 pub fn main(look: &str, sources: &str, description: &str) -> Result<()> {
     problems::collect();
-    // Elements that fill gaps of a stream may find one of centuries.
+    // Elements that fill gaps of a stream may find a gap of centuries.
     let most = Rlimit {
         current: Some(MEMORY),
         maximum: Some(MEMORY),
@@ -98,14 +99,14 @@ pub fn main(look: &str, sources: &str, description: &str) -> Result<()> {
             "pause" => {
                 for state in [gst::State::Paused, gst::State::Playing] {
                     if played.pipeline.set_state(state).is_err() {
-                        problems::add(format!("it does not go to {state:?}"));
+                        problems::add(format!("it does not change to {state:?}"));
                     }
                     if state == gst::State::Paused {
                         played.sources.iter().for_each(|source| source.pause());
                     }
                 }
-                // An event that is sent to a pipeline on its way to PLAYING can keep it from getting there, uncut as
-                // well: both need the lock of its state.
+                // An event that is sent to a pipeline on its way to PLAYING can keep it from
+                // getting there, uncut as well: both need the state lock.
                 if played.pipeline.state(SETTLING).0.is_err() {
                     problems::add("it does not play after a pause".into());
                 }
@@ -131,18 +132,18 @@ pub fn main(look: &str, sources: &str, description: &str) -> Result<()> {
                 }
                 tell("stopped", "");
             }
-            other => return Err(format!("there is no order {other:?}").into()),
+            other => return Err(format!("unknown order {other:?}").into()),
         }
     }
     run.map_or(Ok(()), |run| pipeline::stop(run.pipeline))
 }
 
-/// A pipeline that was played.
+/// A pipeline that is played.
 struct Run {
     pipeline: gst::Pipeline,
     sources: Vec<Arc<SourceWatch>>,
     sinks: Arc<Mutex<Vec<Arc<SinkWatch>>>>,
-    /// On `CLOCK_MONOTONIC`.
+    /// The time of the last mark on `CLOCK_MONOTONIC`.
     marked_at: u64,
     missed_before: u64,
     early_before: u64,
@@ -196,7 +197,7 @@ impl Run {
         self.sinks().iter().for_each(|sink| sink.mark());
     }
 
-    /// A figure of the sources' statistics, summed; 0 where they have none of that name.
+    /// A value of the sources' statistics, summed; 0 if they have none of that name.
     fn statistic(&self, name: &str) -> u64 {
         let figures = self.sources.iter().map(|source| {
             let element = self.pipeline.by_name(&source.name)?;
@@ -210,31 +211,34 @@ impl Run {
     fn figures(&self) -> Figures {
         let seen: Vec<_> = self.sources.iter().map(|source| source.seen()).collect();
         let sinks = self.sinks();
-        // Where sinks are named, the others are some element's own.
+        // If sinks have names of rows, other sinks are inside elements.
         let named = sinks.iter().any(|sink| sink.name.starts_with("out"));
         let sinks = sinks
             .iter()
             .filter(|sink| !named || sink.name.starts_with("out"));
         let arrived: Vec<_> = sinks.map(|sink| sink.seen()).collect();
-        // An element may open sinks of its own that get nothing, so the first of them that does counts.
+        // An element may create sinks of its own that receive nothing, so the first buffer at any
+        // sink counts.
         let first_out = arrived.iter().map(|sink| sink.first_at);
-        let first_out = match named {
-            true => first_out
+        let first_out = if named {
+            first_out
                 .collect::<Option<Vec<_>>>()
-                .map(|all| all.into_iter().max()),
-            false => Some(first_out.flatten().min()),
+                .map(|all| all.into_iter().max())
+        } else {
+            Some(first_out.flatten().min())
         };
         let outs = arrived.iter().map(|sink| sink.buffers);
         let after = |at: u64| at.saturating_sub(self.marked_at) / 1_000_000;
         let missed = self.statistic("missed").saturating_sub(self.missed_before);
-        // Pictures that were over before the pipeline has started are not shown.
+        // Frames that ended before the start of the pipeline are not shown.
         let early = self.statistic("early").saturating_sub(self.early_before);
         let not_there: u64 = seen.iter().map(|seen| seen.missed).sum();
         Figures {
             ins: seen.iter().map(|seen| seen.buffers).collect(),
-            outs: match named {
-                true => outs.collect(),
-                false => vec![outs.sum()],
+            outs: if named {
+                outs.collect()
+            } else {
+                vec![outs.sum()]
             },
             missed: missed.max(not_there.saturating_sub(early)),
             copied: self.statistic("copied").saturating_sub(self.copied_before),
@@ -260,16 +264,16 @@ impl Run {
     fn end_stream(&mut self) {
         self.pipeline.send_event(gst::event::Eos::new());
         if self.eos.recv_timeout(EOS_PATIENCE).is_err() {
-            problems::add("the end of the stream does not reach the sinks".into());
+            problems::add("EOS does not reach the sinks".into());
         }
     }
 }
 
-/// What is done with a message of the bus, in the thread that posts it.
+/// Handles messages of the bus, in the thread that posts them.
 fn posted(ended: Sender<()>, wanted: Sender<()>) -> impl Fn(&gst::Message) + Send + Sync + 'static {
     move |message| {
         problems::see(message);
-        // Nobody waits any more when the run is over.
+        // When the run is over, the receiver of the channel is gone.
         let _ = match message.view() {
             gst::MessageView::Eos(_) => ended.send(()),
             gst::MessageView::Latency(_) => wanted.send(()),
@@ -278,8 +282,8 @@ fn posted(ended: Sender<()>, wanted: Sender<()>) -> impl Fn(&gst::Message) + Sen
     }
 }
 
-/// Does what every application does when an element's latency has changed. A thread that streams can't: it would wait
-/// for itself.
+/// Recalculates the latency when an element's latency has changed, as every application does. A
+/// streaming thread cannot do that, because it would wait for itself.
 fn recalculate_latency(pipeline: &gst::Pipeline, wanted: Receiver<()>) -> Result<()> {
     let pipeline = pipeline.downgrade();
     let thread = std::thread::Builder::new().name("latency".into());
@@ -288,14 +292,14 @@ fn recalculate_latency(pipeline: &gst::Pipeline, wanted: Receiver<()>) -> Result
             let Some(pipeline) = pipeline.upgrade() else {
                 return;
             };
-            // Where an element has just been taken out, it can't be done, and is asked for again.
+            // The call fails if an element was just removed, and will be requested again.
             let _ = pipeline.recalculate_latency();
         }
     })?;
     Ok(())
 }
 
-/// Watches all sinks that there are, and those that will be added.
+/// Watches all existing sinks, and all that are added later.
 fn watch_sinks(
     pipeline: &gst::Pipeline,
     look: &Look,
@@ -312,9 +316,10 @@ fn watch_sinks(
             return;
         };
         let name = element.name().to_string();
-        let look = match name.starts_with("out") {
-            true => look.clone(),
-            false => Look::Arrival,
+        let look = if name.starts_with("out") {
+            look.clone()
+        } else {
+            Look::Arrival
         };
         let watch = SinkWatch::start(name, &pad, look, sources.clone());
         kept.lock()

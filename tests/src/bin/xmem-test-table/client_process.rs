@@ -1,4 +1,4 @@
-//! The parent's end of a client.
+//! The parent's handle of a client.
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
@@ -11,28 +11,28 @@ use crate::figures::Figures;
 use crate::judge::BROKEN;
 use crate::row::{Look, Row};
 
-/// How often a client is asked what it has seen.
+/// The interval at which a client is asked for its figures.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long the client that starts before its producer may take to start.
+/// How long a client that starts before its producer may take to start.
 const START: Duration = Duration::from_secs(3);
 
-/// How long the end of a process may take to be known when its output has ended.
+/// How long the end of a process may take to be reported after its output has ended.
 const DEATH: Duration = Duration::from_secs(5);
 
-/// A client that runs, or what it has ended with.
+/// A client that runs, or the reason for its end.
 pub struct Client {
     child: Option<Child>,
-    /// What it says on its standard error.
+    /// The file with its standard error.
     log: PathBuf,
-    /// What it has seen since the last mark.
+    /// Its figures since the last mark.
     figures: Figures,
-    /// Why no more can come of it: it has died, or hangs, or an element has failed.
+    /// Why it can report no more: it has died, it hangs, or an element has failed.
     end: Option<String>,
 }
 
 impl Client {
-    /// Starts one for a row, that finds channels in `directory`.
+    /// Starts a client of a row. It finds channels in `directory`.
     pub fn start(
         installation: &Installation,
         row: &Row,
@@ -49,7 +49,7 @@ impl Client {
         let mut command = installation.role(&["client", look, &row.sources(), description]);
         command
             .env("XMEM_RUNTIME_DIR", directory)
-            // Some muxers of libav write files where they run.
+            // Some muxers of libav write files to the working directory.
             .current_dir(directory)
             .stderr(File::create(&log)?);
         Ok(Client {
@@ -60,7 +60,8 @@ impl Client {
         })
     }
 
-    /// Gives an order, and waits for the report that answers it; `None` where no more can come.
+    /// Sends an order, and waits for the report that answers it; `None` if the client can report no
+    /// more.
     pub fn order(&mut self, order: &str, answer: &str) -> Option<String> {
         let child = self.child.as_mut()?;
         let ordered = child.order(order);
@@ -69,7 +70,7 @@ impl Client {
             Ok(answer) => Some(answer),
             Err(error) => {
                 self.end = Some(self.why(&error.to_string()));
-                // It is stopped here: what hangs would be waited for.
+                // The client is killed here. Otherwise a client that hangs would be waited for.
                 if let Some(mut child) = self.child.take() {
                     child.kill();
                 }
@@ -78,7 +79,7 @@ impl Client {
         }
     }
 
-    /// Plays its pipeline, and does not wait until that is done: there may be no producer yet.
+    /// Orders the client to play, without waiting for it: there may be no producer yet.
     pub fn play(&mut self) {
         self.figures = Figures::default();
         if let Some(child) = &mut self.child
@@ -88,23 +89,24 @@ impl Client {
         }
     }
 
-    /// As [`play`](Client::play), and waits until the pipeline has left NULL, where that takes no producer.
+    /// As [`play`](Client::play), but waits until the pipeline has left NULL, if that needs no
+    /// producer.
     pub fn play_first(&mut self) {
         self.play();
         if let Some(child) = &self.child {
-            // Where it does, it is there before the producer all the same.
+            // If it needs a producer, the client was started before the producer all the same.
             let _ = child.report("playing", START);
         }
     }
 
-    /// What comes from now on is another phase's.
+    /// Starts the figures of a new phase.
     pub fn mark(&mut self, order: &str, answer: &str) {
         if self.order(order, answer).is_some() {
             self.figures = Figures::default();
         }
     }
 
-    /// Asks what it has seen since the last mark.
+    /// Asks for the figures since the last mark.
     pub fn look(&mut self) -> &Figures {
         let Some(answer) = self.order("report", "figures") else {
             return &self.figures;
@@ -116,7 +118,7 @@ impl Client {
                 problems.dedup();
                 self.figures = Figures { problems, ..new };
             }
-            Err(error) => self.end = Some(format!("its report can't be read: {error}")),
+            Err(error) => self.end = Some(format!("its report cannot be read: {error}")),
         }
         let failed = self.figures.problems.iter();
         let mut failed = failed.filter(|problem| problem.starts_with("error of"));
@@ -126,7 +128,8 @@ impl Client {
         &self.figures
     }
 
-    /// Asks until it has seen something, or no more can come, or it has taken too long.
+    /// Asks for figures until `seen` accepts them, the client can report no more, or the time is
+    /// over. Returns whether `seen` accepted them.
     pub fn until(&mut self, within: Duration, mut seen: impl FnMut(&Figures) -> bool) -> bool {
         let deadline = Instant::now() + within;
         loop {
@@ -140,23 +143,23 @@ impl Client {
         }
     }
 
-    /// Ends it: there is no more to be seen.
+    /// Ends the client: no more is needed from it.
     pub fn give_up(&mut self) {
         self.child = None;
         self.end.get_or_insert_with(|| "it was given up".into());
     }
 
-    /// What it has seen since the last mark, when it was asked.
+    /// The figures since the last mark, at the last report.
     pub fn figures(&self) -> &Figures {
         &self.figures
     }
 
-    /// Why no more can come of it.
+    /// Why the client can report no more.
     pub fn end(&self) -> Option<&str> {
         self.end.as_deref()
     }
 
-    /// How it has ended, and what it has said last.
+    /// How the client has ended, and its last output.
     fn why(&mut self, error: &str) -> String {
         let Some(child) = &mut self.child else {
             return error.into();

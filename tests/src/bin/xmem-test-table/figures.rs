@@ -1,4 +1,4 @@
-//! What a client has seen since its last mark, as it is told to the parent.
+//! The figures that a client reports to the parent.
 
 use std::fmt::Display;
 
@@ -8,41 +8,42 @@ use xmem_tests::samples::{numbers, to_text};
 /// Figures of one phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Buffers that came out of each source.
+    /// Number of buffers that left each source.
     pub ins: Vec<u64>,
-    /// Buffers that arrived at each sink that is named for it, or at all sinks.
+    /// Number of buffers that arrived at each sink that is named for this, or at all sinks.
     pub outs: Vec<u64>,
     pub missed: u64,
     pub copied: u64,
-    /// Of the first buffer, in ns.
+    /// The running time of the first buffer, in ns.
     pub first_running: Option<i64>,
     pub least_running: Option<i64>,
-    /// Buffers whose running time is below zero, or none.
+    /// Number of buffers whose running time is negative or missing.
     pub below_zero: u64,
-    /// Buffers that come before the one before them.
+    /// Number of buffers with a lower running time than the one before.
     pub backwards: u64,
     pub segments: u64,
-    /// When the first buffer had come out of every source, in ms since the mark.
+    /// When the first buffer had left every source, in ms since the mark.
     pub first_in: Option<u64>,
-    /// When the first one had arrived at every sink.
+    /// When the first buffer had arrived at every sink, in ms since the mark.
     pub first_out: Option<u64>,
-    /// Pictures and stretches of sound that were looked at.
+    /// Number of pictures and parts of sound that were compared.
     pub looked_at: u64,
-    /// Those that are not what the source has made.
+    /// Number of these that differ from what the source makes.
     pub wrong: u64,
-    /// What is wrong with the first one of these.
+    /// How the first of these differs.
     pub first_wrong: Option<String>,
-    /// The most frames that had come out of the source since the one that arrived at a sink.
+    /// The largest number of frames that had left the source after the frame that arrived at a
+    /// sink.
     pub lag: u64,
-    /// What elements and libraries have complained about.
+    /// Messages of elements and libraries.
     pub problems: Vec<String>,
 }
 
-/// Stands between problems, in none of which it occurs.
+/// Separates problems; no problem contains it.
 const SEPARATOR: &str = " \u{2502} ";
 
 impl Figures {
-    /// As a line of text.
+    /// Converts the figures to a line of text.
     pub fn to_line(&self) -> Line {
         let mut line = Line::new("")
             .with("ins", to_text(&self.ins))
@@ -76,7 +77,7 @@ impl Figures {
         line.with("text", text.collect::<Vec<_>>().join(SEPARATOR))
     }
 
-    /// From such a line, without its word.
+    /// Parses a line without its first word.
     pub fn parse(line: &str) -> xmem_tests::roles::Result<Figures> {
         let line = Line::parse(&format!("figures {line}"));
         let signed = |key| line.get(key).map(str::parse).transpose();
@@ -102,11 +103,14 @@ impl Figures {
         })
     }
 
-    /// The figures of several runs of the same as those of one: sums, and the worst of what is no sum.
+    /// Combines the figures of several runs: sums, and for all other figures the worst value.
     pub fn and(mut self, other: Figures) -> Figures {
-        let add = |ours: &mut Vec<u64>, theirs: Vec<u64>| match ours.len() == theirs.len() {
-            true => ours.iter_mut().zip(theirs).for_each(|(a, b)| *a += b),
-            false => ours.extend(theirs),
+        let add = |ours: &mut Vec<u64>, theirs: Vec<u64>| {
+            if ours.len() == theirs.len() {
+                ours.iter_mut().zip(theirs).for_each(|(a, b)| *a += b)
+            } else {
+                ours.extend(theirs)
+            }
         };
         add(&mut self.ins, other.ins);
         add(&mut self.outs, other.outs);
@@ -141,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_is_read() {
+    fn figures_are_read_as_they_were_written() {
         let figures = Figures {
             ins: vec![3, 4],
             outs: vec![7],

@@ -1,48 +1,48 @@
-//! What is a fault in what was seen.
+//! Decides which observations are faults.
 
 use std::fmt;
 
 use crate::row::{Look, Row};
 use crate::run::{Phase, Seen};
 
-/// How soon the first picture or sound has to be there, in ms beyond what the uncut pipeline takes: in the table what
-/// takes longer is noted.
+/// How soon the first picture or sound must arrive, in ms more than the uncut pipeline takes. The
+/// table marks values above this.
 pub const SOON: u64 = 200;
 
-/// What takes longer than this beyond that is a fault, whatever the machine is busy with, in the long form.
+/// A delay above this is a fault in the long form, however busy the machine is.
 pub const LATE: u64 = 1000;
 
-/// What a client says whose pipeline can't be made.
+/// What a client reports if its pipeline cannot be created.
 pub const BROKEN: &str = "the row is wrong";
 
-/// What can be wrong.
+/// Kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The row describes no pipeline.
+    /// The row does not describe a pipeline.
     Broken,
-    /// No more came: a process has died or hangs, or an element has failed.
+    /// Nothing more can come: a process has died or hangs, or an element has failed.
     Ended,
-    /// GLib or an element has complained.
+    /// GLib or an element has reported a problem.
     Complaint,
-    /// Nothing came, or no more.
+    /// No buffer arrived, or no more.
     Stalled,
     Missed,
-    /// A running time below zero.
+    /// A negative running time.
     BelowZero,
-    /// A running time that goes back.
+    /// A running time that decreases.
     Backwards,
     /// More segments than the stream has.
     Segments,
-    /// Not what the source has made.
+    /// Content that the source has not made.
     Wrong,
-    /// The first picture comes late.
+    /// The first picture is late.
     Slow,
-    /// Old frames arrive where new ones should.
+    /// Old frames arrive instead of new ones.
     Lag,
 }
 
 impl Kind {
-    /// In a word or two.
+    /// The name of the kind, in a word or two.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Broken => "broken row",
@@ -59,13 +59,13 @@ impl Kind {
         }
     }
 
-    /// Whether a machine that is busy with other rows can be the cause.
+    /// Whether the load of other rows can cause this fault.
     pub fn may_be_load(self) -> bool {
         [Kind::Missed, Kind::Slow, Kind::Lag].contains(&self)
     }
 }
 
-/// Something that is wrong.
+/// A fault.
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub phase: Phase,
@@ -79,7 +79,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The faults in what was seen, but for its times.
+/// The faults of a phase, except those of its times.
 pub fn faults(row: &Row, phase: Phase, seen: &Seen) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut add = |kind, text: String| faults.push(Fault { phase, kind, text });
@@ -91,14 +91,16 @@ pub fn faults(row: &Row, phase: Phase, seen: &Seen) -> Vec<Fault> {
     let count = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
 
     if let Some(end) = &seen.end {
-        let kind = match end.contains(BROKEN) {
-            true => Kind::Broken,
-            false => Kind::Ended,
+        let kind = if end.contains(BROKEN) {
+            Kind::Broken
+        } else {
+            Kind::Ended
         };
         add(kind, end.clone());
     }
     for problem in &figures.problems {
-        // The first error is the end, and the others follow from it. A warning on the bus says what is counted here.
+        // The first error ends the client, and the others follow from it. Warnings on the bus
+        // report what is counted here.
         if !problem.starts_with("error of") && !problem.starts_with("warning of") {
             add(Kind::Complaint, problem.clone());
         }
@@ -111,7 +113,10 @@ pub fn faults(row: &Row, phase: Phase, seen: &Seen) -> Vec<Fault> {
                 format!("nothing comes out of the source{published}"),
             );
         } else if !row.silent && has_none(&figures.outs) {
-            let what = format!("nothing arrives at the sink, {:?} have come", figures.ins);
+            let what = format!(
+                "nothing arrives at the sink, {:?} have arrived",
+                figures.ins
+            );
             add(Kind::Stalled, what);
         } else if !seen.goes_on {
             let what = format!("it stalls after {:?} buffers{published}", figures.ins);
@@ -144,7 +149,7 @@ pub fn faults(row: &Row, phase: Phase, seen: &Seen) -> Vec<Fault> {
     }
     let has_arrived = figures.outs.iter().any(|count| *count > 0);
     if row.look == Look::Pictures && has_arrived && figures.looked_at == 0 {
-        add(Kind::Wrong, "what arrives is no picture".into());
+        add(Kind::Wrong, "what arrives is not a picture".into());
     }
     if let Some(most) = row.most_lag
         && figures.lag > most
@@ -158,7 +163,7 @@ pub fn faults(row: &Row, phase: Phase, seen: &Seen) -> Vec<Fault> {
     faults
 }
 
-/// Whether clients that joined late have waited for their first picture or sound.
+/// Whether clients that joined late waited too long for their first picture or sound.
 pub fn slow(row: &Row, seen: &[(Phase, Seen)]) -> Option<Fault> {
     let wait = wait_beyond_uncut(seen)?;
     let is_slow = row.look != Look::Arrival && row.joins > 1 && wait > LATE;
@@ -169,8 +174,8 @@ pub fn slow(row: &Row, seen: &[(Phase, Seen)]) -> Option<Fault> {
     })
 }
 
-/// How long clients that joined late have waited for their first buffer at the sink, less what the uncut pipeline
-/// takes, in ms.
+/// How long clients that joined late waited for their first buffer at the sink, less what the uncut
+/// pipeline takes, in ms. The median.
 pub fn wait_beyond_uncut(seen: &[(Phase, Seen)]) -> Option<u64> {
     let wait = |phase| {
         let (_, seen) = seen.iter().find(|(at, _)| *at == phase)?;
@@ -179,25 +184,26 @@ pub fn wait_beyond_uncut(seen: &[(Phase, Seen)]) -> Option<u64> {
     Some(wait(Phase::Late)?.saturating_sub(wait(Phase::Uncut).unwrap_or(0)))
 }
 
-/// Whether a hole in the stream can be the cause of a fault: a producer that is replaced leaves one, and what comes
-/// first for a client that joins late may be a part of something.
+/// Whether a gap in the stream can cause this fault. Replacing a producer leaves a gap, and the
+/// first buffer for a client that joins late may be a fragment.
 pub fn may_be_hole(fault: &Fault) -> bool {
     fault.phase.is_replaced() || (fault.phase, fault.kind) == (Phase::Late, Kind::Wrong)
 }
 
-/// The faults that the pipeline in one piece has not got where its stream has a hole.
+/// The faults that the uncut pipeline does not have if its stream has a gap.
 pub fn without_hole(faults: Vec<Fault>, uncut: &[Fault]) -> Vec<Fault> {
     let (of_holes, mut left): (Vec<_>, Vec<_>) = faults.into_iter().partition(may_be_hole);
     left.extend(without(of_holes, uncut));
     left
 }
 
-/// The faults that the pipeline in one piece has not got.
+/// The faults that the uncut pipeline does not have.
 pub fn without(faults: Vec<Fault>, uncut: &[Fault]) -> Vec<Fault> {
     let useless = uncut
         .iter()
         .any(|fault| [Kind::Ended, Kind::Stalled].contains(&fault.kind));
-    // What does not work at all shows nothing of the cut, but for frames that were lost in it.
+    // If the uncut pipeline does not work at all, faults say nothing about the cut, except for lost
+    // frames.
     let is_excused = |fault: &Fault| match fault.kind {
         Kind::Missed | Kind::Broken => false,
         kind => useless || uncut.iter().any(|other| other.kind == kind),
@@ -207,7 +213,7 @@ pub fn without(faults: Vec<Fault>, uncut: &[Fault]) -> Vec<Fault> {
     left
 }
 
-/// The one in the middle.
+/// The middle value.
 pub fn median(waits: &[u64]) -> Option<u64> {
     let mut sorted = waits.to_vec();
     sorted.sort_unstable();

@@ -1,35 +1,36 @@
-//! A table of what people connect to a bridge: each pipeline of it is cut by `xmemsink ! xmemsrc`, with default
-//! properties, and has to do what it does in one piece.
+//! A table of pipelines as people build them. Each is cut by `xmemsink ! xmemsrc` with default
+//! properties, and must do what it does without the cut.
 //!
 //! ```text
 //! make test-pipelines                                  all of it, some 20 minutes
-//! target/release/xmem-test-table --short               what "make test" tries
+//! target/release/xmem-test-table --short               the part that "make test" runs
 //! target/release/xmem-test-table --group compressed    timed, gathering, joining, compressed, drifting, registry
-//! target/release/xmem-test-table --only "mp4mux"       rows whose titles hold this; --list names them
+//! target/release/xmem-test-table --only "mp4mux"       rows whose titles contain this; --list prints the titles
 //! ```
 //!
-//! A row is a downstream and the streams that it is given. Producer and client are processes of their own. The client
-//! counts at the source's pad and at the sinks:
+//! A row is a downstream pipeline and its streams. Producer and client are separate processes. The
+//! client counts buffers at the pad of the source and at the sinks:
 //!
 //! | column | the client |
 //! |---|---|
-//! | first | waits for the producer, and gets its first frames |
-//! | late | joins a producer that has run for a second; as often as the row says, and in some of these it pauses |
-//! | reconnected | is the one of `first`, whose producer has ended (in every other row it was killed), and another one has started |
-//! | switched | is the one of `late`, set to another channel while it plays |
-//! | uncut | is the same pipeline with a plain link in the place of `xmemsink ! xmemsrc`; where a fault is left of `reconnected` or `switched`, also with a hole in its stream |
+//! | first | waits for the producer, and receives its first frames |
+//! | late | joins a producer that has run for a second; as many times as the row says, and in some of these it pauses |
+//! | reconnected | is the client of `first`, whose producer has ended (in every other row it was killed), and another producer has started |
+//! | switched | is the client of `late`, set to another channel while it plays |
+//! | uncut | is the same pipeline with a plain link instead of `xmemsink ! xmemsrc`; if `reconnected` or `switched` has a fault left, also with a gap in its stream |
 //!
-//! A fault is what the uncut pipeline has not got, too: a missed frame (also by the frames' numbers); a source that
-//! stands still; a running time below 0, or one that goes back; a segment beside the first one; an error on the bus;
-//! a warning or worse of GLib; a process that dies; a picture that differs from what the test source draws, or sound
-//! that does. Where times or losses can be the work of a busy machine, the row is tried once more with the machine for
-//! itself, and the table says what the first try has shown. How soon the first picture comes is judged in the long form
-//! alone.
+//! These are faults if the uncut pipeline does not have them too: a missed frame (also by the frame
+//! numbers); a source that stalls; a running time that is negative or decreases; a segment after
+//! the first one; an error on the bus; a GLib warning or worse; a process that dies; a picture or
+//! sound that differs from what the test source makes. If times or losses can be caused by a busy
+//! machine, the row runs once more alone on the machine, and the table shows the result of the
+//! first run too. Only the long form judges how soon the first picture arrives.
 //!
-//! A row whose elements are not installed is in the table, with their names. Elements that bring streams together are
-//! taken from the registry, so that all that are installed are tried.
+//! A row whose elements are not installed is in the table, with their names. The registry provides
+//! the elements that combine streams, so all installed ones are tried.
 //!
-//! The executable starts itself again for each producer and client, with the role as its first argument.
+//! The executable starts itself again for each producer and client, with the role as its first
+//! argument.
 
 mod client;
 mod client_process;
@@ -77,7 +78,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tries all rows that the plan wants, and prints the table; fails at the end if there are faults.
+/// Runs all rows of the plan, and prints the table. Returns an error at the end if there are
+/// faults.
 fn fill(plan: &Plan) -> Result<()> {
     let mut rows = rows::all();
     rows.retain(|row| plan.wants(row));
@@ -90,7 +92,7 @@ fn fill(plan: &Plan) -> Result<()> {
     if !installation.has("xmemsink") || !installation.has("xmemsrc") {
         return Err(
             "GStreamer does not find xmemsink and xmemsrc: build the plugin (make build) or set \
-                    GST_PLUGIN_PATH"
+             GST_PLUGIN_PATH"
                 .into(),
         );
     }
@@ -118,7 +120,7 @@ fn fill(plan: &Plan) -> Result<()> {
     let not_here = count(&|outcome| matches!(outcome, Outcome::NotHere(_)));
     let not_tried = count(&|outcome| matches!(outcome, Outcome::NotTried(_)));
     println!(
-        "\n{} rows: {faulty} with faults, {not_here} not here, {not_tried} not tried",
+        "\n{} rows: {faulty} with faults, {not_here} not installed, {not_tried} not tried",
         filled.len()
     );
     match (faulty, filled.len() - not_here - not_tried) {

@@ -1,4 +1,4 @@
-//! Whether pictures and sound at the end of a pipeline are those of the test sources.
+//! Checks whether pictures and sound at the end of a pipeline are those of the test sources.
 
 use gst::prelude::*;
 use gst_video::prelude::*;
@@ -7,11 +7,11 @@ use xmem_tests::roles::Result;
 
 use crate::streams::PATTERN;
 
-/// How many pixels a block has in each direction.
+/// Width and height of a block in pixels.
 const BLOCK: usize = 16;
 
-/// How much the worst block of a picture may differ, on average over its pixels, from what the source has drawn. Grey
-/// in the place of a bar differs by more, and what an encoder does to an edge by less.
+/// How much the worst block of a picture may differ from what the source has drawn, on average over
+/// its pixels. Grey instead of a bar differs by more; the effect of an encoder on an edge is less.
 pub const TOLERANCE: u32 = 30;
 
 /// The luma that the test source draws.
@@ -23,10 +23,10 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Has the test source draw it.
+    /// Has the test source draw its picture.
     ///
     /// # Errors
-    /// When GStreamer does not.
+    /// If GStreamer fails to draw it.
     pub fn draw(width: usize, height: usize) -> Result<Reference> {
         let pipeline = gst::parse::launch(&format!(
             "videotestsrc num-buffers=1 pattern={PATTERN} ! \
@@ -46,7 +46,7 @@ impl Reference {
         pipeline.set_state(gst::State::Playing)?;
         let luma = drawn.recv_timeout(xmem_tests::roles::PATIENCE);
         pipeline.set_state(gst::State::Null)?;
-        let (width, height, luma) = luma?.ok_or("the test source has drawn no picture")?;
+        let (width, height, luma) = luma?.ok_or("the test source has not drawn a picture")?;
         Ok(Reference {
             width,
             height,
@@ -54,7 +54,8 @@ impl Reference {
         })
     }
 
-    /// How much the worst block of a picture differs; `None` for what is no such picture.
+    /// The difference of the worst block of a picture; `None` if the buffer is not a picture of
+    /// that size.
     pub fn difference(&self, pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<u32> {
         let (width, height, luma) = luma(pad, buffer)?;
         if (width, height) != (self.width, self.height) {
@@ -65,7 +66,7 @@ impl Reference {
         blocks.map(|block| self.block(&luma, block)).max()
     }
 
-    /// The mean difference of a block's pixels.
+    /// The mean difference of the pixels of a block.
     fn block(&self, luma: &[u8], (row, column): (usize, usize)) -> u32 {
         let columns = column * BLOCK..((column + 1) * BLOCK).min(self.width);
         let rows = row * BLOCK..((row + 1) * BLOCK).min(self.height);
@@ -94,7 +95,7 @@ fn luma(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<(usize, usize, Vec<u8
     Some((width, height, luma))
 }
 
-/// A stretch of sound, of which a part is looked at.
+/// Sound, of which a part is compared.
 #[derive(Debug, Default)]
 pub struct Listener {
     samples: Vec<i16>,
@@ -103,13 +104,15 @@ pub struct Listener {
 /// What audiotestsrc plays by default: a sine of 440 Hz at 0.8 of the full scale.
 const FREQUENCY: f64 = 440.0;
 const LEVEL: f64 = 0.8 * 32768.0 / std::f64::consts::SQRT_2;
-/// Samples of one channel that are skipped at the start: a decoder has to find its feet, uncut, too.
+/// Number of samples of one channel that are skipped at the start, because a decoder needs some
+/// time to start, uncut too.
 const SKIPPED: usize = 4800;
-/// Those that are looked at.
+/// Number of samples that are compared.
 const HEARD: usize = 9600;
 
 impl Listener {
-    /// Hears a buffer of S16LE in two channels; once there is enough of it, whether it is that sound.
+    /// Adds a buffer of S16LE in two channels. Once there is enough sound, returns whether it is
+    /// that of the source.
     pub fn hear(&mut self, buffer: &gst::BufferRef) -> Option<std::result::Result<(), String>> {
         if self.samples.len() >= SKIPPED + HEARD {
             return None;
@@ -131,8 +134,9 @@ fn judge(samples: &[i16]) -> std::result::Result<(), String> {
         .filter(|pair| (pair[0] < 0) != (pair[1] < 0));
     let frequency = crossings.count() as f64 / 2.0 * 48000.0 / samples.len() as f64;
     let is_near = |value: f64, wanted: f64| (value / wanted - 1.0).abs() < 0.1;
-    match is_near(level, LEVEL) && is_near(frequency, FREQUENCY) {
-        true => Ok(()),
-        false => Err(format!("a level of {level:.0} at {frequency:.0} Hz")),
+    if is_near(level, LEVEL) && is_near(frequency, FREQUENCY) {
+        Ok(())
+    } else {
+        Err(format!("a level of {level:.0} at {frequency:.0} Hz"))
     }
 }

@@ -1,23 +1,23 @@
-//! What to try: the command line.
+//! The plan: the command line.
 
 use xmem_tests::roles::Result;
 
 use crate::row::{Group, Row};
 
-/// The whole run.
+/// The options of a run.
 #[derive(Debug)]
 pub struct Plan {
-    /// A choice of rows, in less than a minute, without times.
+    /// A selection of rows, in less than a minute, without judging times.
     pub short: bool,
-    /// The groups that are wanted; all if there are none.
+    /// The groups to run; all if this is empty.
     groups: Vec<Group>,
-    /// A part of the titles of those rows that are wanted.
+    /// Only rows whose titles contain this are run.
     only: String,
-    /// How many rows are tried at the same time.
+    /// Number of rows that run at the same time.
     pub lanes: usize,
-    /// How often clients join late at most.
+    /// The maximum number of times that clients join late.
     pub joins: Option<u32>,
-    /// Only names the rows.
+    /// Only print the titles of the rows.
     pub list: bool,
 }
 
@@ -59,7 +59,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Whether a row is wanted.
+    /// Whether the plan includes a row.
     pub fn wants(&self, row: &Row) -> bool {
         (row.short || !self.short)
             && (self.groups.is_empty() || self.groups.contains(&row.group))
@@ -70,5 +70,5 @@ impl Plan {
 fn group(name: &str) -> Result<Group> {
     let known = || Group::ALL.map(Group::name).join(", ");
     let group = Group::ALL.into_iter().find(|group| group.name() == name);
-    group.ok_or_else(|| format!("there is no group {name:?}; known: {}", known()).into())
+    group.ok_or_else(|| format!("unknown group {name:?}; known: {}", known()).into())
 }

@@ -1,4 +1,4 @@
-//! What elements and libraries complain about in this process.
+//! Problems that elements and libraries report in this process.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,10 +6,10 @@ use gst::glib::{self, LogLevel, LogWriterOutput};
 
 static PROBLEMS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// More of them than this say nothing new.
+/// More problems than this add no information.
 const MOST: usize = 20;
 
-/// Notes something.
+/// Records a problem.
 pub fn add(problem: String) {
     let mut problems = PROBLEMS.lock().unwrap_or_else(PoisonError::into_inner);
     if problems.len() < MOST && !problems.contains(&problem) {
@@ -17,12 +17,12 @@ pub fn add(problem: String) {
     }
 }
 
-/// What was noted since the last call.
+/// The problems since the last call.
 pub fn take() -> Vec<String> {
     std::mem::take(&mut *PROBLEMS.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// From now on, what GLib and those that use it log as warnings or worse is noted.
+/// Records everything that is logged through GLib as a warning or worse, from now on.
 pub fn collect() {
     glib::log_set_writer_func(|level, fields| {
         let field = |name| {
@@ -36,17 +36,17 @@ pub fn collect() {
             _ => return LogWriterOutput::Handled,
         };
         let (domain, text) = (field("GLIB_DOMAIN"), field("MESSAGE"));
-        // An error ends the process: then this is all that is left of it.
+        // An error ends the process; then only this line is left of it.
         eprintln!("{domain}-{word}: {text}");
         add(format!("GLib {word}: {domain}: {text}"));
         LogWriterOutput::Handled
     });
 }
 
-/// Notes what is wrong in a message of the bus.
+/// Records errors and warnings from a message of the bus.
 pub fn see(message: &gst::Message) {
     let from = message.src().map(gst::prelude::GstObjectExt::name);
-    // The numbers that GStreamer gives to elements without a name differ from client to client.
+    // The numbers that GStreamer gives to unnamed elements differ from client to client.
     let from = from.as_deref().unwrap_or("?");
     let from = from.trim_end_matches(|letter: char| letter.is_ascii_digit());
     match message.view() {

@@ -1,13 +1,15 @@
-//! A producer's process.
+//! A producer process.
 
 use gst::prelude::*;
 use xmem_tests::Line;
 use xmem_tests::roles::parent::{self, tell, tell_error};
 use xmem_tests::roles::{Result, pipeline};
 
-/// Plays a pipeline until its standard input ends. Its clock is `ppm` millionths too fast, where that is not 0.
+/// Plays a pipeline until the standard input ends. If `ppm` is not 0, its clock is `ppm` millionths
+/// too fast.
 ///
-/// Reports `ready`, and to the order `published` how many frames its sinks have published.
+/// Reports `ready`, and on the order `published` the number of frames that its sinks have
+/// published.
 pub fn main(ppm: &str, description: &str) -> Result<()> {
     let pipeline = pipeline::launch(description, |message| {
         if let gst::MessageView::Error(error) = message.view() {
@@ -43,7 +45,7 @@ fn sinks(pipeline: &gst::Pipeline) -> impl Iterator<Item = gst::Element> {
     sinks.into_iter().flatten()
 }
 
-/// Has the pipeline go by a clock that is not the system's.
+/// Sets a clock of the pipeline that is faster or slower than the system clock.
 fn set_clock(pipeline: &gst::Pipeline, ppm: i64) {
     if ppm == 0 {
         return;

@@ -1,4 +1,4 @@
-//! The elements of the registry that bring streams together, and a row for each.
+//! The elements of the registry that combine streams, and a row for each.
 
 use gst::prelude::*;
 use xmem_tests::Line;
@@ -8,7 +8,7 @@ use xmem_tests::roles::{Child, Installation, PATIENCE, Result};
 use crate::row::{Group, Row};
 use crate::streams::*;
 
-/// What such an element is given: the first of these that it takes.
+/// The streams for these elements. Each element gets the first stream that it accepts.
 const STREAMS: &[Stream] = &[
     PICTURES_30,
     SOUND_10,
@@ -42,7 +42,7 @@ const STREAMS: &[Stream] = &[
     RTP_OPUS,
 ];
 
-/// Elements that a row of this kind can't be made of, and why.
+/// Elements that cannot be in a row of this kind, and why.
 const NOT_TRIED: [(&str, &str); 29] = [
     ("webrtcbin", "it has a row of its own"),
     ("rtpbin", "it has a row of its own"),
@@ -60,7 +60,7 @@ const NOT_TRIED: [(&str, &str); 29] = [
     ("encodebin2", "an application must give it a profile"),
     ("transcodebin", "an application must give it a profile"),
     ("rtpsession", "rtpbin runs it, which has a row"),
-    ("rtpdec", "it is the old form of rtpbin"),
+    ("rtpdec", "it is replaced by rtpbin"),
     ("rtprtxsend", "it is part of rtpbin"),
     ("rtprtxreceive", "it is part of rtpbin"),
     ("rtpst2022-1-fecdec", "it takes streams of repair packets"),
@@ -73,7 +73,7 @@ const NOT_TRIED: [(&str, &str); 29] = [
     ("rtpsink", "it sends over the network"),
     (
         "ipcslavepipeline",
-        "it is the other way of cutting pipelines",
+        "it is another element that cuts pipelines",
     ),
     ("avmux_rtsp", "it sends over the network"),
     ("avmux_sap", "it sends over the network"),
@@ -81,10 +81,11 @@ const NOT_TRIED: [(&str, &str); 29] = [
     ("mplex", "it waits for both of two streams of a disk"),
 ];
 
-/// The role that looks: reports each element with the number of the stream that it takes, and `done`.
+/// The role that reads the registry. Reports each element with the indices of the streams that it
+/// accepts, and `done`.
 ///
 /// # Errors
-/// When GStreamer does not start.
+/// If GStreamer cannot be initialised.
 pub fn list() -> Result<()> {
     gst::init()?;
     let can_switch = gst::ElementFactory::make("xmemsrc")
@@ -116,7 +117,7 @@ fn parent_is_done() {
     xmem_tests::roles::parent::orders().for_each(drop);
 }
 
-/// Whether an element takes any number of streams, or is of the base class of those that do.
+/// Whether an element accepts any number of streams, or has the base class of such elements.
 fn brings_together(factory: &gst::ElementFactory) -> bool {
     let templates = factory.static_pad_templates();
     let takes_more = templates.iter().any(|template| {
@@ -131,7 +132,7 @@ fn brings_together(factory: &gst::ElementFactory) -> bool {
             .is_a(gst_base::Aggregator::static_type())
 }
 
-/// The numbers of the streams that its pads take.
+/// The indices of the streams that its pads accept.
 fn takes(factory: &gst::ElementFactory) -> String {
     let sinks = factory.static_pad_templates();
     let sinks: Vec<_> = sinks
@@ -154,19 +155,19 @@ fn takes(factory: &gst::ElementFactory) -> String {
     numbers.join("+")
 }
 
-/// What the registry says.
+/// The result of reading the registry.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// A row for each element and kind of stream, and why it is not tried, where it is not.
+    /// A row for each element and kind of stream, and the reason if it is not tried.
     pub rows: Vec<(Row, Option<String>)>,
-    /// Whether a source can be set to another channel while it plays.
+    /// Whether the channel of a source can be set while it plays.
     pub can_switch: bool,
 }
 
-/// Asks a child in the role `registry`: whoever loads all those plugins may not come back.
+/// Asks a child in the role `registry`: a process that loads all those plugins may crash or hang.
 ///
 /// # Errors
-/// When it does not answer.
+/// If the child does not answer.
 pub fn look(installation: &Installation) -> Result<Found> {
     let mut command = installation.role(&["registry"]);
     command.stderr(std::process::Stdio::null());
@@ -199,7 +200,7 @@ fn rows(line: &Line) -> Vec<(Row, Option<String>)> {
     let streams: Vec<Stream> = numbers
         .filter_map(|number| STREAMS.get(number.parse::<usize>().ok()?).copied())
         .collect();
-    // What makes these streams may not be installed.
+    // The elements that make these streams may not be installed.
     let row = |streams: &[Stream], kind: &str| {
         let client = format!("{{s}} ! {{caps}} ! {name} ! fakesink name=out");
         let row = Row::new(
@@ -230,11 +231,10 @@ fn rows(line: &Line) -> Vec<(Row, Option<String>)> {
             (row(&streams, kind), None)
         })
         .collect();
-    match rows.is_empty() {
-        true => {
-            let why = "its pads take none of the streams that there are here";
-            vec![(row(&[PICTURES_30], ""), Some(why.into()))]
-        }
-        false => rows,
+    if rows.is_empty() {
+        let why = "its pads accept none of the available streams";
+        vec![(row(&[PICTURES_30], ""), Some(why.into()))]
+    } else {
+        rows
     }
 }

@@ -1,21 +1,21 @@
-//! One row of the table: a downstream, the streams that it is given, and what is judged.
+//! A row of the table: a downstream pipeline, its streams, and what is judged.
 
 use crate::streams::Stream;
 
-/// What a row is about; the short names are the command line's.
+/// The topic of a row. The short names are those of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// Latency, frame rates, sizes of buffers.
     Timed,
-    /// Elements that hold much, or drop.
+    /// Elements that hold many buffers, or drop some.
     Gathering,
-    /// Elements that bring streams together, behind a client that joins late.
+    /// Elements that combine streams, behind a client that joins late.
     Joining,
-    /// Every other element of the registry that brings streams together.
+    /// Every other element of the registry that combines streams.
     Registry,
-    /// Compressed and container streams that are joined late.
+    /// Compressed and container streams, joined late.
     Compressed,
-    /// A producer whose clock is none of the system's.
+    /// A producer whose clock is not the system clock.
     Drifting,
 }
 
@@ -41,7 +41,7 @@ impl Group {
     }
 }
 
-/// What is looked at in what arrives at the sinks.
+/// What is compared in the buffers that arrive at the sinks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     Arrival,
@@ -49,50 +49,51 @@ pub enum Look {
     Sound,
 }
 
-/// A row, before it is filled.
+/// A row before it is run.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub group: Group,
-    /// What the table calls the downstream.
+    /// The name of the downstream pipeline in the table.
     pub downstream: String,
-    /// The streams, by the names that they have in `client`.
+    /// The streams, by their names in `client`.
     pub streams: Vec<(&'static str, Stream)>,
-    /// The client's pipeline. `{v}` is the stream `v`, cut or not; `{caps}` are those of the first stream, and `{dir}` is
-    /// a directory for files.
+    /// The pipeline of the client. `{v}` is the stream `v`, cut or not; `{caps}` are the caps of
+    /// the first stream, and `{dir}` is a directory for files.
     pub client: String,
     pub look: Look,
-    /// How long each phase is watched.
+    /// For how long each phase is watched, in seconds.
     pub seconds: u64,
-    /// How often a client joins late, one after the other.
+    /// How many times a client joins late, in sequence.
     pub joins: u32,
-    /// Whether it is in the short form.
+    /// Whether the row is in the short form.
     pub short: bool,
-    /// Whether it needs the machine for itself.
+    /// Whether the row needs the machine for itself.
     pub heavy: bool,
-    /// Whether clients end the stream before they stop.
+    /// Whether clients send EOS before they stop.
     pub ends: bool,
-    /// Whether nothing reaches the sinks before the stream's end, as uncut.
+    /// Whether nothing reaches the sinks before EOS, as uncut.
     pub silent: bool,
-    /// The most frames that may have come out of the source since one that arrives at a sink.
+    /// The largest allowed number of frames that left the source after the frame that arrives at a
+    /// sink.
     pub most_lag: Option<u64>,
-    /// How much too fast the producer's clock is, in millionths.
+    /// How much too fast the clock of the producer is, in millionths.
     pub ppm: i64,
-    /// Elements that it needs beside those that it names.
+    /// Further elements that the row needs, which it does not name.
     pub needs: Vec<&'static str>,
-    /// What it is given in place of its one stream, where the uncut pipeline can't do with that.
+    /// Streams to use instead of the row's one stream, if the uncut pipeline cannot handle that.
     pub instead: Vec<Stream>,
-    /// What the stream is switched to, where that is of another kind.
+    /// The stream that is switched to, if it is of another kind.
     pub other: Option<Stream>,
-    /// Whether another producer's stream, which is another chain, is told from the one before: a demuxer makes new pads for
-    /// it, and decodebin3 aborts (GStreamer 1.26 and 1.28), uncut as well.
+    /// Whether the stream of another producer is recognised as another chain: a demuxer creates new
+    /// pads for it, and decodebin3 aborts (GStreamer 1.26 and 1.28), uncut as well.
     pub is_chain: bool,
-    /// Whether its elements fail before their streams begin, uncut as well. A channel's begin late where the client was
-    /// there first.
+    /// Whether its elements fail before their streams begin, uncut as well. The stream of a channel
+    /// begins late if the client started first.
     pub begins_late: bool,
 }
 
 impl Row {
-    /// A row of the usual kind.
+    /// A row with the usual settings.
     pub fn new(
         group: Group,
         downstream: impl Into<String>,
@@ -176,7 +177,7 @@ impl Row {
         self
     }
 
-    /// What the table calls the streams.
+    /// The name of the streams in the table.
     pub fn stream(&self) -> String {
         let mut labels: Vec<&str> = self.streams.iter().map(|(_, it)| it.label).collect();
         labels.dedup();
@@ -187,7 +188,7 @@ impl Row {
         labels.join(" and ") + &clock
     }
 
-    /// Its name, for messages and for `--only`.
+    /// The title of the row, for messages and for `--only`.
     pub fn title(&self) -> String {
         format!(
             "{}: {} <- {}",
@@ -197,14 +198,15 @@ impl Row {
         )
     }
 
-    /// The names of the streams, for the client's process.
+    /// The names of the streams, for the client process.
     pub fn sources(&self) -> String {
         let names: Vec<&str> = self.streams.iter().map(|(name, _)| *name).collect();
         names.join(",")
     }
 
-    /// The producer's pipeline; `suffix` belongs to its channels' names. `number` tells its frames from other producers':
-    /// it is in the sinks' names, which are in each frame's record.
+    /// The pipeline of the producer; `suffix` is appended to the names of its channels. `number`
+    /// distinguishes its frames from those of other producers: it is part of the sinks' names,
+    /// which are in each frame's record.
     pub fn producer(&self, suffix: &str, number: &str) -> String {
         let branches = self.streams.iter().map(|(name, stream)| {
             let stream = match (&self.other, suffix) {
@@ -219,34 +221,34 @@ impl Row {
         branches.collect::<Vec<_>>().join(" ")
     }
 
-    /// The client's pipeline behind the cut.
+    /// The pipeline of the client behind the cut.
     pub fn cut(&self, directory: &str) -> String {
         self.described(directory, |name, _| {
             format!("xmemsrc name={name} channel={name}")
         })
     }
 
-    /// The pipeline in one piece whose streams can be interrupted, or are followed by others.
+    /// The uncut pipeline with streams that can be interrupted, or that others follow.
     pub fn interruptible(&self, directory: &str) -> String {
         self.described(directory, |name, stream| {
             let producer = stream.producer;
-            let stream = match self.is_chain {
-                true => {
-                    let first = producer.replacen("is-live=true", "is-live=true num-buffers=30", 1);
-                    format!("{first} ! {name}-all. {producer} ! {name}-all. concat name={name}-all")
-                }
-                false => format!("{producer} ! valve"),
+            let stream = if self.is_chain {
+                let first = producer.replacen("is-live=true", "is-live=true num-buffers=30", 1);
+                format!("{first} ! {name}-all. {producer} ! {name}-all. concat name={name}-all")
+            } else {
+                format!("{producer} ! valve")
             };
             format!("{stream} ! identity name={name} silent=true")
         })
     }
 
-    /// The same pipeline in one piece.
+    /// The uncut pipeline.
     pub fn uncut(&self, directory: &str) -> String {
         self.described(directory, |name, stream| {
-            let producer = match self.begins_late {
-                true => "appsrc is-live=true format=time",
-                false => stream.producer,
+            let producer = if self.begins_late {
+                "appsrc is-live=true format=time"
+            } else {
+                stream.producer
             };
             format!("{producer} ! identity name={name} silent=true")
         })
@@ -263,7 +265,7 @@ impl Row {
         client
     }
 
-    /// The elements that both pipelines are made of.
+    /// The elements of both pipelines.
     pub fn elements(&self) -> Vec<String> {
         let uncut = self.uncut("");
         let words = uncut.split(['!', ' ']).filter(|word| is_element(word));
@@ -272,7 +274,7 @@ impl Row {
     }
 }
 
-/// Whether a word of a description names an element: it is neither a property, nor caps, nor a pad.
+/// Whether a word of a description is an element: not a property, caps or a pad.
 fn is_element(word: &str) -> bool {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
     word.starts_with(|letter: char| letter.is_ascii_alphabetic()) && word.chars().all(is_plain)

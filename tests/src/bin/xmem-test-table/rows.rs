@@ -1,7 +1,8 @@
-//! The rows of the table. To add one, add it to the list of its group: a name, the streams, the client's pipeline, and
-//! what is judged beside what is judged of all.
+//! The rows of the table. To add one, add it to the list of its group: a name, the streams, the
+//! pipeline of the client, and what is judged in addition to the rules for all rows.
 //!
-//! Sinks whose names begin with `out` must receive; where no sink has such a name, any sink may.
+//! Sinks whose names begin with `out` must receive. If no sink has such a name, any sink may
+//! receive.
 
 mod compressed;
 mod gathering;
@@ -10,7 +11,7 @@ mod timed;
 
 use crate::row::Row;
 
-/// All rows but those that are made of the registry.
+/// All rows except those of the registry.
 pub fn all() -> Vec<Row> {
     let mut rows = timed::rows();
     rows.extend(gathering::rows());
@@ -19,12 +20,12 @@ pub fn all() -> Vec<Row> {
     rows
 }
 
-/// Pictures that are compared at the sink.
+/// A decoder and a sink whose pictures are compared.
 fn pictures(decoder: &str) -> String {
     format!("{{v}} ! {decoder} ! videoconvert ! video/x-raw,format=I420 ! fakesink name=out")
 }
 
-/// Sound that is compared at the sink.
+/// A decoder and a sink whose sound is compared.
 fn sound(decoder: &str) -> String {
     format!(
         "{{a}} ! {decoder} ! audioconvert ! audioresample ! \

@@ -1,4 +1,4 @@
-//! How a row is filled: its producers, its clients, and the order of what they do.
+//! Runs a row: its producers, its clients, and the order of their steps.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -12,34 +12,34 @@ use crate::client_process::Client;
 use crate::figures::Figures;
 use crate::row::Row;
 
-/// How long a producer runs before a client joins it late.
+/// How long a producer runs before a client joins late.
 const AGE: Duration = Duration::from_millis(1200);
 
-/// How long a pipeline in one piece may take for what a busy machine delays.
+/// How much longer an uncut pipeline may take on a busy machine.
 const UNCUT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many buffers a client that joins again waits for.
+/// Number of buffers that a client waits for after it joined again.
 const ENOUGH: u64 = 3;
 
-/// When a client meets a stream.
+/// The phases of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// It was there before the producer.
+    /// The client was started before the producer.
     First,
-    /// The producer has run for a while.
+    /// The client joins a producer that has run for a while.
     Late,
     /// The producer has ended, and another one has started.
     Reconnected,
     /// The source was set to another channel.
     Switched,
-    /// The same pipeline in one piece.
+    /// The same pipeline without the cut.
     Uncut,
-    /// That, and its streams have a hole.
+    /// The uncut pipeline with a gap in its streams.
     Interrupted,
 }
 
 impl Phase {
-    /// Those that the table has a column for.
+    /// The phases that have a column in the table.
     pub const ALL: [Phase; 5] = [
         Phase::First,
         Phase::Late,
@@ -48,7 +48,7 @@ impl Phase {
         Phase::Uncut,
     ];
 
-    /// Whether another producer has taken the place of the first.
+    /// Whether another producer has replaced the first.
     pub fn is_replaced(self) -> bool {
         [Phase::Reconnected, Phase::Switched].contains(&self)
     }
@@ -60,57 +60,59 @@ impl Phase {
             Phase::Reconnected => "reconnected",
             Phase::Switched => "switched",
             Phase::Uncut => "uncut",
-            Phase::Interrupted => "uncut, with a hole in the stream",
+            Phase::Interrupted => "uncut, with a gap in the stream",
         }
     }
 }
 
-/// What was seen in a phase.
+/// The observations of a phase.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub figures: Figures,
-    /// Why no more came.
+    /// Why nothing more came.
     pub end: Option<String>,
-    /// Whether more came out of the sources when the time was over.
+    /// Whether more buffers left the sources after the time was over.
     pub goes_on: bool,
-    /// Whether more arrived at the sinks.
+    /// Whether more buffers arrived at the sinks after the time was over.
     pub arrives: bool,
-    /// Whether elements or libraries complain in one of several clients.
+    /// Whether one of several clients has reported problems of elements or libraries.
     pub complains: bool,
-    /// How many frames the producer had published by then, or what is wrong with it; it is asked when something is.
+    /// Number of frames that the producer had published by then, or what is wrong with it. Only
+    /// asked if there is a fault.
     pub published: Option<String>,
     /// How long each of several clients waited for its first buffer at the sink, in ms.
     pub waits: Vec<u64>,
 }
 
 impl Seen {
-    /// What there is where the element can't.
+    /// The observations if the element cannot change its channel in PLAYING.
     fn cannot_switch() -> Seen {
         Seen {
-            end: Some("the channel can't be set in PLAYING".into()),
+            end: Some("the channel cannot be set in PLAYING".into()),
             ..Seen::default()
         }
     }
 
-    /// Whether it can go on.
+    /// Whether the client can continue.
     fn is_well(&self) -> bool {
         self.end.is_none() && self.goes_on && self.arrives
     }
 }
 
-/// Fills rows.
+/// Runs the pipelines of rows.
 pub struct Runner<'a> {
     pub installation: &'a Installation,
-    /// Whether a source can be set to another channel while it plays.
+    /// Whether the channel of a source can be set while it plays.
     pub can_switch: bool,
-    /// How often clients join late at most.
+    /// The maximum number of times that clients join late.
     pub joins: Option<u32>,
-    /// How long a phase is watched at most.
+    /// The maximum time for which a phase is watched.
     pub seconds: Option<Duration>,
 }
 
 impl Runner<'_> {
-    /// Runs a row's pipelines, cut. `crash` is how its producer ends: killed, or in good order.
+    /// Runs the cut pipelines of a row. `crash` says whether its producer is killed or stops in
+    /// good order.
     pub fn cut(&self, row: &Row, crash: bool) -> Result<Vec<(Phase, Seen)>> {
         let place = self.place()?;
         let directory = place.path();
@@ -122,10 +124,11 @@ impl Runner<'_> {
         let mut first = start("first")?;
         first.play_first();
         let mut producer = self.producer(row, "", "1", directory)?;
-        // Two producers of large pictures at once are more than some machines can do.
-        let mut other = match self.can_switch && !row.heavy {
-            true => Some(self.producer(row, "2", "2", directory)?),
-            false => None,
+        // Two producers of large pictures at the same time are too much for some machines.
+        let mut other = if self.can_switch && !row.heavy {
+            Some(self.producer(row, "2", "2", directory)?)
+        } else {
+            None
         };
         let mut late = start("late")?;
         std::thread::sleep(AGE);
@@ -140,7 +143,7 @@ impl Runner<'_> {
             }
         }
 
-        // What stands still already shows nothing of what comes after.
+        // If a client has stalled already, later phases show nothing.
         let [reconnects, switches] = seen.each_ref().map(Seen::is_well);
         let switches = switches && self.can_switch;
         if switches {
@@ -149,16 +152,17 @@ impl Runner<'_> {
                 std::thread::sleep(AGE);
             }
             late.mark("switch", "switched");
-            // Before the producer that it is to leave ends.
+            // Waits for the client before the producer ends that the client will leave.
             late.until(PATIENCE, |figures| begun(row, figures));
         } else {
             late.give_up();
         }
         let mut next = None;
         if reconnects {
-            match crash {
-                true => producer.kill(),
-                false => producer.end()?,
+            if crash {
+                producer.kill()
+            } else {
+                producer.end()?
             }
             first.mark("mark", "marked");
             next = Some(self.producer(row, "", "3", directory)?);
@@ -173,21 +177,21 @@ impl Runner<'_> {
         if reconnects {
             all.push((Phase::Reconnected, reconnected));
         }
-        match self.can_switch {
-            true if switches => all.push((Phase::Switched, switched)),
-            true => {}
-            false => all.push((Phase::Switched, Seen::cannot_switch())),
+        if !self.can_switch {
+            all.push((Phase::Switched, Seen::cannot_switch()));
+        } else if switches {
+            all.push((Phase::Switched, switched));
         }
         Ok(all)
     }
 
-    /// How long each phase of a row is watched.
+    /// For how long each phase of a row is watched.
     fn time(&self, row: &Row) -> Duration {
         let time = Duration::from_secs(row.seconds);
         self.seconds.map_or(time, |most| time.min(most))
     }
 
-    /// Has a client join as often as the row wants, one after the other.
+    /// Joins a client as many times as the row wants, in sequence.
     fn join_again(&self, row: &Row, mut client: Client, seen: &mut Seen) {
         let joins = self.joins.map_or(row.joins, |most| row.joins.min(most));
         for number in 1..joins {
@@ -199,7 +203,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Runs a row's pipeline in one piece.
+    /// Runs the uncut pipeline of a row.
     pub fn uncut(&self, row: &Row) -> Result<Seen> {
         let place = self.place()?;
         let description = row.uncut(&place.path().to_string_lossy());
@@ -216,7 +220,8 @@ impl Runner<'_> {
         Ok(seen)
     }
 
-    /// Runs a row's pipeline in one piece, and leaves out what a client misses whose producer is replaced.
+    /// Runs the uncut pipeline of a row, and interrupts its streams as the replacement of a
+    /// producer does.
     pub fn interrupted(&self, row: &Row) -> Result<Seen> {
         let place = self.place()?;
         let description = row.interruptible(&place.path().to_string_lossy());
@@ -234,7 +239,7 @@ impl Runner<'_> {
         Ok(seen)
     }
 
-    /// A directory for a row's channels and files.
+    /// Creates a directory for the channels and files of a row.
     fn place(&self) -> Result<TempDir> {
         Ok(tempfile::Builder::new()
             .prefix("row-")
@@ -257,7 +262,7 @@ impl Runner<'_> {
     }
 }
 
-/// How many frames a producer has published, or what is wrong with it.
+/// The number of frames that a producer has published, or what is wrong with it.
 fn published(producer: &mut Child) -> String {
     let asked = producer.order("published");
     match asked.and_then(|()| producer.report("published", PATIENCE)) {
@@ -266,7 +271,7 @@ fn published(producer: &mut Child) -> String {
     }
 }
 
-/// Watches clients for some time, and whether they go on after that.
+/// Watches clients for some time, and checks whether they continue after that.
 fn watch<const N: usize>(
     row: &Row,
     time: Duration,
@@ -283,7 +288,7 @@ fn watch<const N: usize>(
         client.until(left(until), |_| false);
     }
     let before = clients.each_ref().map(|client| client.figures().clone());
-    // From here on it needs no more than a moment, unless it stalls.
+    // From here on a client needs only a moment, unless it stalls.
     let patience = Instant::now() + patience;
     let mut before = before.into_iter();
     clients.map(|client| {
@@ -306,13 +311,13 @@ fn watch<const N: usize>(
     })
 }
 
-/// Whether buffers have come out of all sources, and arrived at all sinks that must receive.
+/// Whether buffers have left all sources, and arrived at all sinks that must receive.
 fn begun(row: &Row, figures: &Figures) -> bool {
     let all = |counts: &[u64]| !counts.is_empty() && counts.iter().all(|count| *count > 0);
     all(&figures.ins) && (row.silent || all(&figures.outs))
 }
 
-/// Has a client join, which pauses now and then, and leave; adds what it has seen.
+/// Has a client join, pause in some of the joins, and leave; adds its observations.
 fn join_again(row: &Row, number: u32, client: &mut Client, seen: &mut Seen) {
     client.play();
     let enough = |figures: &Figures| {

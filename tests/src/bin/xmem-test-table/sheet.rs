@@ -6,7 +6,7 @@ use crate::judge::{Fault, SOON, median, wait_beyond_uncut};
 use crate::row::Row;
 use crate::run::{Phase, Seen};
 
-/// A row that was filled, or why it was not.
+/// A row that was run, or the reason why not.
 #[derive(Debug)]
 pub struct Filled {
     pub row: Row,
@@ -17,22 +17,22 @@ pub struct Filled {
 pub enum Outcome {
     /// These elements are not installed.
     NotHere(Vec<String>),
-    /// The row itself can't be tried, and why.
+    /// The row itself cannot be tried, for this reason.
     NotTried(String),
     Tried(Tried),
 }
 
-/// What has come of a row.
+/// The result of a row.
 #[derive(Debug, Default)]
 pub struct Tried {
     pub seen: Vec<(Phase, Seen)>,
-    /// Whether the producer was killed before the client has reconnected.
+    /// Whether the producer was killed before the client reconnected.
     pub crash: bool,
-    /// Those of the cut.
+    /// The faults of the cut pipeline.
     pub faults: Vec<Fault>,
-    /// Those that the same pipeline in one piece has, too, of all kinds.
+    /// The faults that the uncut pipeline has too, of all kinds.
     pub uncut: Vec<Fault>,
-    /// What the first try has shown, where there was a second one.
+    /// The result of the first run, if there was a second one.
     pub before: Option<String>,
 }
 
@@ -44,16 +44,16 @@ impl Filled {
         }
     }
 
-    /// In a few words, what has come of it.
+    /// A short summary of the result.
     pub fn verdict(&self) -> String {
         match &self.outcome {
-            Outcome::NotHere(elements) => format!("not here: {}", elements.join(", ")),
+            Outcome::NotHere(elements) => format!("not installed: {}", elements.join(", ")),
             Outcome::NotTried(why) => format!("not tried: {why}"),
             Outcome::Tried(tried) => tried.verdict(),
         }
     }
 
-    /// All that was found, each with the phases that have shown it.
+    /// All faults, each with the phases that have it.
     pub fn details(&self) -> Vec<String> {
         match &self.outcome {
             Outcome::Tried(tried) => tried.details(),
@@ -103,7 +103,7 @@ impl Tried {
             .map(|(phases, text)| format!("{}: {text}", phases.join(", ")))
             .collect();
         let before = self.before.iter();
-        details.extend(before.map(|before| format!("the first try, beside other rows: {before}")));
+        details.extend(before.map(|before| format!("the first run, beside other rows: {before}")));
         details
     }
 
@@ -144,16 +144,17 @@ impl Tried {
     }
 }
 
-/// Prints as a table in Markdown, and what its cells say.
+/// Prints as a table in Markdown, with an explanation of its cells.
 pub struct Table<'a>(pub &'a [Filled]);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "A cell: buffers in / out / missed / copied, first running time in ms, time to the first buffer at the \
-             sink in ms (the median of several joins; \"(!)\": a client that joins late waits more than {SOON} ms longer than uncut). In: what has \
-             come out of the source; several sources or sinks are joined by \"+\".\n"
+            "A cell: buffers in / out / missed / copied, first running time in ms, time to the \
+             first buffer at the sink in ms (the median of several joins; \"(!)\": a client that \
+             joins late waits more than {SOON} ms longer than uncut). In: buffers that left the \
+             source. Values of several sources or sinks are joined by \"+\".\n"
         )?;
         write!(f, "| downstream | stream |")?;
         for phase in Phase::ALL {

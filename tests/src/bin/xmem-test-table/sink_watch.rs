@@ -1,4 +1,4 @@
-//! What arrives at the sinks.
+//! The buffers that arrive at sinks.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,38 +8,38 @@ use xmem_tests::roles::monotonic_ns;
 use crate::picture::{Listener, Reference, TOLERANCE};
 use crate::source_watch::{SourceWatch, record};
 
-/// What is looked at in what arrives.
+/// What is compared in a buffer.
 #[derive(Clone, Debug, Default)]
 pub enum Look {
-    /// That it does.
+    /// Nothing but its arrival.
     #[default]
     Arrival,
-    /// Pictures of the test source.
+    /// The picture of the test source.
     Pictures(Arc<Reference>),
-    /// Sound of the test source.
+    /// The sound of the test source.
     Sound,
 }
 
-/// A sink's pad.
+/// The pad of a sink.
 pub struct SinkWatch {
     pub name: String,
     look: Look,
     state: Mutex<State>,
 }
 
-/// What was seen since the last mark.
+/// The observations since the last mark.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub buffers: u64,
-    /// On `CLOCK_MONOTONIC`.
+    /// When the first buffer arrived, on `CLOCK_MONOTONIC`.
     pub first_at: Option<u64>,
-    /// Pictures and stretches of sound that were looked at.
+    /// Number of pictures and parts of sound that were compared.
     pub looked_at: u64,
-    /// Of them, those that are not as the source made them.
+    /// Number of these that differ from what the source makes.
     pub wrong: u64,
-    /// What is wrong with the first one.
+    /// How the first of these differs.
     pub first_wrong: Option<String>,
-    /// The most frames that have come out of the source since the one that arrives here.
+    /// The largest number of frames that left the source after the frame that arrives here.
     pub lag: u64,
 }
 
@@ -50,7 +50,7 @@ struct State {
 }
 
 impl SinkWatch {
-    /// Watches a pad; `sources` tell how far the stream is before the sink.
+    /// Watches a pad; `sources` say how far the stream is before the sink.
     pub fn start(
         name: String,
         pad: &gst::Pad,
@@ -82,19 +82,19 @@ impl SinkWatch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was seen since the last mark.
+    /// The observations since the last mark.
     pub fn seen(&self) -> Seen {
         self.state().seen.clone()
     }
 
-    /// What comes from now on is counted by itself.
+    /// Starts new observations.
     pub fn mark(&self) {
         *self.state() = State::default();
     }
 
     fn take(&self, pad: &gst::Pad, buffer: &gst::BufferRef, sources: &[Arc<SourceWatch>]) {
         let now = monotonic_ns();
-        // What was on its way at the mark is not of the stream that comes after it.
+        // Buffers that were on their way at the mark do not belong to the stream after the mark.
         if sources.iter().any(|source| source.seen().buffers == 0) {
             return;
         }
@@ -113,7 +113,7 @@ impl SinkWatch {
                 let corrupted = buffer.flags().contains(gst::BufferFlags::CORRUPTED);
                 match reference.difference(pad, buffer) {
                     _ if corrupted => Some("is flagged as corrupted".into()),
-                    None => Some("is no picture of the source's size".into()),
+                    None => Some("is not a picture of the source's size".into()),
                     Some(difference) if difference > TOLERANCE => {
                         Some(format!("has a block that differs by {difference}"))
                     }

@@ -1,30 +1,30 @@
-//! What comes out of a source.
+//! The buffers that leave a source.
 
 use std::sync::{Mutex, PoisonError};
 
 use gst::prelude::*;
 use xmem_tests::roles::monotonic_ns;
 
-/// A pad whose buffers are those that have crossed, or, uncut, would have.
+/// A pad whose buffers have crossed the cut or, uncut, would have.
 pub struct SourceWatch {
     pub name: String,
     state: Mutex<State>,
 }
 
-/// What was seen since the last mark.
+/// The observations since the last mark.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub buffers: u64,
-    /// On `CLOCK_MONOTONIC`.
+    /// When the first buffer left, on `CLOCK_MONOTONIC`.
     pub first_at: Option<u64>,
-    /// The running time of the first one that has any, in ns.
+    /// The running time of the first buffer that has one, in ns.
     pub first_running: Option<i64>,
     pub least_running: Option<i64>,
-    /// Buffers with a time that has no running time, or one below zero.
+    /// Number of buffers with a time but no running time, or a negative one.
     pub below_zero: u64,
-    /// Buffers whose running time is less than that of the one before.
+    /// Number of buffers whose running time is less than that of the buffer before.
     pub backwards: u64,
-    /// By the frames' numbers.
+    /// Number of missed frames, by the frame numbers.
     pub missed: u64,
     pub segments: u64,
     pub last_number: u64,
@@ -34,9 +34,9 @@ pub struct Seen {
 struct State {
     seen: Seen,
     last_running: Option<i64>,
-    /// Whose frame was the last one, and its number.
+    /// The producer and the number of the last frame.
     last: Option<(String, u64)>,
-    /// Frames of this producer are of the time before the mark.
+    /// Frames of this producer belong to the time before the mark.
     over: Option<String>,
 }
 
@@ -69,27 +69,27 @@ impl SourceWatch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was seen since the last mark.
+    /// The observations since the last mark.
     pub fn seen(&self) -> Seen {
         self.state().seen.clone()
     }
 
-    /// What comes from now on is counted by itself. After the mark comes another producer's stream: frames of the last
-    /// one that are still on their way do not count.
+    /// Starts new observations, for the stream of another producer. Frames of the former producer
+    /// that are still on their way do not count.
     pub fn mark(&self) {
         let mut state = self.state();
         state.over = state.last.take().map(|(producer, _)| producer);
         state.seen = Seen::default();
     }
 
-    /// The pipeline is in PAUSED. What comes meanwhile is over after that: the source says how much of it was lost
-    /// before that.
+    /// The pipeline is in PAUSED. Frames of this time are outdated after it. The source counts
+    /// those of them that it dropped.
     pub fn pause(&self) {
         let mut state = self.state();
         state.last = None;
     }
 
-    /// The running time starts over.
+    /// The running time starts at 0 again.
     pub fn forget_time(&self) {
         self.state().last_running = None;
     }
@@ -144,7 +144,7 @@ impl SourceWatch {
     }
 }
 
-/// When a time is, in the running time of the pad's segment: below zero, too.
+/// The running time of a timestamp in the segment of the pad; it can be negative.
 fn running_time(pad: &gst::Pad, time: gst::ClockTime) -> Option<i64> {
     let segment = pad.sticky_event::<gst::event::Segment>(0)?;
     let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
@@ -153,7 +153,7 @@ fn running_time(pad: &gst::Pad, time: gst::ClockTime) -> Option<i64> {
     Some(sign * running.abs().nseconds() as i64)
 }
 
-/// Whose frame it is, and which one.
+/// The producer of a frame and the frame number.
 pub fn record(buffer: &gst::BufferRef) -> Option<(String, u64)> {
     let meta = gst::meta::CustomMeta::from_buffer(buffer, "XmemBufferMeta").ok()?;
     let record = meta.structure();

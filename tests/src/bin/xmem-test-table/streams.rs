@@ -1,15 +1,15 @@
-//! The kinds of streams that producers make.
+//! The streams that producers make.
 
 use std::fmt;
 
-/// What a producer makes: a source, and what follows it up to `xmemsink`.
+/// What a producer makes: a source, and the elements up to `xmemsink`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {
-    /// What the table calls it.
+    /// The name in the table.
     pub label: &'static str,
-    /// The producer's part of the pipeline, up to what is cut.
+    /// The part of the producer's pipeline before the cut.
     pub producer: &'static str,
-    /// What caps tell this kind from others; the link behind the cut is made with these.
+    /// The fields of the caps that distinguish this stream; the link behind the cut has these caps.
     pub caps: &'static str,
 }
 
@@ -27,10 +27,10 @@ const fn stream(label: &'static str, producer: &'static str, caps: &'static str)
     }
 }
 
-/// The pictures of the test source that are compared: nothing in them is random or moves.
+/// The pattern of the test source whose pictures are compared: no part is random or moves.
 pub const PATTERN: &str = "smpte75";
 
-/// A source of such pictures: 320x240 at this rate, then what follows.
+/// A source of these pictures: 320x240 at this rate, then further elements.
 macro_rules! pictures {
     ($rate:literal $($more:literal)?) => {
         concat!(
@@ -40,7 +40,7 @@ macro_rules! pictures {
     };
 }
 
-/// 1080p at this rate.
+/// The same in 1080p at this rate.
 macro_rules! full_hd {
     ($rate:literal) => {
         concat!(
@@ -52,7 +52,7 @@ macro_rules! full_hd {
     };
 }
 
-/// A sine in buffers of so many samples, then what follows.
+/// A sine in buffers of this many samples, then further elements.
 macro_rules! sound {
     ($samples:literal $($more:literal)?) => {
         concat!(
@@ -149,7 +149,8 @@ pub const DV: Stream = stream(
     "video/x-dv,systemstream=false",
 );
 
-// What an encoder would choose for the element that takes it is said here: it can't ask across a cut.
+// An encoder would ask the element downstream, but cannot across a cut, so its choice is given
+// here.
 pub const AAC: Stream = stream(
     "AAC",
     sound!(480 "audioconvert ! avenc_aac ! audio/mpeg,mpegversion=4,stream-format=raw,framed=true"),

@@ -1,4 +1,4 @@
-//! All rows, several at a time, and once more where load may be the cause of a fault.
+//! Runs all rows, several at a time, and once more if load may be the cause of a fault.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -12,16 +12,16 @@ use crate::row::Row;
 use crate::run::{Phase, Runner, Seen};
 use crate::sheet::{Filled, Outcome, Tried};
 
-/// How long a phase is watched in the short form.
+/// For how long a phase is watched in the short form.
 const SHORT: Duration = Duration::from_millis(1500);
 
-/// A row that waits for its turn.
+/// A row that waits to be run.
 struct Waiting {
     number: usize,
     row: Row,
 }
 
-/// Tries them all; `rows` say why one is not tried, where it is not.
+/// Runs all rows; `rows` contain the reason if one is not tried.
 pub fn all(
     plan: &Plan,
     installation: &Installation,
@@ -44,7 +44,7 @@ pub fn all(
     let mut together = VecDeque::new();
     for (number, (row, why_not)) in rows.into_iter().enumerate() {
         let missing = match row.group {
-            // What makes its streams is asked for when it is tried.
+            // Elements that make the streams of these rows are looked up when the row is run.
             crate::row::Group::Registry => Vec::new(),
             _ => missing(installation, &row),
         };
@@ -112,7 +112,7 @@ struct Tries<'a> {
     total: usize,
     started: Instant,
     filled: Mutex<Vec<(usize, Filled)>>,
-    /// Those that need the machine for themselves, and what was seen of them before.
+    /// Rows that need the machine for themselves, and the result of their first run.
     alone: Mutex<VecDeque<(Waiting, Option<String>)>>,
 }
 
@@ -120,14 +120,13 @@ impl Tries<'_> {
     fn beside_others(&self, mut waiting: Waiting) {
         let tried = self.one(&mut waiting);
         let may_be_load = tried.faults.iter().any(|fault| fault.kind.may_be_load());
-        match may_be_load {
-            true => {
-                let faults = tried.faults.iter().map(Fault::to_string);
-                let before = faults.collect::<Vec<_>>().join("; ");
-                eprintln!("once more, alone: {}: {before}", waiting.row.title());
-                self.wait_alone(waiting, Some(before));
-            }
-            false => self.done(waiting, Outcome::Tried(tried)),
+        if may_be_load {
+            let faults = tried.faults.iter().map(Fault::to_string);
+            let before = faults.collect::<Vec<_>>().join("; ");
+            eprintln!("once more, alone: {}: {before}", waiting.row.title());
+            self.wait_alone(waiting, Some(before));
+        } else {
+            self.done(waiting, Outcome::Tried(tried))
         }
     }
 
@@ -135,14 +134,16 @@ impl Tries<'_> {
         lock(&self.alone).push_back((waiting, before));
     }
 
-    /// Runs a row's pipelines, and judges what was seen.
+    /// Runs the pipelines of a row, and judges the observations.
     fn one(&self, waiting: &mut Waiting) -> Tried {
         let crash = waiting.number % 2 == 1;
         let timed = !self.plan.short;
-        // What is judged is whether the cut changes something. The short form asks for that when it matters.
-        let uncut = match timed {
-            true => self.uncut(&mut waiting.row),
-            false => None,
+        // The judgement is whether the cut changes something. The short form runs the uncut
+        // pipeline only if there are faults.
+        let uncut = if timed {
+            self.uncut(&mut waiting.row)
+        } else {
+            None
         };
         let row = &waiting.row;
         let mut tried = Tried {
@@ -181,7 +182,8 @@ impl Tries<'_> {
         tried
     }
 
-    /// Runs a row's pipeline in one piece, with the first of the streams that it can do with, and judges what was seen.
+    /// Runs the uncut pipeline of a row, with the first of the streams that it can handle, and
+    /// judges the observations.
     fn uncut(&self, row: &mut Row) -> Option<(Seen, Vec<Fault>)> {
         loop {
             let seen = self.runner.uncut(row);
@@ -200,7 +202,7 @@ impl Tries<'_> {
         }
     }
 
-    /// Puts a row in the table, and says so.
+    /// Adds a row to the table, and prints its result.
     fn done(&self, waiting: Waiting, outcome: Outcome) {
         let filled = Filled {
             row: waiting.row,

@@ -1,4 +1,4 @@
-//! Two `webrtcbin`s of one pipeline, which agree on what they send.
+//! Two `webrtcbin`s in one pipeline, which negotiate with each other.
 
 use gst::glib;
 use gst::prelude::*;
@@ -6,21 +6,21 @@ use xmem_tests::roles::Result;
 
 use crate::problems;
 
-/// The one that sends, and the one that receives.
+/// The sender and the receiver.
 const NAMES: [&str; 2] = ["webrtc-a", "webrtc-b"];
 
-/// What is behind the one that receives.
+/// The pipeline behind the receiver.
 const RECEIVER: &str = "rtpvp8depay ! vp8dec ! fakesink name=out";
 
-/// Connects the pipeline's `webrtcbin`s, where it has two.
+/// Connects the two `webrtcbin`s of the pipeline, if it has any.
 ///
 /// # Errors
-/// When what receives can't be made.
+/// If the pipeline behind the receiver cannot be created.
 pub fn connect(pipeline: &gst::Pipeline) -> Result<()> {
     let [Some(sender), Some(receiver)] = NAMES.map(|name| pipeline.by_name(name)) else {
         return Ok(());
     };
-    // Candidates of each are the other's.
+    // Each gets the candidates of the other.
     for (from, to) in [(&sender, &receiver), (&receiver, &sender)] {
         let to = to.downgrade();
         from.connect("on-ice-candidate", false, move |values| {
@@ -40,7 +40,7 @@ pub fn connect(pipeline: &gst::Pipeline) -> Result<()> {
         if pad.direction() == gst::PadDirection::Src
             && let Err(error) = receive(&pipeline, pad)
         {
-            problems::add(format!("nothing receives: {error}"));
+            problems::add(format!("the receiving pipeline cannot be created: {error}"));
         }
     });
     let receiver = receiver.downgrade();
@@ -61,7 +61,7 @@ fn receive(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<()> {
     Ok(())
 }
 
-/// Has the one make an offer and the other an answer, and tells both of both.
+/// Makes the sender create an offer and the receiver an answer, and sets both in both.
 fn negotiate(sender: &gst::Element, receiver: &gst::Element) {
     let (from, to) = (sender.clone(), receiver.clone());
     describe(sender, "create-offer", "offer", move |offer| {
@@ -75,7 +75,7 @@ fn negotiate(sender: &gst::Element, receiver: &gst::Element) {
     });
 }
 
-/// Has a `webrtcbin` make a description, and hands it on.
+/// Makes a `webrtcbin` create a description, and passes it on.
 fn describe(
     webrtc: &gst::Element,
     signal: &str,

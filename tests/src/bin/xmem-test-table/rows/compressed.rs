@@ -1,4 +1,5 @@
-//! Compressed and container streams that are joined in the middle: the first picture or sound is correct, and soon there.
+//! Compressed and container streams that a client joins in the middle: the first picture or sound
+//! is correct and arrives soon.
 
 use super::{pictures, sound};
 use crate::row::{Group, Look, Row};

@@ -1,4 +1,5 @@
-//! A client never stalls, however many frames downstream holds, and elements that leak drop what they should.
+//! A client never stalls, however many frames downstream holds, and leaky elements drop what they
+//! should.
 
 use super::{pictures, sound};
 use crate::row::{Group, Look, Row};
@@ -24,7 +25,7 @@ pub fn rows() -> Vec<Row> {
             PICTURES_30,
             &slow_behind("queue leaky=upstream max-size-buffers=3"),
         )
-        // Three frames wait, for as long as three of them take.
+        // Three frames wait in the queue, for as long as the sink needs for three frames.
         .most_lag(20)
         .seconds(4),
         row(

@@ -1,6 +1,8 @@
-//! Elements that bring streams together behind a client that joins late: every running time is at least 0.
+//! Elements that combine streams, behind a client that joins late: every running time is at least
+//! 0.
 //!
-//! The registry's other elements of this kind are tried with one stream each; these are pipelines as people build them.
+//! The other elements of this kind in the registry are tried with one stream each; these rows are
+//! pipelines as people build them.
 
 use super::pictures;
 use crate::row::{Group, Row};
@@ -14,7 +16,8 @@ pub fn rows() -> Vec<Row> {
     let row = |what: &str, streams: &[(&'static str, Stream)], client: &str| {
         Row::new(Group::Joining, what, streams, client).joins(JOINS)
     };
-    // A mixer shows its background until the first stream is there, uncut as well: what arrives is not compared.
+    // A mixer shows its background until the first stream has begun, uncut as well, so pictures are
+    // not compared.
     let (v, a) = (("v", PICTURES_30), ("a", SOUND_10));
     let record = |muxer: &str| {
         format!(
@@ -85,7 +88,7 @@ pub fn rows() -> Vec<Row> {
              {b} ! audioconvert ! audio/x-raw,channels=1 ! m. \
              audiointerleave name=m ! fakesink name=out",
         )
-        // It fails where no stream has begun when its latency is over.
+        // It fails if no stream has begun when its latency is over.
         .begins_late(),
         row(
             "interleave, two streams",
@@ -126,7 +129,8 @@ pub fn rows() -> Vec<Row> {
             &[v, ("w", PICTURES_30)],
             "{v} ! m. {w} ! m. input-selector name=m ! fakesink name=out",
         ),
-        // Of two test sources, uncut as well, they wait for what only a demuxer says: that they belong together.
+        // With two test sources, uncut as well, these elements wait for information that only a
+        // demuxer provides: that the streams belong together.
         row(
             "streamsynchronizer",
             &[v],

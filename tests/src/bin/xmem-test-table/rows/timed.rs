@@ -1,14 +1,15 @@
-//! A client loses no frame as long as its pipeline keeps up, whatever its latency and the frames' duration.
+//! A client loses no frame as long as its pipeline keeps up, whatever the pipeline's latency and
+//! the duration of frames.
 
 use crate::row::{Group, Row};
 use crate::streams::*;
 
-/// A sink that shows each buffer so long after it was due: the latency of the pipeline.
+/// Sinks that show each buffer this long after it was due, which is the latency of the pipeline.
 const MS_200: &str = "sync=true processing-deadline=200000000";
 const MS_500: &str = "sync=true processing-deadline=500000000";
 
-/// A sink that asks for that latency and does not wait itself, as one of sound does for what its card holds: the other
-/// sinks of the pipeline wait.
+/// Sinks that request that latency and do not wait themselves, as a sound card sink does for the
+/// samples that its card holds: the other sinks of the pipeline wait.
 const AHEAD_200: &str = "sync=true render-delay=200000000";
 const AHEAD_500: &str = "sync=true render-delay=500000000";
 
@@ -60,7 +61,7 @@ pub fn rows() -> Vec<Row> {
         let is_large = |(_, stream): &(_, Stream)| [HD_30, HD_60, HD_120].contains(stream);
         row.heavy = row.streams.iter().any(is_large);
     }
-    // Small ones, for the short form.
+    // Small rows for the short form.
     rows.extend([
         Row::new(
             Group::Timed,
