@@ -94,7 +94,7 @@ impl Client {
     pub fn play_first(&mut self) {
         self.play();
         if let Some(child) = &self.child {
-            // If it needs a producer, the client was started before the producer all the same.
+            // If it needs a producer, the client was still started before the producer.
             let _ = child.report("playing", START);
         }
     }
