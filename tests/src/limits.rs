@@ -52,10 +52,8 @@ pub fn leave_descriptors(pid: u32, room: usize) -> Lowered {
 /// If the process does not wait.
 pub fn leave_addresses(pid: u32, room: u64) -> Lowered {
     until_it_waits(pid);
-    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).expect(
-        "the size of the \
-         process",
-    );
+    let statm =
+        std::fs::read_to_string(format!("/proc/{pid}/statm")).expect("the size of the process");
     let pages = statm
         .split_whitespace()
         .next()

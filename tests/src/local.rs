@@ -22,8 +22,7 @@ pub struct Local {
 pub fn pushing(place: &Place) -> Local {
     let sink = sink(
         place,
-        "sync=false async=false wait-for-connection=true overflow=block \
-         block-timeout=20000000000",
+        "sync=false async=false wait-for-connection=true overflow=block block-timeout=20000000000",
     );
     Local::play(&format!("appsrc name=src format=time ! {sink}"))
 }

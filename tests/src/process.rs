@@ -62,10 +62,8 @@ pub struct Map {
 
 /// The mappings of a process whose names contain `name`: `xmem-payload`, for example.
 pub fn maps(pid: u32, name: &str) -> Vec<Map> {
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect(
-        "the mappings of the \
-         process",
-    );
+    let maps =
+        fs::read_to_string(format!("/proc/{pid}/maps")).expect("the mappings of the process");
     let parse = |line: &str| {
         let mut parts = line.split_whitespace();
         let (start, end) = parts.next()?.split_once('-')?;
@@ -98,10 +96,8 @@ pub struct Memory {
 
 /// The memory that a process uses.
 pub fn memory(pid: u32) -> Memory {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect(
-        "the status of the \
-         process",
-    );
+    let status =
+        fs::read_to_string(format!("/proc/{pid}/status")).expect("the status of the process");
     let kib = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.split_whitespace().next());

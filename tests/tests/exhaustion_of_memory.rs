@@ -406,10 +406,8 @@ fn as_another_user(place: &Place, arguments: &str) -> Option<Peer> {
         return None;
     }
     let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    chown(place.path(), Some(uid), Some(gid)).expect(
-        "a process that can become another user may \
-         change the owner",
-    );
+    chown(place.path(), Some(uid), Some(gid))
+        .expect("a process that can become another user may change the owner");
     let mut command = as_nobody(PEER);
     command.args(arguments.split_whitespace());
     let mut peer = Peer::spawn(command, place, arguments);

@@ -199,10 +199,8 @@ fn a_runtime_directory_that_its_user_can_not_write_is_named() {
     }
     let place = Place::new();
     let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    chown(place.path(), Some(uid), Some(gid)).expect(
-        "a process that can become another user may \
-         change the owner",
-    );
+    chown(place.path(), Some(uid), Some(gid))
+        .expect("a process that can become another user may change the owner");
     let mut command = as_nobody(PEER);
     command.args(["opener", "channel=cam0"]);
     let mut producer = Peer::spawn(command, &place, "opener");

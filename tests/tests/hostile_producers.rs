@@ -360,10 +360,8 @@ fn a_descriptor_that_is_not_readable_memory_ends_the_connection() {
     type Make = fn(&mut Impostor) -> OwnedFd;
     fn again(fd: &OwnedFd, flags: OFlags) -> OwnedFd {
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        open(path, flags | OFlags::CLOEXEC, Mode::empty()).expect(
-            "the file may be opened with \
-             these flags",
-        )
+        open(path, flags | OFlags::CLOEXEC, Mode::empty())
+            .expect("the file may be opened with these flags")
     }
     fn at(path: &str) -> OwnedFd {
         open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect(path)

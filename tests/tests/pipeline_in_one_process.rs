@@ -93,8 +93,7 @@ fn a_stream_of_bytes_without_caps_crosses() {
     let place = Place::new();
     let sink = local::sink(
         &place,
-        "sync=false async=false wait-for-connection=true overflow=block \
-         block-timeout=20000000000",
+        "sync=false async=false wait-for-connection=true overflow=block block-timeout=20000000000",
     );
     let producer = Local::play(&format!("appsrc name=src format=bytes ! {sink}"));
     let client = local::pulling(&place);

@@ -156,14 +156,10 @@ fn another_users_lock_on_the_directory_keeps_no_producer_from_starting() {
     shutdown(&dead, Shutdown::Both).expect("a socket");
     drop(dead);
     let lock = run_as_nobody(|| {
-        let directory = std::fs::File::open(place.path()).expect(
-            "other users may open the \
-             directory",
-        );
-        flock(&directory, FlockOperation::LockExclusive).expect(
-            "other users may lock the \
-             directory",
-        );
+        let directory =
+            std::fs::File::open(place.path()).expect("other users may open the directory");
+        flock(&directory, FlockOperation::LockExclusive)
+            .expect("other users may lock the directory");
         directory
     });
     let Some(_lock) = lock else { return };

@@ -265,10 +265,13 @@ impl Client {
     fn fork_and_drop(&mut self) -> bool {
         in_child(|| {
             let received = self.subscriber().receive(Some(Duration::ZERO));
-            let held = std::mem::take(&mut *self.shared.held.lock().expect(
-                "no thread panics while \
-                 it holds the lock",
-            ));
+            let held = std::mem::take(
+                &mut *self
+                    .shared
+                    .held
+                    .lock()
+                    .expect("no thread panics while it holds the lock"),
+            );
             drop(held);
             self.subscriber = None;
             matches!(received, Err(Error::Forked)) && self.connect().is_ok()
