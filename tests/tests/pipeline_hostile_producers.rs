@@ -40,7 +40,7 @@ fn error_of(format: &[u8], extra: &[u8]) -> Line {
 }
 
 #[test]
-fn caps_that_are_none_are_an_error() {
+fn invalid_caps_are_an_error() {
     // Records of kind 25 are arrays: of one value, which is the next.
     let nested = (0..100_000).fold(Vec::new(), |inner: Vec<u8>, _| {
         if inner.len() > 1 << 16 {
