@@ -119,8 +119,9 @@ fn verdicts_on_pipelines(producer: &str, client: &str, story: Story<Pipeline>) -
     logs.map(|log| log.verdict())
 }
 
-/// GStreamer and GLib keep a varying number of tables and threads. What the elements keep must not
-/// depend on how long they worked.
+/// GStreamer and GLib keep a varying number of tables and threads, of some hundred blocks at most. What the
+/// elements keep must not depend on how long they worked: one block for each of at least 150 repetitions
+/// is more than that.
 fn are_clean(little: [Verdict; 2], much: [Verdict; 2]) {
     for (little, much) in little.iter().zip(much) {
         // Decided by the functions on the stack.
@@ -128,7 +129,7 @@ fn are_clean(little: [Verdict; 2], much: [Verdict; 2]) {
         assert_eq!(much.errors.iter().find(ours), None);
         assert_eq!(much.descriptors.iter().find(ours), None);
         let (before, after) = (little.blocks, much.blocks);
-        assert!(after < before + 100, "{before} blocks became {after}");
+        assert!(after < before + 140, "{before} blocks became {after}");
     }
 }
 
@@ -150,7 +151,7 @@ fn pipelines_of_ten_thousand_frames_leak_nothing() {
 }
 
 #[test]
-fn pipelines_that_connect_a_hundred_times_leak_nothing() {
+fn pipelines_that_connect_again_and_again_leak_nothing() {
     const PRODUCER: &str = "videotestsrc is-live=true ! video/x-raw,format=I420,width=64,height=48 \
                             ! xmemsink channel=cam0";
     const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink sync=false";
@@ -163,7 +164,7 @@ fn pipelines_that_connect_a_hundred_times_leak_nothing() {
     }
     let little = verdicts_on_pipelines(PRODUCER, CLIENT, |_, client| connect(client));
     let much = verdicts_on_pipelines(PRODUCER, CLIENT, |_, client| {
-        (0..100).for_each(|_| connect(client));
+        (0..160).for_each(|_| connect(client));
     });
     are_clean(little, much);
 }
@@ -196,7 +197,7 @@ fn pipelines_that_change_their_states_in_all_ways_leak_nothing() {
         story(producer, client, 5);
     });
     let much = verdicts_on_pipelines(PRODUCER, CLIENT, |producer, client| {
-        story(producer, client, 60);
+        story(producer, client, 160);
     });
     are_clean(little, much);
 }
