@@ -4,8 +4,10 @@
 //! it drops or changes there would be its parent's. Nor do its parent's threads exist in it.
 #![allow(unsafe_code)]
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use once_cell::sync::OnceCell;
+use rustix::io::Errno;
 
 /// One of the kernel's pages, of whatever size they are.
 const LEN: usize = 4096;
@@ -49,30 +51,37 @@ impl Origin {
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A word that the kernel makes 0 in every child: in a process it is 0 or that process's number.
-/// `None` where the kernel can't do that.
+/// `None` if the kernel can't do that (before Linux 4.14), or has no memory for it now. A later call
+/// tries again.
 fn mark() -> Option<&'static AtomicU32> {
-    static MARK: OnceLock<Option<&'static AtomicU32>> = OnceLock::new();
-    *MARK.get_or_init(|| {
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: without MAP_FIXED the kernel chooses a range where nothing is, and without a
-        // file it holds zeroes.
-        let page = unsafe { libc::mmap(std::ptr::null_mut(), LEN, access, kind, -1, 0) };
-        if page == libc::MAP_FAILED {
-            return None;
-        }
-        // SAFETY: the range is the one just mapped, which nothing else uses yet. From here on a
-        // child finds zeroes in it, which are a valid value of the word.
-        let marked = unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) };
-        if marked != 0 {
-            // SAFETY: the range is the one just mapped, and nothing refers to it.
-            unsafe { libc::munmap(page, LEN) };
-            return None;
-        }
-        // SAFETY: the page is mapped, readable, writable and aligned, from here on without end, also
-        // in children; all accesses to it are those of this atomic.
-        Some(unsafe { &*page.cast::<AtomicU32>() })
-    })
+    static MARK: OnceCell<&'static AtomicU32> = OnceCell::new();
+    MARK.get_or_try_init(map_mark).ok().copied()
+}
+
+/// Maps the page of the [`mark`], for as long as the process lives.
+fn map_mark() -> Result<&'static AtomicU32, Errno> {
+    let last_error = || Errno::from_io_error(&std::io::Error::last_os_error());
+    let failed = || last_error().unwrap_or(Errno::NOMEM);
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: without MAP_FIXED the kernel chooses a range where nothing is mapped, and without a
+    // file the range holds zeroes.
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), LEN, access, kind, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return Err(failed());
+    }
+    // SAFETY: the range was just mapped, and nothing else uses it yet. From here on a child finds
+    // zeroes in it, which are a valid value of the word.
+    let marked = unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) };
+    if marked != 0 {
+        let error = failed();
+        // SAFETY: the range was just mapped, and nothing refers to it.
+        unsafe { libc::munmap(page, LEN) };
+        return Err(error);
+    }
+    // SAFETY: the page is mapped, readable, writable and aligned, and stays so until the process ends,
+    // also in children. All accesses to it are those of this atomic.
+    Ok(unsafe { &*page.cast::<AtomicU32>() })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Memory of a device, perhaps: a dmabuf.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
+
+use once_cell::sync::OnceCell;
 
 use crate::dtype::AccessMode;
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ use crate::sys::mapping::Mapping;
 #[derive(Debug)]
 pub(crate) struct DmaBuf {
     file: FixedFile<OwnedFd>,
-    mapping: OnceLock<Mapping>,
+    mapping: OnceCell<Mapping>,
 }
 
 impl DmaBuf {
@@ -46,7 +47,7 @@ impl DmaBuf {
     fn new(file: FixedFile<OwnedFd>) -> DmaBuf {
         DmaBuf {
             file,
-            mapping: OnceLock::new(),
+            mapping: OnceCell::new(),
         }
     }
 
@@ -63,13 +64,9 @@ impl DmaBuf {
         self.mapping.get()
     }
 
-    /// Maps it, once for all frames in it.
+    /// Maps the dmabuf, once for all frames in it. After a failure, the next call tries again.
     pub(super) fn map_cpu(&self) -> Result<&Mapping> {
-        if let Some(mapping) = self.mapping.get() {
-            return Ok(mapping);
-        }
-        let mapping = Mapping::new(&self.file, AccessMode::ReadOnly)?;
-        // Another thread may have been faster, whose mapping is as good.
-        Ok(self.mapping.get_or_init(|| mapping))
+        let map = || Mapping::new(&self.file, AccessMode::ReadOnly);
+        self.mapping.get_or_try_init(map)
     }
 }
