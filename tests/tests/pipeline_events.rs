@@ -415,7 +415,7 @@ fn a_key_frame_comes_when_a_client_asks_for_one() {
     client.until_since(mark, "a key frame arrives", is_key);
 }
 
-/// A custom upstream event with a structure of these fields: `docs/protocol.md`, 14.
+/// A custom upstream event with a structure of these fields: `docs/protocol.md`, 13.5.
 fn custom_upstream(fields: impl Iterator<Item = String>) -> Vec<u8> {
     const CUSTOM_UPSTREAM: u32 = 270 << 8 | 1;
     let numbers = |numbers: &[u32]| {

@@ -424,8 +424,8 @@ impl ElementImpl for XmemSink {
             stream.still.clear();
             stream.asked.forget();
             stream.restart();
-            // Take back the sticky events, as the pad does. Caps and segment remain, because they
-            // still apply to the published frames.
+            // Take back the sticky events, as the pad does. They still apply to the frames that were
+            // published before.
             stream.take_back(|_| true);
             // The elements upstream are about to free their memory.
             stream.drain();
