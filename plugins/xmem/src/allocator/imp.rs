@@ -15,34 +15,34 @@ use xmem_core::{Canceller, Frame, FrameMut, PublishedSlot, Publisher};
 
 const MEMORY_TYPE: &std::ffi::CStr = c"XmemMemory";
 
-/// What a memory of ours is made of: the one enum where the kinds of memory meet.
+/// The owner of the bytes of an `XmemMemory`.
 pub(crate) enum Content {
-    /// A slot of a producer.
+    /// A slot of this process's publisher.
     Slot(SlotCell),
-    /// A frame that a client has received, read-only. Its drop gives the lease back.
+    /// A received frame, read-only. Dropping it gives the lease back.
     Frame(#[expect(dead_code, reason = "held for its drop")] Frame),
 }
 
-/// A slot and how far it has come.
+/// A slot and its state.
 pub(crate) struct SlotCell(Mutex<SlotState>);
 
 enum SlotState {
-    /// Upstream may write.
+    /// Upstream may write the slot.
     Writable(FrameMut),
-    /// Clients may read; upstream too.
+    /// Clients and upstream may read the slot.
     Published(#[expect(dead_code, reason = "held for its drop")] PublishedSlot),
-    /// Only while the sink publishes it.
+    /// The sink is publishing the slot.
     Publishing,
 }
 
 impl SlotCell {
-    /// Publishes the slot with `publish`, if it can still be written. What that returns is
-    /// returned; `None` where the slot was published already.
+    /// Publishes the slot with `publish` if it can still be written. Returns the result of
+    /// `publish`, or `None` if the slot was published before.
     pub(crate) fn publish<E>(
         &self,
         publish: impl FnOnce(FrameMut) -> Result<PublishedSlot, (Box<FrameMut>, E)>,
     ) -> Option<Result<(), E>> {
-        // Not under the lock: publishing may wait. Meanwhile the memory can't be written.
+        // Not under the lock: publishing may wait. The memory cannot be written meanwhile.
         let taken = std::mem::replace(&mut *self.lock(), SlotState::Publishing);
         let (next, result) = match taken {
             SlotState::Writable(frame) => match publish(frame) {
@@ -64,21 +64,21 @@ impl SlotCell {
     }
 }
 
-/// Our memory: GStreamer's, and behind it what only we know.
+/// A `GstMemory`, followed by the plugin's own fields.
 ///
-/// Invariants, set up by `new_memory` and `mem_share`:
-/// 1. Every memory whose allocator is an `XmemAllocator` is one of these, made by `Box`.
-/// 2. `data` points to `mem.maxsize` bytes that stay mapped as long as the memory lives:
-///    `content` holds the slot or the frame, whose mapping that is.
+/// Invariants, established by `new_memory` and `mem_share`:
+/// 1. Every memory whose allocator is an `XmemAllocator` is an `XmemMemory`, allocated by `Box`.
+/// 2. `data` points to `mem.maxsize` bytes that stay mapped as long as the memory lives: `content`
+///    owns the slot or the frame in whose mapping they lie.
 #[repr(C)]
 struct XmemMemory {
-    /// GStreamer changes it from any thread: reference and lock counts.
+    /// In a cell, because GStreamer changes the reference and lock counts from any thread.
     mem: UnsafeCell<ffi::GstMemory>,
     data: *mut u8,
     content: Arc<Content>,
 }
 
-/// Allocates memory in slots; holds no state but where to get them.
+/// Allocates memory in slots. Its only state is where the slots come from.
 #[derive(Default)]
 pub struct XmemAllocator {
     source: Mutex<Option<Source>>,
@@ -89,14 +89,15 @@ struct Source {
     canceller: Canceller,
 }
 
-/// The allocator of all memory that no upstream element has allocated itself.
+/// The allocator of all memory that upstream has not allocated through an allocator: buffers of the
+/// pool, aliases of their memory, and received frames.
 static PLAIN: LazyLock<super::XmemAllocator> = LazyLock::new(|| {
     let allocator: super::XmemAllocator = glib::Object::builder().build();
     allocator.set_object_flags(gst::ObjectFlags::MAY_BE_LEAKED);
     allocator
 });
 
-/// A buffer on a slot, whose first `size` bytes are upstream's to write.
+/// Returns a buffer on a slot. Upstream may write its first `size` bytes.
 pub(crate) fn slot_buffer(mut frame: FrameMut, size: usize) -> gst::Buffer {
     let (data, capacity) = (frame.as_mut_ptr(), frame.capacity());
     let content = Content::Slot(SlotCell(Mutex::new(SlotState::Writable(frame))));
@@ -110,16 +111,16 @@ pub(crate) fn slot_buffer(mut frame: FrameMut, size: usize) -> gst::Buffer {
     let mut buffer = gst::Buffer::new();
     let content = buffer.make_mut();
     content.append_memory(memory);
-    // SAFETY: the buffer is ours alone, and the function is one that copies a buffer.
+    // SAFETY: no other code refers to the buffer yet, and `copy_buffer` is a function that copies a
+    // buffer.
     unsafe { (*content.as_mut_ptr()).mini_object.copy = Some(copy_buffer) };
     buffer
 }
 
-/// Wraps a received frame whose memory there is no descriptor of. The memory's end gives the frame
-/// back.
+/// Wraps a received frame as memory without a descriptor. Freeing the memory gives the frame back.
 ///
 /// # Errors
-/// As [`Frame::payload`].
+/// Those of [`Frame::payload`].
 pub(crate) fn frame_memory(frame: Frame) -> xmem_core::Result<gst::Memory> {
     let payload = frame.payload()?;
     let (data, size) = (payload.as_ptr().cast_mut(), payload.len());
@@ -133,7 +134,7 @@ pub(crate) fn frame_memory(frame: Frame) -> xmem_core::Result<gst::Memory> {
     Ok(new_memory(PLAIN.upcast_ref(), content, data, layout))
 }
 
-/// The numbers of a `GstMemory`.
+/// The flags, size and offset of a `GstMemory`.
 #[derive(Clone, Copy)]
 struct Layout {
     flags: ffi::GstMemoryFlags,
@@ -142,7 +143,8 @@ struct Layout {
     size: usize,
 }
 
-/// Makes a memory. `data` must be the address of `layout.maxsize` bytes of `content`'s mapping.
+/// Creates a memory. `data` must be the address of `layout.maxsize` bytes in the mapping of
+/// `content`.
 fn new_memory(
     allocator: &gst::Allocator,
     content: Arc<Content>,
@@ -150,7 +152,7 @@ fn new_memory(
     layout: Layout,
 ) -> gst::Memory {
     let memory = raw_memory(allocator.as_ptr(), ptr::null_mut(), content, data, layout);
-    // SAFETY: the memory is new, and its one reference is ours to give.
+    // SAFETY: the memory is new, and this function passes on its only reference.
     unsafe { from_glib_full(memory) }
 }
 
@@ -162,16 +164,17 @@ fn raw_memory(
     layout: Layout,
 ) -> *mut ffi::GstMemory {
     let memory = Box::into_raw(Box::new(XmemMemory {
-        // SAFETY: `GstMemory` is plain C data, for which zeros are a value; `gst_memory_init`
-        // below fills it in before anybody sees it.
+        // SAFETY: `GstMemory` is plain C data, and all zeros are a valid value of it;
+        // `gst_memory_init` below fills it in before any other code sees it.
         mem: UnsafeCell::new(unsafe { std::mem::zeroed() }),
         data,
         content,
     }))
     .cast::<ffi::GstMemory>();
-    // SAFETY: `memory` is ours alone and is a `GstMemory` at its start (`repr(C)`). It takes
-    // references to the allocator and to the parent, which are alive as the callers hold them.
-    // From here on GStreamer counts references, and calls `free` below with the last.
+    // SAFETY: no other code refers to `memory` yet, and it starts with a `GstMemory` (`repr(C)`).
+    // `gst_memory_init` takes references to the allocator and to the parent, which are alive
+    // because the callers hold them. From here on GStreamer counts the references and calls `free`
+    // below with the last one.
     unsafe {
         ffi::gst_memory_init(
             memory,
@@ -187,19 +190,20 @@ fn raw_memory(
     memory
 }
 
-/// Copies a buffer on a slot as GStreamer does, with one difference: memory that somebody has
-/// mapped to write is shared too, read-only, instead of being copied.
+/// Copies a buffer on a slot as GStreamer does, with one difference: memory that is mapped for
+/// writing is shared, too, read-only. GStreamer would copy its bytes.
 ///
-/// A decoder that writes straight into our slots keeps its frames mapped for as long as it refers
-/// to them, and hands on a shallow copy (libav's does so in `gst_video_decoder_finish_frame`).
-/// GStreamer can't know that the frame is finished, and copies its bytes.
+/// A decoder that writes straight into slots keeps its frames mapped for as long as it refers to
+/// them, and passes on a shallow copy (libav's decoders do so in `gst_video_decoder_finish_frame`).
+/// GStreamer cannot know that the frame is finished.
 unsafe extern "C" fn copy_buffer(buffer: *const ffi::GstMiniObject) -> *mut ffi::GstMiniObject {
     // SAFETY: GStreamer calls this for buffers made by `slot_buffer`, alive during the call.
     let buffer = unsafe { gst::BufferRef::from_ptr(buffer.cast::<ffi::GstBuffer>()) };
     let mut copy = gst::Buffer::new();
     let target = copy.make_mut();
-    // What can't be copied is left out, as GStreamer does. It leaves out as well what describes
-    // the memory (the video meta), since it does not know that the memory stays the same.
+    // As in GStreamer, metadata that cannot be copied is left out. GStreamer also leaves out the
+    // metas that describe the memory (the video meta), because it does not know that the memory
+    // stays the same; they are copied below.
     let _ = buffer.copy_into(target, gst::BUFFER_COPY_METADATA, ..);
     buffer.foreach_meta(|meta| {
         if meta.has_tag::<gst::meta::tags::Memory>() {
@@ -217,11 +221,11 @@ unsafe extern "C" fn copy_buffer(buffer: *const ffi::GstMiniObject) -> *mut ffi:
     copy.into_glib_ptr().cast()
 }
 
-/// Whether somebody has the memory mapped to write, so that GStreamer would not share it.
+/// Returns whether the memory is mapped for writing. GStreamer does not share such memory.
 fn is_mapped_to_write(memory: &gst::MemoryRef) -> bool {
     let object = memory.as_ptr().cast_mut().cast::<ffi::GstMiniObject>();
-    // SAFETY: the memory is alive, as it is borrowed; its lock state may be changed by any thread
-    // at any time, and is here: taken where that is possible, and given back.
+    // SAFETY: the memory is alive, as it is borrowed. Any thread may change the lock state at any
+    // time, as this block does: it takes an exclusive lock if possible and gives it back.
     unsafe {
         let lockable = ffi::gst_mini_object_lock(object, ffi::GST_LOCK_FLAG_EXCLUSIVE) != 0;
         if lockable {
@@ -231,27 +235,29 @@ fn is_mapped_to_write(memory: &gst::MemoryRef) -> bool {
     }
 }
 
-/// One of our memories, for as long as GStreamer's reference to it is borrowed.
+/// Returns the memory as an `XmemMemory`, if it is one.
 fn ours(memory: &gst::MemoryRef) -> Option<&XmemMemory> {
-    // The type is final: asking for just this one spares a look at its ancestors.
+    // The type is final, so a comparison with this one type is enough, without its ancestors.
     if memory.allocator()?.type_() != super::XmemAllocator::static_type() {
         return None;
     }
-    // SAFETY: the allocator is ours, so this is an `XmemMemory` (invariant 1), alive as long as
-    // the borrow. `data` and `content` never change, and what does is in a cell.
+    // SAFETY: the allocator is an `XmemAllocator`, so the memory is an `XmemMemory` (invariant 1).
+    // It is alive as long as the borrow. `data` and `content` never change, and `mem`, which does,
+    // is in a cell.
     Some(unsafe { &*memory.as_ptr().cast::<XmemMemory>() })
 }
 
-/// What is behind a memory of ours; `None` for others' memory.
+/// Returns the owner of the bytes; `None` if the memory is not an `XmemMemory`.
 pub(crate) fn content_of(memory: &gst::MemoryRef) -> Option<&Content> {
     ours(memory).map(|memory| &*memory.content)
 }
 
-/// Another memory on the same bytes, read-only, and independent of who has mapped the first.
+/// Returns another memory on the same bytes, read-only. Its lock state is independent of the first
+/// memory's.
 fn alias(memory: &XmemMemory) -> gst::Memory {
     let mem = memory.mem.get();
-    // SAFETY: the memory is alive, as it is borrowed. Its size and offset change only by who has
-    // it alone, which is not so while somebody has it mapped.
+    // SAFETY: the memory is alive, as it is borrowed. Only code with exclusive access to a memory
+    // changes its size and offset, and no code has exclusive access to a memory while it is mapped.
     let layout = unsafe {
         Layout {
             flags: ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY,
@@ -269,7 +275,7 @@ fn alias(memory: &XmemMemory) -> gst::Memory {
 }
 
 impl super::XmemAllocator {
-    /// An allocator of slots of a publisher.
+    /// Creates an allocator of a publisher's slots.
     pub(crate) fn new(publisher: &Arc<Publisher>, canceller: &Canceller) -> Self {
         let allocator: Self = glib::Object::builder().build();
         *allocator.imp().lock() = Some(Source {
@@ -308,8 +314,8 @@ impl ObjectSubclass for XmemAllocator {
 
     fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
         let allocator = obj.as_ptr().cast::<ffi::GstAllocator>();
-        // SAFETY: the object is being constructed, so nobody else sees it, and it starts with a
-        // `GstAllocator`, whose parent class has initialized it already.
+        // SAFETY: the object is being constructed, so no other code sees it yet, and it starts with
+        // a `GstAllocator`, which the parent class has initialized.
         unsafe {
             (*allocator).mem_type = MEMORY_TYPE.as_ptr();
             (*allocator).mem_map = Some(mem_map);
@@ -323,8 +329,9 @@ impl ObjectSubclass for XmemAllocator {
 impl ObjectImpl for XmemAllocator {}
 impl GstObjectImpl for XmemAllocator {}
 
-// SAFETY: `alloc` returns a memory of GStreamer's or ours, with all fields set, or null; `free` is
-// called by GStreamer with the last reference to a memory whose allocator this is.
+// SAFETY: `alloc` returns a memory of GStreamer's default allocator or an `XmemMemory`, with all
+// fields set, or null. GStreamer calls `free` with the last reference to a memory whose allocator
+// this is.
 unsafe impl AllocatorImpl for XmemAllocator {
     unsafe fn alloc(&self, size: usize, params: &gst::AllocationParams) -> *mut ffi::GstMemory {
         let maxsize = size
@@ -336,7 +343,7 @@ unsafe impl AllocatorImpl for XmemAllocator {
         // Slots start at a page: larger alignments are for others.
         let aligned = params.align() < 4096;
         let Some(mut frame) = aligned.then(|| self.slot(maxsize)).flatten() else {
-            // SAFETY: null is the default allocator, and the parameters are valid as long as
+            // SAFETY: null means the default allocator, and the parameters are valid as long as
             // they are borrowed.
             return unsafe {
                 ffi::gst_allocator_alloc(
@@ -372,24 +379,25 @@ unsafe impl AllocatorImpl for XmemAllocator {
     }
 }
 
-/// Maps by telling the address: the memory is mapped for as long as it lives.
+/// Returns the address: the memory is mapped for as long as it lives.
 unsafe extern "C" fn mem_map(
     memory: *mut ffi::GstMemory,
     _maxsize: usize,
     flags: ffi::GstMapFlags,
 ) -> glib::ffi::gpointer {
-    // SAFETY: GStreamer calls this for memories of our allocator (invariant 1), alive during the
-    // call; the borrow ends with it.
+    // SAFETY: GStreamer calls this for memories of an `XmemAllocator` (invariant 1) that are alive
+    // during the call; the borrow ends with the call.
     let memory = unsafe { &*memory.cast::<XmemMemory>() };
     let write = flags & ffi::GST_MAP_WRITE != 0;
     let allowed = match &*memory.content {
-        // A published frame never changes. GStreamer then writes to a copy.
+        // A published frame never changes. To write, GStreamer makes a copy.
         Content::Slot(slot) => !write || slot.is_writable(),
         Content::Frame(_) => !write,
     };
-    match allowed {
-        true => memory.data.cast(),
-        false => ptr::null_mut(),
+    if allowed {
+        memory.data.cast()
+    } else {
+        ptr::null_mut()
     }
 }
 
@@ -400,10 +408,10 @@ unsafe extern "C" fn mem_share(
     offset: isize,
     size: isize,
 ) -> *mut ffi::GstMemory {
-    // SAFETY: GStreamer calls this for memories of our allocator (invariant 1), alive during the
-    // call; the borrow ends with it.
+    // SAFETY: GStreamer calls this for memories of an `XmemAllocator` (invariant 1) that are alive
+    // during the call; the borrow ends with the call.
     let whole = unsafe { &*memory.cast::<XmemMemory>() };
-    // SAFETY: as above; of these fields none changes while a reference is held.
+    // SAFETY: as above; none of these fields changes while a reference is held.
     let (flags, parent, allocator, maxsize, from, rest) = unsafe {
         let mem = &raw const *memory;
         (
@@ -416,13 +424,14 @@ unsafe extern "C" fn mem_share(
         )
     };
     let parent = if parent.is_null() { memory } else { parent };
-    // The range lies inside, as GStreamer's caller promises; -1 is all that follows.
+    // The caller of GStreamer's function ensures that the range is inside; -1 means all that
+    // follows.
     let size = match size {
         -1 => (rest - offset) as usize,
         size => size as usize,
     };
     let layout = Layout {
-        // Shared memory is read-only, as GStreamer's own.
+        // Shared memory is read-only, as GStreamer's own is.
         flags: flags | ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY,
         maxsize,
         offset: (from + offset) as usize,
@@ -431,16 +440,18 @@ unsafe extern "C" fn mem_share(
     raw_memory(allocator, parent, whole.content.clone(), whole.data, layout)
 }
 
-/// Whether one memory ends where another begins, and where in their parent the first one does.
+/// Returns whether `first` ends where `second` begins. Sets `offset` to the offset of `first` in
+/// their parent.
 ///
 /// # Safety
-/// They are alive and have the same parent; `offset` is null or writable.
+/// Both memories must be alive and have the same parent; `offset` must be null or writable.
 pub(crate) unsafe extern "C" fn mem_is_span(
     first: *mut ffi::GstMemory,
     second: *mut ffi::GstMemory,
     offset: *mut usize,
 ) -> glib::ffi::gboolean {
-    // SAFETY: as the caller, GStreamer, promises: a memory keeps its parent alive.
+    // SAFETY: GStreamer, the caller, meets the requirements above, and a memory keeps its parent
+    // alive.
     unsafe {
         if !offset.is_null() {
             *offset = (*first).offset - (*(*first).parent).offset;

@@ -1,4 +1,4 @@
-//! The `GstMemory` of a slot that upstream writes, and of a frame that was received.
+//! The `GstMemory` of a slot that upstream writes, and of a received frame without a descriptor.
 
 use gst::glib;
 

@@ -12,17 +12,17 @@ use crate::allocator::slot_buffer;
 use crate::caps::is_sound;
 use crate::metas::Layout;
 
-/// Of memory that is no slot: as GStreamer has it, the bits that are 0 in its address.
+/// The alignment of system memory, in GStreamer's form: a mask of the address bits that are 0.
 const ALIGNMENT: usize = 127;
 
-/// Hands out slots as buffers. It keeps none itself: what upstream has dropped goes back to the
-/// publisher, which knows when a slot can be written again.
+/// Hands out slots as buffers. The pool keeps no free buffers: the slots of released buffers go
+/// back to the publisher, which knows when a slot can be written again.
 #[derive(Default)]
 pub struct XmemBufferPool {
     state: Mutex<State>,
 }
 
-/// Is told why there is no slot: upstream only learns that there is none.
+/// Called with the reason why there is no slot: upstream only learns that there is none.
 pub(crate) type OnFailure = Arc<dyn Fn(&Error) + Send + Sync>;
 
 #[derive(Default)]
@@ -31,19 +31,21 @@ struct State {
     on_failure: Option<OnFailure>,
     canceller: Canceller,
     flushing: Flushing,
-    /// `None` where there can be no buffers as they were asked for.
+    /// `None` if the pool cannot make buffers of the configuration that was set last.
     config: Option<Config>,
-    /// Dropped by upstream and the sink, and by us when upstream next wants a buffer: the sink
-    /// drops a frame in the moment before it publishes the next one.
+    /// The buffer that was released last. The pool drops it when upstream next acquires a buffer:
+    /// the sink releases a frame just before it publishes the next one.
     released: Option<gst::Buffer>,
-    /// Threads that want a buffer now.
+    /// The number of threads that are acquiring a buffer.
     acquiring: u32,
 }
 
-/// Who wants nobody to wait for a buffer.
+/// The reasons to flush: while one is set, no thread waits for a buffer.
 #[derive(Default)]
 struct Flushing {
+    /// Upstream, which owns the pool, has set it to flushing.
     owner: bool,
+    /// The sink flushes.
     sink: bool,
 }
 
@@ -51,12 +53,12 @@ struct Flushing {
 struct Config {
     size: usize,
     min_buffers: u32,
-    /// Where the planes of raw video lie, padding included, and its format.
+    /// The layout of the planes of raw video, including padding, and the format.
     video: Option<(Layout, VideoFormat)>,
 }
 
 impl super::XmemBufferPool {
-    /// A pool on a publisher's slots.
+    /// Creates a pool of a publisher's slots.
     pub(crate) fn new(publisher: &Arc<Publisher>, on_failure: &OnFailure) -> Self {
         let pool: Self = glib::Object::builder().build();
         let mut state = pool.imp().lock();
@@ -66,15 +68,15 @@ impl super::XmemBufferPool {
         pool
     }
 
-    /// Ends upstream's waits for a slot, for as long as the sink flushes: it gets other memory.
+    /// While the sink flushes, upstream does not wait for a slot: it gets system memory.
     pub(crate) fn set_sink_flushing(&self, flushing: bool) {
         self.imp().flush(|state| state.sink = flushing);
     }
 }
 
 impl XmemBufferPool {
-    /// What a configuration comes to, and whether it is all that was asked for; `None` where there can
-    /// be no buffers.
+    /// Returns the configuration of the buffers, and whether it grants all that was asked for;
+    /// `None` if there can be no buffers of it. Changes `config` to what is granted.
     fn configure(&self, config: &mut gst::BufferPoolConfigRef) -> Option<(Config, bool)> {
         let Some((Some(caps), size, min_buffers, max_buffers)) = config.params() else {
             gst::warning!(CAT, imp = self, "A configuration without caps");
@@ -121,7 +123,7 @@ impl XmemBufferPool {
         Some((own, is_granted))
     }
 
-    /// The size of the buffers, and where the planes of raw video lie in them.
+    /// Returns the size of the buffers, and the layout of the planes of raw video in them.
     #[cfg(test)]
     pub(super) fn layout(&self) -> Option<(usize, Layout)> {
         let config = self.lock().config.clone()?;
@@ -132,7 +134,8 @@ impl XmemBufferPool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells why upstream gets nothing. Not under the lock: it tells the application.
+    /// Reports why upstream gets no buffer. Must not be called under the lock, because it calls the
+    /// application.
     fn failed(&self, what: &str, error: &Error) {
         gst::error!(CAT, imp = self, "{what}: {error}");
         let on_failure = self.lock().on_failure.clone();
@@ -145,9 +148,10 @@ impl XmemBufferPool {
         let mut state = self.lock();
         change(&mut state.flushing);
         let flushing = state.flushing.owner || state.flushing.sink;
-        match flushing {
-            true => state.canceller.cancel(),
-            false => state.canceller.reset(),
+        if flushing {
+            state.canceller.cancel();
+        } else {
+            state.canceller.reset();
         }
     }
 }
@@ -164,24 +168,25 @@ impl GstObjectImpl for XmemBufferPool {}
 
 impl BufferPoolImpl for XmemBufferPool {
     fn options() -> &'static [&'static str] {
-        // GStreamer's names for them are static, but its bindings' are not `&'static [&str]`.
+        // GStreamer's constants for these names are not `&'static [&str]` in the bindings.
         &[
             "GstBufferPoolOptionVideoMeta",
             "GstBufferPoolOptionVideoAlignment",
         ]
     }
 
-    /// Answers FALSE where upstream can't have all that it asks for, and then leaves in the configuration
-    /// what it can have: it reads that back, and decides.
+    /// Returns FALSE if upstream cannot have all that it asks for. The configuration then holds
+    /// what upstream can have: upstream reads it back and decides.
     fn set_config(&self, config: &mut gst::BufferPoolConfigRef) -> bool {
         let own = self.configure(config);
         let is_granted = own.as_ref().map(|(_, is_granted)| *is_granted);
-        // What was left is in force already: GStreamer does not ask again where nothing changes.
+        // What `configure` left in `config` is in force from here on: GStreamer does not call this
+        // again if upstream sets the configuration that the pool already has.
         self.lock().config = own.map(|(own, _)| own);
         is_granted.is_some_and(|is_granted| self.parent_set_config(config) && is_granted)
     }
 
-    /// Makes the slots, so that no frame has to.
+    /// Makes the slots in advance, so that no frame has to wait for that.
     fn start(&self) -> bool {
         let (publisher, config) = {
             let state = self.lock();
@@ -190,7 +195,8 @@ impl BufferPoolImpl for XmemBufferPool {
         let Some((publisher, config)) = publisher.zip(config) else {
             return false;
         };
-        // One more than upstream holds: the newest frame, for clients to come.
+        // One slot more than upstream holds: for the newest frame, which stays available to clients
+        // that join.
         match publisher.configure(config.size, config.min_buffers.max(1) + 1) {
             Ok(()) => true,
             Err(error) => {
@@ -226,16 +232,17 @@ impl BufferPoolImpl for XmemBufferPool {
             let released = state.released.take();
             (publisher, state.canceller.clone(), config, released)
         };
-        // The end of its memory gives the slot back; not under the lock, for it wakes who waits.
+        // Dropping the buffer gives its slot back. Not under the lock, because it wakes waiting
+        // threads.
         drop(released);
         let frame = acquire(publisher.clone(), &canceller, config.size, params);
         self.lock().acquiring -= 1;
         let is_for_now = |error: &Error| match error {
-            // The sink flushes, or has stopped. Upstream learns that when it pushes the buffer, as from any
-            // sink: a decoder reports an error where its pool has no buffer.
+            // The sink flushes or has stopped. Upstream learns that when it pushes the buffer, as
+            // with any sink. If the pool returned no buffer, a decoder would report an error.
             Error::Cancelled | Error::Stopped => true,
-            // Clients hold those that there is memory for. The sink may have one again by the time that
-            // the frame is written, or drops it.
+            // Clients hold all slots that there is memory for. The sink may have a free slot when
+            // the frame is written; if not, it drops the frame.
             Error::ResourceExhausted { .. } => {
                 let slot_size = publisher.as_ref().map(|one| one.slot_size());
                 slot_size.is_some_and(|slot_size| slot_size >= config.size)
@@ -245,7 +252,7 @@ impl BufferPoolImpl for XmemBufferPool {
         let buffer = match frame {
             Ok(frame) => Ok(slot_buffer(frame, config.size)),
             Err(Error::Cancelled) if self.lock().flushing.owner => Err(gst::FlowError::Flushing),
-            // GStreamer's word for a pool that has nothing now.
+            // GStreamer's return value for a pool that has no buffer now (DONTWAIT).
             Err(Error::Exhausted { .. }) => Err(gst::FlowError::Eos),
             Err(error) if is_for_now(&error) => {
                 gst::debug!(CAT, imp = self, "{error}: a buffer of system memory");
@@ -271,7 +278,7 @@ impl BufferPoolImpl for XmemBufferPool {
             let mut state = self.lock();
             match state.acquiring {
                 0 => state.released.replace(buffer),
-                // Whose turn may have come with just this slot.
+                // A waiting thread may need the slot of this buffer: drop it now.
                 _ => Some(buffer),
             }
         };
@@ -279,7 +286,7 @@ impl BufferPoolImpl for XmemBufferPool {
     }
 }
 
-/// A buffer that is no slot, aligned as any upstream wants it.
+/// Returns a buffer of system memory, aligned for any upstream element.
 fn system_buffer(size: usize) -> Result<gst::Buffer, gst::FlowError> {
     let params = gst::AllocationParams::new(gst::MemoryFlags::empty(), ALIGNMENT, 0, 0);
     let allocator = gst::Allocator::find(None).ok_or(gst::FlowError::Error)?;
@@ -290,7 +297,7 @@ fn system_buffer(size: usize) -> Result<gst::Buffer, gst::FlowError> {
     Ok(buffer)
 }
 
-/// A slot to write, as the parameters say: at once, or when there is one.
+/// Returns a slot to write. Waits for one, unless the parameters say DONTWAIT.
 fn acquire(
     publisher: Option<Arc<Publisher>>,
     canceller: &Canceller,
@@ -301,17 +308,18 @@ fn acquire(
         let flags = params.flags();
         flags.contains(gst::BufferPoolAcquireFlags::DONTWAIT)
     });
-    let patience = dont_wait.then_some(Duration::ZERO);
+    let timeout = dont_wait.then_some(Duration::ZERO);
     let publisher = publisher.ok_or(Error::Stopped)?;
-    publisher.acquire_timeout(size, patience, &canceller.begin()?)
+    publisher.acquire_timeout(size, timeout, &canceller.begin()?)
 }
 
-/// Where the planes lie with this alignment, as GStreamer makes it, and so many bytes or more. Not all that
-/// GStreamer makes can be used: it pads as if there were rows of bytes where a format has tiles, or
-/// pixels in groups.
+/// Returns the layout of the planes with this alignment, as GStreamer computes it, the size (at
+/// least `size` bytes), and the alignment that GStreamer made of it. Some of these layouts cannot
+/// be used: GStreamer pads as if every format had rows of bytes, but some have tiles, or pixels in
+/// groups.
 ///
 /// # Errors
-/// Why there can be no such buffers.
+/// The reason why there can be no buffers of this alignment.
 fn aligned(
     info: &VideoInfo,
     mut alignment: VideoAlignment,
@@ -327,7 +335,7 @@ fn aligned(
     Ok((layout, size, alignment))
 }
 
-/// Takes the option of an alignment out of a configuration.
+/// Removes the option of an alignment from a configuration.
 fn without_alignment(config: &mut gst::BufferPoolConfigRef) {
     let left = config
         .options()

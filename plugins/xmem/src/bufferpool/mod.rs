@@ -1,4 +1,4 @@
-//! The buffer pool that lets upstream write straight into slots.
+//! The buffer pool in which upstream writes straight into slots.
 
 use gst::glib;
 
@@ -9,7 +9,7 @@ mod tests;
 pub(crate) use imp::OnFailure;
 
 glib::wrapper! {
-    /// Buffers whose memory is slots of a publisher.
+    /// A pool of buffers whose memory is a publisher's slots.
     pub struct XmemBufferPool(ObjectSubclass<imp::XmemBufferPool>)
         @extends gst::BufferPool, gst::Object;
 }

@@ -1,4 +1,4 @@
-//! What upstream can have of a pool, in every format that this GStreamer knows.
+//! The pool's configurations and buffers, for every raw video format of the installed GStreamer.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::metas;
 /// Top, bottom, left, right, and the alignment of all strides.
 type Padding = (u32, u32, u32, u32, u32);
 
-/// Asks a pool for pictures of these caps, in this alignment: what it answers, and what it then says
-/// that upstream can have.
+/// Configures a pool for these caps and this alignment. Returns whether the pool granted that, and
+/// the configuration that it has then.
 fn ask(
     pool: &XmemBufferPool,
     info: &VideoInfo,
@@ -38,8 +38,8 @@ fn ask(
     (granted, pool.config())
 }
 
-/// What upstream gets now is something that the sink publishes as it is, and that a source attaches; and
-/// GStreamer reads no byte outside of it.
+/// Checks that the sink publishes buffers of the pool's layout as they are, that a source can
+/// attach the meta, and that GStreamer reads no byte outside of the buffer.
 fn check_layout(pool: &XmemBufferPool, info: &VideoInfo, what: &str) {
     let (size, layout) = pool.imp().layout().expect("it is configured");
     let mut buffer = guarded_buffer(size);
@@ -67,7 +67,7 @@ fn try_all(sizes: &[(u32, u32)], paddings: &[Padding]) {
             for &padding in paddings {
                 let what = format!("{format} {width}x{height} {padding:?}");
                 let pool: XmemBufferPool = gst::glib::Object::builder().build();
-                // As in the answer to the query.
+                // Without an alignment, as in the answer to an allocation query.
                 assert!(ask(&pool, &info, None).0, "{what}");
                 let (is_granted, config) = ask(&pool, &info, Some(padding));
                 check_layout(&pool, &info, &what);
@@ -81,7 +81,8 @@ fn try_all(sizes: &[(u32, u32)], paddings: &[Padding]) {
                     granted.set(granted.get() + 1);
                     continue;
                 }
-                // Upstream can have what is left, and no more memory than that takes.
+                // Upstream can have the configuration that is left, and it needs no more memory
+                // than that.
                 assert_eq!(size as usize, info.size(), "{what}");
                 assert!(pool.set_config(config).is_ok(), "{what}");
                 check_layout(&pool, &info, &what);
@@ -98,7 +99,7 @@ const PADDINGS: [Padding; 8] = [
     (0, 0, 0, 0, 4095),
     (0, 0, 64, 0, 0),
     (32, 32, 32, 32, 127),
-    // What is none.
+    // Invalid alignments.
     (0, 0, 0, 0, u32::MAX),
     (u32::MAX, u32::MAX, u32::MAX, u32::MAX, 100),
 ];
@@ -134,7 +135,7 @@ fn usual_formats_are_aligned_as_upstream_wants_it() {
         let info = VideoInfo::builder(format, 1918, 1078)
             .build()
             .expect("a format");
-        // As libav's decoders ask.
+        // Alignments for which libav's decoders ask.
         for padding in [(0, 16, 0, 16, 31), (32, 32, 32, 32, 63), (0, 2, 0, 0, 15)] {
             let pool: XmemBufferPool = gst::glib::Object::builder().build();
             assert!(ask(&pool, &info, Some(padding)).0, "{format} {padding:?}");
@@ -153,7 +154,7 @@ fn usual_formats_are_aligned_as_upstream_wants_it() {
 }
 
 #[test]
-fn of_tiles_there_is_no_alignment() {
+fn tiled_formats_cannot_be_aligned() {
     gst::init().expect("GStreamer starts");
     for format in VideoFormat::iter_raw() {
         let Ok(info) = VideoInfo::builder(format, 320, 240).build() else {
@@ -172,7 +173,7 @@ fn of_tiles_there_is_no_alignment() {
 }
 
 #[test]
-fn what_can_not_be_stays_what_can_not_be() {
+fn a_pool_for_pictures_that_are_too_large_does_not_start() {
     gst::init().expect("GStreamer starts");
     let pool: XmemBufferPool = gst::glib::Object::builder().build();
     let wide = VideoInfo::builder(VideoFormat::Rgbx, (1 << 30) + 16, 1);
@@ -186,7 +187,7 @@ fn what_can_not_be_stays_what_can_not_be() {
     assert!(ask(&pool, &usual.expect("a format"), None).0);
 }
 
-/// A decoder that flushes takes a pool that fails for an error.
+/// A decoder that flushes treats a failing pool as an error.
 #[test]
 fn upstream_gets_other_memory_while_the_sink_flushes_and_after_it_has_stopped() {
     gst::init().expect("GStreamer starts");
@@ -208,7 +209,7 @@ fn upstream_gets_other_memory_while_the_sink_flushes_and_after_it_has_stopped() 
     let buffer = acquire().expect("memory");
     assert!(!is_slot(&buffer));
     assert!(buffer.meta::<gst_video::VideoMeta>().is_some());
-    // Upstream itself wants none.
+    // Upstream itself sets the pool to flushing.
     pool.set_flushing(true);
     assert_eq!(acquire().err(), Some(gst::FlowError::Flushing));
     pool.set_flushing(false);

@@ -14,19 +14,19 @@ use xmem_core::Frame;
 
 use crate::allocator::{frame_memory, mem_is_span};
 
-/// Says of a memory what a `GstFdMemory` is: only GStreamer knows how one looks inside, so what is
-/// ours hangs on it as its data.
+/// The allocator of received frames' memory: `GstFdMemory` with a [`Frame`] attached as qdata.
 ///
-/// A frame's memory is a `GstFdMemory` of its own with a [`Frame`] under the quark [`frame_quark`],
-/// whose drop gives the lease back. What GStreamer shares of it has it as its parent, and so keeps
-/// it: no memory on the bytes outlives the lease.
+/// Only GStreamer knows the layout of a `GstFdMemory`, so the frame is stored under the quark
+/// [`frame_quark`]. Dropping the frame gives the lease back. Memory that GStreamer shares from it
+/// has it as its parent, and keeps its parent alive: no memory on the bytes outlives the lease.
 ///
-/// Nothing is mapped here: the core has mapped and prefaulted the segment once, when the producer
-/// told of it, and every frame's memory gives out addresses in that mapping.
+/// Nothing is mapped here: the core maps and prefaults a segment once, when the producer announces
+/// it, and every frame's memory returns addresses in that mapping.
 #[derive(Default)]
 pub struct XmemFrameAllocator;
 
-/// The same, for frames in dmabufs. They are mapped by the core when the first is mapped here.
+/// The allocator of the memory of frames in dmabufs. The core maps a dmabuf when the first of its
+/// frames is mapped here.
 #[derive(Default)]
 pub struct XmemDmaBufAllocator;
 
@@ -41,30 +41,32 @@ static ALLOCATOR: LazyLock<gst::Allocator> =
 static DMA_BUF_ALLOCATOR: LazyLock<gst::Allocator> =
     LazyLock::new(|| made(glib::Object::new::<super::XmemDmaBufAllocator>()));
 
-/// Where a memory has its frame. Nobody else knows the name.
+/// The quark under which a memory has its frame. No other code uses it.
 fn frame_quark() -> glib::ffi::GQuark {
     static QUARK: LazyLock<glib::Quark> = LazyLock::new(|| glib::Quark::from_str("xmem-frame"));
     QUARK.into_glib()
 }
 
-/// Wraps a received frame. The end of the memory, and of all that shares it, gives the frame back.
+/// Wraps a received frame. The frame is given back when the memory and all memories that share it
+/// are freed.
 ///
 /// # Errors
-/// As [`Frame::payload`], where there is no descriptor.
+/// Those of [`Frame::payload`], if the frame has no descriptor.
 pub(crate) fn wrap(frame: Frame) -> xmem_core::Result<gst::Memory> {
     let Some(fd) = frame.fd() else {
         return frame_memory(frame);
     };
     let (fd, offset, size) = (fd.as_raw_fd(), frame.offset(), frame.meta().size as usize);
-    let allocator = match frame.is_dma_buf() {
-        true => &*DMA_BUF_ALLOCATOR,
-        false => &*ALLOCATOR,
+    let allocator = if frame.is_dma_buf() {
+        &*DMA_BUF_ALLOCATOR
+    } else {
+        &*ALLOCATOR
     };
-    // SAFETY: the allocator is a `GstFdAllocator` and alive. The memory is new and ours alone, so
-    // it can be resized and marked, and the range is inside of it: it ends where the frame does.
-    // The descriptor is the segment's, which lives as long as the frame, and that is dropped with
-    // the memory by `drop_frame`, which gets back just what was boxed here; the memory does not
-    // close it.
+    // SAFETY: the allocator is a `GstFdAllocator` and alive. The memory is new and no other code
+    // refers to it, so it can be resized and marked. The range is inside of it: the memory ends
+    // where the frame does. The descriptor is the segment's and lives as long as the frame;
+    // `drop_frame` drops the frame with the memory, and gets back exactly what was boxed here. The
+    // memory does not close the descriptor.
     unsafe {
         let memory = allocators::gst_fd_allocator_alloc(
             allocator.as_ptr(),
@@ -85,18 +87,19 @@ pub(crate) fn wrap(frame: Frame) -> xmem_core::Result<gst::Memory> {
 }
 
 unsafe extern "C" fn drop_frame(frame: glib::ffi::gpointer) {
-    // SAFETY: GStreamer calls this once, with what `wrap` has boxed.
+    // SAFETY: GStreamer calls this once, with the pointer that `wrap` made of a box.
     drop(unsafe { Box::from_raw(frame.cast::<Frame>()) });
 }
 
-/// The frame of a memory of our allocator, or of its parent.
+/// Returns the frame of a memory of one of these allocators, or of its parent.
 ///
 /// # Safety
-/// `memory` must be alive for `'a`, and its allocator an `XmemFrameAllocator`.
+/// `memory` must be alive for `'a`, and its allocator must be an `XmemFrameAllocator` or an
+/// `XmemDmaBufAllocator`.
 unsafe fn frame_behind<'a>(memory: *mut ffi::GstMemory) -> Option<&'a Frame> {
-    // SAFETY: the memory is alive, and keeps its parent alive. Under this quark there is nothing but
-    // a frame that `wrap` has boxed (or nothing, in a memory that somebody else has made with our
-    // allocator), which lives as long as the memory that it hangs on.
+    // SAFETY: the memory is alive, and keeps its parent alive. Under this quark there is only a
+    // frame that `wrap` has boxed, which lives as long as the memory that it is attached to; or
+    // nothing, if other code has allocated the memory with this allocator.
     unsafe {
         let parent = (*memory).parent;
         let whole = if parent.is_null() { memory } else { parent };
@@ -105,7 +108,7 @@ unsafe fn frame_behind<'a>(memory: *mut ffi::GstMemory) -> Option<&'a Frame> {
     }
 }
 
-/// The frame that a memory is on.
+/// Returns the frame in which a memory lies.
 pub(crate) fn frame_of(memory: &gst::MemoryRef) -> Option<&Frame> {
     let allocator = memory.allocator()?.type_();
     if allocator != super::XmemFrameAllocator::static_type()
@@ -113,11 +116,12 @@ pub(crate) fn frame_of(memory: &gst::MemoryRef) -> Option<&Frame> {
     {
         return None;
     }
-    // SAFETY: the memory is alive for as long as it is borrowed, and its allocator is ours.
+    // SAFETY: the memory is alive for as long as it is borrowed, and its allocator is one of these
+    // two.
     unsafe { frame_behind(memory.as_mut_ptr()) }
 }
 
-/// What `GstFdAllocator` shares memory with.
+/// The `mem_share` function of `GstFdAllocator`.
 static PARENT_SHARE: OnceLock<
     unsafe extern "C" fn(*mut ffi::GstMemory, isize, isize) -> *mut ffi::GstMemory,
 > = OnceLock::new();
@@ -140,15 +144,16 @@ impl ObjectSubclass for XmemDmaBufAllocator {
     type ParentType = gst_allocators::DmaBufAllocator;
 
     fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
-        // Those of `GstDmaBufAllocator` stay, which call these and tell the device.
+        // The map functions of `GstDmaBufAllocator` stay: they call these, and synchronize with the
+        // device.
         set_functions(obj.as_ptr().cast());
     }
 }
 
-/// Sets what an allocator that is being constructed does with its memories.
+/// Sets the memory functions of an allocator that is being constructed.
 fn set_functions(allocator: *mut ffi::GstAllocator) {
-    // SAFETY: nobody else sees the object yet, and it starts with a `GstAllocator`, whose functions
-    // the parent class has set already: `GstFdAllocator`'s, of which both are.
+    // SAFETY: no other code sees the object yet. It starts with a `GstAllocator`, whose functions
+    // the parent class has set: both types derive from `GstFdAllocator`.
     unsafe {
         if let Some(share) = (*allocator).mem_share {
             PARENT_SHARE.get_or_init(|| share);
@@ -162,8 +167,8 @@ fn set_functions(allocator: *mut ffi::GstAllocator) {
 
 impl ObjectImpl for XmemFrameAllocator {}
 impl GstObjectImpl for XmemFrameAllocator {}
-// SAFETY: `alloc` is the parent class's, which allocates nothing, and so is `free`, which knows
-// what it has made.
+// SAFETY: `alloc` is the parent class's, which allocates nothing, and `free` is the parent class's,
+// which knows the memory that it has made.
 unsafe impl AllocatorImpl for XmemFrameAllocator {}
 impl FdAllocatorImpl for XmemFrameAllocator {}
 
@@ -174,7 +179,7 @@ unsafe impl AllocatorImpl for XmemDmaBufAllocator {}
 impl FdAllocatorImpl for XmemDmaBufAllocator {}
 impl DmaBufAllocatorImpl for XmemDmaBufAllocator {}
 
-/// Tells the address of the segment's first byte, to which GStreamer adds the memory's offset.
+/// Returns the address of the segment's first byte, to which GStreamer adds the memory's offset.
 unsafe extern "C" fn mem_map(
     memory: *mut ffi::GstMemory,
     _maxsize: usize,
@@ -183,11 +188,11 @@ unsafe extern "C" fn mem_map(
     if flags & ffi::GST_MAP_WRITE != 0 {
         return std::ptr::null_mut();
     }
-    // SAFETY: GStreamer calls this for memories of our allocator, alive during the call.
+    // SAFETY: GStreamer calls this for memories of these allocators, alive during the call.
     let Some(frame) = (unsafe { frame_behind(memory) }) else {
         return std::ptr::null_mut();
     };
-    // Only a dmabuf is not mapped by now.
+    // Maps a dmabuf; other memory is mapped already.
     let Ok(payload) = frame.map().and_then(|()| frame.payload()) else {
         return std::ptr::null_mut();
     };
@@ -197,7 +202,8 @@ unsafe extern "C" fn mem_map(
 
 unsafe extern "C" fn mem_unmap(_memory: *mut ffi::GstMemory) {}
 
-/// As the parent class, but for "all that follows" (-1), which that takes to be all of the segment.
+/// Shares as the parent class does, except for the size -1 ("all that follows"), which the parent
+/// class takes to be all of the segment.
 unsafe extern "C" fn mem_share(
     memory: *mut ffi::GstMemory,
     offset: isize,
@@ -206,9 +212,9 @@ unsafe extern "C" fn mem_share(
     let Some(share) = PARENT_SHARE.get() else {
         return std::ptr::null_mut();
     };
-    // SAFETY: GStreamer calls this for memories of our allocator, alive during the call, with a range
-    // that its caller promises to lie inside. The function is the one that `GstFdAllocator` has for
-    // its memories, of which these are.
+    // SAFETY: GStreamer calls this for memories of these allocators, alive during the call, with a
+    // range that GStreamer's caller ensures to be inside. `share` is `GstFdAllocator`'s function
+    // for its memories, and these are such memories.
     unsafe {
         let size = match size {
             -1 => (*memory).size as isize - offset,

@@ -1,5 +1,5 @@
-//! The `GstMemory` of a frame that was received: a `GstFdMemory` on the producer's memory, for
-//! elements that pass on a descriptor instead of mapping the bytes.
+//! The `GstMemory` of a received frame: a `GstFdMemory` on the producer's memory, for elements that
+//! pass on a descriptor instead of mapping the bytes.
 
 use gst::glib;
 use gst::prelude::*;
@@ -14,27 +14,27 @@ mod tests;
 pub(crate) use imp::{frame_of, wrap};
 
 glib::wrapper! {
-    /// The allocator of received frames' memory. It tells GStreamer what the memory is; there is
-    /// nothing to allocate.
+    /// The allocator of received frames' memory. It tells GStreamer the type of the memory; it
+    /// allocates nothing.
     pub struct XmemFrameAllocator(ObjectSubclass<imp::XmemFrameAllocator>)
         @extends gst_allocators::FdAllocator, gst::Allocator, gst::Object;
 }
 
 glib::wrapper! {
-    /// The same, of frames in dmabufs.
+    /// The allocator of the memory of received frames in dmabufs.
     pub struct XmemDmaBufAllocator(ObjectSubclass<imp::XmemDmaBufAllocator>)
         @extends gst_allocators::DmaBufAllocator, gst_allocators::FdAllocator, gst::Allocator,
             gst::Object;
 }
 
-/// The type of the allocator whose memory is made for a Wayland compositor.
+/// The type of the allocator that `waylandsink` proposes.
 const WAYLAND_ALLOCATOR: &str = "GstWlShmAllocator";
 
-/// What the elements behind `source` do with memory of these caps.
+/// Returns what the elements downstream of `source` do with memory of these caps.
 ///
-/// `waylandsink` hands the descriptor of whatever memory has one on to the compositor, which maps it
-/// to read and write. That is forbidden here, and the compositor answers with the end of the
-/// connection. Plain memory it copies.
+/// `waylandsink` passes the descriptor of any fd-backed memory to the compositor, which maps it for
+/// reading and writing. The seals of a segment forbid that, and the compositor then closes the
+/// connection. Memory without a descriptor it copies.
 pub(crate) fn usage(source: &impl IsA<gst_base::BaseSrc>, caps: &gst::Caps) -> Usage {
     let mut query = gst::query::Allocation::new(Some(caps), false);
     let is_answered = source.src_pad().peer_query(&mut query);
@@ -52,11 +52,11 @@ pub(crate) fn usage(source: &impl IsA<gst_base::BaseSrc>, caps: &gst::Caps) -> U
     usage
 }
 
-/// What downstream does with the memory of frames.
+/// How downstream uses the memory of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// It can have memory with a descriptor.
+    /// Downstream may get memory with a descriptor.
     pub(crate) takes_descriptors: bool,
-    /// An xmemsink publishes it.
+    /// An xmemsink downstream publishes the memory.
     pub(crate) is_forwarded: bool,
 }

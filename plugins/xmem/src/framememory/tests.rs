@@ -70,7 +70,7 @@ fn a_frames_memory_has_the_descriptor_and_place_of_its_bytes() {
     assert_eq!((memory.offset(), memory.size()), (offset, SIZE));
     assert_eq!(&memory.map_readable().unwrap()[..], bytes(0..SIZE));
     assert!(memory.is_type("fd"));
-    // Who reads the file itself finds them too.
+    // Reading the file itself finds the bytes, too.
     let fd = fd_memory(&memory).fd();
     let mut found = vec![0; SIZE];
     let file = std::fs::File::open(format!("/proc/self/fd/{fd}")).unwrap();
@@ -86,7 +86,7 @@ fn a_frames_memory_cannot_be_written() {
     let (_received, frame) = Received::new();
     let memory = wrap(frame).unwrap();
     let memory = memory.into_mapped_memory_writable().unwrap_err();
-    // By whatever door.
+    // Nor by the allocator's own function.
     let allocator = memory.allocator().unwrap().as_ptr();
     // SAFETY: the memory and its allocator are alive, and it is the allocator's.
     let address = unsafe {
@@ -100,7 +100,7 @@ fn a_frames_memory_cannot_be_written() {
     assert_eq!(&memory.map_readable().unwrap()[..], bytes(0..SIZE));
 }
 
-/// What can be made of a frame's buffer that shares its bytes.
+/// An object that shares the bytes of a frame's buffer.
 enum Sharing {
     Memory(gst::Memory),
     Buffer(gst::Buffer),
@@ -192,7 +192,7 @@ fn whatever_shares_a_frames_bytes_keeps_it_leased() {
 }
 
 #[test]
-fn a_copy_of_a_frames_bytes_is_nobodys_lease() {
+fn a_copy_of_a_frames_bytes_holds_no_lease() {
     let (received, frame) = Received::new();
     let mut buffer = gst::Buffer::new();
     buffer.make_mut().append_memory(wrap(frame).unwrap());
@@ -222,7 +222,7 @@ fn waylandsink_is_not_given_descriptors() {
     let sink = gst::ElementFactory::make("fakesink").build().unwrap();
     source.link(&sink).unwrap();
     assert!(usage(&source, &caps).takes_descriptors, "of fakesink");
-    // The allocator that it offers is there as soon as the element is.
+    // The allocator that waylandsink proposes exists once the element does.
     let there = gst::ElementFactory::make("waylandsink").build();
     let Some(allocator) = there
         .ok()

@@ -7,7 +7,7 @@ use gst::subclass::prelude::*;
 
 use crate::record;
 
-/// Most buffers kept: as many as a source has leases, usually.
+/// The maximum number of buffers kept: as many as a source usually has leases.
 const MAX_IDLE: usize = 16;
 
 #[derive(Default)]
@@ -40,19 +40,20 @@ impl BufferPoolImpl for XmemFramePool {
         Ok(idle.unwrap_or_default())
     }
 
-    /// The base class would reset what `release_buffer` resets.
+    /// Does nothing: `release_buffer` resets the buffer.
     fn reset_buffer(&self, _buffer: &mut gst::BufferRef) {}
 
-    /// Gives the frame back at once; keeps the buffer and its record.
+    /// Gives the frame back at once, and keeps the buffer with its record.
     fn release_buffer(&self, mut buffer: gst::Buffer) {
         let Some(content) = buffer.get_mut() else {
             return;
         };
         content.remove_all_memory();
         content.foreach_meta_mut(|meta| {
-            ControlFlow::Continue(match record::is_record(&meta) {
-                true => Keep,
-                false => Remove,
+            ControlFlow::Continue(if record::is_record(&meta) {
+                Keep
+            } else {
+                Remove
             })
         });
         content.unset_flags(gst::BufferFlags::all());
