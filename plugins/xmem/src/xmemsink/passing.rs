@@ -1,4 +1,4 @@
-//! Which buffers are passed on as they are: in memory with a descriptor that the sink did not make.
+//! Which buffers are published without a copy in fd-backed memory that the sink did not make.
 
 use std::fs::File;
 use std::ops::Range;
@@ -14,29 +14,30 @@ use crate::bindings;
 use crate::fdmemory::{self, Known};
 use crate::framememory;
 
-/// Leases that a source in front of us keeps for the frames to come.
+/// The number of leases that an upstream xmemsrc keeps free for its next frames.
 const SPARE_LEASES: u32 = 2;
-/// Most buffers that are held of a pool that does not say how many it has, or of none.
+/// The maximum number of buffers held of a pool that does not say how many it has, and of buffers
+/// without a pool.
 const MAX_HELD: u32 = 32;
-/// Memory that is taken in without a thought, and how many frames there have to be for each that
-/// comes later. Where each frame has memory of its own, to tell clients of it costs more than a
-/// copy.
+/// The number of memories that are imported unconditionally; each further one needs
+/// `FRAMES_A_MEMORY` more frames. If each frame has memory of its own, announcing the memory to
+/// clients costs more than a copy.
 const FREE: u64 = 256;
 const FRAMES_A_MEMORY: u64 = 16;
-/// For how many frames memory is remembered whose maker wraps it anew with each of them, and most
-/// of it.
+/// For how many frames an import is remembered, and the maximum number of those. Some elements wrap
+/// the same file in a new `GstMemory` for each frame.
 const REMEMBERED: u64 = 300;
 const MAX_REMEMBERED: usize = 64;
 
-/// A buffer that can be passed on.
+/// A buffer that can be published without a copy.
 pub(super) struct Passable {
     pub(super) memory: ImportedMemory,
-    /// Where its bytes are in that memory.
+    /// The range of the buffer's bytes in `memory`.
     pub(super) range: Range<usize>,
     pub(super) hold: Held,
 }
 
-/// A buffer that clients may read, and the count that it is one of.
+/// Keeps a buffer alive while clients may read it, and counts it.
 pub(super) struct Held {
     #[expect(dead_code, reason = "held for its drop")]
     buffer: gst::Buffer,
@@ -51,25 +52,25 @@ impl Drop for Held {
     }
 }
 
-/// Why a buffer is not passed on.
+/// Why a buffer is not published without a copy.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// It never can be.
+    /// The memory cannot be imported, or is not contiguous.
     Unfit,
-    /// Its maker has to have some left.
+    /// The buffer's pool, or the upstream xmemsrc, would have too few left.
     TooManyHeld,
-    /// There are clients that take no memory that others may write.
+    /// There are clients that refuse memory that other processes may write.
     Unsealed,
 }
 
-/// A pool whose buffers were passed on; `None` stands for all buffers that have none.
+/// A pool whose buffers were published. `pool` is `None` for all buffers without a pool.
 struct Source {
     pool: Option<glib::WeakRef<gst::BufferPool>>,
     most: u32,
     held: Arc<AtomicU32>,
 }
 
-/// Memory by what the system knows it as.
+/// An import, found again by the device and the inode of its file.
 struct Remembered {
     device: u64,
     inode: u64,
@@ -77,7 +78,7 @@ struct Remembered {
     frame: u64,
 }
 
-/// What is known of the memory and the pools that come by.
+/// The imports of the stream, and the pools of its buffers.
 #[derive(Default)]
 pub(super) struct Passing {
     frames: u64,
@@ -87,8 +88,9 @@ pub(super) struct Passing {
 }
 
 impl Passing {
-    /// Whether the buffer can be passed on now. Has the publisher give back what it can where its
-    /// maker would have too few left.
+    /// Imports the memory of a buffer, if it can be published without a copy now. If upstream would
+    /// have too few buffers left, the publisher first takes back the ones that clients no longer
+    /// hold.
     pub(super) fn look(
         &mut self,
         buffer: &gst::Buffer,
@@ -117,12 +119,12 @@ impl Passing {
         Ok(passable(memory, range, buffer, Some(held)))
     }
 
-    /// Remembers no memory for the frames to come: whose maker wants it back may give it up.
+    /// Forgets the imports: the element that owns the memory wants it back, and may free it.
     pub(super) fn forget(&mut self) {
         self.remembered.clear();
     }
 
-    /// What the memory is passed on as.
+    /// Returns the import of a memory: the one that is attached, a remembered one, or a new one.
     fn memory(&mut self, memory: &gst::MemoryRef) -> Known {
         if let Some(known) = fdmemory::known(memory) {
             return known;
@@ -140,7 +142,10 @@ impl Passing {
             None => {
                 self.taken_in += 1;
                 let adopted = ImportedMemory::new(fd).inspect_err(|error| {
-                    gst::debug!(crate::CAT, "Copying: {error}");
+                    gst::debug!(
+                        crate::CAT,
+                        "Copying, because the memory cannot be imported: {error}"
+                    );
                 });
                 let known = adopted.ok();
                 if self.remembered.len() >= MAX_REMEMBERED {
@@ -159,7 +164,7 @@ impl Passing {
         known
     }
 
-    /// How many buffers of the same pool are held, and how many may be.
+    /// Returns the number of buffers of this buffer's pool that are held, and their maximum.
     fn source(&mut self, buffer: &gst::BufferRef) -> (Arc<AtomicU32>, u32) {
         let pool = bindings::pool_of(buffer);
         let same = |source: &&Source| match (&source.pool, &pool) {
@@ -203,8 +208,8 @@ fn passable(
     }
 }
 
-/// The buffer's first memory, and where its bytes are in the file of which that is a part, where
-/// they lie in it one after another.
+/// Returns the buffer's first memory, and the range of the buffer's bytes in the file; `None` if
+/// the memory has no descriptor, or the memories do not follow each other in the file.
 fn contiguous(buffer: &gst::BufferRef) -> Option<(&gst::MemoryRef, Range<usize>)> {
     let mut memories = buffer.iter_memories();
     let first = memories.next()?;

@@ -1,4 +1,4 @@
-//! One run of the sink, from start to stop: its publisher, and how a buffer becomes a frame.
+//! One run of the sink, from start to stop: the publisher, and the publication of buffers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,15 +30,15 @@ use super::upstream::Forwarder;
 
 mod caps;
 
-/// Buffer flags that mean something to another process: all but what tells of this one's memory.
-/// The four lowest bits are `GstMiniObject`'s own.
+/// The buffer flags that mean something to another process: all except TAG_MEMORY, which is about
+/// the memory of this one. The four lowest bits are those of `GstMiniObject`.
 const FLAGS: u32 = !(0xf | gst::BufferFlags::TAG_MEMORY.bits());
 
-/// How long clients may take to receive what was passed on, and to let it go, where upstream wants it
-/// back.
+/// How long the sink waits in a drain for clients to receive and release imported frames, whose
+/// memory upstream wants back.
 const DRAINING: Duration = Duration::from_millis(500);
 
-/// Most bytes of a frame's metas whose memory is used again: no frame has more.
+/// The maximum size in bytes of a buffer for metas that is reused for the next frame.
 const MAX_KEPT: usize = 1 << 26;
 
 pub(super) struct Stream {
@@ -48,41 +48,41 @@ pub(super) struct Stream {
     pub(super) canceller: Canceller,
     pub(super) still: Arc<Still>,
     pub(super) asked: Arc<Asked>,
-    /// The clients were told that frames are shown in PAUSED.
+    /// Clients were told that frames are shown in PAUSED.
     is_still: AtomicBool,
     allocator: XmemAllocator,
-    /// Of memory that the sink did not make; `None` where that is copied.
+    /// The imports of upstream's memory; `None` if that is always copied.
     passing: Option<Mutex<Passing>>,
     pools: Mutex<Pools>,
     format: Mutex<Option<Arc<Format>>>,
     roles: Roles,
-    /// The stream's id and group.
+    /// The id and the group of the stream.
     id: Mutex<Option<StreamId>>,
-    /// What is looked for in the stream; it is, as long as `looks_for_headers`.
+    /// The headers that are looked for in the stream, while `looks_for_headers` is set.
     headers: Mutex<Option<Headers>>,
     looks_for_headers: AtomicBool,
-    /// Frames that need others are kept for clients that join.
+    /// Groups of frames are kept for clients that join.
     keeps_groups: bool,
-    /// Told of what keeps upstream from getting a slot.
+    /// Called with the reason why upstream gets no slot.
     on_failure: OnFailure,
-    /// Reused for every frame's metas.
+    /// The buffer for the encoded metas of a frame, reused for every frame.
     extra: Mutex<Vec<u8>>,
     pub(super) counters: Counters,
     pub(super) forwarder: Forwarder,
-    /// The latency that clients were told of, in nanoseconds.
+    /// The latency that clients were told last, in nanoseconds.
     latency: AtomicU64,
-    /// Frames published when upstream began to flush.
+    /// The number of frames that were published when upstream began to flush.
     flushed_at: AtomicU64,
-    /// What sticky events were said of the stream.
+    /// The kinds of the sticky events that were sent.
     sticky: Mutex<Vec<EventKind>>,
-    /// What did not reach the clients, and why, of all that the application was told of.
+    /// The metas and events that were not published, and why, of which the application was told.
     refused: Mutex<Vec<(String, Option<UnfitKind>)>>,
 }
 
-/// What a stream-start tells of a stream: its id, and its group where that has one.
+/// The id of a stream, and its group if it has one.
 type StreamId = (String, Option<gst::GroupId>);
 
-/// Those given to upstream, whose waits end when it flushes.
+/// The pools that upstream has. While upstream flushes, nothing waits in them.
 #[derive(Default)]
 struct Pools {
     list: Vec<glib::WeakRef<XmemBufferPool>>,
@@ -96,17 +96,19 @@ pub(super) struct Counters {
     pub(super) copied: AtomicU64,
     pub(super) copied_bytes: AtomicU64,
     pub(super) dropped: AtomicU64,
-    /// Frames that were copied because a client takes no memory that others may write.
+    /// The number of frames that were copied because a client refuses memory that other processes
+    /// may write.
     pub(super) unsealed: AtomicU64,
-    /// Metas that no source would take.
+    /// The number of metas that every source would refuse.
     pub(super) refused_metas: AtomicU64,
-    /// Whether frames were dropped because all slots are in upstream's hands, and because the
-    /// system had nothing left to make one of.
+    /// Whether the application was told of dropped frames: because upstream holds all slots, and
+    /// because the system has no resources for another slot.
     told: [AtomicBool; 2],
 }
 
-/// Counts what is published. Clients can have it before this returns, and whoever asks then is told
-/// of it.
+/// Counts what `publish` publishes, and takes the count back if that fails. The counter changes
+/// first, because a client can receive the frame before `publish` returns, and a reader of `stats`
+/// then has to see it counted.
 fn counted<T, E>(
     counter: &AtomicU64,
     count: u64,
@@ -119,7 +121,7 @@ fn counted<T, E>(
 }
 
 impl Counters {
-    /// Counts a dropped frame. Says whether it is the first to be dropped for such a reason.
+    /// Counts a dropped frame. Returns whether it is the first that was dropped for this reason.
     pub(super) fn drop_for(&self, error: &Error) -> bool {
         self.dropped.fetch_add(1, Ordering::Relaxed);
         let reason = usize::from(matches!(error, Error::ResourceExhausted { .. }));
@@ -168,7 +170,7 @@ impl Stream {
         }
     }
 
-    /// Says to the clients what an event of the stream does, before the next frame.
+    /// Sends an event of the stream to the clients, before the next frame.
     pub(super) fn say_event(&self, event: gst::EventType, said: (EventKind, Vec<u8>)) {
         if event == gst::EventType::StreamStart {
             self.take_back(events::ends_with_stream);
@@ -188,7 +190,7 @@ impl Stream {
         self.say(said);
     }
 
-    /// What is sticky is taken back when the stream is over.
+    /// Notes that a sticky event was sent: it is taken back when the stream ends.
     fn add_sticky(&self, kind: EventKind) {
         let EventKind::Sticky(_) = kind else { return };
         let mut sticky = lock(&self.sticky);
@@ -197,7 +199,7 @@ impl Stream {
         }
     }
 
-    /// Asks upstream how long the stream is, and tells the clients.
+    /// Queries the duration of the stream upstream, and sends it to the clients.
     pub(super) fn ask_extent(self: &Arc<Self>, sink: &BaseSink) {
         let stream = Arc::downgrade(self);
         self.asked.ask(sink, move |extent| {
@@ -209,14 +211,14 @@ impl Stream {
         });
     }
 
-    /// The same, if it is time to ask again at a frame with this timestamp.
+    /// Does the same, if a new query is due at a frame with this timestamp.
     pub(super) fn ask_extent_again(self: &Arc<Self>, sink: &BaseSink, stream_pts: u64) {
         if self.asked.is_due(stream_pts) {
             self.ask_extent(sink);
         }
     }
 
-    /// Says how long the stream is. Posts no message, so it may be called with a lock held.
+    /// Sends the duration of the stream. Posts no message, so it may be called with a lock held.
     fn say_extent(&self, extent: &Extent) {
         let (kind, content) = events::encode_own(EventContent::Extent(extent.clone()));
         self.add_sticky(kind);
@@ -228,7 +230,8 @@ impl Stream {
         }
     }
 
-    /// Clients that join from now on are not told of what was said of such a kind.
+    /// Takes back the sticky events for which `is_over` is true: clients that join later do not get
+    /// them.
     pub(super) fn take_back(&self, is_over: impl Fn(EventKind) -> bool) {
         let over: Vec<_> = lock(&self.sticky)
             .extract_if(.., |kind| is_over(*kind))
@@ -238,7 +241,7 @@ impl Stream {
         }
     }
 
-    /// Says something to the clients, before the next frame.
+    /// Sends an event to the clients, before the next frame.
     pub(super) fn say(&self, (kind, content): (EventKind, Vec<u8>)) {
         let said = self.publisher.send_event(kind, &content);
         if let Err(error) = said
@@ -249,7 +252,7 @@ impl Stream {
         }
     }
 
-    /// Tells the clients how late frames are passed on, where that has changed.
+    /// Tells the clients the latency of the frames, if it has changed.
     pub(super) fn tell_latency(&self, latency: gst::ClockTime) {
         let nseconds = latency.nseconds();
         if self.latency.swap(nseconds, Ordering::Relaxed) != nseconds {
@@ -257,7 +260,7 @@ impl Stream {
         }
     }
 
-    /// Tells the clients whether the frames to come are shown in PAUSED, where that has changed.
+    /// Tells the clients whether the following frames are shown in PAUSED, if that has changed.
     pub(super) fn say_still(&self, is_still: bool) {
         // Relaxed: one thread at a time publishes frames.
         if self.is_still.load(Ordering::Relaxed) != is_still {
@@ -266,14 +269,15 @@ impl Stream {
         }
     }
 
-    /// What clients have not received yet is void.
+    /// Flushes the clients: frames that they have not received yet are void.
     pub(super) fn flush(&self, seqnum: gst::Seqnum) {
         let published = self.publisher.stats().published;
         self.flushed_at.store(published, Ordering::Relaxed);
         self.say(events::encode_flush(seqnum));
     }
 
-    /// Upstream has flushed. A frame that was on its way through the sink then is void, too.
+    /// Ends a flush of upstream. If a frame was published during the flush, clients flush again, so
+    /// that this frame is void, too.
     pub(super) fn finish_flush(&self, seqnum: gst::Seqnum) {
         let published = self.publisher.stats().published;
         if published != self.flushed_at.load(Ordering::Relaxed) {
@@ -282,7 +286,7 @@ impl Stream {
         self.set_flushing(false);
     }
 
-    /// Gives upstream back what was passed on: it wants to be rid of that memory.
+    /// Gives imported frames back to upstream, which wants to free their memory.
     pub(super) fn drain(&self) {
         if let Some(passing) = &self.passing {
             lock(passing).forget();
@@ -295,8 +299,8 @@ impl Stream {
         }
     }
 
-    /// Asks the clients for what was passed on: what their sinks keep of a frame, they copy. Says
-    /// whether there is anything.
+    /// Asks the clients to release imported frames: a client's sink copies a frame that it keeps.
+    /// Returns whether there are imported frames.
     fn say_drain(&self) -> bool {
         let owes_memory = self.publisher.owes_memory();
         if owes_memory {
@@ -305,7 +309,7 @@ impl Stream {
         owes_memory
     }
 
-    /// Ends upstream's waits in its pools, for as long as it flushes.
+    /// Sets the pools to flushing: while upstream flushes, it does not wait in them.
     pub(super) fn set_flushing(&self, flushing: bool) {
         let pools: Vec<_> = {
             let mut pools = lock(&self.pools);
@@ -319,7 +323,7 @@ impl Stream {
         }
     }
 
-    /// Offers upstream slots to write into.
+    /// Offers slots to upstream, through a pool and an allocator.
     pub(super) fn propose_allocation(
         &self,
         query: &mut gst::query::Allocation,
@@ -328,20 +332,21 @@ impl Stream {
         let (caps, need_pool) = query.get_owned();
         let format = caps.as_ref().and_then(|caps| Format::from_caps(caps).ok());
         if format.as_ref().is_some_and(|format| format.is_dma_buf) {
-            // Slots would be of no use.
+            // Upstream cannot write dmabufs into slots.
             return Ok(());
         }
         if let (Some(caps), Some(info)) = (&caps, format.and_then(|format| format.video)) {
             let size = u32::try_from(info.size())
                 .map_err(|_| gst::loggable_error!(crate::CAT, "Frames of {} bytes", info.size()))?;
-            let pool = match need_pool {
-                true => Some(self.new_pool(caps, size)?),
-                false => None,
+            let pool = if need_pool {
+                Some(self.new_pool(caps, size)?)
+            } else {
+                None
             };
             query.add_allocation_pool(pool.as_ref(), size, 2, max_buffers);
         }
-        // Without caps the query comes from a source of blocks, such as filesrc. An element in between
-        // makes frames of the blocks, and only frames need slots.
+        // A query without caps comes from a source of blocks, such as filesrc. An element in
+        // between makes frames of the blocks, and only frames need slots.
         if caps.is_some() {
             let params = gst::AllocationParams::default();
             query.add_allocation_param(Some(&self.allocator), params);
@@ -375,8 +380,8 @@ impl Stream {
             .wait_for_clients_cancellable(1, None, cancellation)
     }
 
-    /// Publishes a buffer: as it is where its memory is a slot, or has a descriptor that can be
-    /// passed on; else as a copy.
+    /// Publishes a buffer: without a copy if its memory is a slot or can be imported, otherwise as
+    /// a copy.
     pub(super) fn publish(
         &self,
         buffer: &gst::Buffer,
@@ -445,17 +450,18 @@ impl Stream {
             match published {
                 Some(Ok(())) => return Ok(()),
                 Some(Err(Some(error))) => return Err(error),
-                // Another sink's slot, or one that was published before.
+                // Another sink's slot, or a slot that was published before.
                 Some(Err(None)) | None => {}
             }
         }
         let refused = match &self.passing {
-            // A group would hold much of another's memory, and a copy of such frames is little work.
+            // A group would hold many buffers of upstream's pool, and copying frames of groups
+            // costs little.
             Some(_) if self.keeps_groups && self.roles.has_deltas() => Refused::Unfit,
             Some(passing) => {
                 let looked = lock(passing).look(buffer, &self.publisher);
                 match looked.map(|passable| self.pass_on(passable, crossing)) {
-                    // There are more such frames than there can be.
+                    // The publisher has the maximum number of imported frames.
                     Ok(Err(Error::Exhausted { .. })) => Refused::TooManyHeld,
                     Ok(Err(Error::UnsealedMemory { clients })) => {
                         self.tell_unsealed(clients);
@@ -487,8 +493,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Counts a frame that is copied for the sake of clients that take no memory that others may
-    /// write, and tells of the first.
+    /// Counts a frame that is copied because clients refuse memory that other processes may write,
+    /// and tells the application of the first.
     fn tell_unsealed(&self, clients: u32) {
         let first = self.counters.unsealed.fetch_add(1, Ordering::Relaxed) == 0;
         if first && let Some(sink) = self.sink.upgrade() {
@@ -502,10 +508,11 @@ impl Stream {
         }
     }
 
-    /// What becomes of a buffer that can't be copied, and was not passed on.
+    /// Drops a buffer that cannot be copied and was not imported, or returns an error if no such
+    /// buffer can ever be imported.
     fn leave_out(&self, refused: Refused) -> Result<()> {
         match refused {
-            // Those clients are evicted: see `set_caps`.
+            // `Unsealed` is temporary: clients that refuse this memory are evicted, see `say_caps`.
             Refused::TooManyHeld | Refused::Unsealed => {
                 gst::debug!(crate::CAT, "Dropped a frame: {refused:?}");
                 self.counters.dropped.fetch_add(1, Ordering::Relaxed);
@@ -520,8 +527,8 @@ impl Stream {
         }
     }
 
-    /// One copy: the bytes as they lie, one memory after another, which is how the offsets of
-    /// the video meta count too; or the rows of a picture, to where its caps say.
+    /// Publishes a copy: either the bytes of all memories, one after another, as the offsets of the
+    /// video meta count them; or the rows of a picture, in the layout of the caps.
     fn copy(
         &self,
         buffer: &gst::Buffer,
@@ -532,7 +539,8 @@ impl Stream {
         let format = crossing.format.as_ref();
         let all_alike = format.is_some_and(|format| format.frame_size().is_some());
         if all_alike && size > self.publisher.slot_size() {
-            // Frames of raw video are all alike, and so are those of tensors: slots of just this size.
+            // All frames of raw video have one size, and so do those of tensors: make slots of this
+            // size.
             self.publisher.configure(size, 2)?;
         }
         let mut frame = self
@@ -564,7 +572,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Checks that a buffer can be what its caps say.
+    /// Checks that a buffer matches its caps.
     ///
     /// # Errors
     /// A sentence for the user.
@@ -575,15 +583,16 @@ impl Stream {
         }
     }
 
-    /// Whether a frame that finds no slot is as large as all others will be: there are none of that
-    /// size, and dropping frames would go on for ever.
+    /// Returns whether a frame for which there is no slot is as large as all later ones: no slot
+    /// has that size, so all later frames would be dropped, too.
     pub(super) fn is_stuck(&self) -> bool {
         let format = lock(&self.format);
         let size = format.as_ref().and_then(|format| format.frame_size());
         size.is_some_and(|size| size > self.publisher.slot_size())
     }
 
-    /// What of a buffer crosses beside its bytes. What no source would take does not.
+    /// Returns all that is published of a buffer beside its bytes. Metas that every source would
+    /// refuse are left out.
     fn crossing(&self, buffer: &gst::BufferRef, times: Times) -> Crossing {
         let format = lock(&self.format).clone();
         let info = format.as_ref().and_then(|format| format.video.as_ref());
@@ -606,16 +615,17 @@ impl Stream {
         }
     }
 
-    /// Tells of a meta that was left behind.
+    /// Tells the application of a meta that was left out.
     fn tell_refused(&self, left: &LeftBehind) {
         let LeftBehind {
             meta,
             why,
             is_copied,
         } = left;
-        let done = match is_copied {
-            true => "The picture was copied to where its caps say",
-            false => "The frame was published without it",
+        let done = if *is_copied {
+            "The picture was copied to the layout of its caps"
+        } else {
+            "The frame was published without it"
         };
         self.warn_once((meta, Some(why.kind())), || {
             format!(
@@ -625,8 +635,8 @@ impl Stream {
         });
     }
 
-    /// Tells the application that something does not reach the clients, the first time that there is
-    /// something of such a kind.
+    /// Tells the application that a meta or an event of the name `what` is not published. Does so
+    /// once for each name and reason.
     fn warn_once(&self, (what, why): (&str, Option<UnfitKind>), text: impl FnOnce() -> String) {
         {
             let mut told = lock(&self.refused);
@@ -640,26 +650,26 @@ impl Stream {
         }
     }
 
-    /// The stream ends: clients get what was published, then EOS.
+    /// Ends the stream: clients get the published frames, then EOS.
     pub(super) fn end(&self) {
-        // After the end no client listens, and this sink is going to stop.
+        // Before the end, because clients read no events after it, and this sink stops soon.
         self.say_drain();
         self.publisher.end_stream();
     }
 }
 
-/// What of a buffer crosses beside its bytes.
+/// All that is published of a buffer beside its bytes.
 struct Crossing {
     format: Option<Arc<Format>>,
     record: BufferMeta,
-    /// What the buffer has shown of the stream.
+    /// What the buffer has shown of the roles of the stream's frames.
     shown: Shown,
-    /// Its metas.
+    /// The encoded metas.
     extra: Vec<u8>,
     written: Written,
 }
 
-/// A buffer's record.
+/// Returns the record of a buffer.
 fn record(
     buffer: &gst::BufferRef,
     written: &Written,

@@ -1,5 +1,5 @@
-//! What is true of the buffers to come: their caps, with the headers that the stream tells, and what they are to those
-//! before them.
+//! What applies to the following buffers: the stream, the caps with the headers that were found in
+//! the stream, and the roles of frames.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use super::{Stream, lock};
 use crate::caps::{self, Format};
 
 impl Stream {
-    /// A stream begins: the same one, where an element has told it again.
+    /// A stream begins. If an element has only repeated the stream-start, it is the same stream.
     pub(in crate::xmemsink) fn begin(&self, event: &gst::event::StreamStart) {
         let id = (event.stream_id().to_owned(), event.group_id());
         let before = lock(&self.id).replace(id.clone());
@@ -22,14 +22,14 @@ impl Stream {
         }
     }
 
-    /// An event of an application's or an element's own: it may say that the next picture is a key frame.
+    /// A custom event: it may announce that the next picture is a key frame.
     pub(in crate::xmemsink) fn announce(&self, event: &gst::EventRef) {
         if gst_video::DownstreamForceKeyUnitEvent::parse(event).is_ok() {
             self.roles.announce();
         }
     }
 
-    /// What was seen of the stream is not true of the next one.
+    /// Forgets what was found in the stream: it does not apply to the next one.
     pub(in crate::xmemsink) fn restart(&self) {
         self.roles.restart();
         if let Some(headers) = lock(&self.headers).as_mut() {
@@ -38,7 +38,7 @@ impl Stream {
         }
     }
 
-    /// The caps of the buffers to come, and their format.
+    /// Sets the caps and the format of the following buffers.
     pub(in crate::xmemsink) fn set_caps(
         &self,
         caps: &gst::Caps,
@@ -66,7 +66,7 @@ impl Stream {
         }
     }
 
-    /// Where the stream has told by now what clients need first, says it in the caps.
+    /// Looks for headers in a buffer. If the headers have changed, sends caps that contain them.
     pub(super) fn take_in_headers(&self, buffer: &gst::BufferRef) -> Result<()> {
         let caps = {
             let mut headers = lock(&self.headers);
@@ -91,7 +91,8 @@ impl Stream {
 
     fn say_caps(&self, bytes: &[u8], format: Format) -> Result<()> {
         self.publisher.set_format(bytes)?;
-        // Dmabufs can't be copied into slots: clients that take none are refused.
+        // Dmabufs cannot be copied into slots, so clients that refuse memory without seals are
+        // refused.
         self.publisher.set_unsealed_only(format.is_dma_buf);
         *lock(&self.format) = Some(Arc::new(format));
         Ok(())
