@@ -1,4 +1,4 @@
-//! What goes downstream between the buffers, in the order in which the producer said it.
+//! Pushes events between the buffers, in the order in which the producer sent them.
 
 use gst::glib;
 use gst::prelude::*;
@@ -16,56 +16,57 @@ use crate::events::DecodedEvent;
 use crate::events::upstream::UpstreamEvents;
 use crate::timestamps::{MonotonicOffset, time};
 
-/// Most events that wait for a frame, and most bytes that were told of them.
+/// The maximum number of events that wait for a frame, and the maximum size of their encoded form.
 const MAX_HELD: usize = 128;
 const MAX_HELD_BYTES: usize = 32 << 20;
 
-/// An event that waits to be pushed. A segment waits for a frame, which tells where the segment stands
-/// in this pipeline's running time.
+/// An event that waits to be pushed. A segment waits for a frame, which determines the running time
+/// of the segment in this pipeline.
 #[derive(Clone)]
 pub(super) enum QueuedEvent {
     Caps(gst::Caps),
     Decoded(DecodedEvent),
 }
 
-/// What an event tells the element itself.
+/// An event for the element itself.
 pub(super) enum ElementUpdate {
     Latency(gst::ClockTime),
     Accepts(UpstreamEvents),
     Extent(Extent),
 }
 
-/// Pushes events. Used by the streaming thread alone.
+/// Pushes events. Only the streaming thread uses it.
 #[derive(Default)]
 pub(super) struct Downstream {
     held: Vec<QueuedEvent>,
-    /// Bytes that were told of what is held.
+    /// The size of the encoded form of the events in `held`.
     held_bytes: usize,
     timeline: Option<Timeline>,
-    /// That of the producer before.
+    /// The timeline of the previous producer.
     before: Option<Timeline>,
-    /// The stream is live, as far as is known: another producer's is as the one before.
+    /// The stream is live. After a change of producer, the value of the previous one counts until
+    /// the new one sends it.
     is_live: bool,
     beginning: Beginning,
-    /// When this client has asked for the stream, in milliseconds since the Unix epoch.
+    /// When this client asked for the stream, in milliseconds since the Unix epoch.
     asked: u64,
-    /// The number of its segment.
+    /// The sequence number of the segment.
     seqnum: Option<gst::Seqnum>,
-    /// That of the end, if that comes next.
+    /// The sequence number of the end of the stream, if the end comes next.
     end: Option<gst::Seqnum>,
     /// A stream-start was pushed.
     started: bool,
-    /// Downstream has lost the segment.
+    /// A flush downstream has removed the segment.
     is_flushed: bool,
     drain: Drain,
-    /// No frame has followed since it was last asked to let go.
+    /// No frame was pushed since the last drain.
     is_drained: bool,
 }
 
 impl Downstream {
-    /// Keeps what `size` bytes told until it is pushed.
+    /// Queues an event whose encoded form has `size` bytes.
     pub(super) fn hold(&mut self, held: QueuedEvent, size: usize) {
-        // It is for what comes before it, too: the segment.
+        // These take effect at once, because they also apply to the queued segment.
         if let QueuedEvent::Decoded(DecodedEvent::Waits(waits)) = held {
             self.beginning.set_has_all(waits);
             return;
@@ -87,13 +88,14 @@ impl Downstream {
         self.held_bytes += size;
     }
 
-    /// Whether there is something that can be pushed now.
+    /// Returns whether there are events that can be pushed now.
     pub(super) fn is_holding(&self) -> bool {
         self.due() > 0
     }
 
-    /// How much can be pushed where no frame tells yet where a segment belongs: all before that.
-    /// What comes after it waits with it, unless it is said once, or there is too much of it.
+    /// Returns how many of the queued events can be pushed without a frame: those before the first
+    /// segment, which needs a frame to place it. Events after the segment wait with it, unless a
+    /// flush makes them void, or too many wait.
     fn due(&self) -> usize {
         let held = &self.held;
         if held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES {
@@ -105,14 +107,14 @@ impl Downstream {
         once.max(held.iter().position(is_segment).unwrap_or(held.len()))
     }
 
-    /// Where a frame stands in the segment that was pushed before it.
+    /// Returns the times of a frame in the segment that was pushed before it.
     pub(super) fn place(&mut self, frame: &BufferMeta) -> Place {
         let timeline = self.timeline.as_mut();
         timeline.map_or(Place::default(), |timeline| timeline.place(frame))
     }
 
-    /// What is left of a buffer that stands there, with its times: none of one that comes before the
-    /// pipeline starts. `is_newest`: there is no newer frame yet.
+    /// Clips a buffer with these times to what is shown, and sets its times. Returns `None` for a
+    /// buffer that ends before the pipeline starts. `is_newest`: there is no newer frame yet.
     pub(super) fn clip(
         &mut self,
         buffer: gst::Buffer,
@@ -127,8 +129,9 @@ impl Downstream {
         }
     }
 
-    /// Another producer speaks from `now` on, a running time: its buffers are in a segment of its own, or of
-    /// ours. It was asked for its stream at a time in milliseconds since the Unix epoch.
+    /// Another producer sends from the running time `now` on. Its buffers are in a segment of its
+    /// own, or in the default segment. This client asked for its stream at `asked`, in milliseconds
+    /// since the Unix epoch.
     pub(super) fn restart(&mut self, now: i64, asked: u64) {
         self.asked = asked;
         self.held.clear();
@@ -138,8 +141,8 @@ impl Downstream {
         self.beginning.join(now);
     }
 
-    /// This pipeline has another base time, or another clock, and this running time: it was paused, for
-    /// example.
+    /// This pipeline has another base time or clock, for example after a pause, and the running
+    /// time `now`.
     pub(super) fn restart_clock(&mut self, now: i64) {
         if let Some(timeline) = &mut self.timeline {
             timeline.open();
@@ -153,16 +156,16 @@ impl Downstream {
         self.beginning.flush();
     }
 
-    /// The producer has flushed: what it has said once until then is void.
+    /// The producer has flushed: removes the queued events that are void after a flush.
     pub(super) fn forget_once(&mut self) {
         self.held.retain(|held| !is_once(held));
         self.end = None;
     }
 
-    /// Pushes what is held before what was received. Tells the caps, where they have changed.
+    /// Pushes the queued events that come before an item. Returns the caps, if they have changed.
     ///
     /// # Errors
-    /// Where downstream refuses the caps.
+    /// Downstream refuses the caps.
     pub(super) fn push(
         &mut self,
         element: &BaseSrc,
@@ -187,18 +190,19 @@ impl Downstream {
             Received::Nothing | Received::End => None,
         };
         let (started, has_news) = (self.started, !held.is_empty() || !self.started);
-        // Not what is said once: that is void after a flush.
+        // Without the events that are void after a flush.
         let lasting: Vec<_> = held.iter().filter(|held| !is_once(held)).cloned().collect();
         let mut held = held.into_iter();
-        // The segment was shifted for the frame.
+        // The segment was shifted for this frame already.
         let mut is_aimed = false;
         while let Some(next) = held.next() {
             match next {
-                // It may be from before the flush, and nothing is in it.
+                // The segment may be from before the flush, and nothing in the queue belongs to it.
                 QueuedEvent::Decoded(DecodedEvent::Segment(..))
                     if self.is_flushed && is_replaced(held.as_slice()) => {}
-                // Downstream has them. A producer that was replaced is no reason for another allocation
-                // query: a queue answers that when all that it holds has gone on.
+                // Downstream has these caps. A change of producer alone must not cause another
+                // ALLOCATION query, which a queue answers only after it has pushed all that it
+                // holds.
                 QueuedEvent::Caps(caps) if is_current(element, &caps) => {
                     self.beginning.set_caps(&caps)
                 }
@@ -218,7 +222,8 @@ impl Downstream {
                     let before = self.timeline.as_ref().map_or(0, Timeline::shift);
                     let mut timeline = Timeline::new(segment, told.unwrap_or(before));
                     timeline.set_live(self.is_live);
-                    // Another producer's, or the same once more: the producer was paused.
+                    // The segment of another producer, or the same segment again because the
+                    // producer was paused.
                     let is_same = self.seqnum == Some(seqnum);
                     let last = match self.timeline.take() {
                         Some(last) => is_same.then_some(last),
@@ -274,7 +279,7 @@ impl Downstream {
                     }
                 }
                 QueuedEvent::Decoded(DecodedEvent::End(seqnum)) => self.end = Some(seqnum),
-                // Was seen to when it was told.
+                // Took effect when the event was received.
                 QueuedEvent::Decoded(
                     DecodedEvent::Flush(_) | DecodedEvent::Waits(_) | DecodedEvent::Still(_),
                 ) => {}
@@ -290,7 +295,7 @@ impl Downstream {
             Received::Nothing => {}
         }
         if has_news && is_flushing(element) {
-            // A pad that flushes does not even keep what is sticky.
+            // A flushing pad does not even keep sticky events, so they are pushed again.
             self.held.splice(..0, lasting);
             self.started = started;
             self.is_flushed = true;
@@ -298,8 +303,8 @@ impl Downstream {
         Ok(changed)
     }
 
-    /// Pushes what has to come before a frame in any case. Shifts the segment for it, where that was not
-    /// done already.
+    /// Pushes the stream-start and the segment that must come before a frame, if there are none
+    /// yet. Shifts the segment for `frame`, if it was not shifted already.
     fn begin(
         &mut self,
         element: &BaseSrc,
@@ -311,7 +316,8 @@ impl Downstream {
         self.end = None;
         self.start(element, filter);
         let timeline = self.timeline.get_or_insert_with(|| {
-            // Nor does it say whether it waits.
+            // A producer that sends no segment does not say either whether it waits for its
+            // clients.
             self.beginning.set_has_all(true);
             match self.before.take() {
                 Some(before) => Timeline::untold().after(&before),
@@ -331,9 +337,10 @@ impl Downstream {
         self.is_flushed = false;
     }
 
-    /// A gap where it belongs in the segment, which is pushed before it where that is necessary; none where
-    /// it is over before the pipeline starts, or elements can't reckon with its time. The producer's running
-    /// time is behind by `shift`, where that is known.
+    /// Returns a gap event with its time in this pipeline's segment, after pushing the segment if
+    /// necessary. Returns `None` if the gap ends before the pipeline starts, or if its time is out
+    /// of the range that elements can compute with. `shift` is the distance of the producer's
+    /// running time from this pipeline's, if it is known.
     fn place_gap(
         &mut self,
         element: &BaseSrc,
@@ -373,7 +380,7 @@ impl Downstream {
         Some(moved.seqnum(event.seqnum()).build())
     }
 
-    /// A producer without GStreamer says no stream-start.
+    /// Pushes a stream-start if there was none: a producer without GStreamer sends none.
     fn start(&mut self, element: &BaseSrc, filter: &EventFilter) {
         if std::mem::replace(&mut self.started, true) {
             return;
@@ -410,27 +417,27 @@ fn aim(
     }
 }
 
-/// The running time at this moment, in nanoseconds; 0 where the pipeline has none.
+/// Returns the current running time, in nanoseconds; 0 if the pipeline has none.
 pub(super) fn running_time(offset: Option<MonotonicOffset>) -> i64 {
     let now = xmem_core::monotonic_time().as_nanos() as u64;
     offset.map_or(0, |offset| offset.to_running_time(now))
 }
 
-/// How far a producer's running time, ahead of which `CLOCK_MONOTONIC` is by `theirs`, is behind ours;
-/// none where it can't be told.
+/// Returns how far the producer's running time is behind this pipeline's, from the two offsets to
+/// `CLOCK_MONOTONIC`; `None` if one of them is unknown.
 fn shift(theirs: Option<MonotonicOffset>, ours: Option<MonotonicOffset>) -> Option<i64> {
     let (theirs, ours) = theirs.zip(ours)?;
     Some(theirs.nseconds().saturating_sub(ours.nseconds()))
 }
 
-/// Whether downstream has these caps, and asks for no others.
+/// Returns whether the pad has these caps, and downstream has not asked to renegotiate.
 fn is_current(element: &BaseSrc, caps: &gst::Caps) -> bool {
     let pad = element.src_pad();
     let asks = pad.pad_flags().contains(gst::PadFlags::NEED_RECONFIGURE);
     pad.current_caps().as_ref() == Some(caps) && !asks
 }
 
-/// Whether what follows a segment is another, and nothing that is in the first.
+/// Returns whether the next segment comes before any gap, so that nothing is in the first segment.
 fn is_replaced(rest: &[QueuedEvent]) -> bool {
     let mut rest = rest.iter();
     let next = rest.find(|held| {
@@ -442,7 +449,7 @@ fn is_replaced(rest: &[QueuedEvent]) -> bool {
     matches!(next, Some(QueuedEvent::Decoded(DecodedEvent::Segment(..))))
 }
 
-/// Whether something is said once, and void after a flush.
+/// Returns whether an event is void after a flush: it is not sticky.
 fn is_once(held: &QueuedEvent) -> bool {
     match held {
         QueuedEvent::Decoded(
@@ -453,15 +460,15 @@ fn is_once(held: &QueuedEvent) -> bool {
     }
 }
 
-/// Whether what is pushed now does not arrive. That is over only when the streaming thread has come
-/// out of all it does.
+/// Returns whether the pad is flushing, so that pushed events are lost. Flushing ends only after
+/// the streaming thread has returned from all that it does.
 fn is_flushing(element: &BaseSrc) -> bool {
     let flags = element.src_pad().pad_flags();
     flags.contains(gst::PadFlags::FLUSHING)
 }
 
 fn push(element: &BaseSrc, event: gst::Event) {
-    // Where it is refused, the next buffer is, too, and tells why.
+    // If downstream refuses the event, it refuses the next buffer, too, which reports the reason.
     let _ = element.src_pad().push_event(event);
 }
 

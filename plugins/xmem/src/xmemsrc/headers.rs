@@ -1,58 +1,60 @@
-//! What has to come before a stream that is joined late: the headers that its caps tell. Pure.
+//! The headers that must be pushed first when a stream is joined late: those in its caps. Pure.
 
 use std::mem::take;
 
 use crate::caps::headers;
 
-/// Formats whose headers stand in the caps, for muxers, and never in the stream: a decoder would take them
-/// for frames.
+/// Formats whose headers are in the caps for muxers, and never in the stream: a decoder would treat
+/// them as frames.
 const NOT_IN_STREAM: [&str; 2] = ["video/x-vp8", "audio/x-opus"];
 
-/// The stream's headers.
+/// The headers of the stream, and whether they are due.
 #[derive(Debug, Default)]
 pub(super) struct Headers {
     headers: Vec<gst::Buffer>,
-    /// They have to come before the next buffer: the source has joined, or a flush has dropped them.
+    /// The headers must come before the next buffer: the source has joined, or a flush has dropped
+    /// them.
     is_due: bool,
-    /// Since the last buffer there are others.
+    /// The headers have changed since the last buffer.
     are_new: bool,
-    /// Since the last buffer frames were lost: such headers, perhaps.
+    /// Frames were lost since the last buffer, which may have been headers.
     has_lost: bool,
-    /// They are on their way downstream, and a flush may drop them.
+    /// The headers are being pushed, and a flush may drop them.
     are_underway: bool,
-    /// Downstream has had such headers, from another producer.
+    /// Downstream has received headers before, from this or another producer.
     has_begun: bool,
-    /// They belong into the first buffer: a parser takes each for a picture.
+    /// The headers must be in the first buffer: a parser would treat a separate one as a picture.
     are_parts: bool,
-    /// They are at the start of a stream only.
+    /// The headers can only be at the start of a stream.
     are_at_start: bool,
 }
 
 impl Headers {
-    /// The source has joined a stream.
+    /// Notes that the source has joined a stream.
     pub(super) fn join(&mut self) {
         self.headers.clear();
         self.is_due = true;
         (self.are_new, self.are_underway) = (false, false);
     }
 
-    /// Frames were lost, or dropped by a flush.
+    /// Notes that frames were lost, or dropped by a flush.
     pub(super) fn lose(&mut self) {
         self.has_lost = true;
         self.is_due |= take(&mut self.are_underway);
     }
 
-    /// The first of what came before the first buffer was pushed, or that buffer.
+    /// Notes that the first header or leading frame before the first buffer was pushed, or that
+    /// buffer itself.
     pub(super) fn begun(&mut self) {
         self.has_begun |= self.are_underway;
     }
 
-    /// All of that was pushed.
+    /// Notes that the headers and the first buffer were pushed.
     pub(super) fn arrived(&mut self) {
         self.has_begun |= take(&mut self.are_underway);
     }
 
-    /// The caps, and headers that the producer tells beside these.
+    /// Sets the caps, and the headers that the producer sends beside them.
     pub(super) fn set_caps(&mut self, caps: &gst::CapsRef, added: &[gst::Buffer]) {
         let mut headers = caps.structure(0).map(of).unwrap_or_default();
         headers.extend_from_slice(added);
@@ -63,18 +65,19 @@ impl Headers {
         self.are_at_start = name.is_some_and(|name| name.ends_with("/ogg"));
     }
 
-    /// Whether a key unit may come with all headers. `oggmux` stops at those of `theoraenc` in the middle of a
-    /// stream.
+    /// Returns whether a key unit may be requested with all headers. In the middle of a stream,
+    /// `oggmux` stops at the headers of `theoraenc`.
     pub(super) fn may_be_requested(&self) -> bool {
         !self.are_at_start
     }
 
-    /// Whether the headers go into the first buffer, before its frame.
+    /// Returns whether the headers go into the first buffer, before its frame.
     pub(super) fn are_parts(&self) -> bool {
         self.are_parts
     }
 
-    /// Whether a buffer of the byte-stream format has all parameter sets, which each begin with a start code.
+    /// Returns whether a byte-stream buffer contains all parameter sets. Each of them begins with a
+    /// start code of four bytes.
     fn are_in(&self, content: &[u8]) -> bool {
         self.headers.iter().all(|header| {
             let header = header.map_readable();
@@ -85,12 +88,14 @@ impl Headers {
         })
     }
 
-    /// Whether the first buffer can stand at the start of a stream only, and downstream has had one.
+    /// Returns whether the first buffer can only be at the start of a stream, and downstream has
+    /// received headers before.
     pub(super) fn is_repeated(&self, first: &gst::Buffer) -> bool {
         self.is_due && self.has_begun && is_start(first)
     }
 
-    /// What has to come before the first buffer: all headers, or those before it, where it is one of them.
+    /// Returns the headers to push before the first buffer: all, or the preceding ones if the
+    /// buffer is itself one of the headers.
     pub(super) fn before(&mut self, first: &gst::BufferRef) -> Vec<gst::Buffer> {
         let (are_new, has_lost) = (take(&mut self.are_new), take(&mut self.has_lost));
         let is_due = take(&mut self.is_due) || (are_new && has_lost);
@@ -123,13 +128,14 @@ fn are_same(some: &[gst::Buffer], others: &[gst::Buffer]) -> bool {
     some.len() == others.len() && some.iter().zip(others).all(is_same)
 }
 
-/// Whether a header can stand at the start of a stream only: flvdemux takes one for a tag that comes later.
+/// Returns whether a header can only be at the start of a stream: flvdemux would treat a later one
+/// as a tag.
 fn is_start(header: &gst::Buffer) -> bool {
     let map = header.map_readable();
     map.is_ok_and(|map| map.starts_with(b"FLV"))
 }
 
-/// The headers that caps tell.
+/// Returns the headers in the caps.
 fn of(structure: &gst::StructureRef) -> Vec<gst::Buffer> {
     if NOT_IN_STREAM.contains(&structure.name().as_str()) {
         return Vec::new();
@@ -224,13 +230,13 @@ mod tests {
             headers.arrived();
             headers
         };
-        // They are in the stream, before or after the caps.
+        // The changed headers are in the stream, before or after the caps.
         let mut headers = begun();
         others(&mut headers);
         assert_eq!(before(&mut headers, &[7]), 0);
         headers.lose();
         assert_eq!(before(&mut headers, &[7]), 0);
-        // Of those in the stream all were lost, the first, or none.
+        // The headers in the stream were lost: all, the first, or none.
         for (first, expected) in [(&[7][..], 2), (&[0x11, 0x12], 1), (&[0x10], 0)] {
             let mut headers = begun();
             others(&mut headers);
@@ -254,7 +260,7 @@ mod tests {
         headers.arrived();
         headers.lose();
         assert_eq!(before(&mut headers, &[7]), 0);
-        // What stands at the start alone comes again where it has not arrived.
+        // A header of the start is pushed again if it has not arrived.
         for (arrives, expected) in [(false, 2), (true, 1)] {
             let text = "video/x-flv, streamheader=(buffer)<464c5601, 12>";
             let mut headers = Headers::default();

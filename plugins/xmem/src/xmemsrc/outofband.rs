@@ -1,6 +1,7 @@
-//! What overtakes the producer's frames: flushes, and events that are not serialized.
+//! Events that overtake the producer's frames: flushes, and events that are not serialized.
 //!
-//! The streaming thread may wait for downstream when these arrive, so a thread of their own pushes them.
+//! The streaming thread may be waiting for downstream when these arrive, so a separate thread
+//! pushes them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -26,7 +27,7 @@ pub(super) struct OutOfBand {
     worker: Arc<Worker<StreamEvent>>,
 }
 
-/// What the thread works on.
+/// The state that the thread uses.
 struct Run {
     element: glib::WeakRef<BaseSrc>,
     /// Nanoseconds that this process's `CLOCK_MONOTONIC` is ahead of the producer's.
@@ -35,18 +36,19 @@ struct Run {
     is_over: AtomicBool,
 }
 
-/// How far flushes have come.
+/// The progress of flushes.
 #[derive(Default)]
 struct Flush(Mutex<Progress>);
 
 #[derive(Default)]
 struct Progress {
-    /// Flushes that were told, and of these those that are done: one may be done for several.
+    /// The number of flushes that were received, and how many of them are done. Several flushes may
+    /// be done as one.
     told: u64,
     done: u64,
-    /// The number of the last one that was told.
+    /// The sequence number of the last flush that was received.
     seqnum: Option<gst::Seqnum>,
-    /// One was done, and the streaming thread has not seen to it yet.
+    /// A flush was done since the streaming thread last asked.
     is_news: bool,
 }
 
@@ -66,21 +68,22 @@ impl Flush {
         progress.told != progress.done
     }
 
-    /// The flushes that are due, to be done with the number of the last one.
+    /// Returns the number of received flushes and the sequence number of the last one, if one is
+    /// due.
     fn due(&self) -> Option<(u64, gst::Seqnum)> {
         let progress = self.progress();
         let seqnum = progress.seqnum.filter(|_| progress.told != progress.done)?;
         Some((progress.told, seqnum))
     }
 
-    /// The first `told` are done.
+    /// Notes that the first `told` flushes are done.
     fn finish(&self, told: u64) {
         let mut progress = self.progress();
         progress.done = told;
         progress.is_news = true;
     }
 
-    /// None is going to be done any more.
+    /// Counts all flushes as done, because none can be done.
     fn give_up(&self) {
         let mut progress = self.progress();
         progress.done = progress.told;
@@ -103,17 +106,18 @@ impl OutOfBand {
         }
     }
 
-    /// The run ends: events that wait are dropped.
+    /// Ends the run: queued events are dropped.
     pub(super) fn end(&self) {
-        // Relaxed: nothing else is read because of it.
+        // Relaxed: no other data depends on it.
         self.run.is_over.store(true, Ordering::Relaxed);
     }
 
-    /// Takes an event of the producer. Called by the connection's thread before it passes on what follows
-    /// the event; never waits.
+    /// Takes an event of the producer. The thread of the connection calls this before it passes on
+    /// what follows the event. Never waits.
     pub(super) fn tell(&self, event: StreamEvent) {
         let flush = &self.run.flush;
-        // Counted here, before the streaming thread receives what follows the flush.
+        // Counted here, so that it is known before the streaming thread receives what follows the
+        // flush.
         if event.kind() == EventKind::Flush {
             let seqnum = match events::decode(told_by(&event), None, 0) {
                 Ok(Some(DecodedEvent::Flush(seqnum))) => seqnum,
@@ -135,12 +139,12 @@ impl OutOfBand {
         }
     }
 
-    /// Whether downstream is about to be flushed; nothing is pushed before that.
+    /// Returns whether downstream is about to be flushed. Nothing is pushed before that.
     pub(super) fn is_flush_due(&self) -> bool {
         self.run.flush.is_due()
     }
 
-    /// Whether downstream was flushed since the last call.
+    /// Returns whether downstream was flushed since the last call.
     pub(super) fn was_flushed(&self) -> bool {
         std::mem::take(&mut self.run.flush.progress().is_news)
     }
@@ -178,11 +182,11 @@ impl Run {
         }
     }
 
-    /// Flushes downstream. The stream goes on at its running time, which is this pipeline's own.
+    /// Flushes downstream. The running time does not restart: it is this pipeline's own.
     fn flush_downstream(&self, element: &BaseSrc) {
         gst::debug!(CAT, obj = element, "Flushing");
         with_state_lock(element, || {
-            // The source may have stopped, and play again, while this waited for the lock.
+            // The source may have stopped and started again while this waited for the lock.
             if self.is_over.load(Ordering::Relaxed) {
                 return;
             }
@@ -191,7 +195,7 @@ impl Run {
             };
             let start = gst::event::FlushStart::builder().seqnum(seqnum).build();
             element.send_event(start);
-            // A flush that is told from now on is another one.
+            // A flush that is received from now on is a new one.
             self.flush.finish(told);
             let stop = gst::event::FlushStop::builder(false).seqnum(seqnum);
             element.send_event(stop.build());

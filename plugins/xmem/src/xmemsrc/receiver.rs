@@ -1,4 +1,4 @@
-//! One run of the source, from start to stop: its connection, and how a frame becomes a buffer.
+//! One run of the source, from start to stop: the connection, and the buffers made of frames.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,72 +36,72 @@ use crate::values::{DecodeError, Names, Told};
 mod connecting;
 mod leading;
 
-/// Between two connections where the first ended for want of memory or descriptors.
+/// The pause before the next connection if one ended for lack of memory or descriptors.
 const LACKING_PAUSE: Duration = Duration::from_millis(100);
 
-/// Frames that are kept, if they are small, before it is known how many are needed.
+/// The backlog to connect with, for small frames, until the need is known.
 const FIRST_BACKLOG: u32 = 256;
 
-/// Most leading frames that wait for the frame after them: each may have a lease.
+/// The maximum number of leading frames that wait for the frame after them: each may have a lease.
 const MAX_KEPT: usize = 16;
 
-/// What the element is told of, on whatever thread it happens.
+/// A change that the element is told of, on any thread.
 pub(super) enum Change {
-    /// There is a producer, and this speaks to it.
+    /// A producer is connected; the sender is for requests and events to it.
     Connected(UpstreamSender),
-    /// Downstream holds every frame that it may.
+    /// Downstream holds as many frames as it may.
     Starved,
-    /// The producer keeps frames for another latency than before.
+    /// The producer keeps frames for a latency that differs from the one before.
     Covered,
 }
 
-/// Receives frames. Used by the streaming thread alone.
+/// Receives frames. Only the streaming thread uses it.
 pub(super) struct Receiver {
     channel: Channel,
     name: String,
-    /// As of the start; some of the properties change later.
+    /// The settings at the start of the run; some of the properties change later.
     settings: Settings,
     canceller: Canceller,
     keeping: Keeping,
     observer: Arc<dyn Fn(Change) + Send + Sync>,
     out_of_band: OutOfBand,
     subscriber: Option<Subscriber>,
-    /// Those that the producer's user brings in.
+    /// The names that the user of the producer may use.
     names: &'static Names,
     format: Option<Current>,
-    /// Those that were told last.
+    /// The caps that were received last.
     caps: Option<gst::Caps>,
-    /// Of the producer's flushes, those before what was received last.
+    /// The number of the producer's flushes before the item that was received last.
     flushes: u64,
-    /// The next buffer does not follow the one before it.
+    /// The next buffer does not follow the last one.
     discontinuous: bool,
     gate: Gate,
     headers: Headers,
     /// Leading frames that wait for the frame after them.
     kept: VecDeque<gst::Buffer>,
-    /// Buffers that are pushed before anything else.
+    /// Buffers that are pushed before another item is received.
     due: VecDeque<gst::Buffer>,
-    /// A key unit has to be requested.
+    /// A key unit must be requested.
     wants_key_unit: bool,
     figures: Figures,
-    /// Since when connections have ended for want of memory or descriptors, without a frame.
+    /// Since when connections have ended for lack of memory or descriptors, without a frame.
     lacking_since: Option<Instant>,
     reconnect: Reconnect,
     timekeeper: Timekeeper,
     downstream: Downstream,
     lasting: Lasting,
     recorder: Recorder,
-    /// Whether downstream is given memory with a descriptor.
+    /// Buffers get memory with a descriptor.
     fd_memory: bool,
-    /// An xmemsink downstream publishes the frames' memory: no copy saves anything.
+    /// An xmemsink downstream publishes the memory of the frames, so copying a frame saves nothing.
     is_forwarded: bool,
-    /// There was a frame that was missed.
+    /// A frame was missed before.
     has_missed: bool,
-    /// Was received, and comes after a flush that is not done yet.
+    /// An item that was received, and is pushed after a flush that is not finished.
     put_back: Option<Received>,
-    /// The user was told that there is no room for this client.
+    /// The user was told that the channel has no room for another client.
     has_told_refusal: Arc<AtomicBool>,
-    /// The kinds of frames that were not pushed, and why, of those that were told of.
+    /// The kinds of unusable frames that the user was told of.
     refused: Vec<FrameKind>,
 }
 
@@ -173,12 +173,13 @@ impl Receiver {
         figures
     }
 
-    /// Whether downstream is given memory with a descriptor from now on, and whether it publishes that.
+    /// Sets whether buffers get memory with a descriptor, and whether an xmemsink downstream
+    /// publishes that memory.
     pub(super) fn set_usage(&mut self, fd_memory: bool, is_forwarded: bool) {
         (self.fd_memory, self.is_forwarded) = (fd_memory, is_forwarded);
     }
 
-    /// Goes on with another channel.
+    /// Switches to another channel.
     pub(super) fn switch_to(&mut self, channel: Channel) {
         self.disconnect();
         self.channel = channel;
@@ -188,17 +189,16 @@ impl Receiver {
         self.reconnect = Reconnect::default();
     }
 
-    /// Does for the next buffer what can be done before its frame is there: it waits no longer
-    /// than it must.
+    /// Prepares the next buffer before its frame has arrived, so that the frame is pushed sooner.
     pub(super) fn prepare(&mut self) {
         self.recorder.prepare();
     }
 
-    /// The next frame, or what else there is; connects first where there is no connection. Where there
-    /// are events to push, it does not wait. Tells `observe` the figures before each wait that may be
-    /// a long one.
+    /// Returns the next frame, the end, or nothing. Connects first if there is no connection. Does
+    /// not wait if there are events to push. Calls `observe` with the figures when a connection
+    /// begins or ends.
     ///
-    /// The one place that decides about connecting again.
+    /// This function alone decides when to reconnect.
     pub(super) fn receive(
         &mut self,
         element: &BaseSrc,
@@ -236,7 +236,7 @@ impl Receiver {
                     self.headers.join();
                     let offset = self.timekeeper.offset(element);
                     self.downstream.restart(running_time(offset), asked);
-                    // Its caps were dropped with what was held, perhaps.
+                    // Forget the caps: the caps that were queued may have been dropped.
                     (self.format, self.caps) = (None, None);
                     self.flushes = 0;
                     self.names = Names::of_user(subscriber.producer_uid());
@@ -249,7 +249,8 @@ impl Receiver {
             };
             let wait = self.downstream.is_holding().then_some(Duration::ZERO);
             let received = subscriber.receive_item_cancellable(wait, cancel);
-            // Not those that were received since: they are what the stream goes on with.
+            // The producer has flushed: drop the queued events that a flush makes void. Those that
+            // are received from now on follow the flush.
             let flushes = subscriber.flushes();
             if std::mem::replace(&mut self.flushes, flushes) != flushes {
                 self.downstream.forget_once();
@@ -257,7 +258,7 @@ impl Receiver {
             match received {
                 Ok(Item::Frame(frame)) => {
                     if self.format.is_none() && element.src_pad().has_current_caps() {
-                        let what = "frames without caps, after another producer's with caps";
+                        let what = "frames without caps, although an earlier producer sent caps";
                         return Err(Error::Protocol(what.into()));
                     }
                     self.lacking_since = None;
@@ -286,9 +287,9 @@ impl Receiver {
         }
     }
 
-    /// Waits a moment before the next try of a process that had no memory or no descriptors left
-    /// for what a producer told. An error once that goes on for as long as connecting may take:
-    /// without a frame meanwhile, a connection is not worth more than none.
+    /// Pauses before the next connection, if this process had no memory or descriptors left for
+    /// what the producer announced. Returns the error if that has gone on for `timeout`: a
+    /// connection without a frame is worth no more than no connection.
     fn wait_for_more(
         &mut self,
         timeout: Option<Duration>,
@@ -310,13 +311,13 @@ impl Receiver {
         self.subscriber = None;
     }
 
-    /// Keeps an event until it is its turn to be pushed.
+    /// Queues an event until it is pushed in its place in the stream.
     fn take_in(&mut self, event: &StreamEvent, element: &BaseSrc) -> Result<()> {
         if event.kind() == EventKind::Format {
             return self.take_in_caps(event.content());
         }
         if event.content().is_empty() {
-            // Something was taken back: for those who come later.
+            // A sticky event was taken back: this matters only to clients that join later.
             return Ok(());
         }
         let offset = self.timekeeper.offset(element);
@@ -332,20 +333,20 @@ impl Receiver {
                         gst::element_warning!(
                             element,
                             gst::ResourceError::NoSpaceLeft,
-                            ("Left out an event of the producer: {why}. The others are left out \
-                              without a word")
+                            ("Dropped an event of the producer: {why}. Further events are dropped \
+                              without a message")
                         );
                     }
-                    gst::info!(CAT, obj = element, "Left out: {event:?}");
+                    gst::info!(CAT, obj = element, "Dropped: {event:?}");
                     return Ok(());
                 }
                 self.downstream.hold(QueuedEvent::Decoded(said), size);
             }
             Ok(None) | Err(DecodeError::Unsupported(_)) => {
-                gst::debug!(CAT, "Passed over an event that is not known here");
+                gst::debug!(CAT, "Ignored an event of an unknown kind");
             }
             Err(DecodeError::Invalid(_)) => {
-                let what = "an event that can't be read";
+                let what = "an event that cannot be decoded";
                 return Err(Error::Protocol(what.into()));
             }
         }
@@ -364,7 +365,7 @@ impl Receiver {
             format,
         });
         if self.caps.as_ref() == Some(&caps) {
-            // What has changed is not for downstream.
+            // Only parts of the format that downstream does not see have changed.
             return Ok(());
         }
         self.caps = Some(caps.clone());
@@ -372,13 +373,13 @@ impl Receiver {
         Ok(())
     }
 
-    /// Keeps what was received until something is received the next time.
+    /// Keeps an item: the next call of `receive` returns it.
     pub(super) fn put_back(&mut self, received: Received) {
         self.put_back = Some(received);
     }
 
-    /// Where downstream is about to be flushed, keeps what was received for afterwards, and waits: what
-    /// is pushed while it flushes is lost.
+    /// If downstream is about to be flushed, keeps the item and waits: buffers and events that are
+    /// pushed during a flush are lost.
     ///
     /// # Errors
     /// [`Error::Cancelled`] when the flush has begun.
@@ -386,7 +387,7 @@ impl Receiver {
         if !self.out_of_band.is_flush_due() && !self.canceller.is_cancelled() {
             return Ok(received);
         }
-        // From before the flush it is void.
+        // An item from before the flush is void.
         let is_void = self.subscriber.as_ref().is_some_and(Subscriber::is_flushed);
         self.put_back = (!is_void).then_some(received);
         let cancellation = self.canceller.begin()?;
@@ -395,10 +396,10 @@ impl Receiver {
         }
     }
 
-    /// Pushes the events that come before what was received. Tells the caps, where they have changed.
+    /// Pushes the events that come before an item. Returns the caps, if they have changed.
     ///
     /// # Errors
-    /// Where downstream refuses the caps.
+    /// Downstream refuses the caps.
     pub(super) fn push_events(
         &mut self,
         element: &BaseSrc,
@@ -415,13 +416,14 @@ impl Receiver {
             .push(element, filter, received, offset, notice)
     }
 
-    /// Whether there is no newer frame than the one that was received last.
+    /// Returns whether no frame newer than the last received one is available.
     fn is_newest(&self) -> bool {
         let subscriber = self.subscriber.as_ref();
         subscriber.is_none_or(|subscriber| !subscriber.has_next())
     }
 
-    /// A buffer on the frame, which it gives back in the end.
+    /// Returns a buffer with the bytes of the frame. The frame is given back when its memory is
+    /// freed.
     fn buffer(
         &mut self,
         frame: Frame,
@@ -436,7 +438,7 @@ impl Receiver {
         let place = self.downstream.place(record);
         content.set_offset(record.offset);
         content.set_offset_end(record.offset_end);
-        // The four lowest bits are not the producer's to set.
+        // The four lowest bits belong to this process's `GstMiniObject`.
         let mut flags = gst::BufferFlags::from_bits_retain(record.flags & !0xf);
         if std::mem::take(&mut self.discontinuous) || frame.missed() > 0 {
             flags |= gst::BufferFlags::DISCONT;
@@ -456,7 +458,7 @@ impl Receiver {
                 frame_memory(frame)?
             };
             match parts {
-                // Of this memory who maps the whole buffer gets the parts without a copy.
+                // GStreamer merges these parts without a copy when the whole buffer is mapped.
                 Some(sizes) => append_parts(content, &memory, &sizes),
                 None => content.append_memory(memory),
             }
@@ -478,14 +480,14 @@ impl Receiver {
                 Ok(Err(NotPushed::Unusable(self.miss(Unusable(meta, why)))))
             }
             Err(metas::Refused::Broken) => Err(Error::Protocol(format!(
-                "the metas of frame {seq} can't be read"
+                "the metas of frame {seq} cannot be decoded"
             ))),
         }
     }
 
-    /// Whether a frame is copied, so that its lease is there for the next: all frames that are small,
-    /// and others where downstream holds as many as it can. So is one that is kept until the next frame has
-    /// come, where that would need its lease.
+    /// Returns whether a frame is copied, so that its lease is free for the next frame. That
+    /// applies to all small frames; to others if downstream holds as many as it may; and to a frame
+    /// that is kept until the next frame arrives, if that one would need its lease.
     fn takes_copy(&mut self, frame: &Frame, is_kept: bool) -> bool {
         let Some(subscriber) = &self.subscriber else {
             return false;
@@ -495,7 +497,7 @@ impl Receiver {
         let by_caps = format.and_then(Format::frame_duration);
         self.keeping.take_frame(frame.meta(), by_caps, free);
         if frame.is_dma_buf() {
-            // Only a device may know how they are laid out.
+            // Only the device may know the layout of a dmabuf.
             return false;
         }
         if frame.meta().size < u64::from(self.settings.copy_below) && !self.is_forwarded {
@@ -511,7 +513,7 @@ impl Receiver {
         is_starved || (is_kept && free == 0)
     }
 
-    /// Why frames are missed, when a frame is the first before which some were.
+    /// Returns why frames are missed, if this is the first frame before which some are.
     pub(super) fn first_missed(&mut self, frame: &Frame) -> Option<String> {
         let is_missed = frame.missed() > 0 && self.settings.delivery == Delivery::InOrder;
         let is_first = is_missed && !std::mem::replace(&mut self.has_missed, true);
@@ -524,7 +526,7 @@ impl Receiver {
         unusable
     }
 
-    /// Whether a frame is the first of its kind that can't be a buffer here.
+    /// Returns whether this is the first unusable frame of its kind.
     pub(super) fn is_first(&mut self, unusable: &Unusable) -> bool {
         let kind = unusable.kind();
         let is_first = !self.refused.contains(&kind);
@@ -535,7 +537,7 @@ impl Receiver {
     }
 }
 
-/// Appends the parts of a frame's memory, which is given back with the last of them.
+/// Appends the memory of a frame in parts. The frame is given back when the last part is freed.
 fn append_parts(buffer: &mut gst::BufferRef, memory: &gst::MemoryRef, sizes: &[usize]) {
     let mut at = 0;
     for size in sizes {

@@ -1,4 +1,4 @@
-//! Why downstream refuses a channel's caps, and which element between the two helps.
+//! Explains why downstream refuses the caps of a channel, and which element in between helps.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,10 +7,10 @@ use gst::glib::translate::IntoGlib;
 use gst::prelude::*;
 use gst::{Caps, CapsFeaturesRef, ElementFactoryType, StructureRef};
 
-/// Most letters of caps in a message.
-const MOST_LETTERS: usize = 300;
+/// The maximum length of caps in a message, in bytes.
+const MAX_TEXT: usize = 300;
 
-/// What makes memory of a kind of system memory.
+/// Features of memory, and the element that uploads system memory to it.
 const UPLOADS: [(&str, &str); 6] = [
     ("memory:GLMemory", "glupload"),
     ("memory:CUDAMemory", "cudaupload"),
@@ -20,16 +20,16 @@ const UPLOADS: [(&str, &str); 6] = [
     ("memory:D3D11Memory", "d3d11upload"),
 ];
 
-/// What is after the source, as its user sees it.
+/// The element after the source, as the user sees it.
 struct Peer {
     name: String,
-    /// It is there only to restrict caps.
+    /// The element is a capsfilter.
     is_filter: bool,
 }
 
-/// A message that the source is about to post. Where the base class says no more than that the pipeline
-/// does not negotiate, it is replaced by one that tells the caps of the channel, what downstream accepts,
-/// and what helps.
+/// Returns the message that the source is about to post. If the base class only reports that the
+/// pipeline does not negotiate, returns an error with the caps of the channel, the caps that
+/// downstream accepts, and the element that helps.
 pub(super) fn explained(source: &gst::Element, message: gst::Message) -> gst::Message {
     let gst::MessageView::Error(error) = message.view() else {
         return message;
@@ -52,7 +52,7 @@ pub(super) fn explained(source: &gst::Element, message: gst::Message) -> gst::Me
     explained.build()
 }
 
-/// `None` where there are no caps, or nothing is downstream.
+/// Returns the text of the error; `None` if there are no caps, or nothing is linked.
 fn explain(source: &gst::Element) -> Option<String> {
     let pad = source.static_pad("src")?;
     let caps = pad.current_caps()?;
@@ -112,7 +112,7 @@ fn text(caps: &Caps, accepted: &Caps, peer: &Peer) -> String {
 }
 
 impl Peer {
-    /// What the user can do where these elements help.
+    /// Returns what the user can do, given the elements that help.
     fn advice(&self, elements: &[String]) -> String {
         let name = &self.name;
         match (elements, self.is_filter) {
@@ -127,9 +127,9 @@ impl Peer {
     }
 }
 
-/// In what caps differ from others of the same kind.
+/// The difference of caps from others of the same media type.
 struct Mismatch {
-    /// Of the memory that is wanted, where it is another.
+    /// The features of the accepted memory, if it differs.
     memory: Option<gst::CapsFeatures>,
     fields: Vec<Difference>,
 }
@@ -137,13 +137,13 @@ struct Mismatch {
 /// A field in which two structures differ.
 struct Difference {
     field: String,
-    /// `None` where it is missing.
+    /// The value of the channel's caps; `None` if they have no such field.
     has: Option<String>,
     wanted: String,
 }
 
 impl Mismatch {
-    /// That with those others which have most in common.
+    /// Returns the difference from the caps among `others` that have most in common with `caps`.
     fn closest(caps: &Caps, others: &[(&StructureRef, &CapsFeaturesRef)]) -> Option<Mismatch> {
         let (has, features) = (caps.structure(0)?, caps.features(0)?);
         let mismatches = others.iter().map(|(wanted, memory)| Mismatch {
@@ -153,7 +153,8 @@ impl Mismatch {
         mismatches.min_by_key(|mismatch| (mismatch.memory.is_some(), mismatch.fields.len()))
     }
 
-    /// The elements that change what differs, in the order in which they are put.
+    /// Returns the elements that convert the differing fields and memory, in the order in which
+    /// they are linked.
     fn elements(&self, kind: &str) -> Vec<String> {
         let mut elements: Vec<&str> = Vec::new();
         for difference in &self.fields {
@@ -177,9 +178,10 @@ impl fmt::Display for Mismatch {
         let parts: Vec<_> = memory
             .chain(self.fields.iter().map(Difference::to_string))
             .collect();
-        match parts.is_empty() {
-            true => f.write_str("They differ"),
-            false => write!(f, "They differ in {}", parts.join(", ")),
+        if parts.is_empty() {
+            f.write_str("They differ")
+        } else {
+            write!(f, "They differ in {}", parts.join(", "))
         }
     }
 }
@@ -213,7 +215,7 @@ fn differences(has: &StructureRef, wanted: &StructureRef) -> Vec<Difference> {
     fields.collect()
 }
 
-/// What changes a field of raw video or sound.
+/// Returns the element that converts a field of raw video or audio.
 fn converter(kind: &str, field: &str) -> Option<&'static str> {
     Some(match (kind, field) {
         ("video/x-raw", "format" | "colorimetry" | "chroma-site") => "videoconvert",
@@ -230,7 +232,7 @@ fn is_raw(kind: &str) -> bool {
     kind.ends_with("/x-raw")
 }
 
-/// What makes caps of one kind of those of another.
+/// Returns the element that makes the accepted media type of another one.
 fn another_kind(caps: &Caps, accepted: &Caps) -> Vec<String> {
     let is_coded = |caps: &Caps| caps.iter().all(|structure| !is_raw(structure.name()));
     if is_coded(caps) && !is_coded(accepted) {
@@ -239,12 +241,15 @@ fn another_kind(caps: &Caps, accepted: &Caps) -> Vec<String> {
     between(caps, accepted).into_iter().collect()
 }
 
-/// The installed element that makes these caps of those, where there is one.
+/// Returns an installed element that takes `caps` and makes `accepted`, if there is one.
 fn between(caps: &Caps, accepted: &Caps) -> Option<String> {
-    // Format and size are for a converter before it to change.
-    let kinds = caps.iter().map(|structure| match is_raw(structure.name()) {
-        true => gst::Structure::new_empty(structure.name()),
-        false => structure.to_owned(),
+    // Raw caps without their fields: a converter in front can change format and size.
+    let kinds = caps.iter().map(|structure| {
+        if is_raw(structure.name()) {
+            gst::Structure::new_empty(structure.name())
+        } else {
+            structure.to_owned()
+        }
     });
     let kinds: Caps = kinds.collect();
     [
@@ -267,7 +272,7 @@ fn between(caps: &Caps, accepted: &Caps) -> Option<String> {
     })
 }
 
-/// Caps as a text of some length, without what no person reads.
+/// Returns caps as text of limited length, without the fields that hold binary data.
 fn short(caps: &Caps) -> String {
     let mut caps = caps.clone();
     for structure in caps.make_mut().iter_mut() {
@@ -277,9 +282,10 @@ fn short(caps: &Caps) -> String {
 }
 
 fn cut(text: &str) -> String {
-    match text.len() > MOST_LETTERS {
-        true => format!("{}...", &text[..text.floor_char_boundary(MOST_LETTERS)]),
-        false => text.into(),
+    if text.len() > MAX_TEXT {
+        format!("{}...", &text[..text.floor_char_boundary(MAX_TEXT)])
+    } else {
+        text.into()
     }
 }
 
@@ -290,7 +296,7 @@ mod tests {
     const PICTURE: &str = "video/x-raw,format=RGB,width=320,height=240,framerate=30/1";
     const SOUND: &str = "audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=2";
 
-    /// What is said of caps that are refused.
+    /// Returns the text for caps that are refused.
     fn said(caps: &str, accepted: &str, is_filter: bool) -> String {
         gst::init().unwrap();
         let parse = |text: &str| text.parse::<Caps>().unwrap();
@@ -388,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn who_accepts_all_or_nothing_is_said_to() {
+    fn accepting_any_or_no_caps_is_explained() {
         assert!(said(PICTURE, "EMPTY", false).contains("next accepts none at all"));
         for accepted in ["ANY", PICTURE] {
             assert!(said(PICTURE, accepted, false).contains("an element behind it does not"));

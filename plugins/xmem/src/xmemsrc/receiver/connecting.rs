@@ -1,4 +1,4 @@
-//! Joining a channel, and telling a user that waits without an end why that takes so long.
+//! Connects to a channel. Tells the user why that takes long, if it has no time limit.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use xmem_core::{Cancellation, Error, Result, Subscriber};
 use super::super::settings::Delivery;
 use super::{Change, FIRST_BACKLOG, Receiver};
 
-/// After that the user is told.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The time after which the user is told.
+const TELL_AFTER: Duration = Duration::from_secs(5);
 
 impl Receiver {
-    /// Waits for a producer, and joins its channel. A user that waits without an end is told, once a run, why
-    /// there is no room.
+    /// Waits for a producer, and connects. If the wait has no time limit, the user is told why
+    /// there is no room, once a run.
     pub(super) fn connect(
         &self,
         element: &BaseSrc,
@@ -26,8 +26,8 @@ impl Receiver {
         let (element, begun) = (element.downgrade(), Instant::now());
         let has_told = self.has_told_refusal.clone();
         let tell = move |error: &Error| {
-            let is_due = timeout.is_none() && begun.elapsed() >= PATIENCE;
-            // Relaxed: this thread alone has it.
+            let is_due = timeout.is_none() && begun.elapsed() >= TELL_AFTER;
+            // Relaxed: only this thread uses it.
             if is_due
                 && !has_told.swap(true, Ordering::Relaxed)
                 && let Some(element) = element.upgrade()

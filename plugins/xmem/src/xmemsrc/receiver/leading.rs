@@ -1,5 +1,5 @@
-//! Which buffers of a compressed stream go downstream, and what goes before them: headers, and frames that
-//! lead to the next one.
+//! Which buffers of a compressed stream are pushed, and which come before them: headers, and
+//! leading frames.
 
 use std::time::Instant;
 
@@ -10,13 +10,13 @@ use super::super::received::NotPushed;
 use super::{MAX_KEPT, Receiver};
 
 impl Receiver {
-    /// The buffer that goes downstream before anything else is received.
+    /// Returns the next buffer that is pushed before another item is received.
     pub(in crate::xmemsrc) fn take_due(&mut self) -> Option<gst::Buffer> {
         if self.due.is_empty() {
             return None;
         }
         if self.out_of_band.is_flush_due() || self.canceller.is_cancelled() {
-            // A flush takes the others along.
+            // The flush drops the remaining ones, too.
             self.lose();
             return None;
         }
@@ -24,12 +24,13 @@ impl Receiver {
         self.due.pop_front()
     }
 
-    /// The buffer to push next, where a frame was received: one on this frame, or what has to come before
-    /// that; the others are [due](Receiver::take_due). A frame that can't be a buffer here is counted as
-    /// missed; one that comes before the pipeline starts, as early; one that can't be decoded, as skipped.
+    /// Returns the buffer to push next: the buffer of this frame, or one that must come before it;
+    /// the remaining ones are [due](Receiver::take_due). A frame that cannot become a buffer is
+    /// counted as missed; one that comes before the pipeline starts, as early; one that cannot be
+    /// decoded, as skipped.
     ///
     /// # Errors
-    /// Where the producer breaks the protocol, or there is no memory for the metas.
+    /// The producer breaks the protocol, or there is no memory for the metas.
     pub(in crate::xmemsrc) fn take_frame(
         &mut self,
         frame: Frame,
@@ -71,7 +72,8 @@ impl Receiver {
         Ok(Ok(self.led(buffer)))
     }
 
-    /// The first of the buffers that come before this one, if there are some; the others are due.
+    /// Returns the first of the headers and leading frames that come before this buffer, and makes
+    /// the rest and the buffer due. Returns the buffer itself if nothing comes before it.
     fn led(&mut self, mut buffer: gst::Buffer) -> gst::Buffer {
         let mut headers = self.headers.before(self.kept.front().unwrap_or(&buffer));
         if self.headers.are_parts() {
@@ -84,7 +86,8 @@ impl Receiver {
         let headers = self.due.len();
         self.due.append(&mut self.kept);
         self.due.push_back(buffer);
-        // They are no better a place to begin than the first buffer: of sound, mpegtsmux sets the flag everywhere.
+        // If the first frame is a delta unit, so are the headers: a stream cannot begin there. In
+        // audio streams, for example, mpegtsmux sets the flag on every buffer.
         let first = self.due[headers].flags();
         if first.contains(gst::BufferFlags::DELTA_UNIT) {
             for header in self.due.range_mut(..headers) {
@@ -92,7 +95,8 @@ impl Receiver {
                 header.set_flags(gst::BufferFlags::DELTA_UNIT);
             }
         }
-        // The base class would give the first buffer the time at which the producer's segment starts.
+        // Otherwise the base class would set the PTS of the first buffer to the start of the
+        // producer's segment.
         let time = self.due.iter().find_map(|buffer| buffer.pts());
         for header in self.due.range_mut(..headers.max(1)) {
             if header.pts().is_none() || headers > 0 {
@@ -104,7 +108,8 @@ impl Receiver {
             flags.contains(gst::BufferFlags::DISCONT)
         };
         let was_discontinuous = self.due.iter().any(is_discontinuous);
-        // Demuxers forget what they have of a frame where one is.
+        // Only the first buffer may have the flag: at a DISCONT, demuxers drop the parts of a frame
+        // that they have.
         for buffer in self
             .due
             .iter_mut()
@@ -119,27 +124,27 @@ impl Receiver {
         first
     }
 
-    /// Whether to request a key unit: what was received last is of no use.
+    /// Returns whether a key unit must be requested, because the last frame cannot be decoded.
     pub(in crate::xmemsrc) fn wants_key_unit(&self) -> bool {
         self.wants_key_unit
     }
 
-    /// Whether the key unit may come with all headers.
+    /// Returns whether the key unit may be requested with all headers.
     pub(in crate::xmemsrc) fn takes_all_headers(&self) -> bool {
         self.headers.may_be_requested()
     }
 
-    /// It was asked.
+    /// Notes that a key unit was requested.
     pub(in crate::xmemsrc) fn key_unit_requested(&mut self) {
         self.gate.request(Instant::now());
     }
 
-    /// How many frames were skipped, where the user has to be told that no key frame comes.
+    /// Returns the number of skipped frames, if the user must be told that no key frame arrives.
     pub(in crate::xmemsrc) fn overdue_key_frame(&mut self) -> Option<u64> {
         self.gate.overdue(Instant::now)
     }
 
-    /// What comes next does not follow what was pushed last.
+    /// Notes a loss: the next buffer does not follow the last one that was pushed.
     pub(super) fn lose(&mut self) {
         self.discontinuous = true;
         self.due.clear();
@@ -148,7 +153,7 @@ impl Receiver {
         self.gate.lose();
     }
 
-    /// Gives up what was to lead to a frame that can be decoded.
+    /// Drops the leading frames that wait: the frame after them cannot be decoded.
     fn skip_kept(&mut self) {
         if self.kept.is_empty() {
             return;
@@ -161,7 +166,7 @@ impl Receiver {
     }
 }
 
-/// Has a buffer begin with headers.
+/// Prepends headers to a buffer.
 fn prepend(buffer: &mut gst::Buffer, headers: Vec<gst::Buffer>) {
     let memories = headers
         .iter()
