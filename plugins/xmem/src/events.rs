@@ -1,4 +1,5 @@
-//! Events to and from those of `xmem-media`, whose bytes cross between processes. Pure.
+//! Converts events to and from those of `xmem-media`, whose encoded form crosses between processes.
+//! Pure.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -27,35 +28,36 @@ use upstream::UpstreamEvents;
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// What a producer says, decoded.
+/// A decoded event of the producer.
 #[derive(Clone, Debug)]
 pub(crate) enum DecodedEvent {
-    /// An event to push as it is.
+    /// An event to push unchanged.
     Event(gst::Event),
-    /// A gap, and how far `CLOCK_MONOTONIC` was ahead of the producer's running time.
+    /// A gap, and the distance by which `CLOCK_MONOTONIC` was ahead of the producer's running time.
     Gap(gst::Event, Option<MonotonicOffset>),
-    /// The segment of the buffers to come, as the producer has it; the offset as above.
+    /// The producer's segment of the following buffers; the offset as for `Gap`.
     Segment(gst::Segment, Option<MonotonicOffset>, gst::Seqnum),
-    /// How late the producer passes on its buffers.
+    /// The latency with which the producer publishes its buffers.
     Latency(gst::ClockTime),
-    /// The upstream events that the producer takes.
+    /// The upstream events that the producer accepts.
     Accepts(UpstreamEvents),
-    /// Whether the producer waits for its clients, so that they have all of its frames.
+    /// Whether the producer waits for its clients, so that they receive all frames.
     Waits(bool),
-    /// How long the stream is, and where it can be sought.
+    /// The duration of the stream, and where it can be sought.
     Extent(Extent),
-    /// Whether the frames to come are shown in PAUSED: at once, and until the producer goes on.
+    /// Whether the following frames are shown in PAUSED: at once, and until the producer resumes.
     Still(bool),
-    /// What is not shown yet is not to be shown any more.
+    /// FLUSH_START: frames that are not shown yet are dropped.
     Flush(gst::Seqnum),
-    /// The number of the end of the stream, if that comes next.
+    /// The sequence number of the end of the stream, if the end comes next.
     End(gst::Seqnum),
-    /// The memory of the buffers before it is wanted back.
+    /// A drain: upstream wants the memory of the earlier buffers back.
     Drain,
 }
 
-/// Where a sticky event stands among those that a client is told of when it joins: stream-start
-/// comes before the caps, whose key has the highest bit alone.
+/// Returns the key of a sticky event. A client that joins receives the sticky events in the order
+/// of their keys: stream-start comes before the caps, and all others after them. The key of the
+/// caps has only the highest bit.
 fn key(rank: u32, name: &str) -> EventKind {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
@@ -63,7 +65,7 @@ fn key(rank: u32, name: &str) -> EventKind {
     EventKind::Sticky(after_caps | u64::from(rank) << 32 | (hasher.finish() & 0xffff_ffff))
 }
 
-/// For how long the number of such an event counts.
+/// Returns how long the sequence number of an event of this kind is needed.
 fn used(kind: u32) -> Use {
     match kind {
         kind::STREAM_START | kind::SEGMENT | kind::FLUSH | kind::SEGMENT_DONE | kind::END => {
@@ -73,8 +75,9 @@ fn used(kind: u32) -> Use {
     }
 }
 
-/// The bytes of an event; `None` for one that says nothing to another process, or what is said in
-/// other ways (caps, flushes). The end of a stream says its number, before the core's.
+/// Encodes an event. Returns `None` for an event that has no meaning for another process, or that
+/// is sent in another way (caps, flushes). The end of a stream has its sequence number encoded
+/// here; it comes before the core's own end.
 pub(crate) fn encode(
     event_ref: &gst::EventRef,
     offset: Option<MonotonicOffset>,
@@ -94,7 +97,7 @@ pub(crate) fn encode(
             let collection = collection(&event.stream_collection())?;
             (String::new(), EventContent::StreamCollection(collection))
         }
-        // As on a pad: those of the stream and those of all streams stand beside one another.
+        // As on a pad, tags of the stream and global tags are kept separately.
         E::Tag(event) => (
             format!("{:?}", event.tag().scope()),
             EventContent::Tags(from_gst::tag_list(event.tag())),
@@ -117,7 +120,7 @@ pub(crate) fn encode(
                 EventContent::SegmentDone(format, position.value()),
             )
         }
-        // As on a pad: beside one another stand those of other systems and origins.
+        // As on a pad, events of different systems and origins are kept separately.
         E::Protection(event) => (
             event_ref.structure()?.name().to_string(),
             EventContent::Protection(protection(event)?),
@@ -140,15 +143,15 @@ pub(crate) fn encode(
     Some((kind, bytes(Some(event_ref.seqnum()), content)?))
 }
 
-/// The bytes of an event with this number.
+/// Encodes an event with this sequence number.
 fn bytes(seqnum: Option<gst::Seqnum>, content: EventContent) -> Option<Vec<u8>> {
     let sequence = seqnum.map(|seqnum| seqnum::name(seqnum, used(content.kind())));
     let sequence = sequence.unwrap_or_default();
     Event { sequence, content }.to_bytes()
 }
 
-/// Whether a sticky event is one that ends with its stream: its tags, its table of contents, and the
-/// number of its end. What ends with the run is all.
+/// Returns whether a sticky event ends with its stream: tags, the table of contents, and the
+/// sequence number of the end. Other sticky events stay until the end of the run.
 pub(crate) fn ends_with_stream(kind: EventKind) -> bool {
     let EventKind::Sticky(key) = kind else {
         return false;
@@ -159,7 +162,7 @@ pub(crate) fn ends_with_stream(kind: EventKind) -> bool {
         .contains(&rank)
 }
 
-/// What a sink says of itself, without a number, as long as it is true.
+/// Encodes an event of the sink itself. It has no sequence number, and stays as long as it is true.
 pub(crate) fn encode_own(content: EventContent) -> (EventKind, Vec<u8>) {
     let kind = match content {
         EventContent::Drain => EventKind::Passing,
@@ -168,18 +171,18 @@ pub(crate) fn encode_own(content: EventContent) -> (EventKind, Vec<u8>) {
     (kind, bytes(None, content).unwrap_or_default())
 }
 
-/// Buffers that are not shown yet are dropped. A client flushes at once, and then waits for what
-/// comes; so it needs no end of it.
+/// Encodes FLUSH_START: frames that are not shown yet are dropped. Clients flush at once and make
+/// FLUSH_STOP themselves, so none is sent.
 pub(crate) fn encode_flush(seqnum: gst::Seqnum) -> (EventKind, Vec<u8>) {
     let bytes = bytes(Some(seqnum), EventContent::Flush);
     (EventKind::Flush, bytes.unwrap_or_default())
 }
 
-/// What [`encode`] has made; `None` where it is nothing that is known here. This process's
-/// `CLOCK_MONOTONIC` is ahead of the producer's by `ahead` nanoseconds.
+/// Decodes the result of [`encode`]; `None` if the kind of the event is unknown here. `ahead` is
+/// how far this process's `CLOCK_MONOTONIC` is ahead of the producer's, in nanoseconds.
 ///
 /// # Errors
-/// The bytes come from another process: they may be none of ours.
+/// The bytes are no event: they come from another process and may have any content.
 pub(crate) fn decode<'a>(
     content: impl Into<Told<'a>>,
     offset: Option<MonotonicOffset>,
@@ -329,7 +332,7 @@ fn protection(event: &gst::event::Protection) -> Option<Protection> {
 
 fn to_protection(from: Protection, names: &Names) -> Result<gst::Event> {
     let origin = from.origin.as_deref();
-    // The event that GStreamer makes is called so.
+    // The name of the structure that GStreamer makes.
     let origin_in_name = origin.map_or(String::new(), |origin| format!("-{origin}"));
     let name = format!("GstProtectionEvent{origin_in_name}-{}", &*from.system);
     if !is_structure_name(&name) {
@@ -344,7 +347,7 @@ fn to_protection(from: Protection, names: &Names) -> Result<gst::Event> {
     Ok(event.origin_if_some(origin).build())
 }
 
-/// The kinds of custom events, as the protocol numbers them.
+/// The kinds of custom events, in the order of their numbers in the protocol.
 const CUSTOM_KINDS: [gst::EventType; 5] = [
     gst::EventType::CustomDownstream,
     gst::EventType::CustomDownstreamSticky,
@@ -353,7 +356,7 @@ const CUSTOM_KINDS: [gst::EventType; 5] = [
     gst::EventType::CustomBothOob,
 ];
 
-/// A custom event; `None` where the event is no such one.
+/// Encodes a custom event; `None` for other events.
 fn custom(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> Option<EventContent> {
     let mut kinds = CUSTOM_KINDS.iter();
     let number = kinds.position(|kind| *kind == event.type_())?;

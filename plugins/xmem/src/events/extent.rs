@@ -1,10 +1,10 @@
-//! How long a stream is, and where it can be sought: the answers of queries.
+//! The duration of a stream, and where it can be sought, as answers to queries.
 
 use xmem_media::event::{Answers, Extent, Format, LAST_TIME, Seeking};
 
 use super::segment::{format, gst_format};
 
-/// What positions may be counted in.
+/// The formats that are queried.
 const FORMATS: [Format; 4] = [
     Format::Time,
     Format::Default,
@@ -12,7 +12,7 @@ const FORMATS: [Format; 4] = [
     Format::Buffers,
 ];
 
-/// The extent of a stream: in each format the duration, and where it can be sought, as `ask` answers.
+/// Returns the extent of a stream. `ask` returns the duration and the seekable range in a format.
 pub(crate) fn extent(
     is_live: bool,
     ask: impl Fn(gst::Format) -> (Option<i64>, Option<Seeking>),
@@ -37,20 +37,20 @@ pub(crate) fn extent(
     }
 }
 
-/// The answers in a format, if there are any.
+/// Returns the answers in a format, if there are any.
 pub(crate) fn answers(extent: &Extent, of: gst::Format) -> Option<&Answers> {
     let format = format(of)?;
     let mut answers = extent.answers.iter();
     answers.find(|answers| answers.format == format)
 }
 
-/// The formats in which there are answers.
+/// Returns the formats in which there are answers.
 pub(crate) fn formats(extent: &Extent) -> impl Iterator<Item = gst::Format> {
     let answers = extent.answers.iter();
     answers.map(|answers| gst_format(answers.format))
 }
 
-/// The same value; -1, which is not known, for one that does not cross.
+/// Returns the value, or -1 (unknown) if it is out of the range that can be sent.
 fn usable(value: i64) -> i64 {
     if (0..=LAST_TIME as i64).contains(&value) {
         value

@@ -1,5 +1,5 @@
-//! GstForceKeyUnit, in both directions: its running time is one pipeline's own, so it crosses as a
-//! point on `CLOCK_MONOTONIC`.
+//! GstForceKeyUnit events, in both directions. Their running time has a meaning only in one
+//! pipeline, so it crosses as a point on `CLOCK_MONOTONIC`.
 
 use gst::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::timestamps::MonotonicOffset;
 const NAME: &str = "GstForceKeyUnit";
 const RUNNING_TIME: &str = "running-time";
 
-/// The structure of a custom event, as it crosses.
+/// Returns the structure of a custom event with its running time as a point on `CLOCK_MONOTONIC`.
 pub(super) fn to_monotonic(
     structure: &gst::StructureRef,
     offset: Option<MonotonicOffset>,
@@ -20,8 +20,8 @@ pub(super) fn to_monotonic(
     structure
 }
 
-/// What [`to_monotonic`] has made, in this pipeline's running time. What lies before its start is
-/// wanted now.
+/// Returns the result of [`to_monotonic`] with the running time of this pipeline. If the point is
+/// before the start of the pipeline, the key unit is requested for now.
 pub(super) fn to_running_time(
     mut structure: gst::Structure,
     offset: Option<MonotonicOffset>,
@@ -33,7 +33,7 @@ pub(super) fn to_running_time(
     structure
 }
 
-/// None is as soon as possible.
+/// Replaces the running time by the result of `to`; `None` means as soon as possible.
 fn change(structure: &mut gst::StructureRef, to: impl FnOnce(gst::ClockTime) -> Option<u64>) {
     if structure.name() != NAME {
         return;

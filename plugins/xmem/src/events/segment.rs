@@ -1,9 +1,9 @@
-//! Segments, and what positions are counted in.
+//! Converts segments, formats and positions.
 
 use gst::glib::translate::IntoGlib;
 use xmem_media::event::{Format, Segment};
 
-/// The format, where positions in it cross.
+/// Returns the format; `None` if positions in it cannot be sent.
 pub(crate) fn format(format: gst::Format) -> Option<Format> {
     Format::of(u32::try_from(format.into_glib()).ok()?)
 }
@@ -17,12 +17,12 @@ pub(crate) fn gst_format(format: Format) -> gst::Format {
     }
 }
 
-/// A position in a format; -1 where it is not known.
+/// Returns a position in a format; -1 means unknown.
 pub(super) fn position(format: Format, value: i64) -> gst::GenericFormattedValue {
     gst::GenericFormattedValue::new(gst_format(format), value)
 }
 
-/// A segment; `None` for one in a format that does not cross.
+/// Returns the segment; `None` if its format cannot be sent.
 pub(super) fn from_gst(segment: &gst::Segment) -> Option<Segment> {
     let value = |value: gst::GenericFormattedValue| value.value() as u64;
     Some(Segment {
@@ -40,12 +40,13 @@ pub(super) fn from_gst(segment: &gst::Segment) -> Option<Segment> {
     })
 }
 
-/// A segment that was decoded, and so has numbers that GStreamer can reckon with.
+/// Returns GStreamer's segment. Decoding has checked that GStreamer can compute with its numbers.
 pub(super) fn to_gst(from: &Segment) -> gst::Segment {
     let value = |number: u64| position(from.format, number as i64);
     let mut segment = gst::Segment::new();
     segment.set_format(gst_format(from.format));
-    // The end of a segment is an end of stream, or an event of its own.
+    // Without the flag SEGMENT: the producer's end of a segment arrives as EOS, or as an event of
+    // its own.
     let flags = gst::SegmentFlags::from_bits_truncate(from.flags);
     segment.set_flags(flags - gst::SegmentFlags::SEGMENT);
     segment.set_rate(from.rate);

@@ -1,13 +1,14 @@
 //! Sequence numbers across processes.
 //!
-//! GStreamer numbers events, so that what came of one thing can be told: a flush, the segment and
-//! the end of the stream that follow have the number of the seek that they came of. Each process
-//! counts for itself. So a number crosses as a name: the process that has counted it, and its number
-//! there. A process that is told a name has a number of its own for it; one that is told a name of its
-//! own has just that number, so that a client's seek comes back with its number.
+//! In GStreamer, related events have the same sequence number: a flush, and the segment and EOS
+//! after it, have the number of the seek that caused them. Each process counts its own numbers. So
+//! a number crosses as a name: the id of the process that has counted it, and its number there. A
+//! process that receives the name of another process uses a number of its own for it. If it
+//! receives a name of its own, it uses the original number, so that a client's seek comes back with
+//! its number.
 //!
-//! What a name stands for is remembered, of the names that were used last. A peer that uses many
-//! makes others forgotten: then events that had one number may have two.
+//! The names that were used last are remembered. If a peer uses many names, others are forgotten:
+//! events that had one number may then have two.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,25 +19,26 @@ use xmem_media::event::SequenceNumber as Name;
 
 use super::group::PROCESS;
 
-/// Most names that are remembered of events on whose numbers others count later, and of others.
+/// The maximum number of names that are remembered: of events on whose numbers later events depend,
+/// and of others.
 const MAX_LASTING: usize = 512;
 const MAX_PASSING: usize = 64;
 
-/// For how long an event's number counts.
+/// How long the sequence number of an event is needed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// For the rest of the stream: that of a segment is that of the end.
+    /// For the rest of the stream: the EOS has the number of the segment.
     Lasting,
-    /// For the events around this one.
+    /// For the events next to this one.
     Passing,
 }
 
-/// The name of a number of this process.
+/// Returns the name of a number of this process.
 pub(super) fn name(seqnum: gst::Seqnum, used: Use) -> Name {
     known().name(seqnum, used)
 }
 
-/// The number that this process has for a name.
+/// Returns the number that this process uses for a name.
 pub(super) fn number(name: Name, used: Use) -> gst::Seqnum {
     known().number(name, used)
 }
@@ -46,10 +48,10 @@ fn known() -> MutexGuard<'static, Known> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A name, and the number that this process has for it.
+/// A name, and the number that this process uses for it.
 type Named = (Name, gst::Seqnum);
 
-/// The names that are remembered, the last one used at the end.
+/// The remembered names, in the order of their last use.
 struct Known {
     lasting: VecDeque<Named>,
     passing: VecDeque<Named>,
@@ -80,7 +82,7 @@ impl Known {
         self.look_up(is, used, || (name, gst::Seqnum::next())).1
     }
 
-    /// What is remembered, or else is new, and is remembered from now on.
+    /// Returns the remembered pair, or remembers a new one. Moves it to the end of its list.
     fn look_up(
         &mut self,
         is: impl Fn(&Named) -> bool,
@@ -103,7 +105,7 @@ impl Known {
     fn take(&mut self, is: impl Fn(&Named) -> bool) -> Option<(Use, Named)> {
         for used in [Use::Lasting, Use::Passing] {
             let (list, _) = self.list(used);
-            // Most are among the last.
+            // Most names that are looked up were used recently.
             if let Some(at) = list.iter().rposition(&is) {
                 return list.remove(at).map(|found| (used, found));
             }
@@ -138,7 +140,7 @@ mod tests {
         assert_ne!(numbers[0], numbers[1]);
         for (number, here) in [1, 2].into_iter().zip(numbers) {
             assert_eq!(known.number(theirs(number), Use::Lasting), here);
-            // As it is passed on, and comes back.
+            // The number is passed on, and comes back.
             assert_eq!(known.name(here, Use::Lasting), theirs(number));
         }
         let ours = gst::Seqnum::next();
@@ -156,7 +158,8 @@ mod tests {
         assert!(known.lasting.is_empty());
     }
 
-    /// A number that this process has never told is no number of its own: a peer can't choose one.
+    /// A name of this process that it never sent is not trusted as its own: a peer cannot choose a
+    /// number.
     #[test]
     fn a_name_that_was_not_told_is_that_of_another() {
         gst::init().unwrap();

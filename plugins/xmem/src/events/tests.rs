@@ -36,7 +36,7 @@ fn structure() -> gst::Structure {
         .build()
 }
 
-/// One of each kind that crosses as it is.
+/// Returns one event of each kind that crosses unchanged.
 fn plain_events() -> Vec<gst::Event> {
     let collection = gst::StreamCollection::builder(Some("upstream"))
         .streams(["one", "two"].map(stream))
@@ -64,7 +64,7 @@ fn round_trip(event: &gst::Event) -> DecodedEvent {
     decode(&bytes, offset(), 0).unwrap().expect("it is known")
 }
 
-/// What an event says, but for objects, which are compared by their addresses.
+/// Describes an event, except for its objects, which GStreamer compares by their addresses.
 fn described(event: &gst::EventRef) -> String {
     let stream = |stream: &gst::Stream| {
         format!(
@@ -112,7 +112,7 @@ fn events_cross_as_they_are() {
     assert!(encode(&gst::event::Caps::new(&caps()), None).is_none());
 }
 
-/// What is made of it in a process is tried where there are two: here tests share one.
+/// The numbers in two processes have a test with two processes; here both sides share one.
 #[test]
 fn a_number_has_one_name_whatever_event_it_is_of() {
     gst::init().unwrap();
@@ -133,7 +133,7 @@ fn a_number_has_one_name_whatever_event_it_is_of() {
             upstream::encode(&event, offset()).expect("it crosses")
         });
         said.extend(upstream);
-        // After the kind.
+        // The name follows the kind.
         let names: Vec<_> = said.iter().map(|said| said[4..16].to_vec()).collect();
         assert!(names.iter().all(|name| *name == names[0]));
         names[0].clone()
@@ -167,7 +167,7 @@ fn protections_cross_with_their_data() {
     }
 }
 
-/// An entry as text, with those below it.
+/// Returns an entry as text, with its sub-entries.
 fn entry(entry: &gst::TocEntry) -> String {
     let below: Vec<_> = entry.sub_entries().iter().map(self::entry).collect();
     format!(
@@ -229,7 +229,7 @@ fn a_table_of_contents_that_is_too_large_or_too_deep_is_refused() {
         toc.make_mut().append_entry(track);
     }
     assert!(encode(&gst::event::Toc::new(&toc, false), None).is_none());
-    // Nor is one read.
+    // Such a table is not decoded either.
     let mut bytes = Vec::new();
     let mut writer = Encoder::new(&mut bytes);
     writer.u32(kind::TOC);
@@ -264,7 +264,8 @@ fn a_table_of_contents_that_is_too_large_or_too_deep_is_refused() {
     ));
 }
 
-/// GStreamer makes a name of what it says, of which it takes not any.
+/// GStreamer makes a structure name of the system and the origin, and not every text is a valid
+/// name.
 #[test]
 fn a_protection_with_a_name_that_can_not_be_is_refused() {
     gst::init().unwrap();
@@ -330,7 +331,7 @@ fn segments_of_every_format_cross() {
     }
 }
 
-/// Says a segment of times, and reads what was said.
+/// Encodes and decodes a TIME segment. Returns whether that succeeds.
 fn crossed(change: impl FnOnce(&mut gst::FormattedSegment<gst::ClockTime>)) -> bool {
     let mut segment = gst::FormattedSegment::new();
     change(&mut segment);
@@ -352,7 +353,7 @@ fn segments_cross_that_elements_can_reckon_with() {
     const HOUR: u64 = 3_600_000_000_000;
     let time = gst::ClockTime::from_nseconds;
     for rate in [1.0, -1.0, 64.0, -64.0, 0.01, -0.01, 1024.0, 29.97 / 23.976] {
-        // Of a recording, of the time of the day, and of what has run for years.
+        // The times of a recording, of a day of this epoch, and of a stream that has run for years.
         for start in [0, HOUR, 1_790_000_000_000_000_000] {
             let takes = crossed(|segment| {
                 segment.set_rate(rate);
@@ -367,9 +368,9 @@ fn segments_cross_that_elements_can_reckon_with() {
         }
     }
     assert!(crossed(|segment| segment.set_applied_rate(-16.0)));
-    // No stop, no time, no position, as is usual.
+    // The usual segment has no stop, time and position.
     assert!(crossed(|segment| segment.set_time(None::<gst::ClockTime>)));
-    // A position from before it was sought.
+    // The position is from before the seek.
     assert!(crossed(|segment| segment.set_start(time(HOUR))));
     for rate in [
         5e-324,
@@ -381,12 +382,12 @@ fn segments_cross_that_elements_can_reckon_with() {
         f64::INFINITY,
         f64::NAN,
     ] {
-        // As GStreamer's own setter refuses some of them.
+        // Written into the bytes, because GStreamer's setter refuses some of these rates.
         let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
         segment.set_stop(time(HOUR));
         let said = encode(&gst::event::Segment::new(&segment), offset());
         let (_, content) = said.expect("a segment crosses");
-        // After kind, sequence number, format and flags.
+        // The rates follow the kind, the sequence number, the format and the flags.
         for at in [24, 32] {
             let mut content = content.clone();
             assert_eq!(content[at..at + 8], 1f64.to_le_bytes());
@@ -398,7 +399,7 @@ fn segments_cross_that_elements_can_reckon_with() {
             );
         }
     }
-    // A time that four of are too many, and a long one that takes too long at its rate.
+    // A time whose fourfold overflows, and a long segment that takes too long at its rate.
     assert!(!crossed(|segment| segment.set_base(time(LAST_TIME + 1))));
     assert!(!crossed(|segment| {
         segment.set_rate(0.01);
@@ -505,7 +506,7 @@ fn a_key_unit_is_wanted_at_the_same_moment() {
     let crossed = parse(&cross(&at(10)));
     assert_eq!(crossed.running_time, Some(gst::ClockTime::from_seconds(8)));
     assert!(crossed.all_headers && crossed.count == 7);
-    // Before our start: at once.
+    // A time before the start of the pipeline means at once.
     assert_eq!(parse(&cross(&at(1))).running_time, None);
 
     let down = gst_video::DownstreamForceKeyUnitEvent::builder()
@@ -629,13 +630,13 @@ fn the_length_of_a_stream_is_told_as_it_was_answered() {
         let seeking = (format != gst::Format::Bytes).then_some(Seeking {
             is_seekable: format == gst::Format::Time,
             start: 0,
-            // No time of this world.
+            // An invalid time.
             end: i64::MIN,
         });
         (duration, seeking)
     });
     let formats: Vec<_> = formats(&extent).collect();
-    // What is not answered at all is not told.
+    // Formats without an answer are not sent.
     assert!(!formats.contains(&gst::Format::Bytes), "{formats:?}");
     let told = told(&extent).unwrap();
     assert_eq!(told, extent);
@@ -646,7 +647,7 @@ fn the_length_of_a_stream_is_told_as_it_was_answered() {
         (seeking.start, seeking.end, seeking.is_seekable),
         (0, -1, true)
     );
-    // A duration that is known to be unknown is something else than none.
+    // A duration that is answered as unknown differs from no answer.
     let unknown = extent_of(false, |_| (Some(-1), None));
     assert_eq!(
         answers(&unknown, gst::Format::Bytes).unwrap().duration,

@@ -1,4 +1,4 @@
-//! Tables of contents.
+//! Converts tables of contents.
 
 use gst::glib::translate::IntoGlib;
 use xmem_media::event::{Toc, TocEntry};
@@ -8,7 +8,7 @@ use crate::values::{DecodeError, Rules, from_gst, one_of, to_gst};
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// A table of contents.
+/// Returns the table of contents of an event; `None` if it cannot be sent.
 pub(super) fn from_event(event: &gst::event::Toc) -> Option<Toc> {
     let (toc, is_updated) = event.toc_owned();
     Some(Toc {
@@ -37,7 +37,7 @@ fn from_entries(entries: &[gst::TocEntry]) -> Option<Vec<TocEntry>> {
     entries.collect()
 }
 
-/// The event of a table of contents.
+/// Returns the event of a table of contents.
 pub(super) fn to_event(from: Toc, rules: Rules<'_>) -> Result<gst::Event> {
     let scopes = [gst::TocScope::Global, gst::TocScope::Current];
     let mut toc = gst::Toc::new(one_of(&scopes, from.scope)?);

@@ -1,4 +1,4 @@
-//! Upstream events, from a client's pipeline to the producer's.
+//! Upstream events, from the pipeline of a client to that of the producer.
 
 use gst::glib;
 use gst::glib::translate::IntoGlib;
@@ -11,7 +11,7 @@ use crate::values::{DecodeError, Rules, Told, from_gst, one_of, to_gst};
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// Events of clients that a producer passes on upstream.
+/// The events of clients that a producer sends upstream.
 #[glib::flags(name = "GstXmemSinkUpstreamEvents")]
 pub(crate) enum UpstreamEvents {
     #[flags_value(name = "Key frame requests (GstForceKeyUnit)", nick = "force-key-unit")]
@@ -27,20 +27,21 @@ pub(crate) enum UpstreamEvents {
 }
 
 impl Default for UpstreamEvents {
-    /// What harms nobody where there are many clients.
+    /// The events that one client can send without affecting the others.
     fn default() -> UpstreamEvents {
         UpstreamEvents::FORCE_KEY_UNIT | UpstreamEvents::CUSTOM
     }
 }
 
-/// What an event is among those that can be passed on; `None` for one that can't.
+/// Returns the kind of an upstream event; `None` for an event that cannot be sent.
 pub(crate) fn which(event: &gst::EventRef) -> Option<UpstreamEvents> {
     use gst::EventView as E;
     Some(match event.view() {
         E::CustomUpstream(_) | E::CustomBoth(_) | E::CustomBothOob(_) => {
-            match gst_video::ForceKeyUnitEvent::is(event) {
-                true => UpstreamEvents::FORCE_KEY_UNIT,
-                false => UpstreamEvents::CUSTOM,
+            if gst_video::ForceKeyUnitEvent::is(event) {
+                UpstreamEvents::FORCE_KEY_UNIT
+            } else {
+                UpstreamEvents::CUSTOM
             }
         }
         E::Navigation(_) => UpstreamEvents::NAVIGATION,
@@ -50,7 +51,8 @@ pub(crate) fn which(event: &gst::EventRef) -> Option<UpstreamEvents> {
     })
 }
 
-/// The bytes of an event that [`which`] knows. Running times are of a pipeline with this offset.
+/// Encodes an event for which [`which`] returns a kind. Running times are those of a pipeline with
+/// this offset.
 pub(crate) fn encode(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> Option<Vec<u8>> {
     use gst::EventView as E;
     let content = match event.view() {
@@ -88,7 +90,8 @@ pub(crate) fn encode(event: &gst::EventRef, offset: Option<MonotonicOffset>) -> 
     UpstreamEvent { sequence, content }.to_bytes()
 }
 
-/// For how long the number of such an event counts: what comes of a seek has its number.
+/// Returns how long the sequence number of an event is needed: the events that follow from a seek
+/// have its number.
 fn used(content: &UpstreamContent) -> Use {
     match content {
         UpstreamContent::Seek(_) => Use::Lasting,
@@ -96,10 +99,10 @@ fn used(content: &UpstreamContent) -> Use {
     }
 }
 
-/// What [`encode`] has made, for a pipeline with this offset.
+/// Decodes the result of [`encode`] for a pipeline with this offset.
 ///
 /// # Errors
-/// The bytes come from another process: they may be none of ours.
+/// The bytes are no upstream event: they come from another process and may have any content.
 pub(crate) fn decode<'a>(
     content: impl Into<Told<'a>>,
     offset: Option<MonotonicOffset>,
@@ -145,7 +148,7 @@ fn qos(from: &Qos, offset: Option<MonotonicOffset>) -> Result<gst::Event> {
     let kind = one_of(&kinds, from.kind as i32)?;
     let running_time = from.time.zip(offset).and_then(|(time, offset)| {
         let running_time = u64::try_from(offset.to_running_time(time)).ok()?;
-        // GStreamer refuses one that comes to less than zero.
+        // GStreamer refuses a QoS event whose time plus difference is below zero.
         let earliest = running_time.checked_add_signed(from.difference)?;
         (earliest != u64::MAX).then(|| gst::ClockTime::from_nseconds(running_time))
     });
@@ -155,11 +158,12 @@ fn qos(from: &Qos, offset: Option<MonotonicOffset>) -> Result<gst::Event> {
 }
 
 fn seek(from: &Seek) -> Result<gst::Event> {
-    // An instant change of the rate is one pipeline's own: its sinks have to agree on a time.
+    // Without INSTANT_RATE_CHANGE: the sinks of a pipeline have to agree on a time for it, which
+    // works only in one pipeline.
     let flags = gst::SeekFlags::from_bits_truncate(from.flags);
     let mut flags = flags - gst::SeekFlags::INSTANT_RATE_CHANGE;
     if !flags.contains(gst::SeekFlags::KEY_UNIT) {
-        // GStreamer takes no notice of it then, and warns.
+        // Without KEY_UNIT, GStreamer ignores SNAP_NEAREST and prints a warning.
         flags -= gst::SeekFlags::SNAP_NEAREST;
     }
     let kinds = [gst::SeekType::None, gst::SeekType::Set, gst::SeekType::End];
