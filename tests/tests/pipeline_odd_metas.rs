@@ -54,7 +54,7 @@ fn an_odd_meta_costs_no_client_its_stream_and_no_other_buffer() {
                 Fate::Copied => "was copied",
                 _ => "without it",
             };
-            for word in ["No client can take", done, "refused-metas"] {
+            for word in ["Clients cannot use", done, "refused-metas"] {
                 assert!(warning.text("text").contains(word), "{name}: {warning}");
             }
         }

@@ -78,7 +78,7 @@ struct XmemMemory {
     content: Arc<Content>,
 }
 
-/// Allocates memory in slots. Its only state is where the slots come from.
+/// Allocates memory in slots. The publisher of the slots is its only state.
 #[derive(Default)]
 pub struct XmemAllocator {
     source: Mutex<Option<Source>>,
@@ -340,7 +340,7 @@ unsafe impl AllocatorImpl for XmemAllocator {
         let Some(maxsize) = maxsize else {
             return ptr::null_mut();
         };
-        // Slots start at a page: larger alignments are for others.
+        // Slots are aligned to pages; the default allocator allocates for larger alignments.
         let aligned = params.align() < 4096;
         let Some(mut frame) = aligned.then(|| self.slot(maxsize)).flatten() else {
             // SAFETY: null means the default allocator, and the parameters are valid as long as

@@ -79,7 +79,7 @@ impl XmemBufferPool {
     /// `None` if there can be no buffers of it. Changes `config` to what is granted.
     fn configure(&self, config: &mut gst::BufferPoolConfigRef) -> Option<(Config, bool)> {
         let Some((Some(caps), size, min_buffers, max_buffers)) = config.params() else {
-            gst::warning!(CAT, imp = self, "A configuration without caps");
+            gst::warning!(CAT, imp = self, "The configuration has no caps");
             return None;
         };
         let mut own = Config {
@@ -200,7 +200,7 @@ impl BufferPoolImpl for XmemBufferPool {
         match publisher.configure(config.size, config.min_buffers.max(1) + 1) {
             Ok(()) => true,
             Err(error) => {
-                self.failed("Can't make the slots", &error);
+                self.failed("Cannot make the slots", &error);
                 false
             }
         }
@@ -255,7 +255,11 @@ impl BufferPoolImpl for XmemBufferPool {
             // GStreamer's return value for a pool that has no buffer now (DONTWAIT).
             Err(Error::Exhausted { .. }) => Err(gst::FlowError::Eos),
             Err(error) if is_for_now(&error) => {
-                gst::debug!(CAT, imp = self, "{error}: a buffer of system memory");
+                gst::debug!(
+                    CAT,
+                    imp = self,
+                    "{error}: returning a buffer of system memory"
+                );
                 system_buffer(config.size)
             }
             Err(error) => {

@@ -1,15 +1,15 @@
 //! Group ids across processes.
 //!
 //! Each process counts its own group ids. A group crosses as the id of its process and its group id
-//! there, and has a group id of its own in each process that receives it. So streams of one group stay
-//! in one group, whichever channels they come from.
+//! there, and has a group id of its own in each process that receives it. So streams of one group
+//! stay in one group, whichever channels they come from.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// The maximum number of groups of other processes whose ids are kept. Then all are forgotten, and the
-/// next stream of each gets another id.
+/// The maximum number of groups of other processes whose ids are kept. Then all are forgotten, and
+/// the next stream of each gets another id.
 const MAX_GROUPS: usize = 1024;
 
 /// The id of this process: a hash of its pid and the time.

@@ -31,7 +31,7 @@ use super::upstream::Forwarder;
 mod caps;
 
 /// The buffer flags that mean something to another process: all except TAG_MEMORY, which is about
-/// the memory of this one. The four lowest bits are those of `GstMiniObject`.
+/// memory of this process. The four lowest bits are those of `GstMiniObject`.
 const FLAGS: u32 = !(0xf | gst::BufferFlags::TAG_MEMORY.bits());
 
 /// How long the sink waits in a drain for clients to receive and release imported frames, whose
@@ -180,8 +180,8 @@ impl Stream {
             let event = event.name();
             self.warn_once((event, None), || {
                 format!(
-                    "No client can take a {event} event: it has more parts, or times or rates further \
-                     from usual, than may cross. The stream goes on without it"
+                    "Clients cannot use a {event} event: it has too many parts, or times or rates \
+                     that are out of range. The stream continues without it"
                 )
             });
             return;
@@ -225,7 +225,7 @@ impl Stream {
         if let Err(error) = self.publisher.send_event(kind, &content) {
             gst::debug!(
                 crate::CAT,
-                "Clients are not told how long the stream is: {error}"
+                "Cannot send the duration of the stream: {error}"
             );
         }
     }
@@ -247,7 +247,7 @@ impl Stream {
         if let Err(error) = said
             && let Some(sink) = self.sink.upgrade()
         {
-            let text = format!("An event does not reach the clients: {error}");
+            let text = format!("Cannot send an event to the clients: {error}");
             gst::element_warning!(sink, gst::ResourceError::Write, ("{text}"), ["{error:?}"]);
         }
     }
@@ -295,7 +295,7 @@ impl Stream {
             return;
         }
         if let Err(error) = self.publisher.drain(DRAINING) {
-            gst::info!(crate::CAT, "Upstream does not get all its memory: {error}");
+            gst::info!(crate::CAT, "Clients still hold memory of upstream: {error}");
         }
     }
 
@@ -392,7 +392,7 @@ impl Stream {
             self.warn_once(("time", None), || {
                 let last = gst::ClockTime::from_nseconds(LAST_TIME);
                 format!(
-                    "No client can take a time of a buffer that is above {last}: the frame was \
+                    "Clients cannot use a time of a buffer that is above {last}: the frame was \
                      published without it"
                 )
             });
@@ -501,8 +501,8 @@ impl Stream {
             gst::element_info!(
                 sink,
                 gst::ResourceError::Settings,
-                ("Upstream's memory is copied: {clients} clients take none that other \
-                     processes may write (dmabufs, memfds without a write seal). Where they may \
+                ("Upstream's memory is copied, because {clients} clients refuse memory that \
+                     other processes may write (dmabufs, memfds without a write seal). If they \
                      trust this producer, set unsealed-memory=always on their xmemsrc")
             );
         }
@@ -519,9 +519,9 @@ impl Stream {
                 Ok(())
             }
             Refused::Unfit => Err(Error::InvalidSetting(
-                "the caps say memory:DMABuf, and this buffer is no dmabuf that can be passed on as \
-                 a whole: convert to system memory first (vapostproc, glcolorconvert ! gldownload, \
-                 ...), and see that foreign-memory is true"
+                "the caps say memory:DMABuf, but this buffer cannot be imported as one dmabuf: \
+                 convert to system memory first (vapostproc, glcolorconvert ! gldownload, ...), \
+                 and check that foreign-memory is true"
                     .into(),
             )),
         }
@@ -547,7 +547,7 @@ impl Stream {
             .publisher
             .acquire_timeout(size, Some(Duration::ZERO), cancellation)?;
         let unreadable =
-            |_| Error::InvalidSetting("a buffer's memory can't be mapped to read".into());
+            |_| Error::InvalidSetting("the memory of a buffer cannot be mapped for reading".into());
         if let Some(rows) = &crossing.written.rows {
             let map = buffer.map_readable().map_err(unreadable)?;
             for &RowCopy { from, to, length } in rows {
@@ -629,7 +629,7 @@ impl Stream {
         };
         self.warn_once((meta, Some(why.kind())), || {
             format!(
-                "No client can take the {meta} of a buffer: {why}. {done}; more like it are only \
+                "Clients cannot use the {meta} of a buffer: {why}. {done}; further ones are only \
                  counted (refused-metas in stats)"
             )
         });

@@ -131,9 +131,9 @@ impl OutOfBand {
         };
         match self.worker.send(event, run) {
             Ok(()) => {}
-            Err(Lost::Full) => gst::warning!(CAT, "Lost an event: too many wait"),
+            Err(Lost::Full) => gst::warning!(CAT, "Dropped an event: too many are queued"),
             Err(Lost::NoThread) => {
-                gst::warning!(CAT, "Lost an event: there is no thread to push it");
+                gst::warning!(CAT, "Dropped an event: there is no thread to push it");
                 flush.give_up();
             }
         }
@@ -177,7 +177,7 @@ impl Run {
                 Ok(Some(DecodedEvent::Event(event))) if !event.is_serialized() => {
                     let _ = element.src_pad().push_event(event);
                 }
-                other => gst::debug!(CAT, obj = element, "Not passed on: {other:?}"),
+                other => gst::debug!(CAT, obj = element, "Not pushed: {other:?}"),
             }
         }
     }

@@ -66,7 +66,7 @@ pub(super) struct Receiver {
     observer: Arc<dyn Fn(Change) + Send + Sync>,
     out_of_band: OutOfBand,
     subscriber: Option<Subscriber>,
-    /// The names that the user of the producer may use.
+    /// The names that processes of the producer's user have introduced here.
     names: &'static Names,
     format: Option<Current>,
     /// The caps that were received last.

@@ -74,14 +74,14 @@ fn text(caps: &Caps, accepted: &Caps, peer: &Peer) -> String {
     let has = format!("The caps of the channel are {}", short(caps));
     if accepted.is_empty() {
         return format!(
-            "{has}. {name} accepts none at all: the caps of the elements behind it have nothing in \
+            "{has}. {name} accepts no caps: the caps of the elements after it have nothing in \
              common"
         );
     }
     if accepted.is_any() || caps.is_subset(accepted) {
         return format!(
-            "{has}. {name} accepts them, but an element behind it does not: set GST_DEBUG=3 to see \
-             what the others say"
+            "{has}. {name} accepts them, but an element after it does not: set GST_DEBUG=3 to see \
+             the reason"
         );
     }
     let kind = caps.structure(0).map_or("", |structure| structure.name());
@@ -117,7 +117,9 @@ impl Peer {
         let name = &self.name;
         match (elements, self.is_filter) {
             ([], true) => format!("Change the caps of {name}"),
-            ([], false) => format!("Put an element behind xmemsrc that makes what {name} accepts"),
+            ([], false) => {
+                format!("Put an element behind xmemsrc that converts to caps that {name} accepts")
+            }
             (elements, true) => format!(
                 "Put {} behind xmemsrc, or change the caps of {name}",
                 elements.join(" ! ")
@@ -388,16 +390,16 @@ mod tests {
         let text = said(SOUND, PICTURE, false);
         assert!(text.contains("next accepts video/x-raw. "), "{text}");
         assert!(
-            text.ends_with("Put an element behind xmemsrc that makes what next accepts"),
+            text.ends_with("Put an element behind xmemsrc that converts to caps that next accepts"),
             "{text}"
         );
     }
 
     #[test]
     fn accepting_any_or_no_caps_is_explained() {
-        assert!(said(PICTURE, "EMPTY", false).contains("next accepts none at all"));
+        assert!(said(PICTURE, "EMPTY", false).contains("next accepts no caps"));
         for accepted in ["ANY", PICTURE] {
-            assert!(said(PICTURE, accepted, false).contains("an element behind it does not"));
+            assert!(said(PICTURE, accepted, false).contains("an element after it does not"));
         }
     }
 

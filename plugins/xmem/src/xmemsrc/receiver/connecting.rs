@@ -35,7 +35,7 @@ impl Receiver {
                 gst::element_warning!(
                     element,
                     gst::ResourceError::Busy,
-                    ("Not connected yet: {error}. Trying again until there is room, since \
+                    ("Not connected yet: {error}. Trying again until there is room, because \
                       connection-timeout is -1")
                 );
             }
