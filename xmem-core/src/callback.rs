@@ -1,5 +1,5 @@
-//! Code that is not xmem's, called by it. A panic there ends the channel with an error, and neither
-//! the thread nor whoever waits for what that thread does.
+//! Calls code of the application. If it panics, the channel ends with an error; the calling thread
+//! continues, and so do threads that wait for it.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,15 +7,15 @@ use std::sync::OnceLock;
 
 use crate::error::Error;
 
-/// Calls `run`, which is known as `what`.
+/// Calls `run`. `what` is its name in the error.
 ///
 /// # Errors
-/// What it has panicked with.
+/// The message of its panic.
 pub(crate) fn call<T>(what: &str, run: impl FnOnce() -> T) -> Result<T, String> {
-    // What it leaves half done is its own: of xmem's it changes nothing but through calls.
+    // Unwind safe: `run` changes xmem's state only through complete calls.
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
         let reason = format!("{what} panicked: {}", message(&*payload));
-        // That may panic as well.
+        // Dropping the payload may panic, too.
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
         std::mem::forget(dropped);
         reason
@@ -28,12 +28,12 @@ fn message(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("it did not say why")
 }
 
-/// Why a channel has failed, if it has.
+/// The reason why a channel has failed, if it has.
 #[derive(Debug, Default)]
 pub(crate) struct Failure(OnceLock<String>);
 
 impl Failure {
-    /// The channel has failed. The first reason counts.
+    /// Notes that the channel has failed. Only the first reason is kept.
     pub(crate) fn note(&self, reason: String) {
         let _ = self.0.set(reason);
     }
@@ -42,7 +42,7 @@ impl Failure {
         self.0.get().map(String::as_str)
     }
 
-    /// The error of a call on a channel that is closed.
+    /// Returns the error for a call on a closed channel.
     pub(crate) fn error(&self) -> Error {
         self.reason()
             .map_or(Error::Stopped, |reason| Error::Failed(reason.into()))

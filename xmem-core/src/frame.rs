@@ -367,9 +367,9 @@ impl Frame {
     /// `/proc` can write. For a caller that hands the frame on without mapping it: a compositor, another
     /// process.
     ///
-    /// Whoever has it sees the bytes of the slot, of this frame and later of others: only as long
-    /// as this frame lives it is this frame's. `None` where this process keeps no descriptor of
-    /// the memory: the producer has told of more than 256 pieces of it, or the process has few
+    /// A process that has the descriptor can read the bytes of the slot: those of this frame, and
+    /// of other frames after this one is dropped. `None` if this process keeps no descriptor of the
+    /// memory: the producer has announced more than 256 pieces of it, or the process has few
     /// descriptors left.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.segment.fd()
@@ -400,8 +400,8 @@ impl Frame {
     /// A copy of the variable data that came with the frame; empty where there is none.
     ///
     /// # Errors
-    /// [`Error::ResourceExhausted`] where there is not memory for that and for two more copies, which
-    /// whoever reads it makes.
+    /// [`Error::ResourceExhausted`] if there is no memory for this copy and for two more, which
+    /// decoding it makes.
     pub fn extra(&self) -> Result<Vec<u8>> {
         let len = self.meta.extra_len as usize;
         let checked = limits::check_copies(3 * len);

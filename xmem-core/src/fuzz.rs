@@ -43,7 +43,7 @@ pub fn record(bytes: &[u8]) {
     let (cursor, rest) = u64::read_from_prefix(rest).expect("enough bytes");
     let [room, extra_room] = <[u16; 2]>::read_from_bytes(rest).expect("enough bytes");
 
-    // These are for whoever has a record, checked or not.
+    // Applications can call these on any record, checked or not.
     black_box(format!("{meta:?}"));
     let is_text_of = |text: &str, field: &[u8]| {
         let end = text.len();

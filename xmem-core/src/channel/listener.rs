@@ -1,4 +1,4 @@
-//! The socket file's life: made at its path, taken over from a dead producer, removed.
+//! The socket file: creation at its path, takeover from a dead producer, removal.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -16,20 +16,20 @@ use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::socket::{self, Connection, Listening};
 
-/// How long a producer tries to take a path that others take and free.
+/// How long a producer tries to take a path that other processes take and free.
 const TRYING: Duration = Duration::from_secs(1);
-/// How often it tries at least: it may have been stopped meanwhile.
+/// The minimum number of tries: the process may be stopped meanwhile.
 const LEAST_TRIES: u32 = 16;
-/// Between two looks at a socket that another producer is about to finish, in a few system calls.
+/// The time between two looks at a socket that another producer finishes within a few system calls.
 const UNFINISHED_PAUSE: Duration = Duration::from_millis(1);
 
-/// What the owner of a socket may do with it until it is finished: ask whether it is reached.
+/// The permissions of an unfinished socket, with which its owner checks that the path leads to it.
 const OWNERS: u32 = 0o600;
 
-/// What permissions are made of.
+/// The bits of permissions.
 const PERMISSIONS: u32 = 0o777;
 
-/// A listening socket and its file, which goes with it.
+/// A listening socket and its file, which is removed with it.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: Listening,
@@ -54,7 +54,8 @@ impl Listener {
         Ok(Listener { socket, path, file })
     }
 
-    /// The next connection; `AGAIN` when there is none, `NOBUFS` when none should be taken for a while.
+    /// Accepts the next connection. `AGAIN`: there is none; `NOBUFS`: none should be accepted for a
+    /// while.
     pub(crate) fn accept(&self) -> std::result::Result<Connection, Errno> {
         if self.socket.is_overrun() {
             return Err(Errno::NOBUFS);
@@ -75,18 +76,19 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // While it listens no other process replaces it; a user may have removed it.
+        // No xmem process replaces the file of a listening socket, but a user may have removed it.
         if file_id(&self.path).is_ok_and(|file| file == self.file) {
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// Takes the path: `bind` makes the file, which only one can. A file that is there and dead is
-/// cleared away first.
+/// Takes the path. `bind` creates the file, in which only one process can succeed. A file of a dead
+/// producer is removed first.
 ///
-/// No lock that another user could hold is relied on. With nothing of ours at the path, whoever finds
-/// a finished socket there that lives gives up, and no other does; so one is left.
+/// This does not rely on a lock that another user could hold. While this process has no file at the
+/// path, each process that finds a finished socket with a live owner there gives up, and no other
+/// process does; so one remains.
 fn take(path: &Path, perms: u32, cancel: &Cancellation<'_>) -> Result<(Listening, FileId)> {
     let _lock = Lock::take(path, cancel)?;
     let deadline = Deadline::after(Some(TRYING));
@@ -120,8 +122,8 @@ fn take(path: &Path, perms: u32, cancel: &Cancellation<'_>) -> Result<(Listening
     ))
 }
 
-/// Makes the socket. `None` where there is a file, and where another producer has taken the socket
-/// for dead, before it listened.
+/// Creates the socket. Returns `None` if there is a file, or if another producer has treated the
+/// socket as dead before it listened.
 fn place(path: &Path, perms: u32) -> Result<Option<(Listening, FileId)>> {
     let socket = match socket::bind(path, UNFINISHED | OWNERS | perms) {
         Ok(socket) => socket,
@@ -135,8 +137,8 @@ fn place(path: &Path, perms: u32) -> Result<Option<(Listening, FileId)>> {
     Ok(finished?.map(|file| (socket, file)))
 }
 
-/// Lets the socket listen, and then looks whether the path leads to it. That order and the one of
-/// `clear_away`, which moves a file and then looks whether it is dead, let at most one go on.
+/// Makes the socket listen, and then checks that the path leads to it. `clear_away` moves a file
+/// and then checks that it is dead. With these two orders, at most one of two processes continues.
 fn finish(path: &Path, socket: &Listening, perms: u32) -> Result<Option<FileId>> {
     let failed = |errno| not_made(path, errno);
     socket::listen(socket).map_err(failed)?;
@@ -148,13 +150,13 @@ fn finish(path: &Path, socket: &Listening, perms: u32) -> Result<Option<FileId>>
     if !is_reached(&found, socket).map_err(failed)? {
         return Ok(None);
     }
-    // It also tells clients that were refused until now, and that watch the directory.
+    // This also wakes clients that were refused until now and watch the directory.
     found.set_permissions(perms).map_err(failed)?;
     Ok(Some(found.id()))
 }
 
-/// Whether a connection to the file arrives at the socket. That others do says nothing: they may
-/// have found the file before it was moved away.
+/// Returns whether a connection to the file arrives at the socket. The connections of other
+/// processes prove nothing: they may have found the file before it was moved away.
 fn is_reached(found: &Found, socket: &Listening) -> std::result::Result<bool, Errno> {
     let connection = match found.connect(Duration::ZERO) {
         Ok(connection) => connection,
@@ -164,11 +166,11 @@ fn is_reached(found: &Found, socket: &Listening) -> std::result::Result<bool, Er
         Err(errno) => return Err(errno),
     };
     let sent = random().to_ne_bytes();
-    // Where it is another's socket, that may be full, or closed.
+    // If the socket belongs to another process, it may be full, or closed.
     let _ = socket::send(&connection, &sent, &[]);
     let mut received = [0; 16];
     for _ in 0..=socket::BACKLOG {
-        // A client that was as quick is hung up on here, and comes again.
+        // A client that has connected already is disconnected here, and connects again.
         let accepted = match socket::accept(socket) {
             Ok(accepted) => accepted,
             Err(Errno::INTR | Errno::CONNABORTED) => continue,
@@ -185,15 +187,15 @@ fn is_reached(found: &Found, socket: &Listening) -> std::result::Result<bool, Er
     Ok(false)
 }
 
-/// Removes what a producer that could not go on has left at its path. Where it is another's by now
-/// that is unfinished as well, that one starts again.
+/// Removes the unfinished socket of a producer that failed. If another producer has its own
+/// unfinished socket there by now, that producer starts again.
 fn remove_unfinished(path: &Path) {
     if is_unfinished_socket(path) {
         let _ = std::fs::remove_file(path);
     }
 }
 
-/// Why there can't be a socket.
+/// Returns the error for a socket that could not be made.
 fn not_made(path: &Path, errno: Errno) -> Error {
     match errno {
         Errno::NOTDIR => bad_path(path, BELOW_A_FILE),
@@ -246,7 +248,7 @@ mod tests {
         assert_eq!(file_id(&path).unwrap(), quick.file);
         drop(slow);
         assert!(socket::connect(&path, PROMPT).is_ok());
-        // Nor is one whose file was removed.
+        // The same for a socket whose file was removed.
         drop(quick);
         let slow = socket::bind(&path, UNFINISHED | 0o600).unwrap();
         fs::remove_file(&path).unwrap();
@@ -262,7 +264,7 @@ mod tests {
         assert_eq!(file_id(&path).unwrap(), live.file);
         assert!(socket::connect(&path, PROMPT).is_ok());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-        // Nor is a file of another kind.
+        // The same for a file that is no socket.
         let path = directory.path().join("notes.txt");
         fs::write(&path, "mine").unwrap();
         clear_away(&path, &Found::at(&path).unwrap()).unwrap();
@@ -274,12 +276,13 @@ mod tests {
     fn what_killed_producers_have_left_is_replaced_and_removed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.sock");
-        // Killed before it listened, and after it had moved a dead one aside.
+        // Leftovers of producers that were killed: before listening, and after moving a dead socket
+        // aside.
         drop(socket::bind(&path, UNFINISHED | 0o600).unwrap());
         let beside = |name: &str| directory.path().join(name);
         drop(socket::bind(&beside(".xmem-0123456789abcdef"), 0o600).unwrap());
         fs::write(beside(".xmem-lock-0-0-b.sock"), "").unwrap();
-        // That lives.
+        // A socket with a live owner.
         let live = socket::bind(&beside(".xmem-fedcba9876543210"), 0o600).unwrap();
         socket::listen(&live).unwrap();
         let listener = listen(&path).unwrap();
@@ -295,7 +298,7 @@ mod tests {
     fn the_address_of_the_socket_is_its_path() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.sock");
-        // At first, and after a producer that is dead.
+        // At the first start, and after a dead producer.
         drop(socket::bind(&path, 0o600).unwrap());
         for _ in 0..2 {
             let listener = listen(&path).unwrap();

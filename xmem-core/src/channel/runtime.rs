@@ -1,4 +1,5 @@
-//! The directory in which a channel's name is looked up, and the check that it is this user's own.
+//! The directory in which channels are looked up by name, and the check that it belongs to this
+//! user only.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,7 +10,7 @@ use super::paths::{BELOW_A_FILE, bad_path};
 use crate::error::{Error, Result};
 use crate::sys::pidfd::OVERFLOW_UID;
 
-/// What decides where channels are looked up by their names.
+/// The setting that determines the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The environment variable `XMEM_RUNTIME_DIR`.
@@ -32,7 +33,8 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// Where this process looks channels up by their names, and what decides that.
+/// Returns the directory in which this process looks up channels by name, and the setting that
+/// determines it.
 pub(super) fn directory() -> (PathBuf, Origin) {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(directory) = set("XMEM_RUNTIME_DIR") {
@@ -45,17 +47,17 @@ pub(super) fn directory() -> (PathBuf, Origin) {
     }
 }
 
-/// The directory of channels below a directory for runtime files.
+/// Returns the directory of channels below a directory for runtime files.
 pub(super) fn below_xdg(runtime: &Path) -> PathBuf {
     runtime.join("xmem")
 }
 
-/// The directory of channels of a user that has no directory for runtime files.
+/// Returns the directory of channels of a user without a directory for runtime files.
 pub(super) fn below_tmp(uid: u32) -> PathBuf {
     PathBuf::from(format!("/tmp/xmem-{uid}"))
 }
 
-/// Makes the directory where it is missing, and checks it.
+/// Creates the directory if it is missing, and checks it.
 pub(super) fn make(path: &Path) -> Result<()> {
     match fs::DirBuilder::new()
         .recursive(true)
@@ -63,7 +65,7 @@ pub(super) fn make(path: &Path) -> Result<()> {
         .create(path)
     {
         Ok(()) => {}
-        // What is there instead is looked at below.
+        // `check` below reports anything else that is there.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
             return Err(bad_path(path, BELOW_A_FILE));
@@ -75,7 +77,7 @@ pub(super) fn make(path: &Path) -> Result<()> {
     check(path)
 }
 
-/// Others must not be able to put a socket of theirs where clients look for ours.
+/// Checks that other users cannot put a socket of theirs into the directory.
 pub(super) fn check(path: &Path) -> Result<()> {
     let found = fs::symlink_metadata(path).map_err(Error::path(path, "looking at it"))?;
     let uid = rustix::process::geteuid().as_raw();

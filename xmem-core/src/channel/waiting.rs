@@ -20,7 +20,7 @@ use crate::sys::{closer, pidfd};
 /// was cancelled. The kernel ends the wait as soon as there is room.
 const CONNECT_SLICE: Duration = Duration::from_millis(50);
 
-/// Between two looks whether connections that were closed have been released.
+/// The time between two checks whether closed connections have been released.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
 
 /// Connects to the channel's producer, waiting for one to appear until the deadline.
@@ -53,7 +53,7 @@ pub(crate) fn connect(
         if let Attempt::Connected(socket) = attempt {
             return Ok(socket);
         }
-        // Whatever was found, and however often it changes.
+        // After each attempt, whatever its result, so that frequent changes cannot prevent it.
         cancel.check()?;
         if deadline.has_passed() {
             return Err(match attempt {
@@ -64,7 +64,7 @@ pub(crate) fn connect(
         if let Attempt::Full = attempt {
             continue;
         }
-        // The watch comes before the look that counts, so a socket that appears between them is
+        // The watch is set before the deciding attempt, so a socket that appears in between is
         // noticed.
         match &watching {
             Some(watching) if watching.is_current(&path) => {
@@ -79,10 +79,10 @@ pub(crate) fn connect(
     }
 }
 
-/// What has become of one attempt to connect.
+/// The result of one attempt to connect.
 enum Attempt {
     Connected(Connection),
-    /// A process listens, and did not accept for a while.
+    /// A process listens, and its backlog stayed full.
     Full,
     /// There is no producer now.
     Absent,
@@ -108,12 +108,12 @@ fn attempt(path: &Path, deadline: Deadline) -> Result<Attempt> {
         .left()
         .map_or(CONNECT_SLICE, |left| left.min(CONNECT_SLICE));
     match found.connect(timeout) {
-        // Its owner is dead, though a child of its listens.
+        // The owner is dead, but a child process of it still has the listening socket.
         Ok(socket) if pidfd::peer_has_exited(&socket)? => Ok(Attempt::Absent),
         Ok(socket) => Ok(Attempt::Connected(socket)),
         Err(Errno::AGAIN) => Ok(Attempt::Full),
         Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(Attempt::Absent),
-        // Its permissions will be others in a moment.
+        // The producer is about to set the final permissions.
         Err(Errno::ACCESS) if found.is_unfinished() => Ok(Attempt::Absent),
         Err(Errno::ACCESS) => Err(bad_path(
             path,
@@ -127,7 +127,7 @@ fn attempt(path: &Path, deadline: Deadline) -> Result<Attempt> {
     }
 }
 
-/// The caller that has set the deadline knows how long was waited.
+/// The caller, which has set the deadline, sets the time that was waited.
 fn no_producer(path: &Path) -> Error {
     Error::NoProducer {
         path: path.into(),
@@ -142,7 +142,7 @@ fn no_answer(path: &Path) -> Error {
     }
 }
 
-/// An error where there is no time left to look again.
+/// Returns an error if the wait was cancelled, or the deadline has passed.
 fn is_over(path: &Path, deadline: Deadline, cancel: &Cancellation<'_>) -> Result<()> {
     cancel.check()?;
     if deadline.has_passed() {
@@ -184,7 +184,7 @@ mod tests {
         let cancellation = canceller.begin().unwrap();
         std::fs::remove_dir(path.parent().unwrap()).unwrap();
         canceller.cancel();
-        // As soon as it would wait, though it may again by now.
+        // The wait ends as soon as it begins, although the canceller is reset by now.
         canceller.reset();
         assert!(matches!(
             connect(&channel, Deadline::after(None), &cancellation),

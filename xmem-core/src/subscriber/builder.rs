@@ -19,8 +19,8 @@ use crate::sys::pidfd;
 /// Between two tries to connect where a producer refuses, or this process lacks something.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Between two tries where a producer has hung up before it said anything, but for the first: it may
-/// have gone just then, or hang up on whoever comes.
+/// The pause before the next try if a producer has closed the connection before it sent anything,
+/// except after the first time: it may have ended just then, or close every connection.
 const HUNG_UP_PAUSE: Duration = Duration::from_millis(20);
 
 /// Whose memory a client takes that other processes may write or punch holes into: memfds without

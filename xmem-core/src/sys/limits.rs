@@ -1,4 +1,5 @@
-//! What must be asked for before it is taken: where the kernel answers with a signal, not an error.
+//! Checks of resources before they are used, if the kernel reports a lack by a signal instead of an
+//! error.
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
@@ -10,21 +11,21 @@ use rustix::io::Errno;
 use super::rlimit::limit;
 use crate::error::{Error, Result};
 
-/// Less than this is not worth the look: small pieces are looked at together.
+/// Smaller amounts are added up and checked together: a check of each costs too much.
 const SMALL: usize = 1 << 20;
-/// Bytes of the small pieces since the last look.
+/// The sum of the small amounts since the last check, in bytes.
 static UNSEEN: AtomicUsize = AtomicUsize::new(0);
 
-/// The part of all memory that is left where others ask for it: one in so many.
+/// If other processes ask for memory, one in this many bytes of all memory stays free.
 const RESERVE: u64 = 16;
-/// Descriptors that are left for others.
+/// The number of descriptors that stay free for other uses.
 const SPARE_DESCRIPTORS: u64 = 16;
-/// So many that they are not counted.
+/// Above this `RLIMIT_NOFILE`, free descriptors are not looked for.
 const MANY_DESCRIPTORS: u64 = 4096;
 
-/// Whether a file may have so many bytes.
+/// Checks that a file may have `len` bytes.
 ///
-/// A larger one costs its maker a `SIGXFSZ`, whose default is the end of the process.
+/// If a process makes a larger file, it gets `SIGXFSZ`, which ends the process by default.
 ///
 /// # Errors
 /// [`Error::ResourceExhausted`] beyond `RLIMIT_FSIZE`.
@@ -35,15 +36,16 @@ pub(crate) fn check_file_size(len: usize) -> Result<()> {
     }
 }
 
-/// Whether so much memory can still be had, as far as that can be known.
+/// Checks that `len` bytes of memory are available, as far as that can be known.
 ///
-/// Memory that is touched and can't be had is no error but a `SIGKILL`, for this process or
-/// another one. What this lets pass may still end so: others take memory at the same time.
+/// If memory is touched and is not available, that is no error but a `SIGKILL`, for this process or
+/// another one. That can still happen after this check, because other processes take memory at the
+/// same time.
 ///
 /// # Errors
-/// [`Error::ResourceExhausted`] where the machine or a control group has less.
+/// [`Error::ResourceExhausted`] if the machine or a control group has less.
 pub(crate) fn check_memory(len: usize) -> Result<()> {
-    // Relaxed: a figure of this process's, nothing hangs on its order.
+    // Relaxed: a counter of this process; no other data depends on it.
     let unseen = UNSEEN.fetch_add(len, Ordering::Relaxed);
     if unseen.saturating_add(len) < SMALL {
         return Ok(());
@@ -52,8 +54,8 @@ pub(crate) fn check_memory(len: usize) -> Result<()> {
     look(len, |room| room.left)
 }
 
-/// The same for copies of what another process says, which may be as long as it likes: of short ones
-/// there are few.
+/// Does the same for copies of data from another process, which may have any length. Short copies
+/// are not checked, because there are few of them.
 pub(crate) fn check_copies(len: usize) -> Result<()> {
     if len < SMALL {
         Ok(())
@@ -62,18 +64,18 @@ pub(crate) fn check_copies(len: usize) -> Result<()> {
     }
 }
 
-/// The same for memory that others ask this process to make: a sixteenth of all there is stays for
-/// who else lives there.
+/// Does the same for memory that other processes ask this process to make: a sixteenth of all
+/// memory stays free for other uses of the machine.
 pub(crate) fn check_memory_for_others(len: usize) -> Result<()> {
     look(len, |room| room.left.saturating_sub(room.all / RESERVE))
 }
 
-/// What a machine or a control group has for its processes.
+/// The memory of a machine or a control group.
 #[derive(Debug, PartialEq, Eq)]
 struct Room {
-    /// Bytes in all.
+    /// All bytes.
     all: u64,
-    /// Bytes that it can give without taking them from other processes.
+    /// The bytes that are available without taking them from other processes.
     left: u64,
 }
 
@@ -89,8 +91,8 @@ fn look(len: usize, usable: impl Fn(&Room) -> u64) -> Result<()> {
     }
 }
 
-/// Whether the process can keep one more descriptor that it could do without, beside `kept` others:
-/// these are at most a quarter of all, and some are left besides.
+/// Returns whether the process can keep one more optional descriptor beside `kept` others. They are
+/// at most a quarter of `RLIMIT_NOFILE`, and some descriptors stay free.
 pub(crate) fn has_spare_descriptors(fd: impl AsFd, kept: usize) -> bool {
     let Some(limit) = limit(libc::RLIMIT_NOFILE as i32) else {
         return true;
@@ -101,7 +103,8 @@ pub(crate) fn has_spare_descriptors(fd: impl AsFd, kept: usize) -> bool {
     if limit > MANY_DESCRIPTORS {
         return true;
     }
-    // They are given out from the lowest number up: as a rule the last are free where one of them is.
+    // The kernel assigns the lowest free number: if this high number is free, usually all above it
+    // are free, too.
     let last = limit.saturating_sub(SPARE_DESCRIPTORS) as i32;
     let found = rustix::io::fcntl_dupfd_cloexec(fd, last);
     found.is_ok_and(|found| found.as_raw_fd() == last)
@@ -114,18 +117,18 @@ fn room_on_machine(figures: &str) -> Option<Room> {
     })
 }
 
-/// Bytes of swap that are free.
+/// Returns the free swap in bytes.
 fn free_swap(figures: &str) -> u64 {
     entry(figures, "SwapFree:").unwrap_or(0) * 1024
 }
 
-/// The number that stands after a name at the start of a line.
+/// Returns the number after a name at the start of a line.
 fn entry(figures: &str, name: &str) -> Option<u64> {
     let mut lines = figures.lines().map(str::split_whitespace);
     lines.find_map(|mut words| (words.next() == Some(name)).then(|| words.next()?.parse().ok())?)
 }
 
-/// What each control group of this process has, from its own to the root.
+/// Returns the memory of each control group of this process, from its own to the root.
 fn room_in_groups(swap: u64) -> Vec<Room> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     own.lines()
@@ -143,14 +146,14 @@ struct Group {
     usage: &'static str,
     swap_limit: &'static str,
     swap_usage: &'static str,
-    /// Entries of `memory.stat`: what is given up when something else is wanted.
+    /// The entries of `memory.stat` for memory that the kernel reclaims if other memory is needed.
     reclaimable: [&'static str; 2],
 }
 
 const V1: Group = Group {
     limit: "memory.limit_in_bytes",
     usage: "memory.usage_in_bytes",
-    // Of memory and swap together: it tells nothing that the others don't.
+    // The limit of v1 is for memory and swap together, and adds nothing to the other limits.
     swap_limit: "",
     swap_usage: "",
     reclaimable: ["total_inactive_file", "total_active_file"],
@@ -165,8 +168,8 @@ const V2: Group = Group {
 };
 
 impl Group {
-    /// The group that a line of `/proc/self/cgroup` names, and the directories where its limits
-    /// and those of the groups above it stand.
+    /// Returns the version of the interface for a line of `/proc/self/cgroup`, and the directories
+    /// of the group and the groups above it, which have the files with the limits.
     fn of(line: &str) -> Option<(Group, Vec<PathBuf>)> {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next()?, parts.next()?);
@@ -180,7 +183,8 @@ impl Group {
         Some((group, directories.collect()))
     }
 
-    /// `None` where it has no limit, or can't be seen from here.
+    /// Returns the memory of the group; `None` if it has no limit, or is not visible to this
+    /// process.
     fn room(&self, directory: &Path, swap: u64) -> Option<Room> {
         let read = |name: &str| fs::read_to_string(directory.join(name)).ok();
         let number = |name: &str| read(name)?.trim().parse::<u64>().ok();

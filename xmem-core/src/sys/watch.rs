@@ -1,4 +1,4 @@
-//! Waiting for a name to appear in a directory, or to go (inotify).
+//! Waits for a name to appear in a directory, or to disappear (inotify).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -12,19 +12,19 @@ use super::closer;
 use super::poll::{EventFd, PollFd, PollFlags, poll};
 use crate::error::{Error, Result};
 
-/// How often events are read, after a wait; what is left ends the next one.
+/// The maximum number of reads after a wait. If events are left, the next wait ends at once.
 const MOST_READS: u32 = 64;
 
-/// How often a thread looks that can't be told.
+/// The time between two looks at the directory without inotify.
 const UNTOLD: Duration = Duration::from_millis(20);
-/// The longest wait between two looks where inotify works. It reports nothing when a directory above is
+/// The maximum time between two looks with inotify. It reports nothing when a directory above is
 /// renamed, a link on the path changes, or a file system is mounted over it.
 const TOLD: Duration = Duration::from_secs(1);
 
-/// Tells when a name appears in a directory, or the directory goes.
+/// Reports that a name appears in a directory, or that the directory is removed.
 ///
-/// Without a descriptor where the user has no inotify instance left (there are 128, usually), may
-/// not look into the directory, or a sandbox refuses the call.
+/// Has no descriptor if the user has no inotify instance left (there are usually 128), may not read
+/// the directory, or a sandbox refuses the call.
 #[derive(Debug)]
 pub(crate) struct Watch(Option<OwnedFd>);
 
@@ -34,7 +34,7 @@ impl Watch {
         Watch::of(directory, WatchFlags::empty())
     }
 
-    /// Watches a directory for names that appear, and for those that go.
+    /// Watches a directory for names that appear or disappear.
     pub(crate) fn of_all(directory: &Path) -> Result<Watch> {
         Watch::of(directory, WatchFlags::DELETE | WatchFlags::MOVED_FROM)
     }
@@ -55,7 +55,7 @@ impl Watch {
             | more;
         match inotify::add_watch(&fd, directory, events) {
             Ok(_) => Ok(Watch(Some(fd))),
-            // ACCESS: a directory that may be passed and not looked at.
+            // ACCESS: a directory with permission to search but not to read.
             Err(Errno::NOSPC | Errno::NOMEM | Errno::ACCESS) => Ok(Watch(None)),
             Err(Errno::PERM | Errno::NOSYS) => Ok(Watch(None)),
             Err(errno) => {
@@ -67,7 +67,8 @@ impl Watch {
 }
 
 impl Watch {
-    /// Waits until there may be something new, or `event_fd` is readable. False at the deadline.
+    /// Waits until the directory may have changed, or `event_fd` is readable. Returns false at the
+    /// deadline.
     pub(crate) fn wait(&self, event_fd: Option<&EventFd>, deadline: Deadline) -> Result<bool> {
         let slice = self.0.as_ref().map_or(UNTOLD, |_| TOLD);
         let slice = Deadline::after(Some(slice)).min(deadline);
@@ -80,24 +81,25 @@ impl Watch {
         Ok(told || !deadline.has_passed())
     }
 
-    /// What is readable when there may be something new, for a caller that waits for other things as well.
-    /// There is none where the directory has to be looked at from time to time.
+    /// Returns a descriptor that is readable when the directory may have changed, for a caller that
+    /// also waits for other things. `None` if the caller has to look from time to time.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.0.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes in what it tells. That is looked at afterwards; what comes from here on ends the next wait.
+    /// Reads and drops the events. The caller looks at the directory afterwards; later events end
+    /// the next wait.
     pub(crate) fn clear(&self) {
         let Some(fd) = &self.0 else { return };
         let mut events = [0; 4096];
         let mut read = || rustix::io::read(fd, &mut events).is_ok_and(|len| len > 0);
-        // Not as long as they come: another user may make them faster than they are read.
+        // A limited number of reads: another user may cause events faster than they are read.
         let _ = (0..MOST_READS).all(|_| read());
     }
 }
 
-/// Closing it can take the kernel 100 ms, on a busy machine seconds, and whoever has waited has
-/// something to do, or was told to end at once.
+/// Closes the descriptor on another thread: the kernel can take 100 ms to close it, seconds on a
+/// busy machine, and a thread that has waited has to continue, or was told to end at once.
 impl Drop for Watch {
     fn drop(&mut self) {
         closer::close(self.0.take().into_iter().collect());
