@@ -13,14 +13,14 @@ use gst_allocators::ffi as allocators;
 use xmem_core::ImportedMemory;
 
 /// The result of an import: the imported memory, or `None` if the memory cannot be imported.
-pub(crate) type Known = Option<ImportedMemory>;
+pub(crate) type Import = Option<ImportedMemory>;
 
 /// Held while qdata of a memory is read or set: another thread could replace it meanwhile.
-static LOOKING: Mutex<()> = Mutex::new(());
+static QDATA: Mutex<()> = Mutex::new(());
 
 /// The quark under which a memory has its import. No other code uses it.
 fn quark() -> glib::ffi::GQuark {
-    static QUARK: LazyLock<glib::Quark> = LazyLock::new(|| glib::Quark::from_str("xmem-foreign"));
+    static QUARK: LazyLock<glib::Quark> = LazyLock::new(|| glib::Quark::from_str("xmem-import"));
     QUARK.into_glib()
 }
 
@@ -53,28 +53,28 @@ pub(crate) fn is_same(one: &gst::MemoryRef, other: &gst::MemoryRef) -> bool {
 }
 
 /// Returns the result of an earlier import; `None` if there was none.
-pub(crate) fn known(memory: &gst::MemoryRef) -> Option<Known> {
-    let _looking = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
+pub(crate) fn import_of(memory: &gst::MemoryRef) -> Option<Import> {
+    let _guard = QDATA.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: the memory is alive, as it is borrowed, and keeps its parent alive. Under this quark
-    // there is only what `note` has boxed, and no thread replaces it while `LOOKING` is held.
+    // there is only what `attach` has boxed, and no thread replaces it while `QDATA` is held.
     unsafe {
-        let known = ffi::gst_mini_object_get_qdata(whole(memory), quark());
-        known.cast::<Known>().as_ref().cloned()
+        let import = ffi::gst_mini_object_get_qdata(whole(memory), quark());
+        import.cast::<Import>().as_ref().cloned()
     }
 }
 
 /// Attaches the result of an import to a memory, for as long as the memory lives.
-pub(crate) fn note(memory: &gst::MemoryRef, known: &Known) {
-    let known = Box::into_raw(Box::new(known.clone()));
-    let _looking = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
+pub(crate) fn attach(memory: &gst::MemoryRef, import: &Import) {
+    let import = Box::into_raw(Box::new(import.clone()));
+    let _guard = QDATA.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: the memory is alive, as it is borrowed, and keeps its parent alive; GStreamer passes
     // the pointer that was boxed here to `forget`, once.
     unsafe {
-        ffi::gst_mini_object_set_qdata(whole(memory), quark(), known.cast(), Some(forget));
+        ffi::gst_mini_object_set_qdata(whole(memory), quark(), import.cast(), Some(forget));
     }
 }
 
-unsafe extern "C" fn forget(known: glib::ffi::gpointer) {
-    // SAFETY: GStreamer calls this once, with the pointer that `note` made of a box.
-    drop(unsafe { Box::from_raw(known.cast::<Known>()) });
+unsafe extern "C" fn forget(import: glib::ffi::gpointer) {
+    // SAFETY: GStreamer calls this once, with the pointer that `attach` made of a box.
+    drop(unsafe { Box::from_raw(import.cast::<Import>()) });
 }

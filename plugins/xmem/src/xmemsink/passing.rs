@@ -11,7 +11,7 @@ use gst::prelude::*;
 use xmem_core::{ImportedMemory, Publisher};
 
 use crate::bindings;
-use crate::fdmemory::{self, Known};
+use crate::fdmemory::{self, Import};
 use crate::framememory;
 
 /// The number of leases that an upstream xmemsrc keeps free for its next frames.
@@ -22,7 +22,7 @@ const MAX_HELD: u32 = 32;
 /// The number of memories that are imported unconditionally; each further one needs
 /// `FRAMES_A_MEMORY` more frames. If each frame has memory of its own, announcing the memory to
 /// clients costs more than a copy.
-const FREE: u64 = 256;
+const FREE_IMPORTS: u64 = 256;
 const FRAMES_A_MEMORY: u64 = 16;
 /// For how many frames an import is remembered, and the maximum number of those. Some elements wrap
 /// the same file in a new `GstMemory` for each frame.
@@ -30,7 +30,7 @@ const REMEMBERED: u64 = 300;
 const MAX_REMEMBERED: usize = 64;
 
 /// A buffer that can be published without a copy.
-pub(super) struct Passable {
+pub(super) struct Importable {
     pub(super) memory: ImportedMemory,
     /// The range of the buffer's bytes in `memory`.
     pub(super) range: Range<usize>,
@@ -66,7 +66,7 @@ pub(super) enum Refused {
 /// A pool whose buffers were published. `pool` is `None` for all buffers without a pool.
 struct Source {
     pool: Option<glib::WeakRef<gst::BufferPool>>,
-    most: u32,
+    max: u32,
     held: Arc<AtomicU32>,
 }
 
@@ -74,28 +74,28 @@ struct Source {
 struct Remembered {
     device: u64,
     inode: u64,
-    memory: Known,
+    memory: Import,
     frame: u64,
 }
 
 /// The imports of the stream, and the pools of its buffers.
 #[derive(Default)]
-pub(super) struct Passing {
+pub(super) struct Importer {
     frames: u64,
-    taken_in: u64,
+    imported: u64,
     remembered: Vec<Remembered>,
     sources: Vec<Source>,
 }
 
-impl Passing {
+impl Importer {
     /// Imports the memory of a buffer, if it can be published without a copy now. If upstream would
     /// have too few buffers left, the publisher first takes back the ones that clients no longer
     /// hold.
-    pub(super) fn look(
+    pub(super) fn import(
         &mut self,
         buffer: &gst::Buffer,
         publisher: &Publisher,
-    ) -> Result<Passable, Refused> {
+    ) -> Result<Importable, Refused> {
         self.frames += 1;
         let oldest = self.frames.saturating_sub(REMEMBERED);
         self.remembered.retain(|one| one.frame >= oldest);
@@ -105,18 +105,18 @@ impl Passing {
             if !publisher.reclaim(|| frame.free_leases() >= SPARE_LEASES) {
                 return Err(Refused::TooManyHeld);
             }
-            return Ok(passable(memory, range, buffer, None));
+            return Ok(importable(memory, range, buffer, None));
         }
-        let memory = self.memory(first).ok_or(Refused::Unfit)?;
+        let memory = self.import_memory(first).ok_or(Refused::Unfit)?;
         if range.end > memory.size() {
             return Err(Refused::Unfit);
         }
-        let (held, most) = self.source(buffer);
-        if !publisher.reclaim(|| held.load(Ordering::Relaxed) < most) {
+        let (held, max) = self.source(buffer);
+        if !publisher.reclaim(|| held.load(Ordering::Relaxed) < max) {
             return Err(Refused::TooManyHeld);
         }
         held.fetch_add(1, Ordering::Relaxed);
-        Ok(passable(memory, range, buffer, Some(held)))
+        Ok(importable(memory, range, buffer, Some(held)))
     }
 
     /// Forgets the imports: the element that owns the memory wants it back, and may free it.
@@ -125,43 +125,43 @@ impl Passing {
     }
 
     /// Returns the import of a memory: the one that is attached, a remembered one, or a new one.
-    fn memory(&mut self, memory: &gst::MemoryRef) -> Known {
-        if let Some(known) = fdmemory::known(memory) {
-            return known;
+    fn import_memory(&mut self, memory: &gst::MemoryRef) -> Import {
+        if let Some(import) = fdmemory::import_of(memory) {
+            return import;
         }
         let fd = fdmemory::descriptor(memory)?;
         let file = File::from(fd.try_clone_to_owned().ok()?).metadata().ok()?;
         let mut remembered = self.remembered.iter_mut();
         let same = |one: &&mut Remembered| (one.device, one.inode) == (file.dev(), file.ino());
-        let known = match remembered.find(same) {
+        let import = match remembered.find(same) {
             Some(one) => {
                 one.frame = self.frames;
                 one.memory.clone()
             }
-            None if self.taken_in >= FREE + self.frames / FRAMES_A_MEMORY => return None,
+            None if self.imported >= FREE_IMPORTS + self.frames / FRAMES_A_MEMORY => return None,
             None => {
-                self.taken_in += 1;
-                let adopted = ImportedMemory::new(fd).inspect_err(|error| {
+                self.imported += 1;
+                let import = ImportedMemory::new(fd).inspect_err(|error| {
                     gst::debug!(
                         crate::CAT,
                         "Copying, because the memory cannot be imported: {error}"
                     );
                 });
-                let known = adopted.ok();
+                let import = import.ok();
                 if self.remembered.len() >= MAX_REMEMBERED {
                     self.remembered.remove(0);
                 }
                 self.remembered.push(Remembered {
                     device: file.dev(),
                     inode: file.ino(),
-                    memory: known.clone(),
+                    memory: import.clone(),
                     frame: self.frames,
                 });
-                known
+                import
             }
         };
-        fdmemory::note(memory, &known);
-        known
+        fdmemory::attach(memory, &import);
+        import
     }
 
     /// Returns the number of buffers of this buffer's pool that are held, and their maximum.
@@ -173,7 +173,7 @@ impl Passing {
             _ => false,
         };
         if let Some(source) = self.sources.iter().find(same) {
-            return (source.held.clone(), source.most);
+            return (source.held.clone(), source.max);
         }
         self.sources.retain(|source| {
             let pool = source.pool.as_ref();
@@ -181,27 +181,27 @@ impl Passing {
         });
         let params = pool.as_ref().and_then(|pool| pool.config().params());
         let source = Source {
-            most: match params {
+            max: match params {
                 Some((_, _, _, max)) if max > 0 => max / 2,
                 _ => MAX_HELD,
             },
             pool: pool.map(|pool| pool.downgrade()),
             held: Arc::default(),
         };
-        let found = (source.held.clone(), source.most);
+        let found = (source.held.clone(), source.max);
         self.sources.push(source);
         found
     }
 }
 
-fn passable(
+fn importable(
     memory: ImportedMemory,
     range: Range<usize>,
     buffer: &gst::Buffer,
     count: Option<Arc<AtomicU32>>,
-) -> Passable {
+) -> Importable {
     let buffer = buffer.clone();
-    Passable {
+    Importable {
         memory,
         range,
         hold: Held { buffer, count },

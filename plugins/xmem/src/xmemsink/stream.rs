@@ -13,7 +13,7 @@ use xmem_core::{
 use xmem_media::event::{EventContent, Extent};
 
 use super::headers::Headers;
-use super::passing::{Passable, Passing, Refused};
+use super::passing::{Importable, Importer, Refused};
 use super::roles::{Roles, Shown};
 use crate::allocator::{Content, XmemAllocator, content_of};
 use crate::bufferpool::{OnFailure, XmemBufferPool};
@@ -52,7 +52,7 @@ pub(super) struct Stream {
     is_still: AtomicBool,
     allocator: XmemAllocator,
     /// The imports of upstream's memory; `None` if that is always copied.
-    passing: Option<Mutex<Passing>>,
+    importer: Option<Mutex<Importer>>,
     pools: Mutex<Pools>,
     format: Mutex<Option<Arc<Format>>>,
     roles: Roles,
@@ -151,7 +151,7 @@ impl Stream {
             still: Arc::default(),
             asked: Arc::default(),
             is_still: AtomicBool::new(false),
-            passing: settings.foreign_memory.then(Mutex::default),
+            importer: settings.foreign_memory.then(Mutex::default),
             pools: Mutex::default(),
             format: Mutex::default(),
             roles: Roles::default(),
@@ -288,8 +288,8 @@ impl Stream {
 
     /// Gives imported frames back to upstream, which wants to free their memory.
     pub(super) fn drain(&self) {
-        if let Some(passing) = &self.passing {
-            lock(passing).forget();
+        if let Some(importer) = &self.importer {
+            lock(importer).forget();
         }
         if !self.say_drain() {
             return;
@@ -454,20 +454,20 @@ impl Stream {
                 Some(Err(None)) | None => {}
             }
         }
-        let refused = match &self.passing {
+        let refused = match &self.importer {
             // A group would hold many buffers of upstream's pool, and copying frames of groups
             // costs little.
             Some(_) if self.keeps_groups && self.roles.has_deltas() => Refused::Unfit,
-            Some(passing) => {
-                let looked = lock(passing).look(buffer, &self.publisher);
-                match looked.map(|passable| self.pass_on(passable, crossing)) {
+            Some(importer) => {
+                let imported = lock(importer).import(buffer, &self.publisher);
+                match imported.map(|importable| self.publish_imported(importable, crossing)) {
                     // The publisher has the maximum number of imported frames.
                     Ok(Err(Error::Exhausted { .. })) => Refused::TooManyHeld,
                     Ok(Err(Error::UnsealedMemory { clients })) => {
                         self.tell_unsealed(clients);
                         Refused::Unsealed
                     }
-                    Ok(passed) => return passed,
+                    Ok(published) => return published,
                     Err(refused) => refused,
                 }
             }
@@ -480,12 +480,12 @@ impl Stream {
         self.copy(buffer, crossing, cancellation)
     }
 
-    fn pass_on(&self, passable: Passable, crossing: &Crossing) -> Result<()> {
-        let Passable {
+    fn publish_imported(&self, importable: Importable, crossing: &Crossing) -> Result<()> {
+        let Importable {
             memory,
             range,
             hold,
-        } = passable;
+        } = importable;
         let mut frame = self.publisher.import_frame(&memory, range, hold)?;
         *frame.meta_mut() = crossing.record;
         frame.set_extra(&crossing.extra)?;
