@@ -3,6 +3,8 @@
 //! The content of a frame is a function of its number, its size and the size of its extra bytes.
 //! All three are in its record, and the number is also its position in the stream.
 
+use std::time::{Duration, SystemTime};
+
 use xmem_core::{BufferMeta, DType, Frame, FrameMut, Publisher, Result};
 
 use crate::random::mix;
@@ -56,16 +58,14 @@ pub fn meta(number: u64, len: usize, extra: usize) -> Result<BufferMeta> {
     if number % 2 == 1 {
         meta.set_producer(&format!("maker {number}"));
     }
-    meta.device_id = number as u8;
-    meta.flags = (number as u32) << 4;
-    meta.pts = 3 * number;
-    meta.dts = 5 * number;
-    meta.duration = extra as u64;
-    meta.offset = number;
-    meta.offset_end = len as u64;
-    for (at, byte) in meta.cuda_ipc_handle.iter_mut().enumerate() {
-        *byte = (number as u8) ^ (at as u8);
-    }
+    meta.set_device_id(number as u8);
+    meta.set_flags((number as u32) << 4);
+    meta.set_pts(Some(Duration::from_nanos(3 * number)));
+    meta.set_dts(Some(Duration::from_nanos(5 * number)));
+    meta.set_duration(Some(Duration::from_nanos(extra as u64)));
+    meta.set_offset(Some(number));
+    meta.set_offset_end(Some(len as u64));
+    meta.set_cuda_ipc_handle(std::array::from_fn(|at| (number as u8) ^ (at as u8)));
     Ok(meta)
 }
 
@@ -103,7 +103,11 @@ pub fn publish(publisher: &Publisher, number: u64, len: usize, extra_len: usize)
 /// The first difference.
 pub fn check(frame: &Frame) -> std::result::Result<(), String> {
     let found = frame.meta();
-    let (number, len, extra_len) = (found.offset, found.offset_end, found.duration);
+    let (number, len) = (found.offset(), found.offset_end());
+    let extra_len = found.duration().map(|duration| duration.as_nanos() as u64);
+    let (Some(number), Some(len), Some(extra_len)) = (number, len, extra_len) else {
+        return Err(format!("no number, length or extra length in {found:?}"));
+    };
     let wrong = |what: String| Err(format!("frame {number}: {what} in {found:?}"));
     if frame.seq() != number {
         return wrong(format!("its position is {}", frame.seq()));
@@ -116,17 +120,16 @@ pub fn check(frame: &Frame) -> std::result::Result<(), String> {
         Ok(payload) => payload,
         Err(error) => return wrong(error.to_string()),
     };
-    if payload.len() as u64 != len || found.size != len {
+    if payload.len() as u64 != len || found.size() != len {
         return wrong(format!("{} bytes of {len}", payload.len()));
     }
     let fields = |meta: &BufferMeta| {
         (
-            (meta.storage_type, meta.device_id, meta.dtype, meta.ndim),
-            (meta.shape, meta.strides),
-            (meta.content_type, meta.cuda_ipc_handle),
-            (meta.pts, meta.dts, meta.duration),
-            // The four lowest bits of the flags belong to xmem.
-            (meta.offset, meta.offset_end, meta.flags & !0xf),
+            (meta.storage_type(), meta.device_id(), meta.dtype()),
+            (meta.shape().to_vec(), meta.strides().to_vec()),
+            (meta.content_type().to_owned(), *meta.cuda_ipc_handle()),
+            (meta.pts(), meta.dts(), meta.duration()),
+            (meta.offset(), meta.offset_end(), meta.flags()),
         )
     };
     if fields(found) != fields(&expected) {
@@ -134,7 +137,7 @@ pub fn check(frame: &Frame) -> std::result::Result<(), String> {
     }
     // If the frame names no producer, the producer process is named.
     let named = expected.producer() == "" || found.producer() == expected.producer();
-    if !named || found.producer() == "" || found.timestamp == 0 {
+    if !named || found.producer() == "" || found.timestamp() == SystemTime::UNIX_EPOCH {
         return wrong("producer or timestamp".into());
     }
     let mut buffer = [0; CHUNK];
@@ -149,8 +152,8 @@ pub fn check(frame: &Frame) -> std::result::Result<(), String> {
     if let Some(start) = differs {
         return wrong(format!("wrong bytes from {start} on"));
     }
-    let found_extra = if u64::from(found.extra_len) != extra_len {
-        Err(format!("{} extra bytes of {extra_len}", found.extra_len))
+    let found_extra = if u64::from(found.extra_len()) != extra_len {
+        Err(format!("{} extra bytes of {extra_len}", found.extra_len()))
     } else if extra_len == 0 {
         return Ok(());
     } else {

@@ -27,7 +27,7 @@ fn one_client_too_many_is_refused_until_another_leaves() {
     let refused = clients[2].next_line();
     assert_eq!(refused.text("kind"), "Refused");
     assert_eq!(refused.text("retryable"), "true");
-    assert!(refused.text("text").contains("max-clients"), "{refused}");
+    assert!(refused.text("text").contains("max_clients"), "{refused}");
     clients[0].kill();
     until("the client is gone, so another one fits", || {
         clients[2].order("connect");
@@ -52,7 +52,7 @@ fn a_client_that_times_out_waiting_for_a_place_gets_the_reason() {
         first.receive().expect("a hello");
         let mut full = 0u64.to_le_bytes().to_vec();
         full.extend(2u64.to_le_bytes());
-        full.extend(b"raise max-clients");
+        full.extend(b"raise max_clients");
         first.send(&wire::message(wire::BYE, &full), &[]).unwrap();
         drop(first);
         let second = wire::accept(&listener);
@@ -61,11 +61,11 @@ fn a_client_that_times_out_waiting_for_a_place_gets_the_reason() {
         error
     });
     assert!(matches!(error, Error::Refused { .. }), "{error}");
-    assert!(error.to_string().contains("max-clients"), "{error}");
+    assert!(error.to_string().contains("max_clients"), "{error}");
 }
 
 #[test]
-fn a_client_whose_leases_do_not_fit_gets_the_property_to_raise() {
+fn a_client_whose_leases_do_not_fit_is_told_which_setting_to_raise() {
     let place = Place::new();
     let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=3 max-slots=10");
     producer.wait_for("opened");
@@ -76,7 +76,7 @@ fn a_client_whose_leases_do_not_fit_gets_the_property_to_raise() {
     let refused = wants_more.next_line();
     assert_eq!(refused.text("kind"), "Refused");
     assert_eq!(refused.text("retryable"), "true");
-    for word in ["max-buffers", "10", "11"] {
+    for word in ["max_slots", "10", "11"] {
         assert!(refused.text("text").contains(word), "{refused}");
     }
     let mut fits_too = client(&place, "leases=2");

@@ -164,7 +164,7 @@ fn a_directory_of_the_hosts_root_is_refused_with_what_works_instead() {
     for role in ["opener", "client"] {
         let failed = refused(&shared, &place, &format!("{role} channel=cam0"));
         let owners = "belongs to user 0, not to user 1000";
-        let words = ["/mnt", owners, "socket-path", "perms", "subdirectory"];
+        let words = ["/mnt", owners, "socket path", "perms", "subdirectory"];
         says(&failed, "BadPath", &words);
     }
     // As the directory of a socket.
@@ -173,7 +173,7 @@ fn a_directory_of_the_hosts_root_is_refused_with_what_works_instead() {
         "/mnt/cam0.sock",
         "Permission denied",
         "subdirectory",
-        "socket-path",
+        "socket path",
     ];
     says(&failed, "BadPath", &words);
     // A subdirectory, as the runtime directory of one user.
@@ -210,7 +210,7 @@ fn a_runtime_directory_that_is_open_to_others_is_refused_with_what_works_instead
             open,
             "chmod 700",
             "subdirectory",
-            "socket-path",
+            "socket path",
             "perms",
         ];
         says(&failed, "BadPath", &words);
@@ -231,7 +231,7 @@ fn an_error_says_that_an_owner_has_no_number_in_the_container() {
     fs::set_permissions(place.path(), Permissions::from_mode(0o755)).expect("our directory");
     for role in ["opener", "client"] {
         let failed = refused(&container, &place, &format!("{role} channel=cam0"));
-        let words = ["/mnt", "65534", "user namespace", "socket-path", "perms"];
+        let words = ["/mnt", "65534", "user namespace", "socket path", "perms"];
         says(&failed, "BadPath", &words);
     }
 }
@@ -295,7 +295,7 @@ fn a_producer_needs_a_mount_that_it_can_write_and_clients_do_not() {
     says(
         &failed,
         "BadPath",
-        &["/mnt/cam0.sock", "Read-only", "writable", "socket-path"],
+        &["/mnt/cam0.sock", "Read-only", "writable", "socket path"],
     );
     let mut producer = start(&writable, &place, "producer path=/mnt/cam0.sock");
     let mut client = start(&read_only, &place, "client path=/mnt/cam0.sock");

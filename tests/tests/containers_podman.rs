@@ -109,17 +109,17 @@ fn a_directory_that_is_refused_is_named_with_what_works_instead() {
         (
             "opener channel=cam0",
             "open",
-            ["belongs to user", "socket-path", "perms"],
+            ["belongs to user", "socket path", "perms"],
         ),
         (
             "client channel=cam0",
             "connect",
-            ["belongs to user", "socket-path", "perms"],
+            ["belongs to user", "socket path", "perms"],
         ),
         (
             "opener path=/mnt/cam0.sock",
             "open",
-            ["Permission denied", "subdirectory", "socket-path"],
+            ["Permission denied", "subdirectory", "socket path"],
         ),
     ] {
         let options = ["--user=1000:1000", "--env=XMEM_RUNTIME_DIR=/mnt"];

@@ -47,7 +47,7 @@ fn slot_is_reclaimed_after_client_is_killed() {
         assert_eq!(stats.slots, 6);
         assert_eq!(stats.clients.len(), 1);
         let seen = &stats.clients[0];
-        assert_eq!((&*seen.name, seen.pid), ("victim", victim.pid()));
+        assert_eq!((&*seen.name, seen.pid), ("victim", Some(victim.pid())));
         assert_eq!((seen.quota.leases, seen.held, seen.missed), (4, 4, 0));
         assert_eq!(seen.lag, u64::from(joined > 0));
         // The producer continues in the two remaining slots, and pins none of the four.

@@ -65,7 +65,7 @@ fn a_dmabuf_is_imported_and_mapped_when_its_bytes_are_read() {
         frame.publish().unwrap();
         let frame = subscriber.receive(Some(Duration::from_secs(10))).unwrap();
         assert!(frame.is_dma_buf());
-        assert_eq!(frame.meta().size as usize, SIZE - start);
+        assert_eq!(frame.meta().size() as usize, SIZE - start);
         frame.map().unwrap();
         assert_eq!(frame.payload().unwrap().to_vec(), bytes[start..]);
     }

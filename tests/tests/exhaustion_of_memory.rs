@@ -111,7 +111,7 @@ fn a_producer_without_addresses_goes_on_with_the_memory_it_has() {
         "publish count=1 size=1000 extra=40000000",
     ] {
         producer.order(wish);
-        let words = ["not enough memory", "RLIMIT_AS", "max-buffers"];
+        let words = ["not enough memory", "RLIMIT_AS", "max_slots"];
         says(&producer.next_line(), "ResourceExhausted", &words);
         goes_on(&mut producer, &mut client);
     }
@@ -130,7 +130,7 @@ fn a_client_whose_slots_find_no_memory_is_refused_and_gets_in_later() {
     let before = belongings(producer.pid());
     let limit = leave_addresses(producer.pid(), BESIDE);
     new.order("connect");
-    let words = ["producer", "4 slots", "not enough memory", "max-leases"];
+    let words = ["producer", "4 slots", "not enough memory", "fewer leases"];
     says(&new.next_line(), "Refused", &words);
     producer.ask("publish count=2 size=1000", "published");
     old.ask("receive count=2", "received");

@@ -83,7 +83,7 @@ fn a_file_system_without_inodes_is_named_and_so_is_what_helps() {
         if inodes < 3 {
             producer.order("open");
             let path = place.socket("cam0").display().to_string();
-            let words = [&path, "full", "inode", "XMEM_RUNTIME_DIR", "socket-path"];
+            let words = [&path, "full", "inode", "XMEM_RUNTIME_DIR", "socket path"];
             let failed = producer.next_line();
             says(&failed, "ResourceExhausted", &words);
             assert_eq!(failed.text("retryable"), "true");
@@ -120,7 +120,7 @@ fn a_read_only_runtime_directory_keeps_producers_out_and_lets_clients_in() {
     };
     producer.order("open");
     let path = place.socket("cam0").display().to_string();
-    let words = [&path, "Read-only", "XMEM_RUNTIME_DIR", "socket-path"];
+    let words = [&path, "Read-only", "XMEM_RUNTIME_DIR", "socket path"];
     says(&producer.next_line(), "BadPath", &words);
     // Other processes see the same directory, and can write to it.
     let mut outside = Peer::start(PEER, &place, "producer channel=cam0");

@@ -234,6 +234,7 @@ fn events_inside_a_group_arrive_in_their_place() {
         told.push(match client.receive_item(Some(PATIENCE)).expect("more") {
             Item::Frame(frame) => frame.seq().to_string(),
             Item::Event(event) => String::from_utf8_lossy(event.content()).into_owned(),
+            other => format!("{other:?}"),
         });
     }
     assert_eq!(

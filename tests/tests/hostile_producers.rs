@@ -176,7 +176,7 @@ fn a_record_with_any_field_out_of_range_is_refused() {
     const MAX: [u8; 8] = u64::MAX.to_le_bytes();
     for (at, bytes, word) in [
         (8, &[3][..], "storage type 3"),
-        (10, &[12], "element type 12"),
+        (10, &[13], "element type 13"),
         (10, &[255], "element type 255"),
         (11, &[9], "9 dimensions"),
         (11, &[255], "255 dimensions"),
@@ -296,10 +296,10 @@ fn a_record_that_changes_while_it_is_read_is_taken_as_it_was_or_refused() {
         match received {
             Ok(frame) => {
                 let meta = frame.meta();
-                assert!(meta.payload_offset + meta.size <= 2 * PAGE as u64);
+                assert!(meta.payload_offset() + meta.size() <= 2 * PAGE as u64);
                 let bytes = frame.payload().unwrap().to_vec();
                 for (at, byte) in bytes.into_iter().enumerate() {
-                    let expected = pattern(1, meta.payload_offset as usize + at);
+                    let expected = pattern(1, meta.payload_offset() as usize + at);
                     assert_eq!(byte, expected, "{at} of {meta:?}");
                 }
                 whole += 1;

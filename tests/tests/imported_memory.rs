@@ -79,7 +79,7 @@ fn a_drain_waits_until_clients_have_received_and_released_all_frames() {
         for _ in 0..3 {
             held.push(channel.client.receive(Some(LONG)).unwrap());
         }
-        let seqs: Vec<u64> = held.iter().map(|frame| frame.meta().seq).collect();
+        let seqs: Vec<u64> = held.iter().map(|frame| frame.meta().seq()).collect();
         assert_eq!(seqs, [0, 1, 2]);
         assert!(!draining.is_finished());
         for left in (0..3).rev() {
@@ -120,7 +120,7 @@ fn frames_not_received_when_a_drain_ends_are_missed() {
     assert_eq!(channel.kept(), 0);
     channel.pass_on(1);
     let frame = channel.receive();
-    assert_eq!((frame.meta().seq, frame.missed()), (3, 3));
+    assert_eq!((frame.meta().seq(), frame.missed()), (3, 3));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn short_lived_memory_does_not_get_a_client_evicted_that_does_not_read() {
         let frame = publisher.import_frame(&memory(), 0..SIZE, hold.clone());
         frame.unwrap().publish().unwrap();
         let frame = client.receive(Some(LONG)).unwrap();
-        assert_eq!(frame.meta().seq, number);
+        assert_eq!(frame.meta().seq(), number);
     }
     let refused = |event: &PublisherEvent| matches!(event, PublisherEvent::ClientRefused { .. });
     assert!(!events.drain().iter().any(refused));

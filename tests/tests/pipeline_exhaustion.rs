@@ -410,7 +410,7 @@ fn a_client_that_holds_all_slots_there_is_memory_for_does_not_end_the_stream() {
         stats.number("published") > published + 20
     });
     let frame = other.receive(Some(PATIENCE)).expect("a frame");
-    assert_eq!(frame.meta().size, 4_000_000);
+    assert_eq!(frame.meta().size(), 4_000_000);
     let messages = camera.messages();
     assert!(
         messages

@@ -377,8 +377,11 @@ fn a_time_with_which_elements_would_overflow_is_left_out() {
         let mut frame = publisher.acquire(1000).expect("a slot");
         pattern::fill(&mut frame, number, 0).expect("a record");
         let record = frame.meta_mut();
-        (record.stream_pts, record.stream_dts) = (time, u64::MAX);
-        (record.pts, record.dts, record.duration) = (u64::MAX, u64::MAX, time);
+        let time = Some(Duration::from_nanos(time));
+        record.set_stream_pts(time);
+        record.set_duration(time);
+        record.set_pts(None);
+        record.set_dts(None);
         frame.publish().expect("a channel");
         client.until_buffers("out.sink", number as usize + 1);
     }

@@ -286,8 +286,8 @@ fn publisher(channel: Channel, format: &str) -> Publisher {
 
 /// Publishes a frame with this record and these extra bytes.
 fn publish(publisher: &Publisher, meta: BufferMeta, extra: &[u8]) {
-    let mut frame = publisher.acquire(meta.size as usize).expect("a slot");
-    let mut bytes = vec![0; meta.size as usize];
+    let mut frame = publisher.acquire(meta.size() as usize).expect("a slot");
+    let mut bytes = vec![0; meta.size() as usize];
     fill(3, &mut bytes);
     frame.payload().write(0, &bytes);
     *frame.meta_mut() = meta;

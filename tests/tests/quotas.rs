@@ -150,7 +150,7 @@ fn a_budget_bounds_what_clients_get() {
     let mut refused = Peer::start(PEER, &place, "client channel=cam0 leases=60");
     refused.wait_for("ready");
     let answer = refused.ask("connect", "failed").to_string();
-    assert!(answer.contains("max-bytes"), "{answer}");
+    assert!(answer.contains("max_bytes"), "{answer}");
 }
 
 #[test]

@@ -9,18 +9,37 @@ use crate::sys::clock::Deadline;
 use crate::sys::futex::{self, Wait, WakeWord};
 use crate::sys::poll::EventFd;
 
-/// Ends every wait that was started with it, at once and from any thread: what a state change or
-/// a flush needs.
+/// Ends every wait that was started with it, at once and from any thread.
+///
+/// For Ctrl-C, call [`cancel`](Canceller::cancel) on the thread that handles signals (`signalfd`, or the
+/// crate `ctrlc`). It takes a lock, so a signal handler itself must not call it. A signal alone ends no
+/// wait.
 ///
 /// Clones are the same canceller. After [`cancel`](Canceller::cancel), waits end with
 /// [`Error::Cancelled`] until [`reset`](Canceller::reset). A wait that was under way ends also
 /// where the reset comes before its thread has run again.
 ///
+/// # Examples
+///
 /// ```
-/// let canceller = xmem_core::Canceller::new();
+/// use xmem_core::{Canceller, Error};
+/// # use xmem_core::{Channel, Publisher, Subscriber};
+/// # fn main() -> xmem_core::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let channel = Channel::path(directory.path().join("cam0.sock"));
+/// # let publisher = Publisher::builder(channel.clone()).open()?;
+/// let canceller = Canceller::new();
+/// let mut subscriber = Subscriber::builder(channel).canceller(canceller.clone()).connect()?;
 /// let other = canceller.clone();
-/// std::thread::spawn(move || other.cancel()).join().unwrap();
-/// assert!(canceller.is_cancelled());
+/// std::thread::spawn(move || other.cancel());
+/// assert!(matches!(subscriber.receive(None), Err(Error::Cancelled)));
+///
+/// // The connection is as it was.
+/// canceller.reset();
+/// # publisher.acquire(1)?.publish()?;
+/// subscriber.receive(None)?;
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Canceller(Arc<Inner>);
@@ -104,6 +123,7 @@ impl Canceller {
 /// An operation that may wait: what ends its waits is a cancel or an interrupt since it began,
 /// whether there was a reset since or not.
 #[derive(Clone, Copy, Debug)]
+#[must_use = "it ends the waits that it is passed to"]
 pub struct Cancellation<'a> {
     canceller: &'a Canceller,
     seen: u32,

@@ -5,24 +5,47 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::dtype::DType;
+use crate::dtype::{DType, StorageType};
 
-/// Shorthand for a result with this crate's [`Error`].
+pub(crate) mod kind;
+
+/// A result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong, said so that a person can act on it.
+/// What can go wrong. The text says what helps, in the words of this crate's API.
 ///
-/// [`Error::is_retryable`] tells whether connecting again can help.
+/// [`kind`](Error::kind) is the error without its details, for bindings;
+/// [`is_retryable`](Error::is_retryable) tells whether connecting again can help. The text includes the
+/// system's answer; [`source`](std::error::Error::source) repeats nothing that the text says.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use xmem_core::{Channel, Error, Subscriber};
+///
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let channel = Channel::path(directory.path().join("cam0.sock"));
+/// # #[cfg(any())]
+/// let channel = Channel::name("cam0");
+/// let connected = Subscriber::builder(channel).connect_timeout(Some(Duration::ZERO)).connect();
+/// match connected {
+///     Ok(_) => println!("there is a producer"),
+///     Err(Error::NoProducer { path, .. }) => println!("none at {}", path.display()),
+///     Err(error) if error.is_retryable() => println!("later, perhaps: {error}"),
+///     Err(error) => println!("{}: {error}", error.kind()),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A piece of shared memory could not be made, sealed, checked or mapped.
-    #[error("shared memory: {what}: {source}{}", allow(.source))]
+    #[error("shared memory: {what}: {answer}{}", allow(.answer))]
     SharedMemory {
         /// What was being done.
         what: &'static str,
         /// The system's answer.
-        source: io::Error,
+        answer: io::Error,
     },
     /// The system has no more of something that was asked for. It may have later.
     #[error("{what}: {resource}")]
@@ -34,29 +57,20 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
-    /// No frame or segment has this number.
-    #[error("buffer {0} not found")]
-    BufferNotFound(u32),
     /// The frame holds other elements than were asked for.
-    #[error("type mismatch: expected {expected}, got {got}")]
+    #[error("the frame holds elements of {found}, not of {expected}")]
     TypeMismatch {
         /// What the caller asked for.
         expected: DType,
         /// What the frame holds.
-        got: DType,
+        found: DType,
     },
-    /// A write to memory that may only be read.
-    #[error("the memory is read-only")]
-    ReadOnly,
-    /// The frame was given back already.
-    #[error("the frame was released already")]
-    AlreadyReleased,
     /// A shape, its strides and the frame's size do not fit together.
     #[error("invalid shape: {0}")]
     InvalidShape(String),
-    /// The CUDA driver reported an error, or CUDA is not built in.
-    #[error("CUDA: {0}")]
-    Cuda(String),
+    /// The frame's content is in memory that the CPU can't read.
+    #[error("the frame is in {0} memory, which the CPU can't read")]
+    WrongStorage(StorageType),
 
     /// A setting is out of its range.
     #[error("{0}")]
@@ -70,35 +84,35 @@ pub enum Error {
         reason: String,
     },
     /// A system call on the control connection failed.
-    #[error("{what}: {source}{}", allow(.source))]
+    #[error("{what}: {answer}{}", allow(.answer))]
     Socket {
         /// What was being done.
         what: String,
         /// The system's answer.
-        source: io::Error,
+        answer: io::Error,
     },
     /// Another live producer has the socket.
-    #[error("{} belongs to a running producer ({}): stop it, or choose another channel or socket-path", path.display(), process(*.pid))]
+    #[error("{} belongs to a running producer ({}): stop it, or choose another channel or socket path", path.display(), process(*.pid))]
     InUse {
         /// The socket's path.
         path: PathBuf,
-        /// The producer's process id, 0 where it can't be seen from here.
-        pid: u32,
+        /// The producer's process id, `None` where it can't be seen from here.
+        pid: Option<u32>,
     },
     /// No producer answered in time.
-    #[error("no producer at {}{}: start one, or raise connection-timeout", path.display(), within(*.waited))]
+    #[error("no producer at {}{}: start one, or raise connect_timeout", path.display(), within(*.waited))]
     NoProducer {
         /// The socket's path.
         path: PathBuf,
-        /// How long was waited.
+        /// How long the client has waited.
         waited: std::time::Duration,
     },
     /// There is a producer, and it did not answer in time.
-    #[error("the producer at {} did not answer{}: it is stopped, or has no descriptors left; or raise connection-timeout", path.display(), within(*.waited))]
+    #[error("the producer at {} did not answer{}: it is stopped, or has no descriptors left; or raise connect_timeout", path.display(), within(*.waited))]
     NoAnswer {
         /// The socket's path.
         path: PathBuf,
-        /// How long was waited.
+        /// How long the client has waited.
         waited: std::time::Duration,
     },
     /// The producer refused this client and said why.
@@ -115,7 +129,7 @@ pub enum Error {
 
     /// No slot is left: every one is held by the producer itself.
     #[error(
-        "all {slots} slots are in the producer's own hands and max-buffers ({max}) allows no more: raise max-buffers"
+        "the producer itself holds all {slots} slots, and max_slots ({max}) allows no more: raise max_slots"
     )]
     Exhausted {
         /// How many slots there are.
@@ -129,7 +143,7 @@ pub enum Error {
     /// Memory that other processes may write can't be shared: there are clients that take none.
     #[error(
         "{clients} client(s) take no memory that other processes may write or punch holes into: \
-         copy the frame, or allow such memory in the clients (unsealed-memory)"
+         copy the frame, or allow such memory in the clients (unsealed_memory)"
     )]
     UnsealedMemory {
         /// How many clients.
@@ -138,6 +152,14 @@ pub enum Error {
     /// The time given has passed.
     #[error("timed out")]
     TimedOut,
+    /// The time given has passed, and all the while this client has held as many frames as it may.
+    #[error(
+        "the client holds all {leases} frames that it may: drop frames, or ask for more leases"
+    )]
+    Starved {
+        /// How many frames the client may hold.
+        leases: u32,
+    },
     /// [`Canceller::cancel`](crate::Canceller::cancel) was called.
     #[error("cancelled")]
     Cancelled,
@@ -154,7 +176,7 @@ pub enum Error {
     /// This process was forked from the one that opened the channel or connected. What that one
     /// has stays its own: whatever the child drops is neither closed nor given back.
     #[error(
-        "this process was forked from the one that has the channel: open or connect anew in it"
+        "this process was forked from the one that has the channel: open or connect again in it"
     )]
     Forked,
     /// The producer is gone without a word: it crashed or was killed.
@@ -169,7 +191,7 @@ pub enum Resource {
     /// Memory, or addresses for it.
     #[error(
         "not enough memory, on this machine, in the control group or under RLIMIT_AS (ulimit -v): \
-         allow more, or need less with smaller frames, max-leases or max-buffers"
+         allow more, or need less with smaller frames, fewer leases or a lower max_slots"
     )]
     Memory,
     /// Bytes of one file, which shared memory counts as.
@@ -197,7 +219,7 @@ pub enum Resource {
     /// Room, or names, on a file system.
     #[error(
         "the file system is full, or has no inode left: make room, or choose another directory \
-         with XMEM_RUNTIME_DIR or socket-path"
+         with XMEM_RUNTIME_DIR or a socket path"
     )]
     Space,
 }
@@ -232,10 +254,10 @@ fn allow(answer: &io::Error) -> &'static str {
 }
 
 /// A process, by its id where that can be seen from here.
-fn process(pid: u32) -> String {
+fn process(pid: Option<u32>) -> String {
     match pid {
-        0 => "in another PID namespace, or too busy to answer".into(),
-        pid => format!("pid {pid}"),
+        Some(pid) => format!("pid {pid}"),
+        None => "in another PID namespace, or too busy to answer".into(),
     }
 }
 
@@ -275,7 +297,10 @@ impl Error {
                 // Memory of the machine has no file system that could be full.
                 Some(Resource::Space) => Error::exhausted(what, Resource::Memory, source),
                 Some(resource) => Error::exhausted(what, resource, source),
-                None => Error::SharedMemory { what, source },
+                None => Error::SharedMemory {
+                    what,
+                    answer: source,
+                },
             }
         }
     }
@@ -286,7 +311,10 @@ impl Error {
             let (what, source) = (what.into(), answer.into());
             match Resource::missing(&source) {
                 Some(resource) => Error::exhausted(what, resource, source),
-                None => Error::Socket { what, source },
+                None => Error::Socket {
+                    what,
+                    answer: source,
+                },
             }
         }
     }
@@ -312,7 +340,7 @@ impl Error {
                 Some(Errno::ROFS | Errno::ACCESS | Errno::PERM) => {
                     ": a producer needs a directory that its user can write. Make this one \
                      writable, or choose another, which may be a subdirectory, with \
-                     XMEM_RUNTIME_DIR (mode 0700) or socket-path"
+                     XMEM_RUNTIME_DIR (mode 0700) or a socket path"
                 }
                 _ => allow(&source),
             };

@@ -30,6 +30,38 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The number that stands for the kind between processes, and in bindings. It does not change.
+    pub fn number(self) -> u32 {
+        self.to_wire().0
+    }
+
+    /// The kind with this number. `key` is that of [`Sticky`](EventKind::Sticky); other kinds have none.
+    ///
+    /// ```
+    /// use xmem_core::EventKind;
+    ///
+    /// assert_eq!(EventKind::from_number(1, Some(7)), Some(EventKind::Sticky(7)));
+    /// assert_eq!(EventKind::from_number(2, None), Some(EventKind::Format));
+    /// assert_eq!(EventKind::from_number(2, Some(7)), None);
+    /// ```
+    pub fn from_number(number: u32, key: Option<u64>) -> Option<EventKind> {
+        let kind = EventKind::from_wire(number, key.unwrap_or(0)).ok()?;
+        let is_sticky = matches!(kind, EventKind::Sticky(_));
+        (key.is_some() == is_sticky).then_some(kind)
+    }
+
+    /// The kind's name, in lower case with underscores.
+    pub fn name(self) -> &'static str {
+        match self {
+            EventKind::Passing => "passing",
+            EventKind::Sticky(_) => "sticky",
+            EventKind::Format => "format",
+            EventKind::Urgent => "urgent",
+            EventKind::Flush => "flush",
+            EventKind::EndOfStream => "end_of_stream",
+        }
+    }
+
     /// Which event is replaced by this one, for clients that join later.
     pub(crate) fn key(self) -> Option<u64> {
         match self {
@@ -85,14 +117,21 @@ impl EventKind {
 /// Something that the producer said between frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamEvent {
+    number: u64,
     kind: EventKind,
     content: Arc<[u8]>,
     producer_uid: u32,
 }
 
 impl StreamEvent {
-    pub(crate) fn new(kind: EventKind, content: Arc<[u8]>, producer_uid: u32) -> StreamEvent {
+    pub(crate) fn new(
+        number: u64,
+        kind: EventKind,
+        content: Arc<[u8]>,
+        producer_uid: u32,
+    ) -> StreamEvent {
         StreamEvent {
+            number,
             kind,
             content,
             producer_uid,
@@ -102,6 +141,12 @@ impl StreamEvent {
     /// What it is to the stream.
     pub fn kind(&self) -> EventKind {
         self.kind
+    }
+
+    /// The number of the event in the stream, counted from 1. `None` for state that the producer told when
+    /// this client joined.
+    pub fn number(&self) -> Option<u64> {
+        (self.number > 0).then_some(self.number)
     }
 
     /// The user that the producer runs as.

@@ -4,12 +4,12 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use crate::dtype::Element;
+use crate::dtype::{Element, StorageType};
 use crate::error::{Error, Result};
 use crate::lease::{FrameId, SlotIndex};
 use crate::link::Link;
 use crate::meta::BufferMeta;
-use crate::payload::{Payload, PayloadMut, View};
+use crate::payload::{Payload, PayloadMut, view::View};
 use crate::pool::Place;
 use crate::segment::{ImportedMemory, PayloadSegment};
 use crate::sys::limits;
@@ -31,7 +31,30 @@ impl Drop for HeldSlot {
 
 /// A slot in the producer's hands: write the payload, then [`publish`](FrameMut::publish).
 ///
-/// Dropped without publishing, the slot is free again and no client sees it.
+/// Where it is dropped without that, the slot is free again and no client sees it.
+///
+/// # Examples
+///
+/// ```
+/// use xmem_core::BufferMeta;
+/// # use xmem_core::{Channel, Publisher, Subscriber};
+/// # fn main() -> xmem_core::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let channel = Channel::path(directory.path().join("cam0.sock"));
+/// # let publisher = Publisher::builder(channel).open()?;
+/// // Room for the largest picture there may be. What is published is as large as it came out.
+/// let mut frame = publisher.acquire(100_000)?;
+/// let compressed = b"a picture";
+/// frame.payload().write(0, compressed);
+/// *frame.meta_mut() = BufferMeta::bytes(compressed.len());
+/// frame.meta_mut().set_content_type("image/jpeg");
+/// frame.set_extra(b"taken by camera 7")?;
+/// let published = frame.publish_range(0, compressed.len()).map_err(|unpublished| unpublished.reason)?;
+/// assert_eq!(published.seq(), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a frame that is dropped is not published"]
 pub struct FrameMut {
     held: HeldSlot,
     place: Place,
@@ -85,8 +108,8 @@ impl FrameMut {
         mapping.expect("a slot is mapped")
     }
 
-    /// What the frame is. At first it is plain bytes; what only xmem knows (`id`, `seq`,
-    /// `segment`, `payload_offset`, `timestamp`, `event`, ...) is filled in by `publish`.
+    /// The frame's record. At first it describes as many bytes as were asked for; `publish` writes what
+    /// has no setter (position, slot, segment, size, timestamp).
     pub fn meta_mut(&mut self) -> &mut BufferMeta {
         &mut self.meta
     }
@@ -117,7 +140,7 @@ impl FrameMut {
     pub fn publish(self) -> Result<PublishedSlot> {
         let len = self.len;
         self.publish_range(0, len)
-            .map_err(|unpublished| unpublished.error)
+            .map_err(|unpublished| unpublished.reason)
     }
 
     pub(crate) fn writer(&self) -> &Arc<Writer> {
@@ -140,9 +163,9 @@ impl FrameMut {
                 position,
                 slot: self,
             }),
-            Err(error) => Err(Unpublished {
+            Err(reason) => Err(Unpublished {
                 frame: Box::new(self),
-                error,
+                reason,
             }),
         }
     }
@@ -178,13 +201,12 @@ impl Drop for FrameMut {
 
 /// A frame that could not be published, and why.
 #[derive(Debug, thiserror::Error)]
-#[error("{error}")]
+#[error("{reason}")]
 pub struct Unpublished {
     /// The slot, still the producer's to write.
     pub frame: Box<FrameMut>,
-    /// What went wrong.
-    #[source]
-    pub error: Error,
+    /// Why it was not published.
+    pub reason: Error,
 }
 
 impl std::fmt::Debug for FrameMut {
@@ -226,6 +248,7 @@ impl PublishedSlot {
 ///
 /// Dropped without publishing, no client sees it.
 #[derive(Debug)]
+#[must_use = "a frame that is dropped is not published"]
 pub struct ImportedFrame(FrameMut);
 
 impl ImportedFrame {
@@ -256,10 +279,35 @@ impl ImportedFrame {
     }
 }
 
-/// A received frame: read it for as long as you like, it does not change. Its drop gives the
-/// lease back.
+/// A received frame. It does not change while it is held; its drop gives the lease back.
 ///
 /// Frames can be sent to other threads and outlive the [`Subscriber`](crate::Subscriber).
+///
+/// # Examples
+///
+/// ```
+/// use xmem_core::{BufferMeta, DType};
+/// # use xmem_core::{Channel, Publisher, Subscriber};
+/// # fn main() -> xmem_core::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let channel = Channel::path(directory.path().join("cam0.sock"));
+/// # let publisher = Publisher::builder(channel.clone()).open()?;
+/// # let mut subscriber = Subscriber::builder(channel).connect()?;
+/// # let mut frame = publisher.acquire(12)?;
+/// # frame.payload().write_elements(&[1i16, 2, 3, 4, 5, 6]);
+/// # *frame.meta_mut() = BufferMeta::tensor(DType::Int16, &[2, 3])?;
+/// # frame.publish()?;
+/// let frame = subscriber.receive(None)?;
+/// match frame.meta().dtype() {
+///     DType::Int16 => assert_eq!(frame.view::<i16>()?.to_vec()?, [1, 2, 3, 4, 5, 6]),
+///     other => println!("{} bytes of {other}", frame.payload()?.len()),
+/// }
+/// if frame.missed() > 0 {
+///     println!("{} frames were gone before", frame.missed());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Frame {
     link: Arc<Link>,
     lease: u16,
@@ -329,8 +377,13 @@ impl Frame {
     /// The frame's bytes.
     ///
     /// # Errors
-    /// [`Error::NotMapped`] where the frame is in a dmabuf that was not [mapped](Frame::map).
+    /// [`Error::NotMapped`] where the frame is in a dmabuf that was not [mapped](Frame::map);
+    /// [`Error::WrongStorage`] where its content is not in memory of the CPU.
     pub fn payload(&self) -> Result<Payload<'_>> {
+        match self.meta.storage_type() {
+            StorageType::Cpu => {}
+            other => return Err(Error::WrongStorage(other)),
+        }
         let mapping = self.segment.mapping()?;
         // Checked when the frame was received: the range is inside the segment.
         Ok(Payload::of(mapping, self.offset(), self.meta.size as usize))
@@ -390,7 +443,7 @@ impl Frame {
         if self.meta.dtype() != T::DTYPE {
             return Err(Error::TypeMismatch {
                 expected: T::DTYPE,
-                got: self.meta.dtype(),
+                found: self.meta.dtype(),
             });
         }
         self.payload()?

@@ -5,13 +5,13 @@
 
 use std::hint::black_box;
 
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::FromBytes;
 
 use crate::dtype::{DType, Element, MAX_NDIM};
 use crate::error::Error;
 use crate::message::{MAX_MESSAGE, Message};
 use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED};
-use crate::payload::{Payload, View};
+use crate::payload::{Payload, view::View};
 use crate::segment::{INLINE_EXTRA, MAX_EXTRA, SPILL_SIZE, read_location};
 use crate::subscriber::pending::{check, is_inside};
 use crate::sys::socket::MAX_FDS;
@@ -94,8 +94,10 @@ fn look(meta: &BufferMeta, frame: &[u8]) {
         DType::Int32 => walk::<i32>(meta, payload, frame),
         DType::UInt64 => walk::<u64>(meta, payload, frame),
         DType::Int64 => walk::<i64>(meta, payload, frame),
-        // No number type of Rust's.
-        DType::Float16 => {}
+        DType::Float16 => walk::<half::f16>(meta, payload, frame),
+        DType::BFloat16 => walk::<half::bf16>(meta, payload, frame),
+        // No element of Rust's: some bytes are no `bool`.
+        DType::Bool => {}
         DType::Float32 => walk::<f32>(meta, payload, frame),
         DType::Float64 => walk::<f64>(meta, payload, frame),
     }
@@ -103,7 +105,7 @@ fn look(meta: &BufferMeta, frame: &[u8]) {
 
 /// Compares elements of the frame's view with the bytes where they have to be: the first, the last,
 /// and of each dimension the last alone.
-fn walk<T: Element + IntoBytes + Immutable>(meta: &BufferMeta, payload: Payload<'_>, frame: &[u8]) {
+fn walk<T: Element>(meta: &BufferMeta, payload: Payload<'_>, frame: &[u8]) {
     let view: View<'_, T> = payload
         .view(0, meta.shape(), meta.strides())
         .expect("the record was checked");

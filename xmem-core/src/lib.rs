@@ -1,10 +1,8 @@
-//! Zero-copy frames between processes: one writes, others read, and none waits for another.
+//! Frames of video, audio and tensors, shared between processes without a copy.
 //!
-//! A producer opens a **channel** with a [`Publisher`]. It owns a **pool** of **slots** in shared
-//! memory: it [acquires](Publisher::acquire) one, writes a **frame** into it and
-//! [publishes](FrameMut::publish) it. Clients [connect](SubscriberBuilder::connect) with a
-//! [`Subscriber`] and [receive](Subscriber::receive) frames where they are: nothing is copied, and
-//! a frame that a client holds (by a **lease**) is not written again until it is dropped.
+//! A **producer** writes each frame once, into shared memory. Any number of **clients** read it there.
+//! The producer never waits for a client, unless it asks to; a client keeps a frame as long as it likes;
+//! and a crash of one process leaves the others as they are.
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,7 +15,7 @@
 //! let channel = Channel::name("embeddings");
 //! let publisher = Publisher::builder(channel.clone()).open()?;
 //!
-//! // A client: another process, usually. It may also start first.
+//! // A client, usually in another process. It may start first, and waits for the producer.
 //! let mut subscriber = Subscriber::builder(channel).connect()?;
 //!
 //! let mut frame = publisher.acquire(2 * 3 * 4)?;
@@ -33,95 +31,114 @@
 //! # }
 //! ```
 //!
+//! # The words
+//!
+//! A [`Channel`] names a stream. The producer opens it with a [`Publisher`], which owns a **pool** of
+//! **slots** in shared memory. It [acquires](Publisher::acquire) a slot, writes the payload and a record
+//! ([`BufferMeta`]: element type, shape, times), and [publishes](FrameMut::publish) it as a frame, whose
+//! number in the stream is its **position**.
+//!
+//! A client [connects](SubscriberBuilder::connect) with a [`Subscriber`] and
+//! [receives](Subscriber::receive) frames. Each [`Frame`] that it holds is a **lease**: the slot is not
+//! written again until the frame is dropped. A client has a [`Quota`]: how many frames it can hold, and
+//! how far it can fall behind before it misses some.
+//!
+//! Between the frames the producer says what concerns them, in order with them: a
+//! [format](Publisher::set_format), other [events](Publisher::send_event), the
+//! [end of the stream](Publisher::end_stream).
+//!
+//! # Where to go from here
+//!
+//! | to | see |
+//! |---|---|
+//! | read elements, rows, planes | [`Frame::view`], [`Payload::view`], [`View`] |
+//! | receive in an event loop or a binding | [`Subscriber::poll_fd`], [`Subscriber::try_receive`], [`ErrorKind`] |
+//! | end a wait from another thread, for Ctrl-C too | [`Canceller`] |
+//! | wait for slow clients, in place of dropping frames | [`Overflow::Block`] |
+//! | share memory of other origin, a dmabuf for example | [`ImportedMemory`], [`Publisher::import_frame`] |
+//! | find channels | [`Channel::list`], [`ChannelMonitor`] |
+//! | let clients begin with a sync point of a compressed stream | [`Role`], [`PublisherBuilder::keep_group`] |
+//!
 //! # What you can rely on
 //!
-//! - A frame is received whole or not at all, however slow, stopped or dead other processes are.
-//! - No client can slow, block or corrupt the producer or another client. With
-//!   [`Overflow::Block`], which asks for waiting, a client delays it by a bounded time once.
-//! - Nothing is left behind by a crash but the socket's file, which the next producer replaces.
-//! - A child that a process forks has no part in its channels: what it drops stays with its parent,
-//!   what it tries fails with [`Error::Forked`].
+//! - A client receives a frame whole or not at all, however slow, stopped or dead other processes are.
+//! - No client can slow, block or corrupt the producer or another client. With [`Overflow::Block`], which
+//!   asks for waiting, a client delays the producer once, by a bounded time.
+//! - A crash leaves nothing behind but the socket's file, which the next producer replaces.
+//! - A child that a process forks has no part in its channels: what the child drops stays with its
+//!   parent, and what it tries fails with [`Error::Forked`].
 //! - In the steady state a frame costs no page fault, no mapping, no passed descriptor, and at most
-//!   one system call on each side, none when no client sleeps.
+//!   one system call on each side: none when no client sleeps.
 //!
 //! # What you have to trust
 //!
-//! No other process. A client maps the frames read-only and the kernel forbids it to write them; all that it
-//! may write is its own lease page, of which the producer believes nothing. The producer may write
-//! frames at any time: a client checks a copy of each record before it uses it, and sees the
-//! payload only through views that stay inside of the mapping. Processes of the same user can
-//! always attack each other in other ways, with `ptrace` for example.
+//! No other process. A client maps the frames read-only, and the kernel does not let it write them; it can
+//! write its own lease page, of which the producer believes nothing. The producer can write its frames
+//! at any time: a client checks a copy of each record before it uses it, and reads the payload through
+//! copies that stay inside of the mapping. Processes of the same user can always attack each other in
+//! other ways, with `ptrace` for example.
+//!
+//! # Systems
+//!
+//! Linux on 64-bit little-endian machines. `futex_waitv` (Linux 5.16) is used where the kernel has it.
 //!
 //! # How it is built
 //!
-//! From the ground: `sys` (the kernel's calls, thin), `lease` (the lock-free protocol and all its
+//! From the ground: `sys` (system calls, thinly wrapped), `lease` (the lock-free protocol with all its
 //! memory orderings, checked with loom), `segment` (the layout of shared memory) and `message`
-//! (the control connection's bytes), `clients`, `pool` and `writer` (slots), `frame` (what is in hand), and on
-//! top [`Publisher`] and [`Subscriber`]. Imports point down.
+//! (the bytes of the control connection), `clients`, `pool` and `writer` (slots), `frame` (what is in
+//! hand), and on top [`Publisher`] and [`Subscriber`]. Imports point down.
 
 // Under loom only the protocol is built: everything else runs on real memory.
 #![cfg_attr(loom, allow(dead_code))]
 
-#[cfg(not(loom))]
-mod callback;
-#[cfg(not(loom))]
-mod cancel;
-#[cfg(not(loom))]
-mod channel;
-#[cfg(not(loom))]
-mod clients;
-#[cfg(not(loom))]
-mod dtype;
-#[cfg(not(loom))]
-mod error;
-#[cfg(not(loom))]
-mod event;
-#[cfg(not(loom))]
-mod frame;
-#[cfg(all(not(loom), any(test, fuzzing)))]
-#[doc(hidden)]
-pub mod fuzz;
 mod lease;
-#[cfg(not(loom))]
-mod link;
-#[cfg(not(loom))]
-mod message;
-#[cfg(not(loom))]
-mod meta;
-#[cfg(not(loom))]
-mod payload;
-#[cfg(not(loom))]
-mod pool;
-#[cfg(not(loom))]
-mod publisher;
-#[cfg(not(loom))]
-mod quota;
-#[cfg(not(loom))]
-mod segment;
-#[cfg(not(loom))]
-mod subscriber;
-#[cfg(not(loom))]
-mod sys;
-#[cfg(not(loom))]
-mod writer;
 
-#[cfg(not(loom))]
-pub use self::{
-    cancel::{Cancellation, Canceller},
-    channel::{Channel, ChannelChange, ChannelMonitor, LiveChannel, nearby as channels_nearby},
-    clients::ClientId,
-    dtype::{AccessMode, DType, Element, MAX_NDIM, StorageType},
-    error::{Error, Resource, Result},
-    event::{EventKind, StreamEvent},
-    frame::{Frame, FrameMut, ImportedFrame, PublishedSlot, Unpublished},
-    message::Delivery,
-    meta::{BufferMeta, NONE, Role},
-    payload::{Payload, PayloadMut, View},
-    publisher::{ClientStats, Publisher, PublisherBuilder, PublisherStats},
-    quota::{Grant, Quota},
-    segment::{ImportedMemory, MAX_LEASES},
-    subscriber::builder::{SubscriberBuilder, UnsealedMemory},
-    subscriber::{Item, Subscriber, UpstreamSender},
-    sys::{clock::monotonic as monotonic_time, sched::set_time_slice},
-    writer::{Overflow, PublisherEvent},
-};
+cfg_if::cfg_if! {
+    if #[cfg(not(loom))] {
+        mod callback;
+        mod cancel;
+        mod channel;
+        mod clients;
+        mod dtype;
+        mod error;
+        mod event;
+        mod frame;
+        #[cfg(any(test, fuzzing))]
+        #[doc(hidden)]
+        pub mod fuzz;
+        mod link;
+        mod message;
+        mod meta;
+        mod payload;
+        mod pool;
+        mod publisher;
+        mod quota;
+        mod segment;
+        mod subscriber;
+        mod sys;
+        mod writer;
+
+        pub use self::{
+            cancel::{Cancellation, Canceller},
+            channel::{
+                Channel, ChannelChange, ChannelMonitor, LiveChannel, nearby as channels_nearby,
+            },
+            clients::ClientId,
+            dtype::{DType, Element, MAX_NDIM, StorageType},
+            error::{Error, Resource, Result, kind::ErrorKind},
+            event::{EventKind, StreamEvent},
+            frame::{Frame, FrameMut, ImportedFrame, PublishedSlot, Unpublished},
+            message::Delivery,
+            meta::{BufferMeta, Role},
+            payload::{Payload, PayloadMut, view::Elements, view::View},
+            publisher::{ClientStats, Publisher, PublisherBuilder, PublisherStats},
+            quota::{Grant, Quota},
+            segment::{ImportedMemory, MAX_LEASES},
+            subscriber::builder::{SubscriberBuilder, UnsealedMemory},
+            subscriber::{Item, Subscriber, UpstreamSender},
+            sys::{clock::monotonic as monotonic_time, sched::set_time_slice},
+            writer::{Overflow, PublisherEvent},
+        };
+    }
+}

@@ -206,6 +206,11 @@ impl Link {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether this is the process that has connected, and not one that it forked.
+    pub(crate) fn is_here(&self) -> bool {
+        self.origin.is_here()
+    }
+
     fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -319,7 +324,9 @@ impl Link {
         }
         if !quota.is_possible() {
             return Err(Error::InvalidSetting(format!(
-                "{quota:?}: 1 to {MAX_LEASES} leases and at most {MAX_SLOTS} frames are possible"
+                "a quota must have 1 to {MAX_LEASES} leases (has {}) and a backlog of at most \
+                 {MAX_SLOTS} frames (has {})",
+                quota.leases, quota.backlog
             )));
         }
         let mut asked = self.quota();

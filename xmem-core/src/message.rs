@@ -29,6 +29,7 @@ const MAGIC: u64 = u64::from_le_bytes(*b"xmem/hey");
 /// Which frames a client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum Delivery {
     /// Every frame, in order, as far as the producer's pool reaches back.
     #[default]

@@ -1,4 +1,4 @@
-//! [`BufferMeta`]: what a frame is. Plain data, and the shared-memory ABI.
+//! [`BufferMeta`]: the record of a frame, plain data whose layout is part of the shared-memory ABI.
 
 use std::fmt;
 use std::mem::{offset_of, size_of};
@@ -8,97 +8,125 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 use crate::dtype::{DType, MAX_NDIM, StorageType};
 use crate::error::{Error, Result};
 
-/// The value of a time or an offset that is not known.
-pub const NONE: u64 = u64::MAX;
+mod fields;
 
-/// Bits of [`BufferMeta::flags`] that belong to xmem itself; the others are the producer's,
-/// for GStreamer the `GstBufferFlags` (whose four lowest bits are never used by buffers).
+/// The value of a time or an offset that is not known.
+pub(crate) const NONE: u64 = u64::MAX;
+
+/// The four lowest bits of the record's flags belong to xmem, all others to the producer. (`GstBuffer`
+/// uses none of the four for a flag of its own.)
 pub(crate) const FLAG_EXTRA_SPILLED: u32 = 1 << 0;
 pub(crate) const FLAGS_RESERVED: u32 = 0xf;
 const FLAG_DEPENDENT: u32 = 1 << 1;
 const FLAG_LEADING: u32 = 1 << 2;
-/// Those that the producer sets, by [`BufferMeta::set_role`].
+/// The flags that [`BufferMeta::set_role`] sets.
 pub(crate) const FLAGS_ROLE: u32 = FLAG_DEPENDENT | FLAG_LEADING;
 
 /// Whether a client can begin with a frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// It can: the frame needs none before it. So it is with all frames that say nothing else.
+    /// A client can begin here: the frame needs no other frame. This is the default.
     #[default]
     SyncPoint,
-    /// It can if it can begin with the frame after it, which may need this one: a header, for example.
+    /// A client can begin here if it can begin with the next frame, which may need this one: a
+    /// header, for example.
     Leading,
-    /// It can't: the frame needs others before it, as a picture does of which only the differences are
-    /// coded.
+    /// The frame needs frames before it, as a delta picture of a video codec does.
     Dependent,
 }
 
-/// What a frame is: one such record stands beside every frame in shared memory.
+/// The record of a frame: its element type, shape, times, origin.
 ///
-/// The layout is fixed (little-endian, 384 bytes, aligned to 64) and pinned by assertions; the
-/// channel's header carries its version. Times are in nanoseconds unless said otherwise and
-/// [`NONE`] where unknown. Text is UTF-8, padded with zero bytes.
+/// One record stands beside each frame in shared memory. Its layout is part of the ABI: 384 bytes,
+/// little-endian, aligned to 64, pinned by assertions. Text is UTF-8 of at most 32 bytes.
 ///
-/// A client gets a checked *copy* of the record: what it reads can't change under it.
+/// - A **producer** makes a record with [`bytes`](BufferMeta::bytes), [`tensor`](BufferMeta::tensor) or
+///   [`strided`](BufferMeta::strided), sets what else it knows, and assigns it through
+///   [`FrameMut::meta_mut`](crate::FrameMut::meta_mut). [`publish`](crate::FrameMut::publish) writes the
+///   rest: position, slot, segment, size and timestamp. These have no setter.
+/// - A **client** gets a checked *copy* from [`Frame::meta`](crate::Frame::meta): it can't change while
+///   the client reads it. Text, times and flags are the producer's words; only what concerns memory is
+///   checked.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use xmem_core::{BufferMeta, DType, Role};
+///
+/// # fn main() -> xmem_core::Result<()> {
+/// // A picture of 640 by 480 RGB pixels, whose rows are padded to 2048 bytes.
+/// let mut meta = BufferMeta::strided(DType::UInt8, &[480, 640, 3], &[2048, 3, 1], 480 * 2048)?;
+/// meta.set_pts(Some(xmem_core::monotonic_time()));
+/// meta.set_duration(Some(Duration::from_millis(40)));
+/// meta.set_content_type("video/x-raw");
+/// meta.set_role(Role::SyncPoint);
+///
+/// assert_eq!(meta.shape(), [480, 640, 3]);
+/// assert_eq!(meta.size(), 983_040);
+/// assert_eq!(meta.dts(), None);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(64))]
 pub struct BufferMeta {
     /// The slot's number.
-    pub id: u32,
-    /// How many clients the producer last saw holding the frame. A figure to look at: it keeps
-    /// nothing alive.
-    pub ref_count: i32,
-    /// Where the bytes live, a [`StorageType`].
-    pub storage_type: u8,
-    /// Which device, for storage on a device.
-    pub device_id: u8,
+    pub(crate) id: u32,
+    /// How many clients held the frame at the producer's last scan. Informative: it keeps nothing
+    /// alive.
+    pub(crate) ref_count: i32,
+    /// The memory that the bytes are in, a [`StorageType`].
+    pub(crate) storage_type: u8,
+    /// The number of the device, for storage on a device.
+    pub(crate) device_id: u8,
     /// The type of an element, a [`DType`].
-    pub dtype: u8,
+    pub(crate) dtype: u8,
     /// How many dimensions `shape` and `strides` have, at most [`MAX_NDIM`].
-    pub ndim: u8,
+    pub(crate) ndim: u8,
     pad: [u8; 4],
     /// Elements along each dimension, outermost first.
-    pub shape: [u64; MAX_NDIM],
+    pub(crate) shape: [u64; MAX_NDIM],
     /// Bytes from one element to the next along each dimension.
-    pub strides: [u64; MAX_NDIM],
+    pub(crate) strides: [u64; MAX_NDIM],
     /// Bytes of the frame.
-    pub size: u64,
+    pub(crate) size: u64,
     /// When the frame was published, in milliseconds since the Unix epoch.
-    pub timestamp: u64,
+    pub(crate) timestamp: u64,
     /// The frame's place in the stream, counted from 0.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// The media type, `video/x-raw` for example.
-    pub content_type: [u8; 32],
+    pub(crate) content_type: [u8; 32],
     /// The producer of the frame.
-    pub producer: [u8; 32],
+    pub(crate) producer: [u8; 32],
     /// The CUDA IPC handle of the frame's memory, where it lives on a device.
-    pub cuda_ipc_handle: [u8; 64],
-    /// When to show the frame, on `CLOCK_MONOTONIC`; for GStreamer without the pipeline's latency.
-    pub pts: u64,
-    /// When to decode the frame, on `CLOCK_MONOTONIC`; as `pts`.
-    pub dts: u64,
-    /// How long the frame lasts.
-    pub duration: u64,
-    /// The producer's media-specific offset of the frame, a frame number for example.
-    pub offset: u64,
+    pub(crate) cuda_ipc_handle: [u8; 64],
+    /// When to show the frame: nanoseconds on `CLOCK_MONOTONIC`, [`NONE`] where it is not known.
+    pub(crate) pts: u64,
+    /// When to decode the frame, as `pts`.
+    pub(crate) dts: u64,
+    /// How long the frame lasts: nanoseconds, or [`NONE`].
+    pub(crate) duration: u64,
+    /// The producer's media-specific offset of the frame, a frame number for example, or [`NONE`].
+    pub(crate) offset: u64,
     /// The offset of what comes after the frame.
-    pub offset_end: u64,
+    pub(crate) offset_end: u64,
     /// The segment that holds the bytes.
-    pub segment: u32,
-    /// The four lowest bits are xmem's own (see [`role`](BufferMeta::role)), the others the producer's.
-    pub flags: u32,
+    pub(crate) segment: u32,
+    /// The four lowest bits are xmem's own (`FLAGS_RESERVED`), the others the producer's.
+    pub(crate) flags: u32,
     /// Where the frame starts in its segment, in bytes.
-    pub payload_offset: u64,
+    pub(crate) payload_offset: u64,
     pad_2: [u8; 4],
     /// Bytes of variable data (serialized metas) beside the record.
-    pub extra_len: u32,
+    pub(crate) extra_len: u32,
     /// The number of the stream's last event before this frame, 0 for none.
-    pub event: u64,
-    /// The frame's presentation time in the producer's own terms, for GStreamer the buffer's PTS
-    /// in its segment. `pts` is the same moment on `CLOCK_MONOTONIC`.
-    pub stream_pts: u64,
-    /// The frame's decoding time in the producer's own terms.
-    pub stream_dts: u64,
+    pub(crate) event: u64,
+    /// The presentation time on the producer's own timeline, for GStreamer the buffer's PTS in its
+    /// segment: nanoseconds, or [`NONE`]. `pts` is the same moment on `CLOCK_MONOTONIC`.
+    pub(crate) stream_pts: u64,
+    /// The decoding time on the producer's own timeline, as `stream_pts`.
+    pub(crate) stream_dts: u64,
 }
 
 const _: () = {
@@ -151,7 +179,8 @@ impl Default for BufferMeta {
 }
 
 impl BufferMeta {
-    /// A record for `size` bytes without further structure: one dimension of `uint8`.
+    /// The record of `size` bytes without further structure: one dimension of `uint8`.
+    #[must_use]
     pub fn bytes(size: usize) -> BufferMeta {
         let mut meta = BufferMeta {
             ndim: 1,
@@ -163,7 +192,8 @@ impl BufferMeta {
         meta
     }
 
-    /// A record for a dense tensor, outermost dimension first, its strides derived.
+    /// The record of a dense tensor. `shape` counts elements along each dimension, outermost first; the
+    /// strides follow from it. An empty shape is one element.
     ///
     /// # Errors
     /// [`Error::InvalidShape`] for more than [`MAX_NDIM`] dimensions, or a size beyond 64 bits.
@@ -185,11 +215,12 @@ impl BufferMeta {
         BufferMeta::strided(dtype, shape, &strides[..shape.len()], stride)
     }
 
-    /// A record for elements at given strides in `size` bytes, RGB video rows with padding for
-    /// example.
+    /// The record of `size` bytes with elements at given strides, rows with padding for example.
+    /// `strides` counts the bytes from one element to the next along each dimension, outermost first.
     ///
     /// # Errors
-    /// [`Error::InvalidShape`] where shape, strides and size do not fit together.
+    /// [`Error::InvalidShape`] where shape and strides have different lengths or more than [`MAX_NDIM`]
+    /// dimensions, or an element lies beyond `size`.
     pub fn strided(dtype: DType, shape: &[u64], strides: &[u64], size: u64) -> Result<BufferMeta> {
         check_extent(shape, strides, dtype.size(), size)?;
         let mut meta = BufferMeta {
@@ -203,62 +234,7 @@ impl BufferMeta {
         Ok(meta)
     }
 
-    /// The type of an element; [`DType::UInt8`] where the record names none that exists.
-    pub fn dtype(&self) -> DType {
-        DType::from_u8(self.dtype).unwrap_or(DType::UInt8)
-    }
-
-    /// Elements along each dimension, outermost first.
-    pub fn shape(&self) -> &[u64] {
-        &self.shape[..(self.ndim as usize).min(MAX_NDIM)]
-    }
-
-    /// Bytes between elements along each dimension, outermost first.
-    pub fn strides(&self) -> &[u64] {
-        &self.strides[..(self.ndim as usize).min(MAX_NDIM)]
-    }
-
-    /// The media type as text.
-    pub fn content_type(&self) -> &str {
-        text(&self.content_type)
-    }
-
-    /// Sets the media type; what does not fit 32 bytes is cut.
-    pub fn set_content_type(&mut self, name: &str) {
-        self.content_type = fixed(name);
-    }
-
-    /// The maker's name as text.
-    pub fn producer(&self) -> &str {
-        text(&self.producer)
-    }
-
-    /// Sets the maker's name; what does not fit 32 bytes is cut.
-    pub fn set_producer(&mut self, name: &str) {
-        self.producer = fixed(name);
-    }
-
-    /// Whether a client can begin with the frame.
-    pub fn role(&self) -> Role {
-        match self.flags & FLAGS_ROLE {
-            0 => Role::SyncPoint,
-            FLAG_LEADING => Role::Leading,
-            _ => Role::Dependent,
-        }
-    }
-
-    /// Says whether a client can begin with the frame. Clients that join get the frames from the newest
-    /// sync point on, where these are [kept](crate::PublisherBuilder::keep_group).
-    pub fn set_role(&mut self, role: Role) {
-        self.flags &= !FLAGS_ROLE;
-        self.flags |= match role {
-            Role::SyncPoint => 0,
-            Role::Leading => FLAG_LEADING,
-            Role::Dependent => FLAG_DEPENDENT,
-        };
-    }
-
-    /// Moves the points on `CLOCK_MONOTONIC` to a clock that is ahead by `offset` nanoseconds.
+    /// Converts the times on `CLOCK_MONOTONIC` to a clock that is ahead by `offset` nanoseconds.
     pub(crate) fn shift_times(&mut self, offset: i64) {
         for time in [&mut self.pts, &mut self.dts] {
             if *time != NONE {
@@ -267,7 +243,8 @@ impl BufferMeta {
         }
     }
 
-    /// Checks a record that came from another process, all but what only its segment can tell.
+    /// Checks a record that came from another process. Whether its range is inside its segment is
+    /// checked where the segment is known.
     pub(crate) fn check(&self) -> Result<()> {
         let bad = |what: String| Err(Error::Protocol(format!("frame {}: {what}", self.seq)));
         if StorageType::from_u8(self.storage_type).is_none() {
@@ -349,7 +326,8 @@ impl fmt::Debug for BufferMeta {
             .field("timestamp", &self.timestamp)
             .field("content_type", &self.content_type())
             .field("producer", &self.producer())
-            .field("pts", &self.pts)
+            .field("storage_type", &self.storage_type())
+            .field("pts", &self.pts())
             .field("segment", &self.segment)
             .field("payload_offset", &self.payload_offset)
             .field("event", &self.event)
@@ -359,44 +337,4 @@ impl fmt::Debug for BufferMeta {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_tensor_has_dense_strides() {
-        let meta = BufferMeta::tensor(DType::Float32, &[4, 3, 224, 224]).unwrap();
-        assert_eq!(meta.strides(), &[602112, 200704, 896, 4]);
-        assert_eq!(meta.size, 4 * 3 * 224 * 224 * 4);
-        assert!(BufferMeta::tensor(DType::UInt8, &[1; 9]).is_err());
-        assert!(BufferMeta::tensor(DType::UInt64, &[u64::MAX, 2]).is_err());
-    }
-
-    #[test]
-    fn text_is_cut_at_a_character() {
-        let mut meta = BufferMeta::default();
-        meta.set_producer("ä".repeat(17).as_str());
-        assert_eq!(meta.producer(), "ä".repeat(16));
-        meta.producer = [0xff; 32];
-        assert_eq!(meta.producer(), "");
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_passes_the_check_lies_inside_the_frame(bytes in proptest::collection::vec(any::<u8>(), 384), ndim in 0u8..10, small in any::<bool>()) {
-            let mut meta = BufferMeta::read_from_bytes(&bytes).unwrap();
-            meta.ndim = ndim;
-            meta.dtype %= 12;
-            meta.storage_type %= 3;
-            if small {
-                for value in meta.shape.iter_mut().chain(&mut meta.strides) { *value %= 9 }
-                meta.size %= 512;
-            }
-            if meta.check().is_ok() && !meta.shape().contains(&0) {
-                let end: u128 = meta.shape().iter().zip(meta.strides())
-                    .map(|(&n, &s)| (n as u128 - 1) * s as u128).sum::<u128>() + meta.dtype().size() as u128;
-                prop_assert!(end <= meta.size as u128);
-            }
-        }
-    }
-}
+mod tests;

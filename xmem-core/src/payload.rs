@@ -1,20 +1,47 @@
-//! Looking at a frame's bytes without ever making a reference to them.
+//! A frame's bytes, without a reference to them.
 //!
-//! The bytes are memory of another process: a well-behaved producer leaves them alone as long as
-//! there is a lease, but Rust's references promise more than that to the compiler. So bytes are
-//! copied out and elements are read one by one, through raw pointers; a caller that trusts the
+//! The bytes are memory of another process. xmem's producer does not write them while there is a
+//! lease, but another could, and a reference of Rust promises the compiler that they do not change. So
+//! bytes are copied and elements are read one by one, through raw pointers. A caller that trusts the
 //! producer gets a slice with `unsafe`.
 #![allow(unsafe_code)]
 
+use std::io;
 use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
-use crate::dtype::{Element, MAX_NDIM};
-use crate::error::{Error, Result};
-use crate::meta::check_extent;
+use zerocopy::IntoBytes;
+
+use crate::dtype::Element;
 use crate::sys::mapping::Mapping;
 
-/// A frame's bytes, to read.
+pub(crate) mod view;
+
+/// A frame's bytes, to read. Only copies of them leave it, because another process can write them.
+///
+/// # Examples
+///
+/// ```
+/// # use xmem_core::{Channel, Publisher, Subscriber};
+/// # fn main() -> xmem_core::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let channel = Channel::path(directory.path().join("payload.sock"));
+/// # let publisher = Publisher::builder(channel.clone()).open()?;
+/// # let mut subscriber = Subscriber::builder(channel).connect()?;
+/// # let mut frame = publisher.acquire(13)?;
+/// # frame.payload().write(0, b"head and body");
+/// # frame.publish()?;
+/// let frame = subscriber.receive(None)?;
+/// let payload = frame.payload()?;
+/// let mut head = [0; 4];
+/// payload.read(0, &mut head);
+/// assert_eq!(&head, b"head");
+/// // To a file, a pipe or a socket, without a copy in this process.
+/// payload.write_to(&std::fs::File::create("/dev/null").unwrap()).unwrap();
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// Invariant, upheld by the constructors: `len` bytes from `start` stay mapped and readable for
 /// `'a`.
@@ -90,6 +117,7 @@ impl<'a> Payload<'a> {
     }
 
     /// A copy of all bytes.
+    #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.len];
         self.read(0, &mut bytes);
@@ -107,43 +135,35 @@ impl<'a> Payload<'a> {
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 
-    /// A view of elements at `strides` (bytes, outermost first) from `offset`: a plane of a
-    /// planar picture, one image of a batch.
+    /// Writes all bytes to a file, a pipe or a socket. The kernel reads them where they are.
     ///
     /// # Errors
-    /// [`Error::InvalidShape`] where an element would be outside of the frame.
-    pub fn view<T: Element>(
-        &self,
-        offset: usize,
-        shape: &[u64],
-        strides: &[u64],
-    ) -> Result<View<'a, T>> {
-        let left = self.len.checked_sub(offset).ok_or_else(|| {
-            Error::InvalidShape(format!(
-                "offset {offset} is beyond a frame of {} bytes",
-                self.len
-            ))
+    /// The system's answer. Some bytes may have been written. A socket or pipe that does not block
+    /// answers [`WouldBlock`](io::ErrorKind::WouldBlock) where it takes no more.
+    pub fn write_to(&self, fd: impl AsFd) -> io::Result<()> {
+        let fd = fd.as_fd();
+        let written = transfer(self.len, |done| {
+            // SAFETY: `done` is at most `len`, so the range is inside the mapped frame (type
+            // invariant). The kernel only reads it, and the descriptor is borrowed for the call.
+            unsafe { libc::write(fd.as_raw_fd(), self.start.add(done).cast(), self.len - done) }
         })?;
-        check_extent(shape, strides, size_of::<T>(), left as u64)?;
-        let mut view = View {
-            payload: *self,
-            offset,
-            ndim: shape.len(),
-            shape: [0; MAX_NDIM],
-            strides: [0; MAX_NDIM],
-            element: PhantomData,
-        };
-        // Without elements no stride means anything, and it was not checked.
-        let is_empty = shape.contains(&0);
-        for (dimension, (&length, &stride)) in shape.iter().zip(strides).enumerate() {
-            view.shape[dimension] = usize::try_from(length).unwrap_or(usize::MAX);
-            view.strides[dimension] = if is_empty {
-                0
-            } else {
-                usize::try_from(stride).unwrap_or(usize::MAX)
-            };
+        if written < self.len {
+            return Err(io::ErrorKind::WriteZero.into());
         }
-        Ok(view)
+        Ok(())
+    }
+
+    /// The element at `at`, in bytes. It may be unaligned.
+    ///
+    /// # Panics
+    /// Where it is not inside the frame.
+    pub(crate) fn element<T: Element>(&self, at: usize) -> T {
+        let end = at.checked_add(size_of::<T>());
+        assert!(end.is_some_and(|end| end <= self.len));
+        // SAFETY: the element is inside the mapped frame (checked above, type invariant). It may be
+        // unaligned, which `read_unaligned` allows, and any bit pattern is a `T`, because `Element` is
+        // sealed to number types that zerocopy reads from bytes. No reference to it is made.
+        unsafe { ptr::read_unaligned(self.start.add(at).cast::<T>()) }
     }
 }
 
@@ -153,86 +173,25 @@ impl std::fmt::Debug for Payload<'_> {
     }
 }
 
-/// Elements of a frame by index, outermost dimension first.
+/// A frame's bytes, to write before the frame is published.
 ///
-/// Invariant, checked by [`Payload::view`]: every index inside `shape` lies, at `strides` from
-/// `offset`, inside the payload.
-#[derive(Clone, Copy, Debug)]
-pub struct View<'a, T> {
-    payload: Payload<'a>,
-    offset: usize,
-    ndim: usize,
-    shape: [usize; MAX_NDIM],
-    strides: [usize; MAX_NDIM],
-    element: PhantomData<T>,
-}
-
-impl<'a, T: Element> View<'a, T> {
-    /// Elements along each dimension.
-    pub fn shape(&self) -> &[usize] {
-        &self.shape[..self.ndim]
-    }
-
-    /// Bytes from element to element along each dimension.
-    pub fn strides(&self) -> &[usize] {
-        &self.strides[..self.ndim]
-    }
-
-    /// The element at `index`; `None` where it is outside of the shape or has another number of
-    /// dimensions.
-    pub fn get(&self, index: &[usize]) -> Option<T> {
-        if index.len() != self.ndim {
-            return None;
-        }
-        let mut at = self.offset;
-        for (&position, (&length, &stride)) in
-            index.iter().zip(self.shape.iter().zip(self.strides.iter()))
-        {
-            if position >= length {
-                return None;
-            }
-            at += position * stride;
-        }
-        Some(self.read_at(at))
-    }
-
-    /// The part of the view at `index` along the outermost dimension: one row of a picture, one
-    /// image of a batch.
-    pub fn at(&self, index: usize) -> Option<View<'a, T>> {
-        if self.ndim == 0 || index >= self.shape[0] {
-            return None;
-        }
-        let mut part = *self;
-        part.offset += index * self.strides[0];
-        part.ndim -= 1;
-        part.shape.copy_within(1.., 0);
-        part.strides.copy_within(1.., 0);
-        Some(part)
-    }
-
-    /// The elements along the outermost dimension of a view with one dimension, or the only
-    /// element of one with none; nothing for views with more.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = T> + use<'a, T> {
-        let view = *self;
-        let count = match self.ndim {
-            0 => 1,
-            1 => self.shape[0],
-            _ => 0,
-        };
-        (0..count).map(move |position| view.read_at(view.offset + position * view.strides[0]))
-    }
-
-    fn read_at(&self, at: usize) -> T {
-        // SAFETY: `get` and `iter`, the only callers, pass the offset of an index that is below the
-        // shape in each dimension. By `View`'s invariant, which `Payload::view` has checked, such an
-        // element lies inside of the payload; and by `Payload`'s, that stays mapped for `'a`. It may
-        // be unaligned, which `read_unaligned` allows, and any bit pattern is a `T`, because
-        // `Element` is sealed to the number types. No reference to it is made.
-        unsafe { ptr::read_unaligned(self.payload.start.add(at).cast::<T>()) }
-    }
-}
-
-/// A frame's bytes, to write, before it is published.
+/// # Examples
+///
+/// ```
+/// # use xmem_core::{Channel, Publisher};
+/// # fn main() -> xmem_core::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let channel = Channel::path(directory.path().join("payload.sock"));
+/// # let publisher = Publisher::builder(channel).open()?;
+/// let mut frame = publisher.acquire(4096)?;
+/// let payload = frame.payload();
+/// payload.write_elements(&[0.5f32, 1.5]);
+/// payload.write(8, b"text");
+/// // From a file, a pipe or a socket, without a copy in this process.
+/// payload.read_from(&std::fs::File::open("/dev/zero").unwrap()).unwrap();
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// Invariant, upheld by the constructor: `len` bytes from `start` stay mapped and writable for `'a`.
 /// That no other thread of this process writes them meanwhile is up to the owner of the slot.
@@ -297,12 +256,22 @@ impl<'a> PayloadMut<'a> {
     /// # Panics
     /// Where they are more than the frame has room for.
     pub fn write_elements<T: Element>(&self, from: &[T]) {
-        // SAFETY: `T` is a number type (`Element` is sealed), so its bytes are all initialized,
-        // and the slice covers exactly the borrowed elements.
-        let bytes = unsafe {
-            std::slice::from_raw_parts(from.as_ptr().cast::<u8>(), std::mem::size_of_val(from))
-        };
-        self.write(0, bytes);
+        self.write(0, from.as_bytes());
+    }
+
+    /// Fills the frame with what a file, a pipe or a socket has. The kernel writes it where it belongs.
+    /// Returns how many bytes there were: fewer than the frame has at the end of the file.
+    ///
+    /// # Errors
+    /// The system's answer. Some bytes may have been written. A socket or pipe that does not block
+    /// answers [`WouldBlock`](io::ErrorKind::WouldBlock) where it has no more yet.
+    pub fn read_from(&self, fd: impl AsFd) -> io::Result<usize> {
+        let fd = fd.as_fd();
+        transfer(self.len, |done| {
+            // SAFETY: `done` is at most `len`, so the range is inside the mapped, writable frame (type
+            // invariant), to which there is no reference. The descriptor is borrowed for the call.
+            unsafe { libc::read(fd.as_raw_fd(), self.start.add(done).cast(), self.len - done) }
+        })
     }
 
     /// Sets every byte.
@@ -312,46 +281,43 @@ impl<'a> PayloadMut<'a> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_view_walks_rows_with_padding() {
-        // Two rows of three pixels of two bytes, four bytes of padding after each row.
-        let bytes: Vec<u8> = (0..20).collect();
-        let payload = Payload::of_bytes(&bytes);
-        let view = payload.view::<u8>(0, &[2, 3, 2], &[10, 2, 1]).unwrap();
-        assert_eq!(view.get(&[1, 2, 1]), Some(15));
-        assert_eq!(view.get(&[2, 0, 0]), None);
-        assert_eq!(view.get(&[0, 0]), None);
-        let pixel = view.at(1).unwrap().at(0).unwrap();
-        assert_eq!(pixel.iter().collect::<Vec<_>>(), [10, 11]);
-        assert!(payload.view::<u32>(18, &[1], &[4]).is_err());
-        assert!(payload.view::<u32>(21, &[], &[]).is_err());
-        let unaligned = payload.view::<u32>(1, &[1], &[4]).unwrap();
-        assert_eq!(unaligned.get(&[0]), Some(u32::from_le_bytes([1, 2, 3, 4])));
-    }
-
-    proptest! {
-        #[test]
-        fn no_view_leaves_the_payload(
-            offset in 0usize..70, shape in proptest::collection::vec(0u64..9, 0..=MAX_NDIM),
-            strides in proptest::collection::vec(0u64..40, 0..=MAX_NDIM)
-        ) {
-            let bytes = [0u8; 64];
-            let payload = Payload::of_bytes(&bytes);
-            if let Ok(view) = payload.view::<u16>(offset, &shape, &strides) {
-                let last: Vec<usize> = view.shape().iter().map(|n| n.saturating_sub(1)).collect();
-                let at: usize = last.iter().zip(view.strides()).map(|(i, s)| i * s).sum();
-                if shape.contains(&0) {
-                    prop_assert_eq!(view.get(&last), None);
-                } else {
-                    prop_assert!(offset + at + 2 <= 64);
-                    prop_assert!(view.get(&last).is_some());
+/// Calls until there are no more bytes, or the descriptor has no more. Says how many there were.
+fn transfer(len: usize, mut call: impl FnMut(usize) -> isize) -> io::Result<usize> {
+    let mut done = 0;
+    while done < len {
+        match usize::try_from(call(done)) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
                 }
             }
         }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn bytes_go_through_a_pipe_and_back() {
+        let (reader, writer) = io::pipe().unwrap();
+        let bytes: Vec<u8> = (0..200_000u32).map(|at| (at % 251) as u8).collect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                Payload::of_bytes(&bytes).write_to(&writer).unwrap();
+                drop(writer);
+            });
+            let mut received = Vec::new();
+            (&reader).read_to_end(&mut received).unwrap();
+            assert!(received == bytes);
+        });
+        let closed = Payload::of_bytes(&bytes).write_to(&reader);
+        assert!(closed.is_err());
     }
 }

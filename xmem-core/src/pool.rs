@@ -634,6 +634,11 @@ impl Pool {
         })
     }
 
+    /// What was said last of this kind and key.
+    pub(crate) fn current(&self, kind: EventKind) -> Option<Arc<[u8]>> {
+        self.log.current(kind).map(|entry| entry.content.clone())
+    }
+
     /// Says something before the next frame; `memory` holds it, where it is long.
     pub(crate) fn say(&mut self, kind: EventKind, content: Arc<[u8]>, memory: Option<OwnedFd>) {
         // Frames that a client holds may still be on their way through it: theirs are in use too.

@@ -17,6 +17,7 @@ use crate::message::Delivery;
 use crate::pool::{KeepAlive, Limits};
 use crate::quota::Quota;
 use crate::segment::{ImportedMemory, MAX_SLOTS, MetadataSegment};
+use crate::sys::pidfd;
 use crate::writer::{MAX_CLIENTS, Observer, Overflow, PublisherEvent, Writer};
 
 mod control;
@@ -30,16 +31,17 @@ mod unread;
 /// the slots that go while larger ones come.
 const DEFAULT_ROOM: u32 = 2048;
 
-/// Settings of a [`Publisher`] to be.
+/// The settings of a [`Publisher`]: [`open`](PublisherBuilder::open) makes it.
+#[must_use = "a builder does nothing until open is called"]
 pub struct PublisherBuilder {
     channel: Channel,
     name: String,
     slots: u32,
-    slot_size: usize,
+    slot_size: Option<usize>,
     perms: u32,
     max_clients: u32,
-    max_slots: u32,
-    max_bytes: u64,
+    max_slots: Option<u32>,
+    max_bytes: Option<u64>,
     group: Duration,
     overflow: Overflow,
     canceller: Option<Canceller>,
@@ -60,10 +62,10 @@ impl PublisherBuilder {
         self
     }
 
-    /// Bytes of a slot. 0, the default: known only with the first frame, or with
+    /// Bytes of a slot, at least 1. By default they are known with the first frame, or with
     /// [`Publisher::configure`]. A larger frame makes larger slots.
-    pub fn slot_size(mut self, bytes: usize) -> Self {
-        self.slot_size = bytes;
+    pub fn slot_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.slot_size = bytes.into();
         self
     }
 
@@ -79,18 +81,18 @@ impl PublisherBuilder {
         self
     }
 
-    /// Most slots at once; 0, the default, for as many as producer and clients need. A client
-    /// whose leases don't fit is refused.
-    pub fn max_slots(mut self, slots: u32) -> Self {
-        self.max_slots = slots;
+    /// The largest number of slots, at least 1. By default there are as many as producer and clients need.
+    /// A client whose leases don't fit is refused.
+    pub fn max_slots(mut self, slots: impl Into<Option<u32>>) -> Self {
+        self.max_slots = slots.into();
         self
     }
 
-    /// Most bytes of slots. 0, the default, is 1 GiB, and more where the producer and the leases
-    /// that clients have from the start need more. Within it clients get the [`Quota`] that they
-    /// ask for; a client whose first leases don't fit is refused.
-    pub fn max_bytes(mut self, bytes: u64) -> Self {
-        self.max_bytes = bytes;
+    /// The largest number of bytes of all slots, at least 1. The default is 1 GiB, and more where the
+    /// producer and the leases that clients have from the start need more. Within it clients get the
+    /// [`Quota`] that they ask for; a client whose first leases don't fit is refused.
+    pub fn max_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.max_bytes = bytes.into();
         self
     }
 
@@ -133,38 +135,41 @@ impl PublisherBuilder {
     pub fn open(self) -> Result<Publisher> {
         if !(1..=MAX_CLIENTS).contains(&self.max_clients) {
             return Err(Error::InvalidSetting(format!(
-                "max-clients is {}, 1 to {MAX_CLIENTS} are possible",
+                "max_clients must be 1 to {MAX_CLIENTS} (is {})",
                 self.max_clients
             )));
         }
-        if self.slots == 0 || self.max_slots > MAX_SLOTS / 2 {
+        let max_slots = self.max_slots;
+        if self.slots == 0 || max_slots.is_some_and(|max| !(1..=MAX_SLOTS / 2).contains(&max)) {
+            let is = max_slots.map_or("not set".into(), |max| format!("is {max}"));
             return Err(Error::InvalidSetting(format!(
-                "{} slots of at most {}, 1 to {} are possible",
+                "slots must be at least 1 (is {}) and max_slots 1 to {} ({is})",
                 self.slots,
-                self.max_slots,
-                MAX_SLOTS / 2
+                MAX_SLOTS / 2,
             )));
         }
-        let room = match self.max_slots {
-            0 => DEFAULT_ROOM,
-            max => (4 * max).min(MAX_SLOTS),
-        };
+        if self.slot_size == Some(0) || self.max_bytes == Some(0) {
+            return Err(Error::InvalidSetting(
+                "slot_size and max_bytes must be at least 1 where they are set (one is 0)".into(),
+            ));
+        }
+        let room = max_slots.map_or(DEFAULT_ROOM, |max| (4 * max).min(MAX_SLOTS));
         let canceller = match self.canceller {
             Some(canceller) => canceller,
             None => Canceller::new(),
         };
         let limits = Limits {
             need: self.slots,
-            max_slots: self.max_slots,
-            max_bytes: self.max_bytes,
+            max_slots: max_slots.unwrap_or(0),
+            max_bytes: self.max_bytes.unwrap_or(0),
             group: self.group,
         };
         let listener = Listener::new(&self.channel, self.perms, &canceller.begin()?)?;
         let path = listener.path().to_owned();
         let (metadata, metadata_fd) = MetadataSegment::create(room)?;
         let writer = Writer::new(metadata, limits, self.overflow, self.name, self.observer)?;
-        if self.slot_size > 0 {
-            writer.configure(self.slot_size, 0)?;
+        if let Some(size) = self.slot_size {
+            writer.configure(size, 0)?;
         }
         let control =
             control::Control::new(writer.clone(), listener, metadata_fd, self.max_clients)?;
@@ -183,8 +188,38 @@ impl PublisherBuilder {
 
 /// The producer's end of a channel: slots to write, and clients that receive them.
 ///
-/// One thread at a time should publish, since their order is the stream's; every method can be
-/// called from any thread. Dropped, it closes the channel; frames in hand stay valid.
+/// Any thread can call any method. Frames have the order in which they are published, so one thread
+/// should publish them. The drop closes the channel; frames in hand stay valid.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use xmem_core::{BufferMeta, DType, EventKind, Overflow};
+/// # use xmem_core::{Channel, Publisher, Subscriber};
+/// # fn main() -> xmem_core::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let channel = Channel::path(directory.path().join("cam0.sock"));
+/// # let connecting = Subscriber::builder(channel.clone());
+/// let publisher = Publisher::builder(channel)
+///     .producer_name("camera")
+///     .overflow(Overflow::Block { timeout: Duration::from_millis(100) })
+///     .open()?;
+/// # let subscriber = connecting.connect()?;
+/// publisher.wait_for_clients(1, Some(Duration::from_secs(5)))?;
+/// publisher.set_format("grey, 640 by 480")?;
+/// for number in 0..3u8 {
+///     let mut frame = publisher.acquire(640 * 480)?;
+///     frame.payload().fill(number);
+///     *frame.meta_mut() = BufferMeta::tensor(DType::UInt8, &[480, 640])?;
+///     frame.publish()?;
+/// }
+/// publisher.send_event(EventKind::Passing, b"the light is off")?;
+/// publisher.end_stream();
+/// assert_eq!(publisher.stats().published, 3);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Publisher {
     writer: Arc<Writer>,
     canceller: Canceller,
@@ -205,11 +240,11 @@ impl Publisher {
             channel,
             name: process_name(),
             slots: 2,
-            slot_size: 0,
+            slot_size: None,
             perms: 0o600,
             max_clients: 16,
-            max_slots: 0,
-            max_bytes: 0,
+            max_slots: None,
+            max_bytes: None,
             group: Duration::ZERO,
             overflow: Overflow::default(),
             canceller: None,
@@ -232,9 +267,9 @@ impl Publisher {
         self.writer.configure(slot_size, slots)
     }
 
-    /// Bytes of a slot, 0 until they are known.
-    pub fn slot_size(&self) -> usize {
-        self.writer.pool().slot_size()
+    /// Bytes of a slot, `None` until they are known.
+    pub fn slot_size(&self) -> Option<usize> {
+        known_size(self.writer.pool().slot_size())
     }
 
     /// A slot of at least `len` bytes to write the next frame into.
@@ -349,6 +384,20 @@ impl Publisher {
         self.writer.say(kind, content)
     }
 
+    /// What is true in the stream now, of a kind that is sticky: the content of the
+    /// [`EventKind::Sticky`] with this key that was said last, or the format. `None` where nothing was said,
+    /// for other kinds, and for the end of the stream.
+    pub fn current(&self, kind: EventKind) -> Option<Arc<[u8]>> {
+        let pool = self.writer.pool();
+        match kind {
+            EventKind::Sticky(_) | EventKind::Format => {
+                let content = pool.current(kind)?;
+                (!content.is_empty()).then_some(content)
+            }
+            _ => None,
+        }
+    }
+
     /// Ends the stream: clients receive what was published, then
     /// [`Error::EndOfStream`]. Publishing more starts it again.
     pub fn end_stream(&self) {
@@ -389,7 +438,7 @@ impl Publisher {
         PublisherStats {
             published: head,
             slots: pool.count(),
-            slot_size: pool.slot_size(),
+            slot_size: known_size(pool.slot_size()),
             segments: pool.segments.len(),
             bytes: pool.bytes(),
             departed_bytes: pool.departed_bytes,
@@ -402,7 +451,7 @@ impl Publisher {
                     ClientStats {
                         id: client.id,
                         name: identity.name.clone(),
-                        pid: identity.pid,
+                        pid: pidfd::known(identity.pid),
                         uid: identity.uid,
                         delivery: identity.delivery,
                         takes_unsealed: identity.takes_unsealed,
@@ -464,8 +513,8 @@ pub struct PublisherStats {
     pub published: u64,
     /// Slots that frames to come can use.
     pub slots: u32,
-    /// Bytes of such a slot.
-    pub slot_size: usize,
+    /// Bytes of such a slot, `None` until they are known.
+    pub slot_size: Option<usize>,
     /// Blocks of memory that the slots are in.
     pub segments: usize,
     /// Bytes of all segments.
@@ -484,8 +533,8 @@ pub struct ClientStats {
     pub id: ClientId,
     /// The name that it gave itself.
     pub name: String,
-    /// Its process; 0 where that can't be seen from here.
-    pub pid: u32,
+    /// Its process; `None` where that can't be seen from here.
+    pub pid: Option<u32>,
     /// Its user.
     pub uid: u32,
     /// Which frames it wants.
@@ -506,6 +555,11 @@ pub struct ClientStats {
     pub missed: u64,
     /// Whether the writer has given up waiting for it.
     pub lagging: bool,
+}
+
+/// The size of slots, which the pool has as 0 until it is known.
+fn known_size(size: usize) -> Option<usize> {
+    (size > 0).then_some(size)
 }
 
 fn process_name() -> String {

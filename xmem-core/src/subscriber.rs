@@ -1,11 +1,13 @@
 //! Floor 4: a client's end of a channel.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::callback;
 use crate::cancel::{Cancellation, Canceller};
+use crate::error::kind::ErrorKind;
 use crate::error::{Error, Result};
 use crate::event::pending::MAX_EVENTS;
 use crate::event::{EventKind, StreamEvent};
@@ -24,21 +26,57 @@ pub(crate) mod builder;
 mod control;
 pub(crate) mod pending;
 mod preparing;
+mod readiness;
 mod upstream;
 
 use pending::{Announcement, Pending, check};
+use readiness::{Look, Readiness};
 pub use upstream::UpstreamSender;
 
 /// How often a client looks before it sleeps: a few microseconds, less than falling asleep and
 /// waking up take.
 const SPINS: u32 = 50;
 
-/// A client's end of a channel: receives frames.
+/// A client's end of a channel: receives frames and what is said between them.
 ///
-/// One thread at a time receives; the frames can go anywhere and outlive the subscriber.
+/// One thread at a time receives. Frames can go to other threads and outlive the subscriber.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use xmem_core::{Delivery, Error, Item};
+/// # use xmem_core::{Channel, Publisher, Subscriber};
+/// # fn main() -> xmem_core::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let channel = Channel::path(directory.path().join("cam0.sock"));
+/// # let publisher = Publisher::builder(channel.clone()).open()?;
+/// // Waits for a producer, 5 s by default.
+/// let mut subscriber = Subscriber::builder(channel)
+///     .name("viewer")
+///     .leases(8)
+///     .delivery(Delivery::InOrder)
+///     .connect()?;
+/// # publisher.set_format("text")?;
+/// # publisher.acquire(5)?.publish()?;
+/// # publisher.end_stream();
+/// loop {
+///     match subscriber.receive_item(Some(Duration::from_secs(1))) {
+///         Ok(Item::Frame(frame)) => println!("frame {}: {:?}", frame.seq(), frame.meta()),
+///         Ok(Item::Event(event)) => println!("{}", event.kind().name()),
+///         Err(Error::EndOfStream) => break,
+///         Err(error) => return Err(error),
+///         Ok(_) => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Subscriber {
     link: Arc<Link>,
     delivery: Delivery,
+    /// The position at which this client has joined.
+    first: u64,
     /// The position of the next frame.
     cursor: u64,
     /// Frames missed so far, and how many of them a frame has told of.
@@ -56,6 +94,8 @@ pub struct Subscriber {
     starved: u64,
     on_starved: Option<Arc<dyn Fn() + Send + Sync>>,
     canceller: Canceller,
+    /// Where an event loop waits for this client.
+    readiness: Option<Readiness>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -66,6 +106,7 @@ const _: () = {
 
 /// What the producer said or published.
 #[derive(Debug)]
+#[non_exhaustive]
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly all are frames, and a box would be an allocation for each"
@@ -97,7 +138,8 @@ impl Subscriber {
     /// What was published before an end of stream, a stop or a crash is received first.
     ///
     /// # Errors
-    /// [`Error::TimedOut`]; [`Error::Cancelled`]; [`Error::Forked`]; [`Error::EndOfStream`] once, then what comes
+    /// [`Error::TimedOut`]; [`Error::Starved`] where every lease was out meanwhile;
+    /// [`Error::Cancelled`]; [`Error::Forked`]; [`Error::EndOfStream`] once, then what comes
     /// after it, if anything; [`Error::Stopped`] or [`Error::Disconnected`] when the producer is
     /// gone: connect again; [`Error::Protocol`] when it lies.
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Frame> {
@@ -127,6 +169,71 @@ impl Subscriber {
         self.receive_until(Deadline::after(timeout), &canceller.begin()?)
     }
 
+    /// The next frame or event if it is there; `None` where there is nothing, or every lease is out. It
+    /// never waits.
+    ///
+    /// # Errors
+    /// As [`receive`](Subscriber::receive), but for the time-out.
+    pub fn try_receive(&mut self) -> Result<Option<Item>> {
+        // Before the look: what comes from here on makes the descriptor readable.
+        let look = Look::new(&self.link);
+        match self.receive_item(Some(Duration::ZERO)) {
+            Ok(item) => Ok(Some(item)),
+            Err(error @ (Error::TimedOut | Error::Starved { .. })) => {
+                if let Some(readiness) = &self.readiness {
+                    // A frame that is there waits for a lease, or for what was said before it.
+                    let lacks_frame = error.kind() == ErrorKind::TimedOut && self.pending.is_none();
+                    readiness.sleep(look, lacks_frame.then_some(self.cursor));
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A descriptor for `poll`, `epoll` and event loops (tokio, asyncio, GLib): readable while
+    /// [`try_receive`](Subscriber::try_receive) may return something, an error included. When it is
+    /// readable, call that until it returns `None`, which makes it unreadable. Don't read from it.
+    ///
+    /// The first call starts a thread, which sleeps in the place of the receiving one and costs a frame
+    /// three system calls and a switch of threads. Without a call it costs nothing. The descriptor is a
+    /// duplicate that belongs to the caller.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] without a descriptor or a thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use xmem_core::{Channel, Item, Publisher, Subscriber};
+    /// # use rustix::event::{PollFd, PollFlags, poll};
+    /// # fn main() -> xmem_core::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let channel = Channel::path(directory.path().join("loop.sock"));
+    /// # let publisher = Publisher::builder(channel.clone()).open()?;
+    /// # let mut subscriber = Subscriber::builder(channel).connect()?;
+    /// # publisher.acquire(1)?.publish()?;
+    /// let fd = subscriber.poll_fd()?;
+    /// let frame = 'received: loop {
+    ///     poll(&mut [PollFd::new(&fd, PollFlags::IN)], None).unwrap();
+    ///     while let Some(item) = subscriber.try_receive()? {
+    ///         if let Item::Frame(frame) = item {
+    ///             break 'received frame;
+    ///         }
+    ///     }
+    /// };
+    /// assert_eq!(frame.seq(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn poll_fd(&mut self) -> Result<OwnedFd> {
+        let readiness = match self.readiness.take() {
+            Some(readiness) => readiness,
+            None => Readiness::new(&self.link)?,
+        };
+        self.readiness.insert(readiness).fd()
+    }
+
     /// As [`receive_item`](Subscriber::receive_item); `cancel` ends the wait.
     ///
     /// # Errors
@@ -140,11 +247,18 @@ impl Subscriber {
     }
 
     fn receive_until(&mut self, deadline: Deadline, cancel: &Cancellation<'_>) -> Result<Item> {
+        if let Some(readiness) = &self.readiness {
+            readiness.rest();
+        }
         let (mut again, mut starving) = (false, false);
         loop {
             let cancelled = cancel.wait()?;
             if std::mem::replace(&mut again, true) && deadline.has_passed() {
-                return Err(Error::TimedOut);
+                return Err(if starving && self.free_leases() == 0 {
+                    self.starved_error()
+                } else {
+                    Error::TimedOut
+                });
             }
             // Before every look: what comes from here on ends the sleep.
             let seen = self.link.wake_word.snapshot();
@@ -202,7 +316,13 @@ impl Subscriber {
                             })?;
                         }
                     }
-                    futex::wait_any(&[self.link.wake_word.since(seen), cancelled], deadline)?;
+                    let signal = self.link.wake_word.since(seen);
+                    futex::wait_any(&[signal, cancelled], deadline).map_err(
+                        |error| match error {
+                            Error::TimedOut => self.starved_error(),
+                            other => other,
+                        },
+                    )?;
                 }
                 Nothing::Unannounced => {
                     let ended = self.link.session().end.is_some();
@@ -220,6 +340,26 @@ impl Subscriber {
                 Nothing::Skipped => {}
             }
         }
+    }
+
+    /// The position of the first frame that this client could receive.
+    pub fn first_position(&self) -> u64 {
+        self.first
+    }
+
+    /// Passes over all frames that were published so far. They do not count as missed; what was said
+    /// between them is still received.
+    pub fn skip(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            self.link.release(pending.lease);
+        }
+        self.cursor = self.cursor.max(self.link.metadata.words().head());
+        self.moved();
+    }
+
+    /// The format of the frame that was received last, or of the next ones where it was received since.
+    pub fn format(&self) -> Option<&Arc<[u8]>> {
+        self.format.as_ref()
     }
 
     /// Frames missed so far: they were gone before they could be received.
@@ -240,6 +380,11 @@ impl Subscriber {
     /// Whether a flush was told since something was received last: then that is void, too.
     pub fn is_flushed(&self) -> bool {
         self.link.session().events.flushes() != self.flushes
+    }
+
+    fn starved_error(&self) -> Error {
+        let leases = self.granted().quota.leases;
+        Error::Starved { leases }
     }
 
     fn spin(&self) -> bool {
@@ -458,6 +603,8 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
+        // It sleeps on the words of this client.
+        self.readiness = None;
         self.give_up_pending();
         // No writer waits for a client that receives no more, though frames of ours may still be held.
         self.link.pass(u64::MAX);

@@ -46,6 +46,7 @@ const TELLING: Duration = Duration::from_millis(50);
 
 /// What the writer does when every slot holds a frame that some client has yet to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Overflow {
     /// Takes the oldest frame's slot. The writer never waits; slow clients miss frames, and know.
     #[default]
@@ -69,8 +70,8 @@ pub enum PublisherEvent {
     ClientDisconnected(ClientId),
     /// A peer was not taken as a client.
     ClientRefused {
-        /// Its process, 0 where unknown.
-        pid: u32,
+        /// Its process, `None` where it can't be seen from here.
+        pid: Option<u32>,
         /// What it was told.
         reason: String,
     },

@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Your data. Here each element is the batch's number.
         batch.fill(number as f32);
         // A free slot of shared memory: write it, describe it, publish it.
-        let mut frame = publisher.acquire(meta.size as usize)?;
+        let mut frame = publisher.acquire(meta.size() as usize)?;
         frame.payload().write_elements(&batch);
         *frame.meta_mut() = meta;
         frame.publish()?;

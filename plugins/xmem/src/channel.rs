@@ -7,6 +7,8 @@ use gst::glib;
 use gst::prelude::*;
 use xmem_core::Channel;
 
+use crate::errors;
+
 /// The channel, as the properties set it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChannelSettings {
@@ -43,7 +45,7 @@ impl ChannelSettings {
         };
         match channel.socket_path() {
             Ok(_) => Ok(channel),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(errors::text(&error)),
         }
     }
 

@@ -18,7 +18,7 @@ use gst_video::{VideoCropMeta, VideoFormat, VideoFrameRef, VideoInfo, VideoMeta}
 use crate::caps::Format;
 use crate::events::{self, DecodedEvent, upstream};
 use crate::metas;
-use crate::timestamps::{LAST_TIME, MonotonicOffset, time};
+use crate::timestamps::{LAST_TIME, MonotonicOffset, record_time, time};
 use crate::values::Names;
 use crate::xmemsrc::Timeline;
 
@@ -37,7 +37,7 @@ pub fn caps(bytes: &[u8]) {
         let told = || metas::read_memories(bytes);
         for size in [size, bytes.len(), format.frame_size().unwrap_or(0)] {
             let record = format.record(size, None);
-            assert_eq!(record.size, size as u64);
+            assert_eq!(record.size(), size as u64);
             if let Some(sizes) = format.memories(size, told) {
                 assert!(sizes.len() > 1 && sizes.len() <= gst::BufferRef::max_memory());
                 assert_eq!(sizes.iter().sum::<usize>(), size);
@@ -75,7 +75,8 @@ pub fn events(bytes: &[u8]) {
             }
             Ok(Some(DecodedEvent::Segment(segment, ..))) => {
                 let mut frame = xmem_core::BufferMeta::bytes(1);
-                (frame.stream_pts, frame.pts) = (number(8), number(16));
+                frame.set_stream_pts(record_time(number(8)));
+                frame.set_pts(record_time(number(16)));
                 let mut timeline = Timeline::new(segment, number(0) as i64);
                 timeline.follow(&frame, offset);
                 let event = gst::event::Segment::new(timeline.segment());

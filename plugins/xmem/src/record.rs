@@ -10,6 +10,7 @@ use gst::prelude::*;
 use xmem_core::BufferMeta;
 
 use crate::framepool::XmemFramePool;
+use crate::timestamps::milliseconds;
 
 /// The name of the custom meta on `xmemsrc`'s buffers.
 pub(crate) const RECORD: &str = "XmemBufferMeta";
@@ -102,7 +103,9 @@ impl Recorder {
 /// Returns whether two records have the same fields, except for those that each frame has for
 /// itself.
 fn is_alike(one: &BufferMeta, other: &BufferMeta) -> bool {
-    one.dtype == other.dtype && one.strides() == other.strides() && one.producer == other.producer
+    one.dtype() == other.dtype()
+        && one.strides() == other.strides()
+        && one.producer() == other.producer()
 }
 
 /// The fields that each frame has for itself; the last one only in some streams.
@@ -126,11 +129,11 @@ fn update(buffer: &mut gst::BufferRef, record: &BufferMeta, has_shape: bool) -> 
         let mut left = 3 + u32::from(has_shape);
         let _ = meta.mut_structure().map_in_place(|name, value| {
             if name == seq {
-                *value = record.seq.to_value();
+                *value = record.seq().to_value();
             } else if name == slot {
-                *value = record.id.to_value();
+                *value = record.slot().to_value();
             } else if name == timestamp {
-                *value = record.timestamp.to_value();
+                *value = milliseconds(record.timestamp()).to_value();
             } else if name == shape {
                 *value = gst::Array::new(record.shape()).to_value();
             } else {
@@ -149,13 +152,22 @@ fn update(buffer: &mut gst::BufferRef, record: &BufferMeta, has_shape: bool) -> 
 }
 
 fn set_all(structure: &mut gst::StructureRef, record: &BufferMeta) {
-    structure.set_with_static(gstr!("seq"), record.seq);
-    structure.set_with_static(gstr!("slot"), record.id);
-    structure.set_with_static(gstr!("timestamp"), record.timestamp);
+    structure.set_with_static(gstr!("seq"), record.seq());
+    structure.set_with_static(gstr!("slot"), record.slot());
+    structure.set_with_static(gstr!("timestamp"), milliseconds(record.timestamp()));
     structure.set_with_static(gstr!("dtype"), record.dtype().name());
     structure.set_with_static(gstr!("shape"), gst::Array::new(record.shape()));
     structure.set_with_static(gstr!("strides"), gst::Array::new(record.strides()));
     structure.set_with_static(gstr!("producer"), record.producer());
+}
+
+/// A record as that of a frame which was published at this position, and at this time in milliseconds.
+#[cfg(test)]
+pub(crate) fn received(record: BufferMeta, seq: u64, timestamp: u64) -> BufferMeta {
+    let mut bytes = record.to_bytes();
+    bytes[152..160].copy_from_slice(&timestamp.to_le_bytes());
+    bytes[160..168].copy_from_slice(&seq.to_le_bytes());
+    BufferMeta::from_bytes(&bytes).unwrap()
 }
 
 #[cfg(test)]
@@ -163,9 +175,7 @@ mod tests {
     use super::*;
 
     fn record(seq: u64, size: u64) -> BufferMeta {
-        let mut record = BufferMeta::bytes(size as usize);
-        record.seq = seq;
-        record
+        received(BufferMeta::bytes(size as usize), seq, 0)
     }
 
     fn shape(buffer: &gst::BufferRef) -> Vec<u64> {

@@ -5,6 +5,8 @@
 //! monotonic clock. So a time crosses as the point on `CLOCK_MONOTONIC` at which the producer's
 //! pipeline shows the frame.
 
+use std::time::{Duration, SystemTime};
+
 use gst::prelude::*;
 use gst_base::prelude::*;
 
@@ -22,11 +24,27 @@ pub(crate) fn time(nseconds: i64) -> gst::ClockTime {
     gst::ClockTime::from_nseconds(nseconds.max(0) as u64)
 }
 
-/// Returns a time in the form in which it crosses: [`xmem_core::NONE`] if there is none, or if it
-/// is larger than [`LAST_TIME`].
-fn crossing_time(time: Option<gst::ClockTime>) -> u64 {
-    let time = time.and_then(|time| usable(time.nseconds()));
-    time.map_or(xmem_core::NONE, gst::ClockTime::nseconds)
+/// Returns a time in the form in which it crosses: `None` if it is larger than [`LAST_TIME`].
+fn crossing_time(time: Option<gst::ClockTime>) -> Option<gst::ClockTime> {
+    time.and_then(|time| usable(time.nseconds()))
+}
+
+/// A time of a record, in nanoseconds.
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
+    // A record has them as 64 bits.
+    time.as_nanos() as u64
+}
+
+/// A record's timestamp, in milliseconds since the Unix epoch.
+pub(crate) fn milliseconds(timestamp: SystemTime) -> u64 {
+    let since = timestamp.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// A time of a record from its nanoseconds, as the tests write it: `u64::MAX` is none.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn record_time(nanoseconds: u64) -> Option<Duration> {
+    (nanoseconds != u64::MAX).then(|| Duration::from_nanos(nanoseconds))
 }
 
 /// How far `CLOCK_MONOTONIC` is ahead of a pipeline's running time, in nanoseconds.
@@ -176,17 +194,17 @@ impl RunningTimes {
     }
 }
 
-/// The times at which a buffer is shown, in nanoseconds; [`xmem_core::NONE`] if unknown.
+/// The times at which a buffer is shown, `None` if unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Times {
     /// In the segment of the buffer.
-    pub(crate) stream_pts: u64,
-    pub(crate) stream_dts: u64,
+    pub(crate) stream_pts: Option<Duration>,
+    pub(crate) stream_dts: Option<Duration>,
     /// On `CLOCK_MONOTONIC`, by the pipeline's clock, without the pipeline's latency.
-    pub(crate) pts: u64,
-    pub(crate) dts: u64,
+    pub(crate) pts: Option<Duration>,
+    pub(crate) dts: Option<Duration>,
     /// How long the buffer is shown.
-    pub(crate) duration: u64,
+    pub(crate) duration: Option<Duration>,
     /// Whether all times that the buffer has can cross.
     pub(crate) are_whole: bool,
 }
@@ -195,14 +213,15 @@ impl Times {
     /// Returns the times that the buffer itself has.
     fn of(buffer: &gst::BufferRef) -> Times {
         let own = [buffer.pts(), buffer.dts(), buffer.duration()];
-        let [stream_pts, stream_dts, duration] = own.map(crossing_time);
+        let crossing = own.map(crossing_time);
+        let [stream_pts, stream_dts, duration] = crossing.map(|time| time.map(Duration::from));
         Times {
             stream_pts,
             stream_dts,
-            pts: xmem_core::NONE,
-            dts: xmem_core::NONE,
+            pts: None,
+            dts: None,
             duration,
-            are_whole: own == [stream_pts, stream_dts, duration].map(usable),
+            are_whole: own == crossing,
         }
     }
 
@@ -210,11 +229,11 @@ impl Times {
     fn shown(self, running: RunningTimes, offset: Option<MonotonicOffset>) -> Times {
         let point = |time: Option<i128>| {
             let (time, offset) = time.zip(offset)?;
-            Some(offset.to_monotonic(time))
+            Some(Duration::from_nanos(offset.to_monotonic(time)))
         };
         Times {
-            pts: point(running.pts).unwrap_or(xmem_core::NONE),
-            dts: point(running.dts).unwrap_or(xmem_core::NONE),
+            pts: point(running.pts),
+            dts: point(running.dts),
             ..self
         }
     }

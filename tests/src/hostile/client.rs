@@ -286,7 +286,9 @@ impl Scene {
     fn publish(&mut self, mut frame: FrameMut) -> PublishedSlot {
         self.count += 1;
         frame.payload().fill(self.count as u8);
-        frame.meta_mut().pts = self.count;
+        frame
+            .meta_mut()
+            .set_pts(Some(Duration::from_nanos(self.count)));
         let extra = vec![self.count as u8; self.extra];
         frame.set_extra(&extra).expect("enough memory");
         let published = frame.publish().expect("the channel is open");
@@ -303,7 +305,7 @@ impl Scene {
                 look(&frame);
                 self.frames.push_back(frame);
             }
-            Err(Error::TimedOut | Error::EndOfStream) => {}
+            Err(Error::TimedOut | Error::Starved { .. } | Error::EndOfStream) => {}
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -355,8 +357,9 @@ fn pick<'a>(liars: &'a [Liar], input: &mut Input<'_>) -> Option<&'a Liar> {
 
 /// Checks that a frame that an honest client holds is as it was published.
 fn look(frame: &Frame) {
-    let expected = frame.meta().pts as u8;
-    assert_eq!(frame.seq() + 1, frame.meta().pts);
+    let pts = frame.meta().pts().expect("a time").as_nanos() as u64;
+    let expected = pts as u8;
+    assert_eq!(frame.seq() + 1, pts);
     assert_eq!(frame.payload().unwrap().to_vec(), [expected; 64]);
     assert!(
         frame

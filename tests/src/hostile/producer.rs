@@ -245,7 +245,7 @@ impl Scene {
         let mut record = [0; META_SIZE];
         let mut put = |at: usize, bytes: &[u8]| record[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, &(slot as u32).to_le_bytes());
-        put(10, &[dtype % 12, 2]);
+        put(10, &[dtype % 14, 2]);
         put(16, &shape[0].to_le_bytes());
         put(24, &shape[1].to_le_bytes());
         put(80, &stride.to_le_bytes());
@@ -353,6 +353,7 @@ impl Scene {
             }
             Err(
                 Error::TimedOut
+                | Error::Starved { .. }
                 | Error::EndOfStream
                 | Error::Stopped
                 | Error::Disconnected(_)
@@ -385,15 +386,19 @@ impl Scene {
 fn look(segments: &HashMap<u32, usize>, slots: usize, frame: &Frame) {
     let meta = frame.meta();
     let payload = frame.payload().unwrap();
-    assert_eq!(payload.len() as u64, meta.size);
-    let room = segments[&meta.segment] as u64;
-    assert!(meta.payload_offset + meta.size <= room, "{meta:?}");
-    let start = meta.payload_offset as usize;
+    assert_eq!(payload.len() as u64, meta.size());
+    let room = segments[&meta.segment()] as u64;
+    assert!(meta.payload_offset() + meta.size() <= room, "{meta:?}");
+    let start = meta.payload_offset() as usize;
     for (at, byte) in payload.to_vec().into_iter().enumerate() {
-        assert_eq!(byte, pattern(meta.segment, start + at), "{at} of {meta:?}");
+        assert_eq!(
+            byte,
+            pattern(meta.segment(), start + at),
+            "{at} of {meta:?}"
+        );
     }
     let extra = frame.extra().expect("there is enough memory");
-    assert_eq!(extra.len(), meta.extra_len as usize);
+    assert_eq!(extra.len(), meta.extra_len() as usize);
     let largest = segments.values().max().copied().unwrap_or(0);
     assert!(extra.len() <= largest.max(EXTRA_SIZE));
     view::<u8>(frame);

@@ -23,7 +23,7 @@ use rustix::thread::clock_nanosleep_absolute;
 use rustix::time::{ClockId, Timespec};
 use xmem_core::{Channel, Publisher, Quota, Result, Subscriber};
 
-use crate::now;
+use crate::{now, pts, set_pts};
 
 /// Set for the clients: the directory of the channel.
 const DIRECTORY: &str = "XMEM_BENCH_JOINS";
@@ -69,7 +69,7 @@ fn receive_all(directory: &Path) -> Result<()> {
     let joined = now();
     subscriber.upstream().request(QUOTA)?;
     while let Ok(frame) = subscriber.receive(None) {
-        times.push((frame.meta().seq, frame.meta().pts, now()));
+        times.push((frame.seq(), pts(&frame), now()));
     }
     let mut report = format!("{joined} {}\n", subscriber.missed());
     for (position, published, received) in times {
@@ -171,7 +171,7 @@ fn publish(publisher: &Publisher, clients: &mut [Client]) -> Result<Vec<u64>> {
         let mut frame = publisher.acquire(SIZE)?;
         taken.push(now() - start);
         frame.payload().write(0, &picture);
-        frame.meta_mut().pts = now();
+        set_pts(&mut frame, now());
         frame.publish()?;
         if position == JOIN {
             clients.iter_mut().skip(1).for_each(Client::join);

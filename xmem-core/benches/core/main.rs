@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use rustix::time::{ClockId, clock_gettime};
-use xmem_core::{Channel, Error, Frame, Publisher, Result, Subscriber};
+use xmem_core::{Channel, Error, Frame, FrameMut, Publisher, Result, Subscriber};
 
 const SMALL: usize = 64;
 const LARGE: usize = 6_000_000;
@@ -91,6 +91,16 @@ fn now() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
+/// The time of a frame in nanoseconds, as [`set_pts`] has set it.
+fn pts(frame: &Frame) -> u64 {
+    frame.meta().pts().expect("it was set").as_nanos() as u64
+}
+
+fn set_pts(frame: &mut FrameMut, nanoseconds: u64) {
+    let pts = Some(Duration::from_nanos(nanoseconds));
+    frame.meta_mut().set_pts(pts);
+}
+
 /// The other process: answers each frame with its latency, until there are no more frames.
 fn answer(directory: &Path, busy: bool) -> Result<()> {
     let mut subscriber = Subscriber::builder(ping(directory)).connect()?;
@@ -98,12 +108,12 @@ fn answer(directory: &Path, busy: bool) -> Result<()> {
     publisher.wait_for_clients(1, Some(Duration::from_secs(10)))?;
     loop {
         let taken = match receive(&mut subscriber, busy) {
-            Ok(frame) => now() - frame.meta().pts,
+            Ok(frame) => now() - pts(&frame),
             Err(error) if error.is_retryable() => return Ok(()),
             Err(error) => return Err(error),
         };
         let mut frame = publisher.acquire(SMALL)?;
-        frame.meta_mut().pts = taken;
+        set_pts(&mut frame, taken);
         frame.publish()?;
     }
 }
@@ -151,10 +161,10 @@ impl Players {
         }
         let sent = now();
         let mut frame = self.publisher.acquire(size)?;
-        frame.meta_mut().pts = sent;
+        set_pts(&mut frame, sent);
         frame.publish()?;
         let answer = self.answers.receive(None)?;
-        Ok(Duration::from_nanos(answer.meta().pts))
+        Ok(Duration::from_nanos(pts(&answer)))
     }
 }
 

@@ -1,9 +1,12 @@
 //! How a channel is named, and where its socket is.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::monitor::{ChannelChange, ChannelMonitor, LiveChannel};
 use super::paths::{bad_path, directory, file_name, is_name, names_a_file};
 use super::runtime;
+use crate::cancel::Canceller;
 use crate::error::Result;
 
 /// Bytes of a socket address's path, less the zero at its end.
@@ -15,10 +18,27 @@ const MAX_PATH: usize = 107;
 /// `$XDG_RUNTIME_DIR/xmem/cam0.sock`, else `/tmp/xmem-UID/cam0.sock`. The directory must belong to
 /// the user and be closed to others; it is made when it is missing.
 ///
+/// # Examples
+///
+/// ```
+/// use xmem_core::Channel;
+///
+/// let by_path = Channel::path("/run/camera/front.sock");
+/// assert_eq!(by_path.socket_path()?.to_str(), Some("/run/camera/front.sock"));
+/// // A name can't lead out of the directory.
+/// assert!(Channel::name("../front").socket_path().is_err());
+///
+/// for channel in Channel::list()? {
+///     println!("{}: {:?}", channel.name, channel.format);
+/// }
+/// # Ok::<(), xmem_core::Error>(())
+/// ```
+///
 /// A path may lead through directories that are symbolic links. At the path itself a symbolic link
 /// is not followed, by producers or clients: where others may write to the directory, it could be
 /// one of theirs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Channel {
     /// Found by a name.
     Name(String),
@@ -35,6 +55,27 @@ impl Channel {
     /// The channel whose socket is at this path.
     pub fn path(path: impl Into<PathBuf>) -> Channel {
         Channel::Path(path.into())
+    }
+
+    /// The channels that have a producer in the directory in which names are looked up.
+    /// [`watch`](Channel::watch) tells how that changes.
+    ///
+    /// It asks each producer for its format, and takes at most 0.2 s.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`](crate::Error::ResourceExhausted) without descriptors.
+    pub fn list() -> Result<Vec<LiveChannel>> {
+        let changes = Channel::watch(Canceller::new()).changes(Some(Duration::ZERO))?;
+        let appeared = changes.into_iter().filter_map(|change| match change {
+            ChannelChange::Appeared(channel) => Some(channel),
+            ChannelChange::Changed { .. } | ChannelChange::Gone(_) => None,
+        });
+        Ok(appeared.collect())
+    }
+
+    /// A monitor of that directory, whose waits `canceller` ends.
+    pub fn watch(canceller: Canceller) -> ChannelMonitor {
+        ChannelMonitor::new(canceller)
     }
 
     /// The path of the channel's socket.

@@ -14,6 +14,7 @@ use super::takeover::{clear_away, remove_leftovers};
 use crate::cancel::Cancellation;
 use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
+use crate::sys::pidfd;
 use crate::sys::socket::{self, Connection, Listening};
 
 /// How long a producer tries to take a path that other processes take and free.
@@ -110,6 +111,7 @@ fn take(path: &Path, perms: u32, cancel: &Cancellation<'_>) -> Result<(Listening
             }
             Owner::Alive(pid) => {
                 let path = path.into();
+                let pid = pidfd::known(pid);
                 return Err(Error::InUse { path, pid });
             }
             Owner::Dead if is_last => break,
@@ -224,7 +226,7 @@ mod tests {
         let path = directory.path().join("a.sock");
         let first = listen(&path).unwrap();
         match listen(&path) {
-            Err(Error::InUse { pid, .. }) => assert_eq!(pid, std::process::id()),
+            Err(Error::InUse { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
             other => panic!("{other:?}"),
         }
         drop(first);

@@ -15,6 +15,7 @@ use crate::cancel::{Cancellation, Canceller};
 use crate::error::Result;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::closer;
+use crate::sys::pidfd;
 use crate::sys::poll::{PollFd, PollFlags, poll};
 use crate::sys::watch::Watch;
 
@@ -40,8 +41,8 @@ pub struct LiveChannel {
     pub name: String,
     /// The path of its socket.
     pub socket_path: PathBuf,
-    /// The producer's process id, 0 where it can't be seen from here.
-    pub pid: u32,
+    /// The producer's process id, `None` where it can't be seen from here.
+    pub pid: Option<u32>,
     /// The producer's effective user id.
     pub uid: u32,
     /// The format of its frames: for GStreamer encoded caps. `None` where the producer has not set one
@@ -52,6 +53,7 @@ pub struct LiveChannel {
 
 /// A change of the channels that there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ChannelChange {
     /// There is a channel more.
     Appeared(LiveChannel),
@@ -72,6 +74,8 @@ pub enum ChannelChange {
 /// A producer is asked for its format when its channel appears, and from time to time after that, at
 /// most four times a second. That costs it one message; it takes no client's place, no slot and no memory.
 ///
+/// # Examples
+///
 /// ```
 /// # use std::time::Duration;
 /// # use xmem_core::{Canceller, ChannelChange, ChannelMonitor};
@@ -79,7 +83,7 @@ pub enum ChannelChange {
 /// let mut monitor = ChannelMonitor::new(Canceller::new());
 /// for change in monitor.changes(Some(Duration::ZERO))? {
 ///     if let ChannelChange::Appeared(channel) = change {
-///         println!("{} of process {}", channel.name, channel.pid);
+///         println!("{} of user {}", channel.name, channel.uid);
 ///     }
 /// }
 /// # Ok(())
@@ -286,7 +290,7 @@ impl Known {
         let channel = LiveChannel {
             name: entry.name.clone(),
             socket_path: entry.path.clone(),
-            pid: listening.pid,
+            pid: pidfd::known(listening.pid),
             uid: listening.uid,
             format: None,
         };
@@ -310,7 +314,8 @@ impl Known {
     /// Takes in what listens, and asks over the connection.
     fn listens(&mut self, listening: Listening) {
         if listening.connection.is_some() {
-            (self.channel.pid, self.channel.uid) = (listening.pid, listening.uid);
+            self.channel.pid = pidfd::known(listening.pid);
+            self.channel.uid = listening.uid;
         }
         self.pidfd = listening.pidfd.or(self.pidfd.take());
         self.question = listening.connection.and_then(Question::new);

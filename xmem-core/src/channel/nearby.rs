@@ -101,7 +101,7 @@ fn named(path: &Path, runtime: &Path) -> Option<String> {
     is_live(runtime, name).then(|| {
         let meant = runtime.join(file_name(name));
         format!(
-            "The channel {name} has a producer at {}: set channel={name} in place of socket-path.",
+            "The channel {name} has a producer at {}: use channel {name} in place of a socket path.",
             meant.display()
         )
     })
@@ -154,8 +154,8 @@ fn in_directories_of_others(name: &str, uid: u32) -> Vec<String> {
     for (owner, directory) in directories_of_others(uid) {
         match look(&directory, name, owner) {
             Look::Found => found.push(format!(
-                "User {owner} has a channel {name} in {}: to share one between users, set \
-                 socket-path on both sides, and perms of xmemsink.",
+                "User {owner} has a channel {name} in {}: to share one between users, use a \
+                 socket path on both sides, and set perms of the producer.",
                 directory.display()
             )),
             Look::Closed => closed.push((owner, directory)),
@@ -167,7 +167,7 @@ fn in_directories_of_others(name: &str, uid: u32) -> Vec<String> {
     {
         found.push(format!(
             "User {owner} has a directory of channels too, {}, which this user may not look into: if \
-             the producer runs as that user, set socket-path on both sides, and perms of xmemsink.",
+             the producer runs as that user, use a socket path on both sides, and set perms of the producer.",
             directory.display()
         ));
     }

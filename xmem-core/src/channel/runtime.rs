@@ -101,7 +101,7 @@ pub(super) fn check(path: &Path) -> Result<()> {
             path,
             format!(
                 "belongs to user {owner}{unmapped}, not to user {uid}: to share a channel with \
-                 other users, set socket-path, and perms of the producer; else set \
+                 other users, use a socket path, and set perms of the producer; else set \
                  XMEM_RUNTIME_DIR to a directory of user {uid} with mode 0700, which may be a \
                  subdirectory"
             ),
@@ -112,8 +112,8 @@ pub(super) fn check(path: &Path) -> Result<()> {
             path,
             format!(
                 "is open to other users (mode {:o}): chmod 700 it, or set XMEM_RUNTIME_DIR to a \
-                 subdirectory with mode 0700; to share a channel with other users, set \
-                 socket-path, and perms of the producer",
+                 subdirectory with mode 0700; to share a channel with other users, use a \
+                 socket path, and set perms of the producer",
                 found.mode() & 0o777
             ),
         ));

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     fn event(kind: EventKind) -> StreamEvent {
-        StreamEvent::new(kind, [].into(), 0)
+        StreamEvent::new(0, kind, [].into(), 0)
     }
 
     fn is_event(before: Before) -> bool {

@@ -72,7 +72,7 @@ fn messages() -> Vec<Message> {
         Message::Bye {
             reason: ByeReason::Full,
             position: 100,
-            text: "no room: raise max-clients".into(),
+            text: "no room: raise max_clients".into(),
         },
         Message::Ask,
         Message::Answer {

@@ -15,7 +15,7 @@ const MAX_MEMORIES: usize = 128;
 
 /// What a client is told that takes no memory of the only kind there is.
 pub(crate) const UNSEALED_ONLY: &str = "its frames are in memory that other processes may write \
-    (dmabufs), and can't be copied: allow such memory in the client (unsealed-memory=always)";
+    (dmabufs), and can't be copied: allow such memory in the client (unsealed_memory: always)";
 
 impl Slot {
     /// Whether its frame is in imported memory.

@@ -254,15 +254,15 @@ impl Pool {
         if needed <= allowed {
             return None;
         }
-        let (property, limit) = if allowed == self.limit() {
-            ("max-buffers", format!("{allowed}"))
+        let (setting, limit) = if allowed == self.limit() {
+            ("max_slots", format!("{allowed}"))
         } else {
             let size = self.slot_size.next_multiple_of(PAGE);
-            ("max-bytes", format!("{allowed} of {size} bytes"))
+            ("max_bytes", format!("{allowed} of {size} bytes"))
         };
         Some(format!(
-            "with {leases} leases for one more client {needed} slots are needed in all, and {property} \
-             allows {limit}: raise {property} of the producer, or lower max-leases of the client"
+            "with {leases} leases for one more client {needed} slots are needed in all, and {setting} \
+             allows {limit}: raise {setting} of the producer, or lower the leases of the client"
         ))
     }
 }

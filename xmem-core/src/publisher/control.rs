@@ -306,7 +306,7 @@ impl Control {
         if clients >= self.max_clients as usize {
             return Err(Error::Refused {
                 reason: format!(
-                    "it has {clients} of {} clients: raise max-clients of the producer",
+                    "it has {clients} of {} clients: raise max_clients of the producer",
                     self.max_clients
                 ),
                 retryable: true,
@@ -427,7 +427,7 @@ impl Control {
             None => peer.bye(reason, 0, text, Deadline::after(Some(LEAVING))),
         }
         self.writer.tell(PublisherEvent::ClientRefused {
-            pid: self.peers[number].credentials.pid,
+            pid: pidfd::known(self.peers[number].credentials.pid),
             reason: text.into(),
         });
     }

@@ -10,6 +10,30 @@ use crate::error::Result;
 /// [frames](crate::Frame::memory) of another channel are in. A publisher
 /// [shares it](crate::Publisher::import_frame) without copying it.
 ///
+/// # Examples
+///
+/// ```
+/// use std::os::fd::AsFd;
+/// use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+/// use xmem_core::ImportedMemory;
+/// # use xmem_core::{Channel, Publisher, Subscriber};
+/// # fn main() -> xmem_core::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let channel = Channel::path(directory.path().join("cam0.sock"));
+/// # let publisher = Publisher::builder(channel).open()?;
+/// let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+/// let memfd = memfd_create("pictures", flags).unwrap();
+/// ftruncate(&memfd, 4096).unwrap();
+///
+/// let memory = ImportedMemory::new(memfd.as_fd())?;
+/// // What is passed as `keep_alive` is dropped when no client reads the frame any more.
+/// let keep_alive = memfd;
+/// let frame = publisher.import_frame(&memory, 0..1024, keep_alive)?;
+/// assert_eq!(frame.publish()?, 0);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Clones are the same memory. Make one for each piece of memory and keep it as long as that
 /// exists: clients are sent a descriptor for each.
 #[derive(Clone, Debug)]

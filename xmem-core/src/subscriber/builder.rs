@@ -62,8 +62,9 @@ impl Subscriber {
     }
 }
 
-/// Settings of a [`Subscriber`] to be.
+/// The settings of a [`Subscriber`]: [`connect`](SubscriberBuilder::connect) makes it.
 #[derive(Clone)]
+#[must_use = "a builder does nothing until connect is called"]
 pub struct SubscriberBuilder {
     channel: Channel,
     name: String,
@@ -210,7 +211,7 @@ impl SubscriberBuilder {
     fn connect_with(self, canceller: Canceller, cancel: &Cancellation<'_>) -> Result<Subscriber> {
         if !(1..=MAX_LEASES).contains(&self.leases) {
             return Err(Error::InvalidSetting(format!(
-                "max-leases is {}, 1 to {MAX_LEASES} are possible",
+                "leases must be 1 to {MAX_LEASES} (is {})",
                 self.leases
             )));
         }
@@ -231,6 +232,7 @@ impl SubscriberBuilder {
         Ok(Subscriber {
             link,
             delivery: self.delivery,
+            first: position,
             cursor: position,
             missed: 0,
             noted: 0,
@@ -241,6 +243,7 @@ impl SubscriberBuilder {
             starved: 0,
             on_starved: self.on_starved,
             canceller,
+            readiness: None,
             thread: Some(thread),
         })
     }

@@ -442,7 +442,7 @@ impl Control {
                     (None, Some(fd)) => read_event(fd, length as usize, self.maker)?,
                     (None, None) => return Err(Error::Protocol("an event without content".into())),
                 };
-                let event = StreamEvent::new(kind, content.into(), link.producer_uid);
+                let event = StreamEvent::new(number, kind, content.into(), link.producer_uid);
                 if kind == EventKind::Flush {
                     link.flush(position);
                 }

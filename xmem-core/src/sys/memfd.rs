@@ -215,8 +215,8 @@ pub(crate) fn map(
         )));
     }
     Mapping::new(&file, access).map_err(|error| match error {
-        Error::SharedMemory { source, .. }
-            if Errno::from_io_error(&source) == Some(Errno::ACCESS) =>
+        Error::SharedMemory { answer, .. }
+            if Errno::from_io_error(&answer) == Some(Errno::ACCESS) =>
         {
             let what = format!("the peer passed a memfd that can't be mapped as {access:?}");
             Error::Protocol(what)

@@ -118,3 +118,8 @@ pub(crate) fn peer_pidfd(socket: impl AsFd) -> Result<Option<OwnedFd>> {
         Err(_) => Ok(None),
     }
 }
+
+/// A process's number, where it can be seen from here: the kernel tells 0 otherwise.
+pub(crate) fn known(pid: u32) -> Option<u32> {
+    (pid > 0).then_some(pid)
+}

@@ -244,7 +244,7 @@ impl BufferPoolImpl for XmemBufferPool {
             // Clients hold all slots that there is memory for. The sink may have a free slot when
             // the frame is written; if not, it drops the frame.
             Error::ResourceExhausted { .. } => {
-                let slot_size = publisher.as_ref().map(|one| one.slot_size());
+                let slot_size = publisher.as_ref().and_then(|one| one.slot_size());
                 slot_size.is_some_and(|slot_size| slot_size >= config.size)
             }
             _ => false,

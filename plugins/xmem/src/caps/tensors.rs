@@ -8,6 +8,21 @@ use xmem_core::{BufferMeta, DType};
 
 use super::excerpt::excerpt;
 
+/// The element types of `other/tensors`.
+const TYPES: [DType; 11] = [
+    DType::UInt8,
+    DType::Int8,
+    DType::UInt16,
+    DType::Int16,
+    DType::UInt32,
+    DType::Int32,
+    DType::UInt64,
+    DType::Int64,
+    DType::Float16,
+    DType::Float32,
+    DType::Float64,
+];
+
 /// Most tensors that NNStreamer has in a buffer.
 const MAX_TENSORS: usize = 256;
 /// Most dimensions that NNStreamer has in a tensor.
@@ -190,11 +205,11 @@ impl Tensor {
         }
         shape.reverse();
         let name = dtype.trim();
-        let dtype = DType::ALL
+        let dtype = TYPES
             .into_iter()
             .find(|dtype| dtype.name().eq_ignore_ascii_case(name))
             .ok_or_else(|| {
-                let known = DType::ALL.map(DType::name).join(", ");
+                let known = TYPES.map(DType::name).join(", ");
                 excerpt(&format!("a tensor of a type other than {known}"), name)
             })?;
         let elements = shape
@@ -277,7 +292,7 @@ mod tests {
             assert_eq!(record.dtype(), DType::Float32);
             assert_eq!(record.shape(), [2, 480, 640, 4]);
             assert_eq!(record.strides(), [4915200, 10240, 16, 4]);
-            assert_eq!(record.size, size as u64);
+            assert_eq!(record.size(), size as u64);
             assert!(tensors.record(size - 1).is_none());
         }
     }

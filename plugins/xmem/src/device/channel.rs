@@ -40,7 +40,7 @@ pub(super) fn make(channel: &LiveChannel) -> super::XmemDevice {
         .field("device.api", "xmem")
         .field("channel", &channel.name)
         .field("socket-path", path.as_ref())
-        .field("producer-pid", channel.pid)
+        .field("producer-pid", channel.pid.unwrap_or(0))
         .field("producer-uid", channel.uid)
         .build();
     let device: super::XmemDevice = glib::Object::builder()

@@ -71,6 +71,7 @@ impl Devices {
                         provider.device_remove(&device);
                     }
                 }
+                _ => {}
             }
         }
         Ok(())

@@ -56,7 +56,7 @@ pub(crate) fn wrap(frame: Frame) -> xmem_core::Result<gst::Memory> {
     let Some(fd) = frame.fd() else {
         return frame_memory(frame);
     };
-    let (fd, offset, size) = (fd.as_raw_fd(), frame.offset(), frame.meta().size as usize);
+    let (fd, offset, size) = (fd.as_raw_fd(), frame.offset(), frame.meta().size() as usize);
     let allocator = if frame.is_dma_buf() {
         &*DMA_BUF_ALLOCATOR
     } else {

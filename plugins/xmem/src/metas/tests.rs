@@ -284,8 +284,7 @@ fn a_producer_puts_no_records_on_buffers_that_are_used_again() {
     let mut recorder = crate::record::Recorder::default();
     let extra = custom("XmemBufferMeta", &[]).repeat(100);
     for seq in 0..3 {
-        let mut record = xmem_core::BufferMeta::bytes(0);
-        record.seq = seq;
+        let record = crate::record::received(xmem_core::BufferMeta::bytes(0), seq, 0);
         let mut received = recorder.buffer(&record);
         quietly(|| assert_eq!(attach(received.make_mut(), &extra, None), Ok(())));
         assert_eq!(told(&received).len(), 1, "{seq}");

@@ -7,6 +7,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use gst::prelude::*;
 use gst_base::BaseSink;
@@ -15,6 +16,7 @@ use gst_base::prelude::*;
 use xmem_media::event::{Extent, Seeking};
 
 use crate::events::extent::extent;
+use crate::timestamps::nanoseconds;
 
 /// The queries are repeated after this part of the stream, in nanoseconds.
 const AGAIN_AFTER: u64 = 1_000_000_000;
@@ -45,10 +47,12 @@ impl Asked {
     }
 
     /// Returns whether to repeat the queries, at a frame with this timestamp.
-    pub(super) fn is_due(&self, stream_pts: u64) -> bool {
+    pub(super) fn is_due(&self, stream_pts: Option<Duration>) -> bool {
+        let Some(stream_pts) = stream_pts.map(nanoseconds) else {
+            return false;
+        };
         // Relaxed: both only decide when the queries run.
         self.repeats.load(Ordering::Relaxed)
-            && stream_pts != xmem_core::NONE
             && stream_pts.abs_diff(self.at.load(Ordering::Relaxed)) >= AGAIN_AFTER
             && {
                 self.at.store(stream_pts, Ordering::Relaxed);

@@ -82,6 +82,7 @@ impl XmemSink {
                 obj.notify("num-clients");
             }
             PublisherEvent::ClientRefused { pid, reason } => {
+                let pid = pid.unwrap_or(0);
                 gst::warning!(CAT, imp = self, "Refused process {pid}: {reason}");
             }
             PublisherEvent::ClientLagging {
@@ -215,7 +216,7 @@ impl XmemSink {
                     gst::element_imp_warning!(
                         self,
                         gst::ResourceError::NoSpaceLeft,
-                        ("Dropped a frame: {error}"),
+                        ("Dropped a frame: {}", errors::text(error)),
                         ["{error:?}"]
                     );
                 }
@@ -241,13 +242,13 @@ impl XmemSink {
             gst::Structure::builder("client")
                 .field("id", client.id.get())
                 .field("name", &client.name)
-                .field("pid", client.pid)
+                .field("pid", client.pid.unwrap_or(0))
                 .field("uid", client.uid)
                 .field(
                     "delivery",
                     match client.delivery {
-                        xmem_core::Delivery::InOrder => "in-order",
                         xmem_core::Delivery::Latest => "latest",
+                        _ => "in-order",
                     },
                 )
                 .field("leases", client.quota.leases)
@@ -277,7 +278,7 @@ impl XmemSink {
             counters.refused_metas.load(Ordering::Relaxed),
         );
         stats.set("slots", figures.slots);
-        stats.set("slot-size", figures.slot_size as u64);
+        stats.set("slot-size", figures.slot_size.unwrap_or(0) as u64);
         stats.set("memory", figures.bytes + figures.departed_bytes);
         stats.set("clients", gst::Array::new(clients));
         stats
@@ -464,8 +465,8 @@ impl BaseSinkImpl for XmemSink {
             .producer_name(self.obj().name())
             .perms(settings.perms)
             .max_clients(settings.max_clients)
-            .max_slots(settings.max_buffers)
-            .max_bytes(settings.max_bytes)
+            .max_slots((settings.max_buffers > 0).then_some(settings.max_buffers))
+            .max_bytes((settings.max_bytes > 0).then_some(settings.max_bytes))
             .keep_group(settings.group_time)
             .overflow(settings.overflow())
             .canceller(canceller.clone())

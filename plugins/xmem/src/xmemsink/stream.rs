@@ -18,6 +18,7 @@ use super::roles::{Roles, Shown};
 use crate::allocator::{Content, XmemAllocator, content_of};
 use crate::bufferpool::{OnFailure, XmemBufferPool};
 use crate::caps::Format;
+use crate::errors;
 use crate::events;
 use crate::metas::{self, Layout, LeftBehind, RowCopy, UnfitKind, Written};
 use crate::timestamps::{LAST_TIME, Times};
@@ -31,8 +32,9 @@ use super::upstream::Forwarder;
 mod caps;
 
 /// The buffer flags that mean something to another process: all except TAG_MEMORY, which is about
-/// memory of this process. The four lowest bits are those of `GstMiniObject`.
-const FLAGS: u32 = !(0xf | gst::BufferFlags::TAG_MEMORY.bits());
+/// memory of this process. The record does not take the four lowest
+/// bits, which are those of `GstMiniObject`.
+const FLAGS: u32 = !gst::BufferFlags::TAG_MEMORY.bits();
 
 /// How long the sink waits in a drain for clients to receive and release imported frames, whose
 /// memory upstream wants back.
@@ -212,7 +214,11 @@ impl Stream {
     }
 
     /// Does the same, if a new query is due at a frame with this timestamp.
-    pub(super) fn ask_extent_again(self: &Arc<Self>, sink: &BaseSink, stream_pts: u64) {
+    pub(super) fn ask_extent_again(
+        self: &Arc<Self>,
+        sink: &BaseSink,
+        stream_pts: Option<Duration>,
+    ) {
         if self.asked.is_due(stream_pts) {
             self.ask_extent(sink);
         }
@@ -247,7 +253,8 @@ impl Stream {
         if let Err(error) = said
             && let Some(sink) = self.sink.upgrade()
         {
-            let text = format!("Cannot send an event to the clients: {error}");
+            let why = errors::text(&error);
+            let text = format!("Cannot send an event to the clients: {why}");
             gst::element_warning!(sink, gst::ResourceError::Write, ("{text}"), ["{error:?}"]);
         }
     }
@@ -445,7 +452,7 @@ impl Stream {
                 counted(&self.counters.zero_copy, 1, || {
                     frame.publish_range(offset, len)
                 })
-                .map_err(|Unpublished { frame, error }| (frame, Some(error)))
+                .map_err(|Unpublished { frame, reason }| (frame, Some(reason)))
             });
             match published {
                 Some(Ok(())) => return Ok(()),
@@ -538,7 +545,7 @@ impl Stream {
         let size = crossing.written.size;
         let format = crossing.format.as_ref();
         let all_alike = format.is_some_and(|format| format.frame_size().is_some());
-        if all_alike && size > self.publisher.slot_size() {
+        if all_alike && Some(size) > self.publisher.slot_size() {
             // All frames of raw video have one size, and so do those of tensors: make slots of this
             // size.
             self.publisher.configure(size, 2)?;
@@ -588,7 +595,7 @@ impl Stream {
     pub(super) fn is_stuck(&self) -> bool {
         let format = lock(&self.format);
         let size = format.as_ref().and_then(|format| format.frame_size());
-        size.is_some_and(|size| size > self.publisher.slot_size())
+        size.is_some() && size > self.publisher.slot_size()
     }
 
     /// Returns all that is published of a buffer beside its bytes. Metas that every source would
@@ -690,13 +697,14 @@ fn record(
         }
         None => BufferMeta::bytes(size),
     };
-    meta.pts = times.pts;
-    meta.dts = times.dts;
-    meta.stream_pts = times.stream_pts;
-    meta.stream_dts = times.stream_dts;
-    meta.duration = times.duration;
-    meta.offset = buffer.offset();
-    meta.offset_end = buffer.offset_end();
-    meta.flags = buffer.flags().bits() & FLAGS;
+    meta.set_pts(times.pts);
+    meta.set_dts(times.dts);
+    meta.set_stream_pts(times.stream_pts);
+    meta.set_stream_dts(times.stream_dts);
+    meta.set_duration(times.duration);
+    // GStreamer's number for none is the record's, too.
+    meta.set_offset(Some(buffer.offset()));
+    meta.set_offset_end(Some(buffer.offset_end()));
+    meta.set_flags(buffer.flags().bits() & FLAGS);
     meta
 }

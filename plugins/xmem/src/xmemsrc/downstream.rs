@@ -14,7 +14,7 @@ use super::received::Received;
 use super::timeline::{Place, Timeline};
 use crate::events::DecodedEvent;
 use crate::events::upstream::UpstreamEvents;
-use crate::timestamps::{MonotonicOffset, time};
+use crate::timestamps::{MonotonicOffset, milliseconds, time};
 
 /// The maximum number of events that wait for a frame, and the maximum size of their encoded form.
 const MAX_HELD: usize = 128;
@@ -395,8 +395,8 @@ impl Downstream {
 fn which(frame: &BufferMeta, is_newest: bool, asked: u64) -> Which {
     Which {
         is_newest,
-        is_start: frame.seq == 0,
-        is_fresh: frame.timestamp >= asked,
+        is_start: frame.seq() == 0,
+        is_fresh: milliseconds(frame.timestamp()) >= asked,
     }
 }
 

@@ -9,11 +9,13 @@
 
 use std::time::Duration;
 
-use xmem_core::{BufferMeta, Grant, MAX_LEASES, NONE, Quota};
+use xmem_core::{BufferMeta, Grant, MAX_LEASES, Quota};
 
 mod peak;
 
 use peak::Peak;
+
+use crate::timestamps::milliseconds;
 
 /// The initial and minimum number of leases of a source.
 const FIRST_LEASES: u32 = 4;
@@ -44,7 +46,7 @@ pub(super) struct Plan {
     /// `duration` is that of the previous producer.
     is_guess: bool,
     /// Position and time of the previous frame.
-    last: Option<(u64, u64)>,
+    last: Option<(u64, Option<Duration>)>,
     /// The number of frames in a row with a longer duration.
     longer: u32,
     /// The maximum number of frames within the latency, used if the caps have no frame rate.
@@ -156,7 +158,8 @@ impl Plan {
         let has_learned = self.learn(frame, by_caps);
         if by_caps.is_none() {
             let within = self.latency + JITTER;
-            self.peak.add((frame.seq, frame.timestamp), within);
+            let published = milliseconds(frame.timestamp());
+            self.peak.add((frame.seq(), published), within);
         } else if !has_learned {
             return false;
         }
@@ -166,14 +169,11 @@ impl Plan {
     /// Learns the duration of frames from a frame, if the caps have none. Returns whether it has
     /// changed.
     fn learn(&mut self, frame: &BufferMeta, by_caps: Option<Duration>) -> bool {
-        let time = match frame.stream_dts {
-            NONE => frame.stream_pts,
-            dts => dts,
-        };
-        let last = self.last.replace((frame.seq, time));
-        let since = last.filter(|last| last.0 + 1 == frame.seq && last.1 != NONE && time != NONE);
-        let since = since.map(|last| Duration::from_nanos(time.abs_diff(last.1)));
-        let own = (frame.duration != NONE).then(|| Duration::from_nanos(frame.duration));
+        let time = frame.stream_dts().or(frame.stream_pts());
+        let last = self.last.replace((frame.seq(), time));
+        let last = last.filter(|last| last.0 + 1 == frame.seq());
+        let since = last.and_then(|last| Some(time?.abs_diff(last.1?)));
+        let own = frame.duration();
         let possible = |duration: &Duration| !duration.is_zero();
         let found = by_caps.or(own.filter(possible)).or(since);
         let Some(found) = found.filter(possible) else {
@@ -272,12 +272,13 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::received;
 
     fn frame(seq: u64, duration: u64) -> BufferMeta {
         let mut frame = BufferMeta::bytes(1);
-        (frame.seq, frame.duration) = (seq, duration);
-        frame.stream_pts = seq * duration;
-        frame
+        frame.set_duration(Some(Duration::from_nanos(duration)));
+        frame.set_stream_pts(Some(Duration::from_nanos(seq * duration)));
+        received(frame, seq, 0)
     }
 
     const MS: u64 = 1_000_000;
@@ -296,8 +297,7 @@ mod tests {
 
     /// Adds a frame that was published when it was due.
     fn take(plan: &mut Plan, seq: u64, duration: u64) -> bool {
-        let mut frame = frame(seq, duration * MS);
-        frame.timestamp = 1_000_000 + seq * duration;
+        let frame = received(frame(seq, duration * MS), seq, 1_000_000 + seq * duration);
         plan.take_frame(&frame, None)
     }
 
@@ -331,7 +331,8 @@ mod tests {
         let mut plan = Plan::new(0, true, false);
         let untold = |seq: u64, pts: u64| {
             let mut frame = frame(seq, 1);
-            (frame.duration, frame.stream_pts) = (NONE, pts * MS);
+            frame.set_duration(None);
+            frame.set_stream_pts(Some(Duration::from_nanos(pts * MS)));
             frame
         };
         assert!(!plan.learn(&untold(0, 0), None));

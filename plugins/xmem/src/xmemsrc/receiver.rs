@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use gst::prelude::*;
 use gst_base::BaseSrc;
@@ -30,7 +30,7 @@ use crate::events::{self, DecodedEvent};
 use crate::framememory;
 use crate::metas;
 use crate::record::Recorder;
-use crate::timestamps::Timekeeper;
+use crate::timestamps::{Timekeeper, milliseconds};
 use crate::values::{DecodeError, Names, Told};
 
 mod connecting;
@@ -227,8 +227,7 @@ impl Receiver {
                         cancel.pause(pause)?;
                     }
                     let insists = on_disconnect == OnDisconnect::Reconnect;
-                    let asked = SystemTime::now().duration_since(UNIX_EPOCH);
-                    let asked = asked.map_or(0, |time| time.as_millis() as u64);
+                    let asked = milliseconds(SystemTime::now());
                     let subscriber = self.connect(element, timeout, insists, cancel)?;
                     self.reconnect.connected(Instant::now());
                     self.figures.connections += 1;
@@ -266,7 +265,8 @@ impl Receiver {
                     return Ok(Received::Frame(frame));
                 }
                 Ok(Item::Event(event)) => self.take_in(&event, element)?,
-                Err(Error::TimedOut) => return Ok(Received::Nothing),
+                Ok(other) => gst::debug!(CAT, obj = element, "Passed over: {other:?}"),
+                Err(Error::TimedOut | Error::Starved { .. }) => return Ok(Received::Nothing),
                 Err(Error::EndOfStream) => return Ok(Received::End),
                 Err(error) if error.is_retryable() => {
                     self.disconnect();
@@ -436,15 +436,18 @@ impl Receiver {
         let mut buffer = self.recorder.buffer(record);
         let content = buffer.make_mut();
         let place = self.downstream.place(record);
-        content.set_offset(record.offset);
-        content.set_offset_end(record.offset_end);
-        // The four lowest bits belong to this process's `GstMiniObject`.
-        let mut flags = gst::BufferFlags::from_bits_retain(record.flags & !0xf);
+        content.set_offset(record.offset().unwrap_or(gst::ffi::GST_BUFFER_OFFSET_NONE));
+        content.set_offset_end(
+            record
+                .offset_end()
+                .unwrap_or(gst::ffi::GST_BUFFER_OFFSET_NONE),
+        );
+        let mut flags = gst::BufferFlags::from_bits_retain(record.flags());
         if std::mem::take(&mut self.discontinuous) || frame.missed() > 0 {
             flags |= gst::BufferFlags::DISCONT;
         }
         content.set_flags(flags);
-        let (size, seq) = (record.size, record.seq);
+        let (size, seq) = (record.size(), record.seq());
         let format = self.format.as_ref().map(|current| &current.format);
         if size > 0 {
             let told = || metas::read_memories(extra);
@@ -500,7 +503,7 @@ impl Receiver {
             // Only the device may know the layout of a dmabuf.
             return false;
         }
-        if frame.meta().size < u64::from(self.settings.copy_below) && !self.is_forwarded {
+        if frame.meta().size() < u64::from(self.settings.copy_below) && !self.is_forwarded {
             return true;
         }
         let is_starved = free == 0 && self.settings.on_starved == OnStarved::Copy;

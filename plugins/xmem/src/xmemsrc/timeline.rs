@@ -12,11 +12,12 @@
 //! middle of a stream. In other streams positions count, so their segment is shifted again.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use xmem_core::{BufferMeta, NONE};
+use xmem_core::BufferMeta;
 
 use super::drift::{Drift, STEP};
-use crate::timestamps::{LAST_TIME, MonotonicOffset};
+use crate::timestamps::{LAST_TIME, MonotonicOffset, nanoseconds};
 
 /// The segment of the producer, and the same segment in this pipeline's running time.
 pub(crate) struct Timeline {
@@ -152,12 +153,13 @@ impl Timeline {
     pub(crate) fn follow(&mut self, frame: &BufferMeta, offset: Option<MonotonicOffset>) {
         let Some(offset) = offset else { return };
         let theirs = self.theirs(frame);
-        let (place, monotonic) = match (theirs.pts, frame.pts) {
-            (None, _) | (_, NONE) => (theirs.dts, frame.dts),
+        let (place, monotonic) = match (theirs.pts, frame.pts()) {
+            (None, _) | (_, None) => (theirs.dts, frame.dts()),
             times => times,
         };
         let running_time = |place: Option<i64>| self.running_time(place?);
-        let Some(shown) = running_time(place).filter(|_| monotonic != NONE) else {
+        let monotonic = monotonic.map(nanoseconds);
+        let Some((shown, monotonic)) = running_time(place).zip(monotonic) else {
             return;
         };
         let shift = offset.to_running_time(monotonic).saturating_sub(shown);
@@ -237,16 +239,22 @@ impl Timeline {
 
     /// Returns the times of a frame in the producer's segment.
     fn theirs(&self, frame: &BufferMeta) -> Place {
-        let usable = |time: u64| self.usable.contains(&time).then_some(time as i64);
-        let (pts, dts) = if self.is_untold {
-            (frame.pts, frame.dts)
-        } else {
-            (frame.stream_pts, frame.stream_dts)
+        let usable = |time: Option<Duration>| {
+            let time = nanoseconds(time?);
+            self.usable.contains(&time).then_some(time as i64)
         };
+        let (pts, dts) = if self.is_untold {
+            (frame.pts(), frame.dts())
+        } else {
+            (frame.stream_pts(), frame.stream_dts())
+        };
+        let duration = frame.duration().map(nanoseconds);
         Place {
             pts: usable(pts),
             dts: usable(dts),
-            duration: (frame.duration <= LAST_TIME).then_some(frame.duration as i64),
+            duration: duration
+                .filter(|&duration| duration <= LAST_TIME)
+                .map(|duration| duration as i64),
         }
     }
 

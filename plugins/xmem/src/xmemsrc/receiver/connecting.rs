@@ -9,6 +9,7 @@ use xmem_core::{Cancellation, Error, Result, Subscriber};
 
 use super::super::settings::Delivery;
 use super::{Change, FIRST_BACKLOG, Receiver};
+use crate::errors;
 
 /// The time after which the user is told.
 const TELL_AFTER: Duration = Duration::from_secs(5);
@@ -35,8 +36,11 @@ impl Receiver {
                 gst::element_warning!(
                     element,
                     gst::ResourceError::Busy,
-                    ("Not connected yet: {error}. Trying again until there is room, because \
-                      connection-timeout is -1")
+                    (
+                        "Not connected yet: {}. Trying again until there is room, because \
+                         connection-timeout is -1",
+                        errors::text(error)
+                    )
                 );
             }
         };

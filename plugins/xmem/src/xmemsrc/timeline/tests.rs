@@ -1,8 +1,13 @@
 use super::*;
+use crate::timestamps::record_time;
+
+/// No time.
+const NONE: u64 = u64::MAX;
 
 fn frame(stream_pts: u64, pts: u64) -> BufferMeta {
     let mut frame = BufferMeta::bytes(1);
-    (frame.stream_pts, frame.pts) = (stream_pts, pts);
+    frame.set_stream_pts(record_time(stream_pts));
+    frame.set_pts(record_time(pts));
     frame
 }
 
@@ -115,7 +120,7 @@ fn a_clock_that_drifts_moves_the_frames_and_not_the_segment() {
                 };
                 let due = running as i64 + running as i64 / 1_000_000 * ppm + 5;
                 let mut frame = frame(stream, due as u64);
-                frame.duration = 20 * MS;
+                frame.set_duration(record_time(20 * MS));
                 let offset = Some(MonotonicOffset::from_nseconds(0));
                 let changed = changes(&mut timeline, &frame, offset);
                 assert_eq!(
@@ -211,7 +216,8 @@ fn times_for_decoding_and_for_showing_move_alike() {
             let drift = number as i64 * 20 * MS as i64 / 1000 * slope;
             let due = |time: u64| (time as i64 + 40 * SECOND as i64 + drift) as u64;
             let mut frame = frame(pts, due(pts));
-            (frame.stream_dts, frame.dts) = (dts, due(dts));
+            frame.set_stream_dts(record_time(dts));
+            frame.set_dts(record_time(due(dts)));
             timeline.follow(&frame, Some(MonotonicOffset::from_nseconds(0)));
             let place = timeline.place(&frame);
             let by = place.pts.unwrap() - pts as i64;
@@ -244,7 +250,9 @@ fn near_the_end(by: i64) -> (Vec<i64>, usize) {
             stream,
             stream.saturating_add_signed(by * number as i64 / 500),
         );
-        (frame.duration, frame.stream_dts, frame.dts) = (20 * MS, stream, frame.pts);
+        frame.set_duration(record_time(20 * MS));
+        frame.set_stream_dts(record_time(stream));
+        frame.set_dts(frame.pts());
         changed += usize::from(changes(&mut timeline, &frame, offset));
         let place = timeline.place(&frame);
         assert_eq!(place.pts, place.dts);
