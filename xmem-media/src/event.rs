@@ -3,11 +3,13 @@
 //! `xmem-core` carries the bytes. An event has the number that GStreamer gave it, as a
 //! [`SequenceNumber`] that means the same in every process, and its [`EventContent`].
 
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::error::DecodeError;
 use crate::value::{Buffer, Caps, Structure, TagList, Text};
-use crate::{Decoder, Encoder};
 
 mod extent;
+mod field;
 pub mod kind;
 mod segment;
 #[cfg(test)]
@@ -16,9 +18,12 @@ mod toc;
 mod upstream;
 
 pub use extent::{Answers, Extent, Seeking};
+pub use field::SequenceNumber;
 pub use segment::{Format, LAST_TIME, Segment};
 pub use toc::{Toc, TocEntry};
 pub use upstream::{Bound, Qos, Seek, UpstreamContent, UpstreamEvent};
+
+use field::{offset, optional, text, usable_time, write_offset, write_optional};
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -26,29 +31,6 @@ type Result<T> = std::result::Result<T, DecodeError>;
 const MAX_STREAMS: usize = 1024;
 /// Kinds of custom events: downstream, sticky, out of band, both ways, both ways out of band.
 const CUSTOM_KINDS: u32 = 5;
-
-/// A GstEvent's sequence number, by the process that counted it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct SequenceNumber {
-    /// The process.
-    pub process: u64,
-    /// The number there; 0 where the event has none.
-    pub number: u32,
-}
-
-impl SequenceNumber {
-    fn decode(decoder: &mut Decoder<'_>) -> Result<SequenceNumber> {
-        Ok(SequenceNumber {
-            process: decoder.u64()?,
-            number: decoder.u32()?,
-        })
-    }
-
-    fn encode(self, encoder: &mut Encoder<'_>) {
-        encoder.u64(self.process);
-        encoder.u32(self.number);
-    }
-}
 
 /// What a producer says between its frames.
 #[derive(Clone, Debug, PartialEq)]
@@ -388,43 +370,4 @@ impl StreamCollection {
         let mut streams = self.streams.iter();
         streams.try_for_each(|stream| stream.encode(encoder))
     }
-}
-
-fn text(decoder: &mut Decoder<'_>) -> Result<Text> {
-    Ok(Text::new(decoder.text()?)?)
-}
-
-/// Reads a boolean, and where it is true what follows.
-fn optional<T>(
-    decoder: &mut Decoder<'_>,
-    read: impl FnOnce(&mut Decoder<'_>) -> Result<T>,
-) -> Result<Option<T>> {
-    let is_there = decoder.bool()?;
-    is_there.then(|| read(decoder)).transpose()
-}
-
-fn write_optional<T>(
-    value: Option<&T>,
-    encoder: &mut Encoder<'_>,
-    write: impl FnOnce(&T, &mut Encoder<'_>) -> Option<()>,
-) -> Option<()> {
-    encoder.u32(value.is_some().into());
-    value.map_or(Some(()), |value| write(value, encoder))
-}
-
-/// Reads a time with which elements can reckon, or none.
-fn usable_time(decoder: &mut Decoder<'_>) -> Result<Option<u64>> {
-    match decoder.time()? {
-        Some(time) if time > LAST_TIME => Err(DecodeError::Invalid("a time is 2^61 - 1 at most")),
-        time => Ok(time),
-    }
-}
-
-fn offset(decoder: &mut Decoder<'_>) -> Result<Option<i64>> {
-    let offset = decoder.i64()?;
-    Ok((offset != i64::MIN).then_some(offset))
-}
-
-fn write_offset(offset: Option<i64>, encoder: &mut Encoder<'_>) {
-    encoder.i64(offset.unwrap_or(i64::MIN));
 }

@@ -3,30 +3,15 @@
 use std::fmt::{self, Display, Formatter, Write};
 use std::str::FromStr;
 
-use thiserror::Error;
-
 use crate::value::{Caps, Date, DateTime, Features, Fraction, Precision, Structure, Value};
 
+mod error;
 mod parser;
 #[cfg(test)]
 mod tests;
 
-use parser::Parser;
-
-/// Where a text is no caps, or no structure, and why.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("{reason}, at byte {position}")]
-pub struct ParseError {
-    position: usize,
-    reason: &'static str,
-}
-
-impl ParseError {
-    /// The byte of the text that was not expected.
-    pub fn position(&self) -> usize {
-        self.position
-    }
-}
+pub use error::ParseError;
+use parser::{Parser, is_plain};
 
 impl FromStr for Caps {
     type Err = ParseError;
@@ -249,11 +234,6 @@ fn type_name(value: &Value) -> &str {
         Value::Flags(value) => value.type_name(),
         Value::Unknown(_) => "unknown",
     }
-}
-
-/// Whether a letter stands for itself outside of quotes (`GST_ASCII_IS_STRING`).
-fn is_plain(letter: char) -> bool {
-    letter.is_ascii_alphanumeric() || "_-+/:.".contains(letter)
 }
 
 /// A text, in quotes where it is more than a word.

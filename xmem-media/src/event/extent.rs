@@ -1,9 +1,11 @@
 //! How long a stream is, and where it can be sought.
 
-use super::segment::position;
-use super::{Format, Result};
+use super::segment::{Format, position};
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::error::DecodeError;
-use crate::{Decoder, Encoder};
+
+type Result<T> = std::result::Result<T, DecodeError>;
 
 /// Formats in which there can be answers.
 const FORMATS: usize = 4;

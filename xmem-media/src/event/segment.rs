@@ -1,8 +1,10 @@
 //! Segments: where buffers stand in time.
 
-use super::Result;
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::error::DecodeError;
-use crate::{Decoder, Encoder};
+
+type Result<T> = std::result::Result<T, DecodeError>;
 
 /// The last time, or count, that crosses: 73 years in nanoseconds. Four of them fit into 64 bits with
 /// a sign, so that what elements reckon of them does not overflow.

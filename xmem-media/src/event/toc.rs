@@ -1,9 +1,12 @@
 //! Tables of contents.
 
-use super::{Result, optional, text, write_optional};
+use super::field::{optional, text, write_optional};
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::error::DecodeError;
 use crate::value::{TagList, Text};
-use crate::{Decoder, Encoder};
+
+type Result<T> = std::result::Result<T, DecodeError>;
 
 /// The kind of the record that an entry is. There are no other kinds beside it.
 const ENTRY: u32 = 1;

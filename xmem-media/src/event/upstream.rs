@@ -1,10 +1,13 @@
 //! What clients say upstream.
 
-use super::segment::{is_usable, is_usable_rate};
-use super::{Format, LAST_TIME, Result, SequenceNumber};
+use super::field::SequenceNumber;
+use super::segment::{Format, LAST_TIME, is_usable, is_usable_rate};
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::error::DecodeError;
 use crate::value::Structure;
-use crate::{Decoder, Encoder};
+
+type Result<T> = std::result::Result<T, DecodeError>;
 
 /// The numbers of `GstEventType`.
 const QOS: u32 = 190 << 8 | 1;

@@ -1,6 +1,6 @@
 //! From the text of caps and structures to values. Every call that goes deeper counts.
 
-use super::{ParseError, is_plain};
+use super::error::ParseError;
 use crate::error::InvalidValue;
 use crate::limits::MAX_DEPTH;
 use crate::value::{
@@ -496,4 +496,9 @@ fn date_time(word: &str) -> std::result::Result<DateTime, InvalidValue> {
         _ => return Err(NO_VALUE),
     };
     DateTime::new(year, precision, offset)
+}
+
+/// Whether a letter stands for itself outside of quotes (`GST_ASCII_IS_STRING`).
+pub(super) fn is_plain(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "_-+/:.".contains(letter)
 }

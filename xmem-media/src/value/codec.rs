@@ -1,14 +1,17 @@
 //! Values to and from bytes: each is a record, whose kind says what it holds.
 
+use super::buffer::Buffer;
+use super::features::Features;
 use super::kind;
-use super::{
-    Buffer, Caps, Date, DateTime, DoubleRange, EnumValue, EpochTime, Features, FlagSet, FlagsValue,
-    Fraction, FractionRange, IntRange, Precision, Sample, Structure, TagList, Text, Unknown, Value,
-    Values,
-};
+use super::number::{DoubleRange, Fraction, FractionRange, IntRange};
+use super::text::Text;
+use super::time::{Date, DateTime, EpochTime, Precision};
+use super::typed::{EnumValue, FlagSet, FlagsValue};
+use super::types::{Caps, Sample, Size, Structure, TagList, Unknown, Value, Values};
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::error::{DecodeError, InvalidValue};
 use crate::limits::{MAX_FEATURES, MAX_FIELDS, MAX_TAG_VALUES};
-use crate::{Decoder, Encoder};
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -69,14 +72,14 @@ standalone! {
 }
 
 impl Buffer {
-    fn size(&self) -> super::Size {
-        super::Size::ONE
+    fn size(&self) -> Size {
+        Size::ONE
     }
 }
 
 impl EpochTime {
-    fn size(&self) -> super::Size {
-        super::Size::ONE
+    fn size(&self) -> Size {
+        Size::ONE
     }
 }
 

@@ -1,9 +1,11 @@
 //! Values to and from Rust's own types.
 
-use super::{
-    Buffer, Caps, Date, DateTime, DoubleRange, EnumValue, EpochTime, FlagSet, FlagsValue, Fraction,
-    FractionRange, IntRange, Sample, Structure, TagList, Text, Value,
-};
+use super::buffer::Buffer;
+use super::number::{DoubleRange, Fraction, FractionRange, IntRange};
+use super::text::Text;
+use super::time::{Date, DateTime, EpochTime};
+use super::typed::{EnumValue, FlagSet, FlagsValue};
+use super::types::{Caps, Sample, Structure, TagList, Value};
 
 /// A type that values can be looked at as.
 pub trait FromValue<'a>: Sized {

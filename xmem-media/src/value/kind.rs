@@ -1,6 +1,6 @@
 //! The kinds of records that values are. The numbers are part of the protocol.
 
-use super::Value;
+use super::types::Value;
 
 /// `u32`, 0 or 1.
 pub(super) const BOOL: u32 = 1;

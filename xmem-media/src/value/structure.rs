@@ -2,17 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::{FromValue, Size, Value};
+use super::convert::FromValue;
+use super::types::{Size, Structure, Value};
 use crate::error::{InvalidValue, check};
 use crate::limits::MAX_FIELDS;
 use crate::names::{check_name, check_structure_name};
-
-/// A name, and fields that have names, in their order.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Structure {
-    name: Box<str>,
-    fields: Vec<(Box<str>, Value)>,
-}
 
 impl Structure {
     /// A structure without fields.

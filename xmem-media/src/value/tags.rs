@@ -2,17 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{Size, Value};
+use super::types::{Size, TagList, Value};
 use crate::error::{InvalidValue, check};
 use crate::limits::{MAX_FIELDS, MAX_TAG_VALUES};
 use crate::names::check_name;
-
-/// Tags with their values, for a stream or for all streams.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TagList {
-    is_global: bool,
-    tags: Vec<(Box<str>, Vec<Value>)>,
-}
 
 impl TagList {
     /// A list without tags; `is_global` for one of all streams.

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::{MAX_FIELDS, MAX_TAG_VALUES};
+use crate::error::DecodeError;
+use crate::limits::{MAX_DEPTH, MAX_FIELDS, MAX_TAG_VALUES, MAX_VALUES};
+use crate::{Decoder, Encoder};
 
 fn encoded(write: impl FnOnce(&mut Encoder<'_>) -> Option<()>) -> Vec<u8> {
     let mut bytes = Vec::new();
