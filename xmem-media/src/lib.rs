@@ -37,6 +37,7 @@ pub mod limits;
 mod names;
 mod text;
 pub mod value;
+pub mod video;
 
 pub use decoder::Decoder;
 pub use encoder::Encoder;
@@ -44,3 +45,4 @@ pub use error::{DecodeError, InvalidValue};
 pub use names::{is_feature_name, is_structure_name};
 pub use text::ParseError;
 pub use value::{Caps, Features, Fraction, Structure, TagList, Value};
+pub use video::{VideoFormat, VideoInfo, VideoLayout};

@@ -15,7 +15,7 @@ mod video;
 
 use excerpt::excerpt;
 use tensors::Tensors;
-pub(crate) use video::{Misfit, PlaneKind, is_sound, plane, planes_fit};
+pub(crate) use video::{describe, usual};
 
 /// What is known of a stream from its caps alone.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Format {
         let video = (media_type == "video/x-raw")
             .then(|| gst_video::VideoInfo::from_caps(caps).ok())
             .flatten();
-        if let Some(info) = video.as_ref().filter(|info| !is_sound(info)) {
+        if let Some(info) = video.as_ref().filter(|info| !describe(info).is_sound()) {
             return Err(format!(
                 "{} of {}x{} pixels is too wide for GStreamer's own numbers",
                 info.format(),

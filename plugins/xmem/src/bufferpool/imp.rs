@@ -4,13 +4,14 @@ use std::time::Duration;
 use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
-use gst_video::{VideoAlignment, VideoFormat, VideoFrameFlags, VideoInfo};
+use gst_video::{VideoAlignment, VideoFormat, VideoInfo};
 use xmem_core::{Canceller, Error, FrameMut, Publisher};
+use xmem_media::VideoLayout;
 
 use crate::CAT;
 use crate::allocator::slot_buffer;
-use crate::caps::is_sound;
-use crate::metas::Layout;
+use crate::caps::describe;
+use crate::metas;
 
 /// The alignment of system memory, in GStreamer's form: a mask of the address bits that are 0.
 const ALIGNMENT: usize = 127;
@@ -54,7 +55,7 @@ struct Config {
     size: usize,
     min_buffers: u32,
     /// The layout of the planes of raw video, including padding, and the format.
-    video: Option<(Layout, VideoFormat)>,
+    video: Option<(VideoLayout, VideoFormat)>,
 }
 
 impl super::XmemBufferPool {
@@ -92,12 +93,13 @@ impl XmemBufferPool {
         let wants_meta = has(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
         let wants_alignment = has(gst_video::BUFFER_POOL_OPTION_VIDEO_ALIGNMENT);
         if let Some(info) = VideoInfo::from_caps(&caps).ok().filter(|_| wants_meta) {
-            if !is_sound(&info) {
+            let described = describe(&info);
+            if !described.is_sound() {
                 gst::warning!(CAT, imp = self, "No buffers for {caps}: they are too large");
                 return None;
             }
             own.size = own.size.max(info.size());
-            let mut layout = Layout::of_info(&info, VideoFrameFlags::empty());
+            let mut layout = VideoLayout::from(&described);
             if let Some(alignment) = config.video_alignment().filter(|_| wants_alignment) {
                 match aligned(&info, alignment, own.size) {
                     Ok((padded, size, alignment)) => {
@@ -111,7 +113,7 @@ impl XmemBufferPool {
                     }
                 }
             }
-            if let Err(why) = layout.check(&info, own.size) {
+            if let Err(why) = metas::check_layout(&layout, &info, own.size) {
                 gst::warning!(CAT, imp = self, "No buffers for {caps}: {why}");
                 return None;
             }
@@ -125,7 +127,7 @@ impl XmemBufferPool {
 
     /// Returns the size of the buffers, and the layout of the planes of raw video in them.
     #[cfg(test)]
-    pub(super) fn layout(&self) -> Option<(usize, Layout)> {
+    pub(super) fn layout(&self) -> Option<(usize, VideoLayout)> {
         let config = self.lock().config.clone()?;
         Some((config.size, config.video?.0))
     }
@@ -269,7 +271,7 @@ impl BufferPoolImpl for XmemBufferPool {
         };
         let mut buffer = buffer?;
         if let Some((layout, format)) = config.video {
-            layout.add(buffer.make_mut(), format).map_err(|error| {
+            metas::add_layout(&layout, buffer.make_mut(), format).map_err(|error| {
                 gst::error!(CAT, imp = self, "No video meta: {error}");
                 gst::FlowError::Error
             })?;
@@ -328,14 +330,14 @@ fn aligned(
     info: &VideoInfo,
     mut alignment: VideoAlignment,
     size: usize,
-) -> Result<(Layout, usize, VideoAlignment), String> {
+) -> Result<(VideoLayout, usize, VideoAlignment), String> {
     let mut padded = info.clone();
     padded
         .align(&mut alignment)
         .map_err(|error| error.to_string())?;
-    let layout = Layout::of_info(&padded, VideoFrameFlags::empty()).aligned(&alignment);
+    let layout = metas::aligned(VideoLayout::from(&describe(&padded)), &alignment);
     let size = size.max(padded.size());
-    layout.check(info, size).map_err(|why| why.to_string())?;
+    metas::check_layout(&layout, info, size).map_err(|why| why.to_string())?;
     Ok((layout, size, alignment))
 }
 

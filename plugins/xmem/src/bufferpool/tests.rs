@@ -43,9 +43,7 @@ fn ask(
 fn check_layout(pool: &XmemBufferPool, info: &VideoInfo, what: &str) {
     let (size, layout) = pool.imp().layout().expect("it is configured");
     let mut buffer = guarded_buffer(size);
-    layout
-        .add(buffer.make_mut(), info.format())
-        .expect("a meta");
+    metas::add_layout(&layout, buffer.make_mut(), info.format()).expect("a meta");
     let mut extra = Vec::new();
     let written = metas::serialize(&buffer, Some(info), true, &mut extra);
     assert_eq!(written.rows, None, "{what}");
@@ -141,7 +139,7 @@ fn usual_formats_are_aligned_as_upstream_wants_it() {
             assert!(ask(&pool, &info, Some(padding)).0, "{format} {padding:?}");
             let (_, layout) = pool.imp().layout().expect("it is configured");
             let mut buffer = gst::Buffer::new();
-            layout.add(buffer.make_mut(), format).expect("a meta");
+            metas::add_layout(&layout, buffer.make_mut(), format).expect("a meta");
             let meta = buffer.meta::<gst_video::VideoMeta>().expect("a meta");
             assert!(
                 meta.stride()

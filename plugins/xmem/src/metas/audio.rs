@@ -9,9 +9,10 @@ use gst_audio::{
     AudioChannelPosition as Position, AudioClippingMeta, AudioFlags, AudioFormat, AudioInfo,
     AudioLayout, AudioLevelMeta, AudioMeta,
 };
+use xmem_media::VideoLayout;
 
 use super::unfit::{NotRead, Unfit};
-use super::{Carrier, Layout, Result};
+use super::{Carrier, Result};
 use crate::values::{DecodeError, Encoder, Reader};
 
 /// Most channels that have positions, which is as many as GStreamer has room for.
@@ -109,7 +110,7 @@ pub(super) fn write(
     meta: &MetaRef<'_, AudioMeta>,
     body: &mut Encoder<'_>,
     carrier: &Carrier<'_>,
-    _: Option<&Layout>,
+    _: Option<&VideoLayout>,
 ) -> std::result::Result<(), Unfit> {
     let invalid = Unfit::Value("it says nothing of samples that GStreamer knows");
     let samples = Samples::of(meta).ok_or(invalid)?;

@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 use gst::glib;
 use gst::meta::MetaAPI;
 use gst_video::VideoInfo;
+use xmem_media::VideoLayout;
+use xmem_media::video::RowCopy;
 
 use crate::record;
 use crate::values::{Encoder, Reader, Told};
@@ -37,7 +39,7 @@ pub(crate) use memories::{read_memories, write_memories};
 use unfit::NotRead;
 pub(crate) use unfit::{Unfit, UnfitKind};
 use video::Planes;
-pub(crate) use video::{Layout, RowCopy};
+pub(crate) use video::{add_layout, aligned, check_layout};
 
 /// Most metas of a kind on a frame, but for those of which there can only be one: regions of
 /// interest, for example. More are left out by the sink, and not looked at by the source.
@@ -67,7 +69,7 @@ pub(crate) struct Written {
     /// Its bytes.
     pub(crate) size: usize,
     /// Where the planes of raw video lie, where a meta says that.
-    pub(crate) layout: Option<Layout>,
+    pub(crate) layout: Option<VideoLayout>,
     /// What it has in place of the buffer's bytes: rows of a picture, copied to where the caps say.
     pub(crate) rows: Option<Vec<RowCopy>>,
     pub(crate) left_behind: Vec<LeftBehind>,
@@ -134,7 +136,7 @@ enum Write {
             &Meta<'a>,
             &mut Encoder<'_>,
             &Carrier<'_>,
-            Option<&Layout>,
+            Option<&VideoLayout>,
         ) -> std::result::Result<(), Unfit>,
     ),
     /// It is decided on before.
@@ -336,7 +338,7 @@ pub(crate) fn serialize(
     // A reader checks the crop against it.
     if let Some(layout) = &layout {
         writer.record(VIDEO, |body| {
-            layout.write(body);
+            layout.encode(body);
             Some(())
         });
     }
@@ -371,7 +373,7 @@ fn write(
     meta: &Meta<'_>,
     writer: &mut Encoder<'_>,
     carrier: &Carrier<'_>,
-    layout: Option<&Layout>,
+    layout: Option<&VideoLayout>,
     counts: &mut Counts,
 ) -> std::result::Result<(), Unfit> {
     let api = meta.api();

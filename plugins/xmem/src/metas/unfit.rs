@@ -3,80 +3,59 @@
 use std::fmt;
 use std::mem::{Discriminant, discriminant};
 
-use gst_video::VideoFormat;
+use xmem_media::video::{LayoutError, Misfit};
 
-use crate::caps::Misfit;
 use crate::values::DecodeError;
 
 /// Why a well-formed meta can't be part of a frame. A sink leaves such a meta behind, and a source
 /// does not push a frame that comes with one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Unfit {
-    /// It describes a picture of another format than the caps.
-    Format {
-        said: VideoFormat,
-        caps: VideoFormat,
-    },
-    /// It describes a picture smaller than the caps, which can't be mapped.
-    Smaller {
-        said: (u32, u32),
-        caps: (u32, u32),
-    },
-    /// It describes a picture too large for GStreamer's own numbers.
-    TooLarge {
-        said: (u32, u32),
-    },
-    Planes(Misfit),
+    /// The planes of a picture cannot lie where it says.
+    Layout(LayoutError),
     /// A rectangle, as x, y, width and height, leads out of the picture.
     Outside {
         rect: (u32, u32, u32, u32),
         picture: (u32, u32),
     },
     /// Samples lie outside of the frame, or channels over one another.
-    Samples {
-        samples: usize,
-        size: usize,
-    },
+    Samples { samples: usize, size: usize },
     /// GStreamer does not take what it says, or xmem does not pass it on; the text says why.
     Value(&'static str),
     /// There are more metas of its kind than cross with a frame.
-    TooMany {
-        most: u32,
-    },
+    TooMany { most: u32 },
     /// The metas of the frame would be longer than they may be.
     TooLong,
 }
 
 /// What tells one kind of reasons from another.
-pub(crate) type UnfitKind = (Discriminant<Unfit>, Option<Discriminant<Misfit>>);
+pub(crate) type UnfitKind = (
+    Discriminant<Unfit>,
+    Option<Discriminant<LayoutError>>,
+    Option<Discriminant<Misfit>>,
+);
 
 impl Unfit {
     /// The same for all of a kind, whatever their numbers.
     pub(crate) fn kind(&self) -> UnfitKind {
-        match self {
-            Unfit::Planes(misfit) => (discriminant(self), Some(discriminant(misfit))),
-            _ => (discriminant(self), None),
-        }
+        let layout = if let Unfit::Layout(why) = self {
+            Some(why)
+        } else {
+            None
+        };
+        let misfit = if let Some(LayoutError::Planes(misfit)) = layout {
+            Some(discriminant(misfit))
+        } else {
+            None
+        };
+        (discriminant(self), layout.map(discriminant), misfit)
     }
 }
 
 impl fmt::Display for Unfit {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unfit::Format { said, caps } => {
-                write!(out, "it describes {said} and the caps say {caps}")
-            }
-            Unfit::Smaller { said, caps } => write!(
-                out,
-                "it describes a picture of {}x{}, smaller than {}x{} in the caps",
-                said.0, said.1, caps.0, caps.1
-            ),
-            Unfit::TooLarge {
-                said: (width, height),
-            } => {
-                write!(out, "a picture of {width}x{height} is too large")
-            }
-            Unfit::Planes(misfit) => misfit.fmt(out),
+            Unfit::Layout(why) => why.fmt(out),
             Unfit::Outside { rect, picture } => write!(
                 out,
                 "{}x{} pixels at {},{} lead out of the picture, which has {}x{}",
@@ -110,6 +89,12 @@ impl From<DecodeError> for NotRead {
             DecodeError::Invalid(_) => NotRead::Broken,
             DecodeError::Unsupported(_) => NotRead::Unknown,
         }
+    }
+}
+
+impl From<LayoutError> for Unfit {
+    fn from(why: LayoutError) -> Unfit {
+        Unfit::Layout(why)
     }
 }
 

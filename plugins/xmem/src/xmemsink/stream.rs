@@ -20,7 +20,7 @@ use crate::bufferpool::{OnFailure, XmemBufferPool};
 use crate::caps::Format;
 use crate::errors;
 use crate::events;
-use crate::metas::{self, Layout, LeftBehind, RowCopy, UnfitKind, Written};
+use crate::metas::{self, LeftBehind, UnfitKind, Written};
 use crate::timestamps::{LAST_TIME, Times};
 use crate::values::{DecodeError, Names, Told};
 
@@ -557,7 +557,7 @@ impl Stream {
             |_| Error::InvalidSetting("the memory of a buffer cannot be mapped for reading".into());
         if let Some(rows) = &crossing.written.rows {
             let map = buffer.map_readable().map_err(unreadable)?;
-            for &RowCopy { from, to, length } in rows {
+            for &xmem_media::video::RowCopy { from, to, length } in rows {
                 if let Some(row) = map.get(from..from + length) {
                     frame.payload().write(to, row);
                 }
@@ -691,7 +691,9 @@ fn record(
                 let (offset, stride) = (info.offset().first()?, info.stride().first()?);
                 Some((*offset, *stride))
             };
-            let plane = written.layout.as_ref().map(Layout::first_plane);
+            let plane = written
+                .layout
+                .map(|at| (at.offset[0] as usize, at.stride[0]));
             let plane = plane.or_else(usual);
             format.record(size, plane)
         }
