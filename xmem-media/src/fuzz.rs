@@ -3,15 +3,18 @@
 //! The target in `fuzz/` calls this, and so do the tests, on the corpus that is kept there.
 
 use crate::event::{Event, UpstreamEvent};
+use crate::meta::{MetaReader, MetaWriter};
 use crate::{Caps, Decoder, Encoder, Structure, Value};
 
 /// Values, one after another: each is encoded to bytes that decode to the same value. Then the same
-/// bytes as a text: what parses is written to a text that parses to the same. And as an event.
+/// bytes as a text: what parses is written to a text that parses to the same. And as an event, and
+/// as metas.
 ///
 /// # Panics
 /// Where that does not hold.
 pub fn values(bytes: &[u8]) {
     event(bytes);
+    metas(bytes);
     let mut decoder = Decoder::new(bytes);
     while !decoder.is_empty() {
         let Ok(value) = Value::decode(&mut decoder) else {
@@ -67,6 +70,25 @@ pub fn event(bytes: &[u8]) {
         let decoded = decoded.expect("what was encoded can be decoded");
         assert_eq!(decoded.to_bytes(), Some(again));
     }
+}
+
+/// Metas: those that can be decoded are encoded to bytes that decode to the same.
+///
+/// # Panics
+/// Where that does not hold.
+pub fn metas(bytes: &[u8]) {
+    let write = |metas: MetaReader<'_>| {
+        let mut extra = Vec::new();
+        let mut writer = MetaWriter::new(&mut extra);
+        for meta in metas.map_while(Result::ok) {
+            let written = writer.write(&meta);
+            written.expect("what was decoded can be encoded");
+        }
+        extra
+    };
+    let again = write(MetaReader::new(bytes));
+    assert!(MetaReader::new(&again).all(|meta| meta.is_ok()));
+    assert_eq!(write(MetaReader::new(&again)), again);
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! `xmem-core` carries the format of a stream as bytes and does not look inside. This crate gives
 //! these bytes their meaning: [`Caps`], which describe the frames; [`event`]s, which are said between
-//! them; and the [`Value`]s that both consist of. The GStreamer elements write the same bytes, so a program that knows no
+//! them; [`meta`]s, which stand beside the bytes of a frame; [`video`], which says where the planes of a
+//! picture lie; and the [`Value`]s that all consist of. The GStreamer elements write the same bytes, so a program that knows no
 //! GStreamer can talk to a pipeline:
 //!
 //! ```
@@ -34,6 +35,7 @@ pub mod event;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod limits;
+pub mod meta;
 mod names;
 mod text;
 pub mod value;

@@ -2,7 +2,7 @@ use gst::glib::translate::IntoGlib;
 
 use super::*;
 use crate::timestamps::LAST_TIME;
-use crate::values::{EncodeGst, Encoder};
+use crate::values::Encoder;
 
 fn offset() -> Option<MonotonicOffset> {
     Some(MonotonicOffset::from_nseconds(7_000_000_000))
@@ -276,7 +276,8 @@ fn a_protection_with_a_name_that_can_not_be_is_refused() {
         writer.raw(&[0; 12]);
         writer.text(system).unwrap();
         writer.u32(0);
-        writer.buffer(&gst::Buffer::from_slice([1])).unwrap();
+        let buffer = from_gst::buffer(&gst::Buffer::from_slice([1])).unwrap();
+        buffer.encode(&mut writer).unwrap();
         assert_eq!(decode(&bytes, None, 0).is_ok(), is_good, "{system:?}");
     }
 }

@@ -2,26 +2,19 @@
 
 use gst::MetaRef;
 use gst_video::video_meta::VideoAffineTransformationMeta;
+use xmem_media::meta::Affine;
 
-use super::Result;
-use crate::values::{Encoder, Reader};
+use super::unfit::Result;
+use crate::values::Rules;
 
-/// `f32[16]`: four rows of four.
-pub(super) fn write(
-    meta: &MetaRef<'_, VideoAffineTransformationMeta>,
-    body: &mut Encoder<'_>,
-) -> Option<()> {
-    for &number in meta.matrix().iter().flatten() {
-        body.f32(number);
-    }
-    Some(())
+pub(super) fn write(meta: &MetaRef<'_, VideoAffineTransformationMeta>) -> Option<Affine> {
+    let matrix = meta.matrix().as_flattened().try_into().ok()?;
+    Some(Affine { matrix })
 }
 
-pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let mut matrix = [[0.0; 4]; 4];
-    for number in matrix.iter_mut().flatten() {
-        *number = body.f32()?;
-    }
-    VideoAffineTransformationMeta::add(buffer, Some(&matrix));
+pub(super) fn read(buffer: &mut gst::BufferRef, meta: Affine, _: Rules<'_>) -> Result {
+    let (rows, _) = meta.matrix.as_chunks();
+    let matrix = rows.try_into().ok();
+    VideoAffineTransformationMeta::add(buffer, matrix);
     Ok(())
 }

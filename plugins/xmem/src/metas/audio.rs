@@ -10,10 +10,12 @@ use gst_audio::{
     AudioLayout, AudioLevelMeta, AudioMeta,
 };
 use xmem_media::VideoLayout;
+use xmem_media::meta::{Audio, AudioClipping, AudioDownmix, AudioLevel};
+use xmem_media::value::Text;
 
-use super::unfit::{NotRead, Unfit};
-use super::{Carrier, Result};
-use crate::values::{DecodeError, Encoder, Reader};
+use super::carrier::Carrier;
+use super::unfit::{NotRead, Result, Unfit};
+use crate::values::Rules;
 
 /// Most channels that have positions, which is as many as GStreamer has room for.
 const MAX_CHANNELS: usize = 64;
@@ -103,59 +105,40 @@ impl Samples {
     }
 }
 
-/// Text: the sample format; `u32` rate, channels, flags, 1 where each channel lies by itself;
-/// `u32` positions, which are as many as channels, or 0 where those have none, and those as `i32`;
-/// `u64` samples; where each channel lies by itself, `u64` offsets of the channels.
 pub(super) fn write(
     meta: &MetaRef<'_, AudioMeta>,
-    body: &mut Encoder<'_>,
     carrier: &Carrier<'_>,
     _: Option<&VideoLayout>,
-) -> std::result::Result<(), Unfit> {
+) -> std::result::Result<Audio, Unfit> {
     let invalid = Unfit::Value("it says nothing of samples that GStreamer knows");
     let samples = Samples::of(meta).ok_or(invalid)?;
     samples.check(carrier.size)?;
-    body.text(samples.format.to_str()).ok_or(invalid)?;
-    body.u32(samples.rate);
-    body.u32(samples.channels);
-    body.u32(samples.flags.bits());
-    body.u32(samples.is_planar.into());
-    body.u32(samples.positions.len() as u32);
-    for position in samples.positions {
-        body.i32(position.into_glib());
-    }
-    body.u64(samples.samples as u64);
-    for offset in samples.offsets {
-        body.u64(offset as u64);
-    }
-    Ok(())
+    let positions = samples.positions.into_iter().map(IntoGlib::into_glib);
+    let offsets = samples.offsets.into_iter().map(|offset| offset as u64);
+    Ok(Audio {
+        format: Text::new(samples.format.to_str().as_str()).map_err(|_| invalid)?,
+        rate: samples.rate,
+        channels: samples.channels,
+        flags: samples.flags.bits(),
+        positions: positions.collect(),
+        samples: samples.samples as u64,
+        offsets: samples.is_planar.then(|| offsets.collect()),
+    })
 }
 
-pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let broken = DecodeError::Invalid("an audio meta contradicts itself");
-    let format = body.text()?;
-    let format = AudioFormat::iter_raw().find(|known| known.to_str() == format);
-    let format = format.ok_or(DecodeError::Unsupported("an audio format"))?;
-    let (rate, channels) = (body.u32()?, body.u32()?);
-    let flags = AudioFlags::from_bits_truncate(body.u32()?);
-    let is_planar = body.bool()?;
-    let positions = read_positions(body)?;
-    let samples = usize::try_from(body.u64()?).map_err(|_| broken)?;
-    let mut offsets = Vec::new();
-    if is_planar {
-        for _ in 0..channels {
-            offsets.push(usize::try_from(body.u64()?).map_err(|_| broken)?);
-        }
-    }
+pub(super) fn read(buffer: &mut gst::BufferRef, meta: Audio, _: Rules<'_>) -> Result {
+    let size = |number: u64| usize::try_from(number).map_err(|_| NotRead::Broken);
+    let format = AudioFormat::iter_raw().find(|known| *known.to_str() == *meta.format);
+    let offsets = meta.offsets.iter().flatten();
     let samples = Samples {
-        format,
-        rate,
-        channels,
-        flags,
-        is_planar,
-        positions,
-        samples,
-        offsets,
+        format: format.ok_or(NotRead::Unknown)?,
+        rate: meta.rate,
+        channels: meta.channels,
+        flags: AudioFlags::from_bits_truncate(meta.flags),
+        is_planar: meta.offsets.is_some(),
+        positions: positions(&meta.positions)?,
+        samples: size(meta.samples)?,
+        offsets: offsets.map(|&offset| size(offset)).collect::<Result<_>>()?,
     };
     let info = samples.check(buffer.size())?;
     AudioMeta::add(buffer, &info, samples.samples, &samples.offsets)
@@ -180,13 +163,8 @@ fn planes_fit(size: usize, offsets: &[usize], plane: usize) -> bool {
             .is_none_or(|&last| ends(last).is_some_and(|end| end <= size))
 }
 
-fn read_positions(body: &mut Reader<'_>) -> Result<Vec<Position>> {
-    let count = body.count(4)?;
-    if count > MAX_CHANNELS {
-        return Err(NotRead::Broken);
-    }
-    let positions = (0..count).map(|_| {
-        let number = body.i32()?;
+fn positions(numbers: &[i32]) -> Result<Vec<Position>> {
+    let positions = numbers.iter().map(|&number| {
         if !is_position(number) {
             return Err(Unfit::Value("no channel has such a position").into());
         }
@@ -202,46 +180,39 @@ fn is_position(number: i32) -> bool {
     known.contains(&number) && number != Position::Invalid.into_glib()
 }
 
-/// `u32` decibels below full scale, `u32` 1 where somebody speaks.
-pub(super) fn write_level(
-    meta: &MetaRef<'_, AudioLevelMeta>,
-    body: &mut Encoder<'_>,
-) -> Option<()> {
-    body.u32(meta.level().into());
-    body.u32(meta.voice_activity().into());
-    Some(())
+pub(super) fn write_level(meta: &MetaRef<'_, AudioLevelMeta>) -> Option<AudioLevel> {
+    Some(AudioLevel {
+        level: meta.level().into(),
+        is_voice: meta.voice_activity(),
+    })
 }
 
-pub(super) fn read_level(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let level = u8::try_from(body.u32()?);
+pub(super) fn read_level(buffer: &mut gst::BufferRef, meta: AudioLevel, _: Rules<'_>) -> Result {
+    let level = u8::try_from(meta.level);
     let level = level.map_err(|_| Unfit::Value("its level is above 255"))?;
-    let voice = body.bool()?;
-    AudioLevelMeta::add(buffer, level, voice);
+    AudioLevelMeta::add(buffer, level, meta.is_voice);
     Ok(())
 }
 
-/// `i32` `GstFormat`: default (1), bytes (2) or time (3); `u64` at the start and at the end.
-pub(super) fn write_clipping(
-    meta: &MetaRef<'_, AudioClippingMeta>,
-    body: &mut Encoder<'_>,
-) -> Option<()> {
+pub(super) fn write_clipping(meta: &MetaRef<'_, AudioClippingMeta>) -> Option<AudioClipping> {
     // SAFETY: the meta is GStreamer's own, and the numbers in it may be any.
     let (format, start, end) = unsafe {
         let meta = &*meta.as_ptr();
         (meta.format, meta.start, meta.end)
     };
-    FORMATS.contains(&format).then_some(())?;
-    body.i32(format);
-    body.u64(start);
-    body.u64(end);
-    Some(())
+    let clipping = AudioClipping { format, start, end };
+    FORMATS.contains(&format).then_some(clipping)
 }
 
 const FORMATS: std::ops::RangeInclusive<i32> =
     gst::ffi::GST_FORMAT_DEFAULT..=gst::ffi::GST_FORMAT_TIME;
 
-pub(super) fn read_clipping(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let (format, start, end) = (body.i32()?, body.u64()?, body.u64()?);
+pub(super) fn read_clipping(
+    buffer: &mut gst::BufferRef,
+    meta: AudioClipping,
+    _: Rules<'_>,
+) -> Result {
+    let AudioClipping { format, start, end } = meta;
     if !FORMATS.contains(&format) {
         return Err(Unfit::Value("it counts neither samples, bytes nor time").into());
     }
@@ -272,12 +243,7 @@ unsafe impl MetaAPI for AudioDownmixMeta {
     }
 }
 
-/// `u32` channels, and the position of each as `i32`, that it comes from; the same that it goes to;
-/// `f32` for each pair, those to the first channel before those to the second.
-pub(super) fn write_downmix(
-    meta: &MetaRef<'_, AudioDownmixMeta>,
-    body: &mut Encoder<'_>,
-) -> Option<()> {
+pub(super) fn write_downmix(meta: &MetaRef<'_, AudioDownmixMeta>) -> Option<AudioDownmix> {
     let meta = &meta.0;
     let from = usize::try_from(meta.from_channels).ok()?;
     let to = usize::try_from(meta.to_channels).ok()?;
@@ -285,47 +251,47 @@ pub(super) fn write_downmix(
     if !channels.contains(&from) || !channels.contains(&to) {
         return None;
     }
-    for (positions, count) in [(meta.from_position, from), (meta.to_position, to)] {
-        body.u32(count as u32);
-        for channel in 0..count {
-            // SAFETY: GStreamer has made room for as many positions as there are channels.
-            let position = unsafe { *positions.add(channel) };
-            is_position(position).then_some(())?;
-            body.i32(position);
-        }
+    // SAFETY: GStreamer has made room for as many positions as there are channels.
+    let [from, to] = unsafe {
+        [(meta.from_position, from), (meta.to_position, to)]
+            .map(|(positions, count)| std::slice::from_raw_parts(positions, count).to_vec())
+    };
+    from.iter()
+        .chain(&to)
+        .all(|&at| is_position(at))
+        .then_some(())?;
+    let mut matrix = Vec::with_capacity(from.len() * to.len());
+    for row in 0..to.len() {
+        // SAFETY: GStreamer has made a row for each channel that they are mixed to, with a number for
+        // each channel that is mixed.
+        matrix.extend_from_slice(unsafe {
+            std::slice::from_raw_parts(*meta.matrix.add(row), from.len())
+        });
     }
-    for row in 0..to {
-        for column in 0..from {
-            // SAFETY: as above, for a row for each channel that it goes to, with a number for each
-            // channel that it comes from.
-            body.f32(unsafe { *(*meta.matrix.add(row)).add(column) });
-        }
-    }
-    Some(())
+    Some(AudioDownmix { from, to, matrix })
 }
 
-pub(super) fn read_downmix(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let [from, to] = [read_positions(body)?, read_positions(body)?];
+pub(super) fn read_downmix(
+    buffer: &mut gst::BufferRef,
+    meta: AudioDownmix,
+    _: Rules<'_>,
+) -> Result {
+    let [from, to] = [positions(&meta.from)?, positions(&meta.to)?];
     if from.is_empty() || to.is_empty() {
         return Err(Unfit::Value("it has no channels").into());
     }
-    let numbers = (0..from.len() * to.len()).map(|_| body.f32());
-    let numbers = numbers.collect::<std::result::Result<Vec<_>, _>>()?;
-    let mut rows: Vec<_> = numbers.chunks(from.len()).map(<[f32]>::as_ptr).collect();
-    let [from_numbers, to_numbers] = [&from, &to].map(|positions| {
-        let numbers = positions.iter().map(|position| position.into_glib());
-        numbers.collect::<Vec<_>>()
-    });
+    let rows = meta.matrix.chunks(from.len());
+    let mut rows: Vec<_> = rows.map(<[f32]>::as_ptr).collect();
     // SAFETY: the buffer can be written, for it is borrowed so. There are as many positions as is
     // said, 1 to 64 of each, and a row of as many numbers as it comes from for each that it goes to.
     // All are copied.
     unsafe {
         gst_audio::ffi::gst_buffer_add_audio_downmix_meta(
             buffer.as_mut_ptr(),
-            from_numbers.as_ptr(),
-            from_numbers.len() as i32,
-            to_numbers.as_ptr(),
-            to_numbers.len() as i32,
+            meta.from.as_ptr(),
+            meta.from.len() as i32,
+            meta.to.as_ptr(),
+            meta.to.len() as i32,
             rows.as_mut_ptr(),
         );
     }

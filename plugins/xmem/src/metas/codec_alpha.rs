@@ -4,18 +4,18 @@
 use gst::MetaRef;
 use gst::glib::translate::IntoGlibPtr;
 use gst_video::video_meta::VideoCodecAlphaMeta;
+use xmem_media::meta::CodecAlpha;
 
-use super::Result;
-use crate::values::{EncodeGst, Encoder, Reader};
+use super::unfit::Result;
+use crate::values::{Rules, from_gst, to_gst};
 
-/// A value: the buffer.
-pub(super) fn write(meta: &MetaRef<'_, VideoCodecAlphaMeta>, body: &mut Encoder<'_>) -> Option<()> {
-    body.buffer(meta.alpha_buffer())
+pub(super) fn write(meta: &MetaRef<'_, VideoCodecAlphaMeta>) -> Option<CodecAlpha> {
+    let buffer = from_gst::buffer(meta.alpha_buffer())?;
+    Some(CodecAlpha { buffer })
 }
 
-pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let alpha = body.buffer()?;
-    add(buffer, alpha);
+pub(super) fn read(buffer: &mut gst::BufferRef, meta: CodecAlpha, _: Rules<'_>) -> Result {
+    add(buffer, to_gst::buffer(meta.buffer));
     Ok(())
 }
 

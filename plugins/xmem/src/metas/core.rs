@@ -3,39 +3,43 @@
 
 use gst::MetaRef;
 use gst::meta::{ProtectionMeta, ReferenceTimestampMeta};
+use xmem_media::meta::{Protection, ReferenceTimestamp};
 
-use super::Result;
-use super::unfit::Unfit;
-use crate::values::{EncodeGst, Encoder, Reader};
+use super::unfit::{Result, Unfit};
+use crate::values::{Rules, from_gst, to_gst};
 
-/// Time and duration in nanoseconds, the caps that say of which clock, `u32` 1 and a structure with
-/// more about it, or 0.
 pub(super) fn write_timestamp(
     meta: &MetaRef<'_, ReferenceTimestampMeta>,
-    body: &mut Encoder<'_>,
-) -> Option<()> {
-    // The binding takes it that there is one.
+) -> Option<ReferenceTimestamp> {
+    // The binding takes it that there is a time.
     // SAFETY: the meta is GStreamer's own, and lives as long as the reference to it.
     let timestamp = unsafe { (*meta.as_ptr()).timestamp };
     let is_none = timestamp == gst::ffi::GST_CLOCK_TIME_NONE;
-    (!is_none).then_some(())?;
-    body.u64(timestamp);
-    body.clock_time(meta.duration());
-    body.caps(meta.reference())?;
+    let info = None;
     #[cfg(feature = "v1_28")]
-    if let Some(info) = meta.info() {
-        body.u32(1);
-        return body.structure(info);
-    }
-    body.u32(0);
-    Some(())
+    let info = match meta.info() {
+        Some(info) => Some(from_gst::structure(info)?),
+        None => info,
+    };
+    Some(ReferenceTimestamp {
+        timestamp: (!is_none).then_some(Some(timestamp))?,
+        duration: meta.duration().map(gst::ClockTime::nseconds),
+        reference: from_gst::caps(meta.reference())?,
+        info,
+    })
 }
 
-pub(super) fn read_timestamp(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let timestamp = body.time()?.ok_or(Unfit::Value("it has no time"))?;
-    let duration = body.time()?;
-    let reference = body.caps()?;
-    let info = body.bool()?.then(|| body.structure()).transpose()?;
+pub(super) fn read_timestamp(
+    buffer: &mut gst::BufferRef,
+    meta: ReferenceTimestamp,
+    rules: Rules<'_>,
+) -> Result {
+    let timestamp = meta.timestamp.ok_or(Unfit::Value("it has no time"))?;
+    let timestamp = gst::ClockTime::from_nseconds(timestamp);
+    let duration = meta.duration.map(gst::ClockTime::from_nseconds);
+    let reference = to_gst::caps(meta.reference, rules)?;
+    let info = meta.info.map(|info| to_gst::structure(info, rules));
+    let info = info.transpose()?;
     let mut meta = ReferenceTimestampMeta::add(buffer, &reference, timestamp, duration);
     match info {
         #[cfg(feature = "v1_28")]
@@ -48,17 +52,17 @@ pub(super) fn read_timestamp(buffer: &mut gst::BufferRef, body: &mut Reader<'_>)
     Ok(())
 }
 
-/// A structure.
-pub(super) fn write_protection(
-    meta: &MetaRef<'_, ProtectionMeta>,
-    body: &mut Encoder<'_>,
-) -> Option<()> {
-    body.structure(meta.info())
+pub(super) fn write_protection(meta: &MetaRef<'_, ProtectionMeta>) -> Option<Protection> {
+    let info = from_gst::structure(meta.info())?;
+    Some(Protection { info })
 }
 
-pub(super) fn read_protection(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let info = body.structure()?;
-    ProtectionMeta::add(buffer, info);
+pub(super) fn read_protection(
+    buffer: &mut gst::BufferRef,
+    meta: Protection,
+    rules: Rules<'_>,
+) -> Result {
+    ProtectionMeta::add(buffer, to_gst::structure(meta.info, rules)?);
     Ok(())
 }
 

@@ -5,11 +5,12 @@ use std::sync::Mutex;
 use gst::MetaRef;
 use gst::glib::Type;
 use gst::meta::CustomMeta;
+use xmem_media::meta::Custom;
+use xmem_media::value::Text;
 
-use super::Result;
-use super::unfit::NotRead;
+use super::unfit::{NotRead, Result};
 use crate::record::RECORD;
-use crate::values::{EncodeGst, Encoder, Reader};
+use crate::values::{Rules, from_gst, to_gst};
 
 /// Most names that are registered here because another process has: none is ever forgotten.
 const MAX_REGISTERED: usize = 64;
@@ -19,27 +20,20 @@ const MAX_TAGS: usize = 16;
 /// The names that were registered here.
 static REGISTERED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// `u32` tags, their texts; a structure, which has the meta's name.
-pub(super) fn write(meta: &MetaRef<'_, CustomMeta>, body: &mut Encoder<'_>) -> Option<()> {
-    let tags = meta.tags();
-    body.u32(tags.len().min(MAX_TAGS) as u32);
-    for tag in tags.iter().take(MAX_TAGS) {
-        body.text(tag.as_str())?;
-    }
-    body.structure(meta.structure())
+pub(super) fn write(meta: &MetaRef<'_, CustomMeta>) -> Option<Custom> {
+    let tags = meta.tags().iter().take(MAX_TAGS);
+    let tags = tags.map(|tag| Text::new(tag.as_str()).ok());
+    Some(Custom {
+        tags: tags.collect::<Option<_>>()?,
+        structure: from_gst::structure(meta.structure())?,
+    })
 }
 
-pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let count = body.count(4)?;
-    if count > MAX_TAGS {
-        return Err(NotRead::Broken);
-    }
-    let tags = (0..count).map(|_| body.text());
-    let tags = tags.collect::<std::result::Result<Vec<_>, _>>()?;
-    let structure = body.structure()?;
+pub(super) fn read(buffer: &mut gst::BufferRef, meta: Custom, rules: Rules<'_>) -> Result {
+    let structure = to_gst::structure(meta.structure, rules)?;
     let name = structure.name();
     // The source makes that one itself, and keeps it when it uses the buffer again.
-    if name == RECORD || !register(name, &tags, body) {
+    if name == RECORD || !register(name, &meta.tags, rules) {
         return Err(NotRead::Unknown);
     }
     // Not where the name is another meta's.
@@ -52,7 +46,7 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result
 }
 
 /// Whether a meta of this name is registered: the application has done so, or it is done now.
-pub(super) fn register(name: &str, tags: &[&str], body: &Reader<'_>) -> bool {
+fn register(name: &str, tags: &[Text], rules: Rules<'_>) -> bool {
     if CustomMeta::is_registered(name) {
         return true;
     }
@@ -66,7 +60,7 @@ pub(super) fn register(name: &str, tags: &[&str], body: &Reader<'_>) -> bool {
         || !is_free(name)
         || Type::from_name(name).is_some()
         || Type::from_name(&api).is_some()
-        || !tags.iter().all(|tag| body.admits(tag))
+        || !tags.iter().all(|tag| rules.names.admit(tag))
     {
         gst::debug!(
             crate::CAT,
@@ -75,7 +69,8 @@ pub(super) fn register(name: &str, tags: &[&str], body: &Reader<'_>) -> bool {
         return false;
     }
     gst::info!(crate::CAT, "Registering the meta {name}, as a producer has");
-    CustomMeta::register(name, tags);
+    let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
+    CustomMeta::register(name, &tags);
     registered.push(name.to_owned());
     CustomMeta::is_registered(name)
 }

@@ -1,31 +1,30 @@
 //! The sizes of a buffer's memories: no meta, but told as one where they mean something.
 
-use super::MEMORIES;
-use crate::values::{DecodeError, Encoder, Reader, Told};
+use xmem_media::meta::{Field, Memories, Meta, MetaWriter};
+
+use super::kind::MEMORIES;
+use crate::values::{DecodeError, Decoder};
 
 /// Adds the sizes of the buffer's memories to its metas.
 pub(crate) fn write_memories(extra: &mut Vec<u8>, sizes: &[usize]) {
-    Encoder::new(extra).record(MEMORIES, |body| {
-        for &size in sizes {
-            body.u64(size as u64);
-        }
-        Some(())
-    });
+    let sizes = sizes.iter().map(|&size| size as u64).collect();
+    let memories = Meta::from(Memories { sizes });
+    // A buffer has few memories, so they fit.
+    let _ = MetaWriter::new(extra).write(&memories);
 }
 
 /// The sizes of the buffer's memories, where the producer tells them. It is another process: they may
 /// be any numbers.
-pub(crate) fn read_memories<'a>(extra: impl Into<Told<'a>>) -> Option<Vec<usize>> {
-    let mut reader = Reader::new(extra);
-    while !reader.is_empty() {
-        let body = reader
-            .record(|body, kind| Ok::<_, DecodeError>((kind == MEMORIES).then(|| body.rest())));
-        if let Some(body) = body.ok()? {
-            let (sizes, []) = body.as_chunks() else {
-                return None;
-            };
-            let size = |size: &[u8; 8]| usize::try_from(u64::from_le_bytes(*size)).ok();
-            return sizes.iter().map(size).collect();
+pub(crate) fn read_memories(extra: &[u8]) -> Option<Vec<usize>> {
+    let mut decoder = Decoder::new(extra);
+    while !decoder.is_empty() {
+        let memories = decoder.record(|body, kind| match kind {
+            MEMORIES => Memories::decode(body).map(Some),
+            _ => Ok::<_, DecodeError>(None),
+        });
+        if let Some(memories) = memories.ok()? {
+            let sizes = memories.sizes.into_iter().map(usize::try_from);
+            return sizes.collect::<Result<_, _>>().ok();
         }
     }
     None
@@ -34,6 +33,7 @@ pub(crate) fn read_memories<'a>(extra: impl Into<Told<'a>>) -> Option<Vec<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::Encoder;
 
     #[test]
     fn sizes_come_back_from_among_other_records() {

@@ -1,8 +1,6 @@
-//! Metas across processes: to the frame's extra bytes and back.
+//! Metas across processes: between GStreamer's and those of [`xmem_media::meta`], one file a family.
 //!
-//! Each meta is a record: kind, length, and a body of little-endian numbers and values (see
-//! [`values`](crate::values)). A kind that is not known here is skipped. What is in a body stands in
-//! the protocol, byte by byte, and in the code that writes it, one file a family.
+//! Each is a record in the frame's extra bytes. A kind that is not known here is skipped.
 
 use std::sync::LazyLock;
 
@@ -10,16 +8,18 @@ use gst::glib;
 use gst::meta::MetaAPI;
 use gst_video::VideoInfo;
 use xmem_media::VideoLayout;
+use xmem_media::meta::{Field, kind};
 use xmem_media::video::RowCopy;
 
 use crate::record;
-use crate::values::{Encoder, Reader, Told};
+use crate::values::{Decoder, Encoder, Rules, Told};
 
 mod affine;
 #[cfg(feature = "v1_26")]
 mod analytics;
 mod ancillary;
 mod audio;
+mod carrier;
 mod codec_alpha;
 mod core;
 mod custom;
@@ -35,8 +35,9 @@ mod time_code;
 mod unfit;
 mod video;
 
+use carrier::Carrier;
 pub(crate) use memories::{read_memories, write_memories};
-use unfit::NotRead;
+use unfit::{NotRead, Result};
 pub(crate) use unfit::{Unfit, UnfitKind};
 use video::Planes;
 pub(crate) use video::{add_layout, aligned, check_layout};
@@ -49,19 +50,6 @@ pub(crate) const MAX_OF_A_KIND: u32 = 4096;
 const MAX_BYTES: usize = (1 << 26) - 4096;
 
 type Meta<'a> = gst::MetaRef<'a, gst::Meta>;
-type Result<T = ()> = std::result::Result<T, NotRead>;
-
-/// What metas are checked against, in a sink before they are written and in a source before they
-/// are attached.
-#[derive(Clone, Copy, Debug)]
-struct Carrier<'a> {
-    /// The bytes of the frame.
-    size: usize,
-    /// What the caps say, for raw video.
-    info: Option<&'a VideoInfo>,
-    /// Its bytes may be others than the buffer's.
-    can_be_copied: bool,
-}
 
 /// How a frame has to be whose metas were written.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,41 +134,10 @@ enum Write {
 /// Reads a body, and attaches what it says.
 #[derive(Clone, Copy)]
 enum Read {
-    Any(fn(&mut gst::BufferRef, &mut Reader<'_>) -> Result),
+    Any(fn(&mut gst::BufferRef, &mut Decoder<'_>, Rules<'_>) -> Result),
     /// Of raw video alone: it says where in the frame something is.
-    RawVideo(fn(&mut gst::BufferRef, &mut Reader<'_>, &VideoInfo) -> Result),
+    RawVideo(fn(&mut gst::BufferRef, &mut Decoder<'_>, &VideoInfo) -> Result),
 }
-
-const VIDEO: u32 = 1;
-const VIDEO_CROP: u32 = 2;
-const REGION: u32 = 3;
-const AFFINE: u32 = 4;
-const TIME_CODE: u32 = 5;
-const OVERLAY: u32 = 6;
-const CAPTION: u32 = 7;
-const AFD: u32 = 8;
-const BAR: u32 = 9;
-const SEI: u32 = 10;
-const CODEC_ALPHA: u32 = 11;
-#[cfg(feature = "v1_24")]
-const ANCILLARY: u32 = 12;
-const AUDIO: u32 = 13;
-const AUDIO_LEVEL: u32 = 14;
-const AUDIO_CLIPPING: u32 = 15;
-const AUDIO_DOWNMIX: u32 = 16;
-const REFERENCE_TIMESTAMP: u32 = 17;
-const PROTECTION: u32 = 18;
-/// Of no API of its own: each custom meta has another.
-const CUSTOM: u32 = 19;
-/// No meta.
-const MEMORIES: u32 = 100;
-/// Of no API of its own: what applications have registered with functions to write and read it.
-#[cfg(feature = "v1_24")]
-const REGISTERED: u32 = 20;
-#[cfg(feature = "v1_26")]
-const ANALYTICS: u32 = 21;
-#[cfg(feature = "v1_26")]
-const TENSORS: u32 = 22;
 
 /// What is known here, the most frequent first: each frame looks here for each of its metas.
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
@@ -189,17 +146,32 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
             Write::Layout
         };
         ($api:ty: checked $write:path) => {
-            Write::Checked(
-                |meta, body, carrier, layout| match meta.downcast_ref::<$api>() {
-                    Some(meta) => $write(meta, body, carrier, layout),
-                    None => Err(Unfit::Value("it is another meta than it says")),
-                },
-            )
+            Write::Checked(|meta, body, carrier, layout| {
+                let other = Unfit::Value("it is another meta than it says");
+                let meta = meta.downcast_ref::<$api>().ok_or(other)?;
+                let value = $write(meta, carrier, layout)?;
+                value.encode(body).ok_or(Unfit::TooLong)
+            })
         };
-        ($api:ty: $write:path, $needs:literal) => {
+        ($api:ty: body $write:path, $needs:literal) => {
             Write::Any($needs, |meta, body| {
                 $write(meta.downcast_ref::<$api>()?, body)
             })
+        };
+        ($api:ty: $write:path, $needs:literal) => {
+            Write::Any($needs, |meta, body| {
+                $write(meta.downcast_ref::<$api>()?)?.encode(body)
+            })
+        };
+    }
+    macro_rules! any {
+        ($read:path) => {
+            Read::Any(|buffer, body, rules| $read(buffer, Field::decode(body)?, rules))
+        };
+    }
+    macro_rules! raw_video {
+        ($read:path) => {
+            Read::RawVideo(|buffer, body, info| $read(buffer, &Field::decode(body)?, info))
         };
     }
     macro_rules! kinds {
@@ -208,7 +180,7 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
             $number:ident: $api:ident, $most:expr, $offer:ident, $read:expr, [$($write:tt)*];
         )*) => {
             vec![$($(#[$if])? Kind {
-                number: $number,
+                number: kind::$number,
                 name: concat!("Gst", stringify!($api)),
                 api: <$api>::meta_api(),
                 most: $most,
@@ -225,52 +197,52 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     use gst_video::VideoTimeCodeMeta;
     use gst_video::video_meta::*;
 
-    use Read::{Any, RawVideo};
+    use Read::Any;
     use audio::AudioDownmixMeta;
     let many = MAX_OF_A_KIND;
     kinds! {
-        VIDEO: VideoMeta, 1, asked, RawVideo(video::read), [layout];
-        VIDEO_CROP: VideoCropMeta, 1, asked, RawVideo(video::read_crop),
+        VIDEO: VideoMeta, 1, asked, raw_video!(video::read), [layout];
+        VIDEO_CROP: VideoCropMeta, 1, asked, raw_video!(video::read_crop),
             [checked video::write_crop];
-        REGION: VideoRegionOfInterestMeta, many, asked, Any(region::read),
+        REGION: VideoRegionOfInterestMeta, many, asked, any!(region::read),
             [region::write, "its rectangle has no end below 2^32, or its type is no UTF-8"];
-        AFFINE: VideoAffineTransformationMeta, 1, unasked, Any(affine::read),
+        AFFINE: VideoAffineTransformationMeta, 1, unasked, any!(affine::read),
             [affine::write, "it has no matrix"];
-        TIME_CODE: VideoTimeCodeMeta, many, asked, Any(time_code::read),
+        TIME_CODE: VideoTimeCodeMeta, many, asked, any!(time_code::read),
             [time_code::write, "it is no valid time code"];
         OVERLAY: VideoOverlayCompositionMeta, many, unasked, Any(overlay::read),
-            [overlay::write, "it has too many rectangles, or one that is too large, too far away or \
+            [body overlay::write, "it has too many rectangles, or one that is too large, too far away or \
                               without its pixels"];
-        CAPTION: VideoCaptionMeta, many, asked, Any(ancillary::read_caption),
+        CAPTION: VideoCaptionMeta, many, asked, any!(ancillary::read_caption),
             [ancillary::write_caption, "it has no data, or a type that is not known"];
-        AFD: VideoAFDMeta, many, asked, Any(ancillary::read_afd),
+        AFD: VideoAFDMeta, many, asked, any!(ancillary::read_afd),
             [ancillary::write_afd, "its field, specification or format is reserved or not known"];
-        BAR: VideoBarMeta, many, asked, Any(ancillary::read_bar),
+        BAR: VideoBarMeta, many, asked, any!(ancillary::read_bar),
             [ancillary::write_bar, "its field is neither 0 nor 1"];
-        SEI: VideoSeiUserDataUnregisteredMeta, many, asked, Any(ancillary::read_sei),
+        SEI: VideoSeiUserDataUnregisteredMeta, many, asked, any!(ancillary::read_sei),
             [ancillary::write_sei, "it has no data"];
-        CODEC_ALPHA: VideoCodecAlphaMeta, 1, unasked, Any(codec_alpha::read),
+        CODEC_ALPHA: VideoCodecAlphaMeta, 1, unasked, any!(codec_alpha::read),
             [codec_alpha::write, "its buffer can't be read"];
         #[cfg(feature = "v1_24")]
-        ANCILLARY: AncillaryMeta, many, asked, Any(ancillary::read_ancillary),
+        ANCILLARY: AncillaryMeta, many, asked, any!(ancillary::read_ancillary),
             [ancillary::write_ancillary, "its field or its data count is not known"];
-        AUDIO: AudioMeta, 1, asked, Any(audio::read), [checked audio::write];
-        AUDIO_LEVEL: AudioLevelMeta, 1, asked, Any(audio::read_level),
+        AUDIO: AudioMeta, 1, asked, any!(audio::read), [checked audio::write];
+        AUDIO_LEVEL: AudioLevelMeta, 1, asked, any!(audio::read_level),
             [audio::write_level, "it has no level"];
-        AUDIO_CLIPPING: AudioClippingMeta, many, asked, Any(audio::read_clipping),
+        AUDIO_CLIPPING: AudioClippingMeta, many, asked, any!(audio::read_clipping),
             [audio::write_clipping, "it counts neither samples, bytes nor time"];
-        AUDIO_DOWNMIX: AudioDownmixMeta, many, asked, Any(audio::read_downmix),
+        AUDIO_DOWNMIX: AudioDownmixMeta, many, asked, any!(audio::read_downmix),
             [audio::write_downmix, "it has channels without a position, or more than 64 of them"];
-        REFERENCE_TIMESTAMP: ReferenceTimestampMeta, many, asked, Any(core::read_timestamp),
+        REFERENCE_TIMESTAMP: ReferenceTimestampMeta, many, asked, any!(core::read_timestamp),
             [core::write_timestamp, "it has no time, or caps that can't be passed on"];
-        PROTECTION: ProtectionMeta, many, asked, Any(core::read_protection),
+        PROTECTION: ProtectionMeta, many, asked, any!(core::read_protection),
             [core::write_protection, "its structure can't be passed on"];
         #[cfg(feature = "v1_26")]
         ANALYTICS: AnalyticsRelationMeta, 1, asked, Any(analytics::read),
-            [analytics::write, "it has more than 1024 things"];
+            [body analytics::write, "it has more than 1024 things"];
         #[cfg(feature = "v1_26")]
         TENSORS: TensorMeta, 1, asked, Any(tensors::read),
-            [tensors::write, "it has too many tensors, or one whose size is not that of its data"];
+            [body tensors::write, "it has too many tensors, or one whose size is not that of its data"];
     }
 });
 
@@ -337,7 +309,7 @@ pub(crate) fn serialize(
     let mut counts = Counts::new();
     // A reader checks the crop against it.
     if let Some(layout) = &layout {
-        writer.record(VIDEO, |body| {
+        writer.record(kind::VIDEO, |body| {
             layout.encode(body);
             Some(())
         });
@@ -346,9 +318,12 @@ pub(crate) fn serialize(
         let start = writer.len();
         let layout = layout.as_ref();
         let written = write(&meta, &mut writer, &carrier, layout, &mut counts);
-        let written = written.and_then(|()| match writer.len() > MAX_BYTES {
-            true => Err(Unfit::TooLong),
-            false => Ok(()),
+        let written = written.and_then(|()| {
+            if writer.len() > MAX_BYTES {
+                Err(Unfit::TooLong)
+            } else {
+                Ok(())
+            }
         });
         if let Err(why) = written {
             writer.truncate(start);
@@ -421,10 +396,12 @@ fn write(
 
 fn write_other(meta: &Meta<'_>, writer: &mut Encoder<'_>) -> Option<()> {
     if let Some(meta) = meta.try_as_custom_meta() {
-        return writer.record(CUSTOM, |body| custom::write(meta, body));
+        return writer.record(kind::CUSTOM, |body| custom::write(meta)?.encode(body));
     }
     #[cfg(feature = "v1_24")]
-    return writer.record(REGISTERED, |body| registered::write(meta, body));
+    return writer.record(kind::REGISTERED, |body| {
+        registered::write(meta)?.encode(body)
+    });
     #[cfg(not(feature = "v1_24"))]
     None
 }
@@ -440,12 +417,14 @@ pub(crate) fn attach<'a>(
     info: Option<&VideoInfo>,
 ) -> std::result::Result<(), Refused> {
     let mut counts = Counts::new();
-    let mut reader = Reader::new(extra);
+    let Told { bytes, names } = extra.into();
+    let rules = Rules::lenient(names);
+    let mut reader = Decoder::new(bytes);
     while !reader.is_empty() {
         let mut number = 0;
         let read = reader.record(|body, kind| {
             number = kind;
-            read(buffer, body, number, info, &mut counts)
+            read(buffer, body, number, info, rules, &mut counts)
         });
         match read {
             Ok(()) | Err(NotRead::Unknown) => {}
@@ -470,9 +449,10 @@ pub(crate) fn attach<'a>(
 
 fn read(
     buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
+    body: &mut Decoder<'_>,
     number: u32,
     info: Option<&VideoInfo>,
+    rules: Rules<'_>,
     counts: &mut Counts,
 ) -> Result {
     let kinds = &**KINDS;
@@ -482,15 +462,15 @@ fn read(
             (Read::RawVideo(_), None) => Ok(()),
             _ if !counts.take(index, kind.most) => Ok(()),
             (Read::RawVideo(read), Some(info)) => read(buffer, body, info),
-            (Read::Any(read), _) => read(buffer, body),
+            (Read::Any(read), _) => read(buffer, body, rules),
         }
     } else if !counts.take(kinds.len(), MAX_OF_A_KIND) {
         Ok(())
     } else {
         match number {
-            CUSTOM => custom::read(buffer, body),
+            kind::CUSTOM => custom::read(buffer, Field::decode(body)?, rules),
             #[cfg(feature = "v1_24")]
-            REGISTERED => registered::read(buffer, body),
+            kind::REGISTERED => registered::read(buffer, &Field::decode(body)?),
             _ => Err(NotRead::Unknown),
         }
     }

@@ -7,9 +7,9 @@ use gst_video::{
     VideoOverlayRectangle, VideoOverlayRectangleRef,
 };
 
-use super::unfit::{NotRead, Unfit};
-use super::{Result, pixels};
-use crate::values::{Encoder, Reader};
+use super::pixels;
+use super::unfit::{NotRead, Result, Unfit};
+use crate::values::{Decoder, Encoder, Rules};
 
 /// Most rectangles of a composition.
 const MAX_RECTANGLES: usize = 1024;
@@ -73,7 +73,7 @@ fn is_drawable((x, y): (i32, i32), (width, height): (u32, u32)) -> bool {
         && y.unsigned_abs() <= MAX_DISTANCE
 }
 
-pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
+pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Decoder<'_>, _: Rules<'_>) -> Result {
     let mut rectangles = Vec::new();
     let count = body.count(40)?;
     if count > MAX_RECTANGLES {
@@ -87,7 +87,7 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result
     Ok(())
 }
 
-fn read_rectangle(body: &mut Reader<'_>) -> Result<VideoOverlayRectangle> {
+fn read_rectangle(body: &mut Decoder<'_>) -> Result<VideoOverlayRectangle> {
     let unfit = Unfit::Value("a rectangle is too large, too far away, or of no such alpha");
     let format = match body.bool()? {
         false => RGB,

@@ -2,9 +2,8 @@
 
 use gst_video::{VideoFormat, VideoFrameFlags, VideoMeta};
 
-use super::Result;
-use super::unfit::Unfit;
-use crate::values::{Encoder, Reader};
+use super::unfit::{Result, Unfit};
+use crate::values::{Decoder, Encoder};
 
 /// Pixels wide and high.
 pub(super) const SIDES: std::ops::RangeInclusive<u32> = 1..=32767;
@@ -41,7 +40,7 @@ pub(super) fn write(picture: &gst::BufferRef, body: &mut Encoder<'_>) -> Option<
 }
 
 /// A picture of this format, with its video meta.
-pub(super) fn read(format: VideoFormat, body: &mut Reader<'_>) -> Result<gst::Buffer> {
+pub(super) fn read(format: VideoFormat, body: &mut Decoder<'_>) -> Result<gst::Buffer> {
     let unfit = Unfit::Value("a picture in it has sides that are not 1 to 32767 pixels long");
     let (width, height) = (body.u32()?, body.u32()?);
     if !SIDES.contains(&width) || !SIDES.contains(&height) {

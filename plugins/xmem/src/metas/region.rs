@@ -4,40 +4,29 @@
 use gst::MetaRef;
 use gst::glib;
 use gst_video::video_meta::VideoRegionOfInterestMeta;
+use xmem_media::meta::Region;
+use xmem_media::value::Text;
 
-use super::Result;
-use super::unfit::{NotRead, Unfit};
-use crate::values::{DecodeError, EncodeGst, Encoder, Reader};
+use super::unfit::{NotRead, Result, Unfit};
+use crate::values::{DecodeError, Rules, from_gst, to_gst};
 
 /// Most structures of a region: GStreamer looks for the last of them to add another.
 const MAX_PARAMS: usize = 256;
 
-/// The text of its type, empty where it has none; `i32` number and that of the region that it is
-/// part of; `u32` x, y, width, height; `u32` structures, and those.
-pub(super) fn write(
-    meta: &MetaRef<'_, VideoRegionOfInterestMeta>,
-    body: &mut Encoder<'_>,
-) -> Option<()> {
+pub(super) fn write(meta: &MetaRef<'_, VideoRegionOfInterestMeta>) -> Option<Region> {
     let (x, y, width, height) = meta.rect();
-    if !has_end((x, y, width, height)) {
-        return None;
-    }
-    body.text(roi_type(meta)?)?;
-    body.i32(meta.id());
-    body.i32(meta.parent_id());
-    for number in [x, y, width, height] {
-        body.u32(number);
-    }
-    body.counted(|body| {
-        let params = meta.params().take(MAX_PARAMS);
-        params.filter_map(|param| body.structure(param)).count()
-    });
-    Some(())
-}
-
-/// Whoever looks at one computes its end.
-fn has_end((x, y, width, height): (u32, u32, u32, u32)) -> bool {
-    x.checked_add(width).is_some() && y.checked_add(height).is_some()
+    let params = meta.params().take(MAX_PARAMS);
+    let region = Region {
+        kind: Text::new(roi_type(meta)?).ok()?,
+        id: meta.id(),
+        parent_id: meta.parent_id(),
+        x,
+        y,
+        width,
+        height,
+        params: params.filter_map(from_gst::structure).collect(),
+    };
+    Some(region).filter(Region::has_end)
 }
 
 /// `None` where it is not UTF-8.
@@ -51,34 +40,28 @@ fn roi_type<'a>(meta: &MetaRef<'a, VideoRegionOfInterestMeta>) -> Option<&'a str
     text.map_or(Some(""), |text| text.to_str().ok())
 }
 
-pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let roi_type = body.text()?;
-    let (id, parent_id) = (body.i32()?, body.i32()?);
-    let rect = (body.u32()?, body.u32()?, body.u32()?, body.u32()?);
-    if !has_end(rect) {
+pub(super) fn read(buffer: &mut gst::BufferRef, region: Region, rules: Rules<'_>) -> Result {
+    if !region.has_end() {
         return Err(Unfit::Value("its rectangle has no end below 2^32").into());
     }
     let mut params = Vec::new();
-    let count = body.count(8)?;
-    if count > MAX_PARAMS {
-        return Err(NotRead::Broken);
-    }
-    for _ in 0..count {
-        match body.structure() {
+    for param in region.params {
+        match to_gst::structure(param, rules) {
             Ok(param) => params.push(param),
             Err(DecodeError::Unsupported(_)) => {}
             Err(DecodeError::Invalid(_)) => return Err(NotRead::Broken),
         }
     }
-    if !roi_type.is_empty() && !body.admits(roi_type) {
+    let rect = (region.x, region.y, region.width, region.height);
+    let mut meta = if region.kind.is_empty() {
+        without_type(buffer, rect)
+    } else if rules.names.admit(&region.kind) {
+        VideoRegionOfInterestMeta::add(buffer, &region.kind, rect)
+    } else {
         return Err(NotRead::Unknown);
-    }
-    let mut meta = match roi_type.is_empty() {
-        false => VideoRegionOfInterestMeta::add(buffer, roi_type, rect),
-        true => without_type(buffer, rect),
     };
-    meta.set_id(id);
-    meta.set_parent_id(parent_id);
+    meta.set_id(region.id);
+    meta.set_parent_id(region.parent_id);
     params.into_iter().for_each(|param| meta.add_param(param));
     Ok(())
 }

@@ -3,20 +3,19 @@
 
 use gst::glib;
 use gst::glib::translate::{IntoGlib, from_glib};
+use xmem_media::meta::Registered;
 
-use super::unfit::NotRead;
-use super::{KINDS, Meta, Result};
+use super::unfit::{NotRead, Result};
+use super::{KINDS, Meta};
 use crate::record;
-use crate::values::{Encoder, Reader};
 
 /// What GStreamer writes: all bytes (`u32`), bytes of the name (`u32`), the name, a zero, a byte for
 /// the version, and what the meta's own function has written.
-pub(super) fn write(meta: &Meta<'_>, body: &mut Encoder<'_>) -> Option<()> {
+pub(super) fn write(meta: &Meta<'_>) -> Option<Registered> {
     let mut bytes = Vec::new();
     meta.serialize(&mut bytes).ok()?;
     name(&bytes)?;
-    body.raw(&bytes);
-    Some(())
+    Some(Registered { bytes })
 }
 
 /// The name in what GStreamer has written, where all of it is as it has to be.
@@ -34,8 +33,8 @@ fn name(bytes: &[u8]) -> Option<&str> {
 /// A function that the application has registered reads what the producer's has written, and checks
 /// it as well as it does: who registers one for a channel whose producer can't be trusted has to
 /// see to that. None of GStreamer's own gets here.
-pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let bytes = body.rest();
+pub(super) fn read(buffer: &mut gst::BufferRef, meta: &Registered) -> Result {
+    let bytes = &meta.bytes;
     let name = name(bytes).ok_or(NotRead::Broken)?;
     if !is_others(name) {
         return Err(NotRead::Unknown);
@@ -68,8 +67,9 @@ mod tests {
     use gst::ffi::{GstBuffer, GstByteArrayInterface, GstMeta, GstMetaInfo};
     use gst::glib::ffi::{GFALSE, GTRUE, gboolean, gpointer};
 
+    use super::super::kind::REGISTERED;
     use super::super::tests::record;
-    use super::super::{REGISTERED, attach, serialize};
+    use super::super::{attach, serialize};
     use super::*;
     use crate::fuzz::quietly;
 

@@ -7,9 +7,8 @@ use gst::glib::translate::{IntoGlib, IntoGlibPtr};
 use gst_analytics::TensorMeta;
 use gst_analytics::ffi::{self, GstTensor};
 
-use super::Result;
-use super::unfit::{NotRead, Unfit};
-use crate::values::{Encoder, Reader};
+use super::unfit::{NotRead, Result, Unfit};
+use crate::values::{Decoder, Encoder, Rules};
 
 /// Most tensors of a frame.
 const MAX_TENSORS: usize = 1024;
@@ -80,11 +79,11 @@ pub(super) fn name_of(quark: glib::ffi::GQuark) -> Option<&'static str> {
 }
 
 /// The number of a text, 0 for an empty one.
-pub(super) fn read_name(body: &mut Reader<'_>) -> Result<glib::ffi::GQuark> {
+pub(super) fn read_name(body: &mut Decoder<'_>, rules: Rules<'_>) -> Result<glib::ffi::GQuark> {
     let name = body.text()?;
     match name.is_empty() {
         true => Ok(0),
-        false if body.admits(name) => Ok(glib::Quark::from_str(name).into_glib()),
+        false if rules.names.admit(name) => Ok(glib::Quark::from_str(name).into_glib()),
         false => Err(NotRead::Unknown),
     }
 }
@@ -152,9 +151,9 @@ impl Tensor {
     }
 }
 
-pub(super) fn read_tensor(body: &mut Reader<'_>) -> Result<Tensor> {
+pub(super) fn read_tensor(body: &mut Decoder<'_>, rules: Rules<'_>) -> Result<Tensor> {
     let broken = NotRead::Broken;
-    let id = read_name(body);
+    let id = read_name(body, rules);
     let (data_type, order) = (body.i32()?, body.i32()?);
     let count = body.count(8)?;
     if count > MAX_DIMS {
@@ -184,12 +183,16 @@ pub(super) fn read_tensor(body: &mut Reader<'_>) -> Result<Tensor> {
     })
 }
 
-pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
+pub(super) fn read(
+    buffer: &mut gst::BufferRef,
+    body: &mut Decoder<'_>,
+    rules: Rules<'_>,
+) -> Result {
     let count = body.count(24)?;
     if count > MAX_TENSORS {
         return Err(NotRead::Broken);
     }
-    let tensors = (0..count).map(|_| read_tensor(body));
+    let tensors = (0..count).map(|_| read_tensor(body, rules));
     let tensors = tensors.collect::<Result<Vec<_>>>()?;
     // SAFETY: the buffer can be written, for it is borrowed so, and gets the meta. Memory for each
     // tensor is made with room for its dimensions and cleared, and each is filled; memory for the
@@ -214,8 +217,9 @@ pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result
 
 #[cfg(test)]
 mod tests {
+    use super::super::attach;
+    use super::super::kind::TENSORS;
     use super::super::tests::{record, sent_on};
-    use super::super::{TENSORS, attach};
     use super::*;
 
     #[test]

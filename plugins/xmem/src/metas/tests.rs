@@ -4,9 +4,10 @@ use gst::meta::CustomMeta;
 use gst_audio::{AudioLevelMeta, AudioMeta};
 use gst_video::video_meta::*;
 
+use super::kind::*;
 use super::*;
 use crate::fuzz::quietly;
-use crate::values::EncodeGst;
+use crate::values::from_gst;
 
 #[allow(dead_code)]
 #[path = "../../../../tests/src/metas.rs"]
@@ -233,7 +234,7 @@ fn custom(name: &str, tags: &[&str]) -> Vec<u8> {
     record(CUSTOM, |body| {
         body.u32(tags.len() as u32);
         tags.iter().try_for_each(|tag| body.text(tag))?;
-        body.structure(&structure)
+        from_gst::structure(&structure)?.encode(body)
     })
 }
 

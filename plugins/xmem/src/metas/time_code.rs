@@ -4,10 +4,11 @@
 use gst::MetaRef;
 use gst::glib;
 use gst_video::{ValidVideoTimeCode, VideoTimeCodeFlags, VideoTimeCodeMeta};
+use xmem_media::meta::TimeCode;
+use xmem_media::value::Fraction;
 
-use super::Result;
-use super::unfit::Unfit;
-use crate::values::{EncodeGst, Encoder, Reader};
+use super::unfit::{Result, Unfit};
+use crate::values::{Rules, from_gst, to_gst};
 
 /// Fields that a picture has at most.
 const MAX_FIELDS: u32 = 2;
@@ -28,9 +29,7 @@ fn valid(
     ValidVideoTimeCode::new(rate, jam, flags, hours, minutes, seconds, frames, fields).ok()
 }
 
-/// The frame rate as `i32` numerator and denominator; `u32` flags, hours, minutes, seconds, frames,
-/// fields; `u32` 1 and a value, the date and time of the latest daily jam, or 0.
-pub(super) fn write(meta: &MetaRef<'_, VideoTimeCodeMeta>, body: &mut Encoder<'_>) -> Option<()> {
+pub(super) fn write(meta: &MetaRef<'_, VideoTimeCodeMeta>) -> Option<TimeCode> {
     // The binding takes it that the time code is a valid one, which upstream need not have seen to.
     // SAFETY: the meta is GStreamer's own, and lives as long as the reference to it.
     let (over, under) = unsafe {
@@ -52,28 +51,34 @@ pub(super) fn write(meta: &MetaRef<'_, VideoTimeCodeMeta>, body: &mut Encoder<'_
         code.field_count(),
     ];
     valid(rate, jam.as_ref(), flags, numbers)?;
-    body.fraction(rate)?;
-    body.u32(flags.bits());
-    numbers.iter().for_each(|&number| body.u32(number));
-    body.u32(jam.is_some().into());
-    match jam {
-        Some(jam) => body.g_date_time(&jam),
-        None => Some(()),
-    }
+    let [hours, minutes, seconds, frames, fields] = numbers;
+    Some(TimeCode {
+        rate: Fraction::new(rate.numer(), rate.denom()).ok()?,
+        flags: flags.bits(),
+        hours,
+        minutes,
+        seconds,
+        frames,
+        fields,
+        daily_jam: match jam {
+            Some(jam) => Some(from_gst::g_date_time(&jam)?),
+            None => None,
+        },
+    })
 }
 
-pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
-    let rate = body.fraction()?;
-    let flags = VideoTimeCodeFlags::from_bits_truncate(body.u32()?);
-    let mut numbers = Numbers::default();
-    for number in &mut numbers {
-        *number = body.u32()?;
-    }
-    let jam = body.bool()?.then(|| body.g_date_time()).transpose()?;
-    let code = valid(rate, jam.as_ref(), flags, numbers);
-    VideoTimeCodeMeta::add(
-        buffer,
-        &code.ok_or(Unfit::Value("it is no valid time code"))?,
-    );
+pub(super) fn read(buffer: &mut gst::BufferRef, meta: TimeCode, _: Rules<'_>) -> Result {
+    let flags = VideoTimeCodeFlags::from_bits_truncate(meta.flags);
+    let numbers = [
+        meta.hours,
+        meta.minutes,
+        meta.seconds,
+        meta.frames,
+        meta.fields,
+    ];
+    let jam = meta.daily_jam.map(to_gst::g_date_time).transpose()?;
+    let code = valid(to_gst::fraction(meta.rate), jam.as_ref(), flags, numbers);
+    let code = code.ok_or(Unfit::Value("it is no valid time code"))?;
+    VideoTimeCodeMeta::add(buffer, &code);
     Ok(())
 }

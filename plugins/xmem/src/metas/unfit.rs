@@ -72,6 +72,9 @@ impl fmt::Display for Unfit {
     }
 }
 
+/// What reading a meta comes to.
+pub(super) type Result<T = ()> = std::result::Result<T, NotRead>;
+
 /// Why a meta was not attached.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum NotRead {

@@ -7,12 +7,12 @@ use gst_video::{
     VideoAlignment, VideoCropMeta, VideoFormat, VideoFrameFlags, VideoInfo, VideoMeta,
 };
 use xmem_media::VideoLayout;
+use xmem_media::meta::Crop;
 use xmem_media::video::{LayoutError, MAX_PLANES, RowCopy};
 
-use super::unfit::{NotRead, Unfit};
-use super::{Carrier, Result};
+use super::carrier::Carrier;
+use super::unfit::{NotRead, Result, Unfit};
 use crate::caps::{describe, usual};
-use crate::values::{Encoder, Reader};
 
 #[cfg(test)]
 mod tests;
@@ -139,24 +139,22 @@ pub(super) fn planes(buffer: &gst::BufferRef, carrier: &Carrier<'_>) -> Planes {
     }
 }
 
-pub(super) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>, info: &VideoInfo) -> Result {
-    let layout = VideoLayout::decode(body)?;
+pub(super) fn read(buffer: &mut gst::BufferRef, layout: &VideoLayout, info: &VideoInfo) -> Result {
     let format = layout.raw_format(&describe(info));
     let format = VideoFormat::from_string(format.ok_or(NotRead::Unknown)?.name);
     if format == VideoFormat::Unknown {
         return Err(NotRead::Unknown);
     }
-    check_layout(&layout, info, buffer.size()).map_err(Unfit::from)?;
-    add_layout(&layout, buffer, format)
+    check_layout(layout, info, buffer.size()).map_err(Unfit::from)?;
+    add_layout(layout, buffer, format)
         .map_err(|_| Unfit::Value("GStreamer does not take it").into())
 }
 
 pub(super) fn write_crop(
     meta: &MetaRef<'_, VideoCropMeta>,
-    body: &mut Encoder<'_>,
     carrier: &Carrier<'_>,
     layout: Option<&VideoLayout>,
-) -> std::result::Result<(), Unfit> {
+) -> std::result::Result<Crop, Unfit> {
     let picture = match (layout, carrier.info) {
         (Some(layout), _) => (layout.width, layout.height),
         (None, Some(info)) => (info.width(), info.height()),
@@ -164,10 +162,12 @@ pub(super) fn write_crop(
     };
     check_crop(meta.rect(), picture)?;
     let (x, y, width, height) = meta.rect();
-    for number in [x, y, width, height] {
-        body.u32(number);
-    }
-    Ok(())
+    Ok(Crop {
+        x,
+        y,
+        width,
+        height,
+    })
 }
 
 /// Checks that a crop leads nowhere but into the picture.
@@ -183,18 +183,13 @@ fn check_crop(rect: (u32, u32, u32, u32), picture: (u32, u32)) -> std::result::R
     }
 }
 
-pub(super) fn read_crop(
-    buffer: &mut gst::BufferRef,
-    body: &mut Reader<'_>,
-    info: &VideoInfo,
-) -> Result {
-    let (x, y) = (body.u32()?, body.u32()?);
-    let (width, height) = (body.u32()?, body.u32()?);
+pub(super) fn read_crop(buffer: &mut gst::BufferRef, crop: &Crop, info: &VideoInfo) -> Result {
+    let rect = (crop.x, crop.y, crop.width, crop.height);
     let picture = match buffer.meta::<VideoMeta>() {
         Some(meta) => (meta.width(), meta.height()),
         None => (info.width(), info.height()),
     };
-    check_crop((x, y, width, height), picture)?;
-    VideoCropMeta::add(buffer, (x, y, width, height));
+    check_crop(rect, picture)?;
+    VideoCropMeta::add(buffer, rect);
     Ok(())
 }

@@ -450,7 +450,7 @@ impl Receiver {
         let (size, seq) = (record.size(), record.seq());
         let format = self.format.as_ref().map(|current| &current.format);
         if size > 0 {
-            let told = || metas::read_memories(extra);
+            let told = || metas::read_memories(extra.bytes);
             let parts = format.and_then(|format| format.memories(size as usize, told));
             let memory = if is_copied {
                 self.figures.copied += 1;

@@ -9,14 +9,18 @@ use gst_analytics::ffi::{self, GstAnalyticsMtd as Mtd, GstAnalyticsRelationMeta 
 #[cfg(feature = "v1_28")]
 use super::TENSOR;
 use super::{CLASSES, MASKS, MAX_MTDS, OBJECT, SEGMENTATION, TRACKING};
+use crate::metas::pixels;
 use crate::metas::tensors::read_name;
 #[cfg(feature = "v1_28")]
 use crate::metas::tensors::read_tensor;
-use crate::metas::unfit::NotRead;
-use crate::metas::{Result, pixels};
-use crate::values::Reader;
+use crate::metas::unfit::{NotRead, Result};
+use crate::values::{Decoder, Rules};
 
-pub(in crate::metas) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>) -> Result {
+pub(in crate::metas) fn read(
+    buffer: &mut gst::BufferRef,
+    body: &mut Decoder<'_>,
+    rules: Rules<'_>,
+) -> Result {
     let broken = NotRead::Broken;
     let count = body.count(8)?;
     if count > MAX_MTDS {
@@ -36,7 +40,7 @@ pub(in crate::metas) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>)
     for _ in 0..count {
         // SAFETY: the meta is the buffer's, as above.
         ids.push(
-            match body.record(|body, kind| unsafe { read_mtd(meta, body, kind) }) {
+            match body.record(|body, kind| unsafe { read_mtd(meta, body, kind, rules) }) {
                 Ok(id) => Some(id),
                 Err(NotRead::Unknown) => None,
                 Err(why) => return Err(why),
@@ -67,14 +71,19 @@ pub(in crate::metas) fn read(buffer: &mut gst::BufferRef, body: &mut Reader<'_>)
 ///
 /// # Safety
 /// The meta is one of a buffer that nobody else uses.
-unsafe fn read_mtd(meta: *mut Meta, body: &mut Reader<'_>, kind: u32) -> Result<u32> {
+unsafe fn read_mtd(
+    meta: *mut Meta,
+    body: &mut Decoder<'_>,
+    kind: u32,
+    rules: Rules<'_>,
+) -> Result<u32> {
     let mut mtd = MaybeUninit::<Mtd>::zeroed();
     // SAFETY: as the caller promises. What is added is copied, but for the buffers, which are given
     // away. A thing of zeros is one, of no meta.
     let added = unsafe {
         match kind {
             OBJECT => {
-                let name = read_name(body);
+                let name = read_name(body, rules);
                 let (x, y) = (body.i32()?, body.i32()?);
                 let (width, height) = (body.i32()?, body.i32()?);
                 let (rotation, confidence) = (body.f32()?, body.f32()?);
@@ -94,7 +103,7 @@ unsafe fn read_mtd(meta: *mut Meta, body: &mut Reader<'_>, kind: u32) -> Result<
                 let count = body.count(8)?;
                 let (mut levels, mut classes) = (Vec::new(), Vec::new());
                 for _ in 0..count {
-                    classes.push(read_name(body)?);
+                    classes.push(read_name(body, rules)?);
                     levels.push(body.f32()?);
                 }
                 ffi::gst_analytics_relation_meta_add_cls_mtd(
@@ -146,7 +155,7 @@ unsafe fn read_mtd(meta: *mut Meta, body: &mut Reader<'_>, kind: u32) -> Result<
             }
             #[cfg(feature = "v1_28")]
             TENSOR => {
-                let tensor = read_tensor(body)?;
+                let tensor = read_tensor(body, rules)?;
                 let added = ffi::gst_analytics_relation_meta_add_tensor_mtd(
                     meta,
                     tensor.num_dims(),
@@ -171,7 +180,7 @@ unsafe fn read_mtd(meta: *mut Meta, body: &mut Reader<'_>, kind: u32) -> Result<
     }
 }
 
-fn read_mask(body: &mut Reader<'_>) -> Result<gst::Buffer> {
+fn read_mask(body: &mut Decoder<'_>) -> Result<gst::Buffer> {
     // A later version may have more of them.
     let format = *MASKS.get(body.u32()? as usize).ok_or(NotRead::Unknown)?;
     pixels::read(format, body)

@@ -10,8 +10,9 @@ use gst_video::{VideoFrameFlags, VideoMeta};
 
 use super::*;
 use crate::fuzz::quietly;
+use crate::metas::kind::ANALYTICS;
 use crate::metas::tests::{record, sent_on};
-use crate::metas::{ANALYTICS, attach, serialize};
+use crate::metas::{attach, serialize};
 use crate::values::Encoder;
 
 fn length(buffer: &gst::BufferRef) -> usize {

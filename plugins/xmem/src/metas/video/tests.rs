@@ -1,5 +1,7 @@
-use super::super::{Refused, VIDEO, VIDEO_CROP, attach, serialize};
+use super::super::kind::{VIDEO, VIDEO_CROP};
+use super::super::{Refused, attach, serialize};
 use super::*;
+use crate::values::Encoder;
 
 /// Writes the video meta and the crop of a buffer as no sink does: without looking at them.
 fn as_they_are(buffer: &gst::BufferRef) -> Vec<u8> {
