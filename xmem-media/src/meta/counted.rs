@@ -1,6 +1,6 @@
 //! Metas of which some fields tell how many others there are.
 
-use super::field::{Field, Result};
+use super::field::{Field, Result, write_list};
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::error::DecodeError;
@@ -148,9 +148,9 @@ fn read_positions(decoder: &mut Decoder<'_>) -> Result<Vec<i32>> {
     Ok(positions)
 }
 
-fn write_positions(positions: &Vec<i32>, encoder: &mut Encoder<'_>) -> Option<()> {
+fn write_positions(positions: &[i32], encoder: &mut Encoder<'_>) -> Option<()> {
     (positions.len() <= MAX_CHANNELS).then_some(())?;
-    positions.encode(encoder)
+    write_list(positions, encoder)
 }
 
 /// The sizes of the memories that a buffer has in the producer.

@@ -79,9 +79,9 @@ fields! {
     VideoLayout: VideoLayout::decode, always!(VideoLayout::encode);
     Option<Structure>: read_optional, write_optional;
     Option<EpochTime>: read_optional, write_optional;
-    Vec<i32>: |decoder| read_list(decoder, 4), write_list;
-    Vec<Text>: |decoder| read_list(decoder, 4), write_list;
-    Vec<Structure>: |decoder| read_list(decoder, 8), write_list;
+    Vec<i32>: |decoder| read_list(decoder, 4), |list, encoder| write_list(list, encoder);
+    Vec<Text>: |decoder| read_list(decoder, 4), |list, encoder| write_list(list, encoder);
+    Vec<Structure>: |decoder| read_list(decoder, 8), |list, encoder| write_list(list, encoder);
 }
 
 fn read_optional<T: Field>(decoder: &mut Decoder<'_>) -> Result<Option<T>> {
@@ -101,7 +101,7 @@ fn read_list<T: Field>(decoder: &mut Decoder<'_>, least: usize) -> Result<Vec<T>
     (0..count).map(|_| T::decode(decoder)).collect()
 }
 
-fn write_list<T: Field>(values: &Vec<T>, encoder: &mut Encoder<'_>) -> Option<()> {
+pub(super) fn write_list<T: Field>(values: &[T], encoder: &mut Encoder<'_>) -> Option<()> {
     encoder.count(values.len())?;
     values.iter().try_for_each(|value| value.encode(encoder))
 }

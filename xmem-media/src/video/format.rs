@@ -86,6 +86,8 @@ pub(super) struct Rows {
     pub(super) is_paired: bool,
 }
 
+/// A format of the table, whose columns these are.
+#[allow(clippy::too_many_arguments)]
 pub(super) const fn row(
     number: u32,
     name: &'static str,

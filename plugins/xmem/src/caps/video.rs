@@ -82,7 +82,7 @@ mod tests {
         ];
         let mut others = std::collections::BTreeSet::new();
         for format in Format::iter_raw() {
-            let known = VideoFormat::named(format.to_str()).expect(format.to_str());
+            let known = VideoFormat::named(format.to_str()).expect("it is in the table");
             for (width, height) in [(1, 1), (2, 3), (7, 5), (64, 48), (321, 243), (1920, 1080)] {
                 for (mode, interlacing) in modes {
                     let info = gst_video::VideoInfo::builder(format, width, height);

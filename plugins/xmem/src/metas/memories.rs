@@ -1,8 +1,8 @@
 //! The sizes of a buffer's memories: no meta, but told as one where they mean something.
 
+use xmem_media::meta::kind::MEMORIES;
 use xmem_media::meta::{Field, Memories, Meta, MetaWriter};
 
-use super::kind::MEMORIES;
 use crate::values::{DecodeError, Decoder};
 
 /// Adds the sizes of the buffer's memories to its metas.
