@@ -42,7 +42,7 @@ pub(super) struct SamePipeline(Arc<Mutex<Option<gst::SingleShotClockId>>>);
 impl SamePipeline {
     /// Starts checking, because the source plays now. `progress` returns the progress of the
     /// source.
-    pub(super) fn begin<T: IsA<gst::Element> + Send + Sync>(
+    pub(super) fn begin<T: IsA<gst::Element> + IsA<gst::Object> + Send + Sync>(
         &self,
         source: &T,
         progress: fn(&T) -> Progress,
@@ -52,7 +52,7 @@ impl SamePipeline {
 
     /// Checks the source after a while, and again while the result is not clear, up to `checks`
     /// times in all.
-    fn check_later<T: IsA<gst::Element> + Send + Sync>(
+    fn check_later<T: IsA<gst::Element> + IsA<gst::Object> + Send + Sync>(
         &self,
         source: &T,
         progress: fn(&T) -> Progress,
