@@ -148,7 +148,7 @@ fn a_connect_times_out_where_the_producer_is_stopped() {
         .unwrap_err();
     assert!(matches!(error, Error::NoAnswer { .. }), "{error}");
     assert!(error.is_retryable());
-    for word in ["cam0.sock", "100ms", "stopped", "connection-timeout"] {
+    for word in ["cam0.sock", "100ms", "stopped", "connect_timeout"] {
         assert!(error.to_string().contains(word), "{error}");
     }
     assert!(start.elapsed() >= timeout && start.elapsed() < timeout + AT_ONCE);

@@ -467,7 +467,7 @@ fn an_event_that_is_too_long_is_a_warning_and_the_stream_goes_on() {
     says(
         &warning,
         "Resource.Write",
-        &["does not reach", "17000", "at most 16777216"],
+        &["Cannot send an event", "17000", "at most 16777216"],
     );
     client.until_buffers("out.sink", 2);
 }

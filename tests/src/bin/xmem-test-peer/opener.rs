@@ -19,9 +19,11 @@ pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
 fn obey(settings: &Line, publisher: &mut Option<Publisher>, order: &Line) -> Result<Line> {
     match order.word.as_str() {
         "open" => {
-            let builder = Publisher::builder(channel_of(settings)).perms(perms_of(settings));
-            let size = settings.get_number("slot-size").unwrap_or(0);
-            let opened = builder.slot_size(size as usize).open()?;
+            let mut builder = Publisher::builder(channel_of(settings)).perms(perms_of(settings));
+            if let Some(size) = settings.get_number("slot-size") {
+                builder = builder.slot_size(size as usize);
+            }
+            let opened = builder.open()?;
             let path = opened.socket_path().display().to_string();
             *publisher = Some(opened);
             Ok(Line::new("opened").with("text", path))
