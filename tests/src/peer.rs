@@ -12,6 +12,9 @@ use crate::place::Place;
 use crate::process;
 use crate::wait::{PATIENCE, until};
 
+/// The number of lines of output in the message of a failed test.
+const TOLD: usize = 60;
+
 /// A process that reads orders from its standard input and writes answers to its standard output.
 ///
 /// Dropping the value kills the process.
@@ -122,10 +125,13 @@ impl Peer {
     }
 
     fn fail(&self, problem: &str) -> ! {
-        let said = self.said.join("\n  ");
+        // The end tells what went wrong, and a reader of logs may get no more than a part.
+        let left_out = self.said.len().saturating_sub(TOLD);
+        let said = self.said[left_out..].join("\n  ");
         let threads = process::describe(self.pid());
         panic!(
-            "peer \"{}\" (pid {}): {problem}; its threads: {threads:#?}; its output:\n  {said}",
+            "peer \"{}\" (pid {}): {problem}; its threads: {threads:#?}; its output \
+             without {left_out} lines at the beginning:\n  {said}",
             self.name,
             self.pid()
         );
