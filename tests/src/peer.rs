@@ -124,14 +124,25 @@ impl Peer {
         }
     }
 
-    fn fail(&self, problem: &str) -> ! {
+    /// Fails the test, with what is known of the process.
+    ///
+    /// # Panics
+    /// Always.
+    pub fn fail(&self, problem: &str) -> ! {
         // The end tells what went wrong, and a reader of logs may get no more than a part.
         let left_out = self.said.len().saturating_sub(TOLD);
-        let said = self.said[left_out..].join("\n  ");
+        let (first, last) = self.said.split_at(left_out);
+        let is_problem =
+            |line: &&String| line.contains(" type=error") || line.contains(" type=warning");
+        let problems = first.iter().filter(is_problem).cloned();
+        let said = problems
+            .chain(last.iter().cloned())
+            .collect::<Vec<_>>()
+            .join("\n  ");
         let threads = process::describe(self.pid());
         panic!(
-            "peer \"{}\" (pid {}): {problem}; its threads: {threads:#?}; its output \
-             without {left_out} lines at the beginning:\n  {said}",
+            "peer \"{}\" (pid {}): {problem}; its threads: {threads:#?}; its errors and warnings, and \
+             its output without {left_out} lines at the beginning:\n  {said}",
             self.name,
             self.pid()
         );
