@@ -1,6 +1,8 @@
+use super::wire::{EVENT, EventBody, Head};
 use super::*;
 use crate::segment::MemoryKind;
 use proptest::prelude::*;
+use zerocopy::IntoBytes;
 
 fn messages() -> Vec<Message> {
     vec![
