@@ -122,7 +122,7 @@ fn an_event_of_16_mib_arrives_and_a_larger_one_is_refused() {
     }
     let too_long = vec![0; (16 << 20) + 1];
     let error = publisher.send_event(EventKind::Passing, &too_long);
-    assert!(matches!(error, Err(Error::InvalidSetting(_))), "{error:?}");
+    assert!(matches!(error, Err(Error::TooLong { .. })), "{error:?}");
     // A format is bytes like others: it need not be a text.
     publisher.set_format([0xff]).unwrap();
     assert!(matches!(
@@ -233,7 +233,7 @@ fn a_client_sends_events_to_its_producer_up_to_a_limit() {
     assert!(upstream.send(&longest).unwrap());
     assert!(heard.recv_timeout(PATIENCE).unwrap() == longest);
     let error = upstream.send(&[0; 32_761]);
-    assert!(matches!(error, Err(Error::InvalidSetting(_))), "{error:?}");
+    assert!(matches!(error, Err(Error::TooLong { .. })), "{error:?}");
 
     // A flood of events fills the client's own socket, and no other process has to wait.
     let mut sent = 0;

@@ -291,6 +291,12 @@ fn without_a_producer_another_users_channel_is_named() {
     assert_eq!(accepted, Err(rustix::io::Errno::AGAIN));
 }
 
+/// What the core finds near a socket's path, as a text.
+fn nearby(socket_path: &Path) -> String {
+    let found = xmem_core::channels_nearby(socket_path);
+    found.iter().map(ToString::to_string).collect()
+}
+
 #[test]
 fn a_directory_of_another_user_that_can_not_be_looked_into_is_named() {
     const OTHER: u32 = 3_999_999_998;
@@ -298,7 +304,7 @@ fn a_directory_of_another_user_that_can_not_be_looked_into_is_named() {
     let path = PathBuf::from(format!("/tmp/xmem-{OTHER}"));
     let theirs = Temporary(path.clone());
     let _ = fs::remove_dir_all(&path);
-    let said = nobody::run_as_nobody(|| xmem_core::channels_nearby(&place.socket("cam0")));
+    let said = nobody::run_as_nobody(|| nearby(&place.socket("cam0")));
     let Some(before) = said else { return };
     assert!(!before.contains(&path.display().to_string()), "{before}");
     directory(&theirs.0);
@@ -307,7 +313,7 @@ fn a_directory_of_another_user_that_can_not_be_looked_into_is_named() {
     let own = Temporary(runtime.clone());
     let said = nobody::run_as_nobody(|| {
         let own = own.0.join("cam0.sock");
-        xmem_core::channels_nearby(&own)
+        nearby(&own)
     });
     let said = said.expect("it was possible before");
     assert!(said.contains("has a directory of channels too"), "{said}");

@@ -78,6 +78,11 @@ fn an_impossible_socket_path_is_named() {
     let long = "x".repeat(120);
     for (property, words) in [
         ("socket-path=/nonexistent/cam0.sock", &["/nonexistent"][..]),
+        // The path is named as it is, also where it contains the name of a setting of the core.
+        (
+            "socket-path=/nonexistent/max_slots.sock",
+            &["/nonexistent/max_slots.sock"],
+        ),
         (&format!("socket-path=/tmp/{long}.sock"), &["too long"]),
         ("socket-path=/tmp", &["/tmp"]),
         ("channel=a/b", &["a/b", "slash"]),

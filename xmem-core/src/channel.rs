@@ -17,5 +17,5 @@ mod waiting;
 pub use address::Channel;
 pub(crate) use listener::Listener;
 pub use monitor::{ChannelChange, ChannelMonitor, LiveChannel};
-pub use nearby::nearby;
+pub use nearby::{Nearby, nearby};
 pub(crate) use waiting::connect;

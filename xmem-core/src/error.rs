@@ -1,6 +1,7 @@
 //! The one error type of the crate.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -8,6 +9,15 @@ use rustix::io::Errno;
 use crate::dtype::{DType, StorageType};
 
 pub(crate) mod kind;
+mod path_advice;
+mod refusal;
+mod resource;
+mod setting;
+
+pub use path_advice::PathAdvice;
+pub use refusal::{Disconnection, Refusal};
+pub use resource::Resource;
+pub use setting::Setting;
 
 /// A result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -73,15 +83,37 @@ pub enum Error {
     WrongStorage(StorageType),
 
     /// A setting is out of its range.
+    #[error("{setting} must be {} (is {value})", within_range(.range))]
+    InvalidSetting {
+        /// Which one.
+        setting: Setting,
+        /// What it is.
+        value: u64,
+        /// What it may be.
+        range: RangeInclusive<u64>,
+    },
+    /// Something is longer than what can be sent.
+    #[error("{what} of {size} bytes is too long: send {most} bytes at most")]
+    TooLong {
+        /// What is too long.
+        what: &'static str,
+        /// Its length in bytes.
+        size: usize,
+        /// The largest length.
+        most: usize,
+    },
+    /// Memory that the caller gives can't be used. The text says why, and what helps.
     #[error("{0}")]
-    InvalidSetting(String),
+    BadMemory(String),
     /// A channel name or a socket path cannot be used.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}{}", path.display(), advice.map(|advice| format!(": {advice}")).unwrap_or_default())]
     BadPath {
         /// The path meant.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it, and what helps that is no setting.
         reason: String,
+        /// What to set.
+        advice: Option<PathAdvice>,
     },
     /// A system call on the control connection failed.
     #[error("{what}: {answer}{}", allow(.answer))]
@@ -116,13 +148,8 @@ pub enum Error {
         waited: std::time::Duration,
     },
     /// The producer refused this client and said why.
-    #[error("refused by the producer: {reason}")]
-    Refused {
-        /// The producer's words.
-        reason: String,
-        /// Whether trying later can help.
-        retryable: bool,
-    },
+    #[error("refused by the producer: {0}")]
+    Refused(Refusal),
     /// The peer sent something that the protocol forbids.
     #[error("the peer broke the protocol: {0}")]
     Protocol(String),
@@ -179,63 +206,9 @@ pub enum Error {
         "this process was forked from the one that has the channel: open or connect again in it"
     )]
     Forked,
-    /// The producer is gone without a word: it crashed or was killed.
-    #[error("the producer is gone: {0}")]
-    Disconnected(String),
-}
-
-/// What the system can run out of. Its text says which limit that is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Resource {
-    /// Memory, or addresses for it.
-    #[error(
-        "not enough memory, on this machine, in the control group or under RLIMIT_AS (ulimit -v): \
-         allow more, or need less with smaller frames, fewer leases or a lower max_slots"
-    )]
-    Memory,
-    /// Bytes of one file, which shared memory counts as.
-    #[error("larger than a file may be (RLIMIT_FSIZE): raise the limit (ulimit -f)")]
-    FileSize,
-    /// Descriptors of this process.
-    #[error("too many open files (RLIMIT_NOFILE): raise the limit (ulimit -n)")]
-    Descriptors,
-    /// Open files of the machine.
-    #[error("too many open files on this machine: raise the limit (sysctl fs.file-max)")]
-    OpenFiles,
-    /// Threads of this user, or of the control group.
-    #[error(
-        "too many threads (RLIMIT_NPROC, or the control group's pids.max): raise the limit \
-         (ulimit -u)"
-    )]
-    Threads,
-    /// Threads that close what other processes have passed.
-    #[error(
-        "64 connections that were closed can't be released: the processes at their other ends have \
-         passed descriptors whose close does not end (a socket that lingers, a file whose file \
-         system hangs): end those processes"
-    )]
-    Closing,
-    /// Room, or names, on a file system.
-    #[error(
-        "the file system is full, or has no inode left: make room, or choose another directory \
-         with XMEM_RUNTIME_DIR or a socket path"
-    )]
-    Space,
-}
-
-impl Resource {
-    /// What an answer of the system says is missing, if it says so.
-    fn missing(answer: &io::Error) -> Option<Resource> {
-        match Errno::from_io_error(answer)? {
-            Errno::NOMEM | Errno::NOBUFS => Some(Resource::Memory),
-            Errno::FBIG => Some(Resource::FileSize),
-            Errno::MFILE => Some(Resource::Descriptors),
-            Errno::NFILE => Some(Resource::OpenFiles),
-            Errno::NOSPC | Errno::DQUOT => Some(Resource::Space),
-            _ => None,
-        }
-    }
+    /// The producer is gone without a word: it crashed or was killed. Or it has evicted this client.
+    #[error("{0}")]
+    Disconnected(Disconnection),
 }
 
 /// What helps where a system call is refused whatever its arguments are.
@@ -270,6 +243,14 @@ fn within(waited: std::time::Duration) -> String {
     }
 }
 
+/// What a setting may be.
+fn within_range(range: &RangeInclusive<u64>) -> String {
+    match (range.start(), range.end()) {
+        (least, &u64::MAX) => format!("at least {least}"),
+        (least, most) => format!("{least} to {most}"),
+    }
+}
+
 impl Error {
     /// Whether connecting again can help.
     ///
@@ -284,9 +265,33 @@ impl Error {
             | Error::TimedOut
             | Error::Stopped
             | Error::Disconnected(_) => true,
-            Error::Refused { retryable, .. } => *retryable,
+            Error::Refused(refusal) => refusal.is_retryable(),
             _ => false,
         }
+    }
+
+    /// An error where a setting is out of its range.
+    pub(crate) fn check_setting(
+        setting: Setting,
+        value: u64,
+        range: RangeInclusive<u64>,
+    ) -> Result<()> {
+        if range.contains(&value) {
+            return Ok(());
+        }
+        Err(Error::InvalidSetting {
+            setting,
+            value,
+            range,
+        })
+    }
+
+    /// An error where something is too long to be sent.
+    pub(crate) fn check_length(what: &'static str, size: usize, most: usize) -> Result<()> {
+        if size <= most {
+            return Ok(());
+        }
+        Err(Error::TooLong { what, size, most })
     }
 
     /// The error of a call that makes, maps or checks shared memory.
@@ -336,17 +341,17 @@ impl Error {
                 let what = format!("{}: {doing}", path.display());
                 return Error::exhausted(what, resource, source);
             }
-            let advice = match Errno::from_io_error(&source) {
+            let (reason, advice) = match Errno::from_io_error(&source) {
                 Some(Errno::ROFS | Errno::ACCESS | Errno::PERM) => {
-                    ": a producer needs a directory that its user can write. Make this one \
-                     writable, or choose another, which may be a subdirectory, with \
-                     XMEM_RUNTIME_DIR (mode 0700) or a socket path"
+                    (format!("{doing}: {source}"), Some(PathAdvice::Writable))
                 }
-                _ => allow(&source),
+                _ => (format!("{doing}: {source}{}", allow(&source)), None),
             };
+            let path = path.into();
             Error::BadPath {
-                path: path.into(),
-                reason: format!("{doing}: {source}{advice}"),
+                path,
+                reason,
+                advice,
             }
         }
     }

@@ -117,8 +117,8 @@ impl FrameMut {
     /// Sets variable data that goes with the frame, serialized metas for example.
     ///
     /// # Errors
-    /// [`Error::ResourceExhausted`] where there is no memory for it, [`Error::InvalidSetting`] for more
-    /// than 64 MiB.
+    /// [`Error::ResourceExhausted`] where there is no memory for it, [`Error::TooLong`] for more than
+    /// 64 MiB.
     pub fn set_extra(&mut self, extra: &[u8]) -> Result<()> {
         self.return_spill();
         self.spill = self.held.writer.write_extra(self.held.index, extra)?;

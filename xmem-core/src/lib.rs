@@ -122,11 +122,14 @@ cfg_if::cfg_if! {
         pub use self::{
             cancel::{Cancellation, Canceller},
             channel::{
-                Channel, ChannelChange, ChannelMonitor, LiveChannel, nearby as channels_nearby,
+                Channel, ChannelChange, ChannelMonitor, LiveChannel, Nearby,
+                nearby as channels_nearby,
             },
             clients::ClientId,
             dtype::{DType, Element, MAX_NDIM, StorageType},
-            error::{Error, Resource, Result, kind::ErrorKind},
+            error::{
+                Disconnection, Error, PathAdvice, Refusal, Resource, Result, Setting, kind::ErrorKind,
+            },
             event::{EventKind, StreamEvent},
             frame::{Frame, FrameMut, ImportedFrame, PublishedSlot, Unpublished},
             message::Delivery,

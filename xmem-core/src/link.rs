@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::error::{Error, Resource, Result};
+use crate::error::{Disconnection, Error, Resource, Result, Setting};
 use crate::event::pending::Events;
 use crate::message::Message;
 use crate::quota::{Grant, Quota};
@@ -25,7 +25,7 @@ pub(crate) enum End {
     /// The producer is gone without a word. What it has published stays as it is.
     Gone(String),
     /// The producer lives and has hung up: nothing protects the frames from now on.
-    Dropped(String),
+    Dropped(Disconnection),
     /// The producer broke the protocol.
     Broken(String),
     /// A callback of this process has panicked, or the thread that reads the connection.
@@ -45,14 +45,15 @@ impl End {
                 resource,
                 source,
             } => End::Lacking(what, resource, source.raw_os_error().unwrap_or(0)),
-            other => End::Dropped(other.to_string()),
+            other => End::Dropped(Disconnection::Gone(other.to_string())),
         }
     }
 
     pub(crate) fn error(&self) -> Error {
         match self {
             End::Stopped => Error::Stopped,
-            End::Gone(what) | End::Dropped(what) => Error::Disconnected(what.clone()),
+            End::Gone(what) => Error::Disconnected(Disconnection::Gone(what.clone())),
+            End::Dropped(how) => Error::Disconnected(how.clone()),
             End::Broken(what) => Error::Protocol(what.clone()),
             End::Failed(what) => Error::Failed(what.clone()),
             End::Lacking(what, resource, answer) => {
@@ -322,13 +323,9 @@ impl Link {
         if !self.origin.is_here() {
             return Err(Error::Forked);
         }
-        if !quota.is_possible() {
-            return Err(Error::InvalidSetting(format!(
-                "a quota must have 1 to {MAX_LEASES} leases (has {}) and a backlog of at most \
-                 {MAX_SLOTS} frames (has {})",
-                quota.leases, quota.backlog
-            )));
-        }
+        let (leases, backlog) = (quota.leases.into(), quota.backlog.into());
+        Error::check_setting(Setting::Leases, leases, 1..=MAX_LEASES.into())?;
+        Error::check_setting(Setting::Backlog, backlog, 0..=MAX_SLOTS.into())?;
         let mut asked = self.quota();
         let leases = quota.leases.max(self.leases().give_up(quota.leases));
         let wanted = Quota { leases, ..quota };

@@ -7,10 +7,12 @@ use crate::event::EventKind;
 use crate::quota::{Grant, Quota};
 use crate::segment::{MemoryDescription, SegmentId};
 
+mod bye;
 mod decode;
 mod encode;
 mod wire;
 
+pub(crate) use bye::ByeReason;
 pub(crate) use wire::{
     MAX_ANSWER, MAX_INLINE_EVENT, MAX_MESSAGE, MAX_PRODUCER_MESSAGE, MAX_UPSTREAM,
 };
@@ -25,20 +27,6 @@ pub enum Delivery {
     InOrder = 0,
     /// Always the newest frame; those before it are skipped. Never makes a producer wait.
     Latest = 1,
-}
-
-/// Why the producer says goodbye.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum ByeReason {
-    /// It stops in good order.
-    Stopped = 0,
-    /// It does not take this client, and never will.
-    Refused = 1,
-    /// It can't take this client now.
-    Full = 2,
-    /// Something in it has failed.
-    Failed = 3,
 }
 
 /// What goes over the control connection. A client sends `Hello`, `Ready`, `Request` and `Upstream`, a
@@ -96,9 +84,8 @@ pub(crate) enum Message {
     },
     /// Nothing follows, and no frame at or after this position.
     Bye {
-        reason: ByeReason,
         position: u64,
-        text: String,
+        reason: ByeReason,
     },
     /// In place of a hello: what is the format?
     Ask,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clients::{Client, ClientId, Clients, Holders, Lagging};
+use crate::error::Refusal;
 use crate::event::EventKind;
 use crate::event::log::{Entry, Log};
 use crate::lease::{FrameId, Generation, SlotIndex};
@@ -18,7 +19,7 @@ use crate::sys::clock;
 pub(crate) mod filling;
 mod group;
 mod grouping;
-pub(crate) mod imports;
+mod imports;
 mod keep_alive;
 pub(crate) mod quotas;
 mod shedding;
@@ -158,7 +159,7 @@ pub(crate) struct Pool {
     /// Used again by every publish.
     pub(crate) sleepers: Vec<(ClientId, Arc<LeasePage>)>,
     /// Clients to be evicted, and why.
-    pub(crate) unwanted: Vec<(ClientId, &'static str)>,
+    pub(crate) unwanted: Vec<(ClientId, Refusal)>,
     /// All frames are in memory that other processes may write: no other kind will do.
     pub(crate) unsealed_only: bool,
     /// What was said between the frames.

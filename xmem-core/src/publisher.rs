@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::cancel::{Cancellation, Canceller};
 use crate::channel::{Channel, Listener};
 use crate::clients::ClientId;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::event::EventKind;
 use crate::frame::{FrameMut, ImportedFrame};
 use crate::message::Delivery;
@@ -133,25 +133,18 @@ impl PublisherBuilder {
     /// socket can't be, [`Error::ResourceExhausted`] without memory, descriptors or room for the
     /// socket, [`Error::Cancelled`], [`Error::InvalidSetting`].
     pub fn open(self) -> Result<Publisher> {
-        if !(1..=MAX_CLIENTS).contains(&self.max_clients) {
-            return Err(Error::InvalidSetting(format!(
-                "max_clients must be 1 to {MAX_CLIENTS} (is {})",
-                self.max_clients
-            )));
+        let at_least_one = 1..=u64::MAX;
+        let (max_slots, max_clients) = (self.max_slots, self.max_clients.into());
+        Error::check_setting(Setting::MaxClients, max_clients, 1..=MAX_CLIENTS.into())?;
+        Error::check_setting(Setting::Slots, self.slots.into(), at_least_one.clone())?;
+        if let Some(max) = max_slots {
+            Error::check_setting(Setting::MaxSlots, max.into(), 1..=(MAX_SLOTS / 2).into())?;
         }
-        let max_slots = self.max_slots;
-        if self.slots == 0 || max_slots.is_some_and(|max| !(1..=MAX_SLOTS / 2).contains(&max)) {
-            let is = max_slots.map_or("not set".into(), |max| format!("is {max}"));
-            return Err(Error::InvalidSetting(format!(
-                "slots must be at least 1 (is {}) and max_slots 1 to {} ({is})",
-                self.slots,
-                MAX_SLOTS / 2,
-            )));
+        if let Some(size) = self.slot_size {
+            Error::check_setting(Setting::SlotSize, size as u64, at_least_one.clone())?;
         }
-        if self.slot_size == Some(0) || self.max_bytes == Some(0) {
-            return Err(Error::InvalidSetting(
-                "slot_size and max_bytes must be at least 1 where they are set (one is 0)".into(),
-            ));
+        if let Some(max) = self.max_bytes {
+            Error::check_setting(Setting::MaxBytes, max, at_least_one)?;
         }
         let room = max_slots.map_or(DEFAULT_ROOM, |max| (4 * max).min(MAX_SLOTS));
         let canceller = match self.canceller {
@@ -378,7 +371,7 @@ impl Publisher {
     /// said again.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] for more than 16 MiB;
+    /// [`Error::TooLong`] for more than 16 MiB;
     /// [`Error::ResourceExhausted`] where there is no memory for one of more than 32 KiB.
     pub fn send_event(&self, kind: EventKind, content: &[u8]) -> Result<()> {
         self.writer.say(kind, content)

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::callback::{self, Failure};
 use crate::clients::ClientId;
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::event::{EventKind, MAX_EVENT};
 use crate::lease::{ClientWords, SlotIndex};
 use crate::message::MAX_INLINE_EVENT;
@@ -73,7 +73,7 @@ pub enum PublisherEvent {
         /// Its process, `None` where it can't be seen from here.
         pid: Option<u32>,
         /// What it was told.
-        reason: String,
+        reason: Refusal,
     },
     /// With [`Overflow::Block`]: a client made no progress for too long, and the writer goes on
     /// without it.
@@ -314,7 +314,7 @@ impl Writer {
                 let page = page.words();
                 page.end_sleep();
                 if futex::wake_one(page.wake).is_err() {
-                    misused.push((*id, MISUSED));
+                    misused.push((*id, Refusal::violation(MISUSED)));
                 }
             }
         }
@@ -358,12 +358,7 @@ impl Writer {
         if self.failure.reason().is_some() {
             return Err(self.failure.error());
         }
-        if content.len() > MAX_EVENT {
-            return Err(Error::InvalidSetting(format!(
-                "an event of {} bytes, at most {MAX_EVENT} can be sent",
-                content.len()
-            )));
-        }
+        Error::check_length("an event", content.len(), MAX_EVENT)?;
         if self.pool().is_said(kind, content) {
             return Ok(());
         }

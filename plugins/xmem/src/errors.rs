@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use xmem_core::Error;
 
+mod text;
+
+pub(crate) use text::{refused, text};
+
 /// Timeouts shorter than this are probably set in the wrong unit.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -26,34 +30,6 @@ pub(crate) fn unit_of(timeout: Duration) -> String {
     )
 }
 
-/// Settings as the texts of the core name them, and the properties that set them.
-const PROPERTIES: [(&str, &str); 13] = [
-    ("use channel ", "set channel="),
-    ("use a socket path", "set socket-path"),
-    ("perms of the producer", "perms of xmemsink"),
-    ("a socket path", "socket-path"),
-    ("socket path", "socket-path"),
-    ("connect_timeout", "connection-timeout"),
-    ("max_slots", "max-buffers"),
-    ("lower the leases", "lower max-leases"),
-    ("fewer leases or a lower", "lower max-leases or"),
-    ("max_bytes", "max-bytes"),
-    ("max_clients", "max-clients"),
-    ("unsealed_memory: always", "unsealed-memory=always"),
-    ("unsealed_memory", "unsealed-memory"),
-];
-
-/// The text of an error of the core, with the names of properties.
-pub(crate) fn text(error: &Error) -> String {
-    with_properties(error.to_string())
-}
-
-fn with_properties(text: String) -> String {
-    PROPERTIES.iter().fold(text, |text, (setting, property)| {
-        text.replace(setting, property)
-    })
-}
-
 /// Makes a message for the bus. Its kind follows from the error, or is `doing` if the error has no
 /// kind of its own.
 #[track_caller]
@@ -63,7 +39,9 @@ pub(crate) fn message(error: &Error, doing: gst::ResourceError) -> gst::ErrorMes
         Error::InUse { .. } | Error::Refused { .. } | Error::NoAnswer { .. } => {
             gst::ResourceError::Busy
         }
-        Error::BadPath { .. } | Error::InvalidSetting(_) => gst::ResourceError::Settings,
+        Error::BadPath { .. } | Error::InvalidSetting { .. } | Error::BadMemory(_) => {
+            gst::ResourceError::Settings
+        }
         Error::Exhausted { .. } | Error::ResourceExhausted { .. } => {
             gst::ResourceError::NoSpaceLeft
         }
@@ -75,8 +53,9 @@ pub(crate) fn message(error: &Error, doing: gst::ResourceError) -> gst::ErrorMes
             ". Set on-disconnect=reconnect to wait for the next one, or =eos".into()
         }
         Error::NoProducer { path, waited } => {
-            let nearby = with_properties(xmem_core::channels_nearby(path));
-            format!("{}. {nearby}", unit(*waited))
+            let nearby = xmem_core::channels_nearby(path);
+            let nearby: Vec<_> = nearby.iter().map(text::nearby).collect();
+            format!("{}. {}", unit(*waited), nearby.join(" "))
         }
         Error::NoAnswer { waited, .. } => unit(*waited),
         _ => String::new(),
@@ -91,26 +70,4 @@ pub(crate) fn message(error: &Error, doing: gst::ResourceError) -> gst::ErrorMes
         module_path!(),
         place.line(),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bus_names_properties_where_the_core_names_settings() {
-        let error = Error::Exhausted { slots: 4, max: 4 };
-        assert!(error.to_string().contains("max_slots"));
-        assert!(text(&error).ends_with("max-buffers (4) allows no more: raise max-buffers"));
-        let error = Error::NoProducer {
-            path: "cam0.sock".into(),
-            waited: Duration::ZERO,
-        };
-        assert!(text(&error).ends_with("raise connection-timeout"));
-        let advice = "use channel cam0 in place of a socket path, and set perms of the producer";
-        assert_eq!(
-            with_properties(advice.into()),
-            "set channel=cam0 in place of socket-path, and set perms of xmemsink"
-        );
-    }
 }

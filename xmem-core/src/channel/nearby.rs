@@ -1,5 +1,5 @@
-//! The text of an error for a channel without a producer: which channels there are instead, and which
-//! other directories have one of that name.
+//! What there is in place of a channel without a producer: which channels there are, and which other
+//! directories have one of that name.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -24,50 +24,155 @@ const MOST_USERS: usize = 8;
 /// process that does not answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Says what there is near a socket's path at which no producer was found: which channels have one in
-/// the directory, what decides which directory that is, and where else there is a channel of this name,
-/// another user's too.
+/// What there is near a socket's path at which no producer was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Nearby {
+    /// The socket's file is there, and its producer is gone.
+    DeadSocket,
+    /// The channels that have a producer in the directory.
+    Channels {
+        /// Where channels are looked up by name.
+        directory: PathBuf,
+        /// What determines the directory, as a text.
+        origin: &'static str,
+        /// Their names, a few at most.
+        channels: Vec<String>,
+        /// How many more there are.
+        more: usize,
+    },
+    /// There is no such directory.
+    NoDirectory(PathBuf),
+    /// The path was perhaps meant for this channel.
+    Named {
+        /// Its name.
+        channel: String,
+        /// Its socket.
+        socket_path: PathBuf,
+    },
+    /// Another directory of this user has a channel of this name.
+    OtherDirectory {
+        /// Its name.
+        channel: String,
+        /// Which directory.
+        directory: PathBuf,
+    },
+    /// Another user has a channel of this name.
+    OtherUser {
+        /// The user.
+        uid: u32,
+        /// The name of the channel.
+        channel: String,
+        /// Where it is.
+        directory: PathBuf,
+    },
+    /// Another user has a directory of channels that this user may not look into.
+    ClosedDirectory {
+        /// The user.
+        uid: u32,
+        /// Which directory.
+        directory: PathBuf,
+    },
+}
+
+impl std::fmt::Display for Nearby {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Nearby::DeadSocket => f.write_str("The producer that made this socket is gone."),
+            Nearby::Channels {
+                directory,
+                origin,
+                channels,
+                more,
+            } => {
+                let place = format!("{} ({origin})", directory.display());
+                match channels.as_slice() {
+                    [] => write!(f, "No channel has a producer in {place}."),
+                    [one] if *more == 0 => write!(f, "{one} has a producer in {place}."),
+                    _ => {
+                        let names = channels.join(", ");
+                        write!(f, "In {place} these channels have a producer: {names}")?;
+                        match more {
+                            0 => f.write_str("."),
+                            more => write!(f, " and {more} more."),
+                        }
+                    }
+                }
+            }
+            Nearby::NoDirectory(directory) => {
+                write!(f, "There is no directory {}.", directory.display())
+            }
+            Nearby::Named {
+                channel,
+                socket_path,
+            } => write!(
+                f,
+                "The channel {channel} has a producer at {}: use channel {channel} in place of a \
+                 socket path.",
+                socket_path.display()
+            ),
+            Nearby::OtherDirectory { channel, directory } => {
+                let directory = directory.display();
+                write!(
+                    f,
+                    "There is a producer of {channel} in {directory}: to use it, set \
+                     XMEM_RUNTIME_DIR={directory}, or start both with the same environment."
+                )
+            }
+            Nearby::OtherUser {
+                uid,
+                channel,
+                directory,
+            } => write!(
+                f,
+                "User {uid} has a channel {channel} in {}: to share one between users, use a \
+                 socket path on both sides, and set perms of the producer.",
+                directory.display()
+            ),
+            Nearby::ClosedDirectory { uid, directory } => write!(
+                f,
+                "User {uid} has a directory of channels too, {}, which this user may not look \
+                 into: if the producer runs as that user, use a socket path on both sides, and set \
+                 perms of the producer.",
+                directory.display()
+            ),
+        }
+    }
+}
+
+/// Looks for what there is near a socket's path at which no producer was found: which channels have one
+/// in the directory, what determines which directory that is, and where else there is a channel of this
+/// name, another user's too.
 ///
 /// It looks into a few directories each time it is called, and connects to sockets of this user, without
-/// a word.
-pub fn nearby(socket_path: &Path) -> String {
+/// sending anything.
+pub fn nearby(socket_path: &Path) -> Vec<Nearby> {
     let (runtime, origin) = runtime::directory();
     let here = directory(socket_path);
     let name = socket_path.file_name().and_then(name_of);
-    let mut said = Vec::new();
-    if let Ok(found) = Found::at(socket_path)
-        && found.is_no_socket().is_none()
+    let mut found = Vec::new();
+    if let Ok(socket) = Found::at(socket_path)
+        && socket.is_no_socket().is_none()
     {
-        said.push("The producer that made this socket is gone.".to_owned());
+        found.push(Nearby::DeadSocket);
     }
     match name.filter(|_| here == runtime) {
         Some(name) => {
-            let of = format!("{} ({origin})", here.display());
-            said.push(list_of(&of, &live(here)));
-            said.extend(elsewhere(name, here));
+            let mut channels: Vec<_> = live(here).into_iter().map(|entry| entry.name).collect();
+            let more = channels.len().saturating_sub(MOST_NAMED);
+            channels.truncate(MOST_NAMED);
+            found.push(Nearby::Channels {
+                directory: here.into(),
+                origin: origin.text(),
+                channels,
+                more,
+            });
+            found.extend(elsewhere(name, here));
         }
-        None if !here.is_dir() => said.push(format!("There is no directory {}.", here.display())),
-        None => said.extend(named(socket_path, &runtime)),
+        None if !here.is_dir() => found.push(Nearby::NoDirectory(here.into())),
+        None => found.extend(named(socket_path, &runtime)),
     }
-    said.join(" ")
-}
-
-/// Which channels have a producer in a directory.
-fn list_of(directory: &str, channels: &[Entry]) -> String {
-    match channels {
-        [] => format!("No channel has a producer in {directory}."),
-        [one] => format!("{} has a producer in {directory}.", one.name),
-        channels => {
-            let named: Vec<_> = channels.iter().take(MOST_NAMED).collect();
-            let more = match channels.len() - named.len() {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            let named: Vec<_> = named.iter().map(|entry| entry.name.as_str()).collect();
-            let names = named.join(", ");
-            format!("In {directory} these channels have a producer: {names}{more}.")
-        }
-    }
+    found
 }
 
 /// The channels of a directory that have a producer.
@@ -95,20 +200,17 @@ fn has_producer(entry: &Entry) -> bool {
 }
 
 /// Whether this path may have been meant for the name of a channel.
-fn named(path: &Path, runtime: &Path) -> Option<String> {
+fn named(path: &Path, runtime: &Path) -> Option<Nearby> {
     let name = path.file_name()?.to_str()?;
     let name = name_of(name.as_ref()).unwrap_or(name);
-    is_live(runtime, name).then(|| {
-        let meant = runtime.join(file_name(name));
-        format!(
-            "The channel {name} has a producer at {}: use channel {name} in place of a socket path.",
-            meant.display()
-        )
+    is_live(runtime, name).then(|| Nearby::Named {
+        channel: name.into(),
+        socket_path: runtime.join(file_name(name)),
     })
 }
 
 /// Where else a channel of this name is.
-fn elsewhere(name: &str, here: &Path) -> Vec<String> {
+fn elsewhere(name: &str, here: &Path) -> Vec<Nearby> {
     let uid = rustix::process::geteuid().as_raw();
     let xdg = std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty());
     let own = xdg.map(|xdg| runtime::below_xdg(Path::new(&xdg)));
@@ -117,26 +219,25 @@ fn elsewhere(name: &str, here: &Path) -> Vec<String> {
         runtime::below_tmp(uid),
     ]);
     let mut looked_into: Vec<PathBuf> = vec![here.into()];
-    let mut said = Vec::new();
+    let mut found = Vec::new();
     for directory in own {
         if looked_into.contains(&directory) {
             continue;
         }
         if is_live(&directory, name) {
-            let directory = directory.display();
-            said.push(format!(
-                "There is a producer of {name} in {directory}: to use it, set \
-                 XMEM_RUNTIME_DIR={directory}, or start both with the same environment."
-            ));
+            found.push(Nearby::OtherDirectory {
+                channel: name.into(),
+                directory: directory.clone(),
+            });
         }
         looked_into.push(directory);
     }
-    said.extend(of_others(name, uid));
-    said
+    found.extend(of_others(name, uid));
+    found
 }
 
 /// What other users have. They may make a look at their files last as long as they like.
-fn of_others(name: &str, uid: u32) -> Vec<String> {
+fn of_others(name: &str, uid: u32) -> Vec<Nearby> {
     let (tell, told) = mpsc::channel();
     let name = name.to_owned();
     let looking = closer::run(move || {
@@ -149,27 +250,23 @@ fn of_others(name: &str, uid: u32) -> Vec<String> {
     }
 }
 
-fn in_directories_of_others(name: &str, uid: u32) -> Vec<String> {
-    let (mut found, mut closed) = (Vec::new(), Vec::new());
-    for (owner, directory) in directories_of_others(uid) {
-        match look(&directory, name, owner) {
-            Look::Found => found.push(format!(
-                "User {owner} has a channel {name} in {}: to share one between users, use a \
-                 socket path on both sides, and set perms of the producer.",
-                directory.display()
-            )),
-            Look::Closed => closed.push((owner, directory)),
+fn in_directories_of_others(name: &str, uid: u32) -> Vec<Nearby> {
+    let (mut found, mut closed) = (Vec::new(), None);
+    for (uid, directory) in directories_of_others(uid) {
+        match look(&directory, name, uid) {
+            Look::Found => found.push(Nearby::OtherUser {
+                uid,
+                channel: name.into(),
+                directory,
+            }),
+            Look::Closed => {
+                closed.get_or_insert(Nearby::ClosedDirectory { uid, directory });
+            }
             Look::Nothing => {}
         }
     }
-    if found.is_empty()
-        && let Some((owner, directory)) = closed.first()
-    {
-        found.push(format!(
-            "User {owner} has a directory of channels too, {}, which this user may not look into: if \
-             the producer runs as that user, use a socket path on both sides, and set perms of the producer.",
-            directory.display()
-        ));
+    if found.is_empty() {
+        found.extend(closed);
     }
     found
 }

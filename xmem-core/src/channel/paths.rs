@@ -29,6 +29,7 @@ pub(super) fn bad_path(path: &Path, reason: impl Into<String>) -> Error {
     Error::BadPath {
         path: path.into(),
         reason: reason.into(),
+        advice: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::paths::{BELOW_A_FILE, bad_path};
-use crate::error::{Error, Result};
+use crate::error::{Error, PathAdvice, Result};
 use crate::sys::pidfd::OVERFLOW_UID;
 
 /// The setting that determines the directory.
@@ -21,15 +21,15 @@ pub(super) enum Origin {
     Default,
 }
 
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl Origin {
+    pub(super) fn text(self) -> &'static str {
+        match self {
             Origin::XmemRuntimeDir => "from XMEM_RUNTIME_DIR",
             Origin::XdgRuntimeDir => "from XDG_RUNTIME_DIR",
             Origin::Default => {
                 "the default, because neither XMEM_RUNTIME_DIR nor XDG_RUNTIME_DIR is set"
             }
-        })
+        }
     }
 }
 
@@ -97,26 +97,18 @@ pub(super) fn check(path: &Path) -> Result<()> {
             _ => "",
         };
         let owner = found.uid();
-        return Err(bad_path(
-            path,
-            format!(
-                "belongs to user {owner}{unmapped}, not to user {uid}: to share a channel with \
-                 other users, use a socket path, and set perms of the producer; else set \
-                 XMEM_RUNTIME_DIR to a directory of user {uid} with mode 0700, which may be a \
-                 subdirectory"
-            ),
-        ));
+        return Err(Error::BadPath {
+            path: path.into(),
+            reason: format!("belongs to user {owner}{unmapped}, not to user {uid}"),
+            advice: Some(PathAdvice::Own { uid }),
+        });
     }
     if found.mode() & 0o077 != 0 {
-        return Err(bad_path(
-            path,
-            format!(
-                "is open to other users (mode {:o}): chmod 700 it, or set XMEM_RUNTIME_DIR to a \
-                 subdirectory with mode 0700; to share a channel with other users, use a \
-                 socket path, and set perms of the producer",
-                found.mode() & 0o777
-            ),
-        ));
+        return Err(Error::BadPath {
+            path: path.into(),
+            reason: format!("is open to other users (mode {:o})", found.mode() & 0o777),
+            advice: Some(PathAdvice::Private),
+        });
     }
     Ok(())
 }

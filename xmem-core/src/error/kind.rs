@@ -89,6 +89,10 @@ kinds! {
     SharedMemory = 23, "shared_memory";
     /// [`Error::Socket`]
     Socket = 24, "socket";
+    /// [`Error::TooLong`]
+    TooLong = 25, "too_long";
+    /// [`Error::BadMemory`]
+    BadMemory = 26, "bad_memory";
 }
 
 impl std::fmt::Display for ErrorKind {
@@ -114,17 +118,19 @@ impl Error {
             Error::WrongStorage(_) => ErrorKind::WrongStorage,
             Error::NotMapped => ErrorKind::NotMapped,
             Error::UnsealedMemory { .. } => ErrorKind::UnsealedMemory,
-            Error::InvalidSetting(_) => ErrorKind::InvalidSetting,
+            Error::InvalidSetting { .. } => ErrorKind::InvalidSetting,
             Error::BadPath { .. } => ErrorKind::BadPath,
             Error::InUse { .. } => ErrorKind::InUse,
             Error::NoProducer { .. } => ErrorKind::NoProducer,
             Error::NoAnswer { .. } => ErrorKind::NoAnswer,
-            Error::Refused { .. } => ErrorKind::Refused,
+            Error::Refused(_) => ErrorKind::Refused,
             Error::Protocol(_) => ErrorKind::Protocol,
             Error::Failed(_) => ErrorKind::Failed,
             Error::Forked => ErrorKind::Forked,
             Error::SharedMemory { .. } => ErrorKind::SharedMemory,
             Error::Socket { .. } => ErrorKind::Socket,
+            Error::TooLong { .. } => ErrorKind::TooLong,
+            Error::BadMemory(_) => ErrorKind::BadMemory,
         }
     }
 }
@@ -132,6 +138,7 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Setting;
 
     #[test]
     fn a_kind_is_named_as_its_variant_and_numbers_have_no_gap() {
@@ -140,6 +147,18 @@ mod tests {
             let variant = format!("{kind:?}").to_lowercase();
             assert_eq!(kind.name().replace('_', ""), variant);
         }
+    }
+
+    #[test]
+    fn a_setting_out_of_its_range_is_named_with_the_range() {
+        let text = |value, range| {
+            let setting = Setting::MaxSlots;
+            Error::check_setting(setting, value, range).map_err(|error| error.to_string())
+        };
+        assert_eq!(text(4, 1..=4), Ok(()));
+        let (bounded, unbounded) = (text(5, 1..=4), text(0, 1..=u64::MAX));
+        assert_eq!(bounded, Err("max_slots must be 1 to 4 (is 5)".into()));
+        assert_eq!(unbounded, Err("max_slots must be at least 1 (is 0)".into()));
     }
 
     #[test]

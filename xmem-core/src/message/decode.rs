@@ -1,6 +1,6 @@
 //! Bytes to messages.
 
-use zerocopy::{FromBytes, FromZeros};
+use zerocopy::FromBytes;
 
 use super::wire::*;
 use super::{ByeReason, Delivery, Hello, Message, Welcome};
@@ -152,22 +152,11 @@ impl Message {
                 content: body.to_vec(),
             }),
             BYE => {
-                let (body, text) = ByeBody::read_from_prefix(body)
+                let (body, rest) = ByeBody::read_from_prefix(body)
                     .map_err(|_| bad("a bye that is too short".into()))?;
-                if text.len() > MAX_REASON {
-                    return Err(bad("a bye that is too long".into()));
-                }
-                let reason = match body.reason {
-                    0 => ByeReason::Stopped,
-                    1 => ByeReason::Refused,
-                    2 => ByeReason::Full,
-                    3 => ByeReason::Failed,
-                    other => return Err(bad(format!("unknown reason {other} for a bye"))),
-                };
                 Ok(Message::Bye {
-                    reason,
                     position: body.position,
-                    text: utf8(text)?,
+                    reason: ByeReason::decode(body.reason, rest)?,
                 })
             }
             ASK => {
@@ -217,17 +206,4 @@ fn check_version(version: u32) -> Result<()> {
         "the peer speaks version {version} of the protocol, this side version {VERSION}: \
          use the same xmem on both"
     )))
-}
-
-fn exact<T: FromBytes + FromZeros>(bytes: &[u8], name: &str) -> Result<T> {
-    T::read_from_bytes(bytes)
-        .map_err(|_| Error::Protocol(format!("a {name} of {} bytes", bytes.len())))
-}
-
-/// The text of a message.
-fn utf8(bytes: impl Into<Vec<u8>>) -> Result<String> {
-    match String::from_utf8(bytes.into()) {
-        Ok(text) => Ok(text),
-        Err(_) => Err(Error::Protocol("text that is not UTF-8".into())),
-    }
 }

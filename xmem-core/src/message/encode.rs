@@ -107,19 +107,15 @@ impl Message {
                 body.extend_from_slice(content);
                 UPSTREAM
             }
-            Message::Bye {
-                reason,
-                position,
-                text,
-            } => {
+            Message::Bye { position, reason } => {
+                let mut rest = Vec::new();
                 let part = ByeBody {
                     position: *position,
-                    reason: *reason as u32,
+                    reason: reason.encode(&mut rest),
                     zero: 0,
                 };
                 body.extend_from_slice(part.as_bytes());
-                let end = text.floor_char_boundary(MAX_REASON);
-                body.extend_from_slice(&text.as_bytes()[..end]);
+                body.append(&mut rest);
                 BYE
             }
             Message::Ask => {

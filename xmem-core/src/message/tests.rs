@@ -1,8 +1,26 @@
 use super::wire::{EVENT, EventBody, Head};
 use super::*;
+use crate::error::{Refusal, Resource, Setting};
 use crate::segment::MemoryKind;
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
+
+fn bye(reason: ByeReason) -> Message {
+    Message::Bye {
+        position: 100,
+        reason,
+    }
+}
+
+fn too_few_slots(limit: Setting) -> ByeReason {
+    ByeReason::Refused(Refusal::TooFewSlots {
+        leases: 4,
+        needed: 11,
+        allowed: 10,
+        limit,
+        slot_size: 4096,
+    })
+}
 
 fn messages() -> Vec<Message> {
     vec![
@@ -71,11 +89,24 @@ fn messages() -> Vec<Message> {
         Message::Upstream {
             content: vec![1, 2, 3],
         },
-        Message::Bye {
-            reason: ByeReason::Full,
-            position: 100,
-            text: "no room: raise max_clients".into(),
-        },
+        bye(ByeReason::Stopped),
+        bye(ByeReason::Failed("the control thread has panicked".into())),
+        bye(ByeReason::Refused(Refusal::Other {
+            text: "no room".into(),
+            retryable: true,
+        })),
+        bye(ByeReason::Refused(Refusal::violation("a request"))),
+        bye(ByeReason::Refused(Refusal::TooManyClients {
+            clients: 16,
+            max: 16,
+        })),
+        bye(too_few_slots(Setting::MaxSlots)),
+        bye(too_few_slots(Setting::MaxBytes)),
+        bye(ByeReason::Refused(Refusal::UnsealedOnly)),
+        bye(ByeReason::Refused(Refusal::Exhausted {
+            what: "making 4 slots".into(),
+            resource: Resource::Space,
+        })),
         Message::Ask,
         Message::Answer {
             length: 11,
@@ -166,7 +197,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_makes_it_err_or_another_message(which in 0usize..10, at in 0usize..100, to: u8) {
+    fn a_changed_byte_makes_it_err_or_another_message(which in 0..messages().len(), at in 0usize..100, to: u8) {
         let mut bytes = messages()[which].encode();
         let at = at % bytes.len();
         bytes[at] = to;

@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::error::{Error, Result};
+
 /// Longest message of a client, head included.
 pub(crate) const MAX_MESSAGE: usize = 32 * 1024;
 /// Longest message of a producer, head included: of those the kernel keeps few for a client that does
@@ -86,6 +88,30 @@ pub(super) struct ByeBody {
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
+pub(super) struct TooManyClientsBody {
+    pub(super) clients: u32,
+    pub(super) max: u32,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(super) struct TooFewSlotsBody {
+    pub(super) leases: u32,
+    pub(super) needed: u32,
+    pub(super) allowed: u32,
+    pub(super) limit: u32,
+    pub(super) slot_size: u64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(super) struct ExhaustedBody {
+    pub(super) resource: u32,
+    pub(super) zero: u32,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
 pub(super) struct AskBody {
     pub(super) magic: u64,
     pub(super) version: u32,
@@ -116,3 +142,26 @@ pub(super) const ANSWER: u16 = 14;
 
 /// The flag of a hello: the client takes memory that other processes may write.
 pub(super) const TAKES_UNSEALED: u32 = 1;
+
+pub(super) const BYE_STOPPED: u32 = 0;
+pub(super) const BYE_REFUSED: u32 = 1;
+pub(super) const BYE_FULL: u32 = 2;
+pub(super) const BYE_FAILED: u32 = 3;
+pub(super) const BYE_TOO_MANY_CLIENTS: u32 = 4;
+pub(super) const BYE_TOO_FEW_SLOTS: u32 = 5;
+pub(super) const BYE_UNSEALED_ONLY: u32 = 6;
+pub(super) const BYE_EXHAUSTED: u32 = 7;
+
+/// Reads a body that has this type and nothing after it.
+pub(super) fn exact<T: FromBytes>(bytes: &[u8], name: &str) -> Result<T> {
+    T::read_from_bytes(bytes)
+        .map_err(|_| Error::Protocol(format!("a {name} of {} bytes", bytes.len())))
+}
+
+/// Reads a text.
+pub(super) fn text(bytes: &[u8]) -> Result<String> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(Error::Protocol("text that is not UTF-8".into())),
+    }
+}

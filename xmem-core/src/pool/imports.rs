@@ -5,17 +5,13 @@ use std::sync::Arc;
 
 use super::keep_alive::KeepAlive;
 use super::{Place, Pool, Slot, Status};
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::lease::{FrameId, SlotIndex};
 use crate::segment::{ImportedMemory, PayloadSegment};
 
 /// Most pieces of imported memory that clients know at once: half of what may wait for one that does
 /// not read.
 const MAX_MEMORIES: usize = 128;
-
-/// What a client is told that takes no memory of the only kind there is.
-pub(crate) const UNSEALED_ONLY: &str = "its frames are in memory that other processes may write \
-    (dmabufs), and can't be copied: allow such memory in the client (unsealed_memory: always)";
 
 impl Slot {
     /// Whether its frame is in imported memory.
@@ -86,7 +82,7 @@ impl Pool {
         self.unsealed_only = only;
         if only {
             for id in self.clients.needing_sealed().collect::<Vec<_>>() {
-                self.unwanted.push((id, UNSEALED_ONLY));
+                self.unwanted.push((id, Refusal::UnsealedOnly));
                 self.clients.evict(id);
             }
         }

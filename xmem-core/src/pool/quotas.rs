@@ -8,6 +8,7 @@
 use super::Pool;
 use super::filling::Filling;
 use crate::clients::{Client, ClientId};
+use crate::error::{Refusal, Setting};
 use crate::quota::{Grant, Quota};
 use crate::segment::{MAX_SLOTS, PAGE};
 
@@ -249,21 +250,20 @@ impl Pool {
     }
 
     /// Why one more client with `leases` leases can't be taken, if so.
-    pub(crate) fn why_not(&self, leases: u32) -> Option<String> {
+    pub(crate) fn why_not(&self, leases: u32) -> Option<Refusal> {
         let (needed, allowed) = (self.needed_at_least(leases), self.slots_allowed(leases));
-        if needed <= allowed {
-            return None;
-        }
-        let (setting, limit) = if allowed == self.limit() {
-            ("max_slots", format!("{allowed}"))
+        let limit = if allowed == self.limit() {
+            Setting::MaxSlots
         } else {
-            let size = self.slot_size.next_multiple_of(PAGE);
-            ("max_bytes", format!("{allowed} of {size} bytes"))
+            Setting::MaxBytes
         };
-        Some(format!(
-            "with {leases} leases for one more client {needed} slots are needed in all, and {setting} \
-             allows {limit}: raise {setting} of the producer, or lower the leases of the client"
-        ))
+        (needed > allowed).then(|| Refusal::TooFewSlots {
+            leases,
+            needed,
+            allowed,
+            limit,
+            slot_size: self.slot_size.next_multiple_of(PAGE) as u64,
+        })
     }
 }
 

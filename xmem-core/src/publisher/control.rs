@@ -14,7 +14,7 @@ use super::unread::Unread;
 use crate::callback;
 use crate::channel::Listener;
 use crate::clients::{Client, ClientId, Identity};
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::event::EventKind;
 use crate::message::{ByeReason, Hello, MAX_ANSWER, MAX_MESSAGE, Message, Welcome};
 use crate::pool::filling::Filling;
@@ -258,26 +258,27 @@ impl Control {
             }
             (_, Ok(_)) => {
                 let text = "a message that a client can't send now";
-                self.refuse(at, ByeReason::Refused, text);
+                self.refuse(at, Refusal::violation(text));
             }
-            (_, Err(error)) => self.refuse(at, ByeReason::Refused, &error.to_string()),
+            (_, Err(error)) => self.refuse(at, Refusal::violation(error.to_string())),
         }
         true
     }
 
     /// Tells a peer why it is not taken as a client.
     fn turn_away(&mut self, number: usize, error: Error) {
-        let reason = if error.is_retryable() {
-            ByeReason::Full
-        } else {
-            ByeReason::Refused
+        let refusal = match error {
+            Error::Refused(refusal) => refusal,
+            Error::Protocol(what) => Refusal::violation(what),
+            Error::ResourceExhausted { what, resource, .. } => {
+                Refusal::Exhausted { what, resource }
+            }
+            other => Refusal::Other {
+                text: format!("it can't take another client: {other}"),
+                retryable: other.is_retryable(),
+            },
         };
-        let text = match error {
-            Error::Refused { reason, .. } => reason,
-            Error::Protocol(what) => what,
-            other => format!("it can't take another client: {other}"),
-        };
-        self.refuse(number, reason, &text);
+        self.refuse(number, refusal);
     }
 
     /// Tells a peer that only asks what the format is.
@@ -304,13 +305,10 @@ impl Control {
         let others = self.peers.iter().filter(|peer| peer.takes_place()).count();
         let clients = self.writer.pool().clients.len() + others + self.unread.count();
         if clients >= self.max_clients as usize {
-            return Err(Error::Refused {
-                reason: format!(
-                    "it has {clients} of {} clients: raise max_clients of the producer",
-                    self.max_clients
-                ),
-                retryable: true,
-            });
+            return Err(Error::Refused(Refusal::TooManyClients {
+                clients: clients as u32,
+                max: self.max_clients,
+            }));
         }
         let peer = &mut self.peers[number];
         peer.watch_process()?;
@@ -415,20 +413,23 @@ impl Control {
 
     /// Says no, and why. A peer that is a client already stays in the scan until it hangs up: it
     /// may still hold frames.
-    fn refuse(&mut self, number: usize, reason: ByeReason, text: &str) {
+    fn refuse(&mut self, number: usize, refusal: Refusal) {
         let peer = &mut self.peers[number];
         match peer.client() {
             Some(id) => {
-                peer.evict(text);
+                peer.evict(&refusal);
                 self.writer.evict_client(id);
             }
             // What they don't read is memory that counts for this process.
             None if self.refused.count() >= MAX_STRANGERS => peer.hang_up(),
-            None => peer.bye(reason, 0, text, Deadline::after(Some(LEAVING))),
+            None => {
+                let reason = ByeReason::Refused(refusal.clone());
+                peer.bye(reason, 0, Deadline::after(Some(LEAVING)));
+            }
         }
         self.writer.tell(PublisherEvent::ClientRefused {
             pid: pidfd::known(self.peers[number].credentials.pid),
-            reason: text.into(),
+            reason: refusal,
         });
     }
 
@@ -442,7 +443,7 @@ impl Control {
         for (id, why) in unwanted {
             let peer = |peer: &Peer| matches!(peer.stage, Stage::Client(client) if client == id);
             if let Some(number) = self.peers.iter().position(peer) {
-                self.refuse(number, ByeReason::Refused, why);
+                self.refuse(number, why);
             }
         }
         for (number, ended) in ended.iter_mut().enumerate().filter(|(_, ended)| !**ended) {
@@ -512,11 +513,11 @@ impl Control {
             clients.push(client);
             let Some(id) = client else { continue };
             peer.update(&snapshot, usize::MAX);
-            let (reason, text) = match self.writer.failure.reason() {
-                Some(failure) => (ByeReason::Failed, failure),
-                None => (ByeReason::Stopped, "the producer stops"),
+            let reason = match self.writer.failure.reason() {
+                Some(failure) => ByeReason::Failed(failure.into()),
+                None => ByeReason::Stopped,
             };
-            peer.bye(reason, position, text, Deadline::after(None));
+            peer.bye(reason, position, Deadline::after(None));
             self.writer.remove_client(id);
             self.writer.tell(PublisherEvent::ClientDisconnected(id));
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::clients::{ClientId, Identity};
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::event::EventKind;
 use crate::event::log::Entry;
 use crate::message::{ByeReason, Message};
@@ -232,11 +232,11 @@ impl Peer {
     }
 
     /// Says why, and closes this direction of the connection.
-    pub(super) fn evict(&mut self, text: &str) {
+    pub(super) fn evict(&mut self, refusal: &Refusal) {
         let Some(id) = self.client() else { return };
         self.queue.clear();
         let until = Deadline::after(None);
-        self.bye(ByeReason::Refused, 0, text, until);
+        self.bye(ByeReason::Refused(refusal.clone()), 0, until);
         // Where there is no room for it, the end of the connection says enough.
         let _ = self.flush();
         self.queue.clear();
@@ -297,12 +297,8 @@ impl Peer {
     }
 
     /// Says goodbye, and nothing more after it.
-    pub(super) fn bye(&mut self, reason: ByeReason, position: u64, text: &str, until: Deadline) {
-        let message = Message::Bye {
-            reason,
-            position,
-            text: text.into(),
-        };
+    pub(super) fn bye(&mut self, reason: ByeReason, position: u64, until: Deadline) {
+        let message = Message::Bye { position, reason };
         if self.client().is_none() {
             // Nor does it get its welcome, where it has not got it yet.
             self.queue.clear();

@@ -52,7 +52,7 @@ impl ImportedMemory {
     /// up to the process that made it.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`](crate::Error::InvalidSetting) where the memory can't be imported:
+    /// [`Error::BadMemory`](crate::Error::BadMemory) where the memory can't be imported:
     /// it is a file of another kind, or a memfd that can't be sealed.
     /// [`Error::ResourceExhausted`](crate::Error::ResourceExhausted).
     pub fn new(fd: BorrowedFd<'_>) -> Result<ImportedMemory> {

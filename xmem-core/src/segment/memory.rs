@@ -47,7 +47,7 @@ impl SegmentMemory {
     /// Imports memory that xmem did not make. Its size does not change from then on.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] where it can't be imported, and why;
+    /// [`Error::BadMemory`] where it can't be imported, and why;
     /// [`Error::ResourceExhausted`].
     pub(crate) fn import(fd: BorrowedFd<'_>) -> Result<SegmentMemory> {
         // Without an answer it is no dmabuf: then it has no seals, and is refused.

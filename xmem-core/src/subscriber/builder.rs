@@ -7,7 +7,7 @@ use super::{Subscriber, control};
 use crate::callback;
 use crate::cancel::{Cancellation, Canceller};
 use crate::channel::Channel;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::event::StreamEvent;
 use crate::link::Link;
 use crate::message::{Delivery, Hello};
@@ -209,12 +209,7 @@ impl SubscriberBuilder {
     }
 
     fn connect_with(self, canceller: Canceller, cancel: &Cancellation<'_>) -> Result<Subscriber> {
-        if !(1..=MAX_LEASES).contains(&self.leases) {
-            return Err(Error::InvalidSetting(format!(
-                "leases must be 1 to {MAX_LEASES} (is {})",
-                self.leases
-            )));
-        }
+        Error::check_setting(Setting::Leases, self.leases.into(), 1..=MAX_LEASES.into())?;
         let (link, position, control) = self.shake_hands(cancel)?;
         let link = Arc::new(link);
         let thread = std::thread::Builder::new()
@@ -269,12 +264,9 @@ impl SubscriberBuilder {
                         cancel.pause(HUNG_UP_PAUSE.min(left))?;
                     }
                 }
-                Err(
-                    error @ (Error::Refused {
-                        retryable: true, ..
-                    }
-                    | Error::ResourceExhausted { .. }),
-                ) if self.retry_refused && !deadline.has_passed() => {
+                Err(error @ (Error::Refused(_) | Error::ResourceExhausted { .. }))
+                    if self.retry_refused && error.is_retryable() && !deadline.has_passed() =>
+                {
                     if let Some(observer) = &self.on_refused {
                         callback::call("on_refused", || observer(&error)).map_err(Error::Failed)?;
                     }

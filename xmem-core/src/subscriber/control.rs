@@ -12,7 +12,7 @@ use super::preparing::Preparing;
 use crate::callback;
 use crate::cancel::Cancellation;
 use crate::channel::{self, Channel};
-use crate::error::{Error, Result};
+use crate::error::{Disconnection, Error, Refusal, Result};
 use crate::event::{EventKind, StreamEvent};
 use crate::link::{End, Link};
 use crate::message::{ByeReason, Hello, MAX_PRODUCER_MESSAGE, Message};
@@ -140,7 +140,7 @@ struct Handshake<'a> {
 
 impl Handshake<'_> {
     fn gone(what: &str) -> Error {
-        Error::Disconnected(format!("{what} during the handshake"))
+        Error::Disconnected(Disconnection::Gone(format!("{what} during the handshake")))
     }
 
     fn say(&self, message: &Message) -> Result<()> {
@@ -233,13 +233,13 @@ impl Handshake<'_> {
 /// What a goodbye in place of another message comes to.
 fn refusal(message: Message, wanted: &str) -> Error {
     match message {
-        Message::Bye {
-            reason: ByeReason::Stopped,
-            ..
-        } => Error::Stopped,
-        Message::Bye { reason, text, .. } => Error::Refused {
-            reason: text,
-            retryable: reason != ByeReason::Refused,
+        Message::Bye { reason, .. } => match reason {
+            ByeReason::Stopped => Error::Stopped,
+            ByeReason::Refused(refusal) => Error::Refused(refusal),
+            ByeReason::Failed(text) => Error::Refused(Refusal::Other {
+                text,
+                retryable: true,
+            }),
         },
         other => Error::Protocol(format!("{other:?} instead of {wanted}")),
     }
@@ -367,8 +367,9 @@ impl Control {
     /// The connection has ended without a goodbye. A producer that was killed closes its sockets
     /// a moment before it has exited; one that lives on has evicted this client.
     fn hung_up(&self, link: &Link, what: &str) -> Result<Turn> {
+        let dropped = || End::Dropped(Disconnection::Gone(what.into()));
         let Some(pidfd) = &self.pidfd else {
-            return Ok(Turn::End(End::Dropped(what.into())));
+            return Ok(Turn::End(dropped()));
         };
         let mut fds = [
             PollFd::new(&link.event_fd, PollFlags::IN),
@@ -379,7 +380,7 @@ impl Control {
             return Ok(Turn::Dropped);
         }
         Ok(Turn::End(if fds[1].revents().is_empty() {
-            End::Dropped(what.into())
+            dropped()
         } else {
             End::Gone("its process has exited".into())
         }))
@@ -452,11 +453,11 @@ impl Control {
                 link.session().events.add(number, position, event);
             }
             Message::Told { number } => link.session().events.add_told(number),
-            Message::Bye { reason, text, .. } => {
+            Message::Bye { reason, .. } => {
                 let end = match reason {
                     ByeReason::Stopped => End::Stopped,
-                    ByeReason::Failed => End::Gone(format!("it has failed: {text}")),
-                    ByeReason::Refused | ByeReason::Full => End::Dropped(text),
+                    ByeReason::Failed(text) => End::Gone(format!("it has failed: {text}")),
+                    ByeReason::Refused(refusal) => End::Dropped(Disconnection::Evicted(refusal)),
                 };
                 return Ok((Turn::End(end), None));
             }

@@ -52,14 +52,9 @@ impl UpstreamSender {
     /// producer is gone, or takes no more now.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] for more than 32,760 bytes, [`Error::Forked`].
+    /// [`Error::TooLong`] for more than 32,760 bytes, [`Error::Forked`].
     pub fn send(&self, content: &[u8]) -> Result<bool> {
-        if content.len() > MAX_UPSTREAM {
-            return Err(Error::InvalidSetting(format!(
-                "{} bytes for the producer, at most {MAX_UPSTREAM} can be sent",
-                content.len()
-            )));
-        }
+        Error::check_length("what is sent to the producer", content.len(), MAX_UPSTREAM)?;
         match self.link.upgrade() {
             Some(link) => link.send_upstream(content),
             None => Ok(false),

@@ -3,10 +3,9 @@
 use super::Writer;
 use super::making::{Coming, Made, Making};
 use crate::clients::Client;
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::pool::JoinPoint;
 use crate::pool::filling::Filling;
-use crate::pool::imports::UNSEALED_ONLY;
 
 /// A client that is being taken in.
 pub(crate) struct Admission {
@@ -65,17 +64,11 @@ impl Writer {
         let (growth, size) = {
             let mut pool = self.pool();
             if pool.unsealed_only && !admission.client.identity.takes_unsealed {
-                return Err(Error::Refused {
-                    reason: UNSEALED_ONLY.into(),
-                    retryable: false,
-                });
+                return Err(Error::Refused(Refusal::UnsealedOnly));
             }
             let limit = pool.limit();
-            if let Some(reason) = pool.why_not(leases) {
-                return Err(Error::Refused {
-                    reason,
-                    retryable: true,
-                });
+            if let Some(refusal) = pool.why_not(leases) {
+                return Err(Error::Refused(refusal));
             }
             let size = pool.slot_size();
             if admission.made.1 != size {
@@ -107,10 +100,10 @@ impl Writer {
         admission.making = making?;
         match admission.making {
             Some(_) => Ok(Step::More(admission)),
-            None => Err(Error::Refused {
-                reason: "the producer has no slot numbers left now".into(),
+            None => Err(Error::Refused(Refusal::Other {
+                text: "the producer has no slot numbers left now".into(),
                 retryable: true,
-            }),
+            })),
         }
     }
 }

@@ -20,12 +20,7 @@ impl Writer {
             self.metadata.write_extra(index, extra);
             return Ok(None);
         }
-        if extra.len() > MAX_EXTRA as usize {
-            return Err(Error::InvalidSetting(format!(
-                "{} bytes of metas, at most {MAX_EXTRA} can be sent with a frame",
-                extra.len()
-            )));
-        }
+        Error::check_length("extra data", extra.len(), MAX_EXTRA as usize)?;
         let spare = self.pool().take_spare(extra.len());
         let place = match spare {
             Some(place) => place,

@@ -82,7 +82,7 @@ impl XmemSink {
                 obj.notify("num-clients");
             }
             PublisherEvent::ClientRefused { pid, reason } => {
-                let pid = pid.unwrap_or(0);
+                let (pid, reason) = (pid.unwrap_or(0), errors::refused(&reason));
                 gst::warning!(CAT, imp = self, "Refused process {pid}: {reason}");
             }
             PublisherEvent::ClientLagging {

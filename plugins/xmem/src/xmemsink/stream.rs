@@ -525,7 +525,7 @@ impl Stream {
                 self.counters.dropped.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
-            Refused::Unfit => Err(Error::InvalidSetting(
+            Refused::Unfit => Err(Error::BadMemory(
                 "the caps say memory:DMABuf, but this buffer cannot be imported as one dmabuf: \
                  convert to system memory first (vapostproc, glcolorconvert ! gldownload, ...), \
                  and check that foreign-memory is true"
@@ -554,7 +554,7 @@ impl Stream {
             .publisher
             .acquire_timeout(size, Some(Duration::ZERO), cancellation)?;
         let unreadable =
-            |_| Error::InvalidSetting("the memory of a buffer cannot be mapped for reading".into());
+            |_| Error::BadMemory("the memory of a buffer cannot be mapped for reading".into());
         if let Some(rows) = &crossing.written.rows {
             let map = buffer.map_readable().map_err(unreadable)?;
             for &xmem_media::video::RowCopy { from, to, length } in rows {

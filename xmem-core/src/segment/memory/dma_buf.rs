@@ -26,7 +26,7 @@ impl DmaBuf {
     pub(super) fn import(fd: BorrowedFd<'_>) -> Result<DmaBuf> {
         let copy = rustix::io::fcntl_dupfd_cloexec(fd, 0);
         let copy = copy.map_err(Error::memory("copying a descriptor"))?;
-        let refused = || Error::InvalidSetting("memory can't be imported: it is no dmabuf".into());
+        let refused = || Error::BadMemory("memory can't be imported: it is no dmabuf".into());
         let file = FixedFile::dma_buf(copy)?.ok_or_else(refused)?;
         Ok(DmaBuf::new(file))
     }

@@ -24,7 +24,7 @@ pub(crate) struct ImportedMemfd {
 impl ImportedMemfd {
     /// Seals a memfd against a change of its size, and fills its holes.
     pub(super) fn import(fd: BorrowedFd<'_>) -> Result<ImportedMemfd> {
-        let refused = |why: &str| Error::InvalidSetting(format!("memory can't be imported: {why}"));
+        let refused = |why: &str| Error::BadMemory(format!("memory can't be imported: {why}"));
         let seals = seals::seals_of(fd)?
             .ok_or_else(|| refused("its descriptor is neither a memfd's nor a dmabuf's"))?;
         if !seals.contains(seals::size_seals()) {
