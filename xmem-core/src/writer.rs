@@ -5,21 +5,17 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use rustix::io::Errno;
 
 use crate::callback::{self, Failure};
 use crate::clients::ClientId;
 use crate::error::{Error, Refusal, Result};
 use crate::event::{EventKind, MAX_EVENT};
-use crate::lease::{ClientWords, SlotIndex};
 use crate::message::MAX_INLINE_EVENT;
-use crate::meta::{BufferMeta, FLAG_EXTRA_SPILLED, FLAGS_RESERVED, FLAGS_ROLE};
-use crate::pool::{Limits, Place, Pool};
-use crate::segment::{LeasePage, MetadataSegment, PayloadSegment};
-use crate::sys::clock::{self, Deadline};
+use crate::pool::{KeepAlive, Limits, Pool};
+use crate::segment::MetadataSegment;
+use crate::sys::clock::Deadline;
 use crate::sys::fork::Origin;
 use crate::sys::futex::{self, WakeWord};
 use crate::sys::memfd;
@@ -30,8 +26,10 @@ mod acquiring;
 pub(crate) mod admission;
 mod clients;
 mod extra;
+mod growing;
 mod importing;
 pub(crate) mod making;
+mod publishing;
 mod sizing;
 mod watchers;
 
@@ -40,9 +38,6 @@ use watchers::Watchers;
 /// Most clients of a channel: a blocked writer sleeps on a word of each, its own and a canceller's
 /// at once.
 pub(crate) const MAX_CLIENTS: u32 = (futex::MAX_WORDS - 2) as u32;
-
-/// Longest wait until clients are told of new memory. The control thread never waits for one of them.
-const TELLING: Duration = Duration::from_millis(50);
 
 /// What the writer does when every slot holds a frame that some client has yet to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -150,9 +145,42 @@ impl Writer {
         }))
     }
 
-    /// Nothing that runs under the lock leaves the pool half changed when it panics.
-    pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Runs `work` with the pool, under its lock. It must not call this again, nor wait.
+    ///
+    /// What the pool has released meanwhile is dropped here, after the lock: that may run code of the
+    /// application. The control thread is told of segments that have gone.
+    pub(crate) fn with_pool<T>(&self, work: impl FnOnce(&mut Pool) -> T) -> T {
+        let (result, released) = self.locked(work);
+        self.drop_released(released);
+        result
+    }
+
+    /// The same, but what was released is returned.
+    fn locked<T>(&self, work: impl FnOnce(&mut Pool) -> T) -> (T, Vec<KeepAlive>) {
+        let (result, released, has_gone) = {
+            // Nothing that runs under the lock leaves the pool half changed when it panics.
+            let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+            let gone = pool.gone.len();
+            let result = work(&mut pool);
+            (result, pool.take_released(), pool.gone.len() > gone)
+        };
+        if has_gone {
+            self.event_fd.notify();
+        }
+        (result, released)
+    }
+
+    /// Drops what has kept bytes that no client can read any more.
+    fn drop_released(&self, released: Vec<KeepAlive>) {
+        if released.is_empty() {
+            return;
+        }
+        drop(released);
+        if let Some(reason) = self.failure.reason() {
+            // Giving memory back has failed.
+            self.fail(reason.into());
+        }
+        self.with_pool(Pool::forget_unused);
     }
 
     /// Never called under a lock.
@@ -172,16 +200,17 @@ impl Writer {
     /// Closes the channel, which can't go on.
     pub(crate) fn fail(&self, reason: String) {
         self.failure.note(reason);
-        {
-            let mut pool = self.pool();
-            if std::mem::replace(&mut pool.closed, true) {
-                return;
+        let was_closed = self.with_pool(|pool| {
+            let was_closed = std::mem::replace(&mut pool.closed, true);
+            if !was_closed {
+                pool.retire_imported();
             }
-            pool.retire_imported();
+            was_closed
+        });
+        if !was_closed {
+            self.wake_word.signal();
+            self.event_fd.notify();
         }
-        self.give_back();
-        self.wake_word.signal();
-        self.event_fd.notify();
     }
 
     /// An error in a child that was forked off the process that opened the channel. Its lock may
@@ -197,18 +226,16 @@ impl Writer {
     /// From now on nothing is acquired or published, and the control thread says goodbye.
     pub(crate) fn close(&self) {
         self.await_receipt();
-        {
-            let mut pool = self.pool();
+        self.with_pool(|pool| {
             pool.closed = true;
             pool.retire_imported();
-        }
-        self.give_back();
+        });
         self.wake_word.signal();
         self.event_fd.notify();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.pool().closed
+        self.with_pool(|pool| pool.closed)
     }
 
     /// Waits until something happens here, at most so long.
@@ -219,139 +246,6 @@ impl Writer {
         }
     }
 
-    // ---- frames
-
-    /// Publishes a slot whose payload and extra are written. Returns the frame's position.
-    pub(crate) fn publish(
-        &self,
-        index: SlotIndex,
-        spill: &mut Option<Place>,
-        meta: &mut BufferMeta,
-    ) -> Result<u64> {
-        self.check_origin()?;
-        meta.flags &= !FLAGS_RESERVED | FLAGS_ROLE;
-        if spill.is_some() {
-            meta.flags |= FLAG_EXTRA_SPILLED;
-        }
-        meta.timestamp = clock::unix_milliseconds();
-        if meta.producer[0] == 0 {
-            meta.set_producer(&self.name);
-        }
-        let (position, is_other_need, sleepers) = {
-            let mut pool = self.pool();
-            if pool.is_untold(index, spill.as_ref()) {
-                drop(pool);
-                self.await_telling(index, spill.as_ref());
-                pool = self.pool();
-            }
-            if pool.closed {
-                return Err(self.failure.error());
-            }
-            pool.check_memory(index)?;
-            let mut sleepers = std::mem::take(&mut pool.sleepers);
-            let (position, is_other_need) = pool.publish(index, spill.take(), meta, &mut sleepers);
-            if sleepers.is_empty() {
-                pool.sleepers = std::mem::take(&mut sleepers);
-            }
-            (position, is_other_need, sleepers)
-        };
-        if !sleepers.is_empty() {
-            self.wake(sleepers);
-        }
-        if is_other_need {
-            // The control thread makes the slots.
-            self.event_fd.notify();
-        }
-        Ok(position)
-    }
-
-    /// Waits until the control thread has told clients of the memory that a frame is in: where this
-    /// process is killed before, the frame is lost. It is told of new memory as soon as that is made, so
-    /// as a rule that is over when the frame is written.
-    #[cold]
-    fn await_telling(&self, index: SlotIndex, spill: Option<&Place>) {
-        let deadline = Deadline::after(Some(TELLING));
-        loop {
-            let signal = self.wake_word.since(self.wake_word.snapshot());
-            {
-                let pool = self.pool();
-                if pool.closed || !pool.is_untold(index, spill) {
-                    return;
-                }
-            }
-            if futex::wait_any(&[signal], deadline).is_err() {
-                self.pool().give_up_telling();
-                return;
-            }
-        }
-    }
-
-    /// The control thread has told clients of these segments.
-    pub(crate) fn note_told(&self, segments: &[Arc<PayloadSegment>]) {
-        let had_untold = {
-            let mut pool = self.pool();
-            let had_untold = pool.has_untold();
-            pool.note_told(segments);
-            had_untold
-        };
-        if had_untold {
-            self.wake_word.signal();
-        }
-    }
-
-    /// Wakes clients, each by a word that it shares with this process alone, two in a call.
-    fn wake(&self, mut sleepers: Vec<(ClientId, Arc<LeasePage>)>) {
-        const MISUSED: &str = "it uses the word that it is woken by for another kind of futex";
-        let mut misused = Vec::new();
-        for some in sleepers.chunks(2) {
-            if let [(_, one), (_, other)] = some
-                && wake_both(&one.words(), &other.words()).is_ok()
-            {
-                continue;
-            }
-            // The last one; or the kernel has refused to wake one of two, and may have woken neither.
-            for (id, page) in some {
-                let page = page.words();
-                page.end_sleep();
-                if futex::wake_one(page.wake).is_err() {
-                    misused.push((*id, Refusal::violation(MISUSED)));
-                }
-            }
-        }
-        sleepers.clear();
-        let is_misused = !misused.is_empty();
-        {
-            let mut pool = self.pool();
-            pool.sleepers = sleepers;
-            pool.unwanted.append(&mut misused);
-        }
-        if is_misused {
-            // The control thread evicts them.
-            self.event_fd.notify();
-        }
-    }
-
-    pub(crate) fn let_go(&self, index: SlotIndex) {
-        if self.check_origin().is_err() {
-            return;
-        }
-        let (dropped, awaited, released) = {
-            let mut pool = self.pool();
-            pool.let_go(index);
-            let released = std::mem::take(&mut pool.released);
-            (!pool.gone.is_empty(), pool.waiting_writers > 0, released)
-        };
-        self.drop_keep_alives(released);
-        if dropped {
-            self.event_fd.notify();
-        }
-        if awaited {
-            self.wake_word.signal();
-        }
-    }
-
-    // ---- the stream
-
     /// Says something before the next frame. What is true already is not said again.
     pub(crate) fn say(&self, kind: EventKind, content: &[u8]) -> Result<()> {
         self.check_origin()?;
@@ -359,7 +253,7 @@ impl Writer {
             return Err(self.failure.error());
         }
         Error::check_length("an event", content.len(), MAX_EVENT)?;
-        if self.pool().is_said(kind, content) {
+        if self.with_pool(|pool| pool.is_said(kind, content)) {
             return Ok(());
         }
         let memory = if content.len() > MAX_INLINE_EVENT {
@@ -367,23 +261,16 @@ impl Writer {
         } else {
             None
         };
-        {
-            let mut pool = self.pool();
-            pool.say(kind, content.into(), memory);
+        let content: Arc<[u8]> = content.into();
+        self.with_pool(|pool| {
+            pool.say(kind, content, memory);
             if kind == EventKind::EndOfStream {
                 self.metadata.words().end_stream(pool.head());
             }
-        }
+        });
         self.event_fd.notify();
         Ok(())
     }
-}
-
-/// Wakes two clients at once.
-fn wake_both(one: &ClientWords<'_>, other: &ClientWords<'_>) -> std::result::Result<(), Errno> {
-    one.end_sleep();
-    let value = other.end_sleep();
-    futex::wake_both(one.wake, (other.wake, value))
 }
 
 /// What clients read an event from. Made once, when it is said: want of memory is the producer's

@@ -1,8 +1,9 @@
 //! The slots that are kept for the newest group, and the frame that a client begins with.
 
+use super::Pool;
 use super::filling::early;
 use super::group::SPARE;
-use super::{Pool, Slot};
+use super::slot::Published;
 use crate::clients::Client;
 use crate::message::Delivery;
 
@@ -20,11 +21,10 @@ impl Pool {
     }
 
     /// The frame that a client begins with, where there is one for it.
-    pub(super) fn first_for(&self, client: &Client) -> Option<&Slot> {
-        let takes = |slot: &Slot| {
-            let place = slot.place.as_ref();
-            client.identity.takes_unsealed
-                || !place.is_some_and(|one| one.segment.kind().is_unsealed())
+    pub(super) fn first_for(&self, client: &Client) -> Option<&Published> {
+        let takes = |frame: &&Published| {
+            let segment = &frame.memory.place().segment;
+            client.identity.takes_unsealed || !segment.kind().is_unsealed()
         };
         // A client that takes the newest frame each time would skip the others.
         let start = self
@@ -34,15 +34,17 @@ impl Pool {
             .filter(|_| client.identity.delivery == Delivery::InOrder);
         let length = start.map(|start| (self.head - start) as usize);
         if let Some(first) = length.and_then(|length| self.ready.len().checked_sub(length)) {
-            let mut group = self.ready.range(first..).map(|&index| self.slot(index));
+            let frames = self.ready.range(first..);
+            let mut group = frames.filter_map(|&index| self.slot(index).published());
             let first = group.clone().next();
-            let first = first.filter(|slot| Some(slot.position) == start);
-            if first.is_some() && group.all(takes) {
+            let first = first.filter(|frame| Some(frame.position) == start);
+            if first.is_some() && group.all(|frame| takes(&frame)) {
                 return first;
             }
         }
-        let newest = self.ready.back().map(|&index| self.slot(index));
-        newest.filter(|slot| takes(slot))
+        let newest = self.ready.back();
+        let newest = newest.and_then(|&index| self.slot(index).published());
+        newest.filter(takes)
     }
 
     /// Whether a frame is kept for the clients that join, and is not the newest one.

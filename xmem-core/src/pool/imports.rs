@@ -1,10 +1,13 @@
 //! Frames in imported memory. They take a number and no memory of the pool. What keeps their bytes
 //! is released when no client can read the frame any more.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::keep_alive::KeepAlive;
-use super::{Place, Pool, Slot, Status};
+use super::recycling::Pick;
+use super::slot::{Memory, Published, Slot};
+use super::{Place, Pool};
 use crate::error::{Error, Refusal, Result};
 use crate::lease::{FrameId, SlotIndex};
 use crate::segment::{ImportedMemory, PayloadSegment};
@@ -13,20 +16,74 @@ use crate::segment::{ImportedMemory, PayloadSegment};
 /// not read.
 const MAX_MEMORIES: usize = 128;
 
-impl Slot {
-    /// Whether its frame is in imported memory.
-    pub(super) fn is_imported(&self) -> bool {
-        self.keep_alive.is_some()
-    }
+/// A number for a frame in imported memory.
+pub(crate) struct Import {
+    pub(crate) index: SlotIndex,
+    pub(crate) place: Place,
+    /// Clients have yet to be told of the memory.
+    pub(crate) is_new: bool,
 }
 
 impl Pool {
-    /// What clients know a memory as, and whether they have yet to be told. `None` where they know
-    /// as many as they may, and there are frames in all of them.
-    pub(crate) fn register(
+    /// Takes a number for a frame in `range` of imported memory, which `keep_alive` keeps as it is. Without
+    /// a number that is released.
+    ///
+    /// # Errors
+    /// [`Error::UnsealedMemory`], [`Error::Exhausted`].
+    pub(crate) fn import(
         &mut self,
         memory: &ImportedMemory,
-    ) -> Option<(Arc<PayloadSegment>, bool)> {
+        range: Range<usize>,
+        keep_alive: KeepAlive,
+    ) -> Result<Import> {
+        let (index, segment, is_new) = match self.number_for(memory) {
+            Ok(found) => found,
+            Err(error) => {
+                self.release(keep_alive);
+                return Err(error);
+            }
+        };
+        let place = Place {
+            segment,
+            offset: range.start,
+            size: range.len(),
+        };
+        self.entry_mut(index).slot = Slot::Writing(Memory::Imported {
+            place: place.clone(),
+            keep_alive,
+        });
+        Ok(Import {
+            index,
+            place,
+            is_new,
+        })
+    }
+
+    /// What has kept imported memory is needed no longer: it is dropped without the lock.
+    pub(crate) fn release(&mut self, keep_alive: KeepAlive) {
+        self.released.push(keep_alive);
+    }
+
+    /// A number for a frame, what clients know its memory as, and whether they have yet to be told of it.
+    fn number_for(
+        &mut self,
+        memory: &ImportedMemory,
+    ) -> Result<(SlotIndex, Arc<PayloadSegment>, bool)> {
+        self.check_unsealed(memory.is_unsealed())?;
+        // A quarter of all numbers is left for slots.
+        let reserve = self.metadata.layout().slots as usize / 4;
+        if self.vacant.len() <= reserve {
+            return Err(self.exhausted());
+        }
+        let registered = self.register(memory);
+        let (segment, is_new) = registered.ok_or_else(|| self.exhausted())?;
+        let index = self.take_vacant().ok_or_else(|| self.exhausted())?;
+        Ok((index, segment, is_new))
+    }
+
+    /// What clients know a memory as, and whether they have yet to be told. `None` where they know
+    /// as many as they may, and there are frames in all of them.
+    fn register(&mut self, memory: &ImportedMemory) -> Option<(Arc<PayloadSegment>, bool)> {
         let known = self.segments.iter().find(|segment| segment.is_of(memory));
         if let Some(known) = known {
             return Some((known.clone(), false));
@@ -43,30 +100,6 @@ impl Pool {
         let segment = Arc::new(PayloadSegment::import(id, memory));
         self.add_to_segments(segment.clone());
         Some((segment, true))
-    }
-
-    /// Takes a number for a frame in imported memory. Gives `keep_alive` back where there is none: a
-    /// quarter of all numbers is left for slots.
-    pub(crate) fn take_number(
-        &mut self,
-        place: Place,
-        keep_alive: KeepAlive,
-    ) -> std::result::Result<SlotIndex, KeepAlive> {
-        let reserve = self.metadata.layout().slots as usize / 4;
-        if self.vacant.len() <= reserve {
-            return Err(keep_alive);
-        }
-        let Some(index) = self.vacant.pop() else {
-            return Err(keep_alive);
-        };
-        self.make_entry(index);
-        let slot = self.slot_mut(index);
-        slot.place = Some(place);
-        slot.outdated = true;
-        slot.keep_alive = Some(keep_alive);
-        slot.status = Status::Writing;
-        slot.held = true;
-        Ok(index)
     }
 
     /// An error where a frame would be in unsealed memory, and there are clients that take none.
@@ -91,8 +124,8 @@ impl Pool {
     /// The same for the memory that this slot's frame is in: a client may have joined since it was
     /// taken.
     pub(crate) fn check_memory(&self, index: SlotIndex) -> Result<()> {
-        match &self.slot(index).place {
-            Some(place) if self.slot(index).is_imported() => {
+        match self.slot(index).memory() {
+            Some(Memory::Imported { place, .. }) => {
                 self.check_unsealed(place.segment.kind().is_unsealed())
             }
             _ => Ok(()),
@@ -112,7 +145,7 @@ impl Pool {
     pub(crate) fn give_up_oldest(&mut self) -> bool {
         for at in 0..self.ready.len() {
             let index = self.ready[at];
-            let position = self.slot(index).position;
+            let position = self.position(index).unwrap_or(self.head);
             let is_newest = position + 1 >= self.head;
             if is_newest || self.clients.count_on(position, self.head) || self.is_awaited(index) {
                 return false;
@@ -120,7 +153,7 @@ impl Pool {
             if !self.slot(index).is_imported() || !self.is_let_go(index) {
                 continue;
             }
-            if !self.take_back_one(at) {
+            if !self.take_back_one(index) {
                 self.look();
             }
             return true;
@@ -133,41 +166,48 @@ impl Pool {
     pub(crate) fn awaits_imported(&mut self) -> bool {
         let mut ready = self.ready.iter().rev();
         let newest = ready.find(|&&index| self.slot(index).is_imported());
-        let Some(position) = newest.map(|&index| self.slot(index).position) else {
-            return false;
-        };
-        self.clients.await_frame(position, self.head)
+        let position = newest.and_then(|&index| self.position(index));
+        position.is_some_and(|position| self.clients.await_frame(position, self.head))
     }
 
     /// Whether there is a frame in imported memory: one that can be received, or that a client holds.
     pub(crate) fn owes_memory(&self) -> bool {
-        self.slots.iter().any(Slot::is_imported)
+        self.slots.iter().any(|entry| entry.slot.is_imported())
     }
 
     /// Takes back all frames in imported memory. Those that clients hold follow when they are let
     /// go.
     pub(crate) fn retire_imported(&mut self) {
-        self.take_back(|pool, index| pool.slot(index).is_imported());
+        self.take_back_where(|pool, index| Pick::take_if(pool.slot(index).is_imported()));
     }
 
-    /// The frames in imported memory that clients hold, and what keeps their bytes.
+    /// The frames in imported memory that clients hold, and what keeps their bytes. The channel is closed:
+    /// their numbers are not used again.
     pub(crate) fn take_pinned_imports(&mut self) -> Vec<(FrameId, KeepAlive)> {
         self.look();
         let pinned = std::mem::take(&mut self.pinned);
         let mut held = Vec::new();
         for index in pinned {
             let frame = self.holders.frame(index);
-            match (frame, self.slot_mut(index).keep_alive.take()) {
-                (Some(frame), Some(keep_alive)) => held.push((frame, keep_alive)),
-                _ => self.pinned.push(index),
+            match (frame, std::mem::take(&mut self.entry_mut(index).slot)) {
+                (
+                    Some(frame),
+                    Slot::Pinned(Published {
+                        memory: Memory::Imported { keep_alive, .. },
+                        ..
+                    }),
+                ) => held.push((frame, keep_alive)),
+                (_, slot) => {
+                    self.entry_mut(index).slot = slot;
+                    self.pinned.push(index);
+                }
             }
         }
         held
     }
 
-    /// Forgets imported memory that only this channel still has. Says whether there was some.
-    pub(crate) fn forget_unused(&mut self) -> bool {
-        let before = self.gone.len();
+    /// Forgets imported memory that only this channel still has.
+    pub(crate) fn forget_unused(&mut self) {
         let mut at = 0;
         while at < self.segments.len() {
             let segment = &self.segments[at];
@@ -177,6 +217,5 @@ impl Pool {
                 at += 1;
             }
         }
-        self.gone.len() > before
     }
 }

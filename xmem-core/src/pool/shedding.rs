@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use super::Pool;
+use super::recycling::Pick;
+use super::slot::Slot;
 use crate::segment::SegmentId;
 
 impl Pool {
@@ -17,38 +19,32 @@ impl Pool {
     /// Says whether some have gone.
     pub(crate) fn shed(&mut self) -> bool {
         let mut counts: HashMap<SegmentId, u32> = HashMap::new();
-        for slot in self
-            .slots
-            .iter()
-            .filter(|slot| slot.is_usable() && !slot.is_imported())
-        {
-            if let Some(place) = &slot.place {
-                *counts.entry(place.segment.id).or_default() += 1;
-            }
+        let slots = self.slots.iter().map(|entry| &entry.slot);
+        for place in slots.filter_map(Slot::usable_place) {
+            *counts.entry(place.segment.id).or_default() += 1;
         }
         let mut counts: Vec<(u32, SegmentId)> =
             counts.into_iter().map(|(id, count)| (count, id)).collect();
         counts.sort_unstable();
         let before = self.excess();
         let mut excess = before;
+        let mut shed = Vec::new();
         for (count, id) in counts.into_iter().rev() {
-            if count > excess {
-                continue;
-            }
-            excess -= count;
-            let of_it = |place: &super::Place| place.segment.id == id;
-            for slot in &mut self.slots {
-                slot.outdated |= slot.place.as_ref().is_some_and(of_it);
+            if count <= excess {
+                excess -= count;
+                shed.push(id);
             }
         }
-        self.free_outdated();
+        self.outdate(|place, was_outdated| was_outdated || shed.contains(&place.segment.id));
         // Of the frames in such slots those go that no client counts on: without a next frame nothing else
         // would take them back.
         let kept = u64::from(self.needed(0, 0));
-        self.take_back(|pool, index| {
-            let slot = pool.slot(index);
-            let is_kept = slot.position + kept >= pool.head;
-            slot.outdated && !is_kept && pool.is_let_go(index) && !pool.is_awaited(index)
+        self.take_back_where(|pool, index| {
+            let position = pool.position(index);
+            let is_kept = position.is_none_or(|position| position + kept >= pool.head);
+            let is_outdated = pool.slot(index).is_outdated();
+            let can_go = is_outdated && !is_kept && pool.is_let_go(index);
+            Pick::take_if(can_go && !pool.is_awaited(index))
         });
         excess < before
     }

@@ -1,23 +1,32 @@
 //! How many slots, and how large.
 
+use super::Pool;
 use super::filling::early;
-use super::{Pool, Slot};
+use super::recycling::Pick;
+use super::slot::Slot;
+use crate::error::Error;
 use crate::segment::PAGE;
 
 impl Pool {
-    /// Slots with memory that frames to come can use.
+    /// Slots with memory that later frames can use.
     pub(crate) fn count(&self) -> u32 {
-        self.slots.iter().filter(|slot| slot.is_usable()).count() as u32
+        self.count_with_room(0)
     }
 
     /// Of these, slots with room for `size` bytes: they start at pages, so that is often more than
     /// was asked for.
     pub(crate) fn count_with_room(&self, size: usize) -> u32 {
-        let has_room = |slot: &&Slot| {
-            let place = slot.place.as_ref();
-            slot.is_usable() && place.is_some_and(|place| place.size >= size)
-        };
-        self.slots.iter().filter(has_room).count() as u32
+        let slots = self.slots.iter().map(|entry| &entry.slot);
+        let places = slots.filter_map(Slot::usable_place);
+        places.filter(|place| place.size >= size).count() as u32
+    }
+
+    /// The error where the producer and clients hold every slot that there may be.
+    pub(crate) fn exhausted(&self) -> Error {
+        Error::Exhausted {
+            slots: self.count(),
+            max: self.limit(),
+        }
     }
 
     /// Bytes of all segments of our own.
@@ -92,8 +101,9 @@ impl Pool {
     pub(crate) fn make_room(&mut self, count: u32) -> u32 {
         if self.vacant.len() < count as usize {
             self.look();
-            self.take_back(|pool, index| {
-                pool.slot(index).outdated && pool.is_let_go(index) && !pool.is_awaited(index)
+            self.take_back_where(|pool, index| {
+                let can_go = pool.slot(index).is_outdated() && pool.is_let_go(index);
+                Pick::take_if(can_go && !pool.is_awaited(index))
             });
         }
         count.min(self.vacant.len() as u32)
@@ -124,11 +134,7 @@ impl Pool {
             return;
         }
         self.slot_size = size;
-        for slot in &mut self.slots {
-            let is_small = slot.place.as_ref().is_some_and(|place| place.size < size);
-            slot.outdated = is_small || slot.is_imported();
-        }
-        self.free_outdated();
+        self.outdate(|place, _| place.size < size);
         self.assign();
         // Those that a group keeps beside the new ones may be more than the budget allows.
         let size = size.next_multiple_of(PAGE) as u64;
@@ -142,12 +148,5 @@ impl Pool {
     pub(crate) fn forget_size(&mut self) {
         self.slot_size = 0;
         self.assign();
-    }
-
-    /// Has the memory of free slots go that are outdated.
-    pub(super) fn free_outdated(&mut self) {
-        for index in std::mem::take(&mut self.free) {
-            self.make_free(index);
-        }
     }
 }

@@ -45,7 +45,7 @@ impl Pool {
 
     /// How many pieces for extra bytes of this size there are.
     pub(crate) fn pieces(&self, size: usize) -> usize {
-        let spills = self.slots.iter().filter_map(|slot| slot.spill.as_ref());
+        let spills = self.slots.iter().filter_map(|entry| entry.slot.spill());
         let pieces = spills.chain(&self.spares);
         pieces.filter(|piece| piece.size == size).count()
     }

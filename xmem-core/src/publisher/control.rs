@@ -140,7 +140,7 @@ impl Control {
         if self.filling.is_some() || self.joining().next().is_some() {
             deadline = Deadline::after(Some(Duration::ZERO));
         }
-        match self.writer.pool().filling {
+        match self.writer.with_pool(|pool| pool.filling) {
             Filling::Done => {}
             Filling::Due => deadline = Deadline::after(Some(Duration::ZERO)),
             Filling::After(time) => deadline = deadline.min(time),
@@ -254,7 +254,8 @@ impl Control {
             }
             (&Stage::Client(client), Ok(Message::Request { number, quota })) => {
                 self.peers[at].count_upstream();
-                self.writer.pool().request(client, number, quota);
+                let writer = &self.writer;
+                writer.with_pool(|pool| pool.request(client, number, quota));
             }
             (_, Ok(_)) => {
                 let text = "a message that a client can't send now";
@@ -289,21 +290,22 @@ impl Control {
             peer.hang_up();
             return;
         }
-        let pool = self.writer.pool();
-        let format = pool.log.current(EventKind::Format);
-        let format = format.map_or(&[][..], |entry| &entry.content);
+        let format = self
+            .writer
+            .with_pool(|pool| pool.current(EventKind::Format));
+        let format = format.as_deref().unwrap_or_default();
         let answer = Message::Answer {
             length: format.len() as u32,
             format: (format.len() <= MAX_ANSWER).then(|| format.to_vec()),
         };
-        drop(pool);
         peer.answer(&answer, Deadline::after(Some(LEAVING)));
     }
 
     /// Makes a client's lease page, and sends it.
     fn welcome(&mut self, number: usize, hello: Hello) -> Result<()> {
         let others = self.peers.iter().filter(|peer| peer.takes_place()).count();
-        let clients = self.writer.pool().clients.len() + others + self.unread.count();
+        let there = self.writer.with_pool(|pool| pool.clients.len());
+        let clients = there + others + self.unread.count();
         if clients >= self.max_clients as usize {
             return Err(Error::Refused(Refusal::TooManyClients {
                 clients: clients as u32,
@@ -358,7 +360,7 @@ impl Control {
     /// Makes slots for the clients there are, which the writer has left to be made.
     fn fill(&mut self) {
         // Unmaps what no slot uses any more, whose memory may be all there is.
-        let gone = std::mem::take(&mut self.writer.pool().gone);
+        let gone = self.writer.with_pool(|pool| std::mem::take(&mut pool.gone));
         self.shedding.shed(&self.writer, gone);
         let others = self.joining().filter_map(|(_, one)| one.making());
         let coming = Coming::of(others);
@@ -435,11 +437,10 @@ impl Control {
 
     /// Tells every client what is new, and sends what can be sent.
     fn update(&mut self, ended: &mut [bool]) {
-        let (snapshot, unwanted) = {
-            let mut pool = self.writer.pool();
-            let snapshot = Snapshot::of(&pool, &self.peers);
+        let (snapshot, unwanted) = self.writer.with_pool(|pool| {
+            let snapshot = Snapshot::of(pool, &self.peers);
             (snapshot, std::mem::take(&mut pool.unwanted))
-        };
+        });
         for (id, why) in unwanted {
             let peer = |peer: &Peer| matches!(peer.stage, Stage::Client(client) if client == id);
             if let Some(number) = self.peers.iter().position(peer) {
@@ -502,10 +503,9 @@ impl Control {
     fn farewell(&mut self) {
         let held = self.writer.take_pinned_imports();
         let mut pages = self.writer.pages();
-        let (position, snapshot) = {
-            let pool = self.writer.pool();
-            (pool.head(), Snapshot::of(&pool, &self.peers))
-        };
+        let (position, snapshot) = self
+            .writer
+            .with_pool(|pool| (pool.head(), Snapshot::of(pool, &self.peers)));
         let mut peers = std::mem::take(&mut self.peers);
         let mut clients = Vec::new();
         for peer in &mut peers {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::departed::Departed;
+use crate::pool::Pool;
 use crate::segment::PayloadSegment;
 use crate::sys::clock::Deadline;
 use crate::writer::Writer;
@@ -34,7 +35,10 @@ impl Shedding {
     pub(super) fn shed(&mut self, writer: &Writer, gone: Vec<Arc<PayloadSegment>>) {
         self.departed.add(gone);
         self.departed.look();
-        let mut pool = writer.pool();
+        writer.with_pool(|pool| self.shed_excess(pool));
+    }
+
+    fn shed_excess(&mut self, pool: &mut Pool) {
         pool.note_departed(self.departed.bytes());
         if pool.excess() == 0 {
             self.excess_since = None;

@@ -10,7 +10,8 @@ use crate::clients::ClientId;
 use crate::error::{Error, Result};
 use crate::lease::SlotIndex;
 use crate::pool::filling::Filling;
-use crate::pool::{Acquired, Place, Pool};
+use crate::pool::recycling::Acquired;
+use crate::pool::{Place, Pool};
 use crate::segment::LeasePage;
 use crate::sys::clock::Deadline;
 use crate::sys::futex::{self, Wait};
@@ -27,14 +28,13 @@ impl Writer {
         self.check_origin()?;
         // Also for a frame without bytes: a slot needs memory to exist.
         let least = len.max(1);
-        if least > self.pool().slot_size() {
+        if least > self.with_pool(|pool| pool.slot_size()) {
             // A stream whose frames vary: leave room, so that not every frame is the largest yet.
             let size = least.checked_next_power_of_two().unwrap_or(least);
             self.configure(size, 0)?;
         }
         loop {
-            let index = self.acquire_slot(timeout, cancel)?;
-            let place = self.pool().place(index);
+            let (index, place) = self.acquire_slot(timeout, cancel)?;
             if place.size >= len {
                 return Ok((index, place));
             }
@@ -48,30 +48,23 @@ impl Writer {
         &self,
         timeout: Option<Duration>,
         cancel: &Cancellation<'_>,
-    ) -> Result<SlotIndex> {
+    ) -> Result<(SlotIndex, Place)> {
         let own_deadline = Deadline::after(timeout);
         let mut clients_deadline = None;
         loop {
             let cancelled = cancel.wait()?;
             let signal = self.wake_word.since(self.wake_word.snapshot());
-            let (acquired, readmitted, released, has_gone) = {
-                let mut pool = self.pool();
+            let (acquired, readmitted) = self.with_pool(|pool| {
                 let head = pool.head();
                 let readmitted = pool.clients.readmit(head);
-                let acquired = pool.acquire();
-                let released = std::mem::take(&mut pool.released);
-                (acquired, readmitted, released, !pool.gone.is_empty())
-            };
-            self.drop_keep_alives(released);
-            if has_gone {
-                self.event_fd.notify();
-            }
+                (pool.acquire(), readmitted)
+            });
             for id in readmitted {
                 self.tell(PublisherEvent::ClientCaughtUp(id));
             }
             let words = [signal, cancelled];
             let found = match acquired {
-                Acquired::Slot(index) => return Ok(index),
+                Acquired::Slot(index, place) => return Ok((index, place)),
                 Acquired::Closed => return Err(self.failure.error()),
                 Acquired::Short => self.await_slot(&words, own_deadline, &mut clients_deadline)?,
                 Acquired::Blocked => self.await_clients(&words)?,
@@ -80,8 +73,8 @@ impl Writer {
                     None
                 }
             };
-            if let Some(index) = found {
-                return Ok(index);
+            if let Some(found) = found {
+                return Ok(found);
             }
         }
     }
@@ -91,7 +84,7 @@ impl Writer {
     #[cold]
     fn make_group_room(&self) {
         if !matches!(self.grow_for_group(), Ok(1..)) {
-            self.pool().give_up_group();
+            self.with_pool(Pool::give_up_group);
         }
     }
 
@@ -103,12 +96,12 @@ impl Writer {
         words: &[Wait<'_>],
         own_deadline: Deadline,
         clients_deadline: &mut Option<Deadline>,
-    ) -> Result<Option<SlotIndex>> {
+    ) -> Result<Option<(SlotIndex, Place)>> {
         let (deadline, error) = match self.grow() {
             Ok(true) => return Ok(None),
             Ok(false) => (own_deadline, None),
             Err(error @ Error::ResourceExhausted { .. }) => {
-                let deadline = match self.pool().missing() {
+                let deadline = match self.with_pool(|pool| pool.missing()) {
                     0 => own_deadline,
                     // There are fewer slots than clients have leases.
                     _ => *clients_deadline.get_or_insert_with(|| self.deadline_for_clients()),
@@ -118,12 +111,14 @@ impl Writer {
             Err(other) => return Err(other),
         };
         let look = |pool: &mut Pool| match pool.acquire() {
-            Acquired::Slot(index) => Some(Some(index)),
+            Acquired::Slot(index, place) => Some(Some((index, place))),
             Acquired::Short => None,
             Acquired::Blocked | Acquired::Grouped | Acquired::Closed => Some(None),
         };
         match self.wait(words, deadline, look) {
-            Err(Error::TimedOut) => Err(error.unwrap_or_else(|| self.exhausted())),
+            Err(Error::TimedOut) => {
+                Err(error.unwrap_or_else(|| self.with_pool(|pool| pool.exhausted())))
+            }
             found => found.map(Option::flatten),
         }
     }
@@ -131,7 +126,7 @@ impl Writer {
     /// Waits until a client has received the frame that is in the way, or lags for too long. `None`
     /// where it is worth another look.
     #[cold]
-    fn await_clients(&self, words: &[Wait<'_>]) -> Result<Option<SlotIndex>> {
+    fn await_clients(&self, words: &[Wait<'_>]) -> Result<Option<(SlotIndex, Place)>> {
         // That frame may be in a slot that is too small by now: others can be made, as soon as there are
         // numbers for them.
         let mut lacks_numbers = false;
@@ -140,14 +135,14 @@ impl Writer {
                 Ok(true) => return Ok(None),
                 Ok(false) => lacks_numbers = true,
                 // The control thread tries again later, and clients may be faster.
-                Err(_) => self.pool().filling = Filling::later(),
+                Err(_) => self.with_pool(|pool| pool.filling = Filling::later()),
             }
         }
         let Some(deadline) = self.mark_lagging() else {
             return Ok(None);
         };
         let look = |pool: &mut Pool| match pool.acquire() {
-            Acquired::Slot(index) => Some(Some(index)),
+            Acquired::Slot(index, place) => Some(Some((index, place))),
             Acquired::Blocked if !(lacks_numbers && pool.has_numbers()) => None,
             Acquired::Blocked | Acquired::Grouped | Acquired::Short | Acquired::Closed => {
                 Some(None)
@@ -169,8 +164,7 @@ impl Writer {
 
     /// Whether slots are missing, and worth a try.
     fn is_filling_due(&self) -> bool {
-        let pool = self.pool();
-        pool.filling.is_due() && pool.missing() > 0
+        self.with_pool(|pool| pool.filling.is_due() && pool.missing() > 0)
     }
 
     /// Sleeps until a slot came back: one of the producer's own, or one that a client has passed
@@ -181,12 +175,11 @@ impl Writer {
         deadline: Deadline,
         look: impl FnOnce(&mut Pool) -> Option<T>,
     ) -> Result<Option<T>> {
-        let pages: Vec<(ClientId, Arc<LeasePage>)> = {
-            let mut pool = self.pool();
+        let pages: Vec<(ClientId, Arc<LeasePage>)> = self.with_pool(|pool| {
             pool.waiting_writers += 1;
             let clients = pool.clients.iter();
             clients.map(|one| (one.id, one.page.clone())).collect()
-        };
+        });
         let mut words = others.to_vec();
         let mut deadline = deadline;
         if futex::takes_many() {
@@ -198,28 +191,17 @@ impl Writer {
             deadline = deadline.min(self.watchers.watch(&pages, &self.wake_word));
         }
         self.metadata.words().prepare_block();
-        let (found, released) = {
-            let mut pool = self.pool();
-            (look(&mut pool), std::mem::take(&mut pool.released))
-        };
-        self.drop_keep_alives(released);
+        let found = self.with_pool(look);
         let result = match found {
             Some(found) => Ok(Some(found)),
             None => futex::wait_any(&words, deadline).map(|()| None),
         };
-        let mut pool = self.pool();
-        pool.waiting_writers -= 1;
-        if pool.waiting_writers == 0 {
-            self.metadata.words().finish_block();
-        }
+        self.with_pool(|pool| {
+            pool.waiting_writers -= 1;
+            if pool.waiting_writers == 0 {
+                self.metadata.words().finish_block();
+            }
+        });
         result
-    }
-
-    fn exhausted(&self) -> Error {
-        let pool = self.pool();
-        Error::Exhausted {
-            slots: pool.count(),
-            max: pool.limit(),
-        }
     }
 }

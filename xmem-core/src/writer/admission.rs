@@ -4,8 +4,8 @@ use super::Writer;
 use super::making::{Coming, Made, Making};
 use crate::clients::Client;
 use crate::error::{Error, Refusal, Result};
-use crate::pool::JoinPoint;
 use crate::pool::filling::Filling;
+use crate::pool::{JoinPoint, Pool};
 
 /// A client that is being taken in.
 pub(crate) struct Admission {
@@ -58,52 +58,71 @@ impl Writer {
                 }
             }
         }
-        let leases = admission.client.page.leases();
         // The writer counts on what is coming.
         let growing = self.lock_growing();
-        let (growth, size) = {
-            let mut pool = self.pool();
-            if pool.unsealed_only && !admission.client.identity.takes_unsealed {
-                return Err(Error::Refused(Refusal::UnsealedOnly));
-            }
-            let limit = pool.limit();
-            if let Some(refusal) = pool.why_not(leases) {
-                return Err(Error::Refused(refusal));
-            }
-            let size = pool.slot_size();
-            if admission.made.1 != size {
-                // Those that were made are too small by now.
-                admission.made = (0, size);
-            }
-            let missing = pool.missing_for(leases, admission.made.0);
-            if missing == 0 || size == 0 {
-                // Under the same lock: no other client can count on these slots.
-                let start = pool.add_client(*admission.client);
-                if pool.missing() > 0 {
-                    // Of those for others, perhaps.
-                    pool.filling = Filling::Due;
-                }
-                drop(pool);
+        let next = growing.with_pool(|pool| next(pool, admission, coming));
+        let (mut admission, size, growth) = match next {
+            Next::Joined(start) => {
                 self.wake_word.signal();
                 return Ok(Step::Joined(start));
             }
-            let (least, most) = pool.growth(missing);
-            let left = limit.saturating_sub(pool.count() + coming.slots());
-            if least > left || coming.is_soon() {
-                return Ok(Step::More(admission));
+            Next::Refused(admission, refusal) => {
+                drop(admission);
+                return Err(Error::Refused(refusal));
             }
-            ((least, most.min(left)), size)
+            Next::Wait(admission) => return Ok(Step::More(admission)),
+            Next::Make(admission, size, growth) => (admission, size, growth),
         };
-        let making = self.start_making(&growing, size, growth);
-        drop(growing);
-        self.drop_released();
-        admission.making = making?;
-        match admission.making {
-            Some(_) => Ok(Step::More(admission)),
+        match self.start_making(&growing, size, growth)? {
+            Some(making) => {
+                admission.making = Some(making);
+                Ok(Step::More(admission))
+            }
             None => Err(Error::Refused(Refusal::Other {
                 text: "the producer has no slot numbers left now".into(),
                 retryable: true,
             })),
         }
     }
+}
+
+/// What comes next in taking a client in. It is handed back with a refusal, to be dropped without the lock.
+enum Next {
+    Joined(JoinPoint),
+    Refused(Admission, Refusal),
+    /// Slots that others are making may be enough.
+    Wait(Admission),
+    /// Slots of this size have to be made: the fewest, and the most.
+    Make(Admission, usize, (u32, u32)),
+}
+
+fn next(pool: &mut Pool, mut admission: Admission, coming: &Coming) -> Next {
+    if pool.unsealed_only && !admission.client.identity.takes_unsealed {
+        return Next::Refused(admission, Refusal::UnsealedOnly);
+    }
+    let leases = admission.client.page.leases();
+    if let Some(refusal) = pool.why_not(leases) {
+        return Next::Refused(admission, refusal);
+    }
+    let size = pool.slot_size();
+    if admission.made.1 != size {
+        // Those that were made are too small by now.
+        admission.made = (0, size);
+    }
+    let missing = pool.missing_for(leases, admission.made.0);
+    if missing == 0 || size == 0 {
+        // Under the same lock: no other client can count on these slots.
+        let start = pool.add_client(*admission.client);
+        if pool.missing() > 0 {
+            // Of those for others, perhaps.
+            pool.filling = Filling::Due;
+        }
+        return Next::Joined(start);
+    }
+    let (least, most) = pool.growth(missing);
+    let left = pool.limit().saturating_sub(pool.count() + coming.slots());
+    if least > left || coming.is_soon() {
+        return Next::Wait(admission);
+    }
+    Next::Make(admission, size, (least, most.min(left)))
 }

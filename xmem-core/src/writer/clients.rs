@@ -11,18 +11,17 @@ use crate::sys::futex;
 
 impl Writer {
     pub(crate) fn remove_client(&self, id: ClientId) {
-        {
-            let mut pool = self.pool();
+        self.with_pool(|pool| {
             pool.clients.remove(id);
             pool.assign();
-        }
+        });
         self.watchers.forget(id);
         self.wake_word.signal();
     }
 
     /// The writer waits for this client no longer. The client keeps what it holds.
     pub(crate) fn evict_client(&self, id: ClientId) {
-        self.pool().clients.evict(id);
+        self.with_pool(|pool| pool.clients.evict(id));
         self.wake_word.signal();
     }
 
@@ -33,7 +32,7 @@ impl Writer {
             unreachable!("only a blocking acquire is blocked");
         };
         let now = clock::monotonic();
-        let (lagging, next) = self.pool().mark_lagging(now, timeout);
+        let (lagging, next) = self.with_pool(|pool| pool.mark_lagging(now, timeout));
         for client in &lagging {
             self.tell(PublisherEvent::ClientLagging {
                 client: client.id,
@@ -60,14 +59,12 @@ impl Writer {
         loop {
             let cancelled = cancel.wait()?;
             let signal = self.wake_word.since(self.wake_word.snapshot());
-            {
-                let pool = self.pool();
-                if pool.closed {
-                    return Err(self.failure.error());
-                }
-                if pool.clients.len() >= count {
-                    return Ok(());
-                }
+            let (closed, there) = self.with_pool(|pool| (pool.closed, pool.clients.len()));
+            if closed {
+                return Err(self.failure.error());
+            }
+            if there >= count {
+                return Ok(());
             }
             futex::wait_any(&[signal, cancelled], deadline)?;
         }

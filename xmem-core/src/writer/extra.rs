@@ -21,7 +21,7 @@ impl Writer {
             return Ok(None);
         }
         Error::check_length("extra data", extra.len(), MAX_EXTRA as usize)?;
-        let spare = self.pool().take_spare(extra.len());
+        let spare = self.with_pool(|pool| pool.take_spare(extra.len()));
         let place = match spare {
             Some(place) => place,
             None => self.make_spare(extra.len())?,
@@ -37,10 +37,7 @@ impl Writer {
     /// the producer keeps a descriptor for each segment, not for each piece.
     fn make_spare(&self, len: usize) -> Result<Place> {
         let size = len.next_power_of_two().max(PAGE);
-        let (id, pieces) = {
-            let mut pool = self.pool();
-            (pool.next_segment_id(), pool.pieces(size))
-        };
+        let (id, pieces) = self.with_pool(|pool| (pool.next_segment_id(), pool.pieces(size)));
         let count = (SPARES / size).max(pieces / 4).min(MOST_SPARES / size);
         let made = match PayloadSegment::create(id, size, count.max(1)) {
             Err(Error::ResourceExhausted { .. }) if count > 1 => {
@@ -49,16 +46,15 @@ impl Writer {
             other => other,
         };
         let (segment, size) = made?;
-        let place = self.pool().add_spares(&segment, size);
+        let place = self.with_pool(|pool| pool.add_spares(&segment, size));
         self.event_fd.notify();
         Ok(place)
     }
 
     /// Gives back memory for extra bytes that no frame was published with.
     pub(crate) fn return_spare(&self, place: Place) {
-        if self.check_origin().is_err() {
-            return;
+        if self.check_origin().is_ok() {
+            self.with_pool(|pool| pool.return_spare(place));
         }
-        self.pool().return_spare(place);
     }
 }

@@ -26,40 +26,25 @@ impl Writer {
         keep_alive: KeepAlive,
     ) -> Result<(SlotIndex, Place)> {
         self.check_origin()?;
-        let Range { start, end } = range;
+        let Range { start, end } = range.clone();
         if start > end || end > memory.size() {
             return Err(Error::InvalidShape(format!(
                 "bytes {start} to {end} of {} of memory",
                 memory.size()
             )));
         }
-        let (place, taken, is_new) = {
-            let mut pool = self.pool();
+        let import = self.with_pool(|pool| {
             if pool.closed {
+                pool.release(keep_alive);
                 return Err(self.failure.error());
             }
-            pool.check_unsealed(memory.is_unsealed())?;
-            let (segment, is_new) = pool.register(memory).ok_or_else(|| no_number(&pool))?;
-            let place = Place {
-                segment,
-                offset: start,
-                size: end - start,
-            };
-            (place.clone(), pool.take_number(place, keep_alive), is_new)
-        };
-        if is_new {
+            pool.import(memory, range, keep_alive)
+        })?;
+        if import.is_new {
             // Clients are told of the memory before, or wait until they are.
             self.event_fd.notify();
         }
-        match taken {
-            Ok(index) => Ok((index, place)),
-            // Not under the lock.
-            Err(keep_alive) => {
-                drop(keep_alive);
-                self.see_to_failure();
-                Err(no_number(&self.pool()))
-            }
-        }
+        Ok((import.index, import.place))
     }
 
     /// Takes back frames in imported memory until `enough` says so: those that every client has
@@ -70,55 +55,21 @@ impl Writer {
         }
         self.collect();
         while !enough() {
-            if !self.pool().give_up_oldest() {
+            if !self.with_pool(Pool::give_up_oldest) {
                 return false;
             }
-            self.give_back();
         }
         true
     }
 
     /// Takes back the frames that all clients have passed and none holds.
     pub(crate) fn collect(&self) {
-        self.pool().collect();
-        self.give_back();
-    }
-
-    /// Gives back what was taken back.
-    pub(super) fn give_back(&self) {
-        let released = std::mem::take(&mut self.pool().released);
-        self.drop_keep_alives(released);
-    }
-
-    /// Drops what has kept bytes that no client can read any more. Never under a lock: the drop may
-    /// run the caller's code.
-    pub(super) fn drop_keep_alives(&self, released: Vec<KeepAlive>) {
-        if released.is_empty() {
-            return;
-        }
-        drop(released);
-        self.see_to_failure();
-        if self.pool().forget_unused() {
-            self.event_fd.notify();
-        }
-    }
-
-    /// The same for all that was given up. Not under a lock, either.
-    pub(super) fn drop_released(&self) {
-        let released = std::mem::take(&mut self.pool().released);
-        self.drop_keep_alives(released);
-    }
-
-    /// Ends the channel where giving memory back has failed.
-    fn see_to_failure(&self) {
-        if let Some(reason) = self.failure.reason() {
-            self.fail(reason.into());
-        }
+        self.with_pool(Pool::collect);
     }
 
     /// Whether there is a frame in imported memory.
     pub(crate) fn owes_memory(&self) -> bool {
-        self.check_origin().is_ok() && self.pool().owes_memory()
+        self.check_origin().is_ok() && self.with_pool(|pool| pool.owes_memory())
     }
 
     /// Takes back all frames in imported memory. Waits until clients have come to them, and have let
@@ -127,8 +78,7 @@ impl Writer {
         self.check_origin()?;
         let deadline = Deadline::after(Some(timeout));
         let received = self.await_pool(deadline, |pool| !pool.awaits_imported());
-        self.pool().retire_imported();
-        self.give_back();
+        self.with_pool(Pool::retire_imported);
         received?;
         self.await_pool(deadline, |pool| {
             pool.collect();
@@ -156,20 +106,14 @@ impl Writer {
 
     /// The lease pages of all clients.
     pub(crate) fn pages(&self) -> HashMap<ClientId, Arc<LeasePage>> {
-        let pool = self.pool();
-        let clients = pool.clients.iter();
-        clients.map(|one| (one.id, one.page.clone())).collect()
+        self.with_pool(|pool| {
+            let clients = pool.clients.iter();
+            clients.map(|one| (one.id, one.page.clone())).collect()
+        })
     }
 
     /// The frames in imported memory that clients of a closed channel hold.
     pub(crate) fn take_pinned_imports(&self) -> Vec<(FrameId, KeepAlive)> {
-        self.pool().take_pinned_imports()
-    }
-}
-
-fn no_number(pool: &Pool) -> Error {
-    Error::Exhausted {
-        slots: pool.count(),
-        max: pool.limit(),
+        self.with_pool(Pool::take_pinned_imports)
     }
 }

@@ -1,9 +1,11 @@
 //! Slots that the control thread makes a step at a time, while frames go on.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, MutexGuard};
 
 use super::Writer;
+use super::growing::Growing;
+use super::sizing::make_room;
 use crate::error::{Error, Result};
 use crate::pool::filling::Filling;
 use crate::segment::UnfinishedSegment;
@@ -99,15 +101,14 @@ impl Coming {
 impl Writer {
     /// Begins to make `most` slots of `size` bytes; fewer, but `least`, where there is not memory for so
     /// many, with some left for others; fewer where there are no numbers for them. `None` where there
-    /// are none. What frames have held that were given up for that is still to be
-    /// [dropped](Writer::drop_released), without the lock.
+    /// are none.
     pub(super) fn start_making(
         &self,
-        _growing: &MutexGuard<'_, ()>,
+        growing: &Growing<'_>,
         size: usize,
         (least, most): (u32, u32),
     ) -> Result<Option<Making>> {
-        let (id, mut count) = self.make_room(size, most);
+        let (id, mut count) = make_room(growing, size, most);
         if count == 0 {
             return Ok(None);
         }
@@ -142,7 +143,7 @@ impl Writer {
             return Ok(Made::Part(making));
         }
         let (segment, stride) = making.segment.finish()?;
-        let count = self.pool().add_segment(&segment, stride);
+        let count = self.with_pool(|pool| pool.add_segment(&segment, stride));
         self.wake_word.signal();
         Ok(Made::All(count))
     }
@@ -151,25 +152,25 @@ impl Writer {
     /// made, beside those that are `coming`. `None` where there are enough, or no memory for more now:
     /// then it is worth another try later.
     pub(crate) fn fill(&self, making: Option<Making>, coming: &Coming) -> Option<Making> {
-        if making.is_none() && !self.pool().filling.is_due() {
+        if making.is_none() && !self.with_pool(|pool| pool.filling.is_due()) {
             return None;
         }
         let making = self.try_to_fill(making, coming).unwrap_or(None);
-        self.drop_released();
         if making.is_none() {
-            let mut pool = self.pool();
-            pool.filling = match pool.missing() {
-                0 => Filling::Done,
-                _ => Filling::later(),
-            };
+            self.with_pool(|pool| {
+                pool.filling = match pool.missing() {
+                    0 => Filling::Done,
+                    _ => Filling::later(),
+                };
+            });
         }
         making
     }
 
     fn try_to_fill(&self, making: Option<Making>, coming: &Coming) -> Result<Option<Making>> {
         let is_wanted = |making: &Making| {
-            let pool = self.pool();
-            pool.missing() > 0 && making.segment.stride() >= pool.slot_size()
+            let stride = making.segment.stride();
+            self.with_pool(|pool| pool.missing() > 0 && stride >= pool.slot_size())
         };
         if let Some(making) = making.filter(is_wanted)
             && let Made::Part(unfinished) = self.go_on_making(making)?
@@ -178,10 +179,8 @@ impl Writer {
         }
         // The writer counts on what is coming.
         let growing = self.lock_growing();
-        let (count, size) = {
-            let pool = self.pool();
-            (pool.missing_at_once(coming.slots()), pool.slot_size())
-        };
+        let (count, size) =
+            growing.with_pool(|pool| (pool.missing_at_once(coming.slots()), pool.slot_size()));
         // There may be enough, or room only for what is coming.
         self.start_making(&growing, size, (count.min(1), count))
     }

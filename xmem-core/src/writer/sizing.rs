@@ -1,10 +1,11 @@
 //! Making slots: the memory first, then the pool is changed.
 
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
 
 use super::Writer;
+use super::growing::Growing;
 use crate::error::{Error, Result};
+use crate::pool::Pool;
 use crate::pool::filling::{Filling, early};
 use crate::segment::{MAX_SLOTS, PayloadSegment, SegmentId};
 use crate::sys::limits;
@@ -17,8 +18,7 @@ impl Writer {
         self.check_origin()?;
         let need = need.min(MAX_SLOTS);
         let growing = self.lock_growing();
-        let (is_first, least, count, size) = {
-            let mut pool = self.pool();
+        let (is_first, least, count, size) = growing.with_pool(|pool| {
             let is_first = pool.slot_size() == 0;
             if is_first {
                 // Clients that are there already have wanted frames of a size that was not known. What is
@@ -31,36 +31,32 @@ impl Writer {
             // The clients there are were admitted when the producer needed less, perhaps.
             let needed = pool.needed(need, 0);
             let least = missing(pool.own_need(need));
-            (
-                is_first,
-                least,
-                missing(needed).min(least.max(early(size))),
-                size,
-            )
-        };
+            let count = missing(needed).min(least.max(early(size)));
+            (is_first, least, count, size)
+        });
         let made = self.make_slots(&growing, size, (least, count));
         if is_first && made.is_err() {
-            self.pool().forget_size();
+            growing.with_pool(Pool::forget_size);
         }
         if made? == 0 && least > 0 {
             // Frames that clients have yet to receive have all the numbers, and the free slots, which
             // are too small: they give theirs back. Where there are none, a writer waits for clients.
-            let id = self.pool().next_segment_id();
+            let id = growing.with_pool(Pool::next_segment_id);
             let (segment, stride) = PayloadSegment::create(id, size, least as usize)?;
-            let mut pool = self.pool();
-            pool.resize(size);
-            pool.add_segment(&segment, stride);
+            growing.with_pool(|pool| {
+                pool.resize(size);
+                pool.add_segment(&segment, stride);
+            });
         }
-        let mut pool = self.pool();
-        pool.raise_need(need);
-        pool.filling = Filling::Due;
-        if least == 0 {
-            // Those there are have room for more than they were made for.
-            pool.resize(size);
-        }
-        drop(pool);
+        growing.with_pool(|pool| {
+            pool.raise_need(need);
+            pool.filling = Filling::Due;
+            if least == 0 {
+                // Those there are have room for more than they were made for.
+                pool.resize(size);
+            }
+        });
         drop(growing);
-        self.drop_released();
         // There may be segments to announce, and others to drop.
         self.event_fd.notify();
         Ok(())
@@ -69,25 +65,23 @@ impl Writer {
     /// Makes slots because there is none left. False when there can be no more.
     pub(super) fn grow(&self) -> Result<bool> {
         let growing = self.lock_growing();
-        let ((_, most), size, missing, own) = {
-            let pool = self.pool();
+        let ((_, most), size, missing, own) = growing.with_pool(|pool| {
             let missing = pool.missing();
             (pool.growth(1), pool.slot_size(), missing, pool.own())
-        };
+        });
         if missing > 0 {
             // It is clients that hold the others.
             limits::check_memory_for_others(size)?;
         }
         let made = self.make_slots(&growing, size, (most.min(1), most));
         drop(growing);
-        self.drop_released();
         let made = made?;
         if made == 0 {
             return Ok(false);
         }
         if missing == 0 {
             // The producer holds more than it said: from now on that counts as what it needs.
-            self.pool().raise_need(own + made);
+            self.with_pool(|pool| pool.raise_need(own + made));
         }
         self.event_fd.notify();
         Ok(true)
@@ -98,21 +92,13 @@ impl Writer {
     pub(super) fn grow_for_group(&self) -> Result<u32> {
         let growing = self.lock_growing();
         let coming = self.coming.load(Ordering::Relaxed);
-        let (count, size) = {
-            let pool = self.pool();
-            (pool.group_growth(coming), pool.slot_size())
-        };
+        let (count, size) = growing.with_pool(|pool| (pool.group_growth(coming), pool.slot_size()));
         limits::check_memory_for_others(size)?;
         let made = self.make_slots(&growing, size, (0, count));
         drop(growing);
-        self.drop_released();
         let made = made?;
         self.event_fd.notify();
         Ok(made)
-    }
-
-    pub(super) fn lock_growing(&self) -> MutexGuard<'_, ()> {
-        self.growing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes `most` slots of `size` bytes; fewer, but `least`, where there is not memory for so many, with
@@ -120,11 +106,11 @@ impl Writer {
     /// the pool changed afterwards, so a failure changes nothing.
     pub(super) fn make_slots(
         &self,
-        _growing: &MutexGuard<'_, ()>,
+        growing: &Growing<'_>,
         size: usize,
         (least, most): (u32, u32),
     ) -> Result<u32> {
-        let (id, count) = self.make_room(size, most);
+        let (id, count) = make_room(growing, size, most);
         if count == 0 {
             return Ok(0);
         }
@@ -147,24 +133,23 @@ impl Writer {
                 made => break made?,
             }
         };
-        let added = {
-            let mut pool = self.pool();
+        let added = growing.with_pool(|pool| {
             pool.resize(size);
             pool.add_segment(&segment, stride)
-        };
+        });
         self.wake_word.signal();
         Ok(added)
     }
+}
 
-    /// The number of a segment to make, and how many of `count` slots of `size` bytes there are numbers
-    /// for. What frames have held that were given up for that is still to be
-    /// [dropped](Writer::drop_released).
-    pub(super) fn make_room(&self, size: usize, count: u32) -> (SegmentId, u32) {
-        let mut pool = self.pool();
+/// The number of a segment to make, and how many of `count` slots of `size` bytes there are numbers
+/// for.
+pub(super) fn make_room(growing: &Growing<'_>, size: usize, count: u32) -> (SegmentId, u32) {
+    growing.with_pool(|pool| {
         let count = match size {
             0 => 0,
             _ => pool.make_room(count),
         };
         (pool.next_segment_id(), count)
-    }
+    })
 }
