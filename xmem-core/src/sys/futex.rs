@@ -10,8 +10,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
 use rustix::io::Errno;
-use rustix::thread::futex::{self, Flags, WaitvFlags, WakeOp, WakeOpCmp};
-use rustix::time::ClockId;
+use rustix::thread::futex::{self, Flags, WakeOp, WakeOpCmp};
 
 use super::clock::Deadline;
 use crate::error::Result;
@@ -42,15 +41,7 @@ pub(crate) fn wait_any(words: &[Wait<'_>], deadline: Deadline) -> Result<()> {
     if !takes_many() {
         return fallback::wait(words, deadline);
     }
-    let answer = match words {
-        [a, b] => wait_for(&[a.to_kernel(), b.to_kernel()], deadline),
-        [a, b, c] => wait_for(&[a.to_kernel(), b.to_kernel(), c.to_kernel()], deadline),
-        _ => {
-            let words: Vec<_> = words.iter().map(|word| word.to_kernel()).collect();
-            wait_for(&words, deadline)
-        }
-    };
-    match answer {
+    match wait::sleep(words, deadline) {
         // A kernel before 5.16, or a container that does not know the call.
         Err(Errno::NOSYS | Errno::PERM) => {
             // SYNC POINT with `WakeWord::signal`: a signal that does not see this flag came before
@@ -60,12 +51,6 @@ pub(crate) fn wait_any(words: &[Wait<'_>], deadline: Deadline) -> Result<()> {
         }
         other => ended(other, deadline),
     }
-}
-
-fn wait_for(words: &[futex::Wait], deadline: Deadline) -> Answer<()> {
-    let timeout = deadline.timespec();
-    let flags = WaitvFlags::empty();
-    futex::waitv(words, flags, timeout.as_ref(), ClockId::Monotonic).map(drop)
 }
 
 /// Wakes one thread that sleeps on a word in shared memory. The caller has changed the word

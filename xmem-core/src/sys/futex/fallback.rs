@@ -4,6 +4,7 @@
 //! for wake words alone, and says here which of them end its wait. A signal of one of them changes and
 //! wakes the word that the thread sleeps on.
 
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,7 +36,7 @@ struct Sleeper {
 }
 
 // SAFETY: the word is an atomic, and `signal` follows the pointer only while the entry stands in
-// the list, under its lock; `wait` takes the entry out before its borrow of the word ends.
+// the list, under its lock; `Entry` borrows the word and takes the entry out when it ends.
 unsafe impl Send for Sleeper {}
 
 static SLEEPERS: Mutex<Vec<Sleeper>> = Mutex::new(Vec::new());
@@ -44,12 +45,30 @@ fn sleepers() -> MutexGuard<'static, Vec<Sleeper>> {
     SLEEPERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes a sleeper out of the list, on every way out of `wait`.
-struct Entry {
+/// A sleeper's entry in the list. It borrows the word, and takes the sleeper out on every way out of `wait`.
+struct Entry<'a> {
     id: usize,
+    _word: PhantomData<&'a AtomicU32>,
 }
 
-impl Drop for Entry {
+impl<'a> Entry<'a> {
+    /// Enters a thread that sleeps on `sleep` and whose sleep the private ones of `words` end.
+    fn new(id: usize, sleep: Wait<'a>, words: &[Wait<'_>]) -> Entry<'a> {
+        let wake_words = words.iter().filter(|word| word.private);
+        sleepers().push(Sleeper {
+            id,
+            wake_words: wake_words.map(|one| one.word.as_ptr() as usize).collect(),
+            word: sleep.word,
+            flags: sleep.flags(),
+        });
+        Entry {
+            id,
+            _word: PhantomData,
+        }
+    }
+}
+
+impl Drop for Entry<'_> {
     fn drop(&mut self) {
         sleepers().retain(|sleeper| sleeper.id != self.id);
     }
@@ -68,14 +87,7 @@ pub(super) fn wait(words: &[Wait<'_>], deadline: Deadline) -> Result<()> {
         (false, None) => deadline.min(Deadline::after(Some(SLICE))),
         (false, Some(_)) => deadline.min(Deadline::after(Some(SHORT_SLICE))),
     };
-    let wake_words = words.iter().filter(|word| word.private);
-    sleepers().push(Sleeper {
-        id,
-        wake_words: wake_words.map(|one| one.word.as_ptr() as usize).collect(),
-        word: sleep.word,
-        flags: sleep.flags(),
-    });
-    let _entry = Entry { id };
+    let _entry = Entry::new(id, sleep, words);
     // SYNC POINT with `WakeWord::signal`: its entry stands, then the sleeper looks at the words.
     fence(Ordering::SeqCst);
     let has_changed = |word: &Wait<'_>| word.word.load(Ordering::Acquire) != word.seen;
@@ -104,7 +116,7 @@ pub(super) fn signal(wake_word: &AtomicU32) {
     let address = wake_word.as_ptr() as usize;
     for sleeper in sleepers().iter() {
         if sleeper.wake_words.contains(&address) {
-            // SAFETY: the entry stands in the list, whose lock is held, so `wait` has not returned
+            // SAFETY: the sleeper stands in the list, whose lock is held, so its `Entry` has not ended
             // and still borrows the word.
             let word = unsafe { &*sleeper.word };
             word.fetch_add(1, Ordering::Release);

@@ -3,7 +3,8 @@
 use std::sync::atomic::AtomicU32;
 
 use rustix::io::Errno;
-use rustix::thread::futex::{self, Flags, WaitFlags, WaitPtr};
+use rustix::thread::futex::{self, Flags, WaitFlags, WaitPtr, WaitvFlags};
+use rustix::time::ClockId;
 
 use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
@@ -38,17 +39,34 @@ pub(super) fn private(word: &AtomicU32, seen: u32) -> Wait<'_> {
     }
 }
 
-impl Wait<'_> {
-    /// The kernel's form. Its pointer is valid for as long as the word is borrowed.
-    pub(super) fn to_kernel(self) -> futex::Wait {
-        let mut wait = futex::Wait::new();
-        wait.val = u64::from(self.seen);
-        wait.uaddr = WaitPtr::new(self.word.as_ptr().cast());
-        wait.flags = WaitFlags::SIZE_U32;
-        wait.flags.set(WaitFlags::PRIVATE, self.private);
-        wait
+/// Sleeps on the words (`futex_waitv`).
+///
+/// The kernel's form of a wait has a pointer to its word. It does not leave this function, which borrows the
+/// words.
+pub(super) fn sleep(words: &[Wait<'_>], deadline: Deadline) -> Answer<()> {
+    let sleep = |words: &[futex::Wait]| {
+        let timeout = deadline.timespec();
+        let flags = WaitvFlags::empty();
+        futex::waitv(words, flags, timeout.as_ref(), ClockId::Monotonic).map(drop)
+    };
+    match words {
+        [a, b] => sleep(&[a, b].map(to_kernel)),
+        [a, b, c] => sleep(&[a, b, c].map(to_kernel)),
+        _ => sleep(&words.iter().map(to_kernel).collect::<Vec<_>>()),
     }
+}
 
+/// Called by [`sleep`] alone.
+fn to_kernel(wait: &Wait<'_>) -> futex::Wait {
+    let mut kernel = futex::Wait::new();
+    kernel.val = u64::from(wait.seen);
+    kernel.uaddr = WaitPtr::new(wait.word.as_ptr().cast());
+    kernel.flags = WaitFlags::SIZE_U32;
+    kernel.flags.set(WaitFlags::PRIVATE, wait.private);
+    kernel
+}
+
+impl Wait<'_> {
     pub(super) fn flags(self) -> Flags {
         if self.private {
             Flags::PRIVATE
