@@ -5,37 +5,31 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::callback;
 use crate::cancel::{Cancellation, Canceller};
 use crate::error::kind::ErrorKind;
 use crate::error::{Error, Result};
+use crate::event::StreamEvent;
 use crate::event::pending::MAX_EVENTS;
-use crate::event::{EventKind, StreamEvent};
 use crate::frame::Frame;
-use crate::lease::Claim;
-use crate::link::{End, Link};
+use crate::link::Link;
 use crate::message::Delivery;
-use crate::meta::FLAG_EXTRA_SPILLED;
 use crate::quota::Grant;
-use crate::segment::{SPILL_SIZE, read_location};
 use crate::sys::clock::Deadline;
-use crate::sys::futex;
 
 mod announced;
 pub(crate) mod builder;
 mod control;
+mod handshake;
 pub(crate) mod pending;
 mod preparing;
 mod readiness;
+mod receiving;
+mod step;
 mod upstream;
 
-use pending::{Announcement, Pending, check};
+use pending::Pending;
 use readiness::{Look, Readiness};
 pub use upstream::UpstreamSender;
-
-/// How often a client looks before it sleeps: a few microseconds, less than falling asleep and
-/// waking up take.
-const SPINS: u32 = 50;
 
 /// A client's end of a channel: receives frames and what is said between them.
 ///
@@ -116,18 +110,6 @@ pub enum Item {
     Frame(Frame),
     /// Something between the frames.
     Event(StreamEvent),
-}
-
-/// Why there is no frame now.
-enum Nothing {
-    /// Nothing more was published.
-    Empty,
-    /// Every lease is out.
-    Starved,
-    /// The frame's segment, or an event before it, is not known yet.
-    Unannounced,
-    /// The frame was given up; the next may be there.
-    Skipped,
 }
 
 impl Subscriber {
@@ -246,102 +228,6 @@ impl Subscriber {
         self.receive_until(Deadline::after(timeout), cancel)
     }
 
-    fn receive_until(&mut self, deadline: Deadline, cancel: &Cancellation<'_>) -> Result<Item> {
-        if let Some(readiness) = &self.readiness {
-            readiness.rest();
-        }
-        let (mut again, mut starving) = (false, false);
-        loop {
-            let cancelled = cancel.wait()?;
-            if std::mem::replace(&mut again, true) && deadline.has_passed() {
-                return Err(if starving && self.free_leases() == 0 {
-                    self.starved_error()
-                } else {
-                    Error::TimedOut
-                });
-            }
-            // Before every look: what comes from here on ends the sleep.
-            let seen = self.link.wake_word.snapshot();
-            let wake = self.link.page.words().wake_value();
-            self.link.check()?;
-            let nothing = match self.attempt()? {
-                Ok(item) => return Ok(item),
-                Err(nothing) => nothing,
-            };
-            match nothing {
-                Nothing::Empty => {
-                    let end = {
-                        let session = self.link.session();
-                        let end = session.end.as_ref();
-                        end.map(|end| (end.error(), *end == End::Stopped))
-                    };
-                    if let Some((error, has_told_all)) = end {
-                        // Told after the last frame: look once more, in that order.
-                        if self.cursor < self.link.metadata.words().head() {
-                            continue;
-                        }
-                        // A producer that was killed may not have told all.
-                        let end = self.link.metadata.words().end();
-                        let is_due = end.is_some_and(|end| end <= self.cursor);
-                        if !has_told_all && is_due && end != self.end_told {
-                            self.end_told = end;
-                            return Err(Error::EndOfStream);
-                        }
-                        return Err(error);
-                    }
-                    if self.spin() {
-                        continue;
-                    }
-                    if deadline.has_passed() {
-                        // Nor does the producer have to wake a client that only looks.
-                        return Err(Error::TimedOut);
-                    }
-                    let page = self.link.page.words();
-                    let channel_words = self.link.metadata.words();
-                    if channel_words.prepare_sleep(&page, self.cursor) {
-                        let published = futex::shared(page.wake, wake);
-                        let signal = self.link.wake_word.since(seen);
-                        let waited = futex::wait_any(&[published, signal, cancelled], deadline);
-                        page.finish_sleep();
-                        waited?;
-                    }
-                }
-                Nothing::Starved => {
-                    if !std::mem::replace(&mut starving, true) {
-                        self.starved += 1;
-                        if let Some(observer) = &self.on_starved {
-                            callback::call("on_starved", || observer()).map_err(|reason| {
-                                self.link.finish(End::Failed(reason.clone()));
-                                Error::Failed(reason)
-                            })?;
-                        }
-                    }
-                    let signal = self.link.wake_word.since(seen);
-                    futex::wait_any(&[signal, cancelled], deadline).map_err(
-                        |error| match error {
-                            Error::TimedOut => self.starved_error(),
-                            other => other,
-                        },
-                    )?;
-                }
-                Nothing::Unannounced => {
-                    let ended = self.link.session().end.is_some();
-                    if ended {
-                        // What is not announced by now never will be; look once more, in that order.
-                        match self.attempt()? {
-                            Ok(item) => return Ok(item),
-                            Err(Nothing::Unannounced) => self.give_up_pending(),
-                            Err(_) => {}
-                        }
-                        continue;
-                    }
-                    futex::wait_any(&[self.link.wake_word.since(seen), cancelled], deadline)?;
-                }
-                Nothing::Skipped => {}
-            }
-        }
-    }
-
     /// The position of the first frame that this client could receive.
     pub fn first_position(&self) -> u64 {
         self.first
@@ -380,185 +266,6 @@ impl Subscriber {
     /// Whether a flush was told since something was received last: then that is void, too.
     pub fn is_flushed(&self) -> bool {
         self.link.session().events.flushes() != self.flushes
-    }
-
-    fn starved_error(&self) -> Error {
-        let leases = self.granted().quota.leases;
-        Error::Starved { leases }
-    }
-
-    fn spin(&self) -> bool {
-        let channel_words = self.link.metadata.words();
-        (0..SPINS).any(|_| {
-            std::hint::spin_loop();
-            channel_words.head() > self.cursor
-        })
-    }
-
-    /// Takes the next frame or event if it is there.
-    fn attempt(&mut self) -> Result<std::result::Result<Item, Nothing>> {
-        self.skip_void();
-        if self.pending.is_none()
-            && let Err(nothing) = self.claim()?
-        {
-            let next = match nothing {
-                Nothing::Empty => {
-                    let mut session = self.link.session();
-                    self.flushes = session.events.flushes();
-                    session.events.next(self.cursor)
-                }
-                _ => None,
-            };
-            return match next {
-                Some((event, position)) => self.take_event(event, position).map(Ok),
-                None => Ok(Err(nothing)),
-            };
-        }
-        let announced = match self.announced() {
-            Ok(Announcement::Complete(announced)) => announced,
-            Ok(Announcement::Event(event, position)) => {
-                return self.take_event(event, position).map(Ok);
-            }
-            Ok(Announcement::ToCome) => return Ok(Err(Nothing::Unannounced)),
-            Ok(Announcement::Forgotten) => {
-                self.give_up_pending();
-                return Ok(Err(Nothing::Skipped));
-            }
-            Ok(Announcement::Void) => {
-                self.skip_void();
-                return Ok(Err(Nothing::Skipped));
-            }
-            Err(error) => {
-                self.give_up_pending();
-                return Err(error);
-            }
-        };
-        let pending = self.pending.take().expect("looked at above");
-        if let Err(error) = announced.prepare(&pending.meta) {
-            self.link.release(pending.lease);
-            self.missed += 1;
-            self.link.finish(End::of(error));
-            self.link.check()?;
-            return Ok(Err(Nothing::Skipped));
-        }
-        let missed = self.missed - self.noted;
-        self.noted = self.missed;
-        Ok(Ok(Item::Frame(Frame::new(
-            self.link.clone(),
-            (pending.lease, pending.id),
-            (announced.segment, announced.spilled),
-            pending.meta,
-            self.format.clone(),
-            missed,
-        ))))
-    }
-
-    /// Passes over what a flush has made void. None of that counts as missed.
-    fn skip_void(&mut self) {
-        let void = self.link.void();
-        if self
-            .pending
-            .as_ref()
-            .is_some_and(|pending| pending.meta.seq < void)
-            && let Some(pending) = self.pending.take()
-        {
-            self.link.release(pending.lease);
-        }
-        if self.cursor < void {
-            self.cursor = void;
-            self.moved();
-        }
-    }
-
-    /// Takes an event in, whose turn has come.
-    fn take_event(&mut self, event: StreamEvent, position: u64) -> Result<Item> {
-        match event.kind() {
-            EventKind::EndOfStream => {
-                self.end_told = Some(position);
-                return Err(Error::EndOfStream);
-            }
-            // An equal format stays the same allocation, so that callers can compare addresses.
-            EventKind::Format if self.format.as_deref() != Some(event.content()) => {
-                self.format = Some(event.content().into());
-            }
-            _ => {}
-        }
-        Ok(Item::Event(event))
-    }
-
-    /// Leases the next frame there is, as `self.pending`.
-    fn claim(&mut self) -> Result<std::result::Result<(), Nothing>> {
-        let channel_words = self.link.metadata.words();
-        if channel_words.head() <= self.cursor {
-            return Ok(Err(Nothing::Empty));
-        }
-        let Some(lease) = self.link.take_lease() else {
-            return Ok(Err(Nothing::Starved));
-        };
-        let page = self.link.page.words();
-        let started_at = self.cursor;
-        let mut claimed = None;
-        // Bounded, so that a producer that lies does not keep us here.
-        for _ in 0..channel_words.ring.len() {
-            let head = channel_words.head();
-            let first = match self.delivery {
-                Delivery::InOrder => head.saturating_sub(channel_words.ring.len() as u64),
-                Delivery::Latest => head.saturating_sub(1),
-            };
-            if self.cursor < first {
-                self.missed += first - self.cursor;
-                self.cursor = first;
-            }
-            match channel_words.try_claim(&page, usize::from(lease), self.cursor) {
-                Claim::Leased(id) => {
-                    claimed = Some(id);
-                    break;
-                }
-                Claim::Empty => break,
-                Claim::Lost => {
-                    self.missed += 1;
-                    self.cursor += 1;
-                }
-            }
-        }
-        let Some(id) = claimed else {
-            self.link.return_lease(lease);
-            if self.cursor != started_at {
-                self.moved();
-            }
-            return Ok(Err(Nothing::Empty));
-        };
-        let mut meta = self.link.metadata.read_meta(id.slot());
-        meta.shift_times(self.link.clock_offset);
-        if let Err(error) = check(&meta, self.cursor) {
-            self.link.release(lease);
-            return Err(error);
-        }
-        self.missed += meta.seq - self.cursor;
-        self.cursor = meta.seq + 1;
-        let spilled = (meta.flags & FLAG_EXTRA_SPILLED != 0).then(|| {
-            let mut location = [0; SPILL_SIZE];
-            self.link.metadata.read_extra(id.slot(), &mut location);
-            read_location(&location)
-        });
-        self.pending = Some(Pending {
-            lease,
-            id,
-            meta,
-            spilled,
-        });
-        self.moved();
-        Ok(Ok(()))
-    }
-
-    /// Makes the cursor and the count of missed frames known to the producer.
-    fn moved(&self) {
-        self.link
-            .page
-            .words()
-            .missed
-            .store(self.missed, std::sync::atomic::Ordering::Relaxed);
-        self.link.pass(self.cursor);
     }
 
     /// How many times the producer had flushed when something was received last: two items with the

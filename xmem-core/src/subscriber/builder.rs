@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Subscriber, control};
+use super::{Subscriber, control, handshake};
 use crate::callback;
 use crate::cancel::{Cancellation, Canceller};
 use crate::channel::Channel;
@@ -257,7 +257,7 @@ impl SubscriberBuilder {
                 name: self.name.clone(),
             };
             let observers = self.observers.clone();
-            match control::connect(&self.channel, hello, deadline, cancel, observers) {
+            match handshake::connect(&self.channel, hello, deadline, cancel, observers) {
                 Err(Error::Disconnected(_) | Error::Stopped) if !deadline.has_passed() => {
                     if std::mem::replace(&mut hung_up, true) {
                         let left = deadline.left().unwrap_or(HUNG_UP_PAUSE);

@@ -13,8 +13,10 @@ use crate::sys::poll::EventFd;
 /// What was seen before a look that has found nothing: what comes later ends the sleep.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
-    signals: u32,
-    wake: u32,
+    /// Of the link's wake word.
+    pub(super) signals: u32,
+    /// Of the client's futex word.
+    pub(super) wake: u32,
 }
 
 impl Look {
