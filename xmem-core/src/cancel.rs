@@ -61,7 +61,7 @@ impl Canceller {
         Canceller::default()
     }
 
-    /// Ends the waits under way, and those to come.
+    /// Ends the waits under way, and later ones.
     pub fn cancel(&self) {
         let event_fds = self.event_fds();
         // A snapshot of the word that is taken after the signal sees it.
@@ -71,7 +71,7 @@ impl Canceller {
         self.end_waits(event_fds);
     }
 
-    /// Ends the waits under way, and none to come.
+    /// Ends the waits under way, and no later ones.
     pub fn interrupt(&self) {
         self.end_waits(self.event_fds());
     }

@@ -288,8 +288,8 @@ impl Clients {
             .any(|client| client.page.words().holds(frame))
     }
 
-    /// The first position that a client may still come to; `head` without clients. Who wants only
-    /// the newest frame comes to no other.
+    /// The first position that a client may still come to; `head` without clients. A client that
+    /// takes only the newest frame comes to no other.
     pub(crate) fn passed(&mut self, head: u64) -> u64 {
         let mut passed = head;
         for client in &mut self.list {

@@ -19,7 +19,7 @@ pub enum EventKind {
     /// True until another with the same key is said. A client that joins later is told, too: in the order of
     /// the keys, before the first frame. One without content takes back what was said.
     Sticky(u64),
-    /// The format of the frames to come, for GStreamer their encoded caps. Sticky; its key is 2^63.
+    /// The format of the following frames, for GStreamer their encoded caps. Sticky; its key is 2^63.
     Format,
     /// As [`Passing`](EventKind::Passing), but it overtakes what was not received yet.
     Urgent,

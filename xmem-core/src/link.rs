@@ -17,6 +17,10 @@ use crate::sys::futex::{self, WakeWord};
 use crate::sys::poll::EventFd;
 use crate::sys::socket::{self, Connection};
 
+mod leases;
+
+use leases::{Asked, Leases};
+
 /// How the stream has come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -77,69 +81,6 @@ impl Session {
     pub(crate) fn descriptors(&self) -> usize {
         let segments = self.segments.values();
         segments.filter(|segment| segment.fd().is_some()).count()
-    }
-}
-
-#[derive(Debug)]
-struct Leases {
-    free: Vec<u16>,
-    /// How many there are, free ones and others: the page's first words.
-    count: u32,
-    /// The receiving thread waits for one.
-    starved: bool,
-    /// There is no subscriber any more, only frames.
-    abandoned: bool,
-}
-
-impl Leases {
-    fn are_all_free(&self) -> bool {
-        self.free.len() == self.count as usize
-    }
-
-    /// Puts those beyond `count` out of use, as far as they are free. Says how many there are then.
-    fn give_up(&mut self, count: u32) -> u32 {
-        let mut is_free = vec![false; self.count as usize];
-        for &lease in &self.free {
-            is_free[usize::from(lease)] = true;
-        }
-        let used = is_free.iter().rposition(|is_free| !is_free);
-        self.count = self
-            .count
-            .min(count.max(used.map_or(0, |last| last as u32 + 1)));
-        let count = self.count;
-        self.free.retain(|&lease| u32::from(lease) < count);
-        count
-    }
-
-    /// Takes more into use.
-    fn raise(&mut self, count: u32) {
-        let more = self.count..count;
-        // The lowest are taken first: so the others are free when they are given up.
-        self.free.splice(0..0, more.rev().map(|lease| lease as u16));
-        self.count = self.count.max(count);
-    }
-}
-
-/// What the client has asked its producer for, and what it has got.
-#[derive(Debug)]
-struct Asked {
-    /// How often it has asked.
-    number: u32,
-    wanted: Quota,
-    granted: Grant,
-}
-
-impl Asked {
-    fn of_leases(leases: u32) -> Asked {
-        let quota = Quota::of_leases(leases);
-        Asked {
-            number: 0,
-            wanted: quota,
-            granted: Grant {
-                quota,
-                most: quota.backlog,
-            },
-        }
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) enum Message {
         id: SegmentId,
         memory: MemoryDescription,
     },
-    /// A segment is no longer used by any frame to come.
+    /// A segment that no later frame uses.
     SegmentGone {
         id: SegmentId,
     },

@@ -117,7 +117,7 @@ fn attempt(path: &Path, deadline: Deadline) -> Result<Attempt> {
         Err(Errno::ACCESS) if found.is_unfinished() => Ok(Attempt::Absent),
         Err(Errno::ACCESS) => Err(bad_path(
             path,
-            "permission denied: the producer's perms decide who may connect",
+            "permission denied: set perms of the producer so that this user may connect",
         )),
         Err(Errno::PROTOTYPE) => Err(bad_path(path, OTHER_PROGRAM)),
         Err(errno) => {

@@ -27,7 +27,7 @@ pub(super) struct Group {
     pub(super) lead: Option<u64>,
     /// Leading frames that were published last are gone: a client can't begin with the next.
     has_lost_lead: bool,
-    /// When it began, on `CLOCK_MONOTONIC`. A stream whose first dependent frame is still to come has no
+    /// When it began, on `CLOCK_MONOTONIC`. A stream without a dependent frame so far has no
     /// use for it.
     since: Option<Duration>,
     /// Frames of it.

@@ -141,7 +141,7 @@ impl Pool {
 
     /// Gives up the oldest frame in imported memory that no client holds, though clients have yet to
     /// come to it. None that the writer has to wait for, and none that a client counts on which
-    /// lags no more than its backlog allows. Nor the newest, which is for clients to come.
+    /// lags no more than its backlog allows. Nor the newest, with which later clients begin.
     pub(crate) fn give_up_oldest(&mut self) -> bool {
         for at in 0..self.ready.len() {
             let index = self.ready[at];
@@ -161,7 +161,7 @@ impl Pool {
         false
     }
 
-    /// Whether a client has yet to come to a frame in imported memory that the writer would wait
+    /// Whether a client has yet to receive a frame in imported memory that the writer would wait
     /// for.
     pub(crate) fn awaits_imported(&mut self) -> bool {
         let mut ready = self.ready.iter().rev();

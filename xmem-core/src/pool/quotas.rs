@@ -65,8 +65,8 @@ impl Others {
 }
 
 impl Pool {
-    /// Slots that the clients need, those to come included, with the quotas that the producer's limits
-    /// allow. Each client's leases are its own. The frames beyond them are the same for all, which want
+    /// Slots that the clients need, with the quotas that the producer's limits allow, and the group for
+    /// later ones. Each client's leases are its own. The frames beyond them are the same for all, which want
     /// the newest ones: the group that a client begins with, too.
     pub(crate) fn clients_need(&self) -> u32 {
         let targets = || self.clients.iter().map(|client| client.target);

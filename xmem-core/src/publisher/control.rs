@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::peer::{MAX_QUEUE, Peer, Snapshot, Stage};
+use super::peer::telling::Snapshot;
+use super::peer::{MAX_QUEUE, Peer, Stage};
 use super::shedding::Shedding;
 use super::unread::Unread;
 use crate::callback;

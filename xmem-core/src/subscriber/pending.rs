@@ -21,7 +21,7 @@ pub(super) struct Pending {
 /// How much the control connection has told about a frame.
 pub(super) enum Announcement {
     Complete(Announced),
-    /// Something is still to come.
+    /// Something was not told yet.
     ToCome,
     /// So much was said since that it is not known any more what was true at the frame.
     Forgotten,

@@ -1,0 +1,223 @@
+//! What a client has received.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use crate::dtype::{Element, StorageType};
+use crate::error::{Error, Result};
+use crate::lease::FrameId;
+use crate::link::Link;
+use crate::meta::BufferMeta;
+use crate::payload::{Payload, view::View};
+use crate::segment::{ImportedMemory, PayloadSegment};
+use crate::sys::limits;
+
+/// A received frame. It does not change while it is held; its drop gives the lease back.
+///
+/// Frames can be sent to other threads and outlive the [`Subscriber`](crate::Subscriber).
+///
+/// # Examples
+///
+/// ```
+/// use xmem_core::{BufferMeta, DType};
+/// # use xmem_core::{Channel, Publisher, Subscriber};
+/// # fn main() -> xmem_core::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let channel = Channel::path(directory.path().join("cam0.sock"));
+/// # let publisher = Publisher::builder(channel.clone()).open()?;
+/// # let mut subscriber = Subscriber::builder(channel).connect()?;
+/// # let mut frame = publisher.acquire(12)?;
+/// # frame.payload().write_elements(&[1i16, 2, 3, 4, 5, 6]);
+/// # *frame.meta_mut() = BufferMeta::tensor(DType::Int16, &[2, 3])?;
+/// # frame.publish()?;
+/// let frame = subscriber.receive(None)?;
+/// match frame.meta().dtype() {
+///     DType::Int16 => assert_eq!(frame.view::<i16>()?.to_vec()?, [1, 2, 3, 4, 5, 6]),
+///     other => println!("{} bytes of {other}", frame.payload()?.len()),
+/// }
+/// if frame.missed() > 0 {
+///     println!("{} frames were gone before", frame.missed());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Frame {
+    link: Arc<Link>,
+    lease: u16,
+    id: FrameId,
+    segment: Arc<PayloadSegment>,
+    meta: BufferMeta,
+    extra: Option<Spilled>,
+    format: Option<Arc<[u8]>>,
+    missed: u64,
+}
+
+/// Where a frame's extra bytes are when they stand in a slot of their own.
+pub(crate) struct Spilled {
+    pub(crate) segment: Arc<PayloadSegment>,
+    /// Checked: the frame's `extra_len` bytes from here are inside the segment.
+    pub(crate) offset: usize,
+}
+
+impl Frame {
+    /// Takes over the lease. `meta` was checked, its ranges against the segments too.
+    pub(crate) fn new(
+        link: Arc<Link>,
+        (lease, id): (u16, FrameId),
+        (segment, extra): (Arc<PayloadSegment>, Option<Spilled>),
+        meta: BufferMeta,
+        format: Option<Arc<[u8]>>,
+        missed: u64,
+    ) -> Frame {
+        Frame {
+            link,
+            lease,
+            id,
+            segment,
+            meta,
+            extra,
+            format,
+            missed,
+        }
+    }
+
+    /// What the frame is: a checked copy of the record in shared memory.
+    pub fn meta(&self) -> &BufferMeta {
+        &self.meta
+    }
+
+    /// The frame's place in the stream.
+    pub fn seq(&self) -> u64 {
+        self.meta.seq
+    }
+
+    /// The slot's number.
+    pub fn slot(&self) -> u32 {
+        u32::from(self.id.slot().0)
+    }
+
+    /// How many frames were missed between the one received before and this one.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// The format of the stream (for GStreamer encoded caps) at this frame, where the producer set
+    /// one. The bytes come from another process, and are not checked.
+    pub fn format(&self) -> Option<&Arc<[u8]>> {
+        self.format.as_ref()
+    }
+
+    /// The frame's bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotMapped`] where the frame is in a dmabuf that was not [mapped](Frame::map);
+    /// [`Error::WrongStorage`] where its content is not in memory of the CPU.
+    pub fn payload(&self) -> Result<Payload<'_>> {
+        match self.meta.storage_type() {
+            StorageType::Cpu => {}
+            other => return Err(Error::WrongStorage(other)),
+        }
+        let mapping = self.segment.mapping()?;
+        // Checked when the frame was received: the range is inside the segment.
+        Ok(Payload::of(mapping, self.offset(), self.meta.size as usize))
+    }
+
+    /// Whether the frame is in a dmabuf, memory that may be a device's. A reader of its bytes
+    /// [maps](Frame::map) it, and waits for the device to finish with it (`DMA_BUF_IOCTL_SYNC`).
+    pub fn is_dma_buf(&self) -> bool {
+        self.segment.kind().is_dma_buf()
+    }
+
+    /// Maps the memory of a frame in a dmabuf, once for all frames in it. All other memory is
+    /// mapped from the start.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where it can't be mapped.
+    pub fn map(&self) -> Result<()> {
+        self.segment.map_cpu().map(drop)
+    }
+
+    /// The memory that the frame is in, for a publisher to
+    /// [import](crate::Publisher::import_frame). `None` where there is no [descriptor](Frame::fd).
+    pub fn memory(&self) -> Option<ImportedMemory> {
+        self.segment.to_import()
+    }
+
+    /// How many frames more than now this client may hold.
+    pub fn free_leases(&self) -> u32 {
+        self.link.free_leases()
+    }
+
+    /// A descriptor of the memory that the frame is in, which other frames are in too: a memfd that
+    /// can't change its size, and that neither this descriptor nor one that was opened again through
+    /// `/proc` can write. For a caller that hands the frame on without mapping it: a compositor, another
+    /// process.
+    ///
+    /// A process that has the descriptor can read the bytes of the slot: those of this frame, and
+    /// of other frames after this one is dropped. `None` if this process keeps no descriptor of the
+    /// memory: the producer has announced more than 256 pieces of it, or the process has few
+    /// descriptors left.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.segment.fd()
+    }
+
+    /// Where the frame's first byte is in the memory of [`fd`](Frame::fd), in bytes.
+    pub fn offset(&self) -> usize {
+        // Checked when the frame was received: the range is inside the segment.
+        self.meta.payload_offset as usize
+    }
+
+    /// The frame's elements, as its shape and strides say.
+    ///
+    /// # Errors
+    /// [`Error::TypeMismatch`] where the frame holds other elements; otherwise as
+    /// [`payload`](Frame::payload).
+    pub fn view<T: Element>(&self) -> Result<View<'_, T>> {
+        if self.meta.dtype() != T::DTYPE {
+            return Err(Error::TypeMismatch {
+                expected: T::DTYPE,
+                found: self.meta.dtype(),
+            });
+        }
+        self.payload()?
+            .view(0, self.meta.shape(), self.meta.strides())
+    }
+
+    /// A copy of the variable data that came with the frame; empty where there is none.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] if there is no memory for this copy and for two more, which
+    /// decoding it makes.
+    pub fn extra(&self) -> Result<Vec<u8>> {
+        let len = self.meta.extra_len as usize;
+        let checked = limits::check_copies(3 * len);
+        checked.map_err(|error| error.doing(|| format!("copying {len} bytes of metas")))?;
+        let mut extra = vec![0; len];
+        match &self.extra {
+            Some(spilled) => spilled.segment.mapping()?.read(spilled.offset, &mut extra),
+            None => self.link.metadata.read_extra(self.id.slot(), &mut extra),
+        }
+        Ok(extra)
+    }
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frame")
+            .field("meta", &self.meta)
+            .field("format", &self.format)
+            .field("missed", &self.missed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        self.link.release(self.lease);
+    }
+}
+
+const _: () = {
+    const fn send_and_sync<T: Send + Sync>() {}
+    send_and_sync::<Frame>();
+};
