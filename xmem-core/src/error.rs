@@ -22,7 +22,8 @@ pub use setting::Setting;
 /// A result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong. The text says what helps, in the words of this crate's API.
+/// What can go wrong. The text says what helps, in the words of this crate's API. Settings and limits are
+/// data, too, so that a binding can write its own texts.
 ///
 /// [`kind`](Error::kind) is the error without its details, for bindings;
 /// [`is_retryable`](Error::is_retryable) tells whether connecting again can help. The text includes the

@@ -74,7 +74,7 @@ impl PublisherBuilder {
 
     /// The largest number of bytes of all slots, at least 1. The default is 1 GiB, and more where the
     /// producer and the leases that clients have from the start need more. Within it clients get the
-    /// [`Quota`] that they ask for; a client whose first leases don't fit is refused.
+    /// [`Quota`](crate::Quota) that they ask for; a client whose first leases don't fit is refused.
     pub fn max_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.max_bytes = bytes.into();
         self
