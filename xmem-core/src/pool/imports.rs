@@ -153,7 +153,7 @@ impl Pool {
             if !self.slot(index).is_imported() || !self.is_let_go(index) {
                 continue;
             }
-            if !self.take_back_one(index) {
+            if !self.take_back_one(at) {
                 self.look();
             }
             return true;

@@ -101,7 +101,7 @@ impl Pool {
         now: Duration,
         timeout: Duration,
     ) -> (Vec<Lagging>, Option<Duration>) {
-        let oldest = self.oldest_let_go();
+        let oldest = self.oldest_let_go().map(|at| self.ready[at]);
         match oldest.and_then(|index| self.position(index)) {
             Some(position) => self
                 .clients

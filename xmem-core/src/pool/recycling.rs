@@ -51,9 +51,10 @@ impl Pool {
         let mut blocked = false;
         while self.free.is_empty() {
             // From the oldest on each time: a look may have found one let go that was held before.
-            let Some(oldest) = self.oldest_let_go() else {
+            let Some(at) = self.oldest_let_go() else {
                 break;
             };
+            let oldest = self.ready[at];
             if self.is_awaited(oldest) {
                 // So are those after it, which came later.
                 blocked = true;
@@ -63,7 +64,7 @@ impl Pool {
             if position.is_some_and(|position| self.is_grouped(position)) {
                 return Acquired::Grouped;
             }
-            if !self.take_back_one(oldest) {
+            if !self.take_back_one(at) {
                 // A client has leased it since the last look, and another may have been let go.
                 // There is an end to that: a look finds at most as many frames held as there are
                 // leases, and all others that were tried are free.
@@ -93,10 +94,10 @@ impl Pool {
         Some((index, place))
     }
 
-    /// The oldest published frame that a slot is gained by.
-    pub(super) fn oldest_let_go(&self) -> Option<SlotIndex> {
+    /// Which of the published frames is the oldest that a slot is gained by.
+    pub(super) fn oldest_let_go(&self) -> Option<usize> {
         let is_it = |&index: &SlotIndex| self.is_let_go(index) && !self.slot(index).is_imported();
-        self.ready.iter().copied().find(is_it)
+        self.ready.iter().position(is_it)
     }
 
     /// Takes back the frames that no client needs any more: every client that wants all frames has
@@ -122,23 +123,18 @@ impl Pool {
         })
     }
 
-    /// Takes back one published frame, which no client held at the last look. Says whether its slot is
-    /// free.
-    pub(super) fn take_back_one(&mut self, wanted: SlotIndex) -> bool {
-        self.retire_where(|_, index| {
-            if index == wanted {
-                Pick::TakeLast
-            } else {
-                Pick::Keep
-            }
-        });
-        let frame = self.holders.frame(wanted);
+    /// Takes back the frame at this place among the published ones, which no client held at the last
+    /// look. Says whether its slot is free.
+    pub(super) fn take_back_one(&mut self, at: usize) -> bool {
+        let index = self.ready[at];
+        self.retire_where(at, |_, _| Pick::TakeLast);
+        let frame = self.holders.frame(index);
         let is_leased = frame.is_some_and(|frame| self.clients.hold(frame));
-        let is_free = !is_leased && !self.is_held(wanted);
+        let is_free = !is_leased && !self.is_held(index);
         if is_free {
             // It was pinned last.
             self.pinned.pop();
-            self.make_free(wanted);
+            self.make_free(index);
         }
         is_free
     }
@@ -150,17 +146,21 @@ impl Pool {
         &mut self,
         which: impl FnMut(&mut Pool, SlotIndex) -> Pick,
     ) -> bool {
-        let has_some = self.retire_where(which);
+        let has_some = self.retire_where(0, which);
         if has_some {
             self.look();
         }
         has_some
     }
 
-    /// Takes the READY mark from the published frames that `which` picks, and pins them.
-    fn retire_where(&mut self, mut which: impl FnMut(&mut Pool, SlotIndex) -> Pick) -> bool {
+    /// Takes the READY mark from the published frames that `which` picks, from this place on, and pins
+    /// them.
+    fn retire_where(
+        &mut self,
+        mut at: usize,
+        mut which: impl FnMut(&mut Pool, SlotIndex) -> Pick,
+    ) -> bool {
         let first = self.pinned.len();
-        let mut at = 0;
         while let Some(&index) = self.ready.get(at) {
             let pick = which(self, index);
             match pick {
