@@ -100,6 +100,8 @@ pub(crate) struct Pool {
     head: u64,
     /// Bytes of a new slot; 0 until they are known.
     slot_size: usize,
+    /// Slots with memory that later frames can use.
+    usable: u32,
     /// Slots that the producer itself needs, one to publish included.
     need: u32,
     /// Whether slots are missing that the control thread makes.
@@ -143,6 +145,7 @@ impl Pool {
             group: Group::new(limits.group),
             head: 0,
             slot_size: 0,
+            usable: 0,
             need: limits.need,
             filling: Filling::Done,
             max: limits.max_slots,

@@ -285,5 +285,6 @@ impl Pool {
                 self.return_memory(index, Memory::Own { place, is_outdated });
             }
         }
+        self.recount();
     }
 }

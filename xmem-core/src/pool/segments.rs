@@ -39,6 +39,7 @@ impl Pool {
         }
         // They are taken last: clients have yet to be told of them, and to map them.
         self.free.rotate_left(free);
+        self.recount();
         self.grant();
         self.count() - before
     }

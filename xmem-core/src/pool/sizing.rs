@@ -10,7 +10,12 @@ use crate::segment::PAGE;
 impl Pool {
     /// Slots with memory that later frames can use.
     pub(crate) fn count(&self) -> u32 {
-        self.count_with_room(0)
+        self.usable
+    }
+
+    /// Counts them, after a change of which memory can be used.
+    pub(super) fn recount(&mut self) {
+        self.usable = self.count_with_room(0);
     }
 
     /// Of these, slots with room for `size` bytes: they start at pages, so that is often more than
