@@ -80,8 +80,8 @@ fn an_impossible_socket_path_is_named() {
         ("socket-path=/nonexistent/cam0.sock", &["/nonexistent"][..]),
         // The path is named as it is, also where it contains the name of a setting of the core.
         (
-            "socket-path=/nonexistent/max_slots.sock",
-            &["/nonexistent/max_slots.sock"],
+            "socket-path=/nonexistent/max_slots/cam0.sock",
+            &["/nonexistent/max_slots:"],
         ),
         (&format!("socket-path=/tmp/{long}.sock"), &["too long"]),
         ("socket-path=/tmp", &["/tmp"]),

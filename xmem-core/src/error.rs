@@ -94,7 +94,7 @@ pub enum Error {
         range: RangeInclusive<u64>,
     },
     /// Something is longer than what can be sent.
-    #[error("{what} of {size} bytes is too long: send {most} bytes at most")]
+    #[error("{what} of {size} bytes is too long: send at most {most} bytes")]
     TooLong {
         /// What is too long.
         what: &'static str,
