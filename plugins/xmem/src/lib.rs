@@ -11,12 +11,9 @@
 //! properties. `xmemsink/stream.rs` turns buffers into frames, and `xmemsrc/receiver.rs` turns
 //! frames into buffers. The other modules serve the elements:
 //!
-//! - Memory on the producer's side: `allocator` is the `GstMemory` of a slot, and `bufferpool` the
-//!   pool with which upstream writes directly into slots. `fdmemory` recognises memory with a file
-//!   descriptor that another element made.
-//! - Memory on the client's side: `framememory` is the `GstMemory` of a received frame, and
-//!   `framepool` makes the buffers. `record` attaches the record of a frame to its buffer, for
-//!   applications.
+//! - Memory: `memory` has a file for each kind of memory, and one in which they meet, `kind`. Upstream
+//!   writes directly into slots, through a pool or an allocator; frames become buffers with their
+//!   record, for applications.
 //! - What a frame carries: `caps`, `metas`, `events` and `timestamps` convert GStreamer's objects
 //!   into what crosses between processes, and back. `values` encodes the GObject values in them.
 //! - What the user sees: `channel` has the properties that name the channel, `uri` the `xmem://`
@@ -33,23 +30,18 @@ use std::sync::LazyLock;
 
 use gst::glib;
 
-mod allocator;
 mod bindings;
-mod bufferpool;
 mod caps;
 mod channel;
 pub mod device;
 mod errors;
 mod events;
-mod fdmemory;
-mod framememory;
-mod framepool;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
 mod habits;
+mod memory;
 mod metas;
-mod record;
 mod timestamps;
 mod uri;
 mod values;
@@ -66,7 +58,7 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 });
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    record::register();
+    memory::record::register();
     xmemsink::register(plugin)?;
     xmemsrc::register(plugin)?;
     device::register(plugin)?;

@@ -9,7 +9,7 @@ use xmem_media::meta::Custom;
 use xmem_media::value::Text;
 
 use super::unfit::{NotRead, Result};
-use crate::record::RECORD;
+use crate::memory::record::RECORD;
 use crate::values::{Rules, from_gst, to_gst};
 
 /// Most names that are registered here because another process has: none is ever forgotten.

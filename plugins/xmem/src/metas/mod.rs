@@ -11,7 +11,7 @@ use xmem_media::VideoLayout;
 use xmem_media::meta::{Field, kind};
 use xmem_media::video::RowCopy;
 
-use crate::record;
+use crate::memory::record;
 use crate::values::{Decoder, Encoder, Rules, Told};
 
 mod affine;

@@ -7,7 +7,7 @@ use xmem_media::meta::Registered;
 
 use super::unfit::{NotRead, Result};
 use super::{KINDS, Meta};
-use crate::record;
+use crate::memory::record;
 
 /// What GStreamer writes: all bytes (`u32`), bytes of the name (`u32`), the name, a zero, a byte for
 /// the version, and what the meta's own function has written.

@@ -166,7 +166,7 @@ fn kinds_that_are_not_known_here_are_skipped() {
 #[test]
 fn what_belongs_to_a_buffer_or_a_memory_stays_behind() {
     gst::init().unwrap();
-    crate::record::register();
+    crate::memory::record::register();
     let mut sent = gst::Buffer::new();
     let content = sent.make_mut();
     gst::meta::ParentBufferMeta::add(content, &gst::Buffer::new());
@@ -281,11 +281,11 @@ fn names_of_types_and_of_libraries_are_not_registered_for_a_producer() {
 #[test]
 fn a_producer_puts_no_records_on_buffers_that_are_used_again() {
     gst::init().unwrap();
-    crate::record::register();
-    let mut recorder = crate::record::Recorder::default();
+    crate::memory::record::register();
+    let mut recorder = crate::memory::recorder::Recorder::default();
     let extra = custom("XmemBufferMeta", &[]).repeat(100);
     for seq in 0..3 {
-        let record = crate::record::received(xmem_core::BufferMeta::bytes(0), seq, 0);
+        let record = crate::memory::record::received(xmem_core::BufferMeta::bytes(0), seq, 0);
         let mut received = recorder.buffer(&record);
         quietly(|| assert_eq!(attach(received.make_mut(), &extra, None), Ok(())));
         assert_eq!(told(&received).len(), 1, "{seq}");

@@ -64,7 +64,6 @@ mod extent;
 mod headers;
 mod imp;
 mod key_units;
-mod passing;
 mod preroll;
 mod roles;
 mod settings;

@@ -13,13 +13,13 @@ use xmem_core::{
 use xmem_media::event::{EventContent, Extent};
 
 use super::headers::Headers;
-use super::passing::{Importable, Importer, Refused};
 use super::roles::{Roles, Shown};
-use crate::allocator::{Content, XmemAllocator, content_of};
-use crate::bufferpool::{OnFailure, XmemBufferPool};
 use crate::caps::Format;
 use crate::errors;
 use crate::events;
+use crate::memory::bufferpool::{OnFailure, XmemBufferPool};
+use crate::memory::import::{Importable, Importer, Refused};
+use crate::memory::slot::{Content, XmemAllocator, content_of};
 use crate::metas::{self, LeftBehind, UnfitKind, Written};
 use crate::timestamps::{LAST_TIME, Times};
 use crate::values::{DecodeError, Names, Told};

@@ -23,8 +23,9 @@ use super::refusal;
 use super::same_pipeline::{Progress, SamePipeline};
 use super::settings::{Delivery, OnStarved, PROPERTIES, Settings};
 use crate::events::upstream::{self, UpstreamEvents};
+use crate::memory::usage::usage;
 use crate::timestamps::Timekeeper;
-use crate::{CAT, bindings, errors, framememory};
+use crate::{CAT, bindings, errors};
 
 mod channel;
 mod queries;
@@ -168,7 +169,7 @@ impl XmemSrc {
             if let Some(caps) = caps {
                 gst::info!(CAT, imp = self, "Caps are {caps}");
                 let fd_memory = self.settings().fd_memory;
-                let usage = framememory::usage(obj, &caps);
+                let usage = usage(obj, &caps);
                 receiver.set_usage(fd_memory && usage.takes_descriptors, usage.is_forwarded);
             }
             match received {

@@ -272,7 +272,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::received;
+    use crate::memory::record::received;
 
     fn frame(seq: u64, duration: u64) -> BufferMeta {
         let mut frame = BufferMeta::bytes(1);

@@ -24,12 +24,12 @@ use super::received::{Figures, FrameKind, NotPushed, Received, Unusable};
 use super::reconnect::Reconnect;
 use super::settings::{Delivery, OnDisconnect, OnStarved, Settings};
 use crate::CAT;
-use crate::allocator::frame_memory;
 use crate::caps::Format;
 use crate::events::{self, DecodedEvent};
-use crate::framememory;
+use crate::memory::frame;
+use crate::memory::recorder::Recorder;
+use crate::memory::slot::frame_memory;
 use crate::metas;
-use crate::record::Recorder;
 use crate::timestamps::{Timekeeper, milliseconds};
 use crate::values::{DecodeError, Names, Told};
 
@@ -456,7 +456,7 @@ impl Receiver {
                 self.figures.copied += 1;
                 gst::Memory::from_mut_slice(frame.payload()?.to_vec())
             } else if self.fd_memory || frame.is_dma_buf() {
-                framememory::wrap(frame)?
+                frame::wrap(frame)?
             } else {
                 frame_memory(frame)?
             };

@@ -5,7 +5,7 @@ use gst::buffer::BufferMetaForeachAction::{Keep, Remove};
 use gst::glib;
 use gst::subclass::prelude::*;
 
-use crate::record;
+use super::super::record;
 
 /// The maximum number of buffers kept: as many as a source usually has leases.
 const MAX_IDLE: usize = 16;

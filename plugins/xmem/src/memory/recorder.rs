@@ -1,7 +1,7 @@
-//! The record of a frame as a custom meta, and the buffers that carry it.
+//! Makes the buffers of received frames, with their records.
 
 use std::ops::ControlFlow;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::LazyLock;
 
 use gst::buffer::BufferMetaForeachAction::Keep;
 use gst::glib::{self, gstr};
@@ -9,47 +9,9 @@ use gst::meta::CustomMeta;
 use gst::prelude::*;
 use xmem_core::BufferMeta;
 
-use crate::framepool::XmemFramePool;
+use super::framepool::XmemFramePool;
+use super::record::{RECORD, is_record};
 use crate::timestamps::milliseconds;
-
-/// The name of the custom meta on `xmemsrc`'s buffers.
-pub(crate) const RECORD: &str = "XmemBufferMeta";
-
-/// The API type of the custom meta, by which it is recognized.
-static RECORD_API: OnceLock<glib::Type> = OnceLock::new();
-
-/// Registers the custom meta. Elements that copy or transform a buffer keep it.
-pub(crate) fn register() {
-    if !CustomMeta::is_registered(RECORD) {
-        CustomMeta::register_with_transform(RECORD, &[], |target, meta, _, _| {
-            let Ok(mut copy) = CustomMeta::add(target, RECORD) else {
-                return false;
-            };
-            for (name, value) in meta.structure().iter() {
-                copy.mut_structure().set_value(name, value.clone());
-            }
-            true
-        });
-    }
-    let mut buffer = gst::Buffer::new();
-    let buffer = buffer.make_mut();
-    if CustomMeta::add(buffer, RECORD).is_ok() {
-        buffer.foreach_meta(|meta| {
-            RECORD_API.get_or_init(|| meta.api());
-            ControlFlow::Break(())
-        });
-    }
-}
-
-/// Returns whether `meta` is the custom meta that carries a frame's record.
-pub(crate) fn is_record<T>(meta: &gst::MetaRefMut<gst::Meta, T>) -> bool {
-    RECORD_API.get() == Some(&meta.api())
-}
-
-/// Returns whether `api` is the API type of the custom meta that carries a frame's record.
-pub(crate) fn is_record_api(api: glib::Type) -> bool {
-    RECORD_API.get() == Some(&api)
-}
 
 /// Makes buffers that carry the record of their frame, for applications that read it.
 #[derive(Default)]
@@ -161,17 +123,9 @@ fn set_all(structure: &mut gst::StructureRef, record: &BufferMeta) {
     structure.set_with_static(gstr!("producer"), record.producer());
 }
 
-/// A record as that of a frame which was published at this position, and at this time in milliseconds.
-#[cfg(test)]
-pub(crate) fn received(record: BufferMeta, seq: u64, timestamp: u64) -> BufferMeta {
-    let mut bytes = record.to_bytes();
-    bytes[152..160].copy_from_slice(&timestamp.to_le_bytes());
-    bytes[160..168].copy_from_slice(&seq.to_le_bytes());
-    BufferMeta::from_bytes(&bytes).unwrap()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::record::{received, register};
     use super::*;
 
     fn record(seq: u64, size: u64) -> BufferMeta {

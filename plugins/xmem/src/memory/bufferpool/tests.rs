@@ -10,8 +10,8 @@ use gst_video::{VideoAlignment, VideoFormat, VideoFormatFlags, VideoInfo};
 use tempfile::TempDir;
 use xmem_core::{Channel, Publisher};
 
+use super::super::slot::XmemAllocator;
 use super::{OnFailure, XmemBufferPool};
-use crate::allocator::XmemAllocator;
 use crate::fuzz::{guarded_buffer, look, quietly};
 use crate::metas;
 

@@ -12,7 +12,7 @@ use gst_allocators::ffi as allocators;
 use gst_allocators::subclass::prelude::*;
 use xmem_core::Frame;
 
-use crate::allocator::{frame_memory, mem_is_span};
+use super::super::slot::{frame_memory, mem_is_span};
 
 /// The allocator of received frames' memory: `GstFdMemory` with a [`Frame`] attached as qdata.
 ///

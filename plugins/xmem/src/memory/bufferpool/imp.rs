@@ -8,8 +8,8 @@ use gst_video::{VideoAlignment, VideoFormat, VideoInfo};
 use xmem_core::{Canceller, Error, FrameMut, Publisher};
 use xmem_media::VideoLayout;
 
+use super::super::slot::slot_buffer;
 use crate::CAT;
-use crate::allocator::slot_buffer;
 use crate::caps::describe;
 use crate::metas;
 

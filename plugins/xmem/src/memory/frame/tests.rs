@@ -209,35 +209,3 @@ fn a_copy_of_a_frames_bytes_holds_no_lease() {
     }
     assert_eq!(&memory.map_readable().unwrap()[..], bytes(0..SIZE));
 }
-
-#[test]
-fn waylandsink_is_not_given_descriptors() {
-    gst::init().unwrap();
-    let caps: gst::Caps = "video/x-raw,format=BGRx,width=64,height=48"
-        .parse()
-        .unwrap();
-    let source = gst::ElementFactory::make("appsrc").build().unwrap();
-    let source = source.downcast::<gst_base::BaseSrc>().unwrap();
-    assert!(usage(&source, &caps).takes_descriptors, "without a peer");
-    let sink = gst::ElementFactory::make("fakesink").build().unwrap();
-    source.link(&sink).unwrap();
-    assert!(usage(&source, &caps).takes_descriptors, "of fakesink");
-    // The allocator that waylandsink proposes exists once the element does.
-    let there = gst::ElementFactory::make("waylandsink").build();
-    let Some(allocator) = there
-        .ok()
-        .and_then(|_| gst::Allocator::find(Some("wl_shm")))
-    else {
-        eprintln!("skipped: waylandsink is not installed");
-        return;
-    };
-    let pad = sink.static_pad("sink").unwrap();
-    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, move |_, info| {
-        let gst::QueryViewMut::Allocation(query) = info.query_mut().unwrap().view_mut() else {
-            return gst::PadProbeReturn::Ok;
-        };
-        query.add_allocation_param(Some(&allocator), gst::AllocationParams::default());
-        gst::PadProbeReturn::Handled
-    });
-    assert!(!usage(&source, &caps).takes_descriptors, "of waylandsink");
-}

@@ -2,9 +2,11 @@
 
 use gst::glib;
 
+mod content;
 mod imp;
 
-pub(crate) use imp::{Content, content_of, frame_memory, mem_is_span, slot_buffer};
+pub(crate) use content::Content;
+pub(crate) use imp::{content_of, frame_memory, mem_is_span, slot_buffer};
 
 glib::wrapper! {
     /// Allocates slots of a publisher for upstream elements that use no buffer pool.

@@ -10,9 +10,9 @@ use gst::glib;
 use gst::prelude::*;
 use xmem_core::{ImportedMemory, Publisher};
 
+use super::fd::{self, Import};
+use super::frame;
 use crate::bindings;
-use crate::fdmemory::{self, Import};
-use crate::framememory;
 
 /// The number of leases that an upstream xmemsrc keeps free for its next frames.
 const SPARE_LEASES: u32 = 2;
@@ -30,15 +30,15 @@ const REMEMBERED: u64 = 300;
 const MAX_REMEMBERED: usize = 64;
 
 /// A buffer that can be published without a copy.
-pub(super) struct Importable {
-    pub(super) memory: ImportedMemory,
+pub(crate) struct Importable {
+    pub(crate) memory: ImportedMemory,
     /// The range of the buffer's bytes in `memory`.
-    pub(super) range: Range<usize>,
-    pub(super) hold: Held,
+    pub(crate) range: Range<usize>,
+    pub(crate) hold: Held,
 }
 
 /// Keeps a buffer alive while clients may read it, and counts it.
-pub(super) struct Held {
+pub(crate) struct Held {
     #[expect(dead_code, reason = "held for its drop")]
     buffer: gst::Buffer,
     count: Option<Arc<AtomicU32>>,
@@ -54,7 +54,7 @@ impl Drop for Held {
 
 /// Why a buffer is not published without a copy.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// The memory cannot be imported, or is not contiguous.
     Unfit,
     /// The buffer's pool, or the upstream xmemsrc, would have too few left.
@@ -80,7 +80,7 @@ struct Remembered {
 
 /// The imports of the stream, and the pools of its buffers.
 #[derive(Default)]
-pub(super) struct Importer {
+pub(crate) struct Importer {
     frames: u64,
     imported: u64,
     remembered: Vec<Remembered>,
@@ -91,7 +91,7 @@ impl Importer {
     /// Imports the memory of a buffer, if it can be published without a copy now. If upstream would
     /// have too few buffers left, the publisher first takes back the ones that clients no longer
     /// hold.
-    pub(super) fn import(
+    pub(crate) fn import(
         &mut self,
         buffer: &gst::Buffer,
         publisher: &Publisher,
@@ -100,7 +100,7 @@ impl Importer {
         let oldest = self.frames.saturating_sub(REMEMBERED);
         self.remembered.retain(|one| one.frame >= oldest);
         let (first, range) = contiguous(buffer).ok_or(Refused::Unfit)?;
-        if let Some(frame) = framememory::frame_of(first) {
+        if let Some(frame) = frame::frame_of(first) {
             let memory = frame.memory().ok_or(Refused::Unfit)?;
             if !publisher.reclaim(|| frame.free_leases() >= SPARE_LEASES) {
                 return Err(Refused::TooManyHeld);
@@ -120,16 +120,16 @@ impl Importer {
     }
 
     /// Forgets the imports: the element that owns the memory wants it back, and may free it.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.remembered.clear();
     }
 
     /// Returns the import of a memory: the one that is attached, a remembered one, or a new one.
     fn import_memory(&mut self, memory: &gst::MemoryRef) -> Import {
-        if let Some(import) = fdmemory::import_of(memory) {
+        if let Some(import) = fd::import_of(memory) {
             return import;
         }
-        let fd = fdmemory::descriptor(memory)?;
+        let fd = fd::descriptor(memory)?;
         let file = File::from(fd.try_clone_to_owned().ok()?).metadata().ok()?;
         let mut remembered = self.remembered.iter_mut();
         let same = |one: &&mut Remembered| (one.device, one.inode) == (file.dev(), file.ino());
@@ -160,7 +160,7 @@ impl Importer {
                 import
             }
         };
-        fdmemory::attach(memory, &import);
+        fd::attach(memory, &import);
         import
     }
 
@@ -213,11 +213,11 @@ fn importable(
 fn contiguous(buffer: &gst::BufferRef) -> Option<(&gst::MemoryRef, Range<usize>)> {
     let mut memories = buffer.iter_memories();
     let first = memories.next()?;
-    fdmemory::descriptor(first)?;
+    fd::descriptor(first)?;
     let start = first.offset();
     let mut end = start + first.size();
     for memory in memories {
-        if !fdmemory::is_same(first, memory) || memory.offset() != end {
+        if !fd::is_same(first, memory) || memory.offset() != end {
             return None;
         }
         end += memory.size();

@@ -11,58 +11,11 @@ use gst::glib;
 use gst::glib::translate::*;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use xmem_core::{Canceller, Frame, FrameMut, PublishedSlot, Publisher};
+use xmem_core::{Canceller, Frame, FrameMut, Publisher};
+
+use super::content::{Content, SlotCell};
 
 const MEMORY_TYPE: &std::ffi::CStr = c"XmemMemory";
-
-/// The owner of the bytes of an `XmemMemory`.
-pub(crate) enum Content {
-    /// A slot of this process's publisher.
-    Slot(SlotCell),
-    /// A received frame, read-only. Dropping it gives the lease back.
-    Frame(#[expect(dead_code, reason = "held for its drop")] Frame),
-}
-
-/// A slot and its state.
-pub(crate) struct SlotCell(Mutex<SlotState>);
-
-enum SlotState {
-    /// Upstream may write the slot.
-    Writable(FrameMut),
-    /// Clients and upstream may read the slot.
-    Published(#[expect(dead_code, reason = "held for its drop")] PublishedSlot),
-    /// The sink is publishing the slot.
-    Publishing,
-}
-
-impl SlotCell {
-    /// Publishes the slot with `publish` if it can still be written. Returns the result of
-    /// `publish`, or `None` if the slot was published before.
-    pub(crate) fn publish<E>(
-        &self,
-        publish: impl FnOnce(FrameMut) -> Result<PublishedSlot, (Box<FrameMut>, E)>,
-    ) -> Option<Result<(), E>> {
-        // Not under the lock: publishing may wait. The memory cannot be written meanwhile.
-        let taken = std::mem::replace(&mut *self.lock(), SlotState::Publishing);
-        let (next, result) = match taken {
-            SlotState::Writable(frame) => match publish(frame) {
-                Ok(published) => (SlotState::Published(published), Some(Ok(()))),
-                Err((frame, error)) => (SlotState::Writable(*frame), Some(Err(error))),
-            },
-            other => (other, None),
-        };
-        *self.lock() = next;
-        result
-    }
-
-    fn is_writable(&self) -> bool {
-        matches!(*self.lock(), SlotState::Writable(_))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SlotState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A `GstMemory`, followed by the plugin's own fields.
 ///
@@ -100,7 +53,7 @@ static PLAIN: LazyLock<super::XmemAllocator> = LazyLock::new(|| {
 /// Returns a buffer on a slot. Upstream may write its first `size` bytes.
 pub(crate) fn slot_buffer(mut frame: FrameMut, size: usize) -> gst::Buffer {
     let (data, capacity) = (frame.as_mut_ptr(), frame.capacity());
-    let content = Content::Slot(SlotCell(Mutex::new(SlotState::Writable(frame))));
+    let content = Content::Slot(SlotCell::new(frame));
     let layout = Layout {
         flags: 0,
         maxsize: capacity,
@@ -361,7 +314,7 @@ unsafe impl AllocatorImpl for XmemAllocator {
             let end = params.prefix() + size;
             frame.payload().write(end, &vec![0; params.padding()]);
         }
-        let content = Content::Slot(SlotCell(Mutex::new(SlotState::Writable(frame))));
+        let content = Content::Slot(SlotCell::new(frame));
         let layout = Layout {
             flags: 0,
             maxsize: capacity,
