@@ -469,7 +469,7 @@ fn memory_of_other_elements_is_shared_or_copied_whatever_is_refused() {
             }
             assert_eq!(producer.digests("sink.sink"), client.digests("out.sink"));
             let stats = producer.stats("sink");
-            let shared = stats.number("passed-on") + stats.number("copied");
+            let shared = stats.number("imported") + stats.number("copied");
             assert_eq!(shared, 10, "{stats}");
         }
     }

@@ -114,7 +114,7 @@ fn other(property: &glib::ParamSpec) -> String {
     match property.name() {
         "channel" | "socket-path" | "address" => "other".into(),
         "wait-for-connection" => "true".into(),
-        "foreign-memory" => "false".into(),
+        "import-memory" => "false".into(),
         _ => "5".into(),
     }
 }

@@ -145,16 +145,16 @@ fn until_more(producer: &mut Pipeline, figure: &str, more: u64) -> Line {
 
 /// Checks that both continue, and that neither has posted an error or warning.
 fn go_on(producer: &mut Pipeline, viewer: &mut Pipeline) {
-    until_more(producer, "passed-on", 30);
+    until_more(producer, "imported", 30);
     let mark = viewer.mark();
     viewer.until_buffers_since(mark, "out.sink", 30);
     assert_eq!(producer.messages(), [""; 0]);
     assert_eq!(viewer.messages(), [""; 0]);
 }
 
-fn assert_all_passed_on(producer: &mut Pipeline, frames: u64) {
+fn assert_all_imported(producer: &mut Pipeline, frames: u64) {
     let stats = producer.stats("sink");
-    assert_eq!(stats.number("passed-on"), frames, "{stats}");
+    assert_eq!(stats.number("imported"), frames, "{stats}");
     assert_eq!(stats.number("published"), frames, "{stats}");
     // No memory was made for copies either.
     assert_eq!(stats.number("memory"), 0, "{stats}");
@@ -179,7 +179,7 @@ fn frames_of_a_camera_are_imported_without_a_copy() {
     with_each_camera(|camera| {
         let source = film(camera, "io-mode=dmabuf num-buffers=20", SLOW);
         let (mut producer, client) = exchange(&source, "inspect");
-        assert_all_passed_on(&mut producer, 20);
+        assert_all_imported(&mut producer, 20);
         assert_dma_bufs(&client);
         // The time is drawn into the picture.
         let digests = client.digests("out.sink");
@@ -200,8 +200,8 @@ fn a_client_sees_what_the_camera_films() {
         plain.until_eos();
         plain.end();
         for (mode, way) in [
-            ("auto", "passed-on"),
-            ("dmabuf", "passed-on"),
+            ("auto", "imported"),
+            ("dmabuf", "imported"),
             ("mmap", "copied"),
             // Both write directly into the slots of the sink.
             ("userptr", "zero-copy"),
@@ -227,7 +227,7 @@ fn planes_in_dmabufs_of_their_own_are_copied_once() {
         let (mut producer, _client) = exchange(&source, "inspect");
         let frames = producer.buffers("sink.sink");
         let way = match frames[0].number("memories") {
-            1 => "passed-on",
+            1 => "imported",
             _ => "copied",
         };
         let stats = producer.stats("sink");
@@ -246,7 +246,7 @@ fn caps_with_drm_formats_cross_with_the_planes() {
                     height=180,framerate=10/1";
         let source = film(camera, "io-mode=dmabuf num-buffers=10", caps);
         let (mut producer, client) = exchange(&source, "inspect-bytes");
-        assert_all_passed_on(&mut producer, 10);
+        assert_all_imported(&mut producer, 10);
         assert_dma_bufs(&client);
         let frames = client.buffers("out.sink");
         for (sent, received) in producer.buffers("sink.sink").iter().zip(frames) {
@@ -286,8 +286,8 @@ fn a_camera_is_seen_through_a_process_in_the_middle() {
         }
         assert_eq!(last.digests("out.sink"), producer.digests("sink.sink"));
         assert_dma_bufs(&last);
-        assert_all_passed_on(&mut producer, 20);
-        assert_all_passed_on(&mut middle, 20);
+        assert_all_imported(&mut producer, 20);
+        assert_all_imported(&mut middle, 20);
         // A process that only forwards frames does not map them.
         assert!(process::maps(middle.pid(), "dmabuf").is_empty());
     });

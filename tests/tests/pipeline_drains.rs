@@ -61,7 +61,7 @@ fn a_drain_returns_all_buffers_although_sinks_keep_the_last() {
     }
     assert_same(&producer, &client);
     let stats = producer.stats("sink");
-    assert_eq!(stats.number("passed-on"), 210, "{stats}");
+    assert_eq!(stats.number("imported"), 210, "{stats}");
     assert_eq!(stats.number("client-0-missed"), 0, "{stats}");
 }
 
@@ -101,7 +101,7 @@ fn a_drain_goes_through_a_process_in_the_middle() {
     }
     last.until_buffers("out.sink", 100);
     assert_same(&producer, &last);
-    assert_eq!(middle.stats("sink").number("passed-on"), 100);
+    assert_eq!(middle.stats("sink").number("imported"), 100);
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn a_client_that_splits_its_recording_goes_on() {
         client.until_buffers("out.sink", 5 * round);
         drain(&mut producer);
     }
-    assert!(producer.stats("sink").number("passed-on") > 0);
+    assert!(producer.stats("sink").number("imported") > 0);
     producer.order("end from=src");
     client.until_eos();
 }

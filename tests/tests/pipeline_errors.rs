@@ -367,10 +367,10 @@ fn a_client_that_blocks_for_too_long_is_named_in_a_warning() {
     let stats = camera.until_stats("sink", "the camera continues", |stats| {
         stats.number("published") > published + 1000
     });
-    assert_eq!(stats.text("client-0-lapsed").to_lowercase(), "true");
+    assert_eq!(stats.text("client-0-lagging").to_lowercase(), "true");
     client.resume();
     camera.until_stats("sink", "the client has caught up", |stats| {
-        stats.text("client-0-lapsed").to_lowercase() == "false"
+        stats.text("client-0-lagging").to_lowercase() == "false"
     });
 }
 

@@ -80,8 +80,8 @@ fn assert_same(producer: &Pipeline, client: &Pipeline) {
     assert!(same, "{} sent, {} received", sent.len(), received.len());
 }
 
-fn all_passed_on(stats: &Line, frames: u64) {
-    assert_eq!(stats.number("passed-on"), frames, "{stats}");
+fn all_imported(stats: &Line, frames: u64) {
+    assert_eq!(stats.number("imported"), frames, "{stats}");
     assert_eq!(stats.number("published"), frames, "{stats}");
     assert_eq!(stats.number("copied"), 0, "{stats}");
     assert_eq!(stats.number("copied-bytes"), 0, "{stats}");
@@ -107,7 +107,7 @@ fn frames_go_through_four_processes_without_a_copy_or_a_page_fault() {
     let after = faults(&chain);
     chain.compare();
     for one in &mut chain.middle {
-        all_passed_on(&one.stats("sink"), WARM_UP + FRAMES);
+        all_imported(&one.stats("sink"), WARM_UP + FRAMES);
         // All its payload mappings are read-only, and none of the memory is its own.
         assert_eq!(one.stats("sink").number("memory"), 0);
     }
@@ -128,9 +128,9 @@ fn sub_buffers_are_imported_with_their_offset() {
         chain.pass(&format!("{push} seed={number}"));
     }
     chain.compare();
-    all_passed_on(&chain.producer.stats("sink"), 20);
+    all_imported(&chain.producer.stats("sink"), 20);
     for one in &mut chain.middle {
-        all_passed_on(&one.stats("sink"), 20);
+        all_imported(&one.stats("sink"), 20);
     }
 }
 
@@ -147,7 +147,7 @@ fn frames_of_several_tensors_are_imported() {
     }
     chain.compare();
     for one in &mut chain.middle {
-        all_passed_on(&one.stats("sink"), 20);
+        all_imported(&one.stats("sink"), 20);
     }
 }
 
@@ -248,9 +248,9 @@ fn a_stopped_client_does_not_starve_others() {
     // When the client is gone, frames are imported again.
     hoarder.kill();
     relay.until_clients("sink", 1);
-    let passed_on = relay.stats("sink").number("passed-on");
+    let imported = relay.stats("sink").number("imported");
     relay.until_stats("sink", "the relay imports again", |stats| {
-        stats.number("passed-on") > passed_on + 100
+        stats.number("imported") > imported + 100
     });
     let published = producer.stats("sink").number("published");
     producer.until_stats("sink", "the producer continues", |stats| {
@@ -308,7 +308,7 @@ fn pass(producer: &mut Pipeline, client: &mut Pipeline, frame: &str) {
 }
 
 #[test]
-fn a_pool_of_memfds_is_passed_on_and_each_is_sent_once() {
+fn a_pool_of_memfds_is_imported_and_each_is_sent_once() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place, "overflow=drop-oldest");
     let connection = Connection::open(&place.socket("cam0"));
@@ -331,7 +331,7 @@ fn a_pool_of_memfds_is_passed_on_and_each_is_sent_once() {
         pass(&mut producer, &mut client, &format!("{push} seed={number}"));
     }
     assert_same(&producer, &client);
-    all_passed_on(&producer.stats("sink"), 100);
+    all_imported(&producer.stats("sink"), 100);
     // The client has mapped them read-only, and they can no longer shrink.
     let maps = process::maps(client.pid(), "test-memfd");
     assert!(
@@ -364,8 +364,8 @@ fn imported_frames_of_a_dead_producer_are_not_received() {
         let stats = producer.until_stats("sink", "all frames are published", |stats| {
             stats.number("published") == 10 && stats.number("client-0-held") == 2
         });
-        let passed_on = if memory.is_empty() { 0 } else { 10 };
-        assert_eq!(stats.number("passed-on"), passed_on, "{stats}");
+        let imported = if memory.is_empty() { 0 } else { 10 };
+        assert_eq!(stats.number("imported"), imported, "{stats}");
         client.until_buffers("out.sink", 2);
         producer.kill();
         until("the client has noticed", || {
@@ -393,14 +393,14 @@ fn memfds_that_can_not_be_sealed_are_copied() {
     assert_same(&producer, &client);
     let stats = producer.stats("sink");
     assert_eq!(stats.number("copied"), 20, "{stats}");
-    assert_eq!(stats.number("passed-on"), 0, "{stats}");
+    assert_eq!(stats.number("imported"), 0, "{stats}");
     assert!(process::maps(client.pid(), "test-memfd").is_empty());
 }
 
 #[test]
 fn memory_of_other_elements_is_copied_if_that_is_set() {
     let place = Place::new();
-    let (mut producer, mut client) = pushing(&place, "foreign-memory=false");
+    let (mut producer, mut client) = pushing(&place, "import-memory=false");
     let push = "push from=src caps=application/x-test size=5000 memfds=4";
     for number in 0..20 {
         pass(&mut producer, &mut client, &format!("{push} seed={number}"));
@@ -438,14 +438,14 @@ fn a_pool_keeps_half_of_its_buffers_for_itself() {
         stats.number("published") == 40
     });
     let grown = |figure| after.number(figure) - before.number(figure);
-    assert_eq!(grown("copied") + grown("passed-on"), 30, "{after}");
+    assert_eq!(grown("copied") + grown("imported"), 30, "{after}");
     assert!(grown("copied") >= 15, "{after}");
     client.resume();
     client.order("hold at=out.sink count=0");
-    let passed_on = after.number("passed-on");
+    let imported = after.number("imported");
     until("frames are imported again", || {
         producer.order(push);
-        producer.stats("sink").number("passed-on") > passed_on
+        producer.stats("sink").number("imported") > imported
     });
 }
 
@@ -486,7 +486,7 @@ fn memory_that_others_may_write_is_copied_while_a_client_refuses_it() {
         producer.digests("sink.sink")[5..]
     );
     let stats = producer.stats("sink");
-    assert_eq!(stats.number("passed-on"), 5, "{stats}");
+    assert_eq!(stats.number("imported"), 5, "{stats}");
     assert_eq!(stats.number("copied"), 10, "{stats}");
     assert_eq!(stats.number("copied-for-unsealed"), 10, "{stats}");
     let told = producer.until_message("info");
@@ -499,6 +499,6 @@ fn memory_that_others_may_write_is_copied_while_a_client_refuses_it() {
     }
     assert_same(&producer, &client);
     let stats = producer.stats("sink");
-    assert_eq!(stats.number("passed-on"), 10, "{stats}");
+    assert_eq!(stats.number("imported"), 10, "{stats}");
     assert_eq!(stats.number("copied"), 10, "{stats}");
 }

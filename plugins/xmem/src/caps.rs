@@ -271,7 +271,7 @@ fn foreign_memory(features: &gst::CapsFeaturesRef) -> Option<String> {
 
 /// The caps without the structures whose memory can't be shared. Dmabufs can, where `dma_buf` says
 /// so, but not everything behind a client takes them: they are left to who offers nothing else.
-pub(crate) fn without_foreign_memory(caps: &gst::Caps, dma_buf: bool) -> gst::Caps {
+pub(crate) fn without_unknown_memory(caps: &gst::Caps, dma_buf: bool) -> gst::Caps {
     let with = |dma_buf: bool| -> gst::Caps {
         caps.iter_with_features()
             .filter(|(_, features)| foreign_memory(features).is_none())

@@ -16,7 +16,7 @@ use super::settings::{PROPERTIES, Settings};
 use super::stream::Stream;
 use super::upstream::Forwarder;
 use crate::CAT;
-use crate::caps::{self, without_foreign_memory};
+use crate::caps::{self, without_unknown_memory};
 use crate::timestamps::{MonotonicOffset, Timekeeper, TimesInPause};
 use crate::{errors, events};
 
@@ -256,13 +256,13 @@ impl XmemSink {
                 .field("held", client.held)
                 .field("lag", client.lag)
                 .field("missed", client.missed)
-                .field("lapsed", client.lagging)
+                .field("lagging", client.lagging)
                 .field("takes-unsealed", client.takes_unsealed)
                 .build()
         });
         stats.set("published", figures.published);
         stats.set("zero-copy", counters.zero_copy.load(Ordering::Relaxed));
-        stats.set("passed-on", counters.passed_on.load(Ordering::Relaxed));
+        stats.set("imported", counters.imported.load(Ordering::Relaxed));
         stats.set("copied", counters.copied.load(Ordering::Relaxed));
         stats.set(
             "copied-bytes",
@@ -546,7 +546,7 @@ impl BaseSinkImpl for XmemSink {
         // Accept all caps except those with memory of a device, which other processes cannot map.
         Some(match filter {
             Some(filter) if !filter.is_any() => {
-                without_foreign_memory(filter, self.settings().foreign_memory)
+                without_unknown_memory(filter, self.settings().import_memory)
             }
             _ => gst::Caps::new_any(),
         })

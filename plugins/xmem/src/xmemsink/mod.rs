@@ -10,7 +10,7 @@
  *
  * The sink offers upstream a buffer pool and an allocator on the shared memory, so most elements
  * write directly into it. A buffer in other memory is copied once, unless it has a file descriptor
- * that the sink can share (property `foreign-memory`). The property `stats` counts both.
+ * that the sink can share (property `import-memory`). The property `stats` counts both.
  *
  * Clients cannot write to memory that xmem created, and cannot block the sink. A client that is
  * slow, stopped or killed misses frames; other clients do not. With `overflow=block` the sink waits
@@ -39,7 +39,7 @@
  *
  * ## Caps and memory
  *
- * The sink accepts any caps in system memory, and `memory:DMABuf` if `foreign-memory` is set. Caps
+ * The sink accepts any caps in system memory, and `memory:DMABuf` if `import-memory` is set. Caps
  * can change in the stream. For packed raw video and tensors (`other/tensor`, `other/tensors`) the
  * record of a frame has a type and a shape, for clients that do not use GStreamer.
  *

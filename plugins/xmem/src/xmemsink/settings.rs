@@ -22,7 +22,7 @@ pub(super) struct Settings {
     pub(super) block_timeout: Duration,
     pub(super) upstream_events: UpstreamEvents,
     pub(super) wait_for_connection: bool,
-    pub(super) foreign_memory: bool,
+    pub(super) import_memory: bool,
     pub(super) habits: SinkHabits,
 }
 
@@ -42,7 +42,7 @@ impl Default for Settings {
             block_timeout: Duration::from_secs(1),
             upstream_events: UpstreamEvents::default(),
             wait_for_connection: false,
-            foreign_memory: true,
+            import_memory: true,
             habits: SinkHabits::default(),
         }
     }
@@ -97,7 +97,7 @@ impl Settings {
             "wait-for-connection" => {
                 self.wait_for_connection = value.get().expect("type checked upstream");
             }
-            "foreign-memory" => self.foreign_memory = value.get().expect("type checked upstream"),
+            "import-memory" => self.import_memory = value.get().expect("type checked upstream"),
             _ => return self.channel.set(name, value) || self.habits.set(name, value),
         }
         true
@@ -119,7 +119,7 @@ impl Settings {
                 .to_value(),
             "upstream-events" => self.upstream_events.to_value(),
             "wait-for-connection" => self.wait_for_connection.to_value(),
-            "foreign-memory" => self.foreign_memory.to_value(),
+            "import-memory" => self.import_memory.to_value(),
             _ => return self.channel.get(name).or_else(|| self.habits.get(name)),
         })
     }
@@ -224,17 +224,16 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .default_value(defaults.wait_for_connection)
             .mutable_playing()
             .build(),
-        glib::ParamSpecBoolean::builder("foreign-memory")
-            .nick("Foreign memory")
+        glib::ParamSpecBoolean::builder("import-memory")
+            .nick("Import memory")
             .blurb(
-                "Share upstream memory that has a file descriptor (dmabuf, memfd, another channel) \
-                 instead of copying it. Clients may be able to write to memory that xmem did not \
-                 create. Such frames are copied while a client refuses them (unsealed-memory of \
-                 xmemsrc). When upstream drains, and when the sink leaves PAUSED, upstream gets \
-                 its memory back after at most half a second, whatever block-timeout is; set in \
-                 NULL",
+                "Share fd-backed upstream memory (dmabuf, memfd, another channel) instead of copying \
+                 it. Clients may be able to write to memory that xmem did not create. Such frames \
+                 are copied while a client refuses them (unsealed-memory of xmemsrc). When \
+                 upstream drains, and when the sink leaves PAUSED, upstream gets its memory back \
+                 after at most half a second, whatever block-timeout is; set in NULL",
             )
-            .default_value(defaults.foreign_memory)
+            .default_value(defaults.import_memory)
             .build(),
         glib::ParamSpecFlags::builder::<UpstreamEvents>("upstream-events")
             .nick("Upstream events")
@@ -253,11 +252,11 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Statistics")
             .blurb(
                 "Statistics since the channel was opened: those of GstBaseSink; frames published, \
-                 zero-copy (written into slots by upstream), passed-on (in memory of upstream), \
+                 zero-copy (written into slots by upstream), imported (in memory of upstream), \
                  copied, copied-for-unsealed (the part of copied that unsealed-memory of a client \
                  has caused) and dropped; copied-bytes; refused-metas (metas that no client could \
                  read); slots, slot-size and memory in bytes; clients, an array with id, name, \
-                 pid, uid, delivery, leases, backlog, held, lag, missed, lapsed and takes-unsealed \
+                 pid, uid, delivery, leases, backlog, held, lag, missed, lagging and takes-unsealed \
                  of each client",
             )
             .read_only()

@@ -94,7 +94,7 @@ struct Pools {
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) zero_copy: AtomicU64,
-    pub(super) passed_on: AtomicU64,
+    pub(super) imported: AtomicU64,
     pub(super) copied: AtomicU64,
     pub(super) copied_bytes: AtomicU64,
     pub(super) dropped: AtomicU64,
@@ -153,7 +153,7 @@ impl Stream {
             still: Arc::default(),
             asked: Arc::default(),
             is_still: AtomicBool::new(false),
-            importer: settings.foreign_memory.then(Mutex::default),
+            importer: settings.import_memory.then(Mutex::default),
             pools: Mutex::default(),
             format: Mutex::default(),
             roles: Roles::default(),
@@ -496,7 +496,7 @@ impl Stream {
         let mut frame = self.publisher.import_frame(&memory, range, hold)?;
         *frame.meta_mut() = crossing.record;
         frame.set_extra(&crossing.extra)?;
-        counted(&self.counters.passed_on, 1, || frame.publish())?;
+        counted(&self.counters.imported, 1, || frame.publish())?;
         Ok(())
     }
 
@@ -528,7 +528,7 @@ impl Stream {
             Refused::Unfit => Err(Error::BadMemory(
                 "the caps say memory:DMABuf, but this buffer cannot be imported as one dmabuf: \
                  convert to system memory first (vapostproc, glcolorconvert ! gldownload, ...), \
-                 and check that foreign-memory is true"
+                 and check that import-memory is true"
                     .into(),
             )),
         }

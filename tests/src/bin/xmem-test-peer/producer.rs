@@ -162,7 +162,7 @@ impl Shared {
     /// Publishes a frame in imported memory, into which this process can punch holes.
     fn pass_on(&self) -> Result<()> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let memory = memfd_create("passed-on", flags).expect("a memfd");
+        let memory = memfd_create("imported", flags).expect("a memfd");
         ftruncate(&memory, 4096).expect("a memfd grows");
         let memory = ImportedMemory::new(memory.as_fd())?;
         self.publisher
