@@ -5,6 +5,7 @@ use std::time::Duration;
 use xmem_core::{BufferMeta, DType};
 use xmem_media::Caps;
 
+use crate::memory::kind::CapsMemory;
 use crate::values::{Names, Rules, from_gst, to_gst};
 
 mod excerpt;
@@ -24,8 +25,8 @@ pub(crate) struct Format {
     /// For raw video.
     pub(crate) video: Option<gst_video::VideoInfo>,
     tensors: Option<Tensors>,
-    /// The frames are dmabufs, which can't be copied: only a device may know how they are laid out.
-    pub(crate) is_dma_buf: bool,
+    /// The memory of the frames.
+    pub(crate) memory: CapsMemory,
     /// What clients that join need first, where the sink has found it in the stream.
     pub(crate) headers: Vec<gst::Buffer>,
 }
@@ -40,14 +41,15 @@ impl Format {
     /// A sentence for the user where frames of these caps can't be shared as they are.
     pub(crate) fn from_caps(caps: &gst::CapsRef) -> Result<Format, String> {
         let structure = caps.structure(0).ok_or_else(|| "empty caps".to_string())?;
-        if let Some(features) = caps.features(0)
-            && let Some(feature) = foreign_memory(features)
-        {
-            return Err(format!(
-                "{feature} can't be passed to another process: convert to system memory first \
-                 (gldownload, cudadownload, vapostproc, ...)"
-            ));
-        }
+        let memory = caps
+            .features(0)
+            .map_or(Ok(CapsMemory::System), CapsMemory::of)
+            .map_err(|feature| {
+                format!(
+                    "{feature} can't be passed to another process: convert to system memory first \
+                     (gldownload, cudadownload, vapostproc, ...)"
+                )
+            })?;
         let media_type = structure.name().to_string();
         let video = (media_type == "video/x-raw")
             .then(|| gst_video::VideoInfo::from_caps(caps).ok())
@@ -60,12 +62,11 @@ impl Format {
                 info.height()
             ));
         }
-        let is_dma_buf = caps.features(0).is_some_and(is_dma_buf);
         Ok(Format {
             media_type,
             video,
             tensors: Tensors::from_structure(structure)?,
-            is_dma_buf,
+            memory,
             headers: Vec::new(),
         })
     }
@@ -248,42 +249,6 @@ fn encode(caps: &gst::CapsRef) -> Result<Vec<u8>, String> {
 fn memory_sizes(buffer: &gst::BufferRef) -> Vec<usize> {
     let memories = buffer.iter_memories();
     memories.map(|memory| memory.size()).collect()
-}
-
-const DMA_BUF: &str = "memory:DMABuf";
-
-/// Whether the features say that the memory is a dmabuf. ANY has them all, and asks for none.
-fn is_dma_buf(features: &gst::CapsFeaturesRef) -> bool {
-    !features.is_any() && features.contains(DMA_BUF)
-}
-
-/// The feature that says the memory is one that can't be shared, if there is one.
-fn foreign_memory(features: &gst::CapsFeaturesRef) -> Option<String> {
-    features
-        .iter()
-        .map(|feature| feature.as_str())
-        .find(|feature| {
-            let shared = ["memory:SystemMemory", DMA_BUF];
-            feature.starts_with("memory:") && !shared.contains(feature)
-        })
-        .map(|feature| feature.to_string())
-}
-
-/// The caps without the structures whose memory can't be shared. Dmabufs can, where `dma_buf` says
-/// so, but not everything behind a client takes them: they are left to who offers nothing else.
-pub(crate) fn without_unknown_memory(caps: &gst::Caps, dma_buf: bool) -> gst::Caps {
-    let with = |dma_buf: bool| -> gst::Caps {
-        caps.iter_with_features()
-            .filter(|(_, features)| foreign_memory(features).is_none())
-            .filter(|(_, features)| is_dma_buf(features) == dma_buf)
-            .map(|(structure, features)| (structure.to_owned(), features.to_owned()))
-            .collect()
-    };
-    let system = with(false);
-    match system.is_empty() && dma_buf {
-        true => with(true),
-        false => system,
-    }
 }
 
 /// Components of a pixel, for formats whose pixels lie one after another, whole.

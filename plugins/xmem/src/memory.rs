@@ -1,13 +1,16 @@
 //! Memory of buffers: what xmem makes for upstream and downstream, and what it imports of others.
 //!
-//! A kind of memory is a file of its own: [`slot`] is the memory that upstream writes, [`frame`] the
-//! memory of received frames, and [`fd`] fd-backed memory of other elements.
+//! [`kind`] is the one room in which the kinds of memory meet. Each kind has a file or a folder of
+//! its own: [`slot`] is the memory that upstream writes, [`frame`] the memory of received frames,
+//! and [`fd`] fd-backed memory of other elements.
 
+mod attached;
 pub(crate) mod bufferpool;
-pub(crate) mod fd;
-pub(crate) mod frame;
-pub(crate) mod framepool;
+mod fd;
+mod frame;
+mod framepool;
 pub(crate) mod import;
+pub(crate) mod kind;
 pub(crate) mod record;
 pub(crate) mod recorder;
 pub(crate) mod slot;

@@ -107,21 +107,6 @@ fn memory_of_a_device_is_refused() {
         .parse()
         .unwrap();
     assert!(Format::from_caps(&caps).unwrap_err().contains("GLMemory"));
-    for dma_buf in [false, true] {
-        let left = without_unknown_memory(&caps, dma_buf);
-        assert_eq!(left.to_string(), "video/x-raw, format=(string)RGB");
-    }
-    let any: gst::Caps = "video/x-raw(ANY),format=RGB".parse().unwrap();
-    assert_eq!(without_unknown_memory(&any, true), any);
-    // Who can make nothing else may make dmabufs.
-    let caps: gst::Caps = "video/x-raw(memory:GLMemory),format=RGBA; \
-                           video/x-raw(memory:DMABuf),format=NV12"
-        .parse()
-        .unwrap();
-    assert!(without_unknown_memory(&caps, false).is_empty());
-    let left = without_unknown_memory(&caps, true);
-    assert_eq!(left.size(), 1);
-    assert!(Format::from_caps(&left).unwrap().is_dma_buf);
 }
 
 /// The caps as a client makes them.

@@ -1,27 +1,29 @@
-//! Fd-backed memory that other elements have made, and its import.
-//!
-//! The result of an import is attached to the memory, so that each memory is examined once and not
-//! with every frame. The result is dropped with the memory.
+//! Fd-backed memory that other elements have made.
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::os::fd::BorrowedFd;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::os::unix::fs::MetadataExt;
 
-use gst::ffi;
-use gst::glib::{self, translate::*};
+use gst::glib;
 use gst_allocators::ffi as allocators;
-use xmem_core::ImportedMemory;
 
-/// The result of an import: the imported memory, or `None` if the memory cannot be imported.
-pub(crate) type Import = Option<ImportedMemory>;
+/// The device and the inode of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
 
-/// Held while qdata of a memory is read or set: another thread could replace it meanwhile.
-static QDATA: Mutex<()> = Mutex::new(());
-
-/// The quark under which a memory has its import. No other code uses it.
-fn quark() -> glib::ffi::GQuark {
-    static QUARK: LazyLock<glib::Quark> = LazyLock::new(|| glib::Quark::from_str("xmem-import"));
-    QUARK.into_glib()
+impl FileId {
+    /// Returns the id of a descriptor's file, `None` if the descriptor cannot be examined.
+    pub(crate) fn of(fd: BorrowedFd<'_>) -> Option<FileId> {
+        let file = File::from(fd.try_clone_to_owned().ok()?).metadata().ok()?;
+        Some(FileId {
+            device: file.dev(),
+            inode: file.ino(),
+        })
+    }
 }
 
 /// Returns the descriptor of fd-backed memory.
@@ -36,45 +38,4 @@ pub(crate) fn descriptor(memory: &gst::MemoryRef) -> Option<BorrowedFd<'_>> {
         let fd = allocators::gst_fd_memory_get_fd(memory);
         (fd >= 0).then(|| BorrowedFd::borrow_raw(fd))
     }
-}
-
-/// Returns the parent of a memory that shares another memory's bytes, or the memory itself.
-fn whole(memory: &gst::MemoryRef) -> *mut ffi::GstMiniObject {
-    let memory = memory.as_mut_ptr();
-    // SAFETY: the memory is alive, as it is borrowed. It keeps its parent alive, and its parent
-    // never changes.
-    let parent = unsafe { (*memory).parent };
-    if parent.is_null() { memory } else { parent }.cast()
-}
-
-/// Returns whether both are parts of the same memory.
-pub(crate) fn is_same(one: &gst::MemoryRef, other: &gst::MemoryRef) -> bool {
-    whole(one) == whole(other)
-}
-
-/// Returns the result of an earlier import; `None` if there was none.
-pub(crate) fn import_of(memory: &gst::MemoryRef) -> Option<Import> {
-    let _guard = QDATA.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: the memory is alive, as it is borrowed, and keeps its parent alive. Under this quark
-    // there is only what `attach` has boxed, and no thread replaces it while `QDATA` is held.
-    unsafe {
-        let import = ffi::gst_mini_object_get_qdata(whole(memory), quark());
-        import.cast::<Import>().as_ref().cloned()
-    }
-}
-
-/// Attaches the result of an import to a memory, for as long as the memory lives.
-pub(crate) fn attach(memory: &gst::MemoryRef, import: &Import) {
-    let import = Box::into_raw(Box::new(import.clone()));
-    let _guard = QDATA.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: the memory is alive, as it is borrowed, and keeps its parent alive; GStreamer passes
-    // the pointer that was boxed here to `forget`, once.
-    unsafe {
-        ffi::gst_mini_object_set_qdata(whole(memory), quark(), import.cast(), Some(forget));
-    }
-}
-
-unsafe extern "C" fn forget(import: glib::ffi::gpointer) {
-    // SAFETY: GStreamer calls this once, with the pointer that `attach` made of a box.
-    drop(unsafe { Box::from_raw(import.cast::<Import>()) });
 }

@@ -1,8 +1,6 @@
-//! Which buffers are published without a copy in fd-backed memory that the sink did not make.
+//! Which buffers are published without a copy in memory that the sink did not make.
 
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,8 +8,9 @@ use gst::glib;
 use gst::prelude::*;
 use xmem_core::{ImportedMemory, Publisher};
 
-use super::fd::{self, Import};
-use super::frame;
+use super::attached::{self, Import};
+use super::fd::FileId;
+use super::kind::MemoryKind;
 use crate::bindings;
 
 /// The number of leases that an upstream xmemsrc keeps free for its next frames.
@@ -70,10 +69,9 @@ struct Source {
     held: Arc<AtomicU32>,
 }
 
-/// An import, found again by the device and the inode of its file.
+/// An import, found again by the file of the memory.
 struct Remembered {
-    device: u64,
-    inode: u64,
+    id: FileId,
     memory: Import,
     frame: u64,
 }
@@ -88,26 +86,27 @@ pub(crate) struct Importer {
 }
 
 impl Importer {
-    /// Imports the memory of a buffer, if it can be published without a copy now. If upstream would
-    /// have too few buffers left, the publisher first takes back the ones that clients no longer
-    /// hold.
+    /// Imports the memory of a buffer, if it can be published without a copy now. `kind` is the kind
+    /// of the buffer's first memory. If upstream would have too few buffers left, the publisher
+    /// first takes back the ones that clients no longer hold.
     pub(crate) fn import(
         &mut self,
         buffer: &gst::Buffer,
+        kind: MemoryKind<'_>,
         publisher: &Publisher,
     ) -> Result<Importable, Refused> {
         self.frames += 1;
         let oldest = self.frames.saturating_sub(REMEMBERED);
         self.remembered.retain(|one| one.frame >= oldest);
         let (first, range) = contiguous(buffer).ok_or(Refused::Unfit)?;
-        if let Some(frame) = frame::frame_of(first) {
+        if let Some(frame) = kind.frame() {
             let memory = frame.memory().ok_or(Refused::Unfit)?;
             if !publisher.reclaim(|| frame.free_leases() >= SPARE_LEASES) {
                 return Err(Refused::TooManyHeld);
             }
             return Ok(importable(memory, range, buffer, None));
         }
-        let memory = self.import_memory(first).ok_or(Refused::Unfit)?;
+        let memory = self.import_memory(first, kind).ok_or(Refused::Unfit)?;
         if range.end > memory.size() {
             return Err(Refused::Unfit);
         }
@@ -125,15 +124,15 @@ impl Importer {
     }
 
     /// Returns the import of a memory: the one that is attached, a remembered one, or a new one.
-    fn import_memory(&mut self, memory: &gst::MemoryRef) -> Import {
-        if let Some(import) = fd::import_of(memory) {
+    fn import_memory(&mut self, memory: &gst::MemoryRef, kind: MemoryKind<'_>) -> Import {
+        if !kind.is_importable() {
+            return None;
+        }
+        if let Some(import) = attached::import_of(memory) {
             return import;
         }
-        let fd = fd::descriptor(memory)?;
-        let file = File::from(fd.try_clone_to_owned().ok()?).metadata().ok()?;
-        let mut remembered = self.remembered.iter_mut();
-        let same = |one: &&mut Remembered| (one.device, one.inode) == (file.dev(), file.ino());
-        let import = match remembered.find(same) {
+        let id = kind.id()?;
+        let import = match self.remembered.iter_mut().find(|one| one.id == id) {
             Some(one) => {
                 one.frame = self.frames;
                 one.memory.clone()
@@ -141,7 +140,7 @@ impl Importer {
             None if self.imported >= FREE_IMPORTS + self.frames / FRAMES_A_MEMORY => return None,
             None => {
                 self.imported += 1;
-                let import = ImportedMemory::new(fd).inspect_err(|error| {
+                let import = kind.import()?.inspect_err(|error| {
                     gst::debug!(
                         crate::CAT,
                         "Copying, because the memory cannot be imported: {error}"
@@ -152,15 +151,14 @@ impl Importer {
                     self.remembered.remove(0);
                 }
                 self.remembered.push(Remembered {
-                    device: file.dev(),
-                    inode: file.ino(),
+                    id,
                     memory: import.clone(),
                     frame: self.frames,
                 });
                 import
             }
         };
-        fd::attach(memory, &import);
+        attached::attach(memory, &import);
         import
     }
 
@@ -208,16 +206,15 @@ fn importable(
     }
 }
 
-/// Returns the buffer's first memory, and the range of the buffer's bytes in the file; `None` if
-/// the memory has no descriptor, or the memories do not follow each other in the file.
+/// Returns the buffer's first memory, and the range of the buffer's bytes in the whole memory of
+/// which that is a part; `None` if the memories do not follow each other in it.
 fn contiguous(buffer: &gst::BufferRef) -> Option<(&gst::MemoryRef, Range<usize>)> {
     let mut memories = buffer.iter_memories();
     let first = memories.next()?;
-    fd::descriptor(first)?;
     let start = first.offset();
     let mut end = start + first.size();
     for memory in memories {
-        if !fd::is_same(first, memory) || memory.offset() != end {
+        if !attached::is_same(first, memory) || memory.offset() != end {
             return None;
         }
         end += memory.size();

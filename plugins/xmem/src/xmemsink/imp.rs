@@ -16,7 +16,8 @@ use super::settings::{PROPERTIES, Settings};
 use super::stream::Stream;
 use super::upstream::Forwarder;
 use crate::CAT;
-use crate::caps::{self, without_unknown_memory};
+use crate::caps;
+use crate::memory::kind::CapsMemory;
 use crate::timestamps::{MonotonicOffset, Timekeeper, TimesInPause};
 use crate::{errors, events};
 
@@ -546,7 +547,7 @@ impl BaseSinkImpl for XmemSink {
         // Accept all caps except those with memory of a device, which other processes cannot map.
         Some(match filter {
             Some(filter) if !filter.is_any() => {
-                without_unknown_memory(filter, self.settings().import_memory)
+                CapsMemory::accepted(filter, self.settings().import_memory)
             }
             _ => gst::Caps::new_any(),
         })

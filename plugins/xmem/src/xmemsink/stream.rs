@@ -19,7 +19,8 @@ use crate::errors;
 use crate::events;
 use crate::memory::bufferpool::{OnFailure, XmemBufferPool};
 use crate::memory::import::{Importable, Importer, Refused};
-use crate::memory::slot::{Content, XmemAllocator, content_of};
+use crate::memory::kind::{CapsMemory, MemoryKind, classify};
+use crate::memory::slot::XmemAllocator;
 use crate::metas::{self, LeftBehind, UnfitKind, Written};
 use crate::timestamps::{LAST_TIME, Times};
 use crate::values::{DecodeError, Names, Told};
@@ -338,8 +339,11 @@ impl Stream {
     ) -> std::result::Result<(), gst::LoggableError> {
         let (caps, need_pool) = query.get_owned();
         let format = caps.as_ref().and_then(|caps| Format::from_caps(caps).ok());
-        if format.as_ref().is_some_and(|format| format.is_dma_buf) {
-            // Upstream cannot write dmabufs into slots.
+        if format
+            .as_ref()
+            .is_some_and(|format| !format.memory.can_be_copied())
+        {
+            // Upstream cannot write such frames into slots.
             return Ok(());
         }
         if let (Some(caps), Some(info)) = (&caps, format.and_then(|format| format.video)) {
@@ -436,9 +440,10 @@ impl Stream {
         if crossing.written.rows.is_some() {
             return self.copy(buffer, crossing, cancellation);
         }
+        let first = (buffer.n_memory() > 0).then(|| buffer.peek_memory(0));
+        let kind = first.map_or(MemoryKind::Other, classify);
         if buffer.n_memory() == 1
-            && let memory = buffer.peek_memory(0)
-            && let Some(Content::Slot(slot)) = content_of(memory)
+            && let (Some(memory), Some(slot)) = (first, kind.slot())
         {
             let (offset, len) = (memory.offset(), memory.size());
             let published = slot.publish(|mut frame| {
@@ -466,7 +471,7 @@ impl Stream {
             // costs little.
             Some(_) if self.keeps_groups && self.roles.has_deltas() => Refused::Unfit,
             Some(importer) => {
-                let imported = lock(importer).import(buffer, &self.publisher);
+                let imported = lock(importer).import(buffer, kind, &self.publisher);
                 match imported.map(|importable| self.publish_imported(importable, crossing)) {
                     // The publisher has the maximum number of imported frames.
                     Ok(Err(Error::Exhausted { .. })) => Refused::TooManyHeld,
@@ -480,9 +485,9 @@ impl Stream {
             }
             None => Refused::Unfit,
         };
-        let format = crossing.format.as_ref();
-        if format.is_some_and(|format| format.is_dma_buf) {
-            return self.leave_out(refused);
+        let memory = crossing.format.as_ref().map(|format| format.memory);
+        if let Some(memory) = memory.filter(|memory| !memory.can_be_copied()) {
+            return self.leave_out(refused, memory);
         }
         self.copy(buffer, crossing, cancellation)
     }
@@ -517,7 +522,7 @@ impl Stream {
 
     /// Drops a buffer that cannot be copied and was not imported, or returns an error if no such
     /// buffer can ever be imported.
-    fn leave_out(&self, refused: Refused) -> Result<()> {
+    fn leave_out(&self, refused: Refused, memory: CapsMemory) -> Result<()> {
         match refused {
             // `Unsealed` is temporary: clients that refuse this memory are evicted, see `say_caps`.
             Refused::TooManyHeld | Refused::Unsealed => {
@@ -525,12 +530,12 @@ impl Stream {
                 self.counters.dropped.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
-            Refused::Unfit => Err(Error::BadMemory(
-                "the caps say memory:DMABuf, but this buffer cannot be imported as one dmabuf: \
+            Refused::Unfit => Err(Error::BadMemory(format!(
+                "the caps say {}, but the memory of this buffer cannot be imported as one: \
                  convert to system memory first (vapostproc, glcolorconvert ! gldownload, ...), \
-                 and check that import-memory is true"
-                    .into(),
-            )),
+                 and check that import-memory is true",
+                memory.feature()
+            ))),
         }
     }
 
@@ -604,7 +609,8 @@ impl Stream {
         let format = lock(&self.format).clone();
         let info = format.as_ref().and_then(|format| format.video.as_ref());
         let mut extra = std::mem::take(&mut *lock(&self.extra));
-        let can_be_copied = format.as_ref().is_none_or(|format| !format.is_dma_buf);
+        let memory = format.as_ref().map(|format| format.memory);
+        let can_be_copied = memory.is_none_or(CapsMemory::can_be_copied);
         let written = metas::serialize(buffer, info, can_be_copied, &mut extra);
         let memories = format.as_ref().and_then(|one| one.memories_to_tell(buffer));
         if let Some(sizes) = memories {

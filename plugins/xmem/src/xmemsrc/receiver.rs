@@ -26,9 +26,8 @@ use super::settings::{Delivery, OnDisconnect, OnStarved, Settings};
 use crate::CAT;
 use crate::caps::Format;
 use crate::events::{self, DecodedEvent};
-use crate::memory::frame;
+use crate::memory::kind::{CapsMemory, memory_of};
 use crate::memory::recorder::Recorder;
-use crate::memory::slot::frame_memory;
 use crate::metas;
 use crate::timestamps::{Timekeeper, milliseconds};
 use crate::values::{DecodeError, Names, Told};
@@ -455,10 +454,8 @@ impl Receiver {
             let memory = if is_copied {
                 self.figures.copied += 1;
                 gst::Memory::from_mut_slice(frame.payload()?.to_vec())
-            } else if self.fd_memory || frame.is_dma_buf() {
-                frame::wrap(frame)?
             } else {
-                frame_memory(frame)?
+                memory_of(frame, self.fd_memory)?
             };
             match parts {
                 // GStreamer merges these parts without a copy when the whole buffer is mapped.
@@ -499,8 +496,7 @@ impl Receiver {
         let format = self.format.as_ref().map(|current| &current.format);
         let by_caps = format.and_then(Format::frame_duration);
         self.keeping.take_frame(frame.meta(), by_caps, free);
-        if frame.is_dma_buf() {
-            // Only the device may know the layout of a dmabuf.
+        if !CapsMemory::of_frame(frame).can_be_copied() {
             return false;
         }
         if frame.meta().size() < u64::from(self.settings.copy_below) && !self.is_forwarded {

@@ -47,21 +47,29 @@ fn frame_quark() -> glib::ffi::GQuark {
     QUARK.into_glib()
 }
 
-/// Wraps a received frame. The frame is given back when the memory and all memories that share it
-/// are freed.
+/// Wraps a received frame in memory that the CPU reads. The frame is given back when the memory and
+/// all memories that share it are freed.
 ///
 /// # Errors
 /// Those of [`Frame::payload`], if the frame has no descriptor.
 pub(crate) fn wrap(frame: Frame) -> xmem_core::Result<gst::Memory> {
+    wrap_with(&ALLOCATOR, frame)
+}
+
+/// Wraps a received frame in a dmabuf, as [`wrap`] does.
+///
+/// # Errors
+/// Those of [`Frame::payload`], if the frame has no descriptor.
+pub(crate) fn wrap_dma_buf(frame: Frame) -> xmem_core::Result<gst::Memory> {
+    wrap_with(&DMA_BUF_ALLOCATOR, frame)
+}
+
+/// `allocator` must be one of those above.
+fn wrap_with(allocator: &LazyLock<gst::Allocator>, frame: Frame) -> xmem_core::Result<gst::Memory> {
     let Some(fd) = frame.fd() else {
         return frame_memory(frame);
     };
     let (fd, offset, size) = (fd.as_raw_fd(), frame.offset(), frame.meta().size() as usize);
-    let allocator = if frame.is_dma_buf() {
-        &*DMA_BUF_ALLOCATOR
-    } else {
-        &*ALLOCATOR
-    };
     // SAFETY: the allocator is a `GstFdAllocator` and alive. The memory is new and no other code
     // refers to it, so it can be resized and marked. The range is inside of it: the memory ends
     // where the frame does. The descriptor is the segment's and lives as long as the frame;
@@ -87,7 +95,7 @@ pub(crate) fn wrap(frame: Frame) -> xmem_core::Result<gst::Memory> {
 }
 
 unsafe extern "C" fn drop_frame(frame: glib::ffi::gpointer) {
-    // SAFETY: GStreamer calls this once, with the pointer that `wrap` made of a box.
+    // SAFETY: GStreamer calls this once, with the pointer that `wrap_with` made of a box.
     drop(unsafe { Box::from_raw(frame.cast::<Frame>()) });
 }
 
@@ -98,7 +106,7 @@ unsafe extern "C" fn drop_frame(frame: glib::ffi::gpointer) {
 /// `XmemDmaBufAllocator`.
 unsafe fn frame_behind<'a>(memory: *mut ffi::GstMemory) -> Option<&'a Frame> {
     // SAFETY: the memory is alive, and keeps its parent alive. Under this quark there is only a
-    // frame that `wrap` has boxed, which lives as long as the memory that it is attached to; or
+    // frame that `wrap_with` has boxed, which lives as long as the memory that it is attached to; or
     // nothing, if other code has allocated the memory with this allocator.
     unsafe {
         let parent = (*memory).parent;

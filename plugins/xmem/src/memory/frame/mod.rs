@@ -7,7 +7,7 @@ mod imp;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use imp::{frame_of, wrap};
+pub(super) use imp::{frame_of, wrap, wrap_dma_buf};
 
 glib::wrapper! {
     /// The allocator of received frames' memory. It tells GStreamer the type of the memory; it

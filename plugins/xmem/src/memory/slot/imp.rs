@@ -200,9 +200,12 @@ fn ours(memory: &gst::MemoryRef) -> Option<&XmemMemory> {
     Some(unsafe { &*memory.as_ptr().cast::<XmemMemory>() })
 }
 
-/// Returns the owner of the bytes; `None` if the memory is not an `XmemMemory`.
-pub(crate) fn content_of(memory: &gst::MemoryRef) -> Option<&Content> {
-    ours(memory).map(|memory| &*memory.content)
+/// Returns the slot in which a memory lies; `None` if it lies in none.
+pub(crate) fn slot_of(memory: &gst::MemoryRef) -> Option<&SlotCell> {
+    match &*ours(memory)?.content {
+        Content::Slot(slot) => Some(slot),
+        Content::Frame(_) => None,
+    }
 }
 
 /// Returns another memory on the same bytes, read-only. Its lock state is independent of the first

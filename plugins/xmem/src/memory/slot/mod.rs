@@ -5,8 +5,8 @@ use gst::glib;
 mod content;
 mod imp;
 
-pub(crate) use content::Content;
-pub(crate) use imp::{content_of, frame_memory, mem_is_span, slot_buffer};
+pub(super) use content::SlotCell;
+pub(super) use imp::{frame_memory, mem_is_span, slot_buffer, slot_of};
 
 glib::wrapper! {
     /// Allocates slots of a publisher for upstream elements that use no buffer pool.

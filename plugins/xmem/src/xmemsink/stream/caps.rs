@@ -91,9 +91,10 @@ impl Stream {
 
     fn say_caps(&self, bytes: &[u8], format: Format) -> Result<()> {
         self.publisher.set_format(bytes)?;
-        // Dmabufs cannot be copied into slots, so clients that refuse memory without seals are
+        // If no frame can be copied into a slot, clients that refuse memory without seals are
         // refused.
-        self.publisher.set_unsealed_only(format.is_dma_buf);
+        self.publisher
+            .set_unsealed_only(!format.memory.can_be_copied());
         *lock(&self.format) = Some(Arc::new(format));
         Ok(())
     }
