@@ -1,5 +1,8 @@
 //! Properties of shmsink, unixfdsink and cudaipcsink.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use gst::glib;
 use gst::prelude::*;
 
@@ -21,12 +24,12 @@ pub(crate) enum IpcMode {
 }
 
 /// The values of the properties.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct SinkHabits {
     /// `None` until it is set.
     shm_size: Option<u32>,
     /// The warning that shared memory exceeds `shm-size` was posted.
-    is_exceeded: bool,
+    is_exceeded: Arc<AtomicBool>,
     buffer_time: i64,
     socket_type: SocketType,
     min_memory_size: i64,
@@ -41,7 +44,7 @@ impl Default for SinkHabits {
     fn default() -> Self {
         SinkHabits {
             shm_size: None,
-            is_exceeded: false,
+            is_exceeded: Arc::default(),
             buffer_time: -1,
             socket_type: SocketType::default(),
             min_memory_size: 0,
@@ -58,7 +61,7 @@ impl SinkHabits {
         match name {
             "shm-size" => {
                 self.shm_size = Some(value.get().expect("type checked upstream"));
-                self.is_exceeded = false;
+                self.is_exceeded = Arc::default();
             }
             "buffer-time" => self.buffer_time = value.get().expect("type checked upstream"),
             "socket-type" => self.socket_type = value.get().expect("type checked upstream"),
@@ -127,12 +130,11 @@ impl SinkHabits {
 
     /// Returns a warning the first time that `bytes` of shared memory exceed a `shm-size` that was
     /// set.
-    pub(crate) fn size_note(&mut self, bytes: u64) -> Option<Note> {
-        let is_new = !self.is_exceeded;
-        let size = self
-            .shm_size
-            .filter(|&size| bytes > u64::from(size) && is_new)?;
-        self.is_exceeded = true;
+    pub(crate) fn size_note(&self, bytes: u64) -> Option<Note> {
+        let size = self.shm_size.filter(|&size| bytes > u64::from(size))?;
+        if self.is_exceeded.swap(true, Ordering::Relaxed) {
+            return None;
+        }
         Some(Note::Warning(format!(
             "Shared memory has {bytes} bytes now, more than shm-size={size}, which does not limit \
              it; max-bytes does"

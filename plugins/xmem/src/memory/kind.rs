@@ -92,6 +92,8 @@ pub(crate) enum CapsMemory {
 struct Row {
     memory: CapsMemory,
     feature: &'static str,
+    /// The name of one such memory.
+    name: &'static str,
     /// A copy of the bytes in a slot is the same frame. Otherwise each frame has to be imported.
     can_be_copied: bool,
 }
@@ -101,11 +103,13 @@ const ROWS: [Row; 2] = [
     Row {
         memory: CapsMemory::System,
         feature: "memory:SystemMemory",
+        name: "system memory",
         can_be_copied: true,
     },
     Row {
         memory: CapsMemory::DmaBuf,
         feature: "memory:DMABuf",
+        name: "dmabuf",
         can_be_copied: false,
     },
 ];
@@ -145,6 +149,11 @@ impl CapsMemory {
     /// Returns the feature that names the memory.
     pub(crate) fn feature(self) -> &'static str {
         self.row().feature
+    }
+
+    /// Returns the name of one such memory.
+    pub(crate) fn name(self) -> &'static str {
+        self.row().name
     }
 
     /// Returns whether a copy of the bytes is the same frame. Such memory can be replaced by slots.

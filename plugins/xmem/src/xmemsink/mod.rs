@@ -67,6 +67,7 @@ mod key_units;
 mod preroll;
 mod roles;
 mod settings;
+mod statistics;
 mod still;
 mod stream;
 mod upstream;

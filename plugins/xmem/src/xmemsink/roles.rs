@@ -4,8 +4,6 @@
 //! precede a frame that has it. For some formats the bytes say more; each of these formats has a
 //! module.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use xmem_core::Role;
 
 pub(super) mod boxes;
@@ -13,9 +11,9 @@ mod clusters;
 mod flv;
 pub(super) mod units;
 
-/// The state of the stream after the previous buffers. Only the streaming thread changes it.
+/// The state of the stream after the previous buffers.
 #[derive(Debug, Default)]
-pub(super) struct Roles(Mutex<State>);
+pub(super) struct Roles(State);
 
 /// The state after a buffer, for [`advance`](Roles::advance).
 #[derive(Clone, Copy, Debug)]
@@ -96,17 +94,12 @@ fn beginning<'a>(buffer: &gst::BufferRef, bytes: &'a mut [u8]) -> &'a [u8] {
 }
 
 impl Roles {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Sets the caps of the following buffers. With `is_other` they belong to another stream, with
     /// another media type.
-    pub(super) fn set_caps(&self, caps: &gst::CapsRef, is_other: bool) {
+    pub(super) fn set_caps(&mut self, caps: &gst::CapsRef, is_other: bool) {
         let format = Format::of(caps);
-        let mut state = self.state();
-        if is_other || std::mem::discriminant(&format) != std::mem::discriminant(&state.format) {
-            *state = State {
+        if is_other || std::mem::discriminant(&format) != std::mem::discriminant(&self.0.format) {
+            self.0 = State {
                 format,
                 ..State::default()
             };
@@ -114,38 +107,37 @@ impl Roles {
     }
 
     /// Forgets the state, because another stream begins. It has the same caps until others are set.
-    pub(super) fn restart(&self) {
-        let mut state = self.state();
-        let mut format = state.format;
+    pub(super) fn restart(&mut self) {
+        let mut format = self.0.format;
         format.restart();
-        *state = State {
+        self.0 = State {
             format,
             ..State::default()
         };
     }
 
     /// Notes that an event has announced a key frame as the next picture.
-    pub(super) fn announce(&self) {
-        if let Format::Clusters(clusters) = &mut self.state().format {
+    pub(super) fn announce(&mut self) {
+        if let Format::Clusters(clusters) = &mut self.0.format {
             clusters.announce();
         }
     }
 
     /// Returns whether some buffers depend on others. Those are small, and many of them are kept.
     pub(super) fn has_deltas(&self) -> bool {
-        self.state().has & HAS_DELTAS != 0
+        self.0.has & HAS_DELTAS != 0
     }
 
     /// Returns the role of a buffer, and the state after it for [`advance`](Roles::advance).
     pub(super) fn judge(&self, buffer: &gst::BufferRef) -> (Role, Shown) {
-        let mut state = *self.state();
+        let mut state = self.0;
         let role = state.judge(buffer);
         (role, Shown(state))
     }
 
     /// Sets the state after the buffer was published.
-    pub(super) fn advance(&self, shown: Shown) {
-        *self.state() = shown.0;
+    pub(super) fn advance(&mut self, shown: Shown) {
+        self.0 = shown.0;
     }
 }
 
@@ -226,7 +218,7 @@ mod tests {
         buffer
     }
 
-    fn judge(roles: &Roles, buffers: &str) -> Vec<Role> {
+    fn judge(roles: &mut Roles, buffers: &str) -> Vec<Role> {
         let mut time = gst::ClockTime::ZERO;
         let buffers = buffers.split_whitespace();
         let judge = |of| {
@@ -271,22 +263,22 @@ mod tests {
             ),
         ] {
             gst::init().unwrap();
-            assert_eq!(judge(&Roles::default(), buffers), expected, "{what}");
+            assert_eq!(judge(&mut Roles::default(), buffers), expected, "{what}");
         }
     }
 
     #[test]
     fn another_stream_begins_with_what_it_has() {
-        let roles = Roles::default();
+        let mut roles = Roles::default();
         roles.set_caps(&caps("video/mpegts"), true);
-        assert_eq!(judge(&roles, "K d d"), [S, D, D]);
+        assert_eq!(judge(&mut roles, "K d d"), [S, D, D]);
         roles.set_caps(&caps("video/mpegts,packetsize=188"), false);
-        assert_eq!(judge(&roles, "d d"), [D, D], "it goes on");
+        assert_eq!(judge(&mut roles, "d d"), [D, D], "it goes on");
         roles.restart();
         assert!(!roles.has_deltas());
-        assert_eq!(judge(&roles, "d d d"), [S, S, S]);
+        assert_eq!(judge(&mut roles, "d d d"), [S, S, S]);
         roles.set_caps(&caps("video/x-flv"), true);
-        assert_eq!(judge(&roles, "K d"), [S, D], "they are no tags");
+        assert_eq!(judge(&mut roles, "K d"), [S, D], "they are no tags");
         assert!(roles.has_deltas());
     }
 }

@@ -116,6 +116,17 @@ impl Still {
         is_it && progress == Progress::Published
     }
 
+    /// Calls `run` while no thread publishes the buffer. First ends the wait of a thread that does.
+    /// Called by the streaming thread, and by other threads while there is none.
+    pub(super) fn while_unpublished<T>(&self, run: impl FnOnce() -> T) -> T {
+        // Relaxed: the streaming thread sets it.
+        if !self.is_there.load(Ordering::Relaxed) {
+            return run();
+        }
+        let _state = self.await_publishing(self.state());
+        run()
+    }
+
     /// Publishes the buffer with this number with `publish`, if it is still owed.
     ///
     /// # Errors

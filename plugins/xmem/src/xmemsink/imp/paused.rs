@@ -8,9 +8,9 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use xmem_core::{Cancellation, Error, Result};
 
-use super::{LastFrame, XmemSink};
+use super::{Run, XmemSink};
 use crate::CAT;
-use crate::timestamps::{Times, TimesInPause};
+use crate::timestamps::TimesInPause;
 use crate::xmemsink::preroll;
 use crate::xmemsink::still::Number;
 use crate::xmemsink::stream::Stream;
@@ -36,7 +36,7 @@ impl XmemSink {
     ///
     /// # Errors
     /// If the buffer cannot be published, now or later.
-    pub(super) fn show(&self, stream: &Arc<Stream>, buffer: &gst::Buffer) -> Result<()> {
+    pub(super) fn show(&self, Run { stream, settings }: &Run, buffer: &gst::Buffer) -> Result<()> {
         stream.ask_extent(self.obj().upcast_ref());
         let times = || TimesInPause::new(&*self.obj(), buffer);
         let Some(number) = stream.still.set(buffer, times) else {
@@ -46,7 +46,7 @@ impl XmemSink {
             self.show_later(stream, number, STARTING);
             return Ok(());
         }
-        if self.settings().waits() {
+        if settings.waits() {
             self.show_later(stream, number, Duration::ZERO);
             return Ok(());
         }
@@ -108,19 +108,7 @@ impl XmemSink {
         cancellation: &Cancellation<'_>,
     ) -> Result<()> {
         stream.still.publish(number, |buffer, times| {
-            stream.publish(buffer, self.show_at_once(stream, times), cancellation)
+            stream.publish_still(self.obj().upcast_ref(), buffer, times, cancellation)
         })
-    }
-
-    /// Returns the times of a frame that is shown in PAUSED. Sends the segment again if an earlier
-    /// frame of it was published, because that frame was shown at another moment.
-    pub(super) fn show_at_once(&self, stream: &Stream, times: TimesInPause) -> Times {
-        let (times, offset) = times.now();
-        let before = std::mem::replace(&mut *self.last_frame(), LastFrame::InPause);
-        if before != LastFrame::None {
-            self.send_segment(stream, offset);
-        }
-        stream.say_still(true);
-        times
     }
 }

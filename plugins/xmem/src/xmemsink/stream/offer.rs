@@ -1,0 +1,111 @@
+//! Offers slots to upstream, through a pool and an allocator.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gst::glib;
+use gst::prelude::*;
+use xmem_core::{Canceller, Publisher};
+
+use crate::caps::Format;
+use crate::memory::bufferpool::{OnFailure, XmemBufferPool};
+use crate::memory::slot::XmemAllocator;
+use crate::metas;
+
+/// The minimum number of buffers of a pool.
+const MIN_BUFFERS: u32 = 2;
+
+/// Used on any thread: upstream may query or flush while the streaming thread waits.
+pub(in crate::xmemsink) struct Offer {
+    publisher: Arc<Publisher>,
+    allocator: XmemAllocator,
+    pools: Mutex<Pools>,
+    /// Called with the reason why upstream gets no slot.
+    on_failure: OnFailure,
+}
+
+/// The pools that upstream has. While upstream flushes, nothing waits in them.
+#[derive(Default)]
+struct Pools {
+    list: Vec<glib::WeakRef<XmemBufferPool>>,
+    flushing: bool,
+}
+
+impl Offer {
+    pub(super) fn new(
+        publisher: &Arc<Publisher>,
+        canceller: &Canceller,
+        on_failure: OnFailure,
+    ) -> Offer {
+        Offer {
+            publisher: publisher.clone(),
+            allocator: XmemAllocator::new(publisher, canceller),
+            pools: Mutex::default(),
+            on_failure,
+        }
+    }
+
+    fn pools(&self) -> MutexGuard<'_, Pools> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the pools to flushing: while upstream flushes, it does not wait in them.
+    pub(in crate::xmemsink) fn set_flushing(&self, flushing: bool) {
+        let pools: Vec<_> = {
+            let mut pools = self.pools();
+            pools.flushing = flushing;
+            pools.list.retain(|pool| pool.upgrade().is_some());
+            let live = pools.list.iter().filter_map(glib::WeakRef::upgrade);
+            live.collect()
+        };
+        for pool in pools {
+            pool.set_sink_flushing(flushing);
+        }
+    }
+
+    /// Answers an ALLOCATION query.
+    pub(in crate::xmemsink) fn propose(
+        &self,
+        query: &mut gst::query::Allocation,
+        max_buffers: u32,
+    ) -> Result<(), gst::LoggableError> {
+        let (caps, need_pool) = query.get_owned();
+        let format = caps.as_ref().and_then(|caps| Format::from_caps(caps).ok());
+        if format
+            .as_ref()
+            .is_some_and(|format| !format.memory.can_be_copied())
+        {
+            // Upstream cannot write such frames into slots.
+            return Ok(());
+        }
+        if let (Some(caps), Some(info)) = (&caps, format.and_then(|format| format.video)) {
+            let size = u32::try_from(info.size())
+                .map_err(|_| gst::loggable_error!(crate::CAT, "Frames of {} bytes", info.size()))?;
+            let pool = if need_pool {
+                Some(self.new_pool(caps, size)?)
+            } else {
+                None
+            };
+            query.add_allocation_pool(pool.as_ref(), size, MIN_BUFFERS, max_buffers);
+        }
+        // A query without caps comes from a source of blocks, such as filesrc. An element in
+        // between makes frames of the blocks, and only frames need slots.
+        if caps.is_some() {
+            let params = gst::AllocationParams::default();
+            query.add_allocation_param(Some(&self.allocator), params);
+        }
+        metas::propose(query);
+        Ok(())
+    }
+
+    fn new_pool(&self, caps: &gst::Caps, size: u32) -> Result<XmemBufferPool, gst::LoggableError> {
+        let pool = XmemBufferPool::new(&self.publisher, &self.on_failure);
+        let mut config = pool.config();
+        config.set_params(Some(caps), size, MIN_BUFFERS, 0);
+        pool.set_config(config)
+            .map_err(|error| gst::loggable_error!(crate::CAT, "No pool: {error}"))?;
+        let mut pools = self.pools();
+        pool.set_sink_flushing(pools.flushing);
+        pools.list.push(pool.downgrade());
+        Ok(pool)
+    }
+}
