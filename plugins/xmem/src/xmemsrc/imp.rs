@@ -1,4 +1,3 @@
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -9,26 +8,26 @@ use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
-use xmem_core::{Canceller, Channel, Error, UpstreamSender};
+use xmem_core::{Canceller, Channel, UpstreamSender};
 use xmem_media::event::Extent;
 
-use super::downstream::ElementUpdate;
 use super::eventfilter::EventFilter;
 use super::keeping::Keeping;
-use super::outofband::OutOfBand;
-use super::plan::Plan;
-use super::received::{Figures, NotPushed, Received};
-use super::receiver::{Change, Receiver};
+use super::received::Figures;
+use super::receiver::Receiver;
 use super::refusal;
 use super::same_pipeline::{Progress, SamePipeline};
-use super::settings::{Delivery, OnStarved, PROPERTIES, Settings};
-use crate::events::upstream::{self, UpstreamEvents};
-use crate::memory::usage::usage;
-use crate::timestamps::Timekeeper;
-use crate::{CAT, bindings, errors};
+use super::settings::{PROPERTIES, Settings};
+use crate::events::upstream::UpstreamEvents;
+use crate::{CAT, bindings};
 
 mod channel;
+mod creating;
+mod producer;
 mod queries;
+mod reports;
+mod starting;
+mod upstream;
 
 /// The time slice of the streaming thread: the shortest that the kernel offers, because the thread
 /// mostly waits for frames. With the kernel's default slice, a frame that arrives while another
@@ -114,126 +113,6 @@ impl XmemSrc {
         }
     }
 
-    /// Returns the next buffer. Events that precede it have been pushed.
-    fn next(&self, receiver: &mut Receiver) -> Result<gst::Buffer, gst::FlowError> {
-        let (timeout, on_disconnect) = {
-            let settings = self.settings();
-            (settings.connection_timeout(), settings.on_disconnect)
-        };
-        let observe = |figures| self.state().figures = figures;
-        let canceller = self.state().canceller.clone();
-        let canceller = canceller.ok_or(gst::FlowError::Flushing)?;
-        loop {
-            // Begin before the next channel is read: a change of the channel after that cancels the
-            // wait.
-            let cancel = canceller.begin().map_err(|error| self.failed(error))?;
-            let next_channel = self.state().next_channel.take();
-            if let Some(channel) = next_channel {
-                gst::info!(CAT, imp = self, "Switching to {channel:?}");
-                receiver.switch_to(channel);
-            }
-            if let Some(buffer) = receiver.take_due() {
-                self.filter.keep_times(self.obj().upcast_ref(), &buffer);
-                return Ok(buffer);
-            }
-            receiver.prepare();
-            let obj = self.obj();
-            let obj = obj.upcast_ref();
-            let limits = (timeout, on_disconnect);
-            let received = receiver.receive(obj, &cancel, limits, observe);
-            let figures = receiver.figures();
-            let is_paused = {
-                let mut state = self.state();
-                state.figures = figures;
-                state.is_paused
-            };
-            let received = received.and_then(|received| match received {
-                Received::Frame(_) if is_paused => {
-                    receiver.put_back(received);
-                    cancel.pause(Duration::MAX).map(|()| Received::Nothing)
-                }
-                received => receiver.await_flush(received),
-            });
-            // A change of the channel, or the end of a pause.
-            if matches!(received, Err(Error::Cancelled)) && cancel.is_interrupted() {
-                continue;
-            }
-            let received = received.map_err(|error| self.failed(error))?;
-            let notice = |notice| self.take_notice(notice);
-            let caps = receiver
-                .push_events(obj, &self.filter, &received, notice)
-                .map_err(|error| {
-                    gst::warning!(CAT, imp = self, "Downstream refused the caps: {error}");
-                    gst::FlowError::NotNegotiated
-                })?;
-            if let Some(caps) = caps {
-                gst::info!(CAT, imp = self, "Caps are {caps}");
-                let fd_memory = self.settings().fd_memory;
-                let usage = usage(obj, &caps);
-                receiver.set_usage(fd_memory && usage.takes_descriptors, usage.is_forwarded);
-            }
-            match received {
-                Received::Frame(frame) => {
-                    // A live source is expected to miss frames in PAUSED.
-                    if frame.missed() > 0
-                        && !std::mem::take(&mut self.state().was_paused)
-                        && let Some(why) = receiver.first_missed(&frame)
-                    {
-                        gst::element_imp_warning!(
-                            self,
-                            gst::StreamError::Failed,
-                            (
-                                "Missed {} frames: {why}. Further losses are only counted (missed in \
-                                 stats)",
-                                frame.missed()
-                            )
-                        );
-                    }
-                    let buffer = receiver.take_frame(frame);
-                    observe(receiver.figures());
-                    if receiver.wants_key_unit()
-                        && self.request_key_unit(receiver.takes_all_headers())
-                    {
-                        receiver.key_unit_requested();
-                    }
-                    if let Some(skipped) = receiver.overdue_key_frame() {
-                        self.warn_overdue(skipped);
-                    }
-                    match buffer.map_err(|error| self.failed(error))? {
-                        Ok(buffer) => {
-                            self.filter.keep_times(obj, &buffer);
-                            return Ok(buffer);
-                        }
-                        Err(NotPushed::Kept) => {}
-                        Err(NotPushed::Skipped) => {
-                            gst::debug!(CAT, imp = self, "Skipped a frame before a key frame");
-                        }
-                        Err(NotPushed::Early) => {
-                            gst::debug!(
-                                CAT,
-                                imp = self,
-                                "Dropped a frame that was due before the start"
-                            );
-                        }
-                        Err(NotPushed::Unusable(unusable)) => {
-                            gst::debug!(CAT, imp = self, "Missed a frame: {unusable}");
-                            if receiver.is_first(&unusable) {
-                                gst::element_imp_warning!(
-                                    self,
-                                    gst::StreamError::Format,
-                                    ("Missed a frame: {unusable}. Further frames like it are \
-                                         only counted (missed in stats)")
-                                );
-                            }
-                        }
-                    }
-                }
-                Received::Nothing => {}
-                Received::End => return Err(gst::FlowError::Eos),
-            }
-        }
-    }
-
     /// Continues with the frame that has waited for the end of a pause. The base time is set by
     /// now.
     fn resume(&self) {
@@ -245,162 +124,6 @@ impl XmemSrc {
         if let Some(canceller) = canceller.filter(|_| was_paused) {
             canceller.interrupt();
         }
-    }
-
-    /// Handles an update of the producer that concerns the element.
-    fn take_notice(&self, notice: ElementUpdate) {
-        match notice {
-            ElementUpdate::Latency(latency) => {
-                let before = {
-                    let mut state = self.state();
-                    let before = std::mem::replace(&mut state.latency, latency);
-                    state.latency_changes += u64::from(before != latency);
-                    before
-                };
-                if before != latency {
-                    gst::info!(CAT, imp = self, "The producer's latency is {latency}");
-                    self.ask_for_latency();
-                }
-            }
-            ElementUpdate::Accepts(accepts) => self.state().accepts = accepts,
-            ElementUpdate::Extent(extent) => self.set_extent(extent),
-        }
-    }
-
-    /// Makes the pipeline calculate its latency again.
-    fn ask_for_latency(&self) {
-        let obj = self.obj();
-        let message = gst::message::Latency::builder().src(&*obj).build();
-        let _ = obj.post_message(message);
-    }
-
-    /// Returns how many nanoseconds the `CLOCK_MONOTONIC` of this process is ahead of the
-    /// producer's.
-    fn clock_offset(&self) -> i64 {
-        let state = self.state();
-        state
-            .upstream
-            .as_ref()
-            .map_or(0, UpstreamSender::clock_offset)
-    }
-
-    /// Sends an upstream event to the producer. Returns false if the producer does not accept
-    /// events of this type.
-    fn send_upstream(&self, event: &gst::EventRef) -> bool {
-        let Some(which) = upstream::which(event) else {
-            return false;
-        };
-        let to_producer = {
-            let state = self.state();
-            let accepted = state.accepts.contains(which);
-            state.upstream.clone().filter(|_| accepted)
-        };
-        let Some(to_producer) = to_producer else {
-            return false;
-        };
-        let ahead = to_producer.clock_offset();
-        let offset = Timekeeper::default().offset(&*self.obj());
-        let offset = offset.map(|offset| offset.on_clock_ahead(-ahead));
-        let sent = upstream::encode(event, offset).map(|bytes| to_producer.send(&bytes));
-        gst::debug!(
-            CAT,
-            imp = self,
-            "Sent an event to the producer ({sent:?}): {event:?}"
-        );
-        matches!(sent, Some(Ok(true)))
-    }
-
-    /// Requests a key frame from the producer. Returns false if the request should be repeated,
-    /// because the socket was full.
-    fn request_key_unit(&self, all_headers: bool) -> bool {
-        if !self
-            .state()
-            .accepts
-            .contains(UpstreamEvents::FORCE_KEY_UNIT)
-        {
-            return true;
-        }
-        let event = gst_video::UpstreamForceKeyUnitEvent::builder();
-        self.send_upstream(&event.all_headers(all_headers).build())
-    }
-
-    /// Handles a change of the connection. `is_told` records whether the message that is posted
-    /// once was posted.
-    fn take_change(&self, change: Change, is_told: &AtomicBool) {
-        match change {
-            Change::Connected(upstream) => {
-                let mut state = self.state();
-                // Nothing is accepted until this producer sends what it accepts.
-                state.accepts = UpstreamEvents::default();
-                state.extent = None;
-                state.upstream = Some(upstream);
-            }
-            Change::Starved => {
-                // The receiver's own figures follow with the next frame.
-                self.state().figures.starved += 1;
-                if !is_told.swap(true, Ordering::Relaxed) {
-                    self.report_starved();
-                }
-            }
-            Change::Covered => self.ask_for_latency(),
-        }
-    }
-
-    /// Warns that frames are skipped because no key frame arrives.
-    fn warn_overdue(&self, skipped: u64) {
-        let requests = self.settings().request_keyframe;
-        let requests = requests && {
-            let accepts = self.state().accepts;
-            accepts.contains(UpstreamEvents::FORCE_KEY_UNIT)
-        };
-        let why = if requests {
-            "though key frames are requested"
-        } else {
-            "and none is requested (request-keyframe, and upstream-events of xmemsink)"
-        };
-        gst::element_imp_warning!(
-            self,
-            gst::StreamError::Decode,
-            ("Skipped {skipped} frames because no key frame has come, {why}: set \
-                 wait-for-keyframe=false to receive all frames, or raise group-time of xmemsink \
-                 so that it keeps the last key frame and the frames after it")
-        );
-    }
-
-    /// Reports, once a run, that downstream holds every frame that it may hold.
-    fn report_starved(&self) {
-        let Settings {
-            max_leases,
-            on_starved,
-            ..
-        } = *self.settings();
-        let advice = match max_leases {
-            0 => "raise max-bytes (and max-buffers, if set) of xmemsink",
-            _ => "raise max-leases",
-        };
-        match on_starved {
-            OnStarved::Copy => gst::element_imp_info!(
-                self,
-                gst::ResourceError::Busy,
-                ("Downstream holds as many frames as this source can lease, so further frames \
-                     are copied: {advice}, or hold fewer buffers")
-            ),
-            OnStarved::Wait => gst::element_imp_warning!(
-                self,
-                gst::ResourceError::Busy,
-                ("Downstream holds as many frames as this source can lease, so the source waits \
-                     and may miss frames: {advice}, hold fewer buffers, or set on-starved=copy")
-            ),
-        }
-    }
-
-    /// Posts an error, with advice, unless the error is a cancellation.
-    fn failed(&self, error: Error) -> gst::FlowError {
-        if matches!(error, Error::Cancelled) {
-            return gst::FlowError::Flushing;
-        }
-        self.post_error_message(errors::message(&error, gst::ResourceError::Read));
-        gst::FlowError::Error
     }
 
     /// Sets the time slice of the calling thread, if the kernel allows it.
@@ -558,46 +281,7 @@ impl ElementImpl for XmemSrc {
 impl BaseSrcImpl for XmemSrc {
     /// Leaves connecting to the streaming thread, because it waits for a producer.
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = self.settings().clone();
-        let channel = settings.channel.channel()?;
-        let canceller = Canceller::new();
-        let keeping = Keeping::new(Plan::new(
-            settings.max_leases,
-            settings.on_starved == OnStarved::Copy,
-            settings.delivery == Delivery::Latest,
-        ));
-        let receiver = Receiver::new(
-            channel,
-            self.obj().name().to_string(),
-            settings,
-            canceller.clone(),
-            keeping.clone(),
-            {
-                let weak = self.obj().downgrade();
-                let is_told = AtomicBool::new(false);
-                move |change| {
-                    if let Some(obj) = weak.upgrade() {
-                        obj.imp().take_change(change, &is_told);
-                    }
-                }
-            },
-            OutOfBand::new(self.obj().upcast_ref(), {
-                let weak = self.obj().downgrade();
-                move || {
-                    weak.upgrade()
-                        .map_or(0, |source| source.imp().clock_offset())
-                }
-            }),
-        );
-        self.filter.reset();
-        *self.state() = State {
-            canceller: Some(canceller),
-            keeping: Some(keeping),
-            receiver: Some(Box::new(receiver)),
-            asks_again: gst::version() >= (1, 24, 0, 0),
-            ..State::default()
-        };
-        Ok(())
+        self.begin()
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
@@ -665,19 +349,6 @@ impl BaseSrcImpl for XmemSrc {
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
-        if let gst::QueryViewMut::Latency(latency) = query.view_mut() {
-            // The source pushes a frame as soon as it arrives, so its minimum latency is the
-            // producer's. From then on a frame can be held for as long as the producer has slots
-            // for this source.
-            let (least, keeping) = {
-                let state = self.state();
-                (state.latency, state.keeping.clone())
-            };
-            let covered = keeping.and_then(|keeping| keeping.covered());
-            let covered = covered.and_then(|time| gst::ClockTime::try_from(time).ok());
-            latency.set(true, least, covered.map(|time| least + time));
-            return true;
-        }
         match self.answer(query) {
             Some(is_answered) => is_answered,
             None => BaseSrcImplExt::parent_query(self, query),

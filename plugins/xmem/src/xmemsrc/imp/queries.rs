@@ -33,6 +33,10 @@ impl XmemSrc {
     pub(super) fn answer(&self, query: &mut gst::QueryRef) -> Option<bool> {
         use gst::QueryViewMut as Q;
         match query.view_mut() {
+            Q::Latency(query) => {
+                self.answer_latency(query);
+                Some(true)
+            }
             Q::Convert(query) => Some(self.convert(query)),
             Q::Duration(query) if query.format() != gst::Format::Percent => {
                 let duration = answers(&self.extent()?, query.format())?.duration;
@@ -68,6 +72,18 @@ impl XmemSrc {
             }
             _ => None,
         }
+    }
+
+    /// The source pushes a frame as soon as it arrives, so its minimum latency is the producer's.
+    /// From then on a frame can be held for as long as the producer has slots for this source.
+    fn answer_latency(&self, query: &mut gst::query::Latency) {
+        let (least, keeping) = {
+            let state = self.state();
+            (state.latency, state.keeping.clone())
+        };
+        let covered = keeping.and_then(|keeping| keeping.covered());
+        let covered = covered.and_then(|time| gst::ClockTime::try_from(time).ok());
+        query.set(true, least, covered.map(|time| least + time));
     }
 
     fn extent(&self) -> Option<Extent> {
