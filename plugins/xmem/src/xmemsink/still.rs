@@ -311,6 +311,27 @@ mod tests {
     }
 
     #[test]
+    fn the_streaming_thread_ends_the_wait_of_the_thread_that_publishes_it() {
+        let (still, buffer, held) = (Still::default(), buffer(), Mutex::new(()));
+        let number = set(&still, &buffer).unwrap();
+        let (sender, receiver) = channel();
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let cancellation = still.canceller.begin()?;
+                still.publish(number, |_, _| {
+                    let _held = held.lock().unwrap();
+                    sender.send(()).unwrap();
+                    cancellation.pause(Duration::from_secs(3600))
+                })
+            });
+            receiver.recv().unwrap();
+            still.while_unpublished(|| assert!(held.try_lock().is_ok()));
+            assert!(matches!(thread.join().unwrap(), Err(Error::Cancelled)));
+        });
+        assert_eq!(still.owed(), Some(number));
+    }
+
+    #[test]
     fn another_buffer_is_another_frame() {
         let (still, first, second) = (Still::default(), buffer(), buffer());
         let number = set(&still, &first).unwrap();
