@@ -32,6 +32,7 @@ mod decoder;
 mod encoder;
 mod error;
 pub mod event;
+mod field;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod limits;
@@ -44,6 +45,7 @@ pub mod video;
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use error::{DecodeError, InvalidValue};
+pub use field::Field;
 pub use names::{is_feature_name, is_structure_name};
 pub use text::ParseError;
 pub use value::{Caps, Features, Fraction, Structure, TagList, Value};

@@ -31,85 +31,36 @@
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::error::{DecodeError, InvalidValue};
+use crate::field::records;
 use crate::value::Text;
 use crate::video::VideoLayout;
 
+mod analytics;
 mod counted;
-mod field;
+mod overlay;
+mod pixels;
 mod plain;
+mod tensor;
 #[cfg(test)]
 mod tests;
 
+pub use analytics::{
+    Analytics, Class, Classes, Object, Relation, Segmentation, Thing, Tracking, thing,
+};
 pub use counted::{Ancillary, Audio, AudioDownmix, Memories};
-pub use field::Field;
+pub use overlay::{Overlay, OverlayRectangle};
+pub use pixels::{Mask, MaskFormat, Pixels};
 pub use plain::{
     ActiveFormat, Affine, AudioClipping, AudioLevel, Bar, Caption, CodecAlpha, Crop, Custom,
     Protection, ReferenceTimestamp, Region, Registered, Sei, TimeCode,
 };
+pub use tensor::{Tensor, Tensors};
 
-macro_rules! metas {
-    ($($(#[$about:meta])* $number:literal $kind:ident $name:ident($of:ty);)*) => {
-        /// The kinds of metas. The numbers are part of the protocol.
-        pub mod kind {
-            $($(#[$about])* pub const $kind: u32 = $number;)*
-            /// Pictures that are drawn over a picture.
-            pub const OVERLAY: u32 = 6;
-            /// What a model has seen in a picture.
-            pub const ANALYTICS: u32 = 21;
-            /// The tensors of a model.
-            pub const TENSORS: u32 = 22;
-        }
-
-        /// A meta of a frame.
-        #[derive(Clone, Debug, PartialEq)]
-        #[non_exhaustive]
-        pub enum Meta {
-            $($(#[$about])* $name($of),)*
-            /// A meta of a kind that is not known here. It is encoded as it was.
-            Unknown {
-                /// Its kind.
-                kind: u32,
-                /// Its body.
-                bytes: Vec<u8>,
-            },
-        }
-
-        $(impl From<$of> for Meta {
-            fn from(meta: $of) -> Meta {
-                Meta::$name(meta)
-            }
-        })*
-
-        impl Meta {
-            /// The number of its kind.
-            pub fn kind(&self) -> u32 {
-                match self {
-                    $(Meta::$name(_) => kind::$kind,)*
-                    Meta::Unknown { kind, .. } => *kind,
-                }
-            }
-
-            fn decode(kind: u32, decoder: &mut Decoder<'_>) -> Result<Meta, DecodeError> {
-                Ok(match kind {
-                    $(kind::$kind => Meta::$name(Field::decode(decoder)?),)*
-                    kind => Meta::Unknown {
-                        kind,
-                        bytes: decoder.rest().to_vec(),
-                    },
-                })
-            }
-
-            fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
-                match self {
-                    $(Meta::$name(meta) => Field::encode(meta, encoder),)*
-                    Meta::Unknown { bytes, .. } => bytes.encode(encoder),
-                }
-            }
-        }
-    };
-}
-
-metas! {
+records! {
+    /// The kinds of metas. The numbers are part of the protocol.
+    kinds kind;
+    /// A meta of a frame.
+    enum Meta;
     /// Where the planes of raw video lie.
     1 VIDEO Video(VideoLayout);
     /// Which part of raw video is shown.
@@ -120,6 +71,8 @@ metas! {
     4 AFFINE Affine(Affine);
     /// The time code of a picture.
     5 TIME_CODE TimeCode(TimeCode);
+    /// Pictures that are drawn over a picture.
+    6 OVERLAY Overlay(Overlay);
     /// Closed captions.
     7 CAPTION Caption(Caption);
     /// Which part of a coded picture is of interest.
@@ -148,6 +101,10 @@ metas! {
     19 CUSTOM Custom(Custom);
     /// A meta that functions of an application write and read.
     20 REGISTERED Registered(Registered);
+    /// What a model has seen in a picture.
+    21 ANALYTICS Analytics(Analytics);
+    /// The tensors of a model.
+    22 TENSORS Tensors(Tensors);
     /// The sizes of the buffer's memories. No meta.
     100 MEMORIES Memories(Memories);
 }

@@ -1,9 +1,9 @@
 //! Metas of which some fields tell how many others there are.
 
-use super::field::{Field, Result, write_list};
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::error::DecodeError;
+use crate::field::{Field, Result};
 use crate::value::Text;
 
 /// Most channels that have positions.
@@ -148,9 +148,9 @@ fn read_positions(decoder: &mut Decoder<'_>) -> Result<Vec<i32>> {
     Ok(positions)
 }
 
-fn write_positions(positions: &[i32], encoder: &mut Encoder<'_>) -> Option<()> {
+fn write_positions(positions: &Vec<i32>, encoder: &mut Encoder<'_>) -> Option<()> {
     (positions.len() <= MAX_CHANNELS).then_some(())?;
-    write_list(positions, encoder)
+    positions.encode(encoder)
 }
 
 /// The sizes of the memories that a buffer has in the producer.

@@ -1,9 +1,6 @@
 //! Metas that are nothing but fields.
 
-use super::field::{Field, Result, plain};
-use crate::decoder::Decoder;
-use crate::encoder::Encoder;
-use crate::error::DecodeError;
+use crate::field::plain;
 use crate::value::{Buffer, Caps, EpochTime, Fraction, Structure, Text};
 
 plain! {
@@ -35,7 +32,7 @@ plain! {
         /// The height.
         height: u32,
         /// What else is known of it.
-        params: Vec<Structure> [256],
+        params: Vec<Structure> [Region::MAX_PARAMS],
     }
     /// How a picture is turned, scaled and moved.
     Affine {
@@ -135,7 +132,7 @@ plain! {
     /// A meta of an application.
     Custom {
         /// What it depends on: `video`, for example.
-        tags: Vec<Text> [16],
+        tags: Vec<Text> [Custom::MAX_TAGS],
         /// What it says; the name is that of the meta.
         structure: Structure,
     }
@@ -144,4 +141,14 @@ plain! {
         /// What `gst_meta_serialize` writes.
         bytes: Vec<u8>,
     }
+}
+
+impl Region {
+    /// Most structures of a region: GStreamer looks for the last of them to add another.
+    pub const MAX_PARAMS: usize = 256;
+}
+
+impl Custom {
+    /// Most tags of a custom meta.
+    pub const MAX_TAGS: usize = 16;
 }

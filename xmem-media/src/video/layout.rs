@@ -7,7 +7,8 @@ use super::info::{MAX_PLANES, VideoInfo};
 use super::plane::{Misfit, Plane, PlaneKind, planes_fit};
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
-use crate::error::DecodeError;
+use crate::error::{DecodeError, check};
+use crate::field::Field;
 
 /// Where the planes of a picture lie in a frame (`GstVideoMeta`).
 ///
@@ -190,49 +191,38 @@ impl VideoLayout {
         }
         Some(copies)
     }
+}
 
-    /// Reads a layout.
-    ///
-    /// # Errors
-    /// [`DecodeError`] where the bytes are none. Where the planes lie is not checked.
-    pub fn decode(decoder: &mut Decoder<'_>) -> Result<VideoLayout, DecodeError> {
-        let mut layout = VideoLayout {
+impl Field for VideoLayout {
+    const LEAST: usize = 100;
+
+    /// Where the planes lie is not checked.
+    fn decode(decoder: &mut Decoder<'_>) -> Result<VideoLayout, DecodeError> {
+        let layout = VideoLayout {
             flags: decoder.u32()?,
             format: decoder.u32()?,
             width: decoder.u32()?,
             height: decoder.u32()?,
             planes: decoder.u32()? as usize,
-            ..VideoLayout::default()
+            offset: Field::decode(decoder)?,
+            stride: Field::decode(decoder)?,
+            padding: Field::decode(decoder)?,
+            stride_align: Field::decode(decoder)?,
         };
-        if layout.planes > MAX_PLANES {
-            return Err(DecodeError::Invalid("a picture has 4 planes at most"));
-        }
-        for offset in &mut layout.offset {
-            *offset = decoder.u64()?;
-        }
-        for stride in &mut layout.stride {
-            *stride = decoder.i32()?;
-        }
-        for number in layout.padding.iter_mut().chain(&mut layout.stride_align) {
-            *number = decoder.u32()?;
-        }
+        check(
+            layout.planes <= MAX_PLANES,
+            "a picture has 4 planes at most",
+        )?;
         Ok(layout)
     }
 
-    /// Writes the layout.
-    pub fn encode(&self, encoder: &mut Encoder<'_>) {
-        let head = [
-            self.flags,
-            self.format,
-            self.width,
-            self.height,
-            self.planes as u32,
-        ];
-        head.into_iter().for_each(|number| encoder.u32(number));
-        self.offset.iter().for_each(|&offset| encoder.u64(offset));
-        self.stride.iter().for_each(|&stride| encoder.i32(stride));
-        let rest = self.padding.iter().chain(&self.stride_align);
-        rest.for_each(|&number| encoder.u32(number));
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        let planes = self.planes as u32;
+        [self.flags, self.format, self.width, self.height, planes].encode(encoder)?;
+        self.offset.encode(encoder)?;
+        self.stride.encode(encoder)?;
+        self.padding.encode(encoder)?;
+        self.stride_align.encode(encoder)
     }
 }
 

@@ -14,14 +14,12 @@ use crate::values::{Rules, from_gst, to_gst};
 
 /// Most names that are registered here because another process has: none is ever forgotten.
 const MAX_REGISTERED: usize = 64;
-/// Most tags of a name.
-const MAX_TAGS: usize = 16;
 
 /// The names that were registered here.
 static REGISTERED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 pub(super) fn write(meta: &MetaRef<'_, CustomMeta>) -> Option<Custom> {
-    let tags = meta.tags().iter().take(MAX_TAGS);
+    let tags = meta.tags().iter().take(Custom::MAX_TAGS);
     let tags = tags.map(|tag| Text::new(tag.as_str()).ok());
     Some(Custom {
         tags: tags.collect::<Option<_>>()?,

@@ -1,7 +1,8 @@
 //! The sizes of a buffer's memories: no meta, but told as one where they mean something.
 
+use xmem_media::Field;
 use xmem_media::meta::kind::MEMORIES;
-use xmem_media::meta::{Field, Memories, Meta, MetaWriter};
+use xmem_media::meta::{Memories, Meta, MetaWriter};
 
 use crate::values::{DecodeError, Decoder};
 

@@ -7,9 +7,9 @@ use std::sync::LazyLock;
 use gst::glib;
 use gst::meta::MetaAPI;
 use gst_video::VideoInfo;
-use xmem_media::VideoLayout;
-use xmem_media::meta::{Field, kind};
+use xmem_media::meta::kind;
 use xmem_media::video::RowCopy;
+use xmem_media::{Field, VideoLayout};
 
 use crate::memory::record;
 use crate::values::{Decoder, Encoder, Rules, Told};
@@ -26,6 +26,7 @@ mod custom;
 mod memories;
 mod overlay;
 mod pixels;
+mod quark;
 mod region;
 #[cfg(feature = "v1_24")]
 mod registered;
@@ -153,11 +154,6 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
                 value.encode(body).ok_or(Unfit::TooLong)
             })
         };
-        ($api:ty: body $write:path, $needs:literal) => {
-            Write::Any($needs, |meta, body| {
-                $write(meta.downcast_ref::<$api>()?, body)
-            })
-        };
         ($api:ty: $write:path, $needs:literal) => {
             Write::Any($needs, |meta, body| {
                 $write(meta.downcast_ref::<$api>()?)?.encode(body)
@@ -197,7 +193,6 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     use gst_video::VideoTimeCodeMeta;
     use gst_video::video_meta::*;
 
-    use Read::Any;
     use audio::AudioDownmixMeta;
     let many = MAX_OF_A_KIND;
     kinds! {
@@ -210,8 +205,8 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
             [affine::write, "it has no matrix"];
         TIME_CODE: VideoTimeCodeMeta, many, asked, any!(time_code::read),
             [time_code::write, "it is no valid time code"];
-        OVERLAY: VideoOverlayCompositionMeta, many, unasked, Any(overlay::read),
-            [body overlay::write, "it has too many rectangles, or one that is too large, too far away or \
+        OVERLAY: VideoOverlayCompositionMeta, many, unasked, any!(overlay::read),
+            [overlay::write, "it has too many rectangles, or one that is too large, too far away or \
                               without its pixels"];
         CAPTION: VideoCaptionMeta, many, asked, any!(ancillary::read_caption),
             [ancillary::write_caption, "it has no data, or a type that is not known"];
@@ -238,11 +233,11 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         PROTECTION: ProtectionMeta, many, asked, any!(core::read_protection),
             [core::write_protection, "its structure can't be passed on"];
         #[cfg(feature = "v1_26")]
-        ANALYTICS: AnalyticsRelationMeta, 1, asked, Any(analytics::read),
-            [body analytics::write, "it has more than 1024 things"];
+        ANALYTICS: AnalyticsRelationMeta, 1, asked, any!(analytics::read),
+            [analytics::write, "it has more than 1024 things"];
         #[cfg(feature = "v1_26")]
-        TENSORS: TensorMeta, 1, asked, Any(tensors::read),
-            [body tensors::write, "it has too many tensors, or one whose size is not that of its data"];
+        TENSORS: TensorMeta, 1, asked, any!(tensors::read),
+            [tensors::write, "it has too many tensors, or one whose size is not that of its data"];
     }
 });
 
@@ -309,10 +304,7 @@ pub(crate) fn serialize(
     let mut counts = Counts::new();
     // A reader checks the crop against it.
     if let Some(layout) = &layout {
-        writer.record(kind::VIDEO, |body| {
-            layout.encode(body);
-            Some(())
-        });
+        writer.record(kind::VIDEO, |body| layout.encode(body));
     }
     for meta in buffer.iter_meta::<gst::Meta>() {
         let start = writer.len();
@@ -470,7 +462,9 @@ fn read(
         match number {
             kind::CUSTOM => custom::read(buffer, Field::decode(body)?, rules),
             #[cfg(feature = "v1_24")]
-            kind::REGISTERED => registered::read(buffer, &Field::decode(body)?),
+            kind::REGISTERED => registered::read(buffer, &Field::decode(body)?, |api| {
+                kinds.iter().any(|kind| kind.api == api)
+            }),
             _ => Err(NotRead::Unknown),
         }
     }

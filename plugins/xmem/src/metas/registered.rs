@@ -6,12 +6,11 @@ use gst::glib::translate::{IntoGlib, from_glib};
 use xmem_media::meta::Registered;
 
 use super::unfit::{NotRead, Result};
-use super::{KINDS, Meta};
 use crate::memory::record;
 
 /// What GStreamer writes: all bytes (`u32`), bytes of the name (`u32`), the name, a zero, a byte for
 /// the version, and what the meta's own function has written.
-pub(super) fn write(meta: &Meta<'_>) -> Option<Registered> {
+pub(super) fn write(meta: &gst::MetaRef<'_, gst::Meta>) -> Option<Registered> {
     let mut bytes = Vec::new();
     meta.serialize(&mut bytes).ok()?;
     name(&bytes)?;
@@ -32,11 +31,15 @@ fn name(bytes: &[u8]) -> Option<&str> {
 
 /// A function that the application has registered reads what the producer's has written, and checks
 /// it as well as it does: who registers one for a channel whose producer can't be trusted has to
-/// see to that. None of GStreamer's own gets here.
-pub(super) fn read(buffer: &mut gst::BufferRef, meta: &Registered) -> Result {
+/// see to that. None of GStreamer's own gets here: `crosses` says which APIs cross in another way.
+pub(super) fn read(
+    buffer: &mut gst::BufferRef,
+    meta: &Registered,
+    crosses: impl FnOnce(glib::Type) -> bool,
+) -> Result {
     let bytes = &meta.bytes;
     let name = name(bytes).ok_or(NotRead::Broken)?;
-    if !is_others(name) {
+    if !is_others(name, crosses) {
         return Err(NotRead::Unknown);
     }
     match gst::Meta::deserialize(buffer, bytes, &mut 0) {
@@ -47,7 +50,7 @@ pub(super) fn read(buffer: &mut gst::BufferRef, meta: &Registered) -> Result {
 
 /// Whether a meta of this name is registered, and is none that crosses in another way: GStreamer's
 /// functions for those trust what they read.
-fn is_others(name: &str) -> bool {
+fn is_others(name: &str, crosses: impl FnOnce(glib::Type) -> bool) -> bool {
     // SAFETY: the name is a text that ends with a zero, and what is registered stays for ever.
     let api = glib::IntoGStr::run_with_gstr(name, |name| unsafe {
         let info = gst::ffi::gst_meta_get_info(name.as_ptr()).as_ref()?;
@@ -57,7 +60,7 @@ fn is_others(name: &str) -> bool {
     let Some(api) = api else { return false };
     // SAFETY: it is the type of an API.
     let api: glib::Type = unsafe { from_glib(api) };
-    api.into_glib() != 0 && !record::is_record_api(api) && !KINDS.iter().any(|kind| kind.api == api)
+    api.into_glib() != 0 && !record::is_record_api(api) && !crosses(api)
 }
 
 #[cfg(test)]

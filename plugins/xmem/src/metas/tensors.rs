@@ -1,122 +1,118 @@
-//! GstTensorMeta: what a model has made of a picture, or is to be given.
+//! GstTensorMeta: what a model has made of a picture, or is given.
 #![allow(unsafe_code)]
+
+use std::ptr::NonNull;
 
 use gst::MetaRef;
 use gst::glib;
-use gst::glib::translate::{IntoGlib, IntoGlibPtr};
+use gst::glib::translate::{IntoGlibPtr, from_glib_full, from_glib_none};
 use gst_analytics::TensorMeta;
 use gst_analytics::ffi::{self, GstTensor};
+use xmem_media::meta::{Tensor, Tensors};
 
+use super::quark::{quark_of, text_of};
 use super::unfit::{NotRead, Result, Unfit};
-use crate::values::{Decoder, Encoder, Rules};
+use crate::values::Rules;
 
-/// Most tensors of a frame.
-const MAX_TENSORS: usize = 1024;
-/// Most dimensions of a tensor.
-const MAX_DIMS: usize = 64;
 /// The last type of elements that GStreamer knows.
-const LAST_TYPE: i32 = match cfg!(feature = "v1_28") {
-    true => 21,
-    false => ffi::GST_TENSOR_DATA_TYPE_BFLOAT16,
+const LAST_TYPE: i32 = if cfg!(feature = "v1_28") {
+    21
+} else {
+    ffi::GST_TENSOR_DATA_TYPE_BFLOAT16
 };
 
-/// `u32` tensors, and those.
-pub(super) fn write(meta: &MetaRef<'_, TensorMeta>, body: &mut Encoder<'_>) -> Option<()> {
-    // SAFETY: the meta is GStreamer's own. Its tensors are so many pointers, each to a tensor that
-    // lives as long as the meta, or null.
-    unsafe {
-        let meta = &*meta.as_ptr();
-        if meta.num_tensors > MAX_TENSORS {
-            return None;
-        }
-        body.u32(meta.num_tensors as u32);
-        (0..meta.num_tensors).try_for_each(|at| write_tensor(*meta.tensors.add(at), body))
-    }
+pub(super) fn write(meta: &MetaRef<'_, TensorMeta>) -> Option<Tensors> {
+    // SAFETY: the meta is GStreamer's own, and lives as long as the reference to it.
+    let meta = unsafe { &*meta.as_ptr() };
+    let tensors = (0..meta.num_tensors).map(|at| {
+        // SAFETY: GStreamer has so many pointers there, each to a tensor that lives and stays as it is
+        // as long as the meta, or null.
+        unsafe { TensorRef::new(*meta.tensors.add(at)) }?.to_media()
+    });
+    let tensors = tensors.collect::<Option<_>>()?;
+    Some(Tensors { tensors })
 }
 
-/// Text: what it is, empty where nobody says; `i32` type of its elements, order of its dimensions;
-/// `u32` dimensions, those as `u64`; `u32` bytes, and those.
-///
-/// # Safety
-/// The pointer is null, or to a tensor that nobody writes meanwhile.
-pub(super) unsafe fn write_tensor(tensor: *const GstTensor, body: &mut Encoder<'_>) -> Option<()> {
-    // SAFETY: as the caller promises. A tensor has a number of dimensions, and room for so many
-    // behind it; its data is a buffer or null.
-    unsafe {
-        let head = tensor.as_ref()?;
-        let dims = std::slice::from_raw_parts((&raw const (*tensor).dims).cast(), head.num_dims);
+pub(super) fn read(buffer: &mut gst::BufferRef, meta: Tensors, rules: Rules<'_>) -> Result {
+    let tensors = meta.tensors.into_iter().map(|of| Content::new(of, rules));
+    let tensors = tensors.collect::<Result<Vec<_>>>()?;
+    let mut meta = TensorMeta::add(buffer);
+    if tensors.is_empty() {
+        // GStreamer wants the pointers to be there also where there are none.
+        // SAFETY: the memory has room for a pointer, and becomes the meta's, which has no tensors yet.
+        unsafe {
+            let pointers = glib::ffi::g_malloc0(size_of::<*mut GstTensor>());
+            ffi::gst_tensor_meta_set(meta.as_mut_ptr(), 0, pointers.cast());
+        }
+    } else {
+        meta.set(tensors.into_iter().map(Content::into_tensor).collect());
+    }
+    Ok(())
+}
+
+/// A tensor of GStreamer's. Invariant, upheld by the caller of `new`: it lives, and nothing changes it,
+/// for `'a`.
+#[derive(Clone, Copy)]
+pub(super) struct TensorRef<'a>(NonNull<GstTensor>, std::marker::PhantomData<&'a GstTensor>);
+
+impl<'a> TensorRef<'a> {
+    /// A tensor, or `None` for null.
+    ///
+    /// # Safety
+    /// The pointer is null, or to a tensor that lives, and that nothing changes, for `'a`.
+    pub(super) unsafe fn new(tensor: *const GstTensor) -> Option<TensorRef<'a>> {
+        NonNull::new(tensor.cast_mut()).map(|tensor| TensorRef(tensor, std::marker::PhantomData))
+    }
+
+    fn head(self) -> &'a GstTensor {
+        // SAFETY: by the invariant.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn dims(self) -> &'a [usize] {
+        // SAFETY: by the invariant; a tensor has as many lengths as it says behind its head.
+        unsafe {
+            let dims = (&raw const (*self.0.as_ptr()).dims).cast();
+            std::slice::from_raw_parts(dims, self.head().num_dims)
+        }
+    }
+
+    /// `None` where it has no data, or another layout than one element after another.
+    fn data(self) -> Option<gst::Buffer> {
+        let head = self.head();
         if head.data.is_null() || head.layout != ffi::GST_TENSOR_LAYOUT_CONTIGUOUS {
             return None;
         }
-        let data = gst::BufferRef::from_ptr(head.data);
-        if !is_tensor(head.data_type, head.dims_order, dims, data.size()) {
-            return None;
-        }
-        body.text(name_of(head.id)?)?;
-        body.i32(head.data_type);
-        body.i32(head.dims_order);
-        body.u32(dims.len() as u32);
-        for &dim in dims {
-            body.u64(dim as u64);
-        }
-        body.u32(data.size().try_into().ok()?);
+        // SAFETY: by the invariant, and because it is not null, this is the tensor's buffer. It gets
+        // another reference.
+        Some(unsafe { from_glib_none(head.data) })
+    }
+
+    /// `None` where it is not whole, or cannot be read.
+    pub(super) fn to_media(self) -> Option<Tensor> {
+        let (head, data) = (self.head(), self.data()?);
+        let mut bytes = Vec::with_capacity(data.size());
         for memory in data.iter_memories() {
-            body.raw(&memory.map_readable().ok()?);
+            bytes.extend_from_slice(&memory.map_readable().ok()?);
         }
-    }
-    Some(())
-}
-
-/// What a number that this process has given to a text stands for: empty for none, `None` where it
-/// is not UTF-8.
-pub(super) fn name_of(quark: glib::ffi::GQuark) -> Option<&'static str> {
-    // SAFETY: the text of a number stays for ever. A number without a text has none.
-    let text = unsafe {
-        let text = glib::ffi::g_quark_to_string(quark);
-        (!text.is_null()).then(|| std::ffi::CStr::from_ptr(text))
-    };
-    text.map_or(Some(""), |text| text.to_str().ok())
-}
-
-/// The number of a text, 0 for an empty one.
-pub(super) fn read_name(body: &mut Decoder<'_>, rules: Rules<'_>) -> Result<glib::ffi::GQuark> {
-    let name = body.text()?;
-    match name.is_empty() {
-        true => Ok(0),
-        false if rules.names.admit(name) => Ok(glib::Quark::from_str(name).into_glib()),
-        false => Err(NotRead::Unknown),
+        let tensor = Tensor {
+            id: text_of(head.id)?,
+            data_type: head.data_type,
+            order: head.dims_order,
+            dims: self.dims().iter().map(|&dim| dim as u64).collect(),
+            data: bytes.into(),
+        };
+        Some(tensor).filter(|tensor| is_known(tensor) && tensor.is_whole())
     }
 }
 
-/// Whether elements of this type, in these dimensions, have so many bytes.
-fn is_tensor(data_type: i32, order: i32, dims: &[usize], size: usize) -> bool {
-    let bits = match data_type {
-        0 | 5 => 4,
-        1 | 6 | 15 | 18..=21 => 8,
-        2 | 7 | 10 | 13 => 16,
-        3 | 8 | 11 => 32,
-        4 | 9 | 12 | 16 => 64,
-        17 => 128,
-        // Texts, of any length.
-        14 => 0,
-        _ => return false,
-    };
-    // A dimension of 0 is one that is not known before: so many of what the others make.
-    let mut known = dims.iter().filter(|&&dim| dim != 0);
-    let all = known.try_fold(bits, |all: usize, &dim| all.checked_mul(dim));
-    let times = |bits: usize| match dims.contains(&0) {
-        true => Some(size.checked_mul(8)? / bits),
-        false => Some(1),
-    };
-    let fits = |bits: usize| Some(bits.checked_mul(times(bits)?)?.div_ceil(8) == size);
-    (0..=LAST_TYPE).contains(&data_type)
-        && (0..=ffi::GST_TENSOR_DIM_ORDER_COL_MAJOR).contains(&order)
-        && (1..=MAX_DIMS).contains(&dims.len())
-        && (bits == 0 || all.and_then(fits).unwrap_or(false))
+/// Whether GStreamer knows such elements.
+fn is_known(tensor: &Tensor) -> bool {
+    tensor.data_type <= LAST_TYPE
 }
 
-/// What was read of a tensor.
-pub(super) struct Tensor {
+/// What a tensor of GStreamer's is filled with: all of it has been checked.
+pub(super) struct Content {
     id: glib::ffi::GQuark,
     data_type: i32,
     order: i32,
@@ -124,20 +120,52 @@ pub(super) struct Tensor {
     data: gst::Buffer,
 }
 
-impl Tensor {
+impl Content {
+    pub(super) fn new(from: Tensor, rules: Rules<'_>) -> Result<Content> {
+        if !is_known(&from) {
+            return Err(NotRead::Unknown);
+        }
+        let unfit = Unfit::Value("a tensor has more or fewer bytes than its dimensions say");
+        from.is_whole().then_some(()).ok_or(unfit)?;
+        let dims = from.dims.iter().map(|&dim| usize::try_from(dim));
+        Ok(Content {
+            id: quark_of(&from.id, rules)?,
+            data_type: from.data_type,
+            order: from.order,
+            dims: dims
+                .collect::<std::result::Result<_, _>>()
+                .map_err(|_| unfit)?,
+            data: if from.data.is_empty() {
+                gst::Buffer::new()
+            } else {
+                gst::Buffer::from_slice(from.data)
+            },
+        })
+    }
+
     /// How many dimensions it has.
-    #[cfg(feature = "v1_28")]
     pub(super) fn num_dims(&self) -> usize {
         self.dims.len()
     }
 
-    /// Writes it where there is room for it.
+    fn into_tensor(self) -> gst_analytics::Tensor {
+        // SAFETY: the memory is new, and has room for so many dimensions. Not all versions of GStreamer
+        // clear it, so its data is, before it is filled.
+        unsafe {
+            let tensor = ffi::gst_tensor_alloc(self.num_dims());
+            (*tensor).data = std::ptr::null_mut();
+            self.fill(tensor);
+            from_glib_full(tensor)
+        }
+    }
+
+    /// Fills a tensor, whose buffer the data becomes.
     ///
     /// # Safety
-    /// The pointer is to a tensor with room for [`num_dims`](Tensor::num_dims) dimensions, which has
-    /// no data yet, and which nobody else uses.
+    /// The pointer is to a tensor with room for [`num_dims`](Content::num_dims) dimensions, which has no
+    /// data yet, and which nothing else uses.
     pub(super) unsafe fn fill(self, tensor: *mut GstTensor) {
-        // SAFETY: as the caller promises. The buffer becomes the tensor's.
+        // SAFETY: as the caller promises.
         unsafe {
             (*tensor).id = self.id;
             (*tensor).layout = ffi::GST_TENSOR_LAYOUT_CONTIGUOUS;
@@ -151,116 +179,12 @@ impl Tensor {
     }
 }
 
-pub(super) fn read_tensor(body: &mut Decoder<'_>, rules: Rules<'_>) -> Result<Tensor> {
-    let broken = NotRead::Broken;
-    let id = read_name(body, rules);
-    let (data_type, order) = (body.i32()?, body.i32()?);
-    let count = body.count(8)?;
-    if count > MAX_DIMS {
-        return Err(broken);
-    }
-    let dims = (0..count).map(|_| body.u64()?.try_into().map_err(|_| broken));
-    let dims = dims.collect::<Result<Vec<_>>>()?;
-    let bytes = body.blob()?;
-    if data_type > LAST_TYPE {
-        return Err(NotRead::Unknown);
-    }
-    if !is_tensor(data_type, order, &dims, bytes.len()) {
-        return Err(
-            Unfit::Value("a tensor has more or fewer bytes than its dimensions say").into(),
-        );
-    }
-    let data = match bytes.is_empty() {
-        true => gst::Buffer::new(),
-        false => gst::Buffer::from_slice(bytes.to_vec()),
-    };
-    Ok(Tensor {
-        id: id?,
-        data_type,
-        order,
-        dims,
-        data,
-    })
-}
-
-pub(super) fn read(
-    buffer: &mut gst::BufferRef,
-    body: &mut Decoder<'_>,
-    rules: Rules<'_>,
-) -> Result {
-    let count = body.count(24)?;
-    if count > MAX_TENSORS {
-        return Err(NotRead::Broken);
-    }
-    let tensors = (0..count).map(|_| read_tensor(body, rules));
-    let tensors = tensors.collect::<Result<Vec<_>>>()?;
-    // SAFETY: the buffer can be written, for it is borrowed so, and gets the meta. Memory for each
-    // tensor is made with room for its dimensions and cleared, and each is filled; memory for the
-    // pointers is made for at least as many as there are. All of it becomes the meta's.
-    unsafe {
-        let meta = ffi::gst_buffer_add_tensor_meta(buffer.as_mut_ptr());
-        let size = std::mem::size_of::<*mut GstTensor>();
-        // GStreamer wants them to be there also where there are none.
-        let room = tensors.len().max(1);
-        let pointers: *mut *mut GstTensor = glib::ffi::g_malloc0_n(room, size).cast();
-        for (at, tensor) in tensors.into_iter().enumerate() {
-            let memory = ffi::gst_tensor_alloc(tensor.dims.len());
-            // Not all versions clear it.
-            (*memory).data = std::ptr::null_mut();
-            tensor.fill(memory);
-            *pointers.add(at) = memory;
-        }
-        ffi::gst_tensor_meta_set(meta, count as u32, pointers);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::attach;
     use super::super::kind::TENSORS;
     use super::super::tests::{record, sent_on};
     use super::*;
-
-    #[test]
-    fn a_tensor_has_as_many_bytes_as_its_dimensions_say() {
-        let (int4, uint8) = (
-            ffi::GST_TENSOR_DATA_TYPE_INT4,
-            ffi::GST_TENSOR_DATA_TYPE_UINT8,
-        );
-        let (uint16, float32) = (
-            ffi::GST_TENSOR_DATA_TYPE_UINT16,
-            ffi::GST_TENSOR_DATA_TYPE_FLOAT32,
-        );
-        for (of, dims, size, expected) in [
-            (float32, &[3, 4][..], 48, true),
-            (float32, &[3, 4], 47, false),
-            (int4, &[3, 5], 8, true),
-            (int4, &[3, 5], 7, false),
-            (uint8, &[usize::MAX, 2], 6, false),
-            (uint8, &[usize::MAX / 4, 8], 0, false),
-            (uint8, &[], 1, false),
-            (uint8, &[1; 65], 1, false),
-            // So many of what the other dimensions make.
-            (uint16, &[0, 3], 12, true),
-            (uint16, &[0, 3], 0, true),
-            (uint16, &[0, 3], 10, false),
-            (uint16, &[0, 0], 6, true),
-            (int4, &[3, 0], 5, true),
-            (int4, &[3, 0], 4, false),
-            (float32, &[0, 1 << 20, 4], 64, false),
-            (float32, &[0, usize::MAX, 4], 64, false),
-            (-1, &[1], 1, false),
-            (LAST_TYPE + 1, &[1], 1, false),
-        ] {
-            let order = ffi::GST_TENSOR_DIM_ORDER_ROW_MAJOR;
-            assert_eq!(
-                is_tensor(of, order, dims, size),
-                expected,
-                "{of} {dims:?} {size}"
-            );
-        }
-    }
 
     #[test]
     fn a_meta_of_no_tensors_can_be_asked_for_them() {

@@ -20,7 +20,7 @@ fn own() -> Rules<'static> {
 }
 
 /// What bytes become that hold a structure and nothing else.
-fn read(bytes: &[u8]) -> Result<gst::Structure> {
+fn read(bytes: &[u8]) -> Result<gst::Structure, DecodeError> {
     to_gst::structure(Structure::from_bytes(bytes)?, own())
 }
 

@@ -3,13 +3,16 @@
 
 use gst::glib::value::{SendValue, ToSendValue};
 use gst::glib::{self, Type};
+use xmem_media::DecodeError;
 use xmem_media::value::{
     Buffer, Caps, DateTime, EpochTime, Features, Fraction, Precision, Sample, Structure, TagList,
     Value, Values,
 };
 
 use super::names::Names;
-use super::{DecodeError, Result, is_empty_string, untyped};
+use super::untyped;
+
+type Result<T> = std::result::Result<T, DecodeError>;
 
 /// A value of a type that is not there, or cannot have it.
 const NO_TYPE: DecodeError = DecodeError::Unsupported("a type that this process does not have");
@@ -211,7 +214,7 @@ pub(crate) fn tag_list(tags: TagList, rules: Rules<'_>) -> gst::TagList {
 /// A tag's value, where the tag is known and the value is of its type.
 fn value_of(of: Option<Type>, value: Value, rules: Rules<'_>) -> Option<SendValue> {
     let value = self::value(value, rules).ok()?;
-    let fits = of == Some(value.type_()) && !is_empty_string(&value);
+    let fits = of == Some(value.type_()) && !untyped::is_empty_string(&value);
     fits.then_some(value)
 }
 

@@ -192,6 +192,11 @@ pub(super) fn string(value: &Value) -> Result<Option<&str>, ()> {
     text.map(|text| text.to_str().map_err(|_| ())).transpose()
 }
 
+/// Whether a value is a string that is empty or none, which GStreamer takes for no tag.
+pub(super) fn is_empty_string(value: &Value) -> bool {
+    string(value).is_ok_and(|text| text.is_none_or(str::is_empty))
+}
+
 /// A text of an array of texts; `None` where it is not UTF-8.
 pub(super) fn text(text: &glib::GStringPtr) -> Option<&str> {
     // SAFETY: it ends with a zero, and stays as long as it is borrowed.

@@ -2,11 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use gst::glib::translate::IntoGlibPtr;
-use gst_analytics::AnalyticsRelationMeta;
-use gst_analytics::ffi::{self, GstAnalyticsMtd as Mtd};
-use gst_analytics::prelude::*;
-use gst_video::{VideoFrameFlags, VideoMeta};
+use gst_video::VideoFrameFlags;
+use xmem_media::meta::thing::TRACKING;
 
 use super::*;
 use crate::fuzz::quietly;
@@ -62,7 +59,7 @@ fn segmented(format: VideoFormat, width: u32) -> gst::Buffer {
 #[test]
 fn segmentations_cross_with_their_masks() {
     gst::init().unwrap();
-    for format in MASKS {
+    for (format, _) in MASKS {
         let mut extra = Vec::new();
         serialize(&segmented(format, 3), None, true, &mut extra);
         assert_eq!(sent_on(&extra), extra);

@@ -2,16 +2,14 @@ use super::super::kind::{VIDEO, VIDEO_CROP};
 use super::super::{Refused, attach, serialize};
 use super::*;
 use crate::values::Encoder;
+use xmem_media::Field;
 
 /// Writes the video meta and the crop of a buffer as no sink does: without looking at them.
 fn as_they_are(buffer: &gst::BufferRef) -> Vec<u8> {
     let mut extra = Vec::new();
     let mut writer = Encoder::new(&mut extra);
     for meta in buffer.iter_meta::<VideoMeta>() {
-        let written = writer.record(VIDEO, |body| {
-            layout_of(&meta).encode(body);
-            Some(())
-        });
+        let written = writer.record(VIDEO, |body| layout_of(&meta).encode(body));
         written.unwrap();
     }
     for meta in buffer.iter_meta::<VideoCropMeta>() {

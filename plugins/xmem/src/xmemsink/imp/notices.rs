@@ -8,6 +8,7 @@ use xmem_core::PublisherEvent;
 
 use super::XmemSink;
 use crate::CAT;
+use crate::errors;
 
 impl XmemSink {
     /// Reports an event of the channel. Called from the control thread with no lock held, or from

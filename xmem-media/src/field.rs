@@ -1,0 +1,242 @@
+//! Fields: what metas and events consist of, and what consists of nothing but fields.
+
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
+use crate::error::DecodeError;
+use crate::value::{Buffer, Caps, EpochTime, Fraction, Structure, TagList, Text};
+
+pub(crate) type Result<T> = std::result::Result<T, DecodeError>;
+
+/// What is read and written without a record of its own.
+pub trait Field: Sized {
+    /// Fewest bytes of one.
+    const LEAST: usize = 4;
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the bytes are none.
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self>;
+    /// Writes it; `None` where no decoder would take it.
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()>;
+}
+
+macro_rules! fields {
+    ($($of:ty, $least:literal: $read:expr, $write:expr;)*) => {$(
+        impl Field for $of {
+            const LEAST: usize = $least;
+
+            fn decode(decoder: &mut Decoder<'_>) -> Result<$of> {
+                let read: fn(&mut Decoder<'_>) -> Result<$of> = $read;
+                read(decoder)
+            }
+
+            fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+                let write: fn(&$of, &mut Encoder<'_>) -> Option<()> = $write;
+                write(self, encoder)
+            }
+        }
+    )*};
+}
+
+/// Fields that any encoder has room for.
+macro_rules! short_fields {
+    ($($of:ty, $least:literal: $read:expr, $write:expr;)*) => {
+        fields! {$(
+            $of, $least: $read, |value, encoder| {
+                let write: fn(&mut Encoder<'_>, &$of) = $write;
+                write(encoder, value);
+                Some(())
+            };
+        )*}
+    };
+}
+
+short_fields! {
+    u32, 4: |decoder| decoder.u32(), |encoder, &number| encoder.u32(number);
+    i32, 4: |decoder| decoder.i32(), |encoder, &number| encoder.i32(number);
+    u64, 8: |decoder| decoder.u64(), |encoder, &number| encoder.u64(number);
+    i64, 8: |decoder| decoder.i64(), |encoder, &number| encoder.i64(number);
+    f32, 4: |decoder| decoder.f32(), |encoder, &number| encoder.f32(number);
+    f64, 8: |decoder| decoder.f64(), |encoder, &number| encoder.f64(number);
+    bool, 4: |decoder| decoder.bool(), |encoder, &is| encoder.u32(is.into());
+    // A time in nanoseconds.
+    Option<u64>, 8: |decoder| decoder.time(), |encoder, &time| encoder.time(time);
+    // All bytes that are left.
+    Vec<u8>, 0: |decoder| Ok(decoder.rest().to_vec()), |encoder, bytes| encoder.raw(bytes);
+    [u8; 16], 16: |decoder| {
+        let bytes = decoder.raw(16)?.try_into();
+        bytes.map_err(|_| DecodeError::Invalid("a UUID has 16 bytes"))
+    }, |encoder, bytes| encoder.raw(bytes);
+    Fraction, 8: Fraction::decode, |encoder, &fraction| Fraction::encode(fraction, encoder);
+}
+
+fields! {
+    // Bytes with their length.
+    Box<[u8]>, 4: |decoder| Ok(decoder.blob()?.into()), |bytes, encoder| encoder.blob(bytes);
+    Text, 4: |decoder| Ok(Text::new(decoder.text()?)?), |text, encoder| encoder.text(text);
+    Caps, 8: Caps::decode, Caps::encode;
+    Structure, 8: Structure::decode, Structure::encode;
+    TagList, 8: TagList::decode, TagList::encode;
+    Buffer, 8: Buffer::decode, Buffer::encode;
+    EpochTime, 8: EpochTime::decode, EpochTime::encode;
+    Option<Structure>, 4: read_optional, write_optional;
+    Option<EpochTime>, 4: read_optional, write_optional;
+}
+
+/// A boolean, and the field where it is true.
+pub(crate) fn read_optional<T: Field>(decoder: &mut Decoder<'_>) -> Result<Option<T>> {
+    let is_there = decoder.bool()?;
+    is_there.then(|| T::decode(decoder)).transpose()
+}
+
+pub(crate) fn write_optional<T: Field>(value: &Option<T>, encoder: &mut Encoder<'_>) -> Option<()> {
+    encoder.u32(value.is_some().into());
+    value
+        .as_ref()
+        .map_or(Some(()), |value| value.encode(encoder))
+}
+
+/// How many there are, and those.
+impl<T: Field> Field for Vec<T> {
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Vec<T>> {
+        let count = decoder.count(T::LEAST)?;
+        (0..count).map(|_| T::decode(decoder)).collect()
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        encoder.count(self.len())?;
+        self.iter().try_for_each(|value| value.encode(encoder))
+    }
+}
+
+impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
+    const LEAST: usize = N * T::LEAST;
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<[T; N]> {
+        let mut values = [T::default(); N];
+        for value in &mut values {
+            *value = T::decode(decoder)?;
+        }
+        Ok(values)
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        self.iter().try_for_each(|value| value.encode(encoder))
+    }
+}
+
+/// Nothing but fields, of which lists can have a limit. The function in brackets checks the whole.
+macro_rules! plain {
+    ($(
+        $(#[$about:meta])*
+        $name:ident $(($check:path))? {
+            $($(#[$field_about:meta])* $field:ident: $of:ty $([$most:expr])?,)*
+        }
+    )*) => {$(
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name {
+            $($(#[$field_about])* pub $field: $of,)*
+        }
+
+        impl $name {
+            fn check_lists(&self) -> std::result::Result<(), $crate::error::InvalidValue> {
+                $($($crate::error::check(
+                    self.$field.len() <= $most,
+                    concat!("there are too many ", stringify!($field)),
+                )?;)?)*
+                $($check(self)?;)?
+                Ok(())
+            }
+        }
+
+        impl $crate::field::Field for $name {
+            const LEAST: usize = 0 $(+ <$of as $crate::field::Field>::LEAST)*;
+
+            fn decode(decoder: &mut $crate::decoder::Decoder<'_>) -> $crate::field::Result<$name> {
+                let read = $name { $($field: $crate::field::Field::decode(decoder)?,)* };
+                read.check_lists()?;
+                Ok(read)
+            }
+
+            fn encode(&self, encoder: &mut $crate::encoder::Encoder<'_>) -> Option<()> {
+                self.check_lists().ok()?;
+                $($crate::field::Field::encode(&self.$field, encoder)?;)*
+                Some(())
+            }
+        }
+    )*};
+}
+pub(crate) use plain;
+
+/// An enum of records: for each kind its number, the constant that names it, the variant and what it
+/// holds. A record of another kind, or one that is not supported, is `Unknown`.
+macro_rules! records {
+    (
+        $(#[$kinds_about:meta])* kinds $kinds:ident;
+        $(#[$enum_about:meta])* enum $enum:ident;
+        $($(#[$about:meta])* $number:literal $kind:ident $name:ident($of:ty);)*
+    ) => {
+        $(#[$kinds_about])*
+        pub mod $kinds {
+            $($(#[$about])* pub const $kind: u32 = $number;)*
+        }
+
+        $(#[$enum_about])*
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum $enum {
+            $($(#[$about])* $name($of),)*
+            /// One of a kind that is not known here. It is encoded as it was.
+            Unknown {
+                /// Its kind.
+                kind: u32,
+                /// Its body.
+                bytes: Vec<u8>,
+            },
+        }
+
+        $(impl From<$of> for $enum {
+            fn from(content: $of) -> $enum {
+                $enum::$name(content)
+            }
+        })*
+
+        impl $enum {
+            /// The number of its kind.
+            pub fn kind(&self) -> u32 {
+                match self {
+                    $($enum::$name(_) => $number,)*
+                    $enum::Unknown { kind, .. } => *kind,
+                }
+            }
+
+            /// Reads the body of a record.
+            pub(crate) fn decode(
+                kind: u32,
+                decoder: &mut $crate::decoder::Decoder<'_>,
+            ) -> $crate::field::Result<$enum> {
+                let body = decoder.clone().rest();
+                let read = match kind {
+                    $($number => $crate::field::Field::decode(decoder).map($enum::$name),)*
+                    _ => Err($crate::error::DecodeError::Unsupported("a kind")),
+                };
+                match read {
+                    Err($crate::error::DecodeError::Unsupported(_)) => {
+                        Ok($enum::Unknown { kind, bytes: body.to_vec() })
+                    }
+                    read => read,
+                }
+            }
+
+            /// Writes the body of a record.
+            pub(crate) fn encode(&self, encoder: &mut $crate::encoder::Encoder<'_>) -> Option<()> {
+                match self {
+                    $($enum::$name(content) => $crate::field::Field::encode(content, encoder),)*
+                    $enum::Unknown { bytes, .. } => $crate::field::Field::encode(bytes, encoder),
+                }
+            }
+        }
+    };
+}
+pub(crate) use records;
