@@ -3,8 +3,9 @@
 //!
 //! `--report` reports every buffer that passes the pad, with a digest of its content. `--inspect`
 //! also reports all other properties of the buffer, and tries to write to it. `--count` reads every
-//! buffer without a report, and `--sample` reports some of the buffers. `--report-bytes` and
-//! `--inspect-bytes` read all bytes of a buffer; the others read the visible picture of raw video.
+//! buffer without a report, `--mark` attaches regions of interest to it before that, and `--sample`
+//! reports some of the buffers. `--report-bytes` and `--inspect-bytes` read all bytes of a buffer; the
+//! others read the visible picture of raw video.
 //!
 //! It reads orders as lines from the standard input. It answers each with a line that has the
 //! number of the order. Lines about buffers, events, messages, signals and notifications can come

@@ -50,8 +50,9 @@ pub(crate) fn start(pipeline: &gst::Pipeline, option: &str, name: &str) -> Arc<W
         .unwrap_or_else(|| panic!("no element {element}"))
         .static_pad(pad)
         .unwrap_or_else(|| panic!("no pad {pad}"));
+    let marks = option == "--mark";
     let (detail, bytes) = match option {
-        "--count" => (Detail::Count, false),
+        "--count" | "--mark" => (Detail::Count, false),
         "--sample" => (Detail::Sample, false),
         "--report" => (Detail::Report, false),
         "--inspect" => (Detail::Inspect, false),
@@ -76,8 +77,13 @@ pub(crate) fn start(pipeline: &gst::Pipeline, option: &str, name: &str) -> Arc<W
         | gst::PadProbeType::EVENT_UPSTREAM
         | gst::PadProbeType::EVENT_FLUSH;
     pad.add_probe(kinds, move |pad, info| {
-        match &info.data {
-            Some(gst::PadProbeData::Buffer(buffer)) => probe.buffer(pad, buffer),
+        match &mut info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                if marks {
+                    metas::add(buffer.make_mut(), "regions");
+                }
+                probe.buffer(pad, buffer);
+            }
             Some(gst::PadProbeData::Event(event)) => probe.event(event),
             _ => {}
         }
