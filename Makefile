@@ -31,7 +31,7 @@ PIPELINES ?=
 
 # How long each fuzz target runs, and the fuzz targets.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= message record producer client values caps metas events
+FUZZ_TARGETS ?= message record producer client media mapping
 
 # The directory where rustup puts cargo. A shell that was started before Rust was installed does not search it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -97,7 +97,7 @@ torture: deps-test deps-fuzz build ## run the tests with many more repetitions, 
 # leaks.
 fuzz: deps-fuzz ## fuzz the decoders of data from other processes, each target for FUZZ_SECONDS (60)
 	for target in $(FUZZ_TARGETS); do \
-	    case $$target in message | record | client | values) leaks=1 ;; *) leaks=0 ;; esac; \
+	    case $$target in message | record | client | media) leaks=1 ;; *) leaks=0 ;; esac; \
 	    mkdir -p $(TARGET_DIR)/fuzz/corpus/$$target && \
 	    ASAN_OPTIONS=detect_leaks=$$leaks cargo +nightly fuzz run $(WITH) --target-dir $(TARGET_DIR)/fuzz $$target \
 	        $(TARGET_DIR)/fuzz/corpus/$$target fuzz/corpus/$$target \
