@@ -18,6 +18,21 @@ pub struct Decoder<'a> {
     depth: u32,
 }
 
+macro_rules! numbers {
+    ($($of:ident)*) => {
+        impl Decoder<'_> {
+            $(
+                /// Reads a number.
+                pub fn $of(&mut self) -> Result<$of> {
+                    self.array().map(<$of>::from_le_bytes)
+                }
+            )*
+        }
+    };
+}
+
+numbers! { u32 u64 i32 i64 f32 f64 }
+
 impl<'a> Decoder<'a> {
     /// Reads these bytes.
     pub fn new(bytes: &'a [u8]) -> Decoder<'a> {
@@ -37,36 +52,6 @@ impl<'a> Decoder<'a> {
         let (first, rest) = self.bytes.split_first_chunk().ok_or(CUT_OFF)?;
         self.bytes = rest;
         Ok(*first)
-    }
-
-    /// Reads a number.
-    pub fn u32(&mut self) -> Result<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    /// Reads a number.
-    pub fn u64(&mut self) -> Result<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    /// Reads a number.
-    pub fn i32(&mut self) -> Result<i32> {
-        self.array().map(i32::from_le_bytes)
-    }
-
-    /// Reads a number.
-    pub fn i64(&mut self) -> Result<i64> {
-        self.array().map(i64::from_le_bytes)
-    }
-
-    /// Reads a number.
-    pub fn f32(&mut self) -> Result<f32> {
-        self.array().map(f32::from_le_bytes)
-    }
-
-    /// Reads a number.
-    pub fn f64(&mut self) -> Result<f64> {
-        self.array().map(f64::from_le_bytes)
     }
 
     /// Reads a `u32` that is 0 or 1.

@@ -13,6 +13,21 @@ pub struct Encoder<'a> {
     depth: u32,
 }
 
+macro_rules! numbers {
+    ($($of:ident)*) => {
+        impl Encoder<'_> {
+            $(
+                /// Writes a number.
+                pub fn $of(&mut self, number: $of) {
+                    self.raw(&number.to_le_bytes());
+                }
+            )*
+        }
+    };
+}
+
+numbers! { u32 u64 i32 i64 f32 f64 }
+
 impl<'a> Encoder<'a> {
     /// Writes after the bytes that are there.
     pub fn new(bytes: &'a mut Vec<u8>) -> Encoder<'a> {
@@ -32,36 +47,6 @@ impl<'a> Encoder<'a> {
     /// Removes all but the first `length` bytes.
     pub fn truncate(&mut self, length: usize) {
         self.bytes.truncate(length);
-    }
-
-    /// Writes a number.
-    pub fn u32(&mut self, number: u32) {
-        self.bytes.extend_from_slice(&number.to_le_bytes());
-    }
-
-    /// Writes a number.
-    pub fn u64(&mut self, number: u64) {
-        self.bytes.extend_from_slice(&number.to_le_bytes());
-    }
-
-    /// Writes a number.
-    pub fn i32(&mut self, number: i32) {
-        self.bytes.extend_from_slice(&number.to_le_bytes());
-    }
-
-    /// Writes a number.
-    pub fn i64(&mut self, number: i64) {
-        self.bytes.extend_from_slice(&number.to_le_bytes());
-    }
-
-    /// Writes a number.
-    pub fn f32(&mut self, number: f32) {
-        self.u32(number.to_bits());
-    }
-
-    /// Writes a number.
-    pub fn f64(&mut self, number: f64) {
-        self.u64(number.to_bits());
     }
 
     /// Writes a time in nanoseconds, or the highest number where there is none.

@@ -5,7 +5,8 @@
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
-use crate::error::DecodeError;
+use crate::error::{DecodeError, InvalidValue, check};
+use crate::field::{Field, Result, plain, read_optional, write_optional};
 use crate::value::{Buffer, Caps, Structure, TagList, Text};
 
 mod extent;
@@ -23,9 +24,7 @@ pub use segment::{Format, LAST_TIME, Segment};
 pub use toc::{Toc, TocEntry};
 pub use upstream::{Bound, Qos, Seek, UpstreamContent, UpstreamEvent};
 
-use field::{offset, optional, text, usable_time, write_offset, write_optional};
-
-type Result<T> = std::result::Result<T, DecodeError>;
+use field::check_time;
 
 /// Most streams of a collection.
 const MAX_STREAMS: usize = 1024;
@@ -89,19 +88,57 @@ pub enum EventContent {
     },
 }
 
-/// A stream begins.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StreamStart {
-    /// The stream's name.
-    pub id: Text,
-    /// The bits of `GstStreamFlags`.
-    pub flags: u32,
-    /// The process that numbered the group.
-    pub process: u64,
-    /// The number of the group there; 0 for none.
-    pub group: u32,
-    /// What else is known of the stream.
-    pub stream: Option<Stream>,
+plain! {
+    /// A stream begins.
+    #[derive(Default)]
+    StreamStart {
+        /// The stream's name.
+        id: Text,
+        /// The bits of `GstStreamFlags`.
+        flags: u32,
+        /// The process that numbered the group.
+        process: u64,
+        /// The number of the group there; 0 for none.
+        group: u32,
+        /// What else is known of the stream.
+        stream: Option<Stream>,
+    }
+    /// The streams that there are.
+    #[derive(Default)]
+    StreamCollection {
+        /// The name of the collection upstream.
+        upstream_id: Option<Text>,
+        /// The streams.
+        streams: Vec<Stream> [MAX_STREAMS],
+    }
+    /// A custom event.
+    Custom {
+        /// 0 downstream, 1 sticky, 2 out of band, 3 both ways, 4 both ways out of band.
+        kind: u32,
+        /// What it says. A running time in it is a point on `CLOCK_MONOTONIC`.
+        structure: Structure,
+    }
+    /// There are no buffers for a while. Times are in nanoseconds.
+    #[derive(Copy, Eq)]
+    Gap {
+        /// When it begins.
+        timestamp: u64,
+        /// How long it takes.
+        duration: Option<u64>,
+        /// The bits of `GstGapFlags`.
+        flags: u32,
+        /// The offset.
+        offset: Option<i64>,
+    }
+    /// How a stream is encrypted.
+    Protection {
+        /// The system.
+        system: Text,
+        /// Where the data was found.
+        origin: Option<Text>,
+        /// What the system needs.
+        data: Buffer,
+    }
 }
 
 /// One stream of several.
@@ -117,48 +154,6 @@ pub struct Stream {
     pub caps: Option<Caps>,
     /// Its tags.
     pub tags: Option<TagList>,
-}
-
-/// The streams that there are.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StreamCollection {
-    /// The name of the collection upstream.
-    pub upstream_id: Option<Text>,
-    /// The streams.
-    pub streams: Vec<Stream>,
-}
-
-/// A custom event.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Custom {
-    /// 0 downstream, 1 sticky, 2 out of band, 3 both ways, 4 both ways out of band.
-    pub kind: u32,
-    /// What it says. A running time in it is a point on `CLOCK_MONOTONIC`.
-    pub structure: Structure,
-}
-
-/// There are no buffers for a while. Times are in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// When it begins.
-    pub timestamp: u64,
-    /// How long it takes.
-    pub duration: Option<u64>,
-    /// The bits of `GstGapFlags`.
-    pub flags: u32,
-    /// The offset.
-    pub offset: Option<i64>,
-}
-
-/// How a stream is encrypted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Protection {
-    /// The system.
-    pub system: Text,
-    /// Where the data was found.
-    pub origin: Option<Text>,
-    /// What the system needs.
-    pub data: Buffer,
 }
 
 impl Event {
@@ -187,7 +182,7 @@ impl Event {
         let mut bytes = Vec::new();
         let mut encoder = Encoder::new(&mut bytes);
         encoder.u32(self.content.kind());
-        self.sequence.encode(&mut encoder);
+        self.sequence.encode(&mut encoder)?;
         self.content.encode(&mut encoder)?;
         Some(bytes)
     }
@@ -220,44 +215,37 @@ impl EventContent {
 
     fn decode(kind: u32, decoder: &mut Decoder<'_>) -> Result<EventContent> {
         Ok(match kind {
-            kind::STREAM_START => EventContent::StreamStart(StreamStart {
-                id: text(decoder)?,
-                flags: decoder.u32()?,
-                process: decoder.u64()?,
-                group: decoder.u32()?,
-                stream: optional(decoder, Stream::decode)?,
-            }),
-            kind::SEGMENT => EventContent::Segment(Segment::decode(decoder)?, offset(decoder)?),
-            kind::LATENCY => EventContent::Latency(usable_time(decoder)?.unwrap_or(0)),
-            kind::ACCEPTS => EventContent::Accepts(decoder.u32()?),
-            kind::STREAM_COLLECTION => {
-                EventContent::StreamCollection(StreamCollection::decode(decoder)?)
+            kind::STREAM_START => EventContent::StreamStart(Field::decode(decoder)?),
+            kind::SEGMENT => {
+                let segment = Segment::decode(decoder)?;
+                segment.check()?;
+                EventContent::Segment(segment, Field::decode(decoder)?)
             }
+            kind::LATENCY => {
+                let latency = decoder.time()?;
+                check_time(latency)?;
+                EventContent::Latency(latency.unwrap_or(0))
+            }
+            kind::ACCEPTS => EventContent::Accepts(decoder.u32()?),
+            kind::STREAM_COLLECTION => EventContent::StreamCollection(Field::decode(decoder)?),
             kind::TAGS => EventContent::Tags(TagList::decode(decoder)?),
             kind::CUSTOM => {
-                let kind = decoder.u32()?;
-                if kind >= CUSTOM_KINDS {
+                if decoder.clone().u32()? >= CUSTOM_KINDS {
                     return Err(DecodeError::Unsupported("a kind of custom events"));
                 }
-                let structure = Structure::decode(decoder)?;
-                EventContent::Custom(Custom { kind, structure })
+                EventContent::Custom(Field::decode(decoder)?)
             }
-            kind::GAP => EventContent::Gap(Gap {
-                timestamp: usable_time(decoder)?.ok_or(DecodeError::Invalid("a gap has a time"))?,
-                duration: usable_time(decoder)?,
-                flags: decoder.u32()?,
-                offset: offset(decoder)?,
-            }),
+            kind::GAP => {
+                let gap = Gap::decode(decoder)?;
+                gap.check()?;
+                EventContent::Gap(gap)
+            }
             kind::FLUSH => EventContent::Flush,
             kind::DRAIN => EventContent::Drain,
             kind::SEGMENT_DONE => {
                 EventContent::SegmentDone(Format::decode(decoder)?, segment::position(decoder)?)
             }
-            kind::PROTECTION => EventContent::Protection(Protection {
-                system: text(decoder)?,
-                origin: optional(decoder, text)?,
-                data: Buffer::decode(decoder)?,
-            }),
+            kind::PROTECTION => EventContent::Protection(Field::decode(decoder)?),
             kind::TOC => EventContent::Toc(Toc::decode(decoder)?),
             kind::END => EventContent::End,
             kind::WAITS => EventContent::Waits(decoder.bool()?),
@@ -269,55 +257,48 @@ impl EventContent {
 
     fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
         match self {
-            EventContent::StreamStart(start) => {
-                encoder.text(&start.id)?;
-                encoder.u32(start.flags);
-                encoder.u64(start.process);
-                encoder.u32(start.group);
-                write_optional(start.stream.as_ref(), encoder, Stream::encode)?;
-            }
+            EventContent::StreamStart(start) => start.encode(encoder)?,
             EventContent::Segment(segment, offset) => {
-                segment.encode(encoder);
-                write_offset(*offset, encoder);
+                segment.encode(encoder)?;
+                offset.encode(encoder)?;
             }
-            EventContent::Latency(latency) => encoder.time(Some(*latency)),
+            EventContent::Latency(latency) => encoder.u64(*latency),
             EventContent::Accepts(bits) => encoder.u32(*bits),
             EventContent::StreamCollection(collection) => collection.encode(encoder)?,
             EventContent::Tags(tags) => tags.encode(encoder)?,
-            EventContent::Custom(custom) => {
-                encoder.u32(custom.kind);
-                custom.structure.encode(encoder)?;
-            }
-            EventContent::Gap(gap) => {
-                encoder.time(Some(gap.timestamp));
-                encoder.time(gap.duration);
-                encoder.u32(gap.flags);
-                write_offset(gap.offset, encoder);
-            }
+            EventContent::Custom(custom) => custom.encode(encoder)?,
+            EventContent::Gap(gap) => gap.encode(encoder)?,
             EventContent::Flush | EventContent::Drain | EventContent::End => {}
             EventContent::SegmentDone(format, position) => {
-                encoder.u32(*format as u32);
+                format.encode(encoder)?;
                 encoder.i64(*position);
             }
-            EventContent::Protection(protection) => {
-                encoder.text(&protection.system)?;
-                let origin = protection.origin.as_ref();
-                write_optional(origin, encoder, |origin, encoder| encoder.text(origin))?;
-                protection.data.encode(encoder)?;
-            }
+            EventContent::Protection(protection) => protection.encode(encoder)?,
             EventContent::Toc(toc) => toc.encode(encoder)?,
-            EventContent::Waits(is) | EventContent::Still(is) => encoder.u32((*is).into()),
-            EventContent::Extent(extent) => extent.encode(encoder),
+            EventContent::Waits(is) | EventContent::Still(is) => is.encode(encoder)?,
+            EventContent::Extent(extent) => extent.encode(encoder)?,
             EventContent::Unknown { bytes, .. } => encoder.raw(bytes),
         }
         Some(())
     }
 }
 
-impl Stream {
+impl Gap {
+    fn check(&self) -> std::result::Result<(), InvalidValue> {
+        check(
+            self.timestamp <= LAST_TIME,
+            "a gap has a time, of 2^61 - 1 at most",
+        )?;
+        check_time(self.duration)
+    }
+}
+
+impl Field for Stream {
+    const LEAST: usize = 16;
+
     fn decode(decoder: &mut Decoder<'_>) -> Result<Stream> {
         let mut stream = Stream {
-            id: text(decoder)?,
+            id: Field::decode(decoder)?,
             kind: decoder.u32()?,
             flags: decoder.u32()?,
             ..Stream::default()
@@ -340,34 +321,18 @@ impl Stream {
         if let Some(caps) = &self.caps {
             caps.encode(encoder)?;
         }
-        match &self.tags {
-            Some(tags) => tags.encode(encoder),
-            None => Some(()),
-        }
+        self.tags
+            .as_ref()
+            .map_or(Some(()), |tags| tags.encode(encoder))
     }
 }
 
-impl StreamCollection {
-    fn decode(decoder: &mut Decoder<'_>) -> Result<StreamCollection> {
-        let upstream_id = optional(decoder, text)?;
-        let count = decoder.count(16)?;
-        if count > MAX_STREAMS {
-            let rule = "a collection has 1024 streams at most";
-            return Err(DecodeError::Invalid(rule));
-        }
-        let streams = (0..count).map(|_| Stream::decode(decoder));
-        let streams = streams.collect::<Result<_>>()?;
-        Ok(StreamCollection {
-            upstream_id,
-            streams,
-        })
+impl Field for Option<Stream> {
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Option<Stream>> {
+        read_optional(decoder)
     }
 
     fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
-        let id = self.upstream_id.as_ref();
-        write_optional(id, encoder, |id, encoder| encoder.text(id))?;
-        encoder.count(self.streams.len())?;
-        let mut streams = self.streams.iter();
-        streams.try_for_each(|stream| stream.encode(encoder))
+        write_optional(self, encoder)
     }
 }

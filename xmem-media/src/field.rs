@@ -59,6 +59,11 @@ short_fields! {
     f32, 4: |decoder| decoder.f32(), |encoder, &number| encoder.f32(number);
     f64, 8: |decoder| decoder.f64(), |encoder, &number| encoder.f64(number);
     bool, 4: |decoder| decoder.bool(), |encoder, &is| encoder.u32(is.into());
+    // A distance in nanoseconds; the lowest number where there is none.
+    Option<i64>, 8: |decoder| {
+        let distance = decoder.i64()?;
+        Ok((distance != i64::MIN).then_some(distance))
+    }, |encoder, distance| encoder.i64(distance.unwrap_or(i64::MIN));
     // A time in nanoseconds.
     Option<u64>, 8: |decoder| decoder.time(), |encoder, &time| encoder.time(time);
     // All bytes that are left.
@@ -79,7 +84,9 @@ fields! {
     TagList, 8: TagList::decode, TagList::encode;
     Buffer, 8: Buffer::decode, Buffer::encode;
     EpochTime, 8: EpochTime::decode, EpochTime::encode;
+    Option<Text>, 4: read_optional, write_optional;
     Option<Structure>, 4: read_optional, write_optional;
+    Option<TagList>, 4: read_optional, write_optional;
     Option<EpochTime>, 4: read_optional, write_optional;
 }
 

@@ -3,7 +3,9 @@
 use std::fmt::{self, Display, Formatter, Write};
 use std::str::FromStr;
 
-use crate::value::{Caps, Date, DateTime, Features, Fraction, Precision, Structure, Value};
+use crate::value::{
+    Caps, Date, DateTime, Features, Fraction, IntRange, Precision, Range, Structure, Value,
+};
 
 mod error;
 mod parser;
@@ -96,22 +98,10 @@ impl Display for Value {
             Value::Fraction(fraction) => fraction.fmt(f),
             Value::Bitmask(bits) => write!(f, "0x{bits:016x}"),
             Value::FlagSet(set) => write!(f, "{:x}:{:x}", set.bits(), set.mask()),
-            Value::IntRange(range) if range.step() == 1 => {
-                write!(f, "[ {}, {} ]", range.first(), range.last())
-            }
-            Value::IntRange(range) => {
-                let (first, last, step) = (range.first(), range.last(), range.step());
-                write!(f, "[ {first}, {last}, {step} ]")
-            }
-            Value::Int64Range(range) if range.step() == 1 => {
-                write!(f, "[ {}, {} ]", range.first(), range.last())
-            }
-            Value::Int64Range(range) => {
-                let (first, last, step) = (range.first(), range.last(), range.step());
-                write!(f, "[ {first}, {last}, {step} ]")
-            }
-            Value::DoubleRange(range) => write!(f, "[ {}, {} ]", range.first(), range.last()),
-            Value::FractionRange(range) => write!(f, "[ {}, {} ]", range.first(), range.last()),
+            Value::IntRange(range) => range.fmt(f),
+            Value::Int64Range(range) => range.fmt(f),
+            Value::DoubleRange(range) => range.fmt(f),
+            Value::FractionRange(range) => range.fmt(f),
             Value::Date(date) => date.fmt(f),
             Value::DateTime(time) => time.fmt(f),
             Value::Buffer(buffer) => buffer
@@ -140,6 +130,25 @@ impl Display for Value {
             | Value::TagList(_)
             | Value::Unknown(_) => f.write_str("NULL"),
         }
+    }
+}
+
+impl<T> Display for IntRange<T>
+where
+    T: Copy + Ord + Default + std::ops::Rem<Output = T> + From<bool> + Display,
+{
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "[ {}, {}", self.first(), self.last())?;
+        if self.step() != T::from(true) {
+            write!(f, ", {}", self.step())?;
+        }
+        f.write_str(" ]")
+    }
+}
+
+impl<T: Copy + PartialOrd + Display> Display for Range<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "[ {}, {} ]", self.first(), self.last())
     }
 }
 

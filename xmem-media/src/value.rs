@@ -21,7 +21,7 @@ mod types;
 pub use buffer::Buffer;
 pub use convert::FromValue;
 pub use features::Features;
-pub use number::{DoubleRange, Fraction, FractionRange, IntRange};
+pub use number::{DoubleRange, Fraction, FractionRange, IntRange, Range};
 pub use text::Text;
 pub use time::{Date, DateTime, EpochTime, Precision};
 pub use typed::{EnumValue, FlagSet, FlagsValue};

@@ -4,8 +4,7 @@ use super::segment::{Format, position};
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::error::DecodeError;
-
-type Result<T> = std::result::Result<T, DecodeError>;
+use crate::field::{Field, Result};
 
 /// Formats in which there can be answers.
 const FORMATS: usize = 4;
@@ -46,8 +45,10 @@ pub struct Seeking {
     pub end: i64,
 }
 
-impl Extent {
-    pub(super) fn decode(decoder: &mut Decoder<'_>) -> Result<Extent> {
+impl Field for Extent {
+    const LEAST: usize = 8;
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Extent> {
         let is_live = decoder.bool()?;
         let count = decoder.u32()? as usize;
         if count > FORMATS {
@@ -76,7 +77,7 @@ impl Extent {
         Ok(Extent { is_live, answers })
     }
 
-    pub(super) fn encode(&self, encoder: &mut Encoder<'_>) {
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
         encoder.u32(self.is_live.into());
         encoder.u32(self.answers.len() as u32);
         for answers in &self.answers {
@@ -88,6 +89,7 @@ impl Extent {
             encoder.i64(start);
             encoder.i64(end);
         }
+        Some(())
     }
 }
 

@@ -2,9 +2,8 @@
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
-use crate::error::DecodeError;
-
-type Result<T> = std::result::Result<T, DecodeError>;
+use crate::error::{DecodeError, InvalidValue, check};
+use crate::field::{Field, Result, plain};
 
 /// The last time, or count, that crosses: 73 years in nanoseconds. Four of them fit into 64 bits with
 /// a sign, so that what elements reckon of them does not overflow.
@@ -27,11 +26,6 @@ pub enum Format {
 }
 
 impl Format {
-    pub(super) fn decode(decoder: &mut Decoder<'_>) -> Result<Format> {
-        let format = decoder.u32()?;
-        Format::of(format).ok_or(DecodeError::Invalid("a format is 1 to 4"))
-    }
-
     /// The format with this number.
     pub fn of(number: u32) -> Option<Format> {
         use Format as F;
@@ -40,31 +34,44 @@ impl Format {
     }
 }
 
-/// A segment. Values that are not known are the highest number.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Segment {
-    /// What the values are counted in.
-    pub format: Format,
-    /// The bits of `GstSegmentFlags`.
-    pub flags: u32,
-    /// The rate.
-    pub rate: f64,
-    /// The rate that the data has already.
-    pub applied_rate: f64,
-    /// The running time of the start.
-    pub base: u64,
-    /// How much of the segment is over.
-    pub offset: u64,
-    /// The first position.
-    pub start: u64,
-    /// The position after the last.
-    pub stop: u64,
-    /// The stream time of the start.
-    pub time: u64,
-    /// The newest position.
-    pub position: u64,
-    /// The duration of the stream.
-    pub duration: u64,
+impl Field for Format {
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Format> {
+        let format = decoder.u32()?;
+        Format::of(format).ok_or(DecodeError::Invalid("a format is 1 to 4"))
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        (*self as u32).encode(encoder)
+    }
+}
+
+plain! {
+    /// A segment. Values that are not known are the highest number.
+    #[derive(Copy)]
+    Segment {
+        /// What the values are counted in.
+        format: Format,
+        /// The bits of `GstSegmentFlags`.
+        flags: u32,
+        /// The rate.
+        rate: f64,
+        /// The rate that the data has already.
+        applied_rate: f64,
+        /// The running time of the start.
+        base: u64,
+        /// How much of the segment is over.
+        offset: u64,
+        /// The first position.
+        start: u64,
+        /// The position after the last.
+        stop: u64,
+        /// The stream time of the start.
+        time: u64,
+        /// The newest position.
+        position: u64,
+        /// The duration of the stream.
+        duration: u64,
+    }
 }
 
 /// Whether a segment may have such a rate. A number that is none may not.
@@ -87,74 +94,37 @@ pub(super) fn position(decoder: &mut Decoder<'_>) -> Result<i64> {
 }
 
 impl Segment {
-    /// Reads a segment with whose numbers GStreamer and elements can reckon.
-    pub(super) fn decode(decoder: &mut Decoder<'_>) -> Result<Segment> {
-        let segment = Segment {
-            format: Format::decode(decoder)?,
-            flags: decoder.u32()?,
-            rate: decoder.f64()?,
-            applied_rate: decoder.f64()?,
-            base: decoder.u64()?,
-            offset: decoder.u64()?,
-            start: decoder.u64()?,
-            stop: decoder.u64()?,
-            time: decoder.u64()?,
-            position: decoder.u64()?,
-            duration: decoder.u64()?,
-        };
-        segment.check().map_err(DecodeError::Invalid)?;
-        Ok(segment)
-    }
-
-    fn values(&self) -> [u64; 7] {
-        let (time, position, duration) = (self.time, self.position, self.duration);
-        [
-            self.base,
-            self.offset,
-            self.start,
-            self.stop,
-            time,
-            position,
-            duration,
-        ]
-    }
-
-    fn check(&self) -> std::result::Result<(), &'static str> {
-        if ![self.rate, self.applied_rate]
-            .into_iter()
-            .all(is_usable_rate)
-        {
-            return Err("a rate is 1/1024 to 1024");
-        }
-        let is_usable = |value: &u64| *value == u64::MAX || *value <= LAST_TIME;
-        if !self.values().iter().all(is_usable) {
-            return Err("a time is 2^61 - 1 at most");
-        }
-        if [self.base, self.offset, self.start].contains(&u64::MAX) || self.stop < self.start {
-            return Err("a segment has a base, an offset and a start, and ends after it");
-        }
+    /// Checks that GStreamer and elements can reckon with its numbers.
+    pub(super) fn check(&self) -> std::result::Result<(), InvalidValue> {
+        check(
+            is_usable_rate(self.rate) && is_usable_rate(self.applied_rate),
+            "a rate is 1/1024 to 1024",
+        )?;
+        let (needed, others) = (
+            [self.base, self.offset, self.start],
+            [self.stop, self.time, self.position, self.duration],
+        );
+        let is_usable = |value: u64| value == u64::MAX || value <= LAST_TIME;
+        check(
+            needed.into_iter().chain(others).all(is_usable),
+            "a time is 2^61 - 1 at most",
+        )?;
+        check(
+            !needed.contains(&u64::MAX) && self.start <= self.stop,
+            "a segment has a base, an offset and a start, and ends after it",
+        )?;
+        let has_stop = self.stop != u64::MAX;
         // Backwards, running time counts from the stop.
-        if self.rate < 0.0 && (self.stop == u64::MAX || self.stop < self.offset) {
-            return Err("a segment that plays backwards has a stop");
-        }
+        check(
+            self.rate > 0.0 || (has_stop && self.offset <= self.stop),
+            "a segment that plays backwards has a stop",
+        )?;
         // How long it takes, here and in the stream.
-        if self.stop != u64::MAX {
-            let span = (self.stop - self.start) as f64;
-            let longest = (span / self.rate.abs()).max(span * self.applied_rate.abs());
-            if longest > LAST_TIME as f64 {
-                return Err("a segment takes 2^61 - 1 at most");
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn encode(&self, encoder: &mut Encoder<'_>) {
-        encoder.u32(self.format as u32);
-        encoder.u32(self.flags);
-        encoder.f64(self.rate);
-        encoder.f64(self.applied_rate);
-        self.values()
-            .into_iter()
-            .for_each(|value| encoder.u64(value));
+        let span = (self.stop - self.start) as f64;
+        let longest = (span / self.rate.abs()).max(span * self.applied_rate.abs());
+        check(
+            !has_stop || longest <= LAST_TIME as f64,
+            "a segment takes 2^61 - 1 at most",
+        )
     }
 }

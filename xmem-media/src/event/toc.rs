@@ -1,12 +1,10 @@
 //! Tables of contents.
 
-use super::field::{optional, text, write_optional};
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::error::DecodeError;
+use crate::field::{Field, Result};
 use crate::value::{TagList, Text};
-
-type Result<T> = std::result::Result<T, DecodeError>;
 
 /// The kind of the record that an entry is. There are no other kinds beside it.
 const ENTRY: u32 = 1;
@@ -49,20 +47,22 @@ pub struct TocEntry {
     pub entries: Vec<TocEntry>,
 }
 
-impl Toc {
-    pub(super) fn decode(decoder: &mut Decoder<'_>) -> Result<Toc> {
+impl Field for Toc {
+    const LEAST: usize = 16;
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Toc> {
         Ok(Toc {
             scope: one_of(decoder, 1..=2)?,
             is_updated: decoder.bool()?,
-            tags: optional(decoder, TagList::decode)?,
+            tags: Field::decode(decoder)?,
             entries: read_entries(decoder, &mut { MAX_ENTRIES })?,
         })
     }
 
-    pub(super) fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
         encoder.i32(self.scope);
         encoder.u32(self.is_updated.into());
-        write_optional(self.tags.as_ref(), encoder, TagList::encode)?;
+        self.tags.encode(encoder)?;
         write_entries(&self.entries, &mut { MAX_ENTRIES }, encoder)
     }
 }
@@ -88,12 +88,12 @@ fn read_entries(decoder: &mut Decoder<'_>, room: &mut usize) -> Result<Vec<TocEn
             decoder.record(|decoder, _| {
                 Ok(TocEntry {
                     kind: one_of(decoder, -3..=3)?,
-                    uid: text(decoder)?,
+                    uid: Field::decode(decoder)?,
                     start: decoder.i64()?,
                     stop: decoder.i64()?,
                     repeats: one_of(decoder, 0..=3)?,
                     count: decoder.i32()?,
-                    tags: optional(decoder, TagList::decode)?,
+                    tags: Field::decode(decoder)?,
                     entries: read_entries(decoder, room)?,
                 })
             })
@@ -113,7 +113,7 @@ fn write_entries(entries: &[TocEntry], room: &mut usize, encoder: &mut Encoder<'
             encoder.i64(entry.stop);
             encoder.i32(entry.repeats);
             encoder.i32(entry.count);
-            write_optional(entry.tags.as_ref(), encoder, TagList::encode)?;
+            entry.tags.encode(encoder)?;
             write_entries(&entry.entries, room, encoder)
         })
     })

@@ -4,8 +4,8 @@ use super::error::ParseError;
 use crate::error::InvalidValue;
 use crate::limits::MAX_DEPTH;
 use crate::value::{
-    Buffer, Caps, Date, DateTime, DoubleRange, Features, FlagSet, Fraction, FractionRange,
-    IntRange, Precision, Structure, Text, Value, Values,
+    Buffer, Caps, Date, DateTime, Features, FlagSet, Fraction, IntRange, Precision, Range,
+    Structure, Text, Value, Values,
 };
 
 type Result<T> = std::result::Result<T, ParseError>;
@@ -311,19 +311,17 @@ impl<'a> Parser<'a> {
 }
 
 fn range(ends: &[Value]) -> std::result::Result<Value, InvalidValue> {
-    Ok(match ends {
-        [Value::Int(first), Value::Int(last)] => IntRange::new(*first, *last, 1)?.into(),
+    Ok(match *ends {
+        [Value::Int(first), Value::Int(last)] => IntRange::new(first, last, 1)?.into(),
         [Value::Int(first), Value::Int(last), Value::Int(step)] => {
-            IntRange::new(*first, *last, *step)?.into()
+            IntRange::new(first, last, step)?.into()
         }
-        [Value::Int64(first), Value::Int64(last)] => IntRange::new(*first, *last, 1)?.into(),
+        [Value::Int64(first), Value::Int64(last)] => IntRange::new(first, last, 1)?.into(),
         [Value::Int64(first), Value::Int64(last), Value::Int64(step)] => {
-            IntRange::new(*first, *last, *step)?.into()
+            IntRange::new(first, last, step)?.into()
         }
-        [Value::Double(first), Value::Double(last)] => DoubleRange::new(*first, *last)?.into(),
-        [Value::Fraction(first), Value::Fraction(last)] => {
-            FractionRange::new(*first, *last)?.into()
-        }
+        [Value::Double(first), Value::Double(last)] => Range::new(first, last)?.into(),
+        [Value::Fraction(first), Value::Fraction(last)] => Range::new(first, last)?.into(),
         _ => return Err(InvalidValue("a range has two ends of one type, and a step")),
     })
 }
@@ -342,38 +340,15 @@ fn guess(word: &str) -> std::result::Result<Value, InvalidValue> {
 
 /// A value of this type that is one word.
 fn scalar(of: &str, word: &str) -> std::result::Result<Value, InvalidValue> {
-    let number = |word: &str| -> Option<i128> {
-        let digits = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"));
-        match digits {
-            Some(digits) => u64::from_str_radix(digits, 16).ok().map(i128::from),
-            None => word.parse().ok(),
-        }
-    };
     let value = match of {
-        "int" | "i" | "gint" => number(word)
-            .and_then(|n| i32::try_from(n).ok())
-            .map(Value::Int),
-        "uint" | "u" | "guint" => number(word)
-            .and_then(|n| u32::try_from(n).ok())
-            .map(Value::Uint),
-        "gint64" | "int64" => number(word)
-            .and_then(|n| i64::try_from(n).ok())
-            .map(Value::Int64),
-        "guint64" | "uint64" => number(word)
-            .and_then(|n| u64::try_from(n).ok())
-            .map(Value::Uint64),
-        "glong" => number(word)
-            .and_then(|n| i64::try_from(n).ok())
-            .map(Value::Long),
-        "gulong" => number(word)
-            .and_then(|n| u64::try_from(n).ok())
-            .map(Value::Ulong),
-        "gchar" => number(word)
-            .and_then(|n| i8::try_from(n).ok())
-            .map(Value::Char),
-        "guchar" => number(word)
-            .and_then(|n| u8::try_from(n).ok())
-            .map(Value::Uchar),
+        "int" | "i" | "gint" => integer(word).map(Value::Int),
+        "uint" | "u" | "guint" => integer(word).map(Value::Uint),
+        "gint64" | "int64" => integer(word).map(Value::Int64),
+        "guint64" | "uint64" => integer(word).map(Value::Uint64),
+        "glong" => integer(word).map(Value::Long),
+        "gulong" => integer(word).map(Value::Ulong),
+        "gchar" => integer(word).map(Value::Char),
+        "guchar" => integer(word).map(Value::Uchar),
         "float" | "f" | "gfloat" => word.parse().ok().map(Value::Float),
         "double" | "d" | "gdouble" => word.parse().ok().map(Value::Double),
         "boolean" | "bool" | "b" | "gboolean" => {
@@ -393,9 +368,7 @@ fn scalar(of: &str, word: &str) -> std::result::Result<Value, InvalidValue> {
                 _ => None,
             }
         }
-        "bitmask" | "GstBitmask" => number(word)
-            .and_then(|n| u64::try_from(n).ok())
-            .map(Value::Bitmask),
+        "bitmask" | "GstBitmask" => integer(word).map(Value::Bitmask),
         "flagset" => flag_set("GstFlagSet", word),
         "date" | "GDate" => return Ok(date(word)?.into()),
         "datetime" | "GstDateTime" => return Ok(date_time(word)?.into()),
@@ -415,6 +388,16 @@ fn scalar(of: &str, word: &str) -> std::result::Result<Value, InvalidValue> {
         },
     };
     value.ok_or(NO_VALUE)
+}
+
+/// A whole number, in decimal digits or in hexadecimal ones after `0x`.
+fn integer<T: TryFrom<i128>>(word: &str) -> Option<T> {
+    let digits = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"));
+    let number = match digits {
+        Some(digits) => u64::from_str_radix(digits, 16).ok().map(i128::from),
+        None => word.parse().ok(),
+    };
+    T::try_from(number?).ok()
 }
 
 /// A set of flags: bits and mask in hexadecimal digits; what follows is for people.

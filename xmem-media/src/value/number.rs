@@ -99,58 +99,35 @@ impl<T: Copy + Ord + Default + Rem<Output = T>> IntRange<T> {
     }
 }
 
-/// Numbers from a first to a last.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct DoubleRange {
-    first: f64,
-    last: f64,
+/// Values from a first to a last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range<T> {
+    first: T,
+    last: T,
 }
 
-impl DoubleRange {
+/// Numbers from a first to a last.
+pub type DoubleRange = Range<f64>;
+/// Fractions from a first to a last.
+pub type FractionRange = Range<Fraction>;
+
+impl<T: Copy + PartialOrd> Range<T> {
     /// This range.
     ///
     /// # Errors
     /// [`InvalidValue`] where `first` is not below `last`, which is so where one is not a number.
-    pub fn new(first: f64, last: f64) -> Result<DoubleRange, InvalidValue> {
+    pub fn new(first: T, last: T) -> Result<Range<T>, InvalidValue> {
         check(first < last, "a range ends above its start")?;
-        Ok(DoubleRange { first, last })
+        Ok(Range { first, last })
     }
 
-    /// The lowest number.
-    pub fn first(self) -> f64 {
+    /// The lowest value.
+    pub fn first(self) -> T {
         self.first
     }
 
-    /// The highest number.
-    pub fn last(self) -> f64 {
-        self.last
-    }
-}
-
-/// Fractions from a first to a last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FractionRange {
-    first: Fraction,
-    last: Fraction,
-}
-
-impl FractionRange {
-    /// This range.
-    ///
-    /// # Errors
-    /// [`InvalidValue`] where `first` is not below `last`.
-    pub fn new(first: Fraction, last: Fraction) -> Result<FractionRange, InvalidValue> {
-        check(first < last, "a range ends above its start")?;
-        Ok(FractionRange { first, last })
-    }
-
-    /// The lowest fraction.
-    pub fn first(self) -> Fraction {
-        self.first
-    }
-
-    /// The highest fraction.
-    pub fn last(self) -> Fraction {
+    /// The highest value.
+    pub fn last(self) -> T {
         self.last
     }
 }

@@ -3,102 +3,55 @@
 use crate::error::InvalidValue;
 use crate::names::check_name;
 
-/// A number of an enumeration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EnumValue {
-    type_name: Box<str>,
-    number: i32,
+/// Defines a value of such a type: its name, and numbers.
+macro_rules! typed {
+    ($($(#[$about:meta])* $name:ident { $($(#[$field_about:meta])* $field:ident: $of:ty,)* })*) => {$(
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            type_name: Box<str>,
+            $($field: $of,)*
+        }
+
+        impl $name {
+            /// A value of the type `type_name`.
+            ///
+            /// # Errors
+            /// [`InvalidValue`] where no type can have that name.
+            pub fn new(type_name: &str, $($field: $of),*) -> Result<$name, InvalidValue> {
+                check_name(type_name)?;
+                Ok($name { type_name: type_name.into(), $($field),* })
+            }
+
+            /// The name of the type: `GstTagScope`, for example.
+            pub fn type_name(&self) -> &str {
+                &self.type_name
+            }
+
+            $($(#[$field_about])*
+            pub fn $field(&self) -> $of {
+                self.$field
+            })*
+        }
+    )*};
 }
 
-impl EnumValue {
-    /// The number `number` of the enumeration `type_name`.
-    ///
-    /// # Errors
-    /// [`InvalidValue`] where no type can have that name.
-    pub fn new(type_name: &str, number: i32) -> Result<EnumValue, InvalidValue> {
-        check_name(type_name)?;
-        Ok(EnumValue {
-            type_name: type_name.into(),
-            number,
-        })
+typed! {
+    /// A number of an enumeration.
+    EnumValue {
+        /// The number.
+        number: i32,
     }
-
-    /// The name of the type: `GstTagScope`, for example.
-    pub fn type_name(&self) -> &str {
-        &self.type_name
+    /// Bits of a type of flags.
+    FlagsValue {
+        /// The bits.
+        bits: u32,
     }
-
-    /// The number.
-    pub fn number(&self) -> i32 {
-        self.number
-    }
-}
-
-/// Bits of a type of flags.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlagsValue {
-    type_name: Box<str>,
-    bits: u32,
-}
-
-impl FlagsValue {
-    /// These bits of the flags `type_name`.
-    ///
-    /// # Errors
-    /// [`InvalidValue`] where no type can have that name.
-    pub fn new(type_name: &str, bits: u32) -> Result<FlagsValue, InvalidValue> {
-        check_name(type_name)?;
-        Ok(FlagsValue {
-            type_name: type_name.into(),
-            bits,
-        })
-    }
-
-    /// The name of the type: `GstSeekFlags`, for example.
-    pub fn type_name(&self) -> &str {
-        &self.type_name
-    }
-
-    /// The bits.
-    pub fn bits(&self) -> u32 {
-        self.bits
-    }
-}
-
-/// Flags, of which those in a mask are given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlagSet {
-    type_name: Box<str>,
-    bits: u32,
-    mask: u32,
-}
-
-impl FlagSet {
-    /// The flags `bits` of those in `mask`, of the type `type_name`.
-    ///
-    /// # Errors
-    /// [`InvalidValue`] where no type can have that name.
-    pub fn new(type_name: &str, bits: u32, mask: u32) -> Result<FlagSet, InvalidValue> {
-        check_name(type_name)?;
-        Ok(FlagSet {
-            type_name: type_name.into(),
-            bits,
-            mask,
-        })
-    }
-
-    /// The name of the type: `GstFlagSet`, for example.
-    pub fn type_name(&self) -> &str {
-        &self.type_name
-    }
-
-    /// The bits.
-    pub fn bits(&self) -> u32 {
-        self.bits
-    }
-
-    /// Which of the bits are given.
-    pub fn mask(&self) -> u32 {
-        self.mask
+    /// Flags, of which those in a mask are given.
+    FlagSet {
+        /// The bits.
+        bits: u32,
+        /// Which of the bits are given.
+        mask: u32,
     }
 }
