@@ -4,36 +4,46 @@
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 
+use serde::{Deserialize, Serialize};
+
+use crate::client::{Client, Receive};
 use crate::line::Line;
 use crate::nobody::NOBODY;
+use crate::order::Order;
 use crate::peer::Peer;
 use crate::place::Place;
+use crate::producer::{Producer, Publish};
 
 /// The size of a frame in bytes.
 const SIZE: usize = 1000;
 /// How long an honest client waits for a frame, in ms.
 const FRAME_DUE: u64 = 20_000;
 
-/// The programs that take part: `xmem-test-peer` and `xmem-test-hostile`. Only integration tests
-/// know their paths.
-#[derive(Clone, Copy, Debug)]
-pub struct Programs {
-    /// The program of the producer and of the honest clients.
-    pub peer: &'static str,
-    /// The program of the hostile client.
-    pub hostile: &'static str,
+/// A hostile client.
+pub type Hostile = Peer<Report>;
+
+/// The order to a hostile client: to report what it has done so far.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Report;
+
+impl Order for Report {
+    const PROGRAM: &'static str = "xmem-test-hostile";
+    const GREETING: &'static str = "attacking";
+
+    fn answer(&self) -> &'static str {
+        "report"
+    }
 }
 
 /// The channel `cam0`, its producer, and clients that receive every frame.
 #[derive(Debug)]
 pub struct Attacked {
-    programs: Programs,
     /// The directory of the channel.
     pub place: Place,
     /// The producer process.
-    pub producer: Peer,
+    pub producer: Producer,
     /// The honest clients.
-    pub honest: Vec<Peer>,
+    pub honest: Vec<Client>,
     published: u64,
     /// Number of frames that are published before the test waits for the honest clients. Clients
     /// miss none of them even if the machine does not run them for that long.
@@ -43,21 +53,17 @@ pub struct Attacked {
 impl Attacked {
     /// Creates a producer that every user may connect to. It has `slots` slots for itself, and
     /// either drops frames or waits for clients (`block`).
-    pub fn open(programs: Programs, slots: u64, settings: &str) -> Attacked {
+    pub fn open(slots: u64, settings: &str) -> Attacked {
         let place = Place::new();
         // Other users may traverse the directory, but not list it.
         set_permissions(place.path(), Permissions::from_mode(0o711)).expect("our directory");
         let perms = 0o666;
         let socket = place.socket("cam0").display().to_string();
-        let settings = format!(
-            "producer path={socket} slots={slots} slot-size={SIZE} perms={perms:o} {settings}"
-        );
-        let mut producer = Peer::start(programs.peer, &place, &settings);
-        producer.wait_for("opened");
+        let settings =
+            format!("path={socket} slots={slots} slot-size={SIZE} perms={perms:o} {settings}");
         Attacked {
-            programs,
+            producer: Producer::start(&place, &settings),
             place,
-            producer,
             honest: Vec::new(),
             published: 0,
             batch: if settings.contains("block=") {
@@ -74,13 +80,11 @@ impl Attacked {
 
     /// Adds an honest client.
     pub fn add_honest(&mut self, settings: &str) {
-        let settings = format!("client path={} {settings}", self.socket());
-        let mut client = Peer::start(self.programs.peer, &self.place, &settings);
-        client.wait_for("ready");
-        client.ask("connect", "connected");
+        let settings = format!("path={} {settings}", self.socket());
+        let mut client = Client::connected(&self.place, &settings);
         if self.published > 0 {
             // The newest of the existing frames.
-            client.ask("receive count=1", "received");
+            client.receive(1);
         }
         self.honest.push(client);
     }
@@ -93,11 +97,9 @@ impl Attacked {
 
     /// Starts a hostile client, as another user if this process is root, and waits until it
     /// attacks.
-    pub fn attack(&self, role: &str) -> Peer {
-        let arguments = format!("{role} socket={} uid={NOBODY}", self.socket());
-        let mut hostile = Peer::start(self.programs.hostile, &self.place, &arguments);
-        hostile.wait_for("attacking");
-        hostile
+    pub fn attack(&self, role: &str) -> Hostile {
+        let settings = format!("{role} socket={} uid={NOBODY}", self.socket());
+        Hostile::start(&self.place, &settings)
     }
 
     /// Publishes frames, and each honest client receives all of them. Returns the number of page
@@ -117,13 +119,11 @@ impl Attacked {
 
     fn publish_batch(&mut self, count: u64, period_us: u64) -> u64 {
         for client in &mut self.honest {
-            client.order(&format!("receive count={count} timeout-ms={FRAME_DUE}"));
-            client.wait_for("receiving");
+            client.begin(Receive::frames(count).timeout_ms(FRAME_DUE));
         }
         let warm_up = if self.published == 0 { count / 2 } else { 0 };
-        let order =
-            format!("publish count={count} size={SIZE} period-us={period_us} warm-up={warm_up}");
-        let published = self.producer.ask(&order, "published");
+        let frames = Publish::frames(count, SIZE).period_us(period_us);
+        let published = self.producer.ask(frames.warm_up(warm_up));
         assert_eq!(published.number("count"), count);
         self.published += count;
         for client in &mut self.honest {
@@ -136,7 +136,7 @@ impl Attacked {
 
     /// The statistics of the producer.
     pub fn stats(&mut self) -> Line {
-        self.producer.ask("stats", "stats")
+        self.producer.stats()
     }
 }
 
@@ -147,6 +147,6 @@ pub fn has_io_uring() -> bool {
 }
 
 /// Asks a hostile client what it has done so far.
-pub fn report(hostile: &mut Peer) -> Line {
-    hostile.ask("report", "report")
+pub fn report(hostile: &mut Hostile) -> Line {
+    hostile.ask(Report)
 }

@@ -8,9 +8,10 @@ use std::process::Command;
 
 use rustix::process::geteuid;
 
+use crate::client::ClientOrder;
 use crate::control_group::Group;
-use crate::peer::Peer;
-use crate::place::Place;
+use crate::order::Order;
+use crate::program;
 
 /// Number of users of a container that has its own.
 const USERS: u32 = 65536;
@@ -69,15 +70,16 @@ impl Container {
         self
     }
 
-    /// Whether this machine can create the container, and its user can start the program. Prints a
+    /// Whether this machine can create the container, and its user can start a client. Prints a
     /// message if not.
-    pub fn is_possible(&self, program: &str) -> bool {
+    pub fn is_possible(&self) -> bool {
         if !geteuid().is_root() {
             eprintln!("not tried: only root can give a container users of its own");
             return false;
         }
         let mut probe = Command::new("test");
-        probe.args(["-x", program]);
+        let program = program::path(ClientOrder::PROGRAM);
+        probe.args(["-x", &program]);
         let status = self.wrap(&probe, Path::new("/tmp")).status();
         let is_possible = status.is_ok_and(|status| status.success());
         if !is_possible {
@@ -103,19 +105,6 @@ impl Container {
             .env("CONTAINER_USERS", self.users())
             .env("CONTAINER_INSIDE", self.inside());
         wrapped
-    }
-
-    /// Starts a program in the container, with the words of `arguments`. The directory of `place`
-    /// is mounted at `/mnt`.
-    pub fn start(&self, program: &str, place: &Place, arguments: &str) -> Peer {
-        let mut command = Command::new(program);
-        command.args(arguments.split_whitespace());
-        self.start_command(&command, place, arguments)
-    }
-
-    /// As [`start`](Container::start), for any command; `name` is for messages.
-    pub fn start_command(&self, command: &Command, place: &Place, name: &str) -> Peer {
-        Peer::spawn(self.wrap(command, place.path()), place, name)
     }
 
     /// The script on the host, up to `unshare`.

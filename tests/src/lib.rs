@@ -1,9 +1,8 @@
 //! Support for tests with several processes.
 //!
 //! A test has a [`Place`] of its own, a runtime directory for its channels. The other processes are
-//! [`Peer`]s: `xmem-test-peer`, which is a producer or a client and obeys orders, or any other
-//! program. Test and peers exchange [`Line`]s of text. Frames carry a [`pattern`] that determines
-//! every byte.
+//! [`Peer`]s, each with a type of [`order`]s: a [`Producer`], a [`Client`] or another program. They
+//! answer with [`Line`]s of text. Frames carry a [`pattern`] that determines every byte.
 //!
 //! | modules | topic |
 //! |---|---|
@@ -19,8 +18,10 @@
 pub mod area;
 pub mod attacked;
 pub mod attacks;
+pub mod client;
 pub mod container;
 pub mod control_group;
+pub mod devices;
 pub mod events;
 pub mod faults;
 pub mod hostile;
@@ -30,27 +31,33 @@ pub mod line;
 pub mod local;
 pub mod metas;
 pub mod nobody;
+pub mod order;
 pub mod pattern;
 pub mod peer;
 pub mod pipeline;
 pub mod place;
 pub mod podman;
 pub mod process;
+pub mod producer;
+pub mod program;
 pub mod random;
 pub mod remains;
 pub mod roles;
 pub mod samples;
 pub mod seccomp;
+mod setters;
 pub mod steps;
 pub mod sync;
 pub mod valgrind;
 pub mod wait;
 pub mod wire;
 
+pub use client::{Client, ClientOrder};
 pub use events::Events;
 pub use line::Line;
 pub use peer::Peer;
 pub use place::Place;
+pub use producer::{Opener, OpenerOrder, Producer, ProducerOrder};
 pub use wait::{PATIENCE, until, until_some};
 
 /// Caps as a producer without GStreamer sets them as its format.

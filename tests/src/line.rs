@@ -85,6 +85,18 @@ impl Line {
         self.get_number(key)
             .unwrap_or_else(|| panic!("no {key} in \"{self}\""))
     }
+
+    /// Checks that the line reports a problem of this kind, in a text with these words.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn says(&self, kind: &str, words: &[&str]) {
+        assert_eq!(self.text("kind"), kind, "{self}");
+        let text = self.text("text");
+        for word in words {
+            assert!(text.contains(word), "{word:?} is missing in \"{text}\"");
+        }
+    }
 }
 
 impl fmt::Display for Line {

@@ -1,7 +1,13 @@
 //! Becoming another user, if this process is root.
 
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
 use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+
+use crate::place::Place;
 
 /// The user "nobody", without rights. In a user namespace this number stands for every user that
 /// the namespace does not map.
@@ -43,4 +49,20 @@ pub fn is_possible() -> bool {
         eprintln!("not tried: only root can become another user");
     }
     is_root
+}
+
+/// The command, run as the user "nobody", to whom the directory of `place` then belongs. `None` if
+/// this process cannot start the program as that user.
+pub fn running(mut command: Command, place: &Place) -> Option<Command> {
+    let mut probe = Command::new("test");
+    probe.arg("-x").arg(command.get_program());
+    let may = probe.uid(NOBODY).gid(NOBODY).status();
+    if !may.is_ok_and(|status| status.success()) {
+        eprintln!("not tried: no other user can start a peer here");
+        return None;
+    }
+    chown(place.path(), Some(NOBODY), Some(NOBODY))
+        .expect("a process that can become another user may change the owner");
+    command.uid(NOBODY).gid(NOBODY);
+    Some(command)
 }

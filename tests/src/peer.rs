@@ -1,6 +1,7 @@
 //! Other processes of a test.
 
 use std::io::{BufRead, BufReader, Write};
+use std::marker::PhantomData;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
@@ -8,37 +9,73 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::line::Line;
+use crate::order::{self, Order};
 use crate::place::Place;
-use crate::process;
 use crate::wait::{PATIENCE, until};
+use crate::{process, program};
 
 /// The number of lines of output in the message of a failed test.
 const TOLD: usize = 60;
 
-/// A process that reads orders from its standard input and writes answers to its standard output.
+/// A process that reads orders `O` from its standard input and writes answers to its standard
+/// output.
 ///
 /// Dropping the value kills the process.
 #[derive(Debug)]
-pub struct Peer {
+pub struct Peer<O> {
     process: Child,
     orders: Option<ChildStdin>,
     lines: Receiver<String>,
     /// All output so far, for the message of a failed test.
     said: Vec<String>,
     name: String,
+    obeyed: PhantomData<fn(O)>,
 }
 
-impl Peer {
-    /// Starts `program` in `place`, with the words of `arguments`. Integration tests of this crate
-    /// know the path of the program as `env!("CARGO_BIN_EXE_xmem-test-peer")`.
-    pub fn start(program: &str, place: &Place, arguments: &str) -> Peer {
-        let mut command = Command::new(program);
-        command.args(arguments.split_whitespace());
-        Peer::spawn(command, place, arguments)
+impl<O: Order> Peer<O> {
+    /// The command that runs the program, in its role and with these settings.
+    pub fn command(settings: &str) -> Command {
+        let mut command = Command::new(program::path(O::PROGRAM));
+        command
+            .args(O::ROLE.split_whitespace())
+            .args(settings.split_whitespace());
+        command
     }
 
-    /// Starts any program in `place`; `name` is for messages.
-    pub fn spawn(mut command: Command, place: &Place, name: &str) -> Peer {
+    /// Starts the program in `place` with these settings, and waits until it takes orders.
+    ///
+    /// # Panics
+    /// As [`wait_for`](Peer::wait_for).
+    pub fn start(place: &Place, settings: &str) -> Peer<O> {
+        Peer::start_with(Peer::<O>::command(settings), place)
+    }
+
+    /// The command that runs the program as part of another command.
+    pub fn within(mut wrapper: Command, settings: &str) -> Command {
+        let command = Peer::<O>::command(settings);
+        wrapper.arg(command.get_program()).args(command.get_args());
+        wrapper
+    }
+
+    /// As [`start`](Peer::start), with a command that runs the program.
+    ///
+    /// # Panics
+    /// As [`wait_for`](Peer::wait_for).
+    pub fn start_with(command: Command, place: &Place) -> Peer<O> {
+        let mut peer = Peer::spawn(command, place);
+        peer.wait_for(O::GREETING);
+        peer
+    }
+
+    /// As [`start`](Peer::start), without waiting.
+    pub fn launch(place: &Place, settings: &str) -> Peer<O> {
+        Peer::spawn(Peer::<O>::command(settings), place)
+    }
+
+    /// As [`start_with`](Peer::start_with), without waiting.
+    pub fn spawn(mut command: Command, place: &Place) -> Peer<O> {
+        let name = command.get_args().map(|word| word.to_string_lossy());
+        let name = name.collect::<Vec<_>>().join(" ");
         command
             .env("XMEM_RUNTIME_DIR", place.path())
             .stdin(Stdio::piped())
@@ -58,7 +95,8 @@ impl Peer {
             process,
             lines,
             said: Vec::new(),
-            name: name.into(),
+            name,
+            obeyed: PhantomData,
         }
     }
 
@@ -68,9 +106,13 @@ impl Peer {
     }
 
     /// Sends an order. If the process has ended, the answer will be missing.
-    pub fn order(&mut self, order: &str) {
+    pub fn order(&mut self, order: impl Into<O>) {
+        self.send(Some(&order.into()));
+    }
+
+    fn send(&mut self, order: Option<&O>) {
         if let Some(orders) = &mut self.orders {
-            let _ = writeln!(orders, "{order}");
+            let _ = writeln!(orders, "{}", order::to_line(order));
         }
     }
 
@@ -102,13 +144,48 @@ impl Peer {
         }
     }
 
-    /// Sends an order and waits for the answer that starts with `word`.
+    /// Sends an order and waits for its answer.
     ///
     /// # Panics
     /// As [`wait_for`](Peer::wait_for).
-    pub fn ask(&mut self, order: &str, word: &str) -> Line {
+    pub fn ask(&mut self, order: impl Into<O>) -> Line {
+        let order = order.into();
+        self.send(Some(&order));
+        self.wait_for(order.answer())
+    }
+
+    /// Sends an order that takes long, and waits until the process has begun with it.
+    ///
+    /// # Panics
+    /// As [`wait_for`](Peer::wait_for).
+    pub fn begin(&mut self, order: impl Into<O>) {
         self.order(order);
-        self.wait_for(word)
+        self.wait_for("begun");
+    }
+
+    /// Sends an order and waits for its answer, or for a line that reports a failure.
+    ///
+    /// # Panics
+    /// If neither comes in time.
+    pub fn outcome(&mut self, order: impl Into<O>) -> Line {
+        let order = order.into();
+        self.send(Some(&order));
+        loop {
+            let line = self.next_line();
+            if [order.answer(), "failed"].contains(&line.word.as_str()) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends an order, which fails. Returns the line that reports that.
+    ///
+    /// # Panics
+    /// If it does not fail.
+    pub fn fail_at(&mut self, order: impl Into<O>) -> Line {
+        let outcome = self.outcome(order);
+        assert_eq!(outcome.word, "failed", "{outcome}");
+        outcome
     }
 
     fn next_before(&mut self, deadline: Instant) -> Result<Line, &'static str> {
@@ -184,7 +261,7 @@ impl Peer {
     /// # Panics
     /// If it does not end in time, or ends with an error.
     pub fn end(&mut self) {
-        self.order("exit");
+        self.send(None);
         self.orders = None;
         let mut status = None;
         until("the peer ends", || {
@@ -197,8 +274,10 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl<O> Drop for Peer<O> {
     fn drop(&mut self) {
-        self.kill();
+        // The process may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }

@@ -3,32 +3,29 @@
 //! A [`Pipeline`] is an `xmem-test-pipeline`, which obeys orders and reports what passes its pads.
 //! It finds the plugin in `GST_PLUGIN_PATH`, or beside the test program.
 
+mod event;
+mod order;
+mod push;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+pub use event::{Custom, Event, Kind, Seek, Segment, Way};
+pub use order::{Clock, Format, Order, State};
+pub use push::{Memfds, Push};
+
 use crate::line::Line;
 use crate::peer::Peer;
 use crate::place::Place;
-use crate::process;
 use crate::random::mix;
 use crate::wait::{PATIENCE, until, until_some};
+use crate::{process, program};
 
 /// How long a state change or an end may take on a busy machine if nothing may delay it. Every wait
 /// that must be interrupted here would last longer without the interruption.
 pub const PROMPT: Duration = Duration::from_secs(2);
-
-/// The directory where cargo puts programs and libraries: `target/release`, for example.
-fn profile_directory() -> PathBuf {
-    let program = std::env::current_exe().expect("this program has a path");
-    let directory = program.parent().expect("the program is in a directory");
-    match directory.file_name() {
-        Some(name) if name == "deps" => directory.parent().expect("deps is in a directory"),
-        _ => directory,
-    }
-    .to_owned()
-}
 
 /// Sets the environment in which GStreamer finds the plugin of this tree, with a registry of its
 /// own.
@@ -36,15 +33,15 @@ pub fn set_environment(command: &mut Command) {
     static REGISTRY: OnceLock<PathBuf> = OnceLock::new();
     let set_paths = |command: &mut Command, registry: &Path| {
         if std::env::var_os("GST_PLUGIN_PATH").is_none_or(|path| path.is_empty()) {
-            command.env("GST_PLUGIN_PATH", profile_directory());
+            command.env("GST_PLUGIN_PATH", program::directory());
         }
         command.env("GST_REGISTRY", registry);
     };
     // Filled once, and not by each of many processes that start at the same time.
     let registry = REGISTRY.get_or_init(|| {
-        let directory = profile_directory().with_file_name("tmp");
+        let directory = program::directory().with_file_name("tmp");
         std::fs::create_dir_all(&directory).expect("a directory beside that of the programs");
-        let profile = profile_directory();
+        let profile = program::directory();
         let profile = profile.file_name().unwrap_or_default().to_string_lossy();
         let registry = directory.join(format!("gst-registry-{profile}.bin"));
         let mut inspect = Command::new("gst-inspect-1.0");
@@ -65,6 +62,10 @@ pub fn set_environment(command: &mut Command) {
 
 /// The client of most tests.
 pub const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
+/// A producer of the buffers that a test pushes.
+pub const PUSHING: &str = "appsrc name=src format=time ! xmemsink name=sink channel=cam0";
+/// Properties of a sink that is as fast as its clients, and waits 20 seconds for one of them.
+pub const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
 /// A source of small pictures.
 pub const PICTURES: &str =
     "videotestsrc name=v pattern=ball ! video/x-raw,format=RGB,width=64,height=48";
@@ -79,7 +80,7 @@ pub fn blocked_by_a_stopped_client(place: &Place, source: &str) -> (Pipeline, Pi
     let mut client = Pipeline::play(place, &["count out.sink"], CLIENT);
     producer.until_clients("sink", 1);
     until("the client receives", || {
-        client.order("watched at=out.sink").number("count") > 10
+        client.watched("out.sink").number("count") > 10
     });
     client.stop();
     producer.until_stuck("sink", "v:src");
@@ -89,7 +90,7 @@ pub fn blocked_by_a_stopped_client(place: &Place, source: &str) -> (Pipeline, Pi
 /// A process that runs a pipeline, and all its output.
 #[derive(Debug)]
 pub struct Pipeline {
-    peer: Peer,
+    peer: Peer<Order>,
     log: Vec<Line>,
     orders: u64,
 }
@@ -108,7 +109,7 @@ impl Pipeline {
         description: &str,
         prepare: impl FnOnce(Command) -> Command,
     ) -> Pipeline {
-        let mut command = Command::new(profile_directory().join("xmem-test-pipeline"));
+        let mut command = Peer::<Order>::command("");
         set_environment(&mut command);
         for watch in watches {
             let (how, pad) = watch.split_once(' ').expect("how to watch, and a pad");
@@ -116,7 +117,7 @@ impl Pipeline {
         }
         command.arg(description);
         let mut pipeline = Pipeline {
-            peer: Peer::spawn(prepare(command), place, description),
+            peer: Peer::spawn(prepare(command), place),
             log: Vec::new(),
             orders: 0,
         };
@@ -127,7 +128,16 @@ impl Pipeline {
     /// As [`start`](Pipeline::start), and plays the pipeline.
     pub fn play(place: &Place, watches: &[&str], description: &str) -> Pipeline {
         let mut pipeline = Pipeline::start(place, watches, description);
-        pipeline.change("playing");
+        pipeline.change(State::Playing);
+        pipeline
+    }
+
+    /// As [`play`](Pipeline::play), once the sink `sink` has this number of clients.
+    pub fn play_for(clients: u64, place: &Place, watches: &[&str], description: &str) -> Pipeline {
+        let mut pipeline = Pipeline::start(place, watches, description);
+        pipeline.change(State::Ready);
+        pipeline.until_clients("sink", clients);
+        pipeline.change(State::Playing);
         pipeline
     }
 
@@ -182,7 +192,7 @@ impl Pipeline {
     }
 
     /// Sends an order without waiting for the answer. Returns the number of the order.
-    pub fn send(&mut self, order: &str) -> u64 {
+    pub fn send(&mut self, order: impl Into<Order>) -> u64 {
         self.peer.order(order);
         self.orders += 1;
         self.orders - 1
@@ -196,7 +206,7 @@ impl Pipeline {
     }
 
     /// Sends an order and waits for the answer.
-    pub fn order(&mut self, order: &str) -> Line {
+    pub fn order(&mut self, order: impl Into<Order>) -> Line {
         let number = self.send(order);
         self.answer(number)
     }
@@ -205,32 +215,58 @@ impl Pipeline {
     ///
     /// # Panics
     /// If it fails.
-    pub fn change(&mut self, state: &str) -> Duration {
-        let changed = self.order(&format!("state to={state}"));
+    pub fn change(&mut self, state: State) -> Duration {
+        let changed = self.order(state);
         let result = changed.text("result");
-        assert_ne!(result, "Failure", "to {state}: {:#?}", self.messages());
+        assert_ne!(result, "Failure", "to {state:?}: {:#?}", self.messages());
         Duration::from_millis(changed.number("ms"))
     }
 
     /// Changes the state. That must not fail, and must not take longer than [`PROMPT`].
-    pub fn change_promptly(&mut self, state: &str) {
+    pub fn change_promptly(&mut self, state: State) {
         let time = self.change(state);
-        assert!(time < PROMPT, "to {state} took {time:?}");
+        assert!(time < PROMPT, "to {state:?} took {time:?}");
     }
 
     /// Changes the state, and waits until the change is complete: GStreamer puts off other state
     /// changes until then.
-    pub fn settle(&mut self, state: &str) {
+    pub fn settle(&mut self, state: State) {
         self.change_promptly(state);
-        let settled = self.order("settle");
+        let settled = self.settled();
         assert_ne!(settled.text("result"), "Failure", "{settled}");
-        assert_eq!(settled.text("state").to_lowercase(), state, "{settled}");
+        assert_eq!(settled.text("state"), format!("{state:?}"), "{settled}");
     }
 
-    /// Pushes `count` buffers from the element `src`.
-    pub fn push(&mut self, count: u32) {
-        let order = format!("push from=src caps=application/x-test size=100 count={count}");
-        assert_eq!(self.order(&order).text("flow"), "Ok");
+    /// Waits until the last change of the state is complete.
+    pub fn settled(&mut self) -> Line {
+        self.order(Order::Settle(None))
+    }
+
+    /// Pushes buffers, which are accepted.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub fn push(&mut self, buffers: impl Into<Push>) {
+        let buffers = buffers.into();
+        let flow = self.order(&buffers);
+        assert_eq!(flow.text("flow"), "Ok", "{buffers:?}");
+    }
+
+    /// The number of buffers that have passed a watched pad (`count`), of their bytes (`size`), and
+    /// their digests, combined (`digest`).
+    pub fn watched(&mut self, at: &str) -> Line {
+        self.order(Order::Watched(at.into()))
+    }
+
+    /// Keeps the last `count` buffers that pass a watched pad.
+    pub fn hold(&mut self, at: &str, count: usize) {
+        let at = at.into();
+        self.order(Order::Hold { at, count });
+    }
+
+    /// The digests of the kept buffers.
+    pub fn held(&mut self, at: &str) -> String {
+        self.order(Order::Digest(at.into())).text("held").to_owned()
     }
 
     /// Waits until the stream of the sink `sink` has stopped, and the thread `thread` waits.
@@ -322,7 +358,7 @@ impl Pipeline {
 
     /// The statistics of an element.
     pub fn stats(&mut self, element: &str) -> Line {
-        self.order(&format!("stats of={element}"))
+        self.order(Order::Stats(element.into()))
     }
 
     /// Waits for statistics of an element that `look` accepts.

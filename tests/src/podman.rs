@@ -12,8 +12,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::process::{Resource, getrlimit};
 use tempfile::TempDir;
 
+use crate::client::ClientOrder;
+use crate::order::Order;
 use crate::peer::Peer;
 use crate::place::Place;
+use crate::program;
 
 /// The directories of a root that are taken from the host, unless they are links into `/usr`.
 const OF_THE_HOST: [&str; 5] = ["usr", "bin", "lib", "lib64", "sbin"];
@@ -35,8 +38,8 @@ pub struct Running(String);
 
 impl Podman {
     /// Checks whether containers can be run on this machine, and prints the reason if not.
-    /// Containers can run `program` and other programs in its directory.
-    pub fn new(program: &str) -> Option<Podman> {
+    /// Containers can run the programs of the tests.
+    pub fn new() -> Option<Podman> {
         if std::env::var_os("XMEM_PODMAN").is_none_or(|value| value.is_empty()) {
             eprintln!("not tried: make test-containers runs this with podman");
             return None;
@@ -57,10 +60,8 @@ impl Podman {
                 Err(_) => {}
             }
         }
-        let programs = Path::new(program)
-            .parent()
-            .expect("the program is in a directory");
-        podman.mounts.push(programs.into());
+        let programs = program::directory();
+        podman.mounts.push(programs.clone());
         // For the registry of GStreamer.
         let registry = programs.with_file_name("tmp");
         fs::create_dir_all(&registry).expect("a directory beside that of the programs");
@@ -70,7 +71,7 @@ impl Podman {
         for runtime in [None, Some("crun"), Some("runc")] {
             podman.runtime = runtime;
             let mut probe = Command::new("test");
-            probe.args(["-x", program]);
+            probe.args(["-x", &program::path(ClientOrder::PROGRAM)]);
             let (mut command, _running) = podman.command(&probe, &[], Path::new("/tmp"));
             match command.output() {
                 Ok(output) if output.status.success() => return Some(podman),
@@ -133,18 +134,16 @@ impl Podman {
         (podman, Running(name))
     }
 
-    /// Starts a program in a container, with the words of `arguments`.
-    pub fn start(
+    /// Starts a process in a container, with these settings.
+    pub fn start<O: Order>(
         &self,
-        program: &str,
         options: &[&str],
         place: &Place,
-        arguments: &str,
-    ) -> (Peer, Running) {
-        let mut command = Command::new(program);
-        command.args(arguments.split_whitespace());
+        settings: &str,
+    ) -> (Peer<O>, Running) {
+        let command = Peer::<O>::command(settings);
         let (command, running) = self.command(&command, options, place.path());
-        (Peer::spawn(command, place, arguments), running)
+        (Peer::spawn(command, place), running)
     }
 }
 

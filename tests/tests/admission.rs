@@ -5,32 +5,26 @@ use std::time::Duration;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use xmem_core::{Error, Publisher, Subscriber};
 use xmem_tests::wire::{self, Connection};
-use xmem_tests::{PATIENCE, Peer, Place, is_torture, pattern, process, until};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
-
-fn client(place: &Place, settings: &str) -> Peer {
-    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
-    client.wait_for("ready");
-    client
-}
+use xmem_tests::{
+    Client, ClientOrder, PATIENCE, Place, Producer, ProducerOrder, is_torture, pattern, process,
+    until,
+};
 
 #[test]
 fn one_client_too_many_is_refused_until_another_leaves() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 max-clients=2");
-    producer.wait_for("opened");
-    let mut clients: Vec<Peer> = (0..3).map(|_| client(&place, "")).collect();
-    clients[0].ask("connect", "connected");
-    clients[1].ask("connect", "connected");
-    clients[2].order("connect");
+    let _producer = Producer::start(&place, "max-clients=2");
+    let mut clients: Vec<Client> = (0..3).map(|_| Client::start(&place, "")).collect();
+    clients[0].connect();
+    clients[1].connect();
+    clients[2].order(ClientOrder::Connect);
     let refused = clients[2].next_line();
     assert_eq!(refused.text("kind"), "Refused");
     assert_eq!(refused.text("retryable"), "true");
     assert!(refused.text("text").contains("max_clients"), "{refused}");
     clients[0].kill();
     until("the client is gone, so another one fits", || {
-        clients[2].order("connect");
+        clients[2].order(ClientOrder::Connect);
         clients[2].next_line().word == "connected"
     });
 }
@@ -67,22 +61,18 @@ fn a_client_that_times_out_waiting_for_a_place_gets_the_reason() {
 #[test]
 fn a_client_whose_leases_do_not_fit_is_told_which_setting_to_raise() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=3 max-slots=10");
-    producer.wait_for("opened");
-    let mut fits = client(&place, "leases=5");
-    fits.ask("connect", "connected");
-    let mut wants_more = client(&place, "leases=3");
-    wants_more.order("connect");
-    let refused = wants_more.next_line();
+    let mut producer = Producer::start(&place, "slots=3 max-slots=10");
+    let _fits = Client::connected(&place, "leases=5");
+    let mut wants_more = Client::start(&place, "leases=3");
+    let refused = wants_more.outcome(ClientOrder::Connect);
     assert_eq!(refused.text("kind"), "Refused");
     assert_eq!(refused.text("retryable"), "true");
     for word in ["max_slots", "10", "11"] {
         assert!(refused.text("text").contains(word), "{refused}");
     }
-    let mut fits_too = client(&place, "leases=2");
-    fits_too.ask("connect", "connected");
-    producer.ask("publish count=1 size=1000", "published");
-    assert_eq!(producer.ask("stats", "stats").number("slots"), 10);
+    let _fits_too = Client::connected(&place, "leases=2");
+    producer.publish(1, 1000);
+    assert_eq!(producer.stats().number("slots"), 10);
 }
 
 #[test]
@@ -99,23 +89,20 @@ fn memory_is_made_for_connected_clients_and_not_for_the_maximum() {
         (stats.slots, stats.bytes)
     };
     assert_eq!(figures(), (3, 3 * 8192));
-    let mut first = client(&place, "leases=4");
-    first.ask("connect", "connected");
+    let mut first = Client::connected(&place, "leases=4");
     assert_eq!(figures(), (7, 7 * 8192));
-    let mut second = client(&place, "leases=6");
-    second.ask("connect", "connected");
+    let mut second = Client::connected(&place, "leases=6");
     assert_eq!(figures(), (13, 13 * 8192));
     // The memory that was made for one client serves the next.
     second.kill();
     until("the client is gone", || publisher.num_clients() == 1);
-    let mut third = client(&place, "leases=5");
-    third.ask("connect", "connected");
+    let mut third = Client::connected(&place, "leases=5");
     assert_eq!(figures(), (13, 13 * 8192));
     // Connected clients get all memory, and all frames in it.
     for number in 0..26 {
         pattern::publish(&publisher, number, 8000, 0).unwrap();
-        first.ask("receive count=1", "received");
-        third.ask("receive count=1", "received");
+        first.receive(1);
+        third.receive(1);
     }
     assert_eq!(figures(), (13, 13 * 8192));
 }
@@ -130,11 +117,9 @@ fn raise_descriptor_limit() {
 #[test]
 fn silent_connections_do_not_disturb_others_and_are_closed() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=50");
-    producer.wait_for("opened");
-    let mut receiver = client(&place, "");
-    receiver.ask("connect", "connected");
-    producer.ask("wait-for-clients count=1", "clients");
+    let mut producer = Producer::start(&place, "slots=50");
+    let mut receiver = Client::connected(&place, "");
+    producer.ask(ProducerOrder::WaitForClients(1));
     let before = process::socket_count(producer.pid());
     let count = if is_torture() { 1000 } else { 100 };
     raise_descriptor_limit();
@@ -143,16 +128,14 @@ fn silent_connections_do_not_disturb_others_and_are_closed() {
         .collect();
     // Meanwhile other clients stay connected, and new ones are accepted.
     for _ in 0..10 {
-        producer.ask("publish count=50 size=1000", "published");
-        let received = receiver.ask("receive count=50", "received");
-        assert_eq!(received.number("missed"), 0);
+        producer.publish(50, 1000);
+        receiver.receive_all(50);
         // At most 64 connections can be open that have not sent a Hello. Some are opened and closed
         // while they are counted.
         assert!(process::socket_count(producer.pid()) <= before + 128);
     }
-    let mut late = client(&place, "");
-    late.ask("connect", "connected");
-    late.ask("receive count=1", "received");
+    let mut late = Client::connected(&place, "");
+    late.receive(1);
     // Each costs the producer a descriptor or two, for a limited time.
     for connection in &silent {
         assert!(connection.receive().is_none());
@@ -166,17 +149,15 @@ fn silent_connections_do_not_disturb_others_and_are_closed() {
 /// The answer of a producer to a first message.
 fn answer_to(message: &[u8]) -> String {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-    producer.wait_for("opened");
+    let mut producer = Producer::start(&place, "");
     let connection = Connection::open(&place.socket("cam0"));
     connection.send(message, &[]).unwrap();
     let reason = connection.receive().expect("a reason").reason();
     assert!(connection.receive().is_none(), "the connection is closed");
     // The producer still works.
-    producer.ask("publish count=1 size=10", "published");
-    let mut client = client(&place, "");
-    client.ask("connect", "connected");
-    client.ask("receive count=1", "received");
+    producer.publish(1, 10);
+    let mut client = Client::connected(&place, "");
+    client.receive(1);
     reason
 }
 
@@ -246,8 +227,7 @@ fn the_socket_of_another_program_is_not_worth_another_try() {
 fn a_client_that_breaks_the_protocol_is_evicted_and_others_stay() {
     let place = Place::new();
     let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
-    let mut other = client(&place, "");
-    other.ask("connect", "connected");
+    let mut other = Client::connected(&place, "");
     for number in 0..20 {
         let hostile = Connection::open(&place.socket("cam0"));
         let welcome = hostile.greet(wire::VERSION, 4);
@@ -265,7 +245,7 @@ fn a_client_that_breaks_the_protocol_is_evicted_and_others_stay() {
         drop(hostile);
         until("the client is gone", || publisher.num_clients() == 1);
         pattern::publish(&publisher, number, 1000, 0).unwrap();
-        other.ask("receive count=1", "received");
+        other.receive(1);
     }
 }
 

@@ -11,15 +11,14 @@ use rustix::fs::{
 };
 use xmem_core::{Error, Subscriber, UnsealedMemory};
 use xmem_tests::area::SEALED;
-use xmem_tests::attacked::{Attacked, Programs, report};
+use xmem_tests::attacked::{Attacked, report};
+use xmem_tests::client::Receive;
 use xmem_tests::control_group::Group;
 use xmem_tests::faults::Faults;
 use xmem_tests::hostile::impostor::{self, Impostor};
-use xmem_tests::{Line, PATIENCE, Peer, Place, is_torture, nobody, process, until, wire};
-
-const PROGRAMS: Programs = Programs {
-    peer: env!("CARGO_BIN_EXE_xmem-test-peer"),
-    hostile: env!("CARGO_BIN_EXE_xmem-test-hostile"),
+use xmem_tests::{
+    Client, ClientOrder, Line, PATIENCE, Place, Producer, ProducerOrder, is_torture, nobody,
+    process, wire,
 };
 
 /// Number of slots of the producer.
@@ -34,7 +33,7 @@ fn frames() -> u64 {
 }
 
 fn open() -> Attacked {
-    let mut channel = Attacked::open(PROGRAMS, SLOTS, "");
+    let mut channel = Attacked::open(SLOTS, "");
     channel.add_honest("");
     channel
 }
@@ -78,10 +77,8 @@ fn a_client_whose_write_into_its_page_hangs_holds_up_only_itself() {
     channel.add_honest("");
     channel.publish(frames(), PERIOD);
     channel.honest.pop();
-    until("the producer has noticed that a client is gone", || {
-        channel.stats().number("clients") == 1
-    });
-    channel.producer.ask("close", "closed");
+    channel.producer.until_clients(1);
+    channel.producer.ask(ProducerOrder::Close);
 }
 
 /// All clients share one open file description of a segment, whose position has a lock. A read
@@ -96,7 +93,7 @@ fn a_client_whose_read_of_a_frame_hangs_holds_up_only_itself() {
     let _hostile = channel.attack("read");
     channel.add_honest("");
     channel.publish(frames(), PERIOD);
-    channel.producer.ask("close", "closed");
+    channel.producer.ask(ProducerOrder::Close);
 }
 
 /// A socket to which every user may connect.
@@ -199,21 +196,16 @@ fn memory_into_which_a_producer_of_another_user_can_punch_holes_is_refused() {
     let place = Place::new();
     set_permissions(place.path(), Permissions::from_mode(0o777)).expect("our directory");
     let socket = place.socket("cam0").display().to_string();
-    let producer = format!("producer path={socket} uid={UID} perms=666 slots=4 slot-size=1000");
-    let mut producer = Peer::start(PROGRAMS.peer, &place, &producer);
-    producer.wait_for("opened");
-    let mut client = Peer::start(PROGRAMS.peer, &place, &format!("client path={socket}"));
-    client.wait_for("ready");
-    client.ask("connect", "connected");
-    let failed = producer.ask("pass-on", "failed");
+    let settings = format!("path={socket} uid={UID} perms=666 slots=4 slot-size=1000");
+    let mut producer = Producer::start(&place, &settings);
+    let mut client = Client::connected(&place, &format!("path={socket}"));
+    let failed = producer.fail_at(ProducerOrder::PassOn);
     assert_eq!(failed.text("kind"), "UnsealedMemory", "{failed}");
-    producer.ask("publish count=1 size=1000", "published");
-    client.ask("receive count=1", "received");
-    client.ask("disconnect", "disconnected");
-    until("the producer has noticed", || {
-        producer.ask("stats", "stats").number("clients") == 0
-    });
-    producer.ask("pass-on", "passed");
+    producer.publish(1, 1000);
+    client.receive(1);
+    client.ask(ClientOrder::Disconnect);
+    producer.until_clients(0);
+    producer.ask(ProducerOrder::PassOn);
 }
 
 /// Memory beyond the end of a file counts as allocated for the file, so a producer can make a file
@@ -241,18 +233,16 @@ fn has_it_pay(for_a_frame: bool) {
     let listener = wire::listen(&place.socket("cam0"));
     let mut impostor = Impostor::new(4, 0, SEALED, 0);
     let answer = impostor.welcome(4);
-    let mut client = Peer::start(PROGRAMS.peer, &place, "client channel=cam0");
-    client.wait_for("ready");
+    let mut client = Client::start(&place, "");
     group.take(client.pid());
-    client.order("connect");
+    client.order(ClientOrder::Connect);
     impostor.answer(&listener, &answer);
     client.wait_for("connected");
     impostor.announce(1, 0, SIZE, &[memory.as_fd()]);
     if for_a_frame {
         impostor.publish(0, &impostor.record(0, 1, SIZE));
     }
-    client.order("receive count=1");
-    client.wait_for("receiving");
+    client.begin(Receive::frames(1));
     let failed = client.next_line();
     assert_eq!(failed.text("kind"), "ResourceExhausted", "{failed}");
     assert!(failed.text("text").contains("control group"), "{failed}");

@@ -5,15 +5,11 @@ use std::collections::VecDeque;
 
 use xmem_core::{Frame, Publisher, Subscriber};
 use xmem_tests::area::Area;
-use xmem_tests::attacked::{Attacked, Programs, report};
+use xmem_tests::attacked::{Attacked, Hostile, report};
 use xmem_tests::hostile::impostor::{Layout, STATES};
+use xmem_tests::producer::Publish;
 use xmem_tests::wire::{self, Connection};
-use xmem_tests::{PATIENCE, Peer, Place, is_torture, pattern, until};
-
-const PROGRAMS: Programs = Programs {
-    peer: env!("CARGO_BIN_EXE_xmem-test-peer"),
-    hostile: env!("CARGO_BIN_EXE_xmem-test-hostile"),
-};
+use xmem_tests::{PATIENCE, Place, ProducerOrder, is_torture, pattern, until};
 
 /// The client names a frame in a lease word just after the producer has found its slot free, and
 /// another frame at the next scan. It can keep as many slots in this way as it has lease words, so
@@ -36,9 +32,8 @@ fn a_client_that_flips_its_leases_keeps_no_more_slots_than_it_has_leases() {
     let welcome = observer.greet(wire::VERSION, 1);
     let layout = Layout::new(welcome.u32_at(12) as usize);
     let metadata = Area::map(&welcome.fds[0], layout.size, false);
-    let arguments = format!("flip socket={} leases={HOSTILE_LEASES}", socket.display());
-    let mut hostile = Peer::start(PROGRAMS.hostile, &place, &arguments);
-    hostile.wait_for("attacking");
+    let settings = format!("flip socket={} leases={HOSTILE_LEASES}", socket.display());
+    let mut hostile = Hostile::start(&place, &settings);
     let mut held: VecDeque<Frame> = VecDeque::new();
     let mut kept_most = 0;
     for number in 0..frames {
@@ -78,13 +73,15 @@ fn clients_that_hold_two_thousand_frames_keep_no_frame_from_being_published() {
     const CLIENTS: u64 = 64;
     const LEASES: u64 = 31;
     let frames = if is_torture() { 30_000 } else { 1000 };
-    let mut channel = Attacked::open(PROGRAMS, 40, "max-slots=2048 max-clients=70");
+    let mut channel = Attacked::open(40, "max-slots=2048 max-clients=70");
     let mut hostile = channel.attack(&format!("hold clients={CLIENTS} leases={LEASES}"));
-    channel.producer.order("run size=1000 period-us=50");
+    channel
+        .producer
+        .order(ProducerOrder::Run(Publish::frames(0, 1000).period_us(50)));
     until("the clients hold all that they may", || {
         report(&mut hostile).number("effects") == CLIENTS * LEASES
     });
-    channel.producer.order("halt");
+    channel.producer.order(ProducerOrder::Halt);
     let filled = channel.producer.wait_for("published");
     assert_eq!(channel.stats().number("held"), CLIENTS * LEASES);
     channel.add_honest_at(filled.number("next"));
@@ -97,10 +94,10 @@ fn clients_that_hold_two_thousand_frames_keep_no_frame_from_being_published() {
 #[test]
 fn a_client_that_only_looks_busy_is_waited_for_once() {
     const TIMEOUT_MS: u64 = 2000;
-    let mut channel = Attacked::open(PROGRAMS, 2, &format!("block={TIMEOUT_MS}"));
+    let mut channel = Attacked::open(2, &format!("block={TIMEOUT_MS}"));
     channel.add_honest("");
     let _hostile = channel.attack("stall leases=4");
     let frames = if is_torture() { 100_000 } else { 1000 };
     channel.publish(frames, 0);
-    assert_eq!(channel.stats().number("lapsed"), 1);
+    assert_eq!(channel.stats().number("lagging"), 1);
 }

@@ -1,13 +1,8 @@
 //! One client attacks the words on which other processes sleep, with the calls that the kernel
 //! offers to a process that can read a word.
 
-use xmem_tests::attacked::{Attacked, Programs, has_io_uring, report};
+use xmem_tests::attacked::{Attacked, Hostile, has_io_uring, report};
 use xmem_tests::{is_torture, process, until};
-
-const PROGRAMS: Programs = Programs {
-    peer: env!("CARGO_BIN_EXE_xmem-test-peer"),
-    hostile: env!("CARGO_BIN_EXE_xmem-test-hostile"),
-};
 
 /// Number of slots of the producer.
 const SLOTS: u64 = 100;
@@ -19,8 +14,8 @@ fn frames() -> u64 {
 }
 
 /// A hostile client between two honest ones, and frames for these.
-fn publish_under(attack: &str) -> (Attacked, xmem_tests::Peer) {
-    let mut channel = Attacked::open(PROGRAMS, SLOTS, "");
+fn publish_under(attack: &str) -> (Attacked, Hostile) {
+    let mut channel = Attacked::open(SLOTS, "");
     channel.add_honest("");
     let hostile = channel.attack(attack);
     channel.add_honest("");
@@ -29,7 +24,7 @@ fn publish_under(attack: &str) -> (Attacked, xmem_tests::Peer) {
 }
 
 /// Waits until the producer has evicted the hostile client.
-fn until_expelled(channel: &mut Attacked, hostile: &mut xmem_tests::Peer) {
+fn until_expelled(channel: &mut Attacked, hostile: &mut Hostile) {
     until("the client is evicted", || {
         report(hostile).number("expelled") == 1
     });
@@ -85,11 +80,11 @@ fn thousands_of_sleepers_of_one_client_cost_one_wake_per_frame() {
 #[test]
 fn a_lossless_stream_loses_nothing_while_words_are_attacked() {
     for attack in ["pi", "requeue", "wake"] {
-        let mut channel = Attacked::open(PROGRAMS, 2, "block=20000");
+        let mut channel = Attacked::open(2, "block=20000");
         channel.add_honest("");
         let _hostile = channel.attack(&format!("{attack} delivery=latest"));
         channel.add_honest("");
         channel.publish(frames(), 0);
-        assert_eq!(channel.stats().number("lapsed"), 0, "{attack}");
+        assert_eq!(channel.stats().number("lagging"), 0, "{attack}");
     }
 }

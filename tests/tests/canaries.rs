@@ -4,10 +4,10 @@
 //! Every byte of a frame follows from its number. It is checked when the frame is received and
 //! again before it is released. 200,000 frames, or ten million with `make torture`.
 
+use xmem_tests::producer::Publish;
 use xmem_tests::random::Random;
-use xmem_tests::{Peer, Place, is_torture};
+use xmem_tests::{Client, ClientOrder, Place, Producer, ProducerOrder, is_torture};
 
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 /// Number of frames that are published between two checks.
 const BATCH: u64 = 20_000;
 
@@ -16,17 +16,13 @@ fn no_frame_is_torn_at_full_speed() {
     let batches = if is_torture() { 500 } else { 10 };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=3");
-    producer.wait_for("opened");
+    let mut producer = Producer::start(&place, "slots=3");
     // More clients than processors. Each keeps some frames for up to 0.3 ms.
-    let mut clients: Vec<Peer> = (0..processors + 3)
+    let mut clients: Vec<Client> = (0..processors + 3)
         .map(|number| {
             let delivery = ["", "delivery=latest"][number % 2];
-            let settings = format!("client channel=cam0 leases=2 {delivery}");
-            let mut client = Peer::start(PEER, &place, &settings);
-            client.wait_for("ready");
-            client.ask("connect", "connected");
-            client.ask("run linger-us=300", "running");
+            let mut client = Client::connected(&place, &format!("leases=2 {delivery}"));
+            client.begin(ClientOrder::Run { linger_us: 300 });
             client
         })
         .collect();
@@ -35,16 +31,15 @@ fn no_frame_is_torn_at_full_speed() {
         // One client is stopped while this batch is published.
         let victim = random.number() as usize % clients.len();
         clients[victim].stop();
-        let order = format!("publish count={BATCH} size=200 extra=24");
-        producer.ask(&order, "published");
+        producer.ask(Publish::frames(BATCH, 200).extra(24));
         clients[victim].resume();
     }
     let published = batches * BATCH;
-    producer.ask("eos", "ended");
+    producer.ask(ProducerOrder::Eos);
     for client in &mut clients {
         let ended = client.wait_for("failed");
         assert_eq!(ended.text("kind"), "EndOfStream", "{ended}");
-        let progress = client.ask("progress", "progress");
+        let progress = client.progress();
         let (frames, missed) = (progress.number("frames"), progress.number("missed"));
         println!("{frames} received, {missed} missed of {published}");
         assert!(

@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use xmem_core::{Canceller, Error, Overflow, Publisher, Result, Subscriber};
 use xmem_tests::wire::Connection;
-use xmem_tests::{Peer, Place, pattern, process};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+use xmem_tests::{Client, Place, Producer, pattern, process};
 
 /// Far longer than it takes to wake a thread, even on a busy machine. The waits themselves have no
 /// timeout.
@@ -38,9 +36,8 @@ fn ends_at_once<T: Send>(
     });
 }
 
-fn stopped_producer(place: &Place) -> Peer {
-    let mut producer = Peer::start(PEER, place, "producer channel=cam0");
-    producer.wait_for("opened");
+fn stopped_producer(place: &Place) -> Producer {
+    let producer = Producer::start(place, "");
     producer.stop();
     producer
 }
@@ -48,8 +45,7 @@ fn stopped_producer(place: &Place) -> Peer {
 #[test]
 fn a_receive_ends_though_the_producer_is_stopped() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-    producer.wait_for("opened");
+    let mut producer = Producer::start(&place, "");
     let canceller = Canceller::new();
     let mut subscriber = Subscriber::builder(place.channel("cam0"))
         .canceller(canceller.clone())
@@ -61,7 +57,7 @@ fn a_receive_ends_though_the_producer_is_stopped() {
     assert!(matches!(subscriber.receive(None), Err(Error::Cancelled)));
     canceller.reset();
     producer.resume();
-    producer.ask("publish count=1 size=10", "published");
+    producer.publish(1, 10);
     pattern::check(&subscriber.receive(None).unwrap()).unwrap();
     producer.stop();
     let start = Instant::now();
@@ -165,9 +161,7 @@ fn a_writer_that_waits_for_a_stopped_client_can_be_cancelled() {
         .canceller(canceller.clone())
         .open()
         .unwrap();
-    let mut client = Peer::start(PEER, &place, "client channel=cam0 leases=2");
-    client.wait_for("ready");
-    client.ask("connect", "connected");
+    let client = Client::connected(&place, "leases=2");
     client.stop();
     for number in 0..4 {
         pattern::publish(&publisher, number, 100, 0).unwrap();
@@ -204,9 +198,7 @@ fn a_writer_that_waits_for_its_own_slots_can_be_cancelled() {
 fn a_wait_for_clients_can_be_cancelled() {
     let place = Place::new();
     let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
-    let mut client = Peer::start(PEER, &place, "client channel=cam0");
-    client.wait_for("ready");
-    client.ask("connect", "connected");
+    let client = Client::connected(&place, "");
     client.stop();
     publisher.wait_for_clients(1, None).unwrap();
     let canceller = Canceller::new();

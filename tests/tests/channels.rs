@@ -12,9 +12,7 @@ use rustix::net::{Shutdown, shutdown};
 use xmem_core::{
     Canceller, ChannelChange, ChannelMonitor, Error, LiveChannel, Publisher, PublisherEvent,
 };
-use xmem_tests::{PATIENCE, Peer, Place, process, until, wire};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+use xmem_tests::{PATIENCE, Place, Producer, process, until, wire};
 
 /// A process that watches channels, and what it has learned so far.
 struct Looker {
@@ -77,8 +75,7 @@ fn open(place: &Place, name: &str) -> Publisher {
 #[test]
 fn each_channel_is_listed_with_its_producer_and_its_format() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-    producer.wait_for("opened");
+    let producer = Producer::start(&place, "");
     let publisher = open(&place, "cam1");
     publisher.set_format("video/x-raw").unwrap();
     let mut looker = Looker::new(&place);
@@ -96,7 +93,7 @@ fn channels_come_and_go_while_a_process_looks() {
     let mut looker = Looker::new(&place);
     assert_eq!(looker.names(), [""; 0]);
     for _ in 0..3 {
-        let mut killed = Peer::start(PEER, &place, "producer channel=killed");
+        let mut killed = Producer::launch(&place, "channel=killed");
         let stopped = open(&place, "stopped");
         looker.until("both channels are listed", |channels| channels.len() == 2);
         assert_eq!(looker.channels["killed"].pid, Some(killed.pid()));
@@ -113,12 +110,10 @@ fn channels_come_and_go_while_a_process_looks() {
 fn a_producer_that_takes_the_place_of_a_dead_one_is_another_channel() {
     let place = Place::new();
     let mut looker = Looker::new(&place);
-    let mut first = Peer::start(PEER, &place, "producer channel=cam0");
-    first.wait_for("opened");
+    let mut first = Producer::start(&place, "");
     assert_eq!(looker.names(), ["cam0"]);
     first.kill();
-    let mut second = Peer::start(PEER, &place, "producer channel=cam0");
-    second.wait_for("opened");
+    let second = Producer::start(&place, "");
     let pid = second.pid();
     looker.until("the second producer is listed", |channels| {
         channels
@@ -231,8 +226,7 @@ fn the_first_of_many_channels_are_listed() {
 #[test]
 fn a_stopped_producer_is_listed_and_does_not_delay_the_list() {
     let place = Place::new();
-    let mut stopped = Peer::start(PEER, &place, "producer channel=cam0");
-    stopped.wait_for("opened");
+    let mut stopped = Producer::start(&place, "");
     stopped.stop();
     let _other = open(&place, "cam1");
     let mut looker = Looker::new(&place);

@@ -7,13 +7,14 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
 use rustix::io::Errno;
+use xmem_tests::client::Receive;
 use xmem_tests::container::Container;
 use xmem_tests::control_group::Group;
-use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline};
+use xmem_tests::order::Order;
+use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline, State};
+use xmem_tests::producer::Publish;
 use xmem_tests::seccomp::{self, calls};
-use xmem_tests::{Line, Peer, Place, until};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+use xmem_tests::{Client, ClientOrder, Line, OpenerOrder, Peer, Place, Producer};
 
 /// Users of the host that are root in two containers.
 const ONE: u32 = 100_000;
@@ -31,64 +32,47 @@ fn give(path: &std::path::Path, user: u32, mode: u32) {
 }
 
 fn says(failed: &Line, kind: &str, words: &[&str]) {
-    assert_eq!(failed.get("kind"), Some(kind), "{failed}");
+    failed.says(kind, words);
     assert_eq!(failed.text("retryable"), "false", "{failed}");
-    for word in words {
-        assert!(failed.text("text").contains(word), "{word:?}: {failed}");
-    }
 }
 
-/// Starts a peer and waits until it is ready.
-fn start(container: &Container, place: &Place, arguments: &str) -> Peer {
-    let mut peer = container.start(PEER, place, arguments);
-    let greeting = if arguments.starts_with("producer") {
-        "opened"
-    } else {
-        "ready"
-    };
-    peer.wait_for(greeting);
-    peer
+/// Starts a peer and waits until it takes orders.
+fn start<O: Order>(container: &Container, place: &Place, settings: &str) -> Peer<O> {
+    let command = Peer::<O>::command(settings);
+    Peer::start_with(container.wrap(&command, place.path()), place)
 }
 
-/// The answer of a peer to an order to open or connect.
-fn refused(container: &Container, place: &Place, arguments: &str) -> Line {
-    let mut peer = start(container, place, arguments);
-    let order = if arguments.starts_with("opener") {
-        "open"
-    } else {
-        "connect"
-    };
-    peer.order(order);
-    peer.next_line()
+/// The answer of an opener, which fails to open.
+fn refused_to_open(container: &Container, place: &Place, settings: &str) -> Line {
+    start::<OpenerOrder>(container, place, settings).fail_at(OpenerOrder::Open)
+}
+
+/// The answer of a client, which fails to connect.
+fn refused_to_connect(container: &Container, place: &Place, settings: &str) -> Line {
+    start::<ClientOrder>(container, place, settings).fail_at(ClientOrder::Connect)
 }
 
 /// Passes frames from a producer to a client, in slots of two sizes.
-fn frames_flow(producer: &mut Peer, client: &mut Peer) {
+fn frames_flow(producer: &mut Producer, client: &mut Client) {
     for size in [1000, 3_000_000] {
-        let publish = format!("publish count=1 size={size} extra=50000");
         for _ in 0..3 {
-            producer.ask(&publish, "published");
-            let received = client.ask("receive count=1", "received");
-            assert_eq!(received.number("missed"), 0);
+            producer.ask(Publish::frames(1, size).extra(50000));
+            client.receive_all(1);
         }
     }
 }
 
 /// Kills a client, and checks that its producer notices.
-fn client_ends(producer: &mut Peer, client: &mut Peer) {
+fn client_ends(producer: &mut Producer, client: &mut Client) {
     client.kill();
-    until("the client is gone", || {
-        producer.ask("stats", "stats").number("clients") == 0
-    });
+    producer.until_clients(0);
 }
 
 /// Kills a producer, and checks that its client notices.
-fn producer_ends(producer: &mut Peer, client: &mut Peer) {
+fn producer_ends(producer: &mut Producer, client: &mut Client) {
     producer.kill();
-    client.order("receive count=1");
-    assert_eq!(client.next_line().word, "receiving");
-    let end = client.next_line();
-    assert_eq!(end.get("kind"), Some("Disconnected"), "{end}");
+    let end = client.fail_at(Receive::frames(1));
+    assert_eq!(end.text("kind"), "Disconnected", "{end}");
 }
 
 #[test]
@@ -97,78 +81,77 @@ fn frames_flow_between_containers_with_users_of_their_own() {
         Container::new().users_from(ONE).user(USER),
         Container::new().users_from(OTHER).user(USER).read_only(),
     );
-    if !one.is_possible(PEER) || !other.is_possible(PEER) {
+    if !one.is_possible() || !other.is_possible() {
         return;
     }
     let place = Place::new();
     give(place.path(), one.user_outside(), 0o755);
     // The client starts first, and waits.
-    let mut client = start(&other, &place, "client path=/mnt/cam0.sock");
-    client.order("connect");
-    let mut producer = start(&one, &place, "producer path=/mnt/cam0.sock perms=666");
+    let mut client: Client = start(&other, &place, "path=/mnt/cam0.sock");
+    client.order(ClientOrder::Connect);
+    let mut producer: Producer = start(&one, &place, "path=/mnt/cam0.sock perms=666");
     client.wait_for("connected");
     frames_flow(&mut producer, &mut client);
     client_ends(&mut producer, &mut client);
-    let mut client = start(&other, &place, "client path=/mnt/cam0.sock");
-    client.ask("connect", "connected");
-    client.ask("receive count=1", "received");
+    let mut client: Client = start(&other, &place, "path=/mnt/cam0.sock");
+    client.connect();
+    client.receive(1);
     // The processes of a container end with its first process.
     producer_ends(&mut producer, &mut client);
-    let mut producer = start(&one, &place, "producer path=/mnt/cam0.sock perms=666");
-    client.ask("connect", "connected");
+    let mut producer: Producer = start(&one, &place, "path=/mnt/cam0.sock perms=666");
+    client.connect();
     frames_flow(&mut producer, &mut client);
 }
 
 #[test]
 fn the_end_of_a_peer_in_another_container_is_noticed_without_its_pidfd() {
     let container = Container::new();
-    if !container.is_possible(PEER) {
+    if !container.is_possible() {
         return;
     }
-    let start = |place: &Place, arguments: &str| {
-        let mut command = Command::new(PEER);
-        command.args(arguments.split_whitespace());
+    let place = Place::new();
+    let wrap = |command: Command| {
         let mut wrapped = container.wrap(&command, place.path());
         // The other process has no PID in this namespace, so no descriptor can be opened by PID
         // either.
         seccomp::refuse(&mut wrapped, &[calls::PEER_PIDFD], Errno::PERM);
-        Peer::spawn(wrapped, place, arguments)
+        wrapped
     };
-    let place = Place::new();
-    let mut producer = start(&place, "producer path=/mnt/cam0.sock");
-    producer.wait_for("opened");
+    let path = "path=/mnt/cam0.sock";
+    let mut producer = Producer::start_with(wrap(Producer::command(path)), &place);
+    let start_client = || {
+        let mut client = Client::start_with(wrap(Client::command(path)), &place);
+        client.connect();
+        client
+    };
     for _ in 0..2 {
-        let mut client = start(&place, "client path=/mnt/cam0.sock");
-        client.wait_for("ready");
-        client.ask("connect", "connected");
+        let mut client = start_client();
         frames_flow(&mut producer, &mut client);
         client_ends(&mut producer, &mut client);
     }
-    let mut client = start(&place, "client path=/mnt/cam0.sock");
-    client.wait_for("ready");
-    client.ask("connect", "connected");
-    client.ask("receive count=1", "received");
+    let mut client = start_client();
+    client.receive(1);
     producer_ends(&mut producer, &mut client);
 }
 
 #[test]
 fn a_directory_of_the_hosts_root_is_refused_with_what_works_instead() {
     let container = Container::new().user(USER);
-    if !container.is_possible(PEER) {
+    if !container.is_possible() {
         return;
     }
     let place = Place::new();
     give(place.path(), 0, 0o755);
     // As a runtime directory.
     let shared = container.clone().prepare(SHARED);
-    for role in ["opener", "client"] {
-        let failed = refused(&shared, &place, &format!("{role} channel=cam0"));
+    for refused in [refused_to_open, refused_to_connect] {
+        let failed = refused(&shared, &place, "");
         let owners = "belongs to user 0, not to user 1000";
         let words = ["/mnt", owners, "socket path", "perms", "subdirectory"];
         says(&failed, "BadPath", &words);
     }
     // As the directory of a socket.
-    let failed = refused(&container, &place, "opener path=/mnt/cam0.sock");
+    let failed = refused_to_open(&container, &place, "path=/mnt/cam0.sock");
     let words = [
         "/mnt/cam0.sock",
         "Permission denied",
@@ -181,29 +164,29 @@ fn a_directory_of_the_hosts_root_is_refused_with_what_works_instead() {
     fs::create_dir(&below).expect("our directory");
     give(&below, USER, 0o700);
     let own = container.prepare("export XMEM_RUNTIME_DIR=/mnt/below");
-    let mut producer = start(&own, &place, "producer channel=cam0");
-    let mut client = start(&own, &place, "client channel=cam0");
-    client.ask("connect", "connected");
+    let mut producer: Producer = start(&own, &place, "");
+    let mut client: Client = start(&own, &place, "");
+    client.connect();
     frames_flow(&mut producer, &mut client);
     // A subdirectory and a path, between users.
     give(&below, USER, 0o755);
-    let mut producer = start(&own, &place, "producer path=/mnt/below/cam1.sock perms=666");
+    let mut producer: Producer = start(&own, &place, "path=/mnt/below/cam1.sock perms=666");
     let other = Container::new().user(USER + 1);
-    let mut client = start(&other, &place, "client path=/mnt/below/cam1.sock");
-    client.ask("connect", "connected");
+    let mut client: Client = start(&other, &place, "path=/mnt/below/cam1.sock");
+    client.connect();
     frames_flow(&mut producer, &mut client);
 }
 
 #[test]
 fn a_runtime_directory_that_is_open_to_others_is_refused_with_what_works_instead() {
     let container = Container::new().prepare(SHARED);
-    if !container.is_possible(PEER) {
+    if !container.is_possible() {
         return;
     }
     let place = Place::new();
     fs::set_permissions(place.path(), Permissions::from_mode(0o755)).expect("our directory");
-    for role in ["opener", "client"] {
-        let failed = refused(&container, &place, &format!("{role} channel=cam0"));
+    for refused in [refused_to_open, refused_to_connect] {
+        let failed = refused(&container, &place, "");
         let open = "open to other users (mode 755)";
         let words = [
             "/mnt",
@@ -215,22 +198,22 @@ fn a_runtime_directory_that_is_open_to_others_is_refused_with_what_works_instead
         ];
         says(&failed, "BadPath", &words);
     }
-    let mut producer = start(&container, &place, "producer path=/mnt/cam0.sock");
-    let mut client = start(&container, &place, "client path=/mnt/cam0.sock");
-    client.ask("connect", "connected");
+    let mut producer: Producer = start(&container, &place, "path=/mnt/cam0.sock");
+    let mut client: Client = start(&container, &place, "path=/mnt/cam0.sock");
+    client.connect();
     frames_flow(&mut producer, &mut client);
 }
 
 #[test]
 fn an_error_says_that_an_owner_has_no_number_in_the_container() {
     let container = Container::new().users_from(ONE).prepare(SHARED);
-    if !container.is_possible(PEER) {
+    if !container.is_possible() {
         return;
     }
     let place = Place::new();
     fs::set_permissions(place.path(), Permissions::from_mode(0o755)).expect("our directory");
-    for role in ["opener", "client"] {
-        let failed = refused(&container, &place, &format!("{role} channel=cam0"));
+    for refused in [refused_to_open, refused_to_connect] {
+        let failed = refused(&container, &place, "");
         let words = ["/mnt", "65534", "user namespace", "socket path", "perms"];
         says(&failed, "BadPath", &words);
     }
@@ -242,21 +225,21 @@ fn a_client_of_another_user_gets_the_reason_why_it_is_refused() {
         Container::new().users_from(ONE),
         Container::new().users_from(OTHER),
     );
-    if !one.is_possible(PEER) || !other.is_possible(PEER) {
+    if !one.is_possible() || !other.is_possible() {
         return;
     }
     let place = Place::new();
     give(place.path(), one.user_outside(), 0o755);
     // Only the user of the producer may connect.
-    let _producer = start(&one, &place, "producer path=/mnt/cam0.sock");
-    let failed = refused(&other, &place, "client path=/mnt/cam0.sock");
+    let _producer: Producer = start(&one, &place, "path=/mnt/cam0.sock");
+    let failed = refused_to_connect(&other, &place, "path=/mnt/cam0.sock");
     says(&failed, "BadPath", &["/mnt/cam0.sock", "perms"]);
     // A directory that other users cannot traverse.
     let below = place.path().join("below");
     fs::create_dir(&below).expect("our directory");
     give(&below, one.user_outside(), 0o700);
-    let _producer = start(&one, &place, "producer path=/mnt/below/cam1.sock perms=666");
-    let failed = refused(&other, &place, "client path=/mnt/below/cam1.sock");
+    let _producer: Producer = start(&one, &place, "path=/mnt/below/cam1.sock perms=666");
+    let failed = refused_to_connect(&other, &place, "path=/mnt/below/cam1.sock");
     says(
         &failed,
         "BadPath",
@@ -271,12 +254,12 @@ fn a_client_of_another_user_gets_the_reason_why_it_is_refused() {
 #[test]
 fn an_error_says_that_a_producer_runs_in_another_container() {
     let container = Container::new();
-    if !container.is_possible(PEER) {
+    if !container.is_possible() {
         return;
     }
     let place = Place::new();
-    let _producer = start(&container, &place, "producer path=/mnt/cam0.sock");
-    let failed = refused(&container, &place, "opener path=/mnt/cam0.sock");
+    let _producer: Producer = start(&container, &place, "path=/mnt/cam0.sock");
+    let failed = refused_to_open(&container, &place, "path=/mnt/cam0.sock");
     says(
         &failed,
         "InUse",
@@ -287,19 +270,19 @@ fn an_error_says_that_a_producer_runs_in_another_container() {
 #[test]
 fn a_producer_needs_a_mount_that_it_can_write_and_clients_do_not() {
     let (writable, read_only) = (Container::new(), Container::new().read_only());
-    if !read_only.is_possible(PEER) {
+    if !read_only.is_possible() {
         return;
     }
     let place = Place::new();
-    let failed = refused(&read_only, &place, "opener path=/mnt/cam0.sock");
+    let failed = refused_to_open(&read_only, &place, "path=/mnt/cam0.sock");
     says(
         &failed,
         "BadPath",
         &["/mnt/cam0.sock", "Read-only", "writable", "socket path"],
     );
-    let mut producer = start(&writable, &place, "producer path=/mnt/cam0.sock");
-    let mut client = start(&read_only, &place, "client path=/mnt/cam0.sock");
-    client.ask("connect", "connected");
+    let mut producer: Producer = start(&writable, &place, "path=/mnt/cam0.sock");
+    let mut client: Client = start(&read_only, &place, "path=/mnt/cam0.sock");
+    client.connect();
     frames_flow(&mut producer, &mut client);
 }
 
@@ -312,28 +295,28 @@ fn frames_flow_where_nothing_but_the_shared_directory_can_be_written() {
     );
     let place = Place::new();
     // The program of the peer may be in one of these directories.
-    if !container.is_possible(PEER) {
+    if !container.is_possible() {
         return;
     }
-    let mut producer = start(&container, &place, "producer path=/mnt/cam0.sock");
-    let mut client = start(&container, &place, "client path=/mnt/cam0.sock");
-    client.ask("connect", "connected");
+    let mut producer: Producer = start(&container, &place, "path=/mnt/cam0.sock");
+    let mut client: Client = start(&container, &place, "path=/mnt/cam0.sock");
+    client.connect();
     frames_flow(&mut producer, &mut client);
 }
 
 #[test]
 fn a_producer_without_proc_says_so_and_a_client_needs_none() {
     let container = Container::new().prepare("mount -t tmpfs none /proc");
-    if !container.is_possible(PEER) {
+    if !container.is_possible() {
         return;
     }
     let place = Place::new();
-    let failed = refused(&container, &place, "opener path=/mnt/cam0.sock");
+    let failed = refused_to_open(&container, &place, "path=/mnt/cam0.sock");
     says(&failed, "SharedMemory", &["/proc", "mount it"]);
     assert_eq!(place.files(), Vec::<String>::new());
-    let mut producer = start(&Container::new(), &place, "producer path=/mnt/cam0.sock");
-    let mut client = start(&container, &place, "client path=/mnt/cam0.sock");
-    client.ask("connect", "connected");
+    let mut producer: Producer = start(&Container::new(), &place, "path=/mnt/cam0.sock");
+    let mut client: Client = start(&container, &place, "path=/mnt/cam0.sock");
+    client.connect();
     frames_flow(&mut producer, &mut client);
     producer_ends(&mut producer, &mut client);
 }
@@ -342,13 +325,13 @@ fn a_producer_without_proc_says_so_and_a_client_needs_none() {
 fn frames_flow_where_no_memory_may_be_executed() {
     // Set for the PID namespace of the container only.
     let container = Container::new().prepare("echo 2 >/proc/sys/vm/memfd_noexec");
-    if !container.is_possible(PEER) {
+    if !container.is_possible() {
         return;
     }
     let place = Place::new();
-    let mut producer = start(&container, &place, "producer path=/mnt/cam0.sock");
-    let mut client = start(&container, &place, "client path=/mnt/cam0.sock");
-    client.ask("connect", "connected");
+    let mut producer: Producer = start(&container, &place, "path=/mnt/cam0.sock");
+    let mut client: Client = start(&container, &place, "path=/mnt/cam0.sock");
+    client.connect();
     frames_flow(&mut producer, &mut client);
 }
 
@@ -362,27 +345,22 @@ fn memory_that_a_container_does_not_have_is_an_error_and_its_clients_pay_for_non
             Container::new().users_from(ONE).group(&little, namespace),
             Container::new().users_from(OTHER).group(&less, namespace),
         );
-        if !containers.0.is_possible(PEER) {
+        if !containers.0.is_possible() {
             return;
         }
         let place = Place::new();
         give(place.path(), ONE, 0o755);
-        let mut producer = start(
-            &containers.0,
-            &place,
-            "producer path=/mnt/cam0.sock perms=666 slots=2",
-        );
-        let mut client = start(&containers.1, &place, "client path=/mnt/cam0.sock leases=1");
-        client.ask("connect", "connected");
-        producer.order("publish count=1 size=40000000");
-        let failed = producer.next_line();
-        assert_eq!(failed.get("kind"), Some("ResourceExhausted"), "{failed}");
-        assert!(failed.text("text").contains("control group"), "{failed}");
+        let settings = "path=/mnt/cam0.sock perms=666 slots=2";
+        let mut producer: Producer = start(&containers.0, &place, settings);
+        let mut client: Client = start(&containers.1, &place, "path=/mnt/cam0.sock leases=1");
+        client.connect();
+        let failed = producer.fail_at(Publish::frames(1, 40_000_000));
+        failed.says("ResourceExhausted", &["control group"]);
         frames_flow(&mut producer, &mut client);
         little.set(500 << 20).expect("the limit may be raised");
         // More than the container of the client has.
-        producer.ask("publish count=1 size=40000000", "published");
-        client.ask("receive count=1", "received");
+        producer.publish(1, 40_000_000);
+        client.receive(1);
     }
 }
 
@@ -392,9 +370,7 @@ fn pictures_flow_between_elements_in_containers() {
         Container::new().users_from(ONE).user(USER),
         Container::new().users_from(OTHER).read_only(),
     );
-    let program = std::path::Path::new(PEER).with_file_name("xmem-test-pipeline");
-    let program = program.to_string_lossy();
-    if !one.is_possible(&program) || !other.is_possible(&program) {
+    if !one.is_possible() || !other.is_possible() {
         return;
     }
     let place = Place::new();
@@ -404,7 +380,7 @@ fn pictures_flow_between_elements_in_containers() {
         let mut pipeline = Pipeline::start_as(&place, &[watch], &description, |command| {
             container.wrap(&command, place.path())
         });
-        pipeline.order("state to=playing");
+        pipeline.order(State::Playing);
         pipeline
     };
     // The client waits, however long the producer takes to start.

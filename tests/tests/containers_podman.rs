@@ -3,58 +3,53 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline};
+use xmem_tests::client::Receive;
+use xmem_tests::order::Order;
+use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline, State};
 use xmem_tests::podman::{Podman, Running};
-use xmem_tests::{Line, Peer, Place, until};
+use xmem_tests::producer::Publish;
+use xmem_tests::{Client, ClientOrder, OpenerOrder, Peer, Place, Producer, ProducerOrder};
 
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
-
-/// Starts a peer and waits until it is ready.
-fn start(podman: &Podman, options: &[&str], place: &Place, arguments: &str) -> (Peer, Running) {
-    let (mut peer, running) = podman.start(PEER, options, place, arguments);
-    let greeting = if arguments.starts_with("producer") {
-        "opened"
-    } else {
-        "ready"
-    };
-    peer.wait_for(greeting);
+/// Starts a peer and waits until it takes orders.
+fn start<O: Order>(
+    podman: &Podman,
+    options: &[&str],
+    place: &Place,
+    settings: &str,
+) -> (Peer<O>, Running) {
+    let (mut peer, running) = podman.start(options, place, settings);
+    peer.wait_for(O::GREETING);
     (peer, running)
 }
 
 /// Passes frames from a producer in one container to a client in another, and ends each.
 fn frames_flow(podman: &Podman, place: &Place, producer: &[&str], client: &[&str]) {
-    let (mut producer, running) = start(
-        podman,
-        producer,
-        place,
-        "producer path=/mnt/cam0.sock perms=666",
-    );
-    let receive = |producer: &mut Peer, client: &mut Peer| {
+    let settings = "path=/mnt/cam0.sock perms=666";
+    let (mut producer, running) = start::<ProducerOrder>(podman, producer, place, settings);
+    let receive = |producer: &mut Producer, client: &mut Client| {
         for size in [1000, 3_000_000] {
-            producer.ask(&format!("publish count=1 size={size}"), "published");
-            client.ask("receive count=1", "received");
+            producer.publish(1, size);
+            client.receive(1);
         }
     };
-    let (mut first, first_running) = start(podman, client, place, "client path=/mnt/cam0.sock");
-    first.ask("connect", "connected");
+    let (mut first, first_running) =
+        start::<ClientOrder>(podman, client, place, "path=/mnt/cam0.sock");
+    first.connect();
     receive(&mut producer, &mut first);
     first_running.kill();
-    until("the client is gone", || {
-        producer.ask("stats", "stats").number("clients") == 0
-    });
-    let (mut second, _second_running) = start(podman, client, place, "client path=/mnt/cam0.sock");
-    second.ask("connect", "connected");
-    second.ask("receive count=1", "received");
+    producer.until_clients(0);
+    let (mut second, _second_running) =
+        start::<ClientOrder>(podman, client, place, "path=/mnt/cam0.sock");
+    second.connect();
+    second.receive(1);
     running.kill();
-    second.order("receive count=1");
-    assert_eq!(second.next_line().word, "receiving");
-    let end = second.next_line();
-    assert_eq!(end.get("kind"), Some("Disconnected"), "{end}");
+    let end = second.fail_at(Receive::frames(1));
+    assert_eq!(end.text("kind"), "Disconnected", "{end}");
 }
 
 #[test]
 fn frames_flow_between_containers_of_root() {
-    let Some(podman) = Podman::new(PEER) else {
+    let Some(podman) = Podman::new() else {
         return;
     };
     frames_flow(&podman, &Place::new(), &[], &[]);
@@ -62,7 +57,7 @@ fn frames_flow_between_containers_of_root() {
 
 #[test]
 fn frames_flow_between_containers_of_other_users() {
-    let Some(podman) = Podman::new(PEER) else {
+    let Some(podman) = Podman::new() else {
         return;
     };
     let place = Place::new();
@@ -78,7 +73,7 @@ fn frames_flow_between_containers_of_other_users() {
 
 #[test]
 fn frames_flow_between_containers_with_users_of_their_own() {
-    let Some(podman) = Podman::new(PEER) else {
+    let Some(podman) = Podman::new() else {
         return;
     };
     let place = Place::new();
@@ -95,35 +90,31 @@ fn frames_flow_between_containers_with_users_of_their_own() {
 /// The error of a producer or a client if the directory belongs to another user.
 #[test]
 fn a_directory_that_is_refused_is_named_with_what_works_instead() {
-    let Some(podman) = Podman::new(PEER) else {
+    let Some(podman) = Podman::new() else {
         return;
     };
     let place = Place::new();
     fs::set_permissions(place.path(), Permissions::from_mode(0o755)).expect("our directory");
-    let refused = |options: &[&str], arguments: &str, order: &str| -> Line {
-        let (mut peer, _running) = start(&podman, options, &place, arguments);
-        peer.order(order);
-        peer.next_line()
+    let options = ["--user=1000:1000", "--env=XMEM_RUNTIME_DIR=/mnt"];
+    let refused_to_open = |settings: &str| {
+        let (mut opener, _running) = start::<OpenerOrder>(&podman, &options, &place, settings);
+        opener.fail_at(OpenerOrder::Open)
     };
-    for (arguments, order, words) in [
+    let (mut client, _running) = start::<ClientOrder>(&podman, &options, &place, "");
+    for (failed, words) in [
         (
-            "opener channel=cam0",
-            "open",
+            refused_to_open(""),
             ["belongs to user", "socket path", "perms"],
         ),
         (
-            "client channel=cam0",
-            "connect",
+            client.fail_at(ClientOrder::Connect),
             ["belongs to user", "socket path", "perms"],
         ),
         (
-            "opener path=/mnt/cam0.sock",
-            "open",
+            refused_to_open("path=/mnt/cam0.sock"),
             ["Permission denied", "subdirectory", "socket path"],
         ),
     ] {
-        let options = ["--user=1000:1000", "--env=XMEM_RUNTIME_DIR=/mnt"];
-        let failed = refused(&options, arguments, order);
         for word in words {
             assert!(failed.text("text").contains(word), "{word:?}: {failed}");
         }
@@ -133,7 +124,7 @@ fn a_directory_that_is_refused_is_named_with_what_works_instead() {
 /// Podman 5.2 to 5.8 and CRI-O 1.31 and later answer so by default.
 #[test]
 fn frames_flow_where_the_profile_refuses_futex_waitv() {
-    let Some(podman) = Podman::new(PEER) else {
+    let Some(podman) = Podman::new() else {
         return;
     };
     for errno in [1, 38] {
@@ -151,29 +142,25 @@ fn frames_flow_where_the_profile_refuses_futex_waitv() {
 
 #[test]
 fn memory_that_a_container_does_not_have_is_an_error() {
-    let Some(podman) = Podman::new(PEER) else {
+    let Some(podman) = Podman::new() else {
         return;
     };
     let place = Place::new();
-    let arguments = "producer path=/mnt/cam0.sock";
-    let (mut producer, _running) = start(&podman, &["--memory=50m"], &place, arguments);
-    let (mut client, _running) = start(
-        &podman,
-        &["--memory=20m"],
-        &place,
-        "client path=/mnt/cam0.sock",
-    );
-    client.ask("connect", "connected");
-    producer.order("publish count=1 size=40000000");
-    let failed = producer.next_line();
-    assert_eq!(failed.get("kind"), Some("ResourceExhausted"), "{failed}");
-    producer.ask("publish count=1 size=1000", "published");
-    client.ask("receive count=1", "received");
+    let settings = "path=/mnt/cam0.sock";
+    let start_producer = start::<ProducerOrder>;
+    let (mut producer, _running) = start_producer(&podman, &["--memory=50m"], &place, settings);
+    let start_client = start::<ClientOrder>;
+    let (mut client, _running) = start_client(&podman, &["--memory=20m"], &place, settings);
+    client.connect();
+    let failed = producer.fail_at(Publish::frames(1, 40_000_000));
+    assert_eq!(failed.text("kind"), "ResourceExhausted", "{failed}");
+    producer.publish(1, 1000);
+    client.receive(1);
 }
 
 #[test]
 fn pictures_flow_between_elements_in_containers() {
-    let Some(podman) = Podman::new(PEER) else {
+    let Some(podman) = Podman::new() else {
         return;
     };
     let place = Place::new();
@@ -185,7 +172,7 @@ fn pictures_flow_between_elements_in_containers() {
             running.push(container);
             command
         });
-        pipeline.order("state to=playing");
+        pipeline.order(State::Playing);
         pipeline
     };
     // The client waits, however long the producer takes to start.

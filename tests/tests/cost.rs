@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
+use xmem_tests::client::Receive;
+use xmem_tests::order::Order;
 use xmem_tests::process::can_trace;
-use xmem_tests::{Peer, Place};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+use xmem_tests::producer::Publish;
+use xmem_tests::{Client, ClientOrder, Peer, Place, Producer};
 
 /// The numbers of frames of the short and of the long run.
 const FEW: u64 = 100;
@@ -21,22 +22,18 @@ const MANY: u64 = 500;
 type Calls = BTreeMap<String, i64>;
 
 /// A peer under strace.
-struct Traced {
-    peer: Peer,
+struct Traced<O> {
+    peer: Peer<O>,
     report: PathBuf,
 }
 
-impl Traced {
-    fn start(place: &Place, arguments: &str) -> Traced {
-        let report = place.path().join(arguments.split(' ').next().unwrap());
-        let mut command = Command::new("strace");
-        command
-            .args(["-f", "-c", "-qq", "-o"])
-            .arg(&report)
-            .arg(PEER);
-        command.args(arguments.split(' '));
+impl<O: Order> Traced<O> {
+    fn start(place: &Place, settings: &str) -> Traced<O> {
+        let report = place.path().join(O::ROLE);
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-c", "-qq", "-o"]).arg(&report);
         Traced {
-            peer: Peer::spawn(command, place, arguments),
+            peer: Peer::start_with(Peer::<O>::within(strace, settings), place),
             report,
         }
     }
@@ -62,25 +59,21 @@ impl Traced {
 }
 
 /// The actions of producer and client for a number of frames.
-type Run<'a> = &'a dyn Fn(&mut Peer, &mut Peer, u64);
+type Run<'a> = &'a dyn Fn(&mut Producer, &mut Client, u64);
 
 /// The system calls of producer and client for `frames` frames. `others` more clients receive them
 /// too.
 fn trace(frames: u64, others: usize, run: Run<'_>) -> (Calls, Calls) {
     let place = Place::new();
-    let mut producer = Traced::start(&place, "producer channel=cam0 slots=480 slot-size=4096");
-    producer.peer.wait_for("opened");
-    let mut client = Traced::start(&place, "client channel=cam0");
-    client.peer.wait_for("ready");
-    client.peer.ask("connect", "connected");
+    let mut producer = Traced::start(&place, "slots=480 slot-size=4096");
+    let mut client = Traced::start(&place, "");
+    client.peer.connect();
     let start = |_| {
-        let mut other = Peer::start(PEER, &place, "client channel=cam0");
-        other.wait_for("ready");
-        other.ask("connect", "connected");
-        other.ask(&format!("receive count={frames}"), "receiving");
+        let mut other = Client::connected(&place, "");
+        other.begin(Receive::frames(frames));
         other
     };
-    let mut others: Vec<Peer> = (0..others).map(start).collect();
+    let mut others: Vec<Client> = (0..others).map(start).collect();
     run(&mut producer.peer, &mut client.peer, frames);
     others.iter_mut().for_each(|other| {
         other.wait_for("received");
@@ -129,10 +122,9 @@ fn costs_at_most(most: f64, when: &str, others: usize, run: Run<'_>) {
 }
 
 /// Frames one by one, to a client that sleeps between them.
-fn one_by_one(producer: &mut Peer, client: &mut Peer, frames: u64) {
-    client.ask(&format!("receive count={frames}"), "receiving");
-    let order = format!("publish count={frames} size=4000 extra=300 period-us=5000");
-    producer.ask(&order, "published");
+fn one_by_one(producer: &mut Producer, client: &mut Client, frames: u64) {
+    client.begin(Receive::frames(frames));
+    producer.ask(Publish::frames(frames, 4000).extra(300).period_us(5000));
     assert_eq!(client.wait_for("received").number("missed"), 0);
 }
 
@@ -149,11 +141,9 @@ fn a_frame_costs_one_system_call_for_two_clients_that_sleep() {
 #[test]
 fn a_frame_costs_no_system_call_where_no_client_sleeps() {
     costs_at_most(0.0, "none asleep", 0, &|producer, client, frames| {
-        let order = format!("publish count={frames} size=4000 extra=300");
-        producer.ask(&order, "published");
+        producer.ask(Publish::frames(frames, 4000).extra(300));
         // All frames have been published already.
-        let received = client.ask(&format!("receive count={frames}"), "received");
-        assert_eq!(received.number("missed"), 0);
+        client.receive_all(frames);
     });
 }
 
@@ -161,11 +151,10 @@ fn a_frame_costs_no_system_call_where_no_client_sleeps() {
 fn a_frame_costs_no_system_call_where_the_client_only_looks() {
     costs_at_most(0.0, "client looking", 0, &|producer, client, frames| {
         // After the first frame the client knows the segment and does not wait for anything else.
-        producer.ask("publish count=1 size=4000", "published");
-        client.ask("receive count=1", "received");
-        client.ask(&format!("look count={frames}"), "looking");
-        let order = format!("publish count={frames} size=4000 period-us=1000");
-        producer.ask(&order, "published");
+        producer.publish(1, 4000);
+        client.receive(1);
+        client.begin(ClientOrder::Look(frames));
+        producer.ask(Publish::frames(frames, 4000).period_us(1000));
         client.wait_for("received");
     });
 }
@@ -177,16 +166,13 @@ fn a_frame_costs_no_page_fault() {
     let place = Place::new();
     // Frames of some size, with extra bytes beside the record and in memory of their own.
     for (size, extra) in [(500_000, 0), (20_000, 300), (20_000, 5000)] {
-        let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-        producer.wait_for("opened");
-        let mut client = Peer::start(PEER, &place, "client channel=cam0");
-        client.wait_for("ready");
-        client.ask("connect", "connected");
-        client.order(&format!("receive count={FRAMES} warm-up={WARM_UP}"));
-        let order = format!("run warm-up={WARM_UP} size={size} extra={extra} period-us=300");
-        producer.ask(&order, "running");
+        let mut producer = Producer::start(&place, "");
+        let mut client = Client::connected(&place, "");
+        client.order(Receive::frames(FRAMES).warm_up(WARM_UP));
+        let frames = Publish::frames(0, size).extra(extra).period_us(300);
+        producer.run(frames.warm_up(WARM_UP));
         let received = client.wait_for("received").number("faults");
-        let published = producer.ask("halt", "published");
+        let published = producer.halt();
         let (count, published) = (published.number("count"), published.number("faults"));
         eprintln!(
             "page faults with {size} bytes and {extra} extra: producer {published} in {count} \
@@ -209,17 +195,12 @@ fn a_client_closes_its_watch_in_another_thread() {
     }
     let place = Place::new();
     let report = place.path().join("connect");
-    let mut command = Command::new("strace");
-    command.args(["-f", "-y", "-qq", "-e", "trace=connect,sendmsg,close"]);
-    command
-        .arg("-o")
-        .arg(&report)
-        .args([PEER, "client", "channel=cam0"]);
-    let mut client = Peer::spawn(command, &place, "traced client");
-    client.wait_for("ready");
-    client.order("connect");
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-    producer.wait_for("opened");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-y", "-qq", "-e", "trace=connect,sendmsg,close"]);
+    strace.arg("-o").arg(&report);
+    let mut client = Client::start_with(Client::within(strace, ""), &place);
+    client.order(ClientOrder::Connect);
+    let _producer = Producer::start(&place, "");
     client.wait_for("connected");
     client.end();
     let report = std::fs::read_to_string(report).unwrap();

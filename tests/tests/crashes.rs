@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
+use xmem_tests::client::Receive;
+use xmem_tests::producer::Publish;
 use xmem_tests::random::Random;
 use xmem_tests::wait::comes_true;
-use xmem_tests::{Line, Peer, Place, process, until};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+use xmem_tests::{Client, ClientOrder, Line, Place, Producer, ProducerOrder, process, until};
 
 /// The number of rounds for each of the two kinds of victims.
 fn rounds() -> u64 {
@@ -19,18 +19,12 @@ fn rounds() -> u64 {
     rounds.unwrap_or(60) / 2
 }
 
-fn client(place: &Place, settings: &str) -> Peer {
-    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
-    client.wait_for("ready");
-    client
-}
-
 /// Waits until a running client has received more frames. Returns how many times it has connected.
-fn until_it_goes_on(client: &mut Peer) -> u64 {
-    let before = client.ask("progress", "progress").number("frames");
+fn until_it_goes_on(client: &mut Client) -> u64 {
+    let before = client.progress().number("frames");
     let mut progress = Line::default();
     let goes_on = comes_true(|| {
-        progress = client.ask("progress", "progress");
+        progress = client.progress();
         progress.number("frames") > before
     });
     let threads = process::describe(client.pid());
@@ -38,8 +32,8 @@ fn until_it_goes_on(client: &mut Peer) -> u64 {
     progress.number("connects")
 }
 
-fn nothing_is_left_of(client: &mut Peer, fds_before: usize) {
-    client.order("halt");
+fn nothing_is_left_of(client: &mut Client, fds_before: usize) {
+    client.order(ClientOrder::Halt);
     client.wait_for("halted");
     process::until_fd_count(client.pid(), fds_before);
     assert_eq!(process::maps(client.pid(), "memfd:"), []);
@@ -50,22 +44,20 @@ fn nothing_is_left_of_clients_killed_at_random_moments() {
     let place = Place::new();
     let mut random = Random::new();
     // The producer waits for its clients, so the survivors miss nothing, but not for long.
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=3 block=10000");
-    producer.wait_for("opened");
-    let mut survivor = client(&place, "name=survivor");
+    let mut producer = Producer::start(&place, "slots=3 block=10000");
+    let mut survivor = Client::start(&place, "name=survivor");
     let survivor_fds = process::fd_count(survivor.pid());
-    survivor.ask("run", "running");
-    producer.ask("wait-for-clients count=1", "clients");
+    survivor.begin(ClientOrder::Run { linger_us: 0 });
+    producer.ask(ProducerOrder::WaitForClients(1));
     // The first victim causes the slots that its successors use.
-    let mut first = client(&place, "leases=4");
-    first.ask("connect", "connected");
-    producer.ask("run size=20000 extra=100 period-us=200", "running");
-    first.ask("receive count=10", "received");
+    let mut first = Client::connected(&place, "leases=4");
+    producer.begin(ProducerOrder::Run(
+        Publish::frames(0, 20000).extra(100).period_us(200),
+    ));
+    first.receive(10);
     first.kill();
-    let alone = |producer: &mut Peer| {
-        until("the survivor is the only client", || {
-            producer.ask("stats", "stats").number("clients") == 1
-        });
+    let alone = |producer: &mut Producer| {
+        producer.until_clients(1);
         until("nothing of other connections is left", || {
             process::socket_count(producer.pid()) == 2
         });
@@ -73,29 +65,29 @@ fn nothing_is_left_of_clients_killed_at_random_moments() {
     alone(&mut producer);
     until_it_goes_on(&mut survivor);
     let producer_fds = process::fd_count(producer.pid());
-    let stats = producer.ask("stats", "stats");
+    let stats = producer.stats();
 
     for round in 0..rounds() {
-        let mut victim = Peer::start(PEER, &place, "client channel=cam0 leases=4");
+        let mut victim = Client::launch(&place, "leases=4");
         let mut most = Duration::from_millis(20);
         match round % 4 {
             // While it starts, connects and receives.
-            0 => victim.order("run"),
+            0 => victim.order(ClientOrder::Run { linger_us: 0 }),
             1 => {
-                victim.order("connect");
-                victim.order("hold count=4");
-                victim.order("receive count=1");
+                victim.order(ClientOrder::Connect);
+                victim.order(ClientOrder::Hold(4));
+                victim.order(Receive::frames(1));
             }
             // While it receives.
             2 => {
-                victim.ask("run", "running");
+                victim.begin(ClientOrder::Run { linger_us: 0 });
                 until_it_goes_on(&mut victim);
                 most = Duration::from_millis(2);
             }
             // While all its leases are in use.
             _ => {
-                victim.ask("connect", "connected");
-                victim.ask("hold count=4", "holding");
+                victim.connect();
+                victim.hold(4);
                 most = Duration::from_millis(2);
             }
         }
@@ -104,18 +96,18 @@ fn nothing_is_left_of_clients_killed_at_random_moments() {
         until_it_goes_on(&mut survivor);
     }
     alone(&mut producer);
-    let after = producer.ask("stats", "stats");
+    let after = producer.stats();
     for figure in ["slots", "segments", "bytes", "clients"] {
         assert_eq!(after.number(figure), stats.number(figure), "{figure}");
     }
     process::until_fd_count(producer.pid(), producer_fds);
-    let progress = survivor.ask("progress", "progress");
+    let progress = survivor.progress();
     assert_eq!(
         (progress.number("missed"), progress.number("connects")),
         (0, 1)
     );
     nothing_is_left_of(&mut survivor, survivor_fds);
-    producer.ask("halt", "published");
+    producer.halt();
     producer.end();
     assert_eq!(place.files(), [""; 0]);
     assert_eq!(place.new_in_shm(), [""; 0]);
@@ -126,29 +118,32 @@ fn nothing_is_left_of_producers_killed_at_random_moments() {
     let place = Place::new();
     let mut random = Random::new();
     let mut survivors = [
-        client(&place, "leases=1"),
-        client(&place, "delivery=latest"),
+        Client::start(&place, "leases=1"),
+        Client::start(&place, "delivery=latest"),
     ];
     let fds: Vec<usize> = survivors
         .iter()
         .map(|survivor| process::fd_count(survivor.pid()))
         .collect();
     for survivor in &mut survivors {
-        survivor.ask("run", "running");
+        survivor.begin(ClientOrder::Run { linger_us: 0 });
     }
     for round in 0..rounds() {
-        let mut victim = Peer::start(PEER, &place, "producer channel=cam0");
+        let mut victim = Producer::launch(&place, "");
         // Occasionally with segments that are replaced.
         let grow = [0, 0, 64][round as usize % 3];
-        victim.order(&format!(
-            "run size=5000 grow={grow} extra=700 period-us=100"
+        victim.order(ProducerOrder::Run(
+            Publish::frames(0, 5000)
+                .extra(700)
+                .period_us(100)
+                .grow(grow),
         ));
         let most = match round % 2 {
             // While it starts.
             0 => Duration::from_millis(20),
             // While it publishes.
             _ => {
-                victim.wait_for("running");
+                victim.wait_for("begun");
                 for survivor in &mut survivors {
                     until_it_goes_on(survivor);
                 }
@@ -160,16 +155,17 @@ fn nothing_is_left_of_producers_killed_at_random_moments() {
         let files = place.files();
         assert!(files.len() <= 2, "{files:?}");
     }
-    let mut last = Peer::start(PEER, &place, "producer channel=cam0");
-    last.wait_for("opened");
+    let mut last = Producer::start(&place, "");
     assert_eq!(place.files(), ["cam0.sock"]);
-    last.order("run size=5000 extra=700 period-us=100");
+    last.order(ProducerOrder::Run(
+        Publish::frames(0, 5000).extra(700).period_us(100),
+    ));
     for (survivor, fds) in survivors.iter_mut().zip(fds) {
         let connects = until_it_goes_on(survivor);
         assert!(connects > rounds() / 2, "{connects}");
         nothing_is_left_of(survivor, fds);
     }
-    last.ask("halt", "published");
+    last.halt();
     last.end();
     assert_eq!(place.files(), [""; 0]);
     assert_eq!(place.new_in_shm(), [""; 0]);
@@ -178,23 +174,20 @@ fn nothing_is_left_of_producers_killed_at_random_moments() {
 #[test]
 fn a_hundred_connects_leave_no_descriptor_and_no_mapping() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-    producer.wait_for("opened");
-    producer.ask("publish count=1 size=5000 extra=2000", "published");
+    let mut producer = Producer::start(&place, "");
+    producer.ask(Publish::frames(1, 5000).extra(2000));
     let pid = producer.pid();
-    let mut client = client(&place, "");
+    let mut client = Client::start(&place, "");
     let client_fds = process::fd_count(client.pid());
-    let mut cycle = |count: u32| {
-        client.ask(&format!("cycle count={count}"), "cycled");
-        until("the client is gone", || {
-            producer.ask("stats", "stats").number("clients") == 0
-        });
+    let mut cycle = |count: u64| {
+        client.ask(ClientOrder::Cycle(count));
+        producer.until_clients(0);
         until("nothing of its connection is left", || {
             process::socket_count(pid) == 1
         });
         process::until_fd_count(client.pid(), client_fds);
         assert_eq!(process::maps(client.pid(), "memfd:"), []);
-        let figures = producer.ask("stats", "stats");
+        let figures = producer.stats();
         (
             figures.number("slots"),
             figures.number("bytes"),

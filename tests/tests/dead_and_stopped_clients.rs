@@ -3,16 +3,8 @@
 use std::time::{Duration, Instant};
 
 use xmem_core::{Publisher, PublisherEvent};
-use xmem_tests::{Events, Peer, Place, pattern, process, until};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
-
-fn client(place: &Place, settings: &str) -> Peer {
-    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
-    client.wait_for("ready");
-    client.ask("connect", "connected");
-    client
-}
+use xmem_tests::client::Receive;
+use xmem_tests::{Client, ClientOrder, Events, Place, pattern, process, until};
 
 /// Whether the producer alone can have every slot, which means that none is lost.
 fn all_slots_can_be_had(publisher: &Publisher) -> bool {
@@ -35,14 +27,14 @@ fn slot_is_reclaimed_after_client_is_killed() {
         .unwrap();
     let mut number = 0;
     for _ in 0..5 {
-        let mut victim = client(&place, "leases=4 name=victim");
+        let mut victim = Client::connected(&place, "leases=4 name=victim");
         let joined = number;
         for _ in 0..4 {
             pattern::publish(&publisher, number, 5000, 0).unwrap();
             number += 1;
         }
         // The victim starts with the newest frame published before it, if there is one.
-        victim.ask("hold count=4", "holding");
+        victim.hold(4);
         let stats = publisher.stats();
         assert_eq!(stats.slots, 6);
         assert_eq!(stats.clients.len(), 1);
@@ -55,7 +47,7 @@ fn slot_is_reclaimed_after_client_is_killed() {
             pattern::publish(&publisher, number, 5000, 0).unwrap();
             number += 1;
         }
-        victim.ask("check-held", "heard");
+        victim.ask(ClientOrder::CheckHeld);
         assert!(!all_slots_can_be_had(&publisher));
         victim.kill();
         let is_gone = |event: &PublisherEvent| {
@@ -79,20 +71,20 @@ fn slots_are_reclaimed_when_a_client_leaves_in_good_order() {
         .max_slots(2 + 3)
         .open()
         .unwrap();
-    let mut client = client(&place, "leases=3");
+    let mut client = Client::connected(&place, "leases=3");
     for number in 0..3 {
         pattern::publish(&publisher, number, 5000, 0).unwrap();
     }
-    client.ask("hold count=3", "holding");
-    client.ask("disconnect", "disconnected");
+    client.hold(3);
+    client.ask(ClientOrder::Disconnect);
     // The held frames keep their slots, even without a subscriber.
     for number in 3..20 {
         pattern::publish(&publisher, number, 5000, 0).unwrap();
     }
-    client.ask("check-held", "heard");
+    client.ask(ClientOrder::CheckHeld);
     assert!(!all_slots_can_be_had(&publisher));
     assert_eq!(publisher.num_clients(), 1);
-    client.ask("release count=3", "heard");
+    client.release(3);
     until("the client is gone", || publisher.num_clients() == 0);
     assert!(all_slots_can_be_had(&publisher));
 }
@@ -101,12 +93,12 @@ fn slots_are_reclaimed_when_a_client_leaves_in_good_order() {
 fn death_is_noticed_while_a_child_of_the_client_holds_the_socket() {
     let place = Place::new();
     let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
-    let mut client = client(&place, "leases=2");
+    let mut client = Client::connected(&place, "leases=2");
     for number in 0..2 {
         pattern::publish(&publisher, number, 5000, 0).unwrap();
     }
-    client.ask("hold count=2", "holding");
-    let child = client.ask("fork", "forked").number("pid") as u32;
+    client.hold(2);
+    let child = client.ask(ClientOrder::Fork).number("pid") as u32;
     assert!(
         process::socket_count(child) > 0,
         "the child holds the socket"
@@ -121,12 +113,12 @@ fn death_is_noticed_while_a_child_of_the_client_holds_the_socket() {
 fn what_a_child_of_the_client_drops_stays_the_clients() {
     let place = Place::new();
     let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
-    let mut client = client(&place, "leases=2");
+    let mut client = Client::connected(&place, "leases=2");
     for number in 0..2 {
         pattern::publish(&publisher, number, 5000, 0).unwrap();
     }
-    client.ask("hold count=2", "holding");
-    assert_eq!(client.ask("fork-and-drop", "forked").text("well"), "true");
+    client.hold(2);
+    assert_eq!(client.ask(ClientOrder::ForkAndDrop).text("well"), "true");
     // The child has made a connection of its own, and has ended.
     until("the child is gone", || publisher.num_clients() == 1);
     assert_eq!(publisher.stats().clients[0].held, 2);
@@ -134,9 +126,9 @@ fn what_a_child_of_the_client_drops_stays_the_clients() {
     for number in 2..100 {
         pattern::publish(&publisher, number, 5000 * number as usize, 0).unwrap();
     }
-    client.ask("check-held", "heard");
-    client.ask("release count=2", "heard");
-    client.ask("receive count=1", "received");
+    client.ask(ClientOrder::CheckHeld);
+    client.release(2);
+    client.receive(1);
 }
 
 #[test]
@@ -148,17 +140,17 @@ fn a_stopped_client_does_not_disturb_the_producer_or_other_clients() {
         .slots(FRAMES as u32 + 50)
         .open()
         .unwrap();
-    let mut other = client(&place, "name=other");
-    let mut stopped = client(&place, "name=stopped leases=4");
+    let mut other = Client::connected(&place, "name=other");
+    let mut stopped = Client::connected(&place, "name=stopped leases=4");
     for number in 0..4 {
         pattern::publish(&publisher, number, 20_000, 0).unwrap();
     }
-    stopped.ask("hold count=4", "holding");
-    other.ask("receive count=4", "received");
+    stopped.hold(4);
+    other.receive(4);
 
     let mut number = 4;
-    let mut publish = |others: &mut Peer| {
-        others.ask(&format!("receive count={FRAMES}"), "receiving");
+    let mut publish = |others: &mut Client| {
+        others.begin(Receive::frames(FRAMES));
         let start = Instant::now();
         for _ in 0..FRAMES {
             pattern::publish(&publisher, number, 20_000, 0).unwrap();
@@ -187,9 +179,9 @@ fn a_stopped_client_does_not_disturb_the_producer_or_other_clients() {
     assert_eq!(figures, [("other", 0, 0), ("stopped", 4, 0)]);
     // It continues with the frames that still exist, and knows how many it missed.
     stopped.resume();
-    stopped.ask("check-held", "heard");
-    stopped.ask("release count=4", "heard");
-    let received = stopped.ask("receive count=1", "received");
+    stopped.ask(ClientOrder::CheckHeld);
+    stopped.release(4);
+    let received = stopped.receive(1);
     assert_eq!(received.number("missed"), received.number("first") - 4);
     assert!(received.number("missed") > 0);
 }
@@ -202,20 +194,18 @@ fn a_client_that_is_stopped_while_it_connects_does_not_disturb_others() {
         .slots(100)
         .open()
         .unwrap();
-    let mut other = client(&place, "");
+    let mut other = Client::connected(&place, "");
     let mut number = 0;
     for moment in 0..20 {
-        let mut stopped = Peer::start(PEER, &place, "client channel=cam0");
-        stopped.wait_for("ready");
-        stopped.order("connect");
+        let mut stopped = Client::start(&place, "");
+        stopped.order(ClientOrder::Connect);
         std::thread::sleep(Duration::from_micros(50) * moment);
         stopped.stop();
         for _ in 0..20 {
             pattern::publish(&publisher, number, 2000, 0).unwrap();
             number += 1;
         }
-        let received = other.ask("receive count=20", "received");
-        assert_eq!(received.number("missed"), 0);
+        other.receive_all(20);
     }
     until("only one client is left", || publisher.num_clients() == 1);
 }

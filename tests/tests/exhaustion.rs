@@ -4,9 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::inotify::{self, CreateFlags};
-use xmem_tests::{Peer, Place, process};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+use xmem_tests::{Client, ClientOrder, Place, Producer, process};
 
 /// All inotify instances that this user may still create: usually 128 at most.
 fn all_inotify_instances() -> Vec<OwnedFd> {
@@ -18,15 +16,13 @@ fn all_inotify_instances() -> Vec<OwnedFd> {
 #[test]
 fn a_client_waits_for_a_producer_without_inotify() {
     let place = Place::new();
-    let mut client = Peer::start(PEER, &place, "client channel=cam0");
-    client.wait_for("ready");
+    let mut client = Client::start(&place, "");
     let instances = all_inotify_instances();
     assert!(!instances.is_empty());
-    client.order("connect");
-    client.ask("progress", "progress");
+    client.order(ClientOrder::Connect);
+    client.progress();
     process::until_asleep(client.pid(), "worker");
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-    producer.wait_for("opened");
+    let _producer = Producer::start(&place, "");
     client.wait_for("connected");
     drop(instances);
 }

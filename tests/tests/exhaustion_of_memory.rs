@@ -8,70 +8,52 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::fs::{Gid, Uid, chown};
 use rustix::process::Resource;
 use xmem_core::{EventKind, Publisher};
+use xmem_tests::client::Receive;
 use xmem_tests::control_group::Group;
 use xmem_tests::limits::{leave_addresses, lower};
-use xmem_tests::{Line, PATIENCE, Peer, Place, process, until};
+use xmem_tests::order::Order;
+use xmem_tests::producer::Publish;
+use xmem_tests::{
+    Client, ClientOrder, Line, Opener, OpenerOrder, PATIENCE, Peer, Place, Producer, nobody,
+    process, until,
+};
 
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 /// Memory for everything except frames, for example the stack of a thread, in bytes.
 const BESIDE: u64 = 20 << 20;
-/// The user "nobody", to whom a limit of threads applies.
-const NOBODY: u32 = 65534;
 
-fn start(place: &Place, arguments: &str) -> Peer {
-    let mut peer = Peer::start(PEER, place, arguments);
-    until_ready(&mut peer, arguments);
+fn start<O: Order>(place: &Place, settings: &str) -> Peer<O> {
+    start_with(Peer::<O>::command(settings), place)
+}
+
+fn start_with<O: Order>(command: Command, place: &Place) -> Peer<O> {
+    let peer = Peer::start_with(command, place);
+    process::until_asleep(peer.pid(), "worker");
     peer
 }
 
-fn until_ready(peer: &mut Peer, arguments: &str) {
-    let greeting = if arguments.starts_with("producer") {
-        "opened"
-    } else {
-        "ready"
-    };
-    peer.wait_for(greeting);
-    process::until_asleep(peer.pid(), "worker");
-}
-
 /// Connects, and waits until the producer has closed the descriptors that it sent.
-fn connect(client: &mut Peer, producer: &Peer) {
-    client.ask("connect", "connected");
+fn connect(client: &mut Client, producer: &Producer) {
+    client.connect();
     process::until_asleep(producer.pid(), "xmem-control");
 }
 
 fn says(failed: &Line, kind: &str, words: &[&str]) {
-    assert_eq!(failed.text("kind"), kind, "{failed}");
+    failed.says(kind, words);
     assert_eq!(failed.text("retryable"), "true", "{failed}");
-    for word in words {
-        assert!(failed.text("text").contains(word), "{word:?}: {failed}");
-    }
-}
-
-/// The number of descriptors, mappings of xmem, and threads.
-fn belongings(pid: u32) -> (usize, usize, usize) {
-    let maps = process::maps(pid, "xmem-").len();
-    (
-        process::fd_count(pid),
-        maps,
-        process::thread_states(pid).len(),
-    )
 }
 
 /// Has the producer publish frames, which the client must receive.
-fn goes_on(producer: &mut Peer, client: &mut Peer) {
-    producer.ask("publish count=5 size=1000", "published");
-    let received = client.ask("receive count=5", "received");
-    assert_eq!(received.number("missed"), 0);
+fn goes_on(producer: &mut Producer, client: &mut Client) {
+    producer.publish(5, 1000);
+    client.receive_all(5);
 }
 
 /// A producer and a client of it.
-fn producer_and_client(place: &Place) -> (Peer, Peer) {
-    let producer = start(place, "producer channel=cam0 slot-size=1000");
-    let mut client = start(place, "client channel=cam0");
+fn producer_and_client(place: &Place) -> (Producer, Client) {
+    let producer = start(place, "slot-size=1000");
+    let mut client = start(place, "");
     connect(&mut client, &producer);
     (producer, client)
 }
@@ -80,24 +62,26 @@ fn producer_and_client(place: &Place) -> (Peer, Peer) {
 fn slots_larger_than_the_machine_are_refused_and_its_memory_is_not_touched() {
     let place = Place::new();
     let (mut producer, mut client) = producer_and_client(&place);
-    let before = belongings(producer.pid());
-    for size in [1u64 << 40, 1 << 50, 1 << 62, i64::MAX as u64] {
+    let before = process::belongings(producer.pid());
+    for size in [1usize << 40, 1 << 50, 1 << 62, isize::MAX as usize] {
         // When it opens.
-        let mut opener = start(&place, &format!("opener channel=cam1 slot-size={size}"));
-        let idle = belongings(opener.pid());
-        opener.order("open");
+        let mut opener: Opener = start(&place, &format!("channel=cam1 slot-size={size}"));
+        let idle = process::belongings(opener.pid());
         says(
-            &opener.next_line(),
+            &opener.fail_at(OpenerOrder::Open),
             "ResourceExhausted",
             &["memory", "slots"],
         );
-        assert_eq!(belongings(opener.pid()), idle);
+        assert_eq!(process::belongings(opener.pid()), idle);
         assert_eq!(place.files(), ["cam0.sock"]);
         // When a larger frame is published.
-        producer.order(&format!("publish count=1 size={size}"));
-        says(&producer.next_line(), "ResourceExhausted", &["memory"]);
+        says(
+            &producer.fail_at(Publish::frames(1, size)),
+            "ResourceExhausted",
+            &["memory"],
+        );
         goes_on(&mut producer, &mut client);
-        assert_eq!(belongings(producer.pid()), before);
+        assert_eq!(process::belongings(producer.pid()), before);
     }
 }
 
@@ -107,65 +91,67 @@ fn a_producer_without_addresses_goes_on_with_the_memory_it_has() {
     let (mut producer, mut client) = producer_and_client(&place);
     let limit = leave_addresses(producer.pid(), BESIDE);
     for wish in [
-        "publish count=1 size=50000000",
-        "publish count=1 size=1000 extra=40000000",
+        Publish::frames(1, 50000000),
+        Publish::frames(1, 1000).extra(40000000),
     ] {
-        producer.order(wish);
         let words = ["not enough memory", "RLIMIT_AS", "max_slots"];
-        says(&producer.next_line(), "ResourceExhausted", &words);
+        says(&producer.fail_at(wish), "ResourceExhausted", &words);
         goes_on(&mut producer, &mut client);
     }
     drop(limit);
-    producer.ask("publish count=1 size=50000000", "published");
-    client.ask("receive count=1", "received");
+    producer.publish(1, 50_000_000);
+    client.receive(1);
 }
 
 #[test]
 fn a_client_whose_slots_find_no_memory_is_refused_and_gets_in_later() {
     let place = Place::new();
-    let mut producer = start(&place, "producer channel=cam0 slot-size=10000000");
-    let mut old = start(&place, "client channel=cam0 leases=1");
+    let mut producer: Producer = start(&place, "slot-size=10000000");
+    let mut old: Client = start(&place, "leases=1");
     connect(&mut old, &producer);
-    let mut new = start(&place, "client channel=cam0 leases=4");
-    let before = belongings(producer.pid());
+    let mut new: Client = start(&place, "leases=4");
+    let before = process::belongings(producer.pid());
     let limit = leave_addresses(producer.pid(), BESIDE);
-    new.order("connect");
     let words = ["producer", "4 slots", "not enough memory", "fewer leases"];
-    says(&new.next_line(), "Refused", &words);
-    producer.ask("publish count=2 size=1000", "published");
-    old.ask("receive count=2", "received");
-    until("nothing is left", || belongings(producer.pid()) == before);
+    says(&new.fail_at(ClientOrder::Connect), "Refused", &words);
+    producer.publish(2, 1000);
+    old.receive(2);
+    until("nothing is left", || {
+        process::belongings(producer.pid()) == before
+    });
     drop(limit);
-    new.ask("connect", "connected");
-    new.ask("receive count=1", "received");
+    new.connect();
+    new.receive(1);
 }
 
 #[test]
 fn a_client_that_cannot_map_new_memory_gets_an_error_and_can_reconnect() {
     let place = Place::new();
     let (mut producer, mut client) = producer_and_client(&place);
-    let mut other = start(&place, "client channel=cam0");
-    other.ask("connect", "connected");
+    let mut other: Client = start(&place, "");
+    other.connect();
     let limit = leave_addresses(client.pid(), BESIDE);
-    producer.ask("publish count=1 size=10000000", "published");
-    other.ask("receive count=1", "received");
-    client.order("receive count=1");
-    assert_eq!(client.next_line().word, "receiving");
+    producer.publish(1, 10_000_000);
+    other.receive(1);
     let words = ["mapping", "not enough memory", "RLIMIT_AS"];
-    says(&client.next_line(), "ResourceExhausted", &words);
+    says(
+        &client.fail_at(Receive::frames(1)),
+        "ResourceExhausted",
+        &words,
+    );
     // It cannot connect again as long as there is no more memory. It receives a Welcome, and then
     // the error.
-    client.ask("connect", "connected");
-    client.order("receive count=1");
-    assert_eq!(client.next_line().word, "receiving");
-    says(&client.next_line(), "ResourceExhausted", &words);
+    client.connect();
+    says(
+        &client.fail_at(Receive::frames(1)),
+        "ResourceExhausted",
+        &words,
+    );
     goes_on(&mut producer, &mut other);
     drop(limit);
-    client.ask("connect", "connected");
-    client.ask("receive count=1", "received");
-    until("the failed connection is gone", || {
-        producer.ask("stats", "stats").number("clients") == 2
-    });
+    client.connect();
+    client.receive(1);
+    producer.until_clients(2);
 }
 
 #[test]
@@ -174,17 +160,16 @@ fn memory_beyond_the_size_of_a_file_is_refused_without_a_signal() {
     let (mut producer, mut client) = producer_and_client(&place);
     let limit = lower(producer.pid(), Resource::Fsize, 1 << 20);
     for wish in [
-        "publish count=1 size=2000000",
-        "publish count=1 size=1000 extra=2000000",
+        Publish::frames(1, 2000000),
+        Publish::frames(1, 1000).extra(2000000),
     ] {
-        producer.order(wish);
         let words = ["RLIMIT_FSIZE", "ulimit -f"];
-        says(&producer.next_line(), "ResourceExhausted", &words);
+        says(&producer.fail_at(wish), "ResourceExhausted", &words);
         goes_on(&mut producer, &mut client);
     }
     drop(limit);
-    producer.ask("publish count=1 size=2000000", "published");
-    client.ask("receive count=1", "received");
+    producer.publish(1, 2_000_000);
+    client.receive(1);
 }
 
 #[test]
@@ -196,23 +181,22 @@ fn memory_that_a_control_group_does_not_have_is_an_error_and_no_process_is_kille
     let (mut producer, mut client) = producer_and_client(&place);
     group.take(producer.pid());
     for wish in [
-        "publish count=1 size=30000000",
-        "publish count=1 size=1000 extra=30000000",
+        Publish::frames(1, 30000000),
+        Publish::frames(1, 1000).extra(30000000),
     ] {
-        producer.order(wish);
         says(
-            &producer.next_line(),
+            &producer.fail_at(wish),
             "ResourceExhausted",
             &["control group"],
         );
         goes_on(&mut producer, &mut client);
     }
     // Memory that fits is made.
-    producer.ask("publish count=1 size=2000000", "published");
-    client.ask("receive count=1", "received");
+    producer.publish(1, 2_000_000);
+    client.receive(1);
     group.set(500 << 20).expect("the limit may be raised");
-    producer.ask("publish count=1 size=30000000", "published");
-    client.ask("receive count=1", "received");
+    producer.publish(1, 30_000_000);
+    client.receive(1);
     producer.kill();
 }
 
@@ -222,26 +206,26 @@ fn a_client_maps_existing_memory_when_no_more_can_be_made() {
         return;
     };
     let place = Place::new();
-    let mut producer = start(&place, "producer channel=cam0 slot-size=4000000 slots=10");
-    let mut client = start(&place, "client channel=cam0");
-    let mut later = start(&place, "client channel=cam0 leases=1");
-    for peer in [&producer, &client, &later] {
-        group.take(peer.pid());
+    let mut producer: Producer = start(&place, "slot-size=4000000 slots=10");
+    let mut client: Client = start(&place, "");
+    let mut later: Client = start(&place, "leases=1");
+    for pid in [producer.pid(), client.pid(), later.pid()] {
+        group.take(pid);
     }
     // The memory counts for the group of the producer, also for the first client.
-    producer.ask("publish count=1 size=8000000", "published");
+    producer.publish(1, 8_000_000);
     connect(&mut client, &producer);
     connect(&mut later, &producer);
-    later.ask("disconnect", "disconnected");
+    later.ask(ClientOrder::Disconnect);
     // Less than one of the pieces in which memory is mapped, and a part of the memory to map.
     group
         .set(group.used() + (3 << 20))
         .expect("the limit may be set");
     connect(&mut later, &producer);
     for _ in 0..20 {
-        producer.ask("publish count=1 size=8000000", "published");
+        producer.publish(1, 8_000_000);
         for client in [&mut client, &mut later] {
-            client.ask("receive count=1", "received");
+            client.receive(1);
         }
     }
     group.set(500 << 20).expect("the limit may be raised");
@@ -254,19 +238,18 @@ fn clients_that_want_all_memory_leave_some_for_others() {
         return;
     };
     let place = Place::new();
-    let arguments = "producer channel=cam0 slot-size=1000000 max-clients=60 max-slots=2000";
-    let mut producer = start(&place, arguments);
+    let settings = "slot-size=1000000 max-clients=60 max-slots=2000";
+    let mut producer: Producer = start(&place, settings);
     group.take(producer.pid());
-    producer.ask("publish count=1 size=2000000", "published");
-    let mut client = start(&place, "client channel=cam0");
+    producer.publish(1, 2_000_000);
+    let mut client: Client = start(&place, "");
     group.take(client.pid());
     connect(&mut client, &producer);
     let mut greedy = Vec::new();
     for leases in [64, 32, 16, 8, 4, 2, 1] {
         loop {
-            let mut another = start(&place, &format!("client channel=cam0 leases={leases}"));
-            another.order("connect");
-            let answer = another.next_line();
+            let mut another: Client = start(&place, &format!("leases={leases}"));
+            let answer = another.outcome(ClientOrder::Connect);
             if answer.word != "connected" {
                 says(&answer, "Refused", &["memory", "control group"]);
                 break;
@@ -292,15 +275,15 @@ fn a_larger_frame_is_published_without_memory_for_all_leases() {
     let (mut producer, mut client) = producer_and_client(&place);
     let mut idle = Vec::new();
     for _ in 0..3 {
-        let mut one = start(&place, "client channel=cam0 leases=64");
+        let mut one: Client = start(&place, "leases=64");
         connect(&mut one, &producer);
         idle.push(one);
     }
     group.take(producer.pid());
     // Four times the available memory, for all leases.
     for _ in 0..20 {
-        producer.ask("publish count=1 size=4000000", "published");
-        client.ask("receive count=1", "received");
+        producer.publish(1, 4_000_000);
+        client.receive(1);
     }
     drop(idle);
     goes_on(&mut producer, &mut client);
@@ -317,13 +300,13 @@ fn a_writer_that_waits_for_clients_waits_for_slots_where_there_is_no_memory_for_
     };
     let place = Place::new();
     let block = PATIENCE.as_millis();
-    let mut producer = start(&place, &format!("producer channel=cam0 block={block}"));
-    let mut client = start(&place, "client channel=cam0 leases=64");
+    let mut producer: Producer = start(&place, &format!("block={block}"));
+    let mut client: Client = start(&place, "leases=64");
     connect(&mut client, &producer);
     group.take(producer.pid());
-    client.order("hold count=64");
-    producer.order(&format!("publish count={FRAMES} size=4000000"));
-    let published = |producer: &mut Peer| producer.ask("stats", "stats").number("published");
+    client.order(ClientOrder::Hold(64));
+    producer.order(Publish::frames(FRAMES, 4_000_000));
+    let published = |producer: &mut Producer| producer.stats().number("published");
     until("there is no memory left", || {
         let before = published(&mut producer);
         process::until_asleep(producer.pid(), "worker");
@@ -334,7 +317,7 @@ fn a_writer_that_waits_for_clients_waits_for_slots_where_there_is_no_memory_for_
         "there is not enough memory for all"
     );
     until("all frames are published", || {
-        client.ask("release count=1", "heard");
+        client.release(1);
         published(&mut producer) == FRAMES
     });
 }
@@ -348,13 +331,13 @@ fn slots_that_could_not_be_made_are_made_later() {
     };
     let place = Place::new();
     let (mut producer, mut client) = producer_and_client(&place);
-    let mut idle = start(&place, "client channel=cam0 leases=63");
+    let mut idle: Client = start(&place, "leases=63");
     connect(&mut idle, &producer);
     group.take(producer.pid());
-    producer.ask("publish count=1 size=4000000", "published");
-    client.ask("receive count=1", "received");
+    producer.publish(1, 4_000_000);
+    client.receive(1);
     process::until_asleep(producer.pid(), "xmem-control");
-    let slots = |producer: &mut Peer| producer.ask("stats", "stats").number("slots");
+    let slots = |producer: &mut Producer| producer.stats().number("slots");
     assert!(
         slots(&mut producer) < SLOTS,
         "there is not enough memory for all"
@@ -376,43 +359,23 @@ fn a_client_without_memory_for_an_event_gets_an_error_and_is_not_killed() {
     let open = Publisher::builder(place.channel("cam0")).open();
     let publisher = open.expect("a channel");
     // Each event is kept, because it describes a state of the stream.
-    let mut client = start(&place, "client channel=cam0");
+    let mut client: Client = start(&place, "");
     group.take(client.pid());
-    client.ask("connect", "connected");
+    client.connect();
     for key in 0..8 {
         let content = vec![key as u8; LONG];
         let said = publisher.send_event(EventKind::Sticky(key), &content);
         said.expect("this process has enough memory");
     }
-    client.order("receive count=1");
-    client.wait_for("receiving");
-    says(
-        &client.next_line(),
-        "ResourceExhausted",
-        &["reading an event", "control group"],
-    );
+    let failed = client.fail_at(Receive::frames(1));
+    let words = ["reading an event", "control group"];
+    says(&failed, "ResourceExhausted", &words);
 }
 
 /// A peer of a user to whom limits apply. `None` if no such user can be used.
-fn as_another_user(place: &Place, arguments: &str) -> Option<Peer> {
-    let as_nobody = |program: &str| {
-        let mut command = Command::new(program);
-        command.uid(NOBODY).gid(NOBODY);
-        command
-    };
-    let may = as_nobody("test").args(["-x", PEER]).status();
-    if !may.is_ok_and(|status| status.success()) {
-        eprintln!("not tried: no other user can start a peer here");
-        return None;
-    }
-    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    chown(place.path(), Some(uid), Some(gid))
-        .expect("a process that can become another user may change the owner");
-    let mut command = as_nobody(PEER);
-    command.args(arguments.split_whitespace());
-    let mut peer = Peer::spawn(command, place, arguments);
-    until_ready(&mut peer, arguments);
-    Some(peer)
+fn as_another_user<O: Order>(place: &Place, settings: &str) -> Option<Peer<O>> {
+    let command = nobody::running(Peer::<O>::command(settings), place)?;
+    Some(start_with(command, place))
 }
 
 /// Sets the limit of the user's threads for a process. The user itself may do that; root may not
@@ -420,30 +383,32 @@ fn as_another_user(place: &Place, arguments: &str) -> Option<Peer> {
 fn limit_threads(pid: u32, threads: u32) {
     let mut command = Command::new("prlimit");
     command.args(["--pid", &pid.to_string(), &format!("--nproc={threads}:")]);
-    let status = command.uid(NOBODY).gid(NOBODY).status();
+    let status = command.uid(nobody::NOBODY).gid(nobody::NOBODY).status();
     assert!(status.expect("prlimit starts").success());
 }
 
 #[test]
 fn a_failure_to_start_a_thread_is_an_error_and_leaves_nothing() {
     let place = Place::new();
-    let Some(mut producer) = as_another_user(&place, "opener channel=cam0") else {
+    let Some(mut producer) = as_another_user::<OpenerOrder>(&place, "") else {
         return;
     };
-    let fails = |peer: &mut Peer, order: &str, done: &str| {
-        let before = belongings(peer.pid());
-        limit_threads(peer.pid(), 0);
-        peer.order(order);
-        let words = ["starting", "too many threads", "RLIMIT_NPROC", "ulimit -u"];
-        says(&peer.next_line(), "ResourceExhausted", &words);
-        until("nothing is left", || belongings(peer.pid()) == before);
-        limit_threads(peer.pid(), 1000);
-        peer.ask(order, done);
-    };
-    fails(&mut producer, "open", "opened");
-    producer.ask("publish", "published");
-    let mut client = as_another_user(&place, "client channel=cam0")
-        .expect("another user is possible, as before");
-    fails(&mut client, "connect", "connected");
-    client.ask("receive count=1", "received");
+    fails_without_threads(&mut producer, OpenerOrder::Open);
+    producer.ask(OpenerOrder::Publish);
+    let client = as_another_user::<ClientOrder>(&place, "");
+    let mut client = client.expect("another user is possible, as before");
+    fails_without_threads(&mut client, ClientOrder::Connect);
+    client.receive(1);
+}
+
+fn fails_without_threads<O: Order + Clone>(peer: &mut Peer<O>, order: O) {
+    let before = process::belongings(peer.pid());
+    limit_threads(peer.pid(), 0);
+    let words = ["starting", "too many threads", "RLIMIT_NPROC", "ulimit -u"];
+    says(&peer.fail_at(order.clone()), "ResourceExhausted", &words);
+    until("nothing is left", || {
+        process::belongings(peer.pid()) == before
+    });
+    limit_threads(peer.pid(), 1000);
+    peer.ask(order);
 }

@@ -5,25 +5,24 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
-use rustix::fs::{Gid, Uid, chown};
 use rustix::process::geteuid;
-use xmem_tests::{Line, Peer, Place, process};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
-const NOBODY: u32 = 65534;
+use xmem_tests::order::Order;
+use xmem_tests::{
+    Client, ClientOrder, Opener, OpenerOrder, Peer, Place, Producer, nobody, process,
+};
 
 /// A peer in a mount namespace that the shell command `prepare` sets up. It finds the runtime
 /// directory in `$XMEM_RUNTIME_DIR`. `None` if this test cannot create a namespace.
-fn elsewhere(place: &Place, prepare: &str, arguments: &str) -> Option<Peer> {
+fn elsewhere<O: Order>(place: &Place, prepare: &str, settings: &str) -> Option<Peer<O>> {
     let unshare = |script: &str| {
         let mut command = Command::new("unshare");
         if !geteuid().is_root() {
             command.args(["--user", "--map-root-user"]);
         }
-        command.args(["--mount", "sh", "-ec", script, "sh", PEER]);
+        command.args(["--mount", "sh", "-ec", script, "sh"]);
         command
     };
     let possible = unshare("mount -t tmpfs none /mnt").status();
@@ -31,42 +30,38 @@ fn elsewhere(place: &Place, prepare: &str, arguments: &str) -> Option<Peer> {
         eprintln!("not tried: mount namespaces are not available");
         return None;
     }
-    let mut command = unshare(&format!("{prepare}; exec \"$@\""));
-    command.args(arguments.split_whitespace());
-    let mut peer = Peer::spawn(command, place, arguments);
-    peer.wait_for("ready");
-    Some(peer)
+    let unshare = unshare(&format!("{prepare}; exec \"$@\""));
+    Some(Peer::start_with(
+        Peer::<O>::within(unshare, settings),
+        place,
+    ))
 }
 
-/// A peer in the mount namespace of another one.
-fn beside(other: &Peer, place: &Place, arguments: &str) -> Peer {
-    let mut command = Command::new("nsenter");
-    command.args(["--target", &other.pid().to_string()]);
+/// A client in the mount namespace of another process.
+fn beside(pid: u32, place: &Place) -> Client {
+    let mut nsenter = Command::new("nsenter");
+    nsenter.args(["--target", &pid.to_string()]);
     if !geteuid().is_root() {
-        command.args(["--user", "--preserve-credentials"]);
+        nsenter.args(["--user", "--preserve-credentials"]);
     }
-    command
-        .args(["--mount", PEER])
-        .args(arguments.split_whitespace());
-    let mut peer = Peer::spawn(command, place, arguments);
-    peer.wait_for("ready");
-    peer
+    nsenter.arg("--mount");
+    Client::start_with(Client::within(nsenter, ""), place)
 }
 
-fn says(failed: &Line, kind: &str, words: &[&str]) {
-    assert_eq!(failed.text("kind"), kind, "{failed}");
-    for word in words {
-        assert!(failed.text("text").contains(word), "{word:?}: {failed}");
-    }
+/// A peer with another runtime directory.
+fn with_directory<O: Order>(directory: &Path, place: &Place) -> Peer<O> {
+    let mut env = Command::new("env");
+    env.arg(format!("XMEM_RUNTIME_DIR={}", directory.display()));
+    Peer::start_with(Peer::<O>::within(env, ""), place)
 }
 
 /// Opens a channel, publishes, and has a client in the same namespace receive.
-fn works(producer: &mut Peer, place: &Place) {
-    producer.ask("open", "opened");
-    producer.ask("publish", "published");
-    let mut client = beside(producer, place, "client channel=cam0");
-    client.ask("connect", "connected");
-    client.ask("receive count=1", "received");
+fn works(producer: &mut Opener, place: &Place) {
+    producer.ask(OpenerOrder::Open);
+    producer.ask(OpenerOrder::Publish);
+    let mut client = beside(producer.pid(), place);
+    client.connect();
+    client.receive(1);
 }
 
 #[test]
@@ -75,17 +70,16 @@ fn a_file_system_without_inodes_is_named_and_so_is_what_helps() {
     for inodes in 1..4 {
         let place = Place::new();
         let mount = format!("mount -t tmpfs -o mode=700,nr_inodes={inodes} none $XMEM_RUNTIME_DIR");
-        let Some(mut producer) = elsewhere(&place, &mount, "opener channel=cam0") else {
+        let Some(mut producer) = elsewhere::<OpenerOrder>(&place, &mount, "") else {
             return;
         };
         process::until_asleep(producer.pid(), "worker");
         let before = process::fd_count(producer.pid());
         if inodes < 3 {
-            producer.order("open");
+            let failed = producer.fail_at(OpenerOrder::Open);
             let path = place.socket("cam0").display().to_string();
             let words = [&path, "full", "inode", "XMEM_RUNTIME_DIR", "socket path"];
-            let failed = producer.next_line();
-            says(&failed, "ResourceExhausted", &words);
+            failed.says("ResourceExhausted", &words);
             assert_eq!(failed.text("retryable"), "true");
             assert_eq!(process::fd_count(producer.pid()), before);
             // With free inodes it works, because the failure left nothing in the way.
@@ -105,7 +99,7 @@ fn a_file_system_full_of_data_does_not_matter() {
     let place = Place::new();
     let fill = "mount -t tmpfs -o mode=700,size=8k none $XMEM_RUNTIME_DIR; \
                 head -c 20000 /dev/zero >$XMEM_RUNTIME_DIR/data 2>/dev/null || true";
-    if let Some(mut producer) = elsewhere(&place, fill, "opener channel=cam0 slot-size=100000") {
+    if let Some(mut producer) = elsewhere::<OpenerOrder>(&place, fill, "slot-size=100000") {
         works(&mut producer, &place);
     }
 }
@@ -115,21 +109,19 @@ fn a_read_only_runtime_directory_keeps_producers_out_and_lets_clients_in() {
     let place = Place::new();
     let mount = "mount --bind $XMEM_RUNTIME_DIR $XMEM_RUNTIME_DIR; \
                  mount -o remount,bind,ro $XMEM_RUNTIME_DIR";
-    let Some(mut producer) = elsewhere(&place, mount, "opener channel=cam0") else {
+    let Some(mut producer) = elsewhere::<OpenerOrder>(&place, mount, "") else {
         return;
     };
-    producer.order("open");
     let path = place.socket("cam0").display().to_string();
     let words = [&path, "Read-only", "XMEM_RUNTIME_DIR", "socket path"];
-    says(&producer.next_line(), "BadPath", &words);
+    producer.fail_at(OpenerOrder::Open).says("BadPath", &words);
     // Other processes see the same directory, and can write to it.
-    let mut outside = Peer::start(PEER, &place, "producer channel=cam0");
-    outside.wait_for("opened");
-    outside.ask("publish count=1 size=1000", "published");
-    let mut client = elsewhere(&place, mount, "client channel=cam0")
-        .expect("a namespace is possible, as before");
-    client.ask("connect", "connected");
-    client.ask("receive count=1", "received");
+    let mut outside = Producer::start(&place, "");
+    outside.publish(1, 1000);
+    let mut client =
+        elsewhere::<ClientOrder>(&place, mount, "").expect("a namespace is possible, as before");
+    client.connect();
+    client.receive(1);
 }
 
 #[test]
@@ -137,27 +129,19 @@ fn a_runtime_directory_that_can_not_be_made_is_named() {
     let place = Place::new();
     let mount = "mount -t tmpfs -o ro none $XMEM_RUNTIME_DIR; \
                  export XMEM_RUNTIME_DIR=$XMEM_RUNTIME_DIR/below";
-    let Some(mut producer) = elsewhere(&place, mount, "opener channel=cam0") else {
+    let Some(mut producer) = elsewhere::<OpenerOrder>(&place, mount, "") else {
         return;
     };
-    producer.order("open");
     let path = place.path().join("below").display().to_string();
-    says(
-        &producer.next_line(),
-        "BadPath",
-        &[&path, "Read-only", "XMEM_RUNTIME_DIR"],
-    );
+    let words = [&path, "Read-only", "XMEM_RUNTIME_DIR"];
+    producer.fail_at(OpenerOrder::Open).says("BadPath", &words);
 }
 
 #[test]
 fn a_runtime_directory_is_made_for_its_user_alone() {
     let place = Place::new();
     let directory = place.path().join("two/levels");
-    let mut command = Command::new("env");
-    command.arg(format!("XMEM_RUNTIME_DIR={}", directory.display()));
-    command.args([PEER, "opener", "channel=cam0"]);
-    let mut producer = Peer::spawn(command, &place, "opener");
-    producer.ask("open", "opened");
+    with_directory::<OpenerOrder>(&directory, &place).ask(OpenerOrder::Open);
     let made = fs::metadata(&directory).expect("the directory was created");
     assert_eq!(made.mode() & 0o777, 0o700);
 }
@@ -168,15 +152,12 @@ fn a_runtime_directory_that_is_a_file_is_left_alone() {
     let file = place.path().join("notes");
     fs::write(&file, "of value").expect("a file");
     for directory in [file.clone(), file.join("below")] {
-        for (role, order) in [("opener", "open"), ("client", "connect")] {
-            let mut command = Command::new("env");
-            command.arg(format!("XMEM_RUNTIME_DIR={}", directory.display()));
-            command.args([PEER, role, "channel=cam0"]);
-            let mut peer = Peer::spawn(command, &place, role);
-            peer.wait_for("ready");
-            peer.order(order);
+        for failed in [
+            with_directory::<OpenerOrder>(&directory, &place).fail_at(OpenerOrder::Open),
+            with_directory::<ClientOrder>(&directory, &place).fail_at(ClientOrder::Connect),
+        ] {
             let path = directory.display().to_string();
-            says(&peer.next_line(), "BadPath", &[&path, "not a directory"]);
+            failed.says("BadPath", &[&path, "not a directory"]);
         }
     }
     assert_eq!(
@@ -187,24 +168,11 @@ fn a_runtime_directory_that_is_a_file_is_left_alone() {
 
 #[test]
 fn a_runtime_directory_that_its_user_can_not_write_is_named() {
-    let as_nobody = |program: &str| {
-        let mut command = Command::new(program);
-        command.uid(NOBODY).gid(NOBODY);
-        command
-    };
-    let may = as_nobody("test").args(["-x", PEER]).status();
-    if !may.is_ok_and(|status| status.success()) {
-        eprintln!("not tried: no other user can start a peer here");
-        return;
-    }
     let place = Place::new();
-    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    chown(place.path(), Some(uid), Some(gid))
-        .expect("a process that can become another user may change the owner");
-    let mut command = as_nobody(PEER);
-    command.args(["opener", "channel=cam0"]);
-    let mut producer = Peer::spawn(command, &place, "opener");
-    producer.wait_for("ready");
+    let Some(command) = nobody::running(Opener::command(""), &place) else {
+        return;
+    };
+    let mut producer = Opener::start_with(command, &place);
     let path = place.path().display().to_string();
     for (mode, words) in [
         (
@@ -214,11 +182,10 @@ fn a_runtime_directory_that_its_user_can_not_write_is_named() {
         (0o555, [path.as_str(), "open to other users", "chmod 700"]),
     ] {
         fs::set_permissions(place.path(), Permissions::from_mode(mode)).expect("root may");
-        producer.order("open");
-        says(&producer.next_line(), "BadPath", &words);
+        producer.fail_at(OpenerOrder::Open).says("BadPath", &words);
     }
     fs::set_permissions(place.path(), Permissions::from_mode(0o700)).expect("root may");
-    producer.ask("open", "opened");
+    producer.ask(OpenerOrder::Open);
 }
 
 #[test]
@@ -227,10 +194,10 @@ fn without_any_setting_the_socket_is_in_tmp() {
     let forget = "unset XMEM_RUNTIME_DIR XDG_RUNTIME_DIR; P=$(mktemp -u); \
                   cp \"$1\" /dev/shm/xmem-test-peer-$$; mount -t tmpfs none /tmp; \
                   mv /dev/shm/xmem-test-peer-$$ /tmp/peer; shift; set -- /tmp/peer \"$@\"";
-    let Some(mut producer) = elsewhere(&place, forget, "opener channel=cam0") else {
+    let Some(mut producer) = elsewhere::<OpenerOrder>(&place, forget, "") else {
         return;
     };
-    let opened = producer.ask("open", "opened");
+    let opened = producer.ask(OpenerOrder::Open);
     let directory = opened.text("text").strip_suffix("/cam0.sock");
     let directory = directory.expect("the socket of the channel").to_owned();
     assert!(directory.starts_with("/tmp/xmem-"), "{directory}");

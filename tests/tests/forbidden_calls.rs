@@ -7,11 +7,16 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline};
-use xmem_tests::seccomp::{self, Call, calls::*};
-use xmem_tests::{Line, Peer, Place, process, until};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+use xmem_tests::client::Receive;
+use xmem_tests::order::Order;
+use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline, Push, State};
+use xmem_tests::producer::Publish;
+use xmem_tests::seccomp::calls::*;
+use xmem_tests::seccomp::{self, Call};
+use xmem_tests::{
+    Client, ClientOrder, Line, Opener, OpenerOrder, Peer, Place, Producer, ProducerOrder, process,
+    until,
+};
 
 /// The answers that profiles use.
 const ANSWERS: [Errno; 2] = [Errno::PERM, Errno::NOSYS];
@@ -41,57 +46,53 @@ const OPTIONAL: &[Call] = &[
     GETRANDOM,
 ];
 
-fn start(place: &Place, arguments: &str, calls: &[Call], answer: Errno) -> Peer {
-    let mut command = Command::new(PEER);
-    command.args(arguments.split_whitespace());
+/// The command of a process that cannot make these calls.
+fn refusing(mut command: Command, calls: &[Call], answer: Errno) -> Command {
     seccomp::refuse(&mut command, calls, answer);
-    Peer::spawn(command, place, arguments)
+    command
+}
+
+fn start<O: Order>(place: &Place, settings: &str, calls: &[Call], answer: Errno) -> Peer<O> {
+    Peer::start_with(refusing(Peer::<O>::command(settings), calls, answer), place)
 }
 
 /// Kills a producer, and waits until its client, which has received all frames, notices.
-fn end(producer: &mut Peer, client: &mut Peer) {
+fn end(producer: &mut Producer, client: &mut Client) {
     producer.kill();
-    client.order("receive count=1");
-    assert_eq!(client.next_line().word, "receiving");
-    let end = client.next_line();
-    assert_eq!(end.get("kind"), Some("Disconnected"), "{end}");
+    let end = client.fail_at(Receive::frames(1));
+    assert_eq!(end.text("kind"), "Disconnected", "{end}");
 }
 
 /// Everything that a channel does, between two processes that cannot make these calls.
 fn frames_flow(calls: &[Call], answer: Errno) {
     let place = Place::new();
-    let start = |arguments| start(&place, arguments, calls, answer);
+    let start_client = || start::<ClientOrder>(&place, "leases=2", calls, answer);
+    let start_producer = |settings| start::<ProducerOrder>(&place, settings, calls, answer);
     // A client waits for a producer to start.
-    let mut client = start("client channel=cam0 leases=2");
-    client.wait_for("ready");
-    client.order("connect");
+    let mut client = start_client();
+    client.order(ClientOrder::Connect);
     process::until_asleep(client.pid(), "worker");
-    let mut producer = start("producer channel=cam0 block=3600000");
-    producer.wait_for("opened");
+    let mut producer = start_producer("block=3600000");
     client.wait_for("connected");
     // The client waits for frames, and sometimes the producer for the client. Some frames have
     // memory of their own.
-    client.order("receive count=40 work-us=500");
-    producer.ask("publish count=20 size=1000 extra=100000", "published");
-    producer.ask("publish count=20 size=2000000", "published");
+    client.order(Receive::frames(40).work_us(500));
+    producer.ask(Publish::frames(20, 1000).extra(100000));
+    producer.publish(20, 2_000_000);
     let received = client.wait_for("received");
     assert_eq!(received.number("missed"), 0, "{calls:?}: {received}");
     // Each notices the end of the other.
     client.kill();
-    until("the client is gone", || {
-        producer.ask("stats", "stats").number("clients") == 0
-    });
-    let mut client = start("client channel=cam0 leases=2");
-    client.wait_for("ready");
-    client.ask("connect", "connected");
-    client.ask("receive count=1", "received");
+    producer.until_clients(0);
+    let mut client = start_client();
+    client.connect();
+    client.receive(1);
     end(&mut producer, &mut client);
     // The next producer replaces the socket of the dead one.
-    let mut producer = start("producer channel=cam0");
-    producer.wait_for("opened");
-    client.ask("connect", "connected");
-    producer.ask("publish count=1 size=1000", "published");
-    client.ask("receive count=1", "received");
+    let mut producer = start_producer("");
+    client.connect();
+    producer.publish(1, 1000);
+    client.receive(1);
     client.end();
     producer.end();
     assert_eq!(place.files(), Vec::<String>::new());
@@ -145,21 +146,19 @@ fn threads_start_where_only_the_older_call_exists() {
 fn no_frame_costs_a_page_fault_where_the_kernel_can_not_populate_mappings() {
     for answer in ANSWERS {
         let place = Place::new();
-        let mut producer = start(&place, "producer channel=cam0", &[MADVISE], answer);
-        producer.wait_for("opened");
-        let mut client = start(&place, "client channel=cam0", &[MADVISE], answer);
-        client.wait_for("ready");
-        client.ask("connect", "connected");
+        let mut producer: Producer = start(&place, "", &[MADVISE], answer);
+        let mut client: Client = start(&place, "", &[MADVISE], answer);
+        client.connect();
         // The first frame of this size causes the slots, on both sides.
-        producer.ask("publish count=1 size=4000000", "published");
-        client.ask("receive count=1", "received");
+        producer.publish(1, 4_000_000);
+        client.receive(1);
         until("the client has prefaulted the slots", || {
-            let bytes = producer.ask("stats", "stats").number("bytes");
+            let bytes = producer.stats().number("bytes");
             process::memory(client.pid()).shared * 1024 >= bytes
         });
         for _ in 0..4 {
-            let published = producer.ask("publish count=1 size=4000000", "published");
-            let received = client.ask("receive count=1", "received");
+            let published = producer.publish(1, 4_000_000);
+            let received = client.receive(1);
             // A slot has 977 pages. Some pages of heap and stack may be new.
             for line in [published, received] {
                 assert!(line.number("faults") < 50, "{line}");
@@ -176,17 +175,6 @@ fn says(failed: &Line, words: &[&str]) {
     }
 }
 
-/// The answer to an order, without lines that came before it.
-fn answer_to(peer: &mut Peer, order: &str) -> Line {
-    peer.order(order);
-    loop {
-        let line = peer.next_line();
-        if line.word != "receiving" {
-            return line;
-        }
-    }
-}
-
 #[test]
 fn a_producer_that_can_not_make_memory_names_the_call_and_what_helps() {
     for answer in ANSWERS {
@@ -198,9 +186,8 @@ fn a_producer_that_can_not_make_memory_names_the_call_and_what_helps() {
             (EVENTFD, "eventfd"),
         ] {
             let place = Place::new();
-            let mut opener = start(&place, "opener channel=cam0", &[call], answer);
-            opener.wait_for("ready");
-            let failed = answer_to(&mut opener, "open");
+            let mut opener: Opener = start(&place, "", &[call], answer);
+            let failed = opener.fail_at(OpenerOrder::Open);
             says(&failed, &[name, "seccomp profile", "allow"]);
             assert_eq!(place.files(), Vec::<String>::new());
         }
@@ -212,9 +199,8 @@ fn a_producer_that_can_not_listen_says_so() {
     for answer in ANSWERS {
         for call in [SOCKET, BIND, LISTEN, ACCEPT] {
             let place = Place::new();
-            let mut opener = start(&place, "opener channel=cam0", &[call], answer);
-            opener.wait_for("ready");
-            let failed = answer_to(&mut opener, "open");
+            let mut opener: Opener = start(&place, "", &[call], answer);
+            let failed = opener.fail_at(OpenerOrder::Open);
             says(&failed, &["cam0.sock", "making a socket there"]);
             assert_eq!(place.files(), Vec::<String>::new());
         }
@@ -224,9 +210,8 @@ fn a_producer_that_can_not_listen_says_so() {
 #[test]
 fn a_client_needs_no_calls_that_make_memory_and_names_those_it_needs() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-    producer.wait_for("opened");
-    producer.ask("publish count=1 size=1000", "published");
+    let mut producer = Producer::start(&place, "");
+    producer.publish(1, 1000);
     for answer in ANSWERS {
         for (call, name) in [
             (GET_SEALS, "F_GET_SEALS"),
@@ -237,30 +222,22 @@ fn a_client_needs_no_calls_that_make_memory_and_names_those_it_needs() {
             (CONNECT, "connecting to"),
             (PPOLL, "poll"),
         ] {
-            let mut client = start(&place, "client channel=cam0", &[call], answer);
-            client.wait_for("ready");
-            let failed = answer_to(&mut client, "connect");
+            let mut client: Client = start(&place, "", &[call], answer);
+            let failed = client.fail_at(ClientOrder::Connect);
             says(&failed, &[name, "seccomp profile", "allow"]);
         }
         let unneeded = [MEMFD_CREATE, FTRUNCATE, FLOCK, BIND, LISTEN, ACCEPT];
-        let mut client = start(&place, "client channel=cam0", &unneeded, answer);
-        client.wait_for("ready");
-        client.ask("connect", "connected");
-        client.ask("receive count=1", "received");
+        let mut client: Client = start(&place, "", &unneeded, answer);
+        client.connect();
+        client.receive(1);
     }
 }
 
 #[test]
 fn a_thread_that_can_not_be_started_names_the_call() {
     let place = Place::new();
-    let mut opener = start(
-        &place,
-        "opener channel=cam0 threads=one",
-        &[CLONE3],
-        Errno::PERM,
-    );
-    opener.wait_for("ready");
-    let failed = answer_to(&mut opener, "open");
+    let mut opener: Opener = start(&place, "threads=one", &[CLONE3], Errno::PERM);
+    let failed = opener.fail_at(OpenerOrder::Open);
     says(&failed, &["thread", "clone3", "seccomp profile"]);
 }
 
@@ -279,7 +256,7 @@ fn waits(pid: u32) -> u64 {
 }
 
 /// Waits until a process is idle and does not even poll every few milliseconds.
-fn until_it_sleeps(peer: &Peer) {
+fn until_it_sleeps<O: Order>(peer: &Peer<O>) {
     const WINDOW: Duration = Duration::from_millis(200);
     /// A process that polls every 2 ms waits a hundred times.
     const FEW: u64 = 10;
@@ -301,15 +278,12 @@ fn frames_flow_without_futex_waitv() {
 fn a_client_without_futex_waitv_sleeps_until_a_frame_comes() {
     for answer in ANSWERS {
         let place = Place::new();
-        let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-        producer.wait_for("opened");
-        let mut client = start(&place, "client channel=cam0", &[FUTEX_WAITV], answer);
-        client.wait_for("ready");
-        client.ask("connect", "connected");
-        client.order("receive count=1");
-        client.wait_for("receiving");
+        let mut producer = Producer::start(&place, "");
+        let mut client: Client = start(&place, "", &[FUTEX_WAITV], answer);
+        client.connect();
+        client.begin(Receive::frames(1));
         until_it_sleeps(&client);
-        producer.ask("publish count=1 size=1000", "published");
+        producer.publish(1, 1000);
         client.wait_for("received");
     }
 }
@@ -318,49 +292,39 @@ fn a_client_without_futex_waitv_sleeps_until_a_frame_comes() {
 fn a_wait_without_futex_waitv_is_cancelled() {
     for answer in ANSWERS {
         let place = Place::new();
-        let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-        producer.wait_for("opened");
-        let arguments = "client channel=cam0 leases=1";
-        let mut client = start(&place, arguments, &[FUTEX_WAITV], answer);
-        client.wait_for("ready");
-        client.ask("connect", "connected");
-        let is_cancelled = |client: &mut Peer| {
+        let mut producer = Producer::start(&place, "");
+        let mut client: Client = start(&place, "leases=1", &[FUTEX_WAITV], answer);
+        client.connect();
+        let is_cancelled = |client: &mut Client| {
             process::until_asleep(client.pid(), "worker");
-            client.order("cancel");
+            client.order(ClientOrder::Cancel);
             // The two threads may answer in either order.
             let lines = [client.next_line(), client.next_line()];
             let kinds = lines.each_ref().map(|line| line.get("kind"));
             assert!(kinds.contains(&Some("Cancelled")), "{lines:?}");
-            client.ask("reset", "heard");
+            client.ask(ClientOrder::Reset);
         };
         // No frame was published.
-        client.order("receive count=1");
-        client.wait_for("receiving");
+        client.begin(Receive::frames(1));
         is_cancelled(&mut client);
         // No lease is free.
-        producer.ask("publish count=2 size=1000", "published");
-        client.ask("hold count=1", "holding");
-        client.order("hold count=1");
+        producer.publish(2, 1000);
+        client.hold(1);
+        client.order(ClientOrder::Hold(1));
         is_cancelled(&mut client);
         // The producer was killed and sent no message.
-        client.ask("release count=1", "heard");
-        client.ask("receive count=1", "received");
+        client.release(1);
+        client.receive(1);
         end(&mut producer, &mut client);
     }
 }
 
 /// A producer without futex_waitv that waits for both its clients.
-fn blocked(place: &Place, answer: Errno) -> (Peer, [Peer; 2]) {
-    let arguments = "producer channel=cam0 slots=4 max-slots=16 block=3600000";
-    let mut producer = start(place, arguments, &[FUTEX_WAITV], answer);
-    producer.wait_for("opened");
-    let clients = [(); 2].map(|()| {
-        let mut client = Peer::start(PEER, place, "client channel=cam0 leases=1");
-        client.wait_for("ready");
-        client.ask("connect", "connected");
-        client
-    });
-    producer.order("publish count=100 size=1000");
+fn blocked(place: &Place, answer: Errno) -> (Producer, [Client; 2]) {
+    let settings = "slots=4 max-slots=16 block=3600000";
+    let mut producer: Producer = start(place, settings, &[FUTEX_WAITV], answer);
+    let clients = [(); 2].map(|()| Client::connected(place, "leases=1"));
+    producer.order(Publish::frames(100, 1000));
     until_it_sleeps(&producer);
     (producer, clients)
 }
@@ -371,10 +335,10 @@ fn a_producer_without_futex_waitv_is_woken_by_either_client() {
         for first in [0, 1] {
             let place = Place::new();
             let (mut producer, mut clients) = blocked(&place, answer);
-            clients[first].ask("receive count=1", "received");
-            clients[first].order("receive count=99");
+            clients[first].receive(1);
+            clients[first].order(Receive::frames(99));
             until_it_sleeps(&producer);
-            clients[1 - first].ask("receive count=100", "received");
+            clients[1 - first].receive(100);
             clients[first].wait_for("received");
             producer.wait_for("published");
         }
@@ -388,9 +352,7 @@ fn a_producer_without_futex_waitv_goes_on_when_its_clients_end() {
             let place = Place::new();
             let (mut producer, mut clients) = blocked(&place, answer);
             clients[first].kill();
-            until("one client is left", || {
-                producer.ask("stats", "stats").number("clients") == 1
-            });
+            producer.until_clients(1);
             process::until_asleep(producer.pid(), "worker");
             clients[1 - first].kill();
             producer.wait_for("published");
@@ -403,7 +365,7 @@ fn a_producer_without_futex_waitv_is_cancelled() {
     for answer in ANSWERS {
         let place = Place::new();
         let (mut producer, _clients) = blocked(&place, answer);
-        producer.order("cancel");
+        producer.order(ProducerOrder::Cancel);
         let lines = [producer.next_line(), producer.next_line()];
         let kinds = lines.each_ref().map(|line| line.get("kind"));
         assert!(kinds.contains(&Some("Cancelled")), "{lines:?}");
@@ -420,11 +382,10 @@ fn play(
     calls: &[Call],
     answer: Errno,
 ) -> Pipeline {
-    let mut pipeline = Pipeline::start_as(place, watches, description, |mut command| {
-        seccomp::refuse(&mut command, calls, answer);
-        command
+    let mut pipeline = Pipeline::start_as(place, watches, description, |command| {
+        refusing(command, calls, answer)
     });
-    pipeline.order("state to=playing");
+    pipeline.order(State::Playing);
     pipeline
 }
 
@@ -461,9 +422,8 @@ fn memory_of_other_elements_is_shared_or_copied_whatever_is_refused() {
             let mut producer = play(&place, &["report sink.sink"], producer, calls, answer);
             let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
             producer.until_clients("sink", 1);
-            let push = "push from=src caps=application/x-test size=8192 memfds=4";
             for number in 1..=10 {
-                producer.order(&format!("{push} seed={number}"));
+                producer.push(Push::bytes(8192).memfds(4).seed(number as u64));
                 producer.until_buffers("sink.sink", number);
                 client.until_buffers("out.sink", number);
             }

@@ -4,15 +4,16 @@
 use std::time::Duration;
 
 use xmem_core::{Error, Publisher, Subscriber};
-use xmem_tests::{PATIENCE, Peer, Place, pattern, process, until};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+use xmem_tests::client::Receive;
+use xmem_tests::producer::Publish;
+use xmem_tests::{
+    Client, ClientOrder, PATIENCE, Place, Producer, ProducerOrder, pattern, process, until,
+};
 
 #[test]
 fn every_frame_arrives_exactly_as_it_was_published() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=2 name=maker");
-    producer.wait_for("opened");
+    let mut producer = Producer::start(&place, "slots=2 name=maker");
     let mut subscriber = Subscriber::builder(place.channel("cam0"))
         .connect()
         .unwrap();
@@ -22,11 +23,8 @@ fn every_frame_arrives_exactly_as_it_was_published() {
     for size in sizes {
         for extra in extras {
             let format = format!("format/{}, pad={}", number / 3, "x".repeat(extra / 10));
-            producer.ask(&format!("format text={format}"), "formatted");
-            producer.ask(
-                &format!("publish count=1 size={size} extra={extra}"),
-                "published",
-            );
+            producer.ask(ProducerOrder::Format(format.clone()));
+            producer.ask(Publish::frames(1, size).extra(extra));
             let frame = subscriber.receive(Some(PATIENCE)).unwrap();
             assert_eq!(frame.seq(), number);
             assert_eq!(frame.missed(), 0);
@@ -72,29 +70,26 @@ fn a_format_longer_than_a_message_arrives() {
 #[test]
 fn the_first_frame_may_be_empty() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-    producer.wait_for("opened");
+    let mut producer = Producer::start(&place, "");
     let mut subscriber = Subscriber::builder(place.channel("cam0"))
         .connect()
         .unwrap();
-    producer.ask("publish count=1 size=0", "published");
+    producer.publish(1, 0);
     pattern::check(&subscriber.receive(Some(PATIENCE)).unwrap()).unwrap();
-    producer.ask("publish count=1 size=10", "published");
+    producer.publish(1, 10);
     pattern::check(&subscriber.receive(Some(PATIENCE)).unwrap()).unwrap();
 }
 
 #[test]
 fn a_client_that_starts_first_receives_every_frame() {
     let place = Place::new();
-    let mut client = Peer::start(PEER, &place, "client channel=cam0");
-    client.wait_for("ready");
-    client.order("connect");
+    let mut client = Client::start(&place, "");
+    client.order(ClientOrder::Connect);
     process::until_asleep(client.pid(), "worker");
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=20");
-    producer.wait_for("opened");
+    let mut producer = Producer::start(&place, "slots=20");
     client.wait_for("connected");
-    producer.ask("publish count=20 size=5000 extra=30", "published");
-    let received = client.ask("receive count=20", "received");
+    producer.ask(Publish::frames(20, 5000).extra(30));
+    let received = client.receive(20);
     assert_eq!(
         (received.number("first"), received.number("missed")),
         (0, 0)
@@ -104,14 +99,11 @@ fn a_client_that_starts_first_receives_every_frame() {
 #[test]
 fn a_client_that_joins_gets_the_newest_frame_at_once() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=20");
-    producer.wait_for("opened");
-    producer.ask("publish count=10 size=5000", "published");
+    let mut producer = Producer::start(&place, "slots=20");
+    producer.publish(10, 5000);
     for _ in 0..2 {
-        let mut client = Peer::start(PEER, &place, "client channel=cam0");
-        client.wait_for("ready");
-        client.ask("connect", "connected");
-        let received = client.ask("receive count=1", "received");
+        let mut client = Client::connected(&place, "");
+        let received = client.receive(1);
         assert_eq!(
             (received.number("first"), received.number("missed")),
             (9, 0)
@@ -123,19 +115,17 @@ fn a_client_that_joins_gets_the_newest_frame_at_once() {
 fn larger_frames_take_a_new_segment_and_the_old_one_goes() {
     let place = Place::new();
     let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
-    let mut client = Peer::start(PEER, &place, "client channel=cam0 leases=4");
-    client.wait_for("ready");
-    client.ask("connect", "connected");
+    let mut client = Client::connected(&place, "leases=4");
 
     let mut number = 0;
-    let mut publish_and_receive = |client: &mut Peer, size: usize, count: u64| {
+    let mut publish_and_receive = |client: &mut Client, size: usize, count: u64| {
         for _ in 0..count {
             pattern::publish(&publisher, number, size, 100).unwrap();
             number += 1;
-            client.ask("receive count=1", "received");
+            client.receive(1);
         }
     };
-    let shared = |client: &Peer| -> usize {
+    let shared = |client: &Client| -> usize {
         let maps = process::maps(client.pid(), "xmem-payload");
         maps.iter().map(|map| map.len).sum()
     };
@@ -184,23 +174,21 @@ fn slightly_larger_frames_take_the_slots_there_are() {
 fn a_frame_in_hand_keeps_its_segment_when_larger_ones_come() {
     let place = Place::new();
     let publisher = Publisher::builder(place.channel("cam0")).open().unwrap();
-    let mut client = Peer::start(PEER, &place, "client channel=cam0 leases=4");
-    client.wait_for("ready");
-    client.ask("connect", "connected");
+    let mut client = Client::connected(&place, "leases=4");
     for number in 0..2 {
         pattern::publish(&publisher, number, 4096, 10).unwrap();
     }
-    client.ask("hold count=2", "holding");
+    client.hold(2);
     for number in 2..30 {
         pattern::publish(&publisher, number, 1 << 16, 10).unwrap();
-        client.ask("receive count=1", "received");
+        client.receive(1);
     }
     assert_eq!(publisher.stats().segments, 2);
-    client.ask("check-held", "heard");
-    client.ask("release count=2", "heard");
+    client.ask(ClientOrder::CheckHeld);
+    client.release(2);
     for number in 30..60 {
         pattern::publish(&publisher, number, 1 << 16, 10).unwrap();
-        client.ask("receive count=1", "received");
+        client.receive(1);
     }
     let stats = publisher.stats();
     assert_eq!((stats.segments, stats.bytes), (1, 6 << 16), "{stats:?}");
@@ -213,15 +201,12 @@ fn a_frame_in_hand_keeps_its_segment_when_larger_ones_come() {
 #[test]
 fn frames_that_grow_all_the_time_fit_a_small_pool() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 max-slots=6");
-    producer.wait_for("opened");
-    let mut client = Peer::start(PEER, &place, "client channel=cam0 leases=3");
-    client.wait_for("ready");
-    client.ask("connect", "connected");
+    let mut producer = Producer::start(&place, "max-slots=6");
+    let mut client = Client::connected(&place, "leases=3");
     for power in 0..12 {
         let size = 4096 << power;
-        producer.ask(&format!("publish count=1 size={size}"), "published");
-        client.ask("receive count=1", "received");
+        producer.publish(1, size);
+        client.receive(1);
     }
 }
 
@@ -259,18 +244,17 @@ fn extra_data_in_a_new_segment_can_be_read_at_once() {
 #[test]
 fn frames_in_hand_outlive_subscriber_and_producer() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slots=4");
-    producer.wait_for("opened");
+    let mut producer = Producer::start(&place, "slots=4");
     let mut subscriber = Subscriber::builder(place.channel("cam0"))
         .connect()
         .unwrap();
-    producer.ask("publish count=3 size=300000 extra=300", "published");
+    producer.ask(Publish::frames(3, 300000).extra(300));
     let frames: Vec<_> = (0..3)
         .map(|_| subscriber.receive(Some(PATIENCE)).unwrap())
         .collect();
     drop(subscriber);
     // Only these frames keep the slots from being reused.
-    producer.ask("publish count=50 size=300000", "published");
+    producer.publish(50, 300000);
     frames
         .iter()
         .for_each(|frame| pattern::check(frame).unwrap());
@@ -287,21 +271,18 @@ fn latest_delivery_skips_to_the_newest_frame() {
         .slots(16)
         .open()
         .unwrap();
-    let mut client = Peer::start(PEER, &place, "client channel=cam0 delivery=latest");
-    client.wait_for("ready");
-    client.ask("connect", "connected");
+    let mut client = Client::connected(&place, "delivery=latest");
     for (number, newest, missed) in [(0, 9, 9), (10, 10, 0), (11, 14, 3)] {
         for number in number..=newest {
             pattern::publish(&publisher, number, 1000, 0).unwrap();
         }
-        let received = client.ask("receive count=1", "received");
+        let received = client.receive(1);
         let figures = (received.number("first"), received.number("missed"));
         assert_eq!(figures, (newest, missed));
     }
-    client.ask("receive count=0", "received");
-    client.order("receive count=1 timeout-ms=1");
-    client.wait_for("receiving");
-    assert_eq!(client.next_line().text("kind"), "TimedOut");
+    client.receive(0);
+    let failed = client.fail_at(Receive::frames(1).timeout_ms(1));
+    assert_eq!(failed.text("kind"), "TimedOut");
 }
 
 #[test]

@@ -6,11 +6,12 @@ use std::time::Duration;
 use rustix::fs::{SealFlags, fcntl_add_seals};
 use xmem_core::{Overflow, Publisher, PublisherBuilder, PublisherEvent, Subscriber};
 use xmem_tests::area::Area;
+use xmem_tests::producer::Publish;
 use xmem_tests::random::Random;
 use xmem_tests::wire::{self, Connection};
-use xmem_tests::{Events, PATIENCE, Peer, Place, pattern, process, until};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+use xmem_tests::{
+    Client, ClientOrder, Events, PATIENCE, Place, Producer, ProducerOrder, pattern, process, until,
+};
 
 /// The size of a lease page; the offsets of the word on which a waiting writer sleeps, and of the
 /// cursor.
@@ -50,14 +51,10 @@ fn meanwhile<T>(harm: impl FnMut() + Send, test: impl FnOnce() -> T) -> T {
     })
 }
 
-fn start(place: &Place, settings: &str) -> (Peer, Peer) {
-    let settings = format!("producer channel=cam0 slots=2 slot-size=20000 {settings}");
-    let mut producer = Peer::start(PEER, place, &settings);
-    producer.wait_for("opened");
-    let mut client = Peer::start(PEER, place, "client channel=cam0");
-    client.wait_for("ready");
-    client.ask("connect", "connected");
-    (producer, client)
+fn start(place: &Place, settings: &str) -> (Producer, Client) {
+    let settings = format!("slots=2 slot-size=20000 {settings}");
+    let producer = Producer::start(place, &settings);
+    (producer, Client::connected(place, ""))
 }
 
 #[test]
@@ -82,13 +79,12 @@ fn garbage_in_a_lease_page_does_not_harm_others() {
         }
     };
     meanwhile(harm, || {
-        honest.ask("run", "running");
-        let order = format!("publish count={FRAMES} size=20000 period-us=200");
-        producer.ask(&order, "published");
+        honest.begin(ClientOrder::Run { linger_us: 0 });
+        producer.ask(Publish::frames(FRAMES, 20000).period_us(200));
         until("the honest client has the last frame", || {
-            honest.ask("progress", "progress").number("next") == FRAMES
+            honest.progress().number("next") == FRAMES
         });
-        let stats = producer.ask("stats", "stats");
+        let stats = producer.stats();
         // Two for the producer, four for each client.
         assert_eq!(stats.number("slots"), 2 + 4 + 4);
         assert_eq!(process::maps(producer.pid(), "xmem-").len(), before);
@@ -107,12 +103,12 @@ fn a_client_that_wakes_the_writer_all_the_time_is_waited_for_once() {
         page.halves()[PROGRESS_AT / 4].fetch_add(1, Ordering::Relaxed);
     };
     meanwhile(harm, || {
-        honest.ask("run", "running");
-        let published = producer.ask("publish count=100 size=20000", "published");
+        honest.begin(ClientOrder::Run { linger_us: 0 });
+        let published = producer.publish(100, 20000);
         let took = published.number("us") / 1000;
         assert!((TIMEOUT_MS..20 * TIMEOUT_MS).contains(&took), "{took} ms");
         until("the honest client has the last frame", || {
-            honest.ask("progress", "progress").number("next") == 100
+            honest.progress().number("next") == 100
         });
     });
 }
@@ -314,20 +310,17 @@ fn a_client_that_does_not_read_has_few_descriptors_in_flight() {
     const FORMATS: usize = 50;
     const FEW: usize = 8;
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-    producer.wait_for("opened");
+    let mut producer = Producer::start(&place, "");
     // Connected first, so that it is sent each message before the others are.
     let (_page, silent) = lease_page(&place);
-    let mut honest = Peer::start(PEER, &place, "client channel=cam0");
-    honest.wait_for("ready");
-    honest.ask("connect", "connected");
+    let mut honest = Client::connected(&place, "");
     // Each format is too long for a message.
     let long = "x".repeat(5000);
     for number in 0..FORMATS {
-        producer.ask(&format!("format text={number}{long}"), "formatted");
+        producer.ask(ProducerOrder::Format(format!("{number}{long}")));
     }
-    producer.ask("publish count=1 size=1000", "published");
-    honest.ask("receive count=1", "received");
+    producer.publish(1, 1000);
+    honest.receive(1);
     producer.stop();
     let descriptors = |messages: &[wire::Message]| -> usize {
         messages.iter().map(|message| message.fds.len()).sum()
@@ -350,9 +343,7 @@ fn a_client_that_does_not_read_has_few_descriptors_in_flight() {
 fn descriptors_that_are_not_received_keep_the_place_of_a_client() {
     const PLACES: usize = 3;
     let place = Place::new();
-    let settings = format!("producer channel=cam0 max-clients={PLACES}");
-    let mut producer = Peer::start(PEER, &place, &settings);
-    producer.wait_for("opened");
+    let _producer = Producer::start(&place, &format!("max-clients={PLACES}"));
     let greet = |_| {
         let connection = Connection::open(&place.socket("cam0"));
         let hello = wire::hello(wire::VERSION, 1);
@@ -377,10 +368,9 @@ fn descriptors_that_are_not_received_keep_the_place_of_a_client() {
     assert!((1..=PLACES).contains(&welcomes.count()), "{kinds:?}");
     // All clients have received everything, so there are free places again, although no connection
     // was closed.
-    let mut honest = Peer::start(PEER, &place, "client channel=cam0");
-    honest.wait_for("ready");
+    let mut honest = Client::start(&place, "");
     until("there is a free place", || {
-        honest.order("connect");
+        honest.order(ClientOrder::Connect);
         honest.next_line().word == "connected"
     });
     drop(connections);
@@ -392,14 +382,13 @@ fn descriptors_that_are_not_received_keep_the_place_of_a_client() {
 fn clients_that_do_not_read_cost_the_producer_few_descriptors() {
     const CLIENTS: usize = 10;
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-    producer.wait_for("opened");
+    let mut producer = Producer::start(&place, "");
     let long = "x".repeat(5000);
     let mut silent = Vec::new();
     for number in 0..CLIENTS {
         silent.push(lease_page(&place));
         for format in 0..100 {
-            producer.ask(&format!("format text={number}.{format}{long}"), "formatted");
+            producer.ask(ProducerOrder::Format(format!("{number}.{format}{long}")));
         }
     }
     // Those of the log, and a few for each client.
@@ -437,6 +426,6 @@ fn unread_reasons_and_answers_are_limited() {
     };
     let reasons = connections.iter().filter(has_reason).count();
     assert!((1..FEW).contains(&reasons), "{reasons}");
-    producer.ask("publish count=1 size=1000", "published");
-    honest.ask("receive count=1", "received");
+    producer.publish(1, 1000);
+    honest.receive(1);
 }

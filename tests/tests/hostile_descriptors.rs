@@ -3,34 +3,32 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 use xmem_core::Subscriber;
 use xmem_tests::area::SEALED;
+use xmem_tests::client::Receive;
 use xmem_tests::hostile::impostor::{Impostor, PAGE};
 use xmem_tests::hostile::lingering::{Lingering, MOST};
+use xmem_tests::order::Order;
 use xmem_tests::wire::{self, Connection};
-use xmem_tests::{PATIENCE, Peer, Place, limits, process, until};
+use xmem_tests::{
+    Client, ClientOrder, PATIENCE, Peer, Place, Producer, ProducerOrder, limits, process, until,
+};
 
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 /// The socket option that says whether a socket accepts descriptors.
 const SO_PASSRIGHTS: u32 = 83;
 /// The maximum number of threads of a process that close such descriptors.
 const MOST_THREADS: usize = 64;
 
 /// A producer on a kernel that cannot keep clients from passing descriptors, as before Linux 6.16.
-fn producer_on_an_older_kernel(place: &Place, settings: &str) -> Peer {
-    let mut command = Command::new(PEER);
-    let settings = format!("producer channel=cam0 slots=4 {settings}");
-    command.args(settings.split_whitespace());
+fn producer_on_an_older_kernel(place: &Place, settings: &str) -> Producer {
+    let mut command = Producer::command(&format!("slots=4 {settings}"));
     // SAFETY: between `fork` and `exec` only this runs: two system calls, with memory that was
     // allocated before.
     unsafe { command.pre_exec(without_passrights) };
-    let mut producer = Peer::spawn(command, place, &settings);
-    producer.wait_for("opened");
-    producer
+    Producer::start_with(command, place)
 }
 
 /// Makes the kernel answer `setsockopt` of this one option as if the option were unknown.
@@ -69,12 +67,16 @@ fn without_passrights() -> std::io::Result<()> {
 }
 
 /// Passes copies while the other process is stopped, so that the last close happens there.
-fn pass(peer: &Peer, to: &Connection, bytes: &[u8], copies: usize) -> Lingering {
+fn pass<O: Order>(peer: &Peer<O>, to: &Connection, bytes: &[u8], copies: usize) -> Lingering {
     pass_all(peer, to, &[(bytes, copies)]).remove(0)
 }
 
 /// The same with several messages.
-fn pass_all(peer: &Peer, to: &Connection, messages: &[(&[u8], usize)]) -> Vec<Lingering> {
+fn pass_all<O: Order>(
+    peer: &Peer<O>,
+    to: &Connection,
+    messages: &[(&[u8], usize)],
+) -> Vec<Lingering> {
     peer.stop();
     let pass = |&(bytes, copies)| {
         let mut lingering = Lingering::new();
@@ -87,23 +89,21 @@ fn pass_all(peer: &Peer, to: &Connection, messages: &[(&[u8], usize)]) -> Vec<Li
 }
 
 /// The number of threads of a process that close something.
-fn closing(peer: &Peer) -> usize {
+fn closing<O: Order>(peer: &Peer<O>) -> usize {
     let threads = process::describe(peer.pid());
     let closes = |thread: &&String| thread.starts_with("xmem-close");
     threads.iter().filter(closes).count()
 }
 
 /// Checks that the producer works as before, and ends when it is told to.
-fn goes_on(place: &Place, producer: &mut Peer) {
+fn goes_on(place: &Place, producer: &mut Producer) {
     let builder = Subscriber::builder(place.channel("cam0"));
     let mut client = builder.connect_timeout(Some(PATIENCE)).connect().unwrap();
-    producer.ask("publish count=1 size=100", "published");
+    producer.publish(1, 100);
     client.receive(Some(PATIENCE)).unwrap();
     drop(client);
-    until("no clients are left", || {
-        producer.ask("stats", "stats").number("clients") == 0
-    });
-    producer.ask("close", "closed");
+    producer.until_clients(0);
+    producer.ask(ProducerOrder::Close);
     producer.end();
 }
 
@@ -114,8 +114,7 @@ fn upstream() -> Vec<u8> {
 #[test]
 fn no_client_can_pass_descriptors_to_a_producer() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-    producer.wait_for("opened");
+    let mut producer = Producer::start(&place, "");
     let connection = Connection::open(&place.socket("cam0"));
     let hello = wire::hello(wire::VERSION, 1);
     match Lingering::new().pass(&connection, &hello, 1) {
@@ -217,7 +216,7 @@ fn a_producer_that_can_release_no_more_connections_takes_none_until_it_can() {
     let late = Connection::open(&place.socket("cam0"));
     late.send(&hello, &[]).expect("the message is sent");
     // The producer continues with its other work.
-    producer.ask("publish count=1 size=100", "published");
+    producer.publish(1, 100);
     assert_eq!(closing(&producer), MOST_THREADS);
     hostile.pop();
     assert_eq!(late.receive().expect("an answer").kind, wire::WELCOME);
@@ -247,19 +246,12 @@ fn descriptors_that_a_client_sends_are_closed() {
     process::until_fd_count(producer.pid(), before);
 }
 
-/// A client in a process of its own.
-fn client(place: &Place, settings: &str) -> Peer {
-    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
-    client.wait_for("ready");
-    client
-}
-
 /// The kind of the error of a client that connects to a producer which answers with this.
 fn kind_of_failure(answer: &[u8], copies: usize) -> String {
     let place = Place::new();
     let listener = wire::listen(&place.socket("cam0"));
-    let mut client = client(&place, "");
-    client.order("connect");
+    let mut client = Client::start(&place, "");
+    client.order(ClientOrder::Connect);
     let hostile = wire::accept(&listener);
     hostile.receive().expect("a hello");
     // Another message follows, which is not read.
@@ -281,12 +273,12 @@ fn a_client_that_connects_waits_for_no_descriptor() {
 }
 
 /// A client of an impostor, which holds a frame.
-fn deceived() -> (Impostor, Peer) {
+fn deceived() -> (Impostor, Client) {
     let place = Place::new();
     let listener = wire::listen(&place.socket("cam0"));
     let mut impostor = Impostor::new(4, 0, SEALED, 0);
-    let mut client = client(&place, "");
-    client.order("connect");
+    let mut client = Client::start(&place, "");
+    client.order(ClientOrder::Connect);
     let welcome = impostor.welcome(4);
     impostor.answer(&listener, &welcome);
     client.wait_for("connected");
@@ -294,7 +286,7 @@ fn deceived() -> (Impostor, Peer) {
 }
 
 /// Passes such a descriptor to the client in a message of the impostor.
-fn deceive(impostor: &mut Impostor, client: &Peer, bytes: &[u8]) -> Lingering {
+fn deceive(impostor: &mut Impostor, client: &Client, bytes: &[u8]) -> Lingering {
     pass(client, impostor.connection(), bytes, 1)
 }
 
@@ -311,12 +303,11 @@ fn a_client_waits_for_no_descriptor_when_it_leaves() {
     for bytes in [segment(), wire::message(wire::TOLD, &[0; 8])] {
         let (mut impostor, mut client) = deceived();
         let _lingering = deceive(&mut impostor, &client, &bytes);
-        client.order("receive count=1");
-        client.wait_for("receiving");
+        client.begin(Receive::frames(1));
         assert_eq!(client.next_line().text("kind"), "Protocol");
         // Messages after it are not read.
         let _more = deceive(&mut impostor, &client, &bytes);
-        client.ask("disconnect", "disconnected");
+        client.ask(ClientOrder::Disconnect);
         until("the descriptor is being closed", || closing(&client) > 0);
         client.end();
     }
@@ -327,7 +318,7 @@ fn a_client_gives_up_where_it_can_release_no_more_connections() {
     let place = Place::new();
     let listener = wire::listen(&place.socket("cam0"));
     let over = AtomicBool::new(false);
-    let mut client = client(&place, "timeout-ms=300");
+    let mut client = Client::start(&place, "timeout-ms=300");
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut receivers = Vec::new();
@@ -347,8 +338,7 @@ fn a_client_gives_up_where_it_can_release_no_more_connections() {
             }
         });
         let failed = loop {
-            client.order("connect");
-            let failed = client.next_line();
+            let failed = client.outcome(ClientOrder::Connect);
             if failed.text("kind") != "Protocol" {
                 break failed;
             }

@@ -4,31 +4,24 @@
 use std::path::Path;
 use std::process::Command;
 
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{Order, Pipeline, State};
 use xmem_tests::process::{self, can_trace};
+use xmem_tests::producer::Publish;
 use xmem_tests::valgrind::{Log, Verdict};
-use xmem_tests::{Peer, Place};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+use xmem_tests::{Client, ClientOrder, Place, Producer};
 
 /// Orders for a producer and a client, and what to wait for.
-type Story<P> = fn(producer: &mut P, client: &mut P);
+type Story<P, C> = fn(producer: &mut P, client: &mut C);
 
 /// Runs a story with two peers of the core under valgrind.
-fn verdicts_on_peers(story: Story<Peer>) -> [Verdict; 2] {
+fn verdicts_on_peers(story: Story<Producer, Client>) -> [Verdict; 2] {
     let place = Place::new();
-    let start = |arguments: &str, log: &Log| {
-        let mut command = Command::new(PEER);
-        command.args(arguments.split_whitespace());
-        Peer::spawn(log.watch(command), &place, arguments)
-    };
     let logs = ["producer", "client"].map(|name| Log::new(&place, name));
-    let mut producer = start("producer channel=cam0 block=3600000", &logs[0]);
-    producer.wait_for("opened");
-    let mut client = start("client channel=cam0", &logs[1]);
-    client.wait_for("ready");
+    let producer = logs[0].watch(Producer::command("block=3600000"));
+    let mut producer = Producer::start_with(producer, &place);
+    let mut client = Client::start_with(logs[1].watch(Client::command("")), &place);
     story(&mut producer, &mut client);
-    client.ask("disconnect", "disconnected");
+    client.ask(ClientOrder::Disconnect);
     process::until_closed(client.pid());
     client.end();
     producer.end();
@@ -51,9 +44,9 @@ fn is_clean(verdict: &Verdict) {
 #[test]
 fn ten_thousand_frames_leak_nothing() {
     let verdicts = verdicts_on_peers(|producer, client| {
-        client.ask("connect", "connected");
-        producer.order("publish count=10000 size=1000 extra=700");
-        client.ask("receive count=10000", "received");
+        client.connect();
+        producer.order(Publish::frames(10_000, 1000).extra(700));
+        client.receive(10000);
         producer.wait_for("published");
     });
     verdicts.iter().for_each(is_clean);
@@ -62,8 +55,8 @@ fn ten_thousand_frames_leak_nothing() {
 #[test]
 fn a_hundred_connects_leak_nothing() {
     let verdicts = verdicts_on_peers(|producer, client| {
-        producer.ask("publish count=1 size=1000", "published");
-        client.ask("cycle count=100", "cycled");
+        producer.publish(1, 1000);
+        client.ask(ClientOrder::Cycle(100));
     });
     verdicts.iter().for_each(is_clean);
 }
@@ -76,21 +69,19 @@ fn a_hundred_connects_use_no_descriptor_that_is_closed() {
         return;
     }
     let place = Place::new();
-    let start = |arguments: &str, report: &Path| {
+    let strace = |report: &Path| {
         let mut command = Command::new("strace");
         // Calls with descriptors.
         command.args(["-f", "-qq", "-e", "trace=%desc", "-o"]);
         command.arg(report);
-        command.arg(PEER).args(arguments.split_whitespace());
-        Peer::spawn(command, &place, arguments)
+        command
     };
     let reports = ["producer", "client"].map(|name| place.path().join(name));
-    let mut producer = start("producer channel=cam0", &reports[0]);
-    producer.wait_for("opened");
-    producer.ask("publish count=1 size=1000", "published");
-    let mut client = start("client channel=cam0", &reports[1]);
-    client.wait_for("ready");
-    client.ask("cycle count=100", "cycled");
+    let producer = Producer::within(strace(&reports[0]), "");
+    let mut producer = Producer::start_with(producer, &place);
+    producer.publish(1, 1000);
+    let mut client = Client::start_with(Client::within(strace(&reports[1]), ""), &place);
+    client.ask(ClientOrder::Cycle(100));
     client.end();
     producer.end();
     for report in reports {
@@ -101,7 +92,11 @@ fn a_hundred_connects_use_no_descriptor_that_is_closed() {
 }
 
 /// Runs a story with two pipelines under valgrind.
-fn verdicts_on_pipelines(producer: &str, client: &str, story: Story<Pipeline>) -> [Verdict; 2] {
+fn verdicts_on_pipelines(
+    producer: &str,
+    client: &str,
+    story: Story<Pipeline, Pipeline>,
+) -> [Verdict; 2] {
     let place = Place::new();
     let logs = ["producer", "client"].map(|name| Log::new(&place, name));
     let start = |description: &str, log: &Log| {
@@ -109,10 +104,10 @@ fn verdicts_on_pipelines(producer: &str, client: &str, story: Story<Pipeline>) -
     };
     let mut producer = start(producer, &logs[0]);
     let mut client = start(client, &logs[1]);
-    producer.change("playing");
-    client.change("playing");
+    producer.change(State::Playing);
+    client.change(State::Playing);
     story(&mut producer, &mut client);
-    client.change("null");
+    client.change(State::Null);
     process::until_closed(client.pid());
     client.end();
     producer.end();
@@ -159,8 +154,8 @@ fn pipelines_that_connect_again_and_again_leak_nothing() {
         client.until_stats("src", "a frame has arrived", |stats| {
             stats.number("received") > 0
         });
-        client.change("ready");
-        client.change("playing");
+        client.change(State::Ready);
+        client.change(State::Playing);
     }
     let little = verdicts_on_pipelines(PRODUCER, CLIENT, |_, client| connect(client));
     let much = verdicts_on_pipelines(PRODUCER, CLIENT, |_, client| {
@@ -175,16 +170,20 @@ fn pipelines_that_change_their_states_in_all_ways_leak_nothing() {
                             ! xmemsink name=sink channel=cam0";
     const CLIENT: &str = "xmemsrc name=src channel=cam0 on-disconnect=reconnect ! fakesink";
     fn walk(pipeline: &mut Pipeline) {
-        let path = "null.paused.null.ready.playing.ready.paused.playing.paused.ready.playing.null";
-        let walked = pipeline.order(&format!("walk paths={path}"));
+        use State::{Null, Paused, Playing, Ready};
+        let path = [
+            Null, Paused, Null, Ready, Playing, Ready, Paused, Playing, Paused, Ready, Playing,
+            Null,
+        ];
+        let walked = pipeline.order(Order::walk(&[path.to_vec()]));
         assert_eq!(walked.text("result"), "Success");
     }
     fn round(producer: &mut Pipeline, client: &mut Pipeline) {
         walk(client);
         walk(producer);
-        client.change("playing");
+        client.change(State::Playing);
         walk(producer);
-        producer.change("playing");
+        producer.change(State::Playing);
     }
     fn story(producer: &mut Pipeline, client: &mut Pipeline, rounds: usize) {
         // The first frame causes some hundred blocks that are kept once.

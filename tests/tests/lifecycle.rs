@@ -6,35 +6,31 @@ use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown};
 use xmem_core::{Error, Publisher, Subscriber};
-use xmem_tests::{PATIENCE, Peer, Place, is_torture, pattern, process, until, wire};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
-
-fn producer(place: &Place, settings: &str) -> Peer {
-    let mut producer = Peer::start(PEER, place, &format!("producer channel=cam0 {settings}"));
-    producer.wait_for("opened");
-    producer
-}
+use xmem_tests::client::Receive;
+use xmem_tests::producer::Publish;
+use xmem_tests::{
+    Client, ClientOrder, PATIENCE, Place, Producer, ProducerOrder, is_torture, pattern, process,
+    until, wire,
+};
 
 /// A client that runs, and reconnects whenever that can help.
-fn running_client(place: &Place) -> Peer {
-    let mut client = Peer::start(PEER, place, "client channel=cam0");
-    client.wait_for("ready");
-    client.ask("run", "running");
+fn running_client(place: &Place) -> Client {
+    let mut client = Client::start(place, "");
+    client.begin(ClientOrder::Run { linger_us: 0 });
     client
 }
 
-fn until_client_has_received(client: &mut Peer, frames: u64) {
+fn until_client_has_received(client: &mut Client, frames: u64) {
     until(&format!("the client has received {frames} frames"), || {
-        client.ask("progress", "progress").number("frames") >= frames
+        client.progress().number("frames") >= frames
     });
 }
 
 /// Ends the stream in one of three ways, with published frames that the client has not received.
 /// Returns the error.
-fn error_after(ending: impl FnOnce(&mut Peer)) -> Error {
+fn error_after(ending: impl FnOnce(&mut Producer)) -> Error {
     let place = Place::new();
-    let mut producer = producer(&place, "slots=8");
+    let mut producer = Producer::start(&place, "slots=8");
     let mut subscriber = Subscriber::builder(place.channel("cam0"))
         .connect()
         .unwrap();
@@ -47,9 +43,9 @@ fn error_after(ending: impl FnOnce(&mut Peer)) -> Error {
     };
     // First as many frames at once as there will be: a client cannot get memory that it does not
     // know from a killed producer.
-    producer.ask("publish count=8 size=70000 extra=700", "published");
+    producer.ask(Publish::frames(8, 70000).extra(700));
     (0..8).for_each(|_| receive(&mut subscriber));
-    producer.ask("publish count=8 size=70000 extra=700", "published");
+    producer.ask(Publish::frames(8, 70000).extra(700));
     ending(&mut producer);
     (0..8).for_each(|_| receive(&mut subscriber));
     let error = subscriber.receive(Some(PATIENCE)).unwrap_err();
@@ -66,7 +62,7 @@ fn error_after(ending: impl FnOnce(&mut Peer)) -> Error {
 #[test]
 fn an_end_of_stream_is_reported_after_the_last_frame() {
     let error = error_after(|producer| {
-        producer.ask("eos", "ended");
+        producer.ask(ProducerOrder::Eos);
     });
     assert!(matches!(error, Error::EndOfStream), "{error}");
     assert!(!error.is_retryable());
@@ -75,7 +71,7 @@ fn an_end_of_stream_is_reported_after_the_last_frame() {
 #[test]
 fn a_clean_stop_is_reported_after_the_last_frame() {
     let error = error_after(|producer| {
-        producer.ask("close", "closed");
+        producer.ask(ProducerOrder::Close);
     });
     assert!(matches!(error, Error::Stopped), "{error}");
     assert!(error.is_retryable());
@@ -92,15 +88,13 @@ fn a_crash_is_reported_after_the_last_frame() {
 fn a_waiting_client_is_woken_by_each_end() {
     for kind in ["EndOfStream", "Stopped", "Disconnected"] {
         let place = Place::new();
-        let mut producer = producer(&place, "");
-        let mut client = Peer::start(PEER, &place, "client channel=cam0");
-        client.wait_for("ready");
-        client.ask("connect", "connected");
-        client.ask("receive count=1", "receiving");
+        let mut producer = Producer::start(&place, "");
+        let mut client = Client::connected(&place, "");
+        client.begin(Receive::frames(1));
         process::until_asleep(client.pid(), "worker");
         match kind {
-            "EndOfStream" => producer.order("eos"),
-            "Stopped" => producer.order("close"),
+            "EndOfStream" => producer.order(ProducerOrder::Eos),
+            "Stopped" => producer.order(ProducerOrder::Close),
             _ => producer.kill(),
         }
         assert_eq!(client.next_line().text("kind"), kind);
@@ -110,13 +104,13 @@ fn a_waiting_client_is_woken_by_each_end() {
 #[test]
 fn a_stream_that_was_ended_goes_on_when_more_is_published() {
     let place = Place::new();
-    let mut producer = producer(&place, "slots=4");
+    let mut producer = Producer::start(&place, "slots=4");
     let mut subscriber = Subscriber::builder(place.channel("cam0"))
         .connect()
         .unwrap();
     for round in 0..3 {
-        producer.ask("publish count=2 size=100", "published");
-        producer.ask("eos", "ended");
+        producer.publish(2, 100);
+        producer.ask(ProducerOrder::Eos);
         for number in 0..2 {
             let frame = subscriber.receive(Some(PATIENCE)).unwrap();
             assert_eq!(frame.seq(), 2 * round + number);
@@ -129,17 +123,17 @@ fn a_stream_that_was_ended_goes_on_when_more_is_published() {
 #[test]
 fn a_client_that_joins_a_continued_stream_gets_no_end_of_stream() {
     let place = Place::new();
-    let mut producer = producer(&place, "slots=4");
-    producer.ask("publish count=2 size=100", "published");
-    producer.ask("eos", "ended");
-    producer.ask("publish count=2 size=100", "published");
+    let mut producer = Producer::start(&place, "slots=4");
+    producer.publish(2, 100);
+    producer.ask(ProducerOrder::Eos);
+    producer.publish(2, 100);
     let mut subscriber = Subscriber::builder(place.channel("cam0"))
         .connect()
         .unwrap();
     assert_eq!(subscriber.receive(Some(PATIENCE)).unwrap().seq(), 3);
     // The client has read all events of the start when it has this format.
-    producer.ask("format text=marker", "formatted");
-    producer.ask("publish count=1 size=100", "published");
+    producer.ask(ProducerOrder::Format("marker".into()));
+    producer.publish(1, 100);
     let frame = subscriber.receive(Some(PATIENCE)).unwrap();
     assert_eq!(frame.format().map(|bytes| &**bytes), Some(&b"marker"[..]));
     let error = subscriber.receive(Some(Duration::ZERO)).unwrap_err();
@@ -152,11 +146,11 @@ fn a_client_connects_again_to_a_producer_that_comes_back() {
     let mut client = running_client(&place);
     let mut received = 0;
     for round in 0..6 {
-        let mut producer = producer(&place, "");
+        let mut producer = Producer::start(&place, "");
         // The client wakes up in each round, and has to notice by itself that the former producer
         // is gone.
-        producer.ask("wait-for-clients count=1", "clients");
-        producer.ask("publish count=1 size=10000", "published");
+        producer.ask(ProducerOrder::WaitForClients(1));
+        producer.publish(1, 10000);
         received += 1;
         until_client_has_received(&mut client, received);
         match round % 2 {
@@ -164,17 +158,17 @@ fn a_client_connects_again_to_a_producer_that_comes_back() {
             _ => producer.end(),
         }
     }
-    assert_eq!(client.ask("progress", "progress").number("connects"), 6);
+    assert_eq!(client.progress().number("connects"), 6);
 }
 
 #[test]
 fn a_socket_whose_producer_was_killed_is_taken_over() {
     let place = Place::new();
-    let mut first = producer(&place, "");
+    let mut first = Producer::start(&place, "");
     first.kill();
     assert_eq!(place.files(), ["cam0.sock"]);
-    let mut second = producer(&place, "");
-    second.ask("publish count=1 size=10", "published");
+    let mut second = Producer::start(&place, "");
+    second.publish(1, 10);
     let mut subscriber = Subscriber::builder(place.channel("cam0"))
         .connect()
         .unwrap();
@@ -188,14 +182,14 @@ fn a_socket_whose_producer_was_killed_is_taken_over() {
 #[test]
 fn the_death_of_a_producer_is_noticed_while_a_child_of_it_holds_its_sockets() {
     let place = Place::new();
-    let mut first = producer(&place, "");
+    let mut first = Producer::start(&place, "");
     let mut subscriber = Subscriber::builder(place.channel("cam0"))
         .connect()
         .unwrap();
-    first.ask("publish count=1 size=5000", "published");
+    first.publish(1, 5000);
     subscriber.receive(Some(PATIENCE)).unwrap();
-    first.ask("publish count=1 size=5000", "published");
-    let child = first.ask("fork", "forked").number("pid") as u32;
+    first.publish(1, 5000);
+    let child = first.ask(ProducerOrder::Fork).number("pid") as u32;
     first.kill();
     assert_ne!(process::state(child), None, "the child still exists");
     pattern::check(&subscriber.receive(Some(PATIENCE)).unwrap()).unwrap();
@@ -203,9 +197,9 @@ fn the_death_of_a_producer_is_noticed_while_a_child_of_it_holds_its_sockets() {
     assert!(matches!(error, Error::Disconnected(_)), "{error}");
     // A client that starts now waits for a running producer, and finds it.
     let mut client = running_client(&place);
-    let mut second = producer(&place, "");
-    second.ask("wait-for-clients count=1", "clients");
-    second.ask("publish count=1 size=5000", "published");
+    let mut second = Producer::start(&place, "");
+    second.ask(ProducerOrder::WaitForClients(1));
+    second.publish(1, 5000);
     until_client_has_received(&mut client, 1);
     assert_ne!(process::state(child), None, "the child still exists");
     second.end();
@@ -215,13 +209,13 @@ fn the_death_of_a_producer_is_noticed_while_a_child_of_it_holds_its_sockets() {
 #[test]
 fn what_a_child_of_the_producer_closes_stays_open() {
     let place = Place::new();
-    let mut producer = producer(&place, "");
+    let mut producer = Producer::start(&place, "");
     let mut subscriber = Subscriber::builder(place.channel("cam0"))
         .connect()
         .unwrap();
-    let forked = producer.ask("fork-and-close", "forked");
+    let forked = producer.ask(ProducerOrder::ForkAndClose);
     assert_eq!(forked.text("well"), "true");
-    producer.ask("publish count=1 size=5000", "published");
+    producer.publish(1, 5000);
     let frame = subscriber.receive(Some(PATIENCE)).unwrap();
     pattern::check(&frame).unwrap();
     // A client that starts now finds the producer.
@@ -233,8 +227,8 @@ fn what_a_child_of_the_producer_closes_stays_open() {
 #[test]
 fn a_producer_that_finds_another_one_names_its_pid() {
     let place = Place::new();
-    let first = producer(&place, "");
-    let mut second = Peer::start(PEER, &place, "producer channel=cam0");
+    let first = Producer::start(&place, "");
+    let mut second = Producer::launch(&place, "");
     let failed = second.next_line();
     assert_eq!(failed.text("kind"), "InUse");
     assert_eq!(failed.text("retryable"), "false");
@@ -242,7 +236,7 @@ fn a_producer_that_finds_another_one_names_its_pid() {
     assert!(failed.text("text").contains(&named), "{failed}");
     // A stopped producer still has the channel.
     first.stop();
-    let mut third = Peer::start(PEER, &place, "producer channel=cam0");
+    let mut third = Producer::launch(&place, "");
     let failed = third.next_line();
     assert!(failed.text("text").contains(&named), "{failed}");
     first.resume();
@@ -255,13 +249,13 @@ fn one_of_several_simultaneous_producers_wins_and_the_others_name_it() {
     for round in 0..rounds {
         // In every other round they find the socket of a dead producer.
         if round % 2 == 1 {
-            producer(&place, "").kill();
+            Producer::start(&place, "").kill();
         }
         let barrier = Barrier::new(4);
-        let mut peers: Vec<(Peer, _)> = std::thread::scope(|scope| {
+        let mut peers: Vec<(Producer, _)> = std::thread::scope(|scope| {
             let start = || {
                 barrier.wait();
-                let mut peer = Peer::start(PEER, &place, "producer channel=cam0");
+                let mut peer = Producer::launch(&place, "");
                 let line = peer.next_line();
                 (peer, line)
             };
@@ -269,7 +263,7 @@ fn one_of_several_simultaneous_producers_wins_and_the_others_name_it() {
             let join = |thread: std::thread::ScopedJoinHandle<'_, _>| thread.join().unwrap();
             threads.into_iter().map(join).collect()
         });
-        let won = |(_, line): &&(Peer, xmem_tests::Line)| line.word == "opened";
+        let won = |(_, line): &&(Producer, xmem_tests::Line)| line.word == "opened";
         let winners: Vec<u32> = peers
             .iter()
             .filter(won)
@@ -334,10 +328,8 @@ fn clients_that_start_together_with_their_producer_all_get_in() {
 #[test]
 fn a_missing_producer_is_worth_another_try() {
     let place = Place::new();
-    let mut client = Peer::start(PEER, &place, "client channel=cam0 timeout-ms=1");
-    client.wait_for("ready");
-    client.order("connect");
-    let failed = client.next_line();
+    let mut client = Client::start(&place, "timeout-ms=1");
+    let failed = client.outcome(ClientOrder::Connect);
     assert_eq!(failed.text("kind"), "NoProducer");
     assert_eq!(failed.text("retryable"), "true");
     assert!(failed.text("text").contains("cam0.sock"), "{failed}");

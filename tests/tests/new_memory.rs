@@ -4,25 +4,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use xmem_tests::client::Receive;
 use xmem_tests::process::{self, can_trace};
-use xmem_tests::{Peer, Place, until};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
-
-/// A client that has joined `cam0`.
-fn joined(place: &Place, settings: &str) -> Peer {
-    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
-    client.wait_for("ready");
-    client.ask("connect", "connected");
-    client
-}
-
-/// A producer of `cam0`.
-fn producer(place: &Place, settings: &str) -> Peer {
-    let mut producer = Peer::start(PEER, place, &format!("producer channel=cam0 {settings}"));
-    producer.wait_for("opened");
-    producer
-}
+use xmem_tests::producer::Publish;
+use xmem_tests::{Client, Place, Producer, ProducerOrder, until};
 
 /// The client was told of that memory before the frame was published. Otherwise it could never map
 /// it.
@@ -30,21 +15,21 @@ fn producer(place: &Place, settings: &str) -> Peer {
 fn frames_in_memory_made_just_now_outlive_a_producer_that_is_killed() {
     // Larger slots; memory for extra bytes; both, for several frames in sequence.
     for last in [
-        "size=200000",
-        "size=1000 extra=5000",
-        "size=200000 extra=5000 grow=300000",
+        Publish::frames(3, 200_000),
+        Publish::frames(3, 1000).extra(5000),
+        Publish::frames(3, 200_000).extra(5000).grow(300_000),
     ] {
         for _ in 0..20 {
             let place = Place::new();
-            let mut producer = producer(&place, "slots=8");
-            let mut client = joined(&place, "leases=4");
-            producer.ask("publish count=1 size=1000", "published");
-            client.ask("receive count=1", "received");
-            client.ask("receive count=3", "receiving");
+            let mut producer = Producer::start(&place, "slots=8");
+            let mut client = Client::connected(&place, "leases=4");
+            producer.publish(1, 1000);
+            client.receive(1);
+            client.begin(Receive::frames(3));
             // The producer kills itself at the end of the last publish.
-            producer.order(&format!("publish-and-die count=3 {last}"));
+            producer.order(ProducerOrder::PublishAndDie(last));
             let received = client.wait_for("received");
-            assert_eq!(received.number("missed"), 0, "{last}");
+            assert_eq!(received.number("missed"), 0, "{last:?}");
             until("the producer is gone", || {
                 matches!(process::state(producer.pid()), Some('Z') | None)
             });
@@ -57,22 +42,22 @@ fn a_frame_in_memory_that_was_prefaulted_aside_costs_no_page_fault() {
     const SIZE: u64 = 1 << 20;
     const LEASES: u64 = 60;
     let place = Place::new();
-    let mut producer = producer(&place, "");
-    let mut client = joined(&place, &format!("leases={LEASES}"));
-    producer.ask(&format!("publish count=1 size={SIZE}"), "published");
-    client.ask("receive count=1", "received");
+    let mut producer = Producer::start(&place, "");
+    let mut client = Client::connected(&place, &format!("leases={LEASES}"));
+    producer.publish(1, SIZE as usize);
+    client.receive(1);
     until(
         "all slots exist, and the client has prefaulted them",
         || {
-            let bytes = producer.ask("stats", "stats").number("bytes");
+            let bytes = producer.stats().number("bytes");
             bytes > LEASES * SIZE && process::memory(client.pid()).shared * 1024 >= bytes
         },
     );
     let faults = process::page_faults(client.pid());
     for _ in 0..LEASES {
-        producer.ask(&format!("publish count=1 size={SIZE}"), "published");
+        producer.publish(1, SIZE as usize);
         // The client reads all of the frame, and holds it, so the next frame is in another slot.
-        client.ask("hold count=1", "holding");
+        client.hold(1);
     }
     let faults = process::page_faults(client.pid()) - faults;
     // Code that runs for the first time and the allocator cause some page faults. A frame is 256
@@ -112,25 +97,22 @@ fn memory_is_made_and_mapped_a_piece_at_a_time() {
         return;
     }
     let place = Place::new();
-    let traced = |role: &str, settings: &str| {
-        let report = place.path().join(role);
+    let strace = |report: &Path| {
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-e", "trace=madvise", "-o"]);
+        command.arg(report);
         command
-            .arg(&report)
-            .args([PEER, role, "channel=cam0"])
-            .args(settings.split(' '));
-        (Peer::spawn(command, &place, role), report)
     };
-    let (mut producer, produced) = traced("producer", "slots=8");
-    producer.wait_for("opened");
-    let (mut client, consumed) = traced("client", "leases=8");
-    client.wait_for("ready");
-    client.ask("connect", "connected");
-    producer.ask(&format!("publish count=1 size={SIZE}"), "published");
-    client.ask("receive count=1", "received");
+    let [produced, consumed] = ["producer", "client"].map(|name| place.path().join(name));
+    let producer = Producer::within(strace(&produced), "slots=8");
+    let mut producer = Producer::start_with(producer, &place);
+    let client = Client::within(strace(&consumed), "leases=8");
+    let mut client = Client::start_with(client, &place);
+    client.connect();
+    producer.publish(1, SIZE as usize);
+    client.receive(1);
     until("the slots for the client exist", || {
-        producer.ask("stats", "stats").number("bytes") >= 16 * SIZE
+        producer.stats().number("bytes") >= 16 * SIZE
     });
     client.end();
     producer.end();

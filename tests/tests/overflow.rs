@@ -5,21 +5,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use xmem_core::{ClientId, Overflow, Publisher, PublisherBuilder, PublisherEvent, Subscriber};
-use xmem_tests::{Events, PATIENCE, Peer, Place, pattern, process, until};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+use xmem_tests::client::Receive;
+use xmem_tests::{Client, ClientOrder, Events, PATIENCE, Place, pattern, process, until};
 
 fn blocking(place: &Place, timeout: Duration) -> PublisherBuilder {
     Publisher::builder(place.channel("cam0"))
         .slots(2)
         .overflow(Overflow::Block { timeout })
-}
-
-fn client(place: &Place, settings: &str) -> Peer {
-    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
-    client.wait_for("ready");
-    client.ask("connect", "connected");
-    client
 }
 
 fn lapsed(event: &PublisherEvent) -> Option<ClientId> {
@@ -47,7 +39,7 @@ fn growing_frames_wait_for_a_stopped_client_no_longer_than_others() {
         .on_event(observer)
         .open()
         .unwrap();
-    let mut idle = client(&place, "leases=64");
+    let mut idle = Client::connected(&place, "leases=64");
     let mut number = 0;
     let mut publish = |size: usize| {
         pattern::publish(&publisher, number, size, 0).unwrap();
@@ -64,7 +56,7 @@ fn growing_frames_wait_for_a_stopped_client_no_longer_than_others() {
         }
     }
     assert_eq!(events.drain().iter().filter_map(lapsed).count(), 1);
-    idle.ask("receive count=1", "received");
+    idle.receive(1);
 }
 
 #[test]
@@ -76,13 +68,13 @@ fn four_clients_receive_every_frame_though_one_is_slow() {
         .on_event(observer)
         .open()
         .unwrap();
-    let mut clients: Vec<Peer> = (1..=4)
-        .map(|leases| client(&place, &format!("leases={leases}")))
+    let mut clients: Vec<Client> = (1..=4)
+        .map(|leases| Client::connected(&place, &format!("leases={leases}")))
         .collect();
     for (number, client) in clients.iter_mut().enumerate() {
         // The last client takes long for each frame.
         let work = [0, 0, 0, 300][number];
-        client.order(&format!("receive count={FRAMES} work-us={work}"));
+        client.order(Receive::frames(FRAMES).work_us(work));
     }
     for number in 0..FRAMES {
         pattern::publish(&publisher, number, 3000, 0).unwrap();
@@ -105,11 +97,11 @@ fn a_stopped_client_is_waited_for_once_and_again_after_it_has_caught_up() {
     let place = Place::new();
     let (events, observer) = Events::new();
     let publisher = blocking(&place, TIMEOUT).on_event(observer).open().unwrap();
-    let mut others = [client(&place, ""), client(&place, "")];
-    let mut victim = client(&place, "");
+    let mut others = [Client::connected(&place, ""), Client::connected(&place, "")];
+    let mut victim = Client::connected(&place, "");
     let id = publisher.stats().clients[2].id;
     for client in others.iter_mut().chain([&mut victim]) {
-        client.ask("run", "running");
+        client.begin(ClientOrder::Run { linger_us: 0 });
     }
     let mut next = 0;
     let mut publish = |count: u64| {
@@ -159,7 +151,7 @@ fn a_stopped_client_is_waited_for_once_and_again_after_it_has_caught_up() {
         until_all_is_received();
     }
     for client in &mut others {
-        let progress = client.ask("progress", "progress");
+        let progress = client.progress();
         let figures = (progress.number("frames"), progress.number("missed"));
         assert_eq!(figures, (next, 0));
     }
@@ -169,7 +161,7 @@ fn a_stopped_client_is_waited_for_once_and_again_after_it_has_caught_up() {
 fn a_writer_that_waits_for_a_client_goes_on_when_it_dies() {
     let place = Place::new();
     let publisher = blocking(&place, Duration::from_secs(600)).open().unwrap();
-    let mut client = client(&place, "leases=2");
+    let mut client = Client::connected(&place, "leases=2");
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new()
             .name("writer-kill".into())
@@ -194,11 +186,11 @@ fn a_writer_never_waits_for_a_client_that_wants_the_latest() {
         .on_event(observer)
         .open()
         .unwrap();
-    let mut client = client(&place, "delivery=latest");
+    let mut client = Client::connected(&place, "delivery=latest");
     for number in 0..100 {
         pattern::publish(&publisher, number, 3000, 0).unwrap();
     }
-    let received = client.ask("receive count=1", "received");
+    let received = client.receive(1);
     assert_eq!(
         (received.number("first"), received.number("missed")),
         (99, 99)
@@ -213,25 +205,25 @@ fn a_client_whose_leases_are_all_out_waits_for_one_to_come_back() {
         .slots(6)
         .open()
         .unwrap();
-    let mut client = client(&place, "leases=2");
+    let mut client = Client::connected(&place, "leases=2");
     for number in 0..6 {
         pattern::publish(&publisher, number, 3000, 0).unwrap();
     }
-    client.ask("hold count=2", "holding");
-    client.ask("receive count=1", "receiving");
+    client.hold(2);
+    client.begin(Receive::frames(1));
     process::until_asleep(client.pid(), "worker");
     // More frames do not help it.
     pattern::publish(&publisher, 6, 3000, 0).unwrap();
     process::until_asleep(client.pid(), "worker");
     assert_eq!(publisher.stats().clients[0].held, 2);
-    client.order("release count=1");
+    client.order(ClientOrder::Release(1));
     let received = client.wait_for("received");
     assert_eq!(
         (received.number("first"), received.number("missed")),
         (2, 0)
     );
     assert!(received.number("starved") >= 1);
-    client.ask("check-held", "heard");
+    client.ask(ClientOrder::CheckHeld);
 }
 
 #[test]
@@ -241,12 +233,12 @@ fn a_slow_client_knows_how_many_frames_it_has_missed() {
         .slots(4)
         .open()
         .unwrap();
-    let mut client = client(&place, "leases=2");
+    let mut client = Client::connected(&place, "leases=2");
     for number in 0..100 {
         pattern::publish(&publisher, number, 3000, 0).unwrap();
     }
     // Four slots for the producer and two for the client: the six newest frames exist.
-    let received = client.ask("receive count=6", "received");
+    let received = client.receive(6);
     let figures = ["first", "next", "missed"].map(|key| received.number(key));
     assert_eq!(figures, [94, 100, 94]);
     assert_eq!(publisher.stats().clients[0].missed, 94);

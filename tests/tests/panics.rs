@@ -89,7 +89,7 @@ fn a_panic_of_on_event_on_the_writing_thread_is_an_error_of_the_call() {
         })
         .on_event(|event| {
             if matches!(event, PublisherEvent::ClientLagging { .. }) {
-                panic!("lapsed");
+                panic!("lagging");
             }
         })
         .open()

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FileType, Mode};
 use xmem_core::{Canceller, Channel, Error, Publisher, Subscriber};
-use xmem_tests::{Line, PATIENCE, Peer, Place, pattern, process};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+use xmem_tests::order::Order;
+use xmem_tests::{Client, ClientOrder, Line, PATIENCE, Peer, Place, Producer, pattern, process};
 
 /// Creates a file at a path.
 type Put = fn(&Place, &Path);
@@ -35,7 +34,7 @@ const KINDS: [(&str, Put); 6] = [
 ];
 
 /// The error of a peer about a path that it cannot use.
-fn refused(peer: &mut Peer) -> Line {
+fn refused<O: Order>(peer: &mut Peer<O>) -> Line {
     let failed = peer.next_line();
     assert_eq!(failed.text("kind"), "BadPath", "{failed}");
     assert_eq!(failed.text("retryable"), "false", "{failed}");
@@ -50,7 +49,7 @@ fn whatever_stands_at_its_path_a_producer_ends_with_a_reason() {
         let path = place.socket("cam0");
         put(&place, &path);
         let before = std::fs::symlink_metadata(&path).unwrap().file_type();
-        let text = refused(&mut Peer::start(PEER, &place, "producer channel=cam0"));
+        let text = refused(&mut Producer::launch(&place, ""));
         assert!(text.text("text").contains(kind), "{kind}: {text}");
         // The file is left alone, and nothing is left beside it.
         let after = std::fs::symlink_metadata(&path).unwrap().file_type();
@@ -65,10 +64,9 @@ fn whatever_stands_at_its_path_a_client_ends_with_a_reason() {
         let place = Place::new();
         let _live = Publisher::builder(place.channel("live")).open().unwrap();
         put(&place, &place.socket("cam0"));
-        let mut client = Peer::start(PEER, &place, "client channel=cam0");
-        client.wait_for("ready");
+        let mut client = Client::start(&place, "");
         // Without a timeout the client would wait for a producer until it is killed.
-        client.order("connect");
+        client.order(ClientOrder::Connect);
         let text = refused(&mut client);
         assert!(text.text("text").contains(kind), "{kind}: {text}");
     }
@@ -103,16 +101,15 @@ fn a_runtime_directory_that_is_a_link_is_refused() {
     let place = Place::new();
     let link = place.path().join("link");
     symlink(place.path(), &link).unwrap();
-    for role in ["producer", "client"] {
+    let env = || {
         let mut command = Command::new("env");
-        let variable = format!("XMEM_RUNTIME_DIR={}", link.display());
-        command.args([&variable, PEER, role, "channel=cam0"]);
-        let mut peer = Peer::spawn(command, &place, role);
-        if role == "client" {
-            peer.wait_for("ready");
-            peer.order("connect");
-        }
-        let text = refused(&mut peer);
+        command.arg(format!("XMEM_RUNTIME_DIR={}", link.display()));
+        command
+    };
+    let mut producer = Producer::spawn(Producer::within(env(), ""), &place);
+    let mut client = Client::start_with(Client::within(env(), ""), &place);
+    client.order(ClientOrder::Connect);
+    for text in [refused(&mut producer), refused(&mut client)] {
         assert!(text.text("text").contains("symbolic link"), "{text}");
         assert!(text.text("text").contains("XMEM_RUNTIME_DIR"), "{text}");
     }
@@ -150,10 +147,8 @@ fn a_client_times_out_though_names_come_and_go_beside_its_path() {
                 }
             });
         }
-        let mut client = Peer::start(PEER, &place, "client channel=cam0 timeout-ms=50");
-        client.wait_for("ready");
-        client.order("connect");
-        let failed = client.next_line();
+        let mut client = Client::start(&place, "timeout-ms=50");
+        let failed = client.outcome(ClientOrder::Connect);
         over.store(true, Ordering::Relaxed);
         failed
     });
@@ -163,9 +158,8 @@ fn a_client_times_out_though_names_come_and_go_beside_its_path() {
 #[test]
 fn a_client_that_waits_for_a_producer_and_finds_a_link_later_ends_with_a_reason() {
     let place = Place::new();
-    let mut client = Peer::start(PEER, &place, "client channel=cam0");
-    client.wait_for("ready");
-    client.order("connect");
+    let mut client = Client::start(&place, "");
+    client.order(ClientOrder::Connect);
     xmem_tests::process::until_asleep(client.pid(), "worker");
     symlink("nothing", place.socket("cam0")).unwrap();
     let text = refused(&mut client);

@@ -7,21 +7,12 @@ use std::path::{Path, PathBuf};
 
 use xmem_core::{Channel, Publisher};
 use xmem_tests::nobody::{self, NOBODY};
-use xmem_tests::pipeline::Pipeline;
-use xmem_tests::{Line, Peer, Place, wire};
+use xmem_tests::pipeline::{Order, Pipeline, Push, State};
+use xmem_tests::{Line, Place, Producer, wire};
 
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 const PICTURES: &str =
     "videotestsrc is-live=true ! video/x-raw,format=RGB,width=64,height=48,framerate=30/1";
 const SOUND: &str = "audiotestsrc is-live=true ! audio/x-raw,format=S16LE,rate=48000,channels=2";
-
-fn says(message: &Line, kind: &str, words: &[&str]) {
-    assert_eq!(message.text("kind"), kind, "{message}");
-    let text = message.text("text");
-    for word in words {
-        assert!(text.contains(word), "{word:?} is missing in \"{text}\"");
-    }
-}
 
 fn lacks(message: &Line, words: &[&str]) {
     let text = message.text("text");
@@ -82,10 +73,10 @@ fn caps_that_downstream_refuses_are_an_error_with_the_element_that_helps() {
         let client = format!("xmemsrc name=src channel=cam0 ! {rest}");
         let mut client = Pipeline::play(&place, &[], &client);
         let error = client.until_message("error");
-        says(&error, "Core.Negotiation", words);
+        error.says("Core.Negotiation", words);
         assert_eq!(error.text("from"), "src");
         // No other message is posted about it.
-        client.order("post");
+        client.order(Order::Post);
         client.until("all messages have arrived", |line| {
             line.get("type") == Some("application")
         });
@@ -106,16 +97,16 @@ fn a_change_to_caps_that_downstream_refuses_is_an_error() {
     let client = "xmemsrc name=src channel=cam0 ! application/x-test ! fakesink name=out";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     producer.until_clients("sink", 1);
-    producer.order("push from=src caps=application/x-test size=100");
+    producer.order(Push::bytes(100));
     client.until_buffers("out.sink", 1);
-    producer.order("push from=src caps=application/x-other size=100");
+    producer.order(Push::of("application/x-other").size(100));
     let error = client.until_message("error");
     let words = [
         "are application/x-other",
         "accepts application/x-test",
         "Change the caps of",
     ];
-    says(&error, "Core.Negotiation", &words);
+    error.says("Core.Negotiation", &words);
 }
 
 /// The error of a client without a producer, in this environment.
@@ -135,10 +126,9 @@ fn no_producer(place: &Place, environment: &[(&str, &Path)], properties: &str) -
         env
     };
     let mut client = Pipeline::start_as(place, &[], &client, set);
-    client.change("playing");
+    client.change(State::Playing);
     let error = client.until_message("error");
-    says(
-        &error,
+    error.says(
         "Resource.NotFound",
         &["no producer at", "connection-timeout"],
     );
@@ -165,11 +155,11 @@ fn without_a_producer_the_existing_channels_are_named() {
         &format!("{directory}/cam0.sock"),
         &format!("No channel has a producer in {directory} (from XMEM_RUNTIME_DIR)"),
     ];
-    says(&error, "Resource.NotFound", &words.map(String::as_str));
+    error.says("Resource.NotFound", &words.map(String::as_str));
     let one = open(place.socket("cam1"));
     let error = no_producer(&place, &here, "channel=cam0");
     let words = format!("cam1 has a producer in {directory} (from XMEM_RUNTIME_DIR)");
-    says(&error, "Resource.NotFound", &[&words]);
+    error.says("Resource.NotFound", &[&words]);
     let others: Vec<_> = (2..12)
         .map(|number| open(place.socket(&format!("cam{number}"))))
         .collect();
@@ -178,23 +168,21 @@ fn without_a_producer_the_existing_channels_are_named() {
         "these channels have a producer: cam1, cam10, cam11, cam2, ",
         " and 3 more.",
     ];
-    says(&error, "Resource.NotFound", &words);
+    error.says("Resource.NotFound", &words);
     drop((one, others));
 }
 
 #[test]
 fn without_a_producer_a_dead_producer_is_mentioned() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-    producer.wait_for("opened");
+    let mut producer = Producer::start(&place, "");
     producer.kill();
     let error = no_producer(
         &place,
         &[("XMEM_RUNTIME_DIR", place.path())],
         "channel=cam0",
     );
-    says(
-        &error,
+    error.says(
         "Resource.NotFound",
         &["The producer that made this socket is gone."],
     );
@@ -219,7 +207,7 @@ fn without_a_producer_another_directory_with_the_channel_is_named() {
         &format!("{} (from XMEM_RUNTIME_DIR)", other.display()),
         &set,
     ];
-    says(&error, "Resource.NotFound", &words.map(String::as_str));
+    error.says("Resource.NotFound", &words.map(String::as_str));
     // A channel that the other directory does not have is not mentioned.
     let error = no_producer(&place, &both, "channel=cam1");
     lacks(&error, &["set XMEM_RUNTIME_DIR="]);
@@ -230,7 +218,7 @@ fn without_a_producer_another_directory_with_the_channel_is_named() {
         "cam0 has a producer in {} (from XDG_RUNTIME_DIR)",
         below.display()
     );
-    says(&error, "Resource.NotFound", &[&words]);
+    error.says("Resource.NotFound", &[&words]);
 }
 
 #[test]
@@ -240,11 +228,10 @@ fn without_a_producer_a_path_that_should_be_a_name_is_explained() {
     let here = [("XMEM_RUNTIME_DIR", place.path())];
     let path = place.path().join("below/cam0");
     let error = no_producer(&place, &here, &format!("socket-path={}", path.display()));
-    says(&error, "Resource.NotFound", &["There is no directory"]);
+    error.says("Resource.NotFound", &["There is no directory"]);
     directory(path.parent().unwrap());
     let error = no_producer(&place, &here, &format!("socket-path={}", path.display()));
-    says(
-        &error,
+    error.says(
         "Resource.NotFound",
         &["set channel=cam0 in place of socket-path"],
     );
@@ -284,7 +271,7 @@ fn without_a_producer_another_users_channel_is_named() {
         "socket-path",
         "perms of xmemsink",
     ];
-    says(&error, "Resource.NotFound", &words);
+    error.says("Resource.NotFound", &words);
     // No connection was made to it.
     rustix::io::ioctl_fionbio(&socket, true).unwrap();
     let accepted = rustix::net::accept(&socket).map(drop);
@@ -329,12 +316,12 @@ fn a_time_that_is_meant_in_seconds_says_the_unit() {
         "connection-timeout=5 is in nanoseconds",
         "5 seconds are 5000000000",
     ];
-    says(
-        &client.until_message("warning"),
-        "Resource.Settings",
-        &words,
-    );
-    says(&client.until_message("error"), "Resource.NotFound", &words);
+    client
+        .until_message("warning")
+        .says("Resource.Settings", &words);
+    client
+        .until_message("error")
+        .says("Resource.NotFound", &words);
     // A value that is long enough causes no such message.
     let client = "xmemsrc channel=cam0 connection-timeout=1000000 ! fakesink";
     let mut client = Pipeline::play(&place, &[], client);
@@ -361,7 +348,7 @@ fn a_source_in_the_pipeline_of_its_sink_asks_for_two_pipelines() {
             "change their states together",
             "two pipelines",
         ];
-        says(&warning, "Resource.Settings", &words);
+        warning.says("Resource.Settings", &words);
         assert_eq!(warning.text("from"), "src");
     }
 }
@@ -380,6 +367,6 @@ fn a_source_in_the_pipeline_of_its_sink_says_that_the_latency_grows() {
         "latency of the pipeline grows",
         "two pipelines",
     ];
-    says(&warning, "Resource.Settings", &words);
+    warning.says("Resource.Settings", &words);
     assert_eq!(warning.text("from"), "src");
 }

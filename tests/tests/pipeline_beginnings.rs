@@ -1,7 +1,7 @@
 //! Where a stream begins for a client that joins late: nothing has a negative running time, with
 //! which aggregators and muxers fail.
 
-use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline, running_time};
+use xmem_tests::pipeline::{CLIENT, Event, Order, PICTURES, Pipeline, Push, State, running_time};
 use xmem_tests::{Line, Place, is_torture, until};
 
 const MS: u64 = 1_000_000;
@@ -44,15 +44,15 @@ fn begins_well(producer: &str, client: &str) {
             let mark = client.mark();
             client.until_buffers_since(mark, "src.src", 5);
         };
-        client.change_promptly("paused");
+        client.change_promptly(State::Paused);
         until_after(xmem_core::monotonic_time().as_nanos() as u64, 50 * MS);
-        client.change_promptly("playing");
+        client.change_promptly(State::Playing);
         more(&mut client);
         rise(&buffers(&client, "src.src"));
         // A flush of a pipeline on its way to PLAYING can deadlock with that state change in
         // GStreamer.
-        client.order("settle");
-        client.order("flush of=src");
+        client.settled();
+        client.order(Order::Flush("src".into()));
         more(&mut client);
         let count = client.buffers("src.src").len();
         running.kill();
@@ -61,8 +61,8 @@ fn begins_well(producer: &str, client: &str) {
         more(&mut client);
         rise(&buffers(&client, "src.src")[count..]);
         // From the start, while the producer continues.
-        client.change("ready");
-        client.change("playing");
+        client.change(State::Ready);
+        client.change(State::Playing);
         more(&mut client);
         buffers(&client, "src.src");
         assert_eq!(client.messages(), [""; 0]);
@@ -146,7 +146,7 @@ fn a_client_of_a_paused_producer_sees_its_picture() {
     producer.until_stats("sink", "frames are published", |stats| {
         stats.number("published") > 5
     });
-    producer.settle("paused");
+    producer.settle(State::Paused);
     let published = producer.stats("sink").number("published") as usize;
     producer.until_buffers("sink.sink", published);
     let newest = producer.buffers("sink.sink")[published - 1].clone();
@@ -162,7 +162,7 @@ fn a_client_of_a_paused_producer_sees_its_picture() {
         stats.number("rendered") == 1
     });
     // The stream continues with the next picture at its place.
-    producer.change("playing");
+    producer.change(State::Playing);
     client.until_buffers("out.sink", 10);
     let received = buffers(&client, "out.sink");
     let pts: Vec<_> = received.iter().map(|buffer| buffer.number("pts")).collect();
@@ -188,14 +188,14 @@ impl Pushing {
         );
         let mut producer = Pipeline::play(&place, &["report sink.sink"], &producer);
         // This buffer is from long before.
-        producer.order("push from=src caps=application/x-test size=1");
-        producer.order("settle");
-        let base_time = producer.order("base-time").number("ns");
+        producer.order(Push::bytes(1));
+        producer.settled();
+        let base_time = producer.order(Order::BaseTime).number("ns");
         until_after(base_time, 400 * MS);
         let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
         producer.until_clients("sink", 1);
         client.until_buffers("out.sink", 1);
-        let start = client.order("base-time").number("ns") - base_time;
+        let start = client.order(Order::BaseTime).number("ns") - base_time;
         Pushing {
             producer,
             client,
@@ -205,25 +205,22 @@ impl Pushing {
     }
 
     /// Pushes a buffer that begins `begin` milliseconds after the start of the client.
-    fn push(&mut self, begin: i64, what: &str) {
+    fn push(&mut self, begin: i64, buffer: &Push) {
         let pts = self.start.saturating_add_signed(begin * MS as i64);
-        let pushed = self
-            .producer
-            .order(&format!("push from=src pts={pts} {what}"));
-        assert_eq!(pushed.text("flow"), "Ok");
+        self.producer.push(buffer.clone().pts(pts));
     }
 
     /// The same; returns the buffer that arrives.
-    fn arrives(&mut self, begin: i64, what: &str) -> Line {
+    fn arrives(&mut self, begin: i64, buffer: &Push) -> Line {
         let count = self.client.buffers("out.sink").len();
-        self.push(begin, what);
+        self.push(begin, buffer);
         self.client.until_buffers("out.sink", count + 1);
         self.client.buffers("out.sink")[count].clone()
     }
 
     /// The same; checks that the buffer is left out, and that `count` buffers have been.
-    fn is_early(&mut self, begin: i64, what: &str, count: u64) {
-        self.push(begin, what);
+    fn is_early(&mut self, begin: i64, buffer: &Push, count: u64) {
+        self.push(begin, buffer);
         self.client
             .until_stats("src", "the buffer is left out", |stats| {
                 stats.number("early") == count
@@ -233,16 +230,16 @@ impl Pushing {
 
 #[test]
 fn only_the_first_of_several_old_pictures_is_shown() {
-    const PICTURE: &str = "caps=video/x-raw,format=GRAY8,width=8,height=8,framerate=50/1";
+    let picture = Push::of("video/x-raw,format=GRAY8,width=8,height=8,framerate=50/1");
     let mut pushing = Pushing::new("");
     // A stream of another kind began before; this one has begun.
-    let with = format!("{PICTURE} duration=20000000");
+    let with = picture.clone().duration(20 * MS);
     pushing.is_early(-100, &with, 1);
-    pushing.is_early(-60, PICTURE, 2);
+    pushing.is_early(-60, &picture, 2);
     let half = pushing.arrives(-10, &with);
     assert_eq!((running_time(&half), half.number("duration")), (0, 10 * MS));
     assert!(half.text("flags").contains("DISCONT"), "{half}");
-    let whole = pushing.arrives(10, PICTURE);
+    let whole = pushing.arrives(10, &picture);
     assert_eq!(running_time(&whole), 10 * MS as i128);
     assert_eq!(whole.text("duration"), "none");
     let stats = pushing.client.stats("src");
@@ -252,10 +249,10 @@ fn only_the_first_of_several_old_pictures_is_shown() {
         "{stats}"
     );
     // A client that joins when the picture is due shows it at once.
-    let base_time = pushing.client.order("base-time").number("ns");
+    let base_time = pushing.client.order(Order::BaseTime).number("ns");
     until_after(base_time, 10 * MS);
-    pushing.client.change("ready");
-    pushing.client.change("playing");
+    pushing.client.change(State::Ready);
+    pushing.client.change(State::Playing);
     pushing.client.until_buffers("out.sink", 4);
     let first = pushing.client.buffers("out.sink")[3].clone();
     assert_eq!(first.text("digest"), whole.text("digest"));
@@ -264,14 +261,13 @@ fn only_the_first_of_several_old_pictures_is_shown() {
 
 #[test]
 fn sound_samples_from_the_start_on_arrive() {
-    const SOUND: &str =
-        "caps=audio/x-raw,format=U8,layout=interleaved,rate=8000,channels=1 size=80";
+    let sound = Push::of("audio/x-raw,format=U8,layout=interleaved,rate=8000,channels=1").size(80);
     let mut pushing = Pushing::new("");
-    pushing.is_early(-100, SOUND, 1);
-    pushing.is_early(-10, SOUND, 2);
-    let part = pushing.arrives(-4, SOUND);
+    pushing.is_early(-100, &sound, 1);
+    pushing.is_early(-10, &sound, 2);
+    let part = pushing.arrives(-4, &sound);
     assert_eq!((running_time(&part), part.number("size")), (0, 48));
-    let whole = pushing.arrives(6, SOUND);
+    let whole = pushing.arrives(6, &sound);
     assert_eq!(
         (running_time(&whole), whole.number("size")),
         (6 * MS as i128, 80)
@@ -280,19 +276,19 @@ fn sound_samples_from_the_start_on_arrive() {
 
 #[test]
 fn all_coded_frames_arrive_and_old_ones_are_decode_only() {
-    const CODED: &str = "caps=video/x-h264,framerate=50/1 size=10 flags=DELTA_UNIT";
+    let coded = Push::of("video/x-h264,framerate=50/1").size(10).delta();
     let mut pushing = Pushing::new("");
     let dts = pushing.start - 150 * MS;
-    let over = pushing.arrives(-100, &format!("{CODED} dts={dts}"));
+    let over = pushing.arrives(-100, &coded.clone().dts(dts));
     // A 16th of 150 ms is left, in which the order is kept.
     assert_eq!(running_time(&over), 50 * MS as i128 / 16);
     assert_eq!(over.number("pts") - over.number("dts"), 50 * MS / 16);
     assert!(over.text("flags").contains("DECODE_ONLY"), "{over}");
-    let half = pushing.arrives(-10, CODED);
+    let half = pushing.arrives(-10, &coded);
     let shown = (running_time(&half), half.number("duration"));
     assert_eq!(shown, (140 * MS as i128 / 16, 10 * MS - 140 * MS / 16));
     assert!(!half.text("flags").contains("DECODE_ONLY"), "{half}");
-    assert_eq!(running_time(&pushing.arrives(10, CODED)), 10 * MS as i128);
+    assert_eq!(running_time(&pushing.arrives(10, &coded)), 10 * MS as i128);
     assert_eq!(pushing.client.stats("src").number("early"), 0);
 }
 
@@ -303,8 +299,7 @@ fn a_buffer_without_a_time_arrives_without_one() {
         "video/x-raw,format=GRAY8,width=8,height=8,framerate=50/1",
         "video/x-h264",
     ] {
-        let order = format!("push from=src caps={caps} size=64");
-        pushing.producer.order(&order);
+        pushing.producer.order(Push::of(caps).size(64));
     }
     pushing.client.until_buffers("out.sink", 3);
     for buffer in &pushing.client.buffers("out.sink")[1..] {
@@ -317,11 +312,11 @@ fn gaps_begin_with_the_pipeline() {
     let mut pushing = Pushing::new("");
     for begin in [-50, -10] {
         let pts = pushing.start.saturating_add_signed(begin * MS as i64);
-        let gap = format!("send of=src pad=src event=gap pts={pts} duration=20000000");
-        pushing.producer.order(&gap);
+        let gap = Event::gap(pts, 20 * MS);
+        pushing.producer.order(Order::push_event("src", gap));
     }
     let start = pushing.start;
-    pushing.arrives(10, "caps=application/x-test size=10");
+    pushing.arrives(10, &Push::bytes(10));
     let gaps = pushing
         .client
         .log()
@@ -375,12 +370,11 @@ fn a_producer_may_begin_to_wait_while_it_plays() {
     let producer = "appsrc name=src format=time ! \
                     xmemsink name=sink channel=cam0 sync=false async=false";
     let mut producer = Pipeline::play(&place, &["report sink.sink"], producer);
-    producer.order("set of=sink property=wait-for-connection text=true");
+    producer.order(Order::set("sink", "wait-for-connection", true));
     let caps = "video/x-raw,format=GRAY8,width=64,height=48,framerate=50/1";
     let push = |producer: &mut Pipeline, number: u64| {
-        let (pts, frame) = (number * 20 * MS, 20 * MS);
-        let order = format!("push from=src caps={caps} pts={pts} duration={frame} seed={number}");
-        assert_eq!(producer.order(&order).text("flow"), "Ok");
+        let frame = Push::of(caps).duration(20 * MS).seed(number);
+        producer.push(frame.pts(number * 20 * MS));
     };
     push(&mut producer, 0);
     producer.until_buffers("sink.sink", 1);

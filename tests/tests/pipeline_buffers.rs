@@ -2,40 +2,28 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use xmem_tests::pipeline::Pipeline;
+use gst::BufferFlags;
+use xmem_tests::pipeline::{CLIENT, LOSSLESS, Order, PUSHING, Pipeline, Push, State};
 use xmem_tests::{Place, process};
 
 const SECOND: u64 = 1_000_000_000;
-const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
 
 /// A producer that sends what the test pushes, and a client that started before it, so the running
 /// time of the client starts earlier.
 fn pushing(place: &Place) -> (Pipeline, Pipeline) {
-    let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
-    let client = Pipeline::play(place, &["inspect out.sink"], client);
-    let producer =
-        format!("appsrc name=src format=time ! xmemsink name=sink channel=cam0 {LOSSLESS}");
-    let mut producer = Pipeline::start(place, &["inspect sink.sink"], &producer);
-    producer.change("ready");
-    producer.until_clients("sink", 1);
-    producer.change("playing");
+    let client = Pipeline::play(place, &["inspect out.sink"], CLIENT);
+    let producer = format!("{PUSHING} {LOSSLESS}");
+    let producer = Pipeline::play_for(1, place, &["inspect sink.sink"], &producer);
     (producer, client)
-}
-
-fn push(producer: &mut Pipeline, buffer: &str) {
-    let pushed = producer.order(&format!("push from=src {buffer}"));
-    assert_eq!(pushed.text("flow"), "Ok", "{buffer}");
 }
 
 #[test]
 fn a_client_cannot_write_the_buffers_that_it_receives() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place);
-    push(
-        &mut producer,
-        "count=5 caps=video/x-raw,format=RGB,width=64,height=48,framerate=30/1",
-    );
-    push(&mut producer, "count=5 caps=application/x-test size=5000");
+    let picture = "video/x-raw,format=RGB,width=64,height=48,framerate=30/1";
+    producer.push(Push::of(picture).count(5));
+    producer.push(Push::bytes(5000).count(5));
     client.until_buffers("out.sink", 10);
     producer.until_buffers("sink.sink", 10);
     for buffer in client.buffers("out.sink") {
@@ -72,12 +60,12 @@ fn the_producer_cannot_write_published_frames_either() {
              ! xmemsink name=sink channel=cam0 {LOSSLESS}"
         ),
     );
-    producer.order("hold at=sink.sink count=5");
-    producer.change("ready");
+    producer.hold("sink.sink", 5);
+    producer.change(State::Ready);
     producer.until_clients("sink", 1);
-    producer.change("playing");
+    producer.change(State::Playing);
     producer.until_eos();
-    let scribbled = producer.order("scribble at=sink.sink");
+    let scribbled = producer.order(Order::Scribble("sink.sink".into()));
     assert_eq!(scribbled.number("refused"), 5, "{scribbled}");
     assert_eq!(scribbled.number("allowed"), 0, "{scribbled}");
     client.until_eos();
@@ -88,18 +76,18 @@ fn the_producer_cannot_write_published_frames_either() {
 fn times_offsets_and_duration_cross() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place);
+    let buffer = || Push::bytes(100);
+    let first = buffer().pts(0).dts(0).duration(33_333_333);
+    let second = buffer().pts(40_000_000).dts(20_000_000).duration(1);
     for buffer in [
-        "pts=0 dts=0 duration=33333333 offset=0 offset-end=1",
-        "pts=40000000 dts=20000000 duration=1 offset=12345678901 offset-end=12345678902",
-        "pts=3600000000000",
-        "dts=50000000",
-        "duration=0 offset=7",
-        "pts=20000000 offset-end=9",
+        first.offset(0).offset_end(1),
+        second.offset(12_345_678_901).offset_end(12_345_678_902),
+        buffer().pts(3600 * SECOND),
+        buffer().dts(50_000_000),
+        buffer().duration(0).offset(7),
+        buffer().pts(20_000_000).offset_end(9),
     ] {
-        push(
-            &mut producer,
-            &format!("caps=application/x-test size=100 {buffer}"),
-        );
+        producer.push(buffer);
     }
     client.until_buffers("out.sink", 6);
     producer.until_buffers("sink.sink", 6);
@@ -133,14 +121,8 @@ fn flags_cross() {
         "none",
     ];
     for flags in sent {
-        let flags = match flags {
-            "none" => String::new(),
-            flags => format!("flags={flags}"),
-        };
-        push(
-            &mut producer,
-            &format!("caps=application/x-test size=100 {flags}"),
-        );
+        let flags = flags.split('+').filter_map(BufferFlags::from_name);
+        producer.push(Push::bytes(100).with(flags.collect()));
     }
     client.until_buffers("out.sink", sent.len());
     let received = client.buffers("out.sink").into_iter();
@@ -163,18 +145,15 @@ fn the_first_buffer_and_the_one_after_a_gap_are_discontinuous() {
         &[],
         "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false",
     );
-    producer.change("playing");
+    producer.change(State::Playing);
     // The newest frame stays for a client that joins later.
-    push(&mut producer, "caps=application/x-test size=100");
+    producer.push(1);
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     client.until_buffers("out.sink", 1);
-    push(&mut producer, "caps=application/x-test size=100");
+    producer.push(1);
     client.until_buffers("out.sink", 2);
     client.stop();
-    push(
-        &mut producer,
-        "caps=application/x-test size=5000 count=1000",
-    );
+    producer.push(Push::bytes(5000).count(1000));
     producer.until_stats("sink", "all buffers are published", |stats| {
         stats.number("published") == 1002
     });
@@ -197,8 +176,7 @@ fn the_first_buffer_and_the_one_after_a_gap_are_discontinuous() {
 #[test]
 fn a_frames_time_is_when_the_producer_shows_it() {
     let place = Place::new();
-    let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
-    let mut client = Pipeline::play(&place, &["report out.sink"], client);
+    let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     // The latency of the camera is added on both sides.
     let mut producer = Pipeline::play(
         &place,
@@ -209,7 +187,7 @@ fn a_frames_time_is_when_the_producer_shows_it() {
     );
     client.until_eos();
     producer.until_eos();
-    let latency = producer.order("latency");
+    let latency = producer.order(Order::Latency(None));
     assert_eq!(latency.text("live"), "true");
     let latency = latency.number("min");
     assert!(latency > 0, "a live source has a latency");
@@ -244,14 +222,14 @@ fn a_frames_time_is_when_the_producer_shows_it() {
 fn a_client_is_live_and_adds_no_latency() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place);
-    push(&mut producer, "caps=application/x-test size=100");
+    producer.push(1);
     client.until_buffers("out.sink", 1);
-    let latency = client.order("latency of=src");
+    let latency = client.order(Order::Latency(Some("src".into())));
     assert_eq!(latency.text("answered"), "true");
     assert_eq!(latency.text("live"), "true");
     assert_eq!(latency.number("min"), 0);
-    assert_eq!(client.change("paused").as_secs(), 0);
-    let settled = client.order("settle");
+    assert_eq!(client.change(State::Paused).as_secs(), 0);
+    let settled = client.settled();
     assert_eq!(settled.text("result"), "NoPreroll");
 }
 
@@ -263,14 +241,14 @@ fn a_frame_of_the_past_is_shown_at_once() {
         &["report sink.sink"],
         "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false",
     );
-    push(&mut producer, "caps=application/x-test size=100 pts=0");
+    producer.push(Push::bytes(100).pts(0));
     producer.until_buffers("sink.sink", 1);
     let client = "xmemsrc channel=cam0 ! fakesink name=out sync=true";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     client.until_buffers("out.sink", 1);
     // It was due before the start of the client, which is the earliest time in the client.
     let received = client.buffers("out.sink")[0].clone();
-    let base_time = producer.order("base-time").number("ns");
+    let base_time = producer.order(Order::BaseTime).number("ns");
     assert!(base_time < received.number("base-time"));
     assert_eq!(received.number("due"), received.number("base-time"));
     client.until_stats("out", "the frame is shown", |stats| {
@@ -283,19 +261,11 @@ fn the_record_is_a_meta_of_the_buffer() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place);
     let before = milliseconds();
-    push(
-        &mut producer,
-        "count=3 caps=video/x-raw,format=RGB,width=30,height=20,framerate=30/1",
-    );
-    push(
-        &mut producer,
-        "caps=video/x-raw,format=GRAY16_LE,width=30,height=20,framerate=30/1",
-    );
-    push(
-        &mut producer,
-        "caps=video/x-raw,format=NV12,width=30,height=20,framerate=30/1",
-    );
-    push(&mut producer, "caps=application/x-test size=1000");
+    for (format, count) in [("RGB", 3), ("GRAY16_LE", 1), ("NV12", 1)] {
+        let caps = format!("video/x-raw,format={format},width=30,height=20,framerate=30/1");
+        producer.push(Push::of(caps).count(count));
+    }
+    producer.push(Push::bytes(1000));
     client.until_buffers("out.sink", 6);
     let buffers = client.buffers("out.sink");
     let expected = [
@@ -340,11 +310,11 @@ fn milliseconds() -> u64 {
 fn raw_video_has_a_video_meta_with_the_producers_planes() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place);
-    let caps = "caps=video/x-raw,format=I420,width=37,height=21,framerate=30/1";
+    let frame = Push::of("video/x-raw,format=I420,width=37,height=21,framerate=30/1");
     // As the caps describe it, and with longer rows and a cropped region.
-    push(&mut producer, caps);
-    push(&mut producer, &format!("{caps} pad=24 crop=3,4,20,10"));
-    push(&mut producer, &format!("{caps} pad=8 memories=3"));
+    producer.push(&frame);
+    producer.push(frame.clone().pad(24).crop((3, 4, 20, 10)));
+    producer.push(frame.pad(8).memories(3));
     client.until_buffers("out.sink", 3);
     producer.until_buffers("sink.sink", 3);
     let received = client.buffers("out.sink");

@@ -4,30 +4,32 @@ use std::ffi::OsStr;
 use std::process::Command;
 
 use rustix::process::geteuid;
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{Clock, Order, Pipeline, Seek, State};
 use xmem_tests::sync::{CLIENT, MS, PADS, PRODUCER, assert_in_sync, error, receive};
 use xmem_tests::{Place, until};
 
 #[test]
 fn frames_are_shown_at_the_same_moment_whatever_the_clocks() {
-    let clocks = [
-        "type=monotonic ppm=0",
-        "type=realtime ppm=0",
-        "type=monotonic ppm=1000",
-    ];
+    let clocks = [(false, 0), (true, 0), (false, 1000)];
+    let clocks = clocks.map(|(is_realtime, ppm)| Clock { is_realtime, ppm });
     for theirs in clocks {
         for ours in clocks {
             let place = Place::new();
             let watches = ["report video.sink", "report audio.sink"];
             let mut client = Pipeline::start(&place, &watches, CLIENT);
-            client.order(&format!("clock {ours}"));
-            client.change("playing");
+            client.order(ours);
+            client.change(State::Playing);
             let mut producer = Pipeline::start(&place, &watches, PRODUCER);
-            producer.order(&format!("clock {theirs}"));
-            producer.change("playing");
+            producer.order(theirs);
+            producer.change(State::Playing);
             receive(&mut producer, &mut client, 2);
             let since = receive(&mut producer, &mut client, 40);
-            assert_in_sync(&producer, &client, since, &format!("{theirs}, here {ours}"));
+            assert_in_sync(
+                &producer,
+                &client,
+                since,
+                &format!("{theirs:?}, here {ours:?}"),
+            );
         }
     }
 }
@@ -37,13 +39,13 @@ fn play_by_card(place: &Place, description: &str) -> Pipeline {
     let watches = ["report video.sink", "report audio.sink"];
     let mut pipeline = Pipeline::start(place, &watches, description);
     if description.contains("name=card") {
-        pipeline.change("paused");
+        pipeline.change(State::Paused);
         // The card provides its clock once it knows the format.
         until("the card is prepared", || {
-            pipeline.order("clock-of of=card").text("type") == "GstAudioClock"
+            pipeline.order(Order::ClockOf("card".into())).text("type") == "GstAudioClock"
         });
     }
-    pipeline.change("playing");
+    pipeline.change(State::Playing);
     pipeline
 }
 
@@ -80,7 +82,7 @@ fn a_producer_that_pauses_and_goes_on_stays_in_sync() {
         .into_iter()
         .enumerate()
     {
-        producer.change_promptly("paused");
+        producer.change_promptly(State::Paused);
         // The clock of the producer continues meanwhile, for at least that long after the last
         // frame.
         let start = client.buffers(PADS[0]).len();
@@ -89,7 +91,7 @@ fn a_producer_that_pauses_and_goes_on_stays_in_sync() {
             let last = client.buffers(PADS[0])[start - 1].number("now");
             now.as_nanos() as u64 > last + time
         });
-        producer.change_promptly("playing");
+        producer.change_promptly(State::Playing);
         receive(&mut producer, &mut client, 5);
         let since = receive(&mut producer, &mut client, 10);
         assert_in_sync(&producer, &client, since, &format!("round {round}"));
@@ -112,9 +114,9 @@ fn a_stream_at_another_rate_is_in_sync() {
          ! xmemsink name=video channel=video",
     );
     client.until_buffers(PADS[0], 5);
-    for (round, rate) in ["2.0", "0.5", "4.0", "1.0"].into_iter().enumerate() {
+    for (round, rate) in [2.0, 0.5, 4.0, 1.0].into_iter().enumerate() {
         let mark = producer.mark();
-        let sought = producer.order(&format!("seek rate={rate}"));
+        let sought = producer.order(Seek::to(0).rate(rate));
         assert_eq!(sought.text("done"), "true");
         let mut flushes = 0;
         client.until("the client is flushed", |line| {
@@ -176,7 +178,7 @@ fn a_client_in_another_time_namespace_shows_frames_when_the_producer_does() {
         let start = |description, is_there| {
             let prepare = if is_there { elsewhere } else { here };
             let mut pipeline = Pipeline::start_as(&place, &watches, description, prepare);
-            pipeline.change("playing");
+            pipeline.change(State::Playing);
             pipeline
         };
         let mut producer = start(PRODUCER, producer_is_there);

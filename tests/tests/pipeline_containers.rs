@@ -1,8 +1,9 @@
 //! Containers and streams of bytes that do not come directly from a muxer: from files, from relays,
 //! one after another.
 
+use gst::BufferFlags;
 use xmem_tests::local::{self, Local};
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{Order, Pipeline, Push, State};
 use xmem_tests::{Place, until};
 
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
@@ -83,17 +84,16 @@ fn a_relay_of_sound_in_mpeg_ts_can_be_joined() {
 fn until_joined(place: &Place, producer: &mut Pipeline, source: &str) {
     let mut client = Pipeline::play(place, &["report out.sink"], CLIENT);
     producer.until_clients("sink", 1);
-    let flags = "caps=application/x-test size=100 flags=DELTA_UNIT";
-    producer.order(&format!("push from={source} {flags}"));
+    producer.order(Push::bytes(100).from(source).delta());
     client.until_buffers("out.sink", 1);
     assert_eq!(client.stats("src").number("skipped"), 0);
 }
 
 #[test]
 fn knowledge_about_one_stream_is_not_used_for_the_next() {
-    let push = |producer: &mut Pipeline, source: &str, flags: &str, published: u64| {
-        let order = format!("push from={source} caps=application/x-test size=100 flags={flags}");
-        assert_eq!(producer.order(&order).text("flow"), "Ok");
+    let (key, delta) = (BufferFlags::empty(), BufferFlags::DELTA_UNIT);
+    let push = |producer: &mut Pipeline, source: &str, flags: BufferFlags, published: u64| {
+        producer.push(Push::bytes(100).from(source).with(flags));
         producer.until_stats("sink", "the buffer is published", |stats| {
             stats.number("published") == published
         });
@@ -102,11 +102,11 @@ fn knowledge_about_one_stream_is_not_used_for_the_next() {
     let place = Place::new();
     let producer = format!("appsrc name=src ! xmemsink name=sink channel=cam0 {FORGETFUL}");
     let mut producer = Pipeline::play(&place, &[], &producer);
-    push(&mut producer, "src", "", 1);
-    push(&mut producer, "src", "DELTA_UNIT", 2);
-    producer.settle("ready");
-    producer.change("playing");
-    push(&mut producer, "src", "DELTA_UNIT", 3);
+    push(&mut producer, "src", key, 1);
+    push(&mut producer, "src", delta, 2);
+    producer.settle(State::Ready);
+    producer.change(State::Playing);
+    push(&mut producer, "src", delta, 3);
     until_joined(&place, &mut producer, "src");
     drop(producer);
 
@@ -117,10 +117,10 @@ fn knowledge_about_one_stream_is_not_used_for_the_next() {
          concat name=all ! xmemsink name=sink channel=cam0 {FORGETFUL}"
     );
     let mut producer = Pipeline::play(&place, &[], &producer);
-    push(&mut producer, "first", "", 1);
-    push(&mut producer, "first", "DELTA_UNIT", 2);
-    producer.order("end from=first");
-    push(&mut producer, "second", "DELTA_UNIT", 3);
+    push(&mut producer, "first", key, 1);
+    push(&mut producer, "first", delta, 2);
+    producer.order(Order::end("first"));
+    push(&mut producer, "second", delta, 3);
     until_joined(&place, &mut producer, "second");
 }
 

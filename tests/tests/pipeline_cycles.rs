@@ -1,6 +1,6 @@
 //! A thousand fast state changes leave nothing behind.
 
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{Order, Pipeline, State};
 use xmem_tests::{Place, process, remains, until};
 
 const CYCLES: u64 = 1000;
@@ -14,7 +14,7 @@ const SOURCE: &str = "xmemsrc name=src channel=cam0 connection-timeout=184467440
 fn cycle(pipeline: &mut Pipeline, count: u64) {
     // A hundred at a time: each order has the whole timeout of a test.
     for _ in 0..count.div_ceil(100) {
-        let cycled = pipeline.order(&format!("cycle count={}", count.min(100)));
+        let cycled = pipeline.order(Order::Cycle(count.min(100)));
         assert_eq!(cycled.text("result"), "Success");
     }
 }
@@ -84,13 +84,13 @@ fn a_thousand_cycles_of_a_sink_leave_nothing_in_its_client() {
     leaves_nothing_behind(&mut sink);
     assert!(place.files().is_empty(), "{:?}", place.files());
     // It has outlived all of them, and receives from the next.
-    let received = source.order("watched at=out.sink").number("count");
-    sink.change("playing");
+    let received = source.watched("out.sink").number("count");
+    sink.change(State::Playing);
     until("the client receives", || {
-        source.order("watched at=out.sink").number("count") > received
+        source.watched("out.sink").number("count") > received
     });
     assert!(source.messages().is_empty(), "{:?}", source.messages());
-    sink.change("null");
+    sink.change(State::Null);
     until("the connections are closed", || {
         process::maps(source.pid(), "memfd:xmem").is_empty()
     });

@@ -3,21 +3,19 @@
 
 use std::process::{Command, Output};
 
-use xmem_tests::pipeline::{self, Pipeline};
-use xmem_tests::{Line, Peer, Place};
-
-const APPLICATION: &str = env!("CARGO_BIN_EXE_xmem-test-devices");
+use xmem_tests::devices::{Devices, DevicesOrder};
+use xmem_tests::pipeline::{self, Pipeline, Push};
+use xmem_tests::{Line, Place};
 
 const PICTURES: &str =
     "videotestsrc is-live=true ! video/x-raw,format=RGB,width=64,height=48,framerate=30/1";
 const SOUND: &str = "audiotestsrc is-live=true ! audio/x-raw,format=S16LE,rate=48000,channels=2";
 
 /// An application that lists devices of these classes.
-fn application(place: &Place, classes: &str) -> Peer {
-    let mut command = Command::new(APPLICATION);
+fn application(place: &Place, classes: &str) -> Devices {
+    let mut command = Devices::command(classes);
     pipeline::set_environment(&mut command);
-    command.args(classes.split_whitespace());
-    Peer::spawn(command, place, "devices")
+    Devices::spawn(command, place)
 }
 
 fn produce(place: &Place, source: &str, channel: &str) -> Pipeline {
@@ -28,7 +26,7 @@ fn produce(place: &Place, source: &str, channel: &str) -> Pipeline {
 }
 
 /// Waits until a device has caps of this kind, because its producer may have none at first.
-fn until_told(application: &mut Peer, channel: &str, kind: &str) -> Line {
+fn until_told(application: &mut Devices, channel: &str, kind: &str) -> Line {
     loop {
         let line = application.next_line();
         let is_told = ["added", "changed"].contains(&line.word.as_str());
@@ -64,9 +62,9 @@ fn an_application_is_notified_of_added_and_removed_channels() {
     assert_eq!(application.wait_for("removed").text("channel"), "cam0");
     microphone.end();
     assert_eq!(application.wait_for("removed").text("channel"), "mic0");
-    application.order("list");
+    application.order(DevicesOrder::List);
     assert_eq!(application.next_line().word, "listed");
-    assert_eq!(application.ask("stop", "stopped").number("threads"), 0);
+    assert_eq!(application.ask(DevicesOrder::Stop).number("threads"), 0);
 }
 
 #[test]
@@ -76,7 +74,7 @@ fn an_application_that_wants_sound_is_not_notified_of_pictures() {
     let _microphone = produce(&place, SOUND, "mic0");
     let mut application = application(&place, "Audio/Source");
     until_told(&mut application, "mic0", "audio/x-raw");
-    application.order("list");
+    application.order(DevicesOrder::List);
     assert_eq!(application.wait_for("device").text("channel"), "mic0");
     assert_eq!(application.next_line().word, "listed");
 }
@@ -94,12 +92,12 @@ fn a_device_has_caps_as_soon_as_its_producer_has() {
         (device.text("text"), device.text("class")),
         ("ANY", "Source")
     );
-    producer.order("push from=src caps=video/x-test size=100 count=1");
+    producer.order(Push::of("video/x-test").size(100).count(1));
     assert_eq!(all.wait_for("removed").text("text"), "ANY");
     until_told(&mut all, "cam0", "video/x-test");
     until_told(&mut pictures, "cam0", "video/x-test");
     // Other caps of the same kind are a change.
-    producer.order("push from=src caps=video/x-other size=100 count=1");
+    producer.order(Push::of("video/x-other").size(100).count(1));
     assert_eq!(
         until_told(&mut all, "cam0", "video/x-other").word,
         "changed"
@@ -115,10 +113,14 @@ fn a_device_makes_an_element_that_receives_its_channel() {
         until_told(&mut application, channel, "video/x-raw");
     }
     for channel in ["cam0", "cam1"] {
-        let order = format!("play channel={channel} count=5");
-        assert_eq!(application.ask(&order, "played").text("element"), "src");
+        let (channel, count) = (channel.into(), 5);
+        let played = application.ask(DevicesOrder::Play { channel, count });
+        assert_eq!(played.text("element"), "src");
     }
-    let moved = application.ask("move from=cam0 to=cam1", "moved");
+    let moved = application.ask(DevicesOrder::Move {
+        from: "cam0".into(),
+        to: "cam1".into(),
+    });
     assert_eq!(moved.text("to"), "cam1");
     assert_eq!(moved.text("others-are-refused"), "true");
 }

@@ -5,14 +5,13 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{LOSSLESS, Order, Pipeline, State};
 use xmem_tests::process::page_faults;
 use xmem_tests::{Line, Place, process, until};
 
 /// If a client lags for longer than half of the camera's buffers last, some frames are copied.
 const SLOW: &str = "video/x-raw,format=YUY2,width=320,height=180,framerate=10/1";
 const FAST: &str = "video/x-raw,format=YUY2,width=320,height=180,framerate=60/1";
-const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
 /// What the camera draws into the pictures. A camera keeps its settings.
 const TIME: &str = "extra-controls=controls,osd_text_mode=0";
 const NOTHING: &str = "extra-controls=controls,osd_text_mode=2";
@@ -82,11 +81,11 @@ fn exchange(source: &str, watch: &str) -> (Pipeline, Pipeline) {
     let place = Place::new();
     let producer = format!("{source} ! xmemsink name=sink channel=cam0 {LOSSLESS}");
     let mut producer = Pipeline::start(&place, &[&format!("{watch} sink.sink")], &producer);
-    producer.change("ready");
+    producer.change(State::Ready);
     let client = "xmemsrc channel=cam0 ! fakesink name=out";
     let mut client = Pipeline::play(&place, &[&format!("{watch} out.sink")], client);
     producer.until_clients("sink", 1);
-    producer.change("playing");
+    producer.change(State::Playing);
     producer.until_eos();
     client.until_eos();
     assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
@@ -111,22 +110,22 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(place: &Place, count: u32) -> Keeper {
+    fn new(place: &Place, count: usize) -> Keeper {
         let leases = count + 1;
         let client = format!(
             "xmemsrc channel=cam0 num-buffers={count} max-leases={leases} ! fakesink name=out"
         );
         let mut client = Pipeline::start(place, &["report out.sink"], &client);
-        client.order(&format!("hold at=out.sink count={count}"));
-        client.change("playing");
+        client.hold("out.sink", count);
+        client.change(State::Playing);
         client.until_eos();
         let frames = Keeper::look(&mut client);
-        assert_eq!(frames.split(',').count(), count as usize);
+        assert_eq!(frames.split(',').count(), count);
         Keeper { client, frames }
     }
 
     fn look(client: &mut Pipeline) -> String {
-        client.order("digest at=out.sink").text("held").to_owned()
+        client.held("out.sink")
     }
 
     /// Checks that its frames have not changed.
@@ -277,10 +276,10 @@ fn a_camera_is_seen_through_a_process_in_the_middle() {
         let producer = film(camera, "io-mode=dmabuf num-buffers=20", SLOW);
         let producer = format!("{producer} ! xmemsink name=sink channel=cam0 {LOSSLESS}");
         let mut producer = Pipeline::start(&place, &["report sink.sink"], &producer);
-        producer.change("ready");
+        producer.change(State::Ready);
         producer.until_clients("sink", 1);
         middle.until_clients("sink", 1);
-        producer.change("playing");
+        producer.change(State::Playing);
         for one in [&mut producer, &mut middle, &mut last] {
             one.until_eos();
         }
@@ -303,7 +302,7 @@ fn each_buffer_of_a_camera_is_mapped_once() {
         let mut until_frame = |count: u64| {
             let mut passed = 0;
             until(&format!("the client has {count} frames"), || {
-                passed = client.order("watched at=out.sink").number("count");
+                passed = client.watched("out.sink").number("count");
                 passed >= count
             });
             (passed, page_faults(client.pid()))
@@ -350,10 +349,10 @@ fn a_camera_stops_and_films_again_while_clients_keep_its_frames() {
         let place = Place::new();
         let (mut producer, mut viewer) = filming(&place, camera);
         let mut keepers = Vec::new();
-        for state in ["paused", "ready", "null"] {
+        for state in [State::Paused, State::Ready, State::Null] {
             keepers.push(Keeper::new(&place, 3));
             producer.change(state);
-            producer.change("playing");
+            producer.change(State::Playing);
             go_on(&mut producer, &mut viewer);
             for keeper in &mut keepers {
                 keeper.check();
@@ -372,7 +371,7 @@ fn a_camera_changes_its_format_while_clients_keep_its_frames() {
             keepers.push(Keeper::new(&place, 3));
             let mark = viewer.mark();
             let caps = format!("video/x-raw,format=YUY2,width={width},height={height}");
-            producer.order(&format!("set of=filter property=caps text={caps}"));
+            producer.order(Order::set("filter", "caps", caps));
             viewer.until_since(mark, "frames of the new size arrive", |line| {
                 line.word == "buffer" && line.number("size") == width * height * 2
             });
@@ -407,8 +406,8 @@ fn a_camera_that_restarts_leaves_none_of_its_buffers_behind() {
         let (mut producer, mut viewer) = filming(&place, camera);
         for _ in 0..8 {
             go_on(&mut producer, &mut viewer);
-            producer.change("ready");
-            producer.change("playing");
+            producer.change(State::Ready);
+            producer.change(State::Playing);
         }
         go_on(&mut producer, &mut viewer);
         // The camera's own buffers, and those that are imported.

@@ -1,24 +1,17 @@
 //! Memory that a sink imports, wanted back by the element that made it: a pool that is freed or
 //! changed.
 
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{CLIENT, LOSSLESS, Order, PUSHING, Pipeline, Push, State};
 use xmem_tests::{Place, process, until};
 
-const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
-const PRODUCER: &str = "appsrc name=src format=time ! xmemsink name=sink channel=cam0";
-/// Its sink keeps the last buffer, as sinks do.
-const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
 /// Number of buffers in the producer's pool, of which at most half are imported.
 const POOL: u64 = 40;
 
 /// A producer and its client, which has received `frames` frames from the pool of the producer.
 fn passed(place: &Place, client: &str, frames: usize) -> (Pipeline, Pipeline) {
     let mut client = Pipeline::play(place, &["report out.sink"], client);
-    let producer = format!("{PRODUCER} {LOSSLESS}");
-    let mut producer = Pipeline::start(place, &["report sink.sink"], &producer);
-    producer.change("ready");
-    producer.until_clients("sink", 1);
-    producer.change("playing");
+    let producer = format!("{PUSHING} {LOSSLESS}");
+    let mut producer = Pipeline::play_for(1, place, &["report sink.sink"], &producer);
     push(&mut producer, frames);
     client.until_buffers("out.sink", frames);
     (producer, client)
@@ -26,18 +19,16 @@ fn passed(place: &Place, client: &str, frames: usize) -> (Pipeline, Pipeline) {
 
 fn push(producer: &mut Pipeline, frames: usize) {
     let mark = producer.mark();
-    let push = "push from=src caps=application/x-test size=5000";
-    let order = format!("{push} memfds={POOL} count={frames}");
-    assert_eq!(producer.order(&order).text("flow"), "Ok");
+    producer.push(Push::bytes(5000).memfds(POOL as u32).count(frames as u64));
     producer.until_buffers_since(mark, "sink.sink", frames);
 }
 
 fn unused(producer: &mut Pipeline) -> u64 {
-    producer.order("unused").number("count")
+    producer.order(Order::Unused).number("count")
 }
 
 fn drain(producer: &mut Pipeline) {
-    let answer = producer.order("drain from=src");
+    let answer = producer.order(Order::Drain("src".into()));
     assert_eq!(answer.text("answered"), "true");
 }
 
@@ -91,7 +82,7 @@ fn a_drain_goes_through_a_process_in_the_middle() {
     let mut producer = Pipeline::play(
         &place,
         &["report sink.sink"],
-        &format!("{PRODUCER} {LOSSLESS}"),
+        &format!("{PUSHING} {LOSSLESS}"),
     );
     producer.until_clients("sink", 1);
     for round in 1..=20 {
@@ -108,17 +99,17 @@ fn a_drain_goes_through_a_process_in_the_middle() {
 fn buffers_that_a_client_holds_come_back_when_it_releases_them() {
     let place = Place::new();
     let (mut producer, mut client) = passed(&place, CLIENT, 1);
-    client.order("hold at=out.sink count=2");
+    client.hold("out.sink", 2);
     push(&mut producer, 3);
     client.until_buffers("out.sink", 4);
-    let held = client.order("digest at=out.sink").text("held").to_owned();
+    let held = client.held("out.sink");
     drain(&mut producer);
     assert_eq!(unused(&mut producer), POOL - 2);
     // It has not changed: no process writes to it.
     push(&mut producer, 10);
     drain(&mut producer);
     client.until_buffers("out.sink", 14);
-    client.order("hold at=out.sink count=0");
+    client.hold("out.sink", 0);
     drain(&mut producer);
     assert_eq!(unused(&mut producer), POOL);
     assert!(!held.is_empty());
@@ -152,9 +143,9 @@ fn from_paused_to_ready_all_buffers_go_back() {
     let place = Place::new();
     let (mut producer, mut client) = passed(&place, CLIENT, 10);
     for round in 1..=10 {
-        producer.change("ready");
+        producer.change(State::Ready);
         assert_eq!(unused(&mut producer), POOL, "round {round}");
-        producer.change("playing");
+        producer.change(State::Playing);
         push(&mut producer, 10);
         client.until_buffers("out.sink", 10 + 10 * round);
     }
@@ -165,10 +156,10 @@ fn from_paused_to_ready_all_buffers_go_back() {
 fn what_a_killed_client_held_goes_back_at_once() {
     let place = Place::new();
     let (mut producer, mut client) = passed(&place, CLIENT, 1);
-    client.order("hold at=out.sink count=3");
+    client.hold("out.sink", 3);
     push(&mut producer, 5);
     client.until_buffers("out.sink", 6);
-    producer.change("ready");
+    producer.change(State::Ready);
     assert_eq!(unused(&mut producer), POOL - 3);
     client.kill();
     // That needs no further frame and no call.
@@ -182,18 +173,18 @@ fn a_client_that_is_paused_during_a_drain_continues_and_stops_normally() {
     // With leases for all frames in the queue, because a lack of leases causes a warning.
     let client = "xmemsrc name=src channel=cam0 max-leases=16 ! queue ! fakesink name=out";
     let (mut producer, mut client) = passed(&place, client, 1);
-    for next in ["playing", "ready", "null"] {
-        client.change("paused");
+    for next in [State::Playing, State::Ready, State::Null] {
+        client.change(State::Paused);
         push(&mut producer, 3);
         drain(&mut producer);
         client.change(next);
-        client.change("playing");
+        client.change(State::Playing);
         producer.until_clients("sink", 1);
         let mark = client.mark();
         push(&mut producer, 3);
         client.until_buffers_since(mark, "out.sink", 1);
         drain(&mut producer);
-        assert_eq!(unused(&mut producer), POOL, "after {next}");
+        assert_eq!(unused(&mut producer), POOL, "after {next:?}");
     }
     assert_eq!(client.messages(), [""; 0]);
 }
@@ -206,7 +197,7 @@ fn memory_that_its_maker_has_given_up_is_not_kept() {
     let (mut producer, mut client) = passed(&place, CLIENT, FRAMES);
     for round in 2..=8 {
         drain(&mut producer);
-        producer.order("give-up");
+        producer.order(Order::GiveUp);
         push(&mut producer, FRAMES);
         client.until_buffers("out.sink", round * FRAMES);
     }
@@ -244,12 +235,12 @@ fn a_client_with_an_appsink_continues_and_stops_normally() {
     let client = "xmemsrc name=src channel=cam0 ! \
         appsink name=out sync=false max-buffers=1 drop=true wait-on-eos=false";
     let (mut producer, mut client) = passed(&place, client, 5);
-    for next in ["playing", "paused", "ready", "null"] {
+    for next in [State::Playing, State::Paused, State::Ready, State::Null] {
         drain(&mut producer);
         // All except those that the application may take: the first and the last.
-        assert!(unused(&mut producer) >= POOL - 2, "before {next}");
+        assert!(unused(&mut producer) >= POOL - 2, "before {next:?}");
         client.change_promptly(next);
-        client.change_promptly("playing");
+        client.change_promptly(State::Playing);
         producer.until_clients("sink", 1);
         let mark = client.mark();
         push(&mut producer, 5);
@@ -269,27 +260,26 @@ fn a_client_that_splits_its_recording_goes_on() {
         location.display()
     );
     let mut client = Pipeline::play(&place, &["report out.sink"], &client);
-    let producer = PRODUCER.replace("appsrc", "appsrc do-timestamp=true is-live=true");
+    let producer = PUSHING.replace("appsrc", "appsrc do-timestamp=true is-live=true");
     let mut producer = Pipeline::play(&place, &[], &format!("{producer} {LOSSLESS}"));
     producer.until_clients("sink", 1);
     let caps = "video/x-raw,format=I420,width=64,height=48,framerate=30/1";
     for round in 1..=5 {
-        let order = format!("push from=src caps={caps} memfds={POOL} count=5");
-        assert_eq!(producer.order(&order).text("flow"), "Ok");
+        producer.push(Push::of(caps).memfds(POOL as u32).count(5));
         client.until_buffers("out.sink", 5 * round);
         drain(&mut producer);
     }
     assert!(producer.stats("sink").number("imported") > 0);
-    producer.order("end from=src");
+    producer.order(Order::end("src"));
     client.until_eos();
 }
 #[test]
 fn after_the_end_of_the_stream_all_buffers_go_back() {
     let place = Place::new();
     let (mut producer, mut client) = passed(&place, CLIENT, 10);
-    producer.order("end from=src");
+    producer.order(Order::end("src"));
     producer.until_eos();
     client.until_eos();
-    producer.change("ready");
+    producer.change(State::Ready);
     assert_eq!(unused(&mut producer), POOL);
 }

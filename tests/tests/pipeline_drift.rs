@@ -2,16 +2,16 @@
 //!
 //! Some seconds with the worst drift, or ten minutes with all kinds of drift with `make torture`.
 
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{Clock, Order, Pipeline, State};
 use xmem_tests::sync::{CLIENT, PADS, PRODUCER, assert_in_sync, await_last, receive};
 use xmem_tests::{Line, Place, is_torture, until};
 
 /// How much faster the clocks of producer and client are than the clock of the machine, in
 /// millionths.
-type Drift = (i32, i32);
+type Drift = (i64, i64);
 
 fn drifts() -> Vec<Drift> {
-    let ppm: &[i32] = if is_torture() {
+    let ppm: &[i64] = if is_torture() {
         &[30, 100, 1000]
     } else {
         &[1000]
@@ -25,16 +25,17 @@ fn seconds() -> u64 {
 }
 
 /// A pipeline with a clock of its own.
-fn start(place: &Place, watches: &[&str], description: &str, kind: &str, ppm: i32) -> Pipeline {
+fn start(place: &Place, watches: &[&str], description: &str, clock: Clock) -> Pipeline {
     let mut pipeline = Pipeline::start(place, watches, description);
-    pipeline.order(&format!("clock type={kind} ppm={ppm}"));
+    pipeline.order(clock);
     pipeline
 }
 
 /// A pipeline with a clock that differs from `CLOCK_MONOTONIC` by this drift.
-fn play(place: &Place, watches: &[&str], description: &str, ppm: i32) -> Pipeline {
-    let mut pipeline = start(place, watches, description, "monotonic", ppm);
-    pipeline.change("playing");
+fn play(place: &Place, watches: &[&str], description: &str, ppm: i64) -> Pipeline {
+    let is_realtime = false;
+    let mut pipeline = start(place, watches, description, Clock { is_realtime, ppm });
+    pipeline.change(State::Playing);
     pipeline
 }
 
@@ -67,7 +68,7 @@ fn a_clock_that_drifts_is_followed_without_an_event() {
             let frames = 50 * seconds() * window / windows;
             for (pad, since) in PADS.iter().zip(*since) {
                 until("more frames arrive", || {
-                    client.order(&format!("watched at={pad}")).number("count") >= frames
+                    client.watched(pad).number("count") >= frames
                 });
                 // The last window may have been read late.
                 client.until_buffers(pad, since + 10);
@@ -114,12 +115,16 @@ fn sound_is_as_long_behind_encoders_as_without_a_drift() {
     drifts.insert(0, (0, 0));
     let pairs = drifts.into_iter().map(|drift| {
         let place = Place::new();
-        let mut client = start(&place, &watches, &client, "realtime", drift.1);
-        client.change("playing");
-        let mut producer = start(&place, &[], &producer, "realtime", drift.0);
-        producer.change("ready");
+        let realtime = |ppm| Clock {
+            is_realtime: true,
+            ppm,
+        };
+        let mut client = start(&place, &watches, &client, realtime(drift.1));
+        client.change(State::Playing);
+        let mut producer = start(&place, &[], &producer, realtime(drift.0));
+        producer.change(State::Ready);
         producer.until_clients("sink", 1);
-        producer.change("playing");
+        producer.change(State::Playing);
         (drift, producer, client, place)
     });
     let mut undrifted = None;
@@ -128,16 +133,16 @@ fn sound_is_as_long_behind_encoders_as_without_a_drift() {
             |line: &Line| line.word == "message" && ["eos", "error"].contains(&line.text("type"));
         for _ in 0..=seconds() / 60 {
             // Each wait is limited to two minutes.
-            let before = client.order("watched at=plain.sink").number("count");
+            let before = client.watched("plain.sink").number("count");
             until("sound or EOS arrives", || {
-                let count = client.order("watched at=plain.sink").number("count");
+                let count = client.watched("plain.sink").number("count");
                 count >= before + 3000 || client.log().iter().any(end)
             });
         }
         client.until_eos();
         producer.until_eos();
         let mut size = |name: &str| {
-            let watched = client.order(&format!("watched at={name}.sink"));
+            let watched = client.watched(&format!("{name}.sink"));
             watched.number("size")
         };
         assert_eq!(size("plain"), seconds() * 48000 * 4, "{drift:?} ppm");
@@ -163,10 +168,10 @@ fn a_clock_may_be_calibrated_while_it_plays() {
         let place = Place::new();
         let mut client = play(&place, &watches, CLIENT, 0);
         let mut producer = play(&place, &watches, PRODUCER, 0);
-        let mut goes_on = |client: &mut Pipeline, calibration: &str| {
+        let mut goes_on = |client: &mut Pipeline, calibration: Option<(i64, u64)>| {
             let pipeline: &mut Pipeline = if is_theirs { &mut producer } else { client };
-            if !calibration.is_empty() {
-                pipeline.order(calibration);
+            if let Some((ppm, ahead)) = calibration {
+                pipeline.order(Order::Calibrate { ppm, ahead });
             }
             // Frames in flight, and frames that catch up.
             receive(&mut producer, client, 50);
@@ -175,12 +180,12 @@ fn a_clock_may_be_calibrated_while_it_plays() {
             assert_in_sync(&producer, client, since, &what);
             segments(client, PAD)
         };
-        assert_eq!(goes_on(&mut client, ""), 1);
-        assert_eq!(goes_on(&mut client, "calibrate ppm=1000"), 1);
-        assert_eq!(goes_on(&mut client, "calibrate ppm=-1000"), 1);
+        assert_eq!(goes_on(&mut client, None), 1);
+        assert_eq!(goes_on(&mut client, Some((1000, 0))), 1);
+        assert_eq!(goes_on(&mut client, Some((-1000, 0))), 1);
         // This jump is small, so timestamps catch up.
-        assert_eq!(goes_on(&mut client, "calibrate ppm=0 ahead=20000000"), 1);
+        assert_eq!(goes_on(&mut client, Some((0, 20_000_000))), 1);
         // This jump is large, so the timestamps jump.
-        assert_eq!(goes_on(&mut client, "calibrate ppm=0 ahead=200000000"), 1);
+        assert_eq!(goes_on(&mut client, Some((0, 200_000_000))), 1);
     }
 }

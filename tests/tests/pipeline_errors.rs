@@ -6,29 +6,19 @@ use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 use xmem_core::{BufferMeta, Publisher};
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{CLIENT, Custom, Order, Pipeline, Push, State, Way};
 use xmem_tests::{Line, PATIENCE, Place, process, until};
 
-const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
 const PICTURES: &str = "videotestsrc ! video/x-raw,format=RGB,width=64,height=48,framerate=60/1";
 
 /// Starts a pipeline that cannot reach READY, and returns its error.
 fn error_of(place: &Place, description: &str) -> Line {
     let mut pipeline = Pipeline::start(place, &[], description);
-    let changed = pipeline.order("state to=ready");
+    let changed = pipeline.order(State::Ready);
     assert_eq!(changed.text("result"), "Failure", "{description}");
     let error = pipeline.until_message("error");
     pipeline.end();
     error
-}
-
-/// Checks the kind of a message, and that its text contains all these words.
-fn says(message: &Line, kind: &str, words: &[&str]) {
-    assert_eq!(message.text("kind"), kind, "{message}");
-    let text = message.text("text");
-    for word in words {
-        assert!(text.contains(word), "{word:?} is missing in \"{text}\"");
-    }
 }
 
 #[test]
@@ -36,7 +26,7 @@ fn without_a_channel_an_element_says_which_properties_there_are() {
     let place = Place::new();
     for description in ["videotestsrc ! xmemsink", "xmemsrc ! fakesink"] {
         let error = error_of(&place, description);
-        says(&error, "Resource.Settings", &["channel", "socket-path"]);
+        error.says("Resource.Settings", &["channel", "socket-path"]);
     }
 }
 
@@ -48,11 +38,7 @@ fn a_channel_and_a_socket_path_together_are_refused() {
         "xmemsrc channel=cam0 socket-path=/tmp/xmem-test.sock ! fakesink",
     ] {
         let error = error_of(&place, description);
-        says(
-            &error,
-            "Resource.Settings",
-            &["channel", "socket-path", "not both"],
-        );
+        error.says("Resource.Settings", &["channel", "socket-path", "not both"]);
     }
 }
 
@@ -66,7 +52,7 @@ fn a_channel_in_use_names_the_process_that_has_it() {
     });
     let error = error_of(&place, "videotestsrc ! xmemsink channel=cam0");
     let pid = format!("pid {}", camera.pid());
-    says(&error, "Resource.Busy", &[&pid, "cam0.sock", "channel"]);
+    error.says("Resource.Busy", &[&pid, "cam0.sock", "channel"]);
     // The process that was refused has done no harm.
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     client.until_buffers("out.sink", 3);
@@ -91,11 +77,11 @@ fn an_impossible_socket_path_is_named() {
         let error = error_of(&place, &format!("videotestsrc ! xmemsink {property}"));
         let kind = error.text("kind").to_owned();
         assert!(kind.starts_with("Resource."), "{error}");
-        says(&error, &kind, words);
+        error.says(&kind, words);
     }
     for property in ["channel=a/b", &format!("socket-path=/tmp/{long}.sock")] {
         let error = error_of(&place, &format!("xmemsrc {property} ! fakesink"));
-        says(&error, "Resource.Settings", &[]);
+        error.says("Resource.Settings", &[]);
     }
     // A file that is not a socket is left alone.
     let directory = TempDir::new().unwrap();
@@ -103,7 +89,7 @@ fn an_impossible_socket_path_is_named() {
     std::fs::write(&path, "of value").unwrap();
     let description = format!("videotestsrc ! xmemsink socket-path={}", path.display());
     let error = error_of(&place, &description);
-    says(&error, error.text("kind"), &["notes.txt"]);
+    error.says(error.text("kind"), &["notes.txt"]);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "of value");
 }
 
@@ -113,7 +99,7 @@ fn a_runtime_directory_that_others_can_write_is_refused() {
     std::fs::set_permissions(place.path(), Permissions::from_mode(0o777)).unwrap();
     let error = error_of(&place, "videotestsrc ! xmemsink channel=cam0");
     let path = place.path().display().to_string();
-    says(&error, "Resource.Settings", &[&path, "chmod 700"]);
+    error.says("Resource.Settings", &[&path, "chmod 700"]);
 }
 
 #[test]
@@ -122,8 +108,7 @@ fn a_client_without_a_producer_says_how_long_it_waited() {
     let client = "xmemsrc name=src channel=cam0 connection-timeout=50000000 ! fakesink";
     let mut client = Pipeline::play(&place, &[], client);
     let error = client.until_message("error");
-    says(
-        &error,
+    error.says(
         "Resource.NotFound",
         &["cam0.sock", "50ms", "connection-timeout"],
     );
@@ -144,7 +129,7 @@ fn one_client_too_many_gets_an_error_with_the_maximum() {
     let client = "xmemsrc name=src channel=cam0 connection-timeout=50000000 ! fakesink";
     let mut refused = Pipeline::play(&place, &[], client);
     let error = refused.until_message("error");
-    says(&error, "Resource.Busy", &["2 clients", "max-clients"]);
+    error.says("Resource.Busy", &["2 clients", "max-clients"]);
     assert_eq!(camera.stats("sink").number("clients"), 2);
     // There is a free place when a client has left.
     drop(clients);
@@ -172,11 +157,7 @@ fn a_client_that_does_not_fit_into_max_buffers_gets_an_error() {
     let mut refused = Pipeline::play(&place, &[], &client(8));
     let error = refused.until_message("error");
     // 8 frames, and one for copies.
-    says(
-        &error,
-        "Resource.Busy",
-        &["9 leases", "max-buffers", "max-leases"],
-    );
+    error.says("Resource.Busy", &["9 leases", "max-buffers", "max-leases"]);
     // A client that needs fewer is accepted.
     let mut taken = Pipeline::play(&place, &["report out.sink"], &client(1));
     taken.until_buffers("out.sink", 10);
@@ -192,17 +173,17 @@ fn memory_of_a_device_is_refused_with_advice() {
         &[],
         "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false",
     );
-    producer.change("playing");
+    producer.change(State::Playing);
     producer.order(
-        "push from=src size=12288 \
-         caps=video/x-raw(memory:GLMemory),format=RGBA,width=64,height=48,framerate=30/1",
+        Push::of("video/x-raw(memory:GLMemory),format=RGBA,width=64,height=48,framerate=30/1")
+            .size(12288),
     );
     let error = producer.until("the sink says why", |line| {
         line.word == "message"
             && line.text("type") == "error"
             && line.text("text").contains("memory:GLMemory")
     });
-    says(&error, "Core.Negotiation", &["gldownload"]);
+    error.says("Core.Negotiation", &["gldownload"]);
     assert_eq!(error.text("from"), "sink");
 }
 
@@ -216,7 +197,7 @@ fn caps_that_clients_could_not_read_are_refused_by_the_sink() {
     );
     let mut producer = Pipeline::play(&place, &[], &producer);
     let error = producer.until_message("error");
-    says(&error, "Core.Negotiation", &["clients", "field note"]);
+    error.says("Core.Negotiation", &["clients", "field note"]);
     producer.end();
 }
 
@@ -230,7 +211,10 @@ fn a_sink_reports_its_clients() {
     let mut second = Pipeline::play(&place, &["report out.sink"], CLIENT);
     second.until_buffers("out.sink", 1);
     camera.until_clients("sink", 2);
-    let clients = camera.order("get of=sink property=num-clients");
+    let clients = camera.order(Order::Get {
+        of: "sink".into(),
+        property: "num-clients".into(),
+    });
     assert_eq!(clients.text("text"), "2");
     first.kill();
     let mark = camera.mark();
@@ -267,9 +251,9 @@ fn a_client_that_was_there_first_is_counted() {
         let client = Pipeline::play(&place, &[], client);
         process::until_asleep(client.pid(), "src:src");
         let mark = camera.mark();
-        camera.change("ready");
+        camera.change(State::Ready);
         camera.until_clients_since(mark, "sink", 1);
-        camera.change("null");
+        camera.change(State::Null);
     }
 }
 
@@ -321,21 +305,17 @@ fn a_source_whose_frames_are_all_held_says_so_once() {
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     client.until_buffers("out.sink", 5);
     // As an application does that keeps frames.
-    client.order("hold at=out.sink count=2");
+    client.hold("out.sink", 2);
     let warning = client.until_message("warning");
-    says(
-        &warning,
-        "Resource.Busy",
-        &["max-leases", "on-starved=copy"],
-    );
+    warning.says("Resource.Busy", &["max-leases", "on-starved=copy"]);
     let stats = client.stats("src");
     assert!(stats.number("starved") > 0, "{stats}");
     for _ in 0..3 {
-        client.order("hold at=out.sink count=0");
+        client.hold("out.sink", 0);
         let mark = client.mark();
         client.until_buffers_since(mark, "out.sink", 10);
         let starved = client.stats("src").number("starved");
-        client.order("hold at=out.sink count=2");
+        client.hold("out.sink", 2);
         client.until_stats("src", "all leases are in use again", |stats| {
             stats.number("starved") > starved
         });
@@ -361,7 +341,7 @@ fn a_client_that_blocks_for_too_long_is_named_in_a_warning() {
         "to receive",
         "block-timeout",
     ];
-    says(&warning, "Resource.Busy", &words);
+    warning.says("Resource.Busy", &words);
     // The producer does not wait for the client until it has caught up.
     let published = camera.stats("sink").number("published");
     let stats = camera.until_stats("sink", "the camera continues", |stats| {
@@ -380,7 +360,7 @@ fn the_socket_has_the_permissions_of_the_property() {
     for (perms, mode) in [("", 0o600), ("perms=432", 0o660)] {
         let camera = format!("{PICTURES} ! xmemsink name=sink channel=cam0 {perms}");
         let mut camera = Pipeline::start(&place, &[], &camera);
-        camera.change("ready");
+        camera.change(State::Ready);
         let found = std::fs::metadata(place.socket("cam0")).unwrap();
         assert_eq!(found.permissions().mode() & 0o777, mode);
         camera.end();
@@ -394,7 +374,7 @@ fn too_few_slots_for_any_client_are_refused_at_the_start() {
     for slots in [1, 2] {
         let producer = format!("{PICTURES} ! xmemsink channel=cam0 max-buffers={slots}");
         let error = error_of(&place, &producer);
-        says(&error, "Resource.Settings", &["max-buffers", "3"]);
+        error.says("Resource.Settings", &["max-buffers", "3"]);
     }
 }
 
@@ -404,7 +384,7 @@ fn a_file_that_is_no_socket_is_not_waited_for() {
     std::fs::write(place.socket("cam0"), "").expect("a file");
     let mut client = Pipeline::play(&place, &[], CLIENT);
     let error = client.until_message("error");
-    says(&error, "Resource.Settings", &["cam0.sock", "not a socket"]);
+    error.says("Resource.Settings", &["cam0.sock", "not a socket"]);
 }
 
 #[test]
@@ -412,9 +392,9 @@ fn settings_read_when_the_channel_opens_keep_their_values() {
     let place = Place::new();
     let producer = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
     let mut producer = Pipeline::start(&place, &[], &producer);
-    producer.change("ready");
-    producer.order("set of=sink property=channel text=cam1");
-    producer.change("playing");
+    producer.change(State::Ready);
+    producer.order(Order::set("sink", "channel", "cam1"));
+    producer.change(State::Playing);
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     client.until_buffers("out.sink", 1);
     assert_eq!(place.files(), ["cam0.sock"]);
@@ -447,11 +427,7 @@ fn a_client_that_waits_for_a_place_without_a_timeout_says_why() {
                   ! fakesink name=out";
     let mut second = Pipeline::play(&place, &["report out.sink"], second);
     let warning = second.until_message("warning");
-    says(
-        &warning,
-        "Resource.Busy",
-        &["max-clients", "connection-timeout"],
-    );
+    warning.says("Resource.Busy", &["max-clients", "connection-timeout"]);
     first.end();
     second.until_buffers("out.sink", 1);
 }
@@ -463,14 +439,13 @@ fn an_event_that_is_too_long_is_a_warning_and_the_stream_goes_on() {
     let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     let mut producer = Pipeline::play(&place, &[], producer);
     producer.until_clients("sink", 1);
-    let push = "push from=src caps=application/x-test size=100";
-    producer.order(push);
+    producer.push(1);
     client.until_buffers("out.sink", 1);
-    producer.order("send of=src event=custom padding=17000000");
-    producer.order(push);
+    let long = Custom::new(Way::Downstream, 0).padding(17_000_000);
+    producer.order(Order::send("src", long));
+    producer.push(1);
     let warning = producer.until_message("warning");
-    says(
-        &warning,
+    warning.says(
         "Resource.Write",
         &["Cannot send an event", "17000", "at most 16777216"],
     );
@@ -498,7 +473,7 @@ fn a_producer_without_caps_after_one_with_caps_is_an_error() {
             continue;
         }
         let error = client.until_message("error");
-        says(&error, "Resource.Read", &["without caps"]);
+        error.says("Resource.Read", &["without caps"]);
     }
     assert_eq!(client.buffers("out.sink").len(), 2);
 }

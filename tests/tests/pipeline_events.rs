@@ -4,13 +4,12 @@ use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use xmem_core::{Channel, Subscriber};
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{Custom, Event, Kind, Order, Pipeline, Push, Seek, Segment, State, Way};
 use xmem_tests::{Line, PATIENCE, Place, nobody, until};
 
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
 const PRODUCER: &str = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false overflow=block \
      block-timeout=20000000000";
-const BUFFER: &str = "push from=src caps=application/x-test size=100";
 /// Events that sinks send upstream by themselves.
 const FROM_SINKS: [&str; 3] = ["latency", "qos", "reconfigure"];
 
@@ -51,31 +50,32 @@ fn until_event(at: &mut Pipeline, pad: &str, kind: &str, count: usize) -> Line {
     })
 }
 
-fn send(at: &mut Pipeline, event: &str) {
-    let sent = at.order(&format!("send of=src event={event}"));
-    assert_eq!(sent.text("taken"), "true", "{event}");
+fn send(at: &mut Pipeline, event: impl Into<Event>) {
+    let event = event.into();
+    let sent = at.order(Order::send("src", event.clone()));
+    assert_eq!(sent.text("taken"), "true", "{event:?}");
 }
 
 #[test]
 fn events_pass_in_the_order_of_the_stream() {
     let place = Place::new();
     let (mut producer, mut client) = connected(&place);
-    producer.order(&format!("{BUFFER} pts=0"));
+    producer.order(Push::bytes(100).pts(0));
     for event in [
-        "tag text=One",
-        "gap pts=1000 duration=5",
-        "custom number=1",
-        "collection",
-        "custom-sticky number=2 name=application/x-other",
-        "toc text=edition",
-        "protection text=edef8ba9-79d6",
-        "segment-done pts=5000",
+        Event::tag("One"),
+        Event::gap(1000, 5),
+        Event::custom(Way::Downstream, 1),
+        Event::from(Kind::Collection),
+        Event::from(Custom::new(Way::Sticky, 2).name("application/x-other")),
+        Event::toc("edition"),
+        Event::protection("edef8ba9-79d6"),
+        Event::from(Kind::SegmentDone(5000)),
     ] {
         send(&mut producer, event);
-        producer.order(BUFFER);
+        producer.order(Push::bytes(100));
     }
-    send(&mut producer, "custom-both number=3");
-    producer.order("end from=src");
+    send(&mut producer, Custom::new(Way::Both, 3));
+    producer.order(Order::end("src"));
     client.until_eos();
     producer.until_eos();
     let [sent, received] =
@@ -105,13 +105,13 @@ fn events_pass_in_the_order_of_the_stream() {
 
 /// Connects a client after a buffer, these events and another buffer. Returns what passes its pad,
 /// and both pipelines.
-fn join_after(place: &Place, events: &[&str]) -> (Vec<String>, Pipeline, Pipeline) {
+fn join_after(place: &Place, events: Vec<Event>) -> (Vec<String>, Pipeline, Pipeline) {
     let mut producer = Pipeline::play(place, &["report sink.sink"], PRODUCER);
-    producer.order(BUFFER);
+    producer.order(Push::bytes(100));
     for event in events {
         send(&mut producer, event);
     }
-    producer.order(BUFFER);
+    producer.order(Push::bytes(100));
     producer.until_buffers("sink.sink", 2);
     let mut client = Pipeline::play(place, &["report out.sink"], CLIENT);
     client.until_buffers("out.sink", 1);
@@ -121,16 +121,16 @@ fn join_after(place: &Place, events: &[&str]) -> (Vec<String>, Pipeline, Pipelin
 #[test]
 fn a_client_that_joins_late_gets_sticky_events_first() {
     let place = Place::new();
-    let events = [
-        "tag text=One",
-        "custom number=1",
-        "custom-sticky number=2",
-        "protection text=one",
-        "protection text=two",
-        "toc text=edition",
-        "gap pts=1",
+    let events = vec![
+        Event::tag("One"),
+        Event::custom(Way::Downstream, 1),
+        Event::custom(Way::Sticky, 2),
+        Event::protection("one"),
+        Event::protection("two"),
+        Event::toc("edition"),
+        Event::gap(1, None),
     ];
-    let (passed, _producer, client) = join_after(&place, &events);
+    let (passed, _producer, client) = join_after(&place, events);
     let expected = [
         "stream-start",
         "caps",
@@ -153,12 +153,12 @@ fn a_client_that_joins_late_gets_sticky_events_first() {
 #[test]
 fn tags_end_with_their_stream() {
     let place = Place::new();
-    let events = [
-        "tag text=One",
-        "custom-sticky number=2",
-        "stream-start id=another",
+    let events = vec![
+        Event::tag("One"),
+        Event::custom(Way::Sticky, 2),
+        Event::stream_start("another"),
     ];
-    let (passed, mut producer, mut client) = join_after(&place, &events);
+    let (passed, mut producer, mut client) = join_after(&place, events);
     let expected = [
         "stream-start",
         "caps",
@@ -168,7 +168,7 @@ fn tags_end_with_their_stream() {
     ];
     assert_eq!(passed, expected);
     // The same tags are sent again, for this stream.
-    send(&mut producer, "tag text=One");
+    send(&mut producer, Event::tag("One"));
     until_event(&mut client, "out.sink", "tag", 1);
 }
 
@@ -177,23 +177,23 @@ fn tags_end_with_their_stream() {
 fn a_segment_or_a_time_that_clients_would_refuse_does_not_reach_them() {
     let place = Place::new();
     let (mut producer, mut client) = connected(&place);
-    producer.order(&format!("{BUFFER} pts=0"));
+    producer.order(Push::bytes(100).pts(0));
     for odd in [
-        "segment start=0 time=0 rate=100000",
-        "segment start=0 time=0 rate=0.0001",
-        "segment start=0 time=0 base=2305843009213693952",
+        Event::from(Segment::new(0, 0).rate(100000.0)),
+        Event::from(Segment::new(0, 0).rate(0.0001)),
+        Event::from(Segment::new(0, 0).base(2_305_843_009_213_693_952)),
     ] {
         send(&mut producer, odd);
-        producer.order(&format!("{BUFFER} pts=1000"));
+        producer.order(Push::bytes(100).pts(1000));
     }
     client.until_buffers("out.sink", 4);
     for _ in 0..2 {
-        producer.order(&format!("{BUFFER} pts=2305843009213693952"));
+        producer.order(Push::bytes(100).pts(2_305_843_009_213_693_952));
     }
     client.until_buffers("out.sink", 6);
     assert_eq!(client.messages(), [""; 0]);
     let segment = last(&client, "out.sink", "segment");
-    assert_eq!(segment.text("rate"), "1", "{segment}");
+    assert_eq!(segment.text("rate"), "1", "{segment:?}");
     // One warning for the segments, and one for the times.
     for what in ["a segment event", "a time of a buffer"] {
         producer.until("the sink says what does not cross", |line| {
@@ -210,20 +210,20 @@ fn segments_keep_the_streams_own_time_and_rate() {
     let place = Place::new();
     let (mut producer, mut client) = connected(&place);
     let segments = [
-        ("start=5000000000 time=5000000000", 5000 * MS),
+        (Segment::new(5000 * MS, 5000 * MS), 5000 * MS),
         (
-            "start=1000000000 time=1000000000 rate=2 base=400000000",
+            Segment::new(1000 * MS, 1000 * MS).rate(2.0).base(400 * MS),
             1200 * MS,
         ),
         (
-            "start=0 stop=3000000000 time=0 rate=-1 base=900000000",
+            Segment::new(0, 0).stop(3000 * MS).rate(-1.0).base(900 * MS),
             2900 * MS,
         ),
-        ("start=0 time=7000000000 base=3600000000000", 50 * MS),
+        (Segment::new(0, 7000 * MS).base(3_600_000 * MS), 50 * MS),
     ];
     for (number, (segment, pts)) in segments.into_iter().enumerate() {
-        send(&mut producer, &format!("segment {segment}"));
-        producer.order(&format!("{BUFFER} pts={pts}"));
+        send(&mut producer, segment.clone());
+        producer.order(Push::bytes(100).pts(pts));
         producer.until_buffers("sink.sink", number + 1);
         client.until_buffers("out.sink", number + 1);
         let sent = producer.buffers("sink.sink")[number].clone();
@@ -231,7 +231,7 @@ fn segments_keep_the_streams_own_time_and_rate() {
         assert_eq!(received.text("pts"), sent.text("pts"));
         // The same moment on the clock of both.
         if number > 0 {
-            assert_eq!(received.text("due"), sent.text("due"), "{segment}");
+            assert_eq!(received.text("due"), sent.text("due"), "{segment:?}");
         }
         let [sent, received] = [
             last(&producer, "sink.sink", "segment"),
@@ -241,13 +241,13 @@ fn segments_keep_the_streams_own_time_and_rate() {
             assert_eq!(
                 received.text(field),
                 sent.text(field),
-                "{field} of {segment}"
+                "{field} of {segment:?}"
             );
         }
     }
     // The position in the stream is the same on both sides.
     let [there, here] = [(&mut producer, "sink"), (&mut client, "src")].map(|(at, element)| {
-        at.order(&format!("position of={element}"))
+        at.order(Order::Position(element.into()))
             .text("ns")
             .to_owned()
     });
@@ -261,8 +261,8 @@ fn a_stream_in_bytes_stays_one() {
     let producer = PRODUCER.replace("format=time", "format=bytes");
     let mut producer = Pipeline::play(&place, &["report sink.sink"], &producer);
     producer.until_clients("sink", 1);
-    send(&mut producer, "segment format=bytes start=100 time=100");
-    producer.order(BUFFER);
+    send(&mut producer, Segment::new(100, 100).bytes(true));
+    producer.order(Push::bytes(100));
     client.until_buffers("out.sink", 1);
     producer.until_buffers("sink.sink", 1);
     let segment = last(&client, "out.sink", "segment");
@@ -283,10 +283,10 @@ fn events_that_are_not_serialized_overtake_a_waiting_client() {
     let mut producer = Pipeline::play(&place, &["report sink.sink"], PRODUCER);
     producer.until_clients("sink", 1);
     // It is due in an hour.
-    producer.order(&format!("{BUFFER} pts=3600000000000"));
+    producer.order(Push::bytes(100).pts(3_600_000_000_000));
     client.until_buffers("out.sink", 1);
-    send(&mut producer, "custom number=1");
-    send(&mut producer, "custom-oob number=2");
+    send(&mut producer, Event::custom(Way::Downstream, 1));
+    send(&mut producer, Custom::new(Way::Oob, 2));
     let event = until_event(&mut client, "out.sink", "custom-downstream-oob", 1);
     assert!(event.text("text").contains("number=(guint64)2"), "{event}");
     assert!(!passed(&client, "out.sink").contains(&"custom-downstream".to_owned()));
@@ -301,12 +301,12 @@ fn a_flush_drops_frames_that_were_not_shown() {
     producer.until_clients("sink", 1);
     for round in 1..20 {
         // It is due in an hour, so the client waits for it.
-        producer.order(&format!("{BUFFER} pts=3600000000000"));
+        producer.order(Push::bytes(100).pts(3_600_000_000_000));
         client.until_buffers("out.sink", 2 * round - 1);
-        for event in ["flush-start", "flush-stop", "segment start=0 time=0"] {
-            send(&mut producer, event);
-        }
-        producer.order(BUFFER);
+        send(&mut producer, Kind::FlushStart);
+        send(&mut producer, Kind::FlushStop);
+        send(&mut producer, Segment::new(0, 0));
+        producer.order(Push::bytes(100));
         client.until_buffers("out.sink", 2 * round);
         until_event(&mut client, "out.sink", "flush-stop", round);
         let passed = passed(&client, "out.sink");
@@ -321,7 +321,7 @@ fn a_flush_drops_frames_that_were_not_shown() {
         // A flush makes a sink lose its state. If another flush comes before it has it again,
         // GStreamer's bins can get stuck, even without xmem.
         for at in [&mut producer, &mut client] {
-            let settled = at.order("settle");
+            let settled = at.settled();
             assert_eq!(settled.text("state"), "Playing", "{settled}");
         }
     }
@@ -338,7 +338,10 @@ fn a_stream_that_has_ended_goes_on_after_a_flush() {
     client.until_buffers("out.sink", 1);
     for round in 1..5 {
         let mark = client.mark();
-        assert_eq!(producer.order("seek stop=100000000").text("done"), "true");
+        assert_eq!(
+            producer.order(Seek::to(0).stop(100_000_000)).text("done"),
+            "true"
+        );
         until_event(&mut client, "out.sink", "eos", round);
         let since = &client.log()[mark..];
         let is_last = |line: &&Line| line.word == "buffer" && line.text("pts") == "90000000";
@@ -350,20 +353,21 @@ fn a_stream_that_has_ended_goes_on_after_a_flush() {
 fn a_client_requests_a_key_frame_and_sends_custom_events() {
     let place = Place::new();
     let (mut producer, mut client) = connected(&place);
-    producer.order(BUFFER);
+    producer.order(Push::bytes(100));
     client.until_buffers("out.sink", 1);
-    let mut upstream = |event: &str| {
-        let sent = client.order(&format!("send of=out event={event}"));
+    let mut upstream = |event: Event| {
+        let sent = client.order(Order::send("out", event));
         sent.text("taken").to_owned()
     };
-    assert_eq!(upstream("custom-upstream number=5"), "true");
-    assert_eq!(upstream("force-key-unit"), "true");
+    assert_eq!(upstream(Event::custom(Way::Upstream, 5)), "true");
+    assert_eq!(upstream(Event::from(Kind::ForceKeyUnit)), "true");
     // These events are for one pipeline only.
-    for event in ["navigation", "seek start=0"] {
-        assert_eq!(upstream(event), "false", "{event}");
+    let navigation = Custom::new(Way::Navigation, 0);
+    for event in [navigation.into(), Seek::to(0).into()] {
+        assert_eq!(upstream(event), "false");
     }
-    upstream("qos running-time=1000000000");
-    assert_eq!(upstream("custom-upstream number=6"), "true");
+    upstream(Event::from(Kind::Qos(1_000_000_000)));
+    assert_eq!(upstream(Event::custom(Way::Upstream, 6)), "true");
     until_event(&mut producer, "sink.sink", "custom-upstream", 3);
     let custom = |line: &&Line| line.get("type") == Some("custom-upstream");
     let custom = producer
@@ -396,9 +400,9 @@ fn a_key_frame_comes_when_a_client_asks_for_one() {
          ! xmemsink name=sink channel=cam0 sync=false",
     );
     until("the encoder has started", || {
-        producer.order("watched at=sink.sink").number("count") > 10
+        producer.watched("sink.sink").number("count") > 10
     });
-    client.change("playing");
+    client.change(State::Playing);
     client.until_buffers("src.src", 5);
     let is_key = |line: &Line| {
         line.get("at") == Some("src.src")
@@ -408,7 +412,7 @@ fn a_key_frame_comes_when_a_client_asks_for_one() {
     let mark = client.mark();
     assert_eq!(
         client
-            .order("send of=out event=force-key-unit")
+            .order(Order::send("out", Kind::ForceKeyUnit))
             .text("taken"),
         "true"
     );
@@ -501,14 +505,17 @@ fn a_property_selects_the_allowed_upstream_events() {
     let producer = format!("{PRODUCER} upstream-events=navigation+seek+qos");
     let mut producer = Pipeline::play(&place, &["report sink.sink"], &producer);
     producer.until_clients("sink", 1);
-    producer.order(BUFFER);
+    producer.order(Push::bytes(100));
     client.until_buffers("out.sink", 1);
-    client.order("send of=out event=custom-upstream");
-    client.order("send of=out event=force-key-unit");
-    client.order("send of=out event=qos running-time=86400000000000");
-    let sent = client.order("send of=out event=navigation name=application/x-gst-navigation");
+    client.order(Order::send("out", Event::custom(Way::Upstream, 0)));
+    client.order(Order::send("out", Kind::ForceKeyUnit));
+    client.order(Order::send("out", Kind::Qos(86_400_000_000_000)));
+    let sent = client.order(Order::send(
+        "out",
+        Custom::new(Way::Navigation, 0).name("application/x-gst-navigation"),
+    ));
     assert_eq!(sent.text("taken"), "true");
-    client.order("send of=out event=seek start=7000000000");
+    client.order(Order::send("out", Seek::to(7_000_000_000)));
     until_event(&mut producer, "sink.sink", "seek", 1);
     for (kind, count) in [("navigation", 1), ("qos", 1), ("custom-upstream", 0)] {
         let of_kind = |line: &&Line| line.get("type") == Some(kind);
@@ -534,12 +541,15 @@ fn the_clients_latency_includes_the_producers() {
     // A frame of the camera lasts 100 ms.
     let mut of_producer = 0;
     until("the producer knows its latency", || {
-        of_producer = producer.order("latency").number("min");
+        of_producer = producer.order(Order::Latency(None)).number("min");
         of_producer >= 100_000_000
     });
     client.until_buffers("out.sink", 1);
     until("the client knows", || {
-        client.order("latency of=src").number("min") == of_producer
+        client
+            .order(Order::Latency(Some("src".into())))
+            .number("min")
+            == of_producer
     });
     // The client posts its latency, and the pipeline asks all elements again.
     client.until("the latency is posted", |line| {
@@ -552,7 +562,7 @@ fn the_clients_latency_includes_the_producers() {
     let mut last = Pipeline::play(&place, &["report out.sink"], last);
     last.until_buffers("out.sink", 3);
     until("the last client knows", || {
-        last.order("latency of=src").number("min") >= of_producer
+        last.order(Order::Latency(Some("src".into()))).number("min") >= of_producer
     });
     middle.end();
 }
@@ -563,20 +573,20 @@ fn events_after_a_flush_are_not_lost_with_it() {
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     let mut producer = Pipeline::play(&place, &["report sink.sink"], PRODUCER);
     producer.until_clients("sink", 1);
-    producer.order(BUFFER);
+    producer.order(Push::bytes(100));
     client.until_buffers("out.sink", 1);
     for round in 1..=200 {
         let mark = client.mark();
         // Sent at once, so that the client receives the event before it has flushed.
         for event in [
-            "flush-start",
-            "flush-stop",
-            "segment start=0 time=0",
-            &format!("custom number={round}"),
+            Event::from(Kind::FlushStart),
+            Kind::FlushStop.into(),
+            Segment::new(0, 0).into(),
+            Event::custom(Way::Downstream, round),
         ] {
-            producer.send(&format!("send of=src event={event}"));
+            producer.send(Order::send("src", event));
         }
-        producer.order(BUFFER);
+        producer.order(Push::bytes(100));
         let number = format!("number=(guint64){round}");
         client.until_since(mark, "the event passes", |line| {
             line.get("text").is_some_and(|text| text.contains(&number))

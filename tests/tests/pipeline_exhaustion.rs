@@ -10,7 +10,7 @@ use rustix::process::Resource;
 use xmem_core::{Publisher, Subscriber};
 use xmem_tests::control_group::Group;
 use xmem_tests::limits::{leave_addresses, leave_descriptors, lower};
-use xmem_tests::pipeline::{CLIENT, PICTURES, Pipeline};
+use xmem_tests::pipeline::{CLIENT, Order, PICTURES, Pipeline, Push, State};
 use xmem_tests::{Line, PATIENCE, Place, pattern, process};
 
 /// More descriptors than any element needs at once.
@@ -21,11 +21,7 @@ const LARGE: &str = "videotestsrc name=v ! video/x-raw,format=RGB,width=1280,hei
 const LITTLE: u64 = 2_500_000;
 
 fn says(message: &Line, kind: &str, words: &[&str]) {
-    assert_eq!(message.text("kind"), kind, "{message}");
-    let text = message.text("text");
-    for word in words {
-        assert!(text.contains(word), "{word:?} is missing in \"{text}\"");
-    }
+    message.says(kind, words);
     // The debug information contains the error as it was.
     assert!(message.text("debug").contains("xmem"), "{message}");
 }
@@ -53,7 +49,7 @@ fn a_sink_opens_with_the_descriptors_it_needs_and_not_with_less() {
     for room in 0..MANY {
         let limit = leave_descriptors(camera.pid(), room);
         let mark = camera.mark();
-        let changed = camera.order("state to=ready");
+        let changed = camera.order(State::Ready);
         drop(limit);
         if changed.text("result") != "Failure" {
             opened = Some(room);
@@ -63,12 +59,12 @@ fn a_sink_opens_with_the_descriptors_it_needs_and_not_with_less() {
         assert_eq!(error.text("from"), "sink", "{error}");
         let words = ["too many open files", "RLIMIT_NOFILE", "ulimit -n"];
         says(&error, "Resource.NoSpaceLeft", &words);
-        camera.order("state to=null");
+        camera.order(State::Null);
         process::until_fd_count(camera.pid(), before);
         assert_eq!(place.files(), [""; 0]);
     }
     assert!(opened.is_some_and(|room| room >= 3), "{opened:?}");
-    camera.change("playing");
+    camera.change(State::Playing);
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     client.until_buffers("out.sink", 3);
 }
@@ -81,17 +77,17 @@ fn a_source_plays_with_the_descriptors_it_needs_and_not_with_less() {
     let mut other = Pipeline::play(&place, &["report out.sink"], CLIENT);
     other.until_buffers("out.sink", 1);
     let mut client = Pipeline::start(&place, &["report out.sink"], CLIENT);
-    client.change("playing");
+    client.change(State::Playing);
     client.until_buffers("out.sink", 3);
-    client.change("null");
+    client.change(State::Null);
     let mut refused = 0;
     for room in 0..MANY {
         // What GStreamer itself needs was created before. The source connects in PLAYING.
-        client.change("paused");
+        client.change(State::Paused);
         let before = process::fd_count(client.pid());
         let limit = leave_descriptors(client.pid(), room);
         let mark = client.mark();
-        client.order("state to=playing");
+        client.order(State::Playing);
         let said = client.until_since(mark, "an error or a buffer", |line| {
             line.word == "buffer" || is_reason(line)
         });
@@ -103,7 +99,7 @@ fn a_source_plays_with_the_descriptors_it_needs_and_not_with_less() {
         let words = ["too many open files", "RLIMIT_NOFILE", "ulimit -n"];
         says(&said, "Resource.NoSpaceLeft", &words);
         process::until_fd_count(client.pid(), before);
-        client.change("null");
+        client.change(State::Null);
         refused += 1;
     }
     assert!(refused >= 3, "{refused} refusals");
@@ -147,7 +143,7 @@ fn a_source_without_descriptors_for_new_memory_fails_or_reconnects() {
     let place = Place::new();
     let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     let mut producer = Pipeline::start(&place, &[], producer);
-    producer.change("playing");
+    producer.change(State::Playing);
     producer.push(1);
     let client = |on_disconnect: &str| {
         let client = format!(
@@ -160,15 +156,15 @@ fn a_source_without_descriptors_for_new_memory_fails_or_reconnects() {
     let (mut plain, mut patient, mut other) =
         (client("error"), client("reconnect"), client("error"));
     let limits = [&plain, &patient].map(|client| leave_descriptors(client.pid(), 0));
-    let push = "push from=src caps=application/x-test size=100000";
-    assert_eq!(producer.order(push).text("flow"), "Ok");
+    let push = Push::bytes(100_000);
+    producer.push(&push);
     let error = plain.until_message("error");
     let words = ["descriptor", "RLIMIT_NOFILE", "ulimit -n"];
     says(&error, "Resource.NoSpaceLeft", &words);
     other.until_buffers("out.sink", 2);
     drop(limits);
     patient.until_buffers("out.sink", 2);
-    assert_eq!(producer.order(push).text("flow"), "Ok");
+    producer.push(&push);
     for client in [&mut patient, &mut other] {
         client.until_buffers("out.sink", 3);
         assert_eq!(client.messages(), [""; 0]);
@@ -180,7 +176,7 @@ fn a_source_that_never_has_room_for_its_frames_gives_up_in_the_end() {
     let place = Place::new();
     let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     let mut producer = Pipeline::start(&place, &[], producer);
-    producer.change("playing");
+    producer.change(State::Playing);
     producer.push(1);
     let client = "xmemsrc name=src channel=cam0 on-disconnect=reconnect max-leases=1 \
                   connection-timeout=2000000000 ! fakesink name=out enable-last-sample=false";
@@ -188,8 +184,7 @@ fn a_source_that_never_has_room_for_its_frames_gives_up_in_the_end() {
     client.until_buffers("out.sink", 1);
     // Enough to connect and for GStreamer, but not for the frames.
     let limit = leave_addresses(client.pid(), 40 << 20);
-    let push = "push from=src caps=application/x-test size=30000000";
-    assert_eq!(producer.order(push).text("flow"), "Ok");
+    producer.push(Push::bytes(30_000_000));
     let error = client.until_message("error");
     let words = ["mapping", "not enough memory", "RLIMIT_AS"];
     says(&error, "Resource.NoSpaceLeft", &words);
@@ -197,8 +192,8 @@ fn a_source_that_never_has_room_for_its_frames_gives_up_in_the_end() {
     let connections = client.stats("src").number("connections");
     assert!(connections <= 25, "{connections}");
     drop(limit);
-    client.change("null");
-    client.change("playing");
+    client.change(State::Null);
+    client.change(State::Playing);
     client.until_buffers("out.sink", 2);
 }
 
@@ -210,15 +205,15 @@ fn pictures_for_which_there_is_no_memory_end_with_the_reason() {
         let producer = format!("{LARGE} {way} ! xmemsink name=sink channel=cam0");
         let mut producer = Pipeline::start(&place, &[], &producer);
         let limit = lower(producer.pid(), Resource::Fsize, LITTLE);
-        producer.order("state to=playing");
+        producer.order(State::Playing);
         // The first error says why. Errors that other elements post because of it come later.
         let error = producer.until_message("error");
         assert_eq!(error.text("from"), "sink", "{error}");
         let words = ["slots of 2764800 bytes", "RLIMIT_FSIZE", "ulimit -f"];
         says(&error, "Resource.NoSpaceLeft", &words);
         drop(limit);
-        producer.change("null");
-        producer.change("playing");
+        producer.change(State::Null);
+        producer.change(State::Playing);
         let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
         client.until_buffers("out.sink", 2);
     }
@@ -229,14 +224,14 @@ fn a_frame_for_which_there_is_no_memory_is_dropped_with_a_warning() {
     let place = Place::new();
     let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     let mut producer = Pipeline::start(&place, &[], producer);
-    producer.change("playing");
+    producer.change(State::Playing);
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     producer.until_clients("sink", 1);
     producer.push(1);
     let limit = lower(producer.pid(), Resource::Fsize, LITTLE);
-    let large = "push from=src caps=application/x-test size=3000000";
+    let large = Push::bytes(3_000_000);
     for _ in 0..2 {
-        assert_eq!(producer.order(large).text("flow"), "Ok");
+        producer.push(&large);
         producer.push(1);
     }
     let warning = producer.until_message("warning");
@@ -247,7 +242,7 @@ fn a_frame_for_which_there_is_no_memory_is_dropped_with_a_warning() {
         stats.number("dropped") == 2
     });
     drop(limit);
-    assert_eq!(producer.order(large).text("flow"), "Ok");
+    producer.push(&large);
     client.until_buffers("out.sink", 4);
     let sizes: Vec<_> = client
         .buffers("out.sink")
@@ -265,13 +260,12 @@ fn metas_and_caps_without_memory_for_them_cause_warnings() {
     let place = Place::new();
     let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     let mut producer = Pipeline::start(&place, &[], producer);
-    producer.change("playing");
+    producer.change(State::Playing);
     producer.push(1);
     let limit = leave_descriptors(producer.pid(), 0);
     // Too long for a message.
     let text = "x".repeat(40_000);
-    let push = format!("push from=src caps=application/x-test,text={text} size=100");
-    producer.order(&push);
+    producer.order(Push::of(format!("application/x-test,text={text}")).size(100));
     let error = producer.until_message("error");
     assert_eq!(error.text("from"), "sink", "{error}");
     says(
@@ -314,7 +308,7 @@ fn a_sink_without_a_place_for_its_socket_names_it() {
         let Some(mut producer) = start(&place, &mount) else {
             return;
         };
-        let changed = producer.order("state to=ready");
+        let changed = producer.order(State::Ready);
         assert_eq!(changed.text("result"), "Failure");
         let error = producer.until_message("error");
         let path = place.socket("cam0").display().to_string();
@@ -332,8 +326,7 @@ fn metas_that_a_source_has_no_memory_to_copy_are_an_error() {
     let place = Place::new();
     let open = Publisher::builder(place.channel("cam0")).open();
     let publisher = open.expect("a channel");
-    let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
-    let mut client = Pipeline::play(&place, &[], client);
+    let mut client = Pipeline::play(&place, &[], CLIENT);
     let come = publisher.wait_for_clients(1, Some(PATIENCE));
     come.expect("the client");
     group.take(client.pid());
@@ -391,7 +384,7 @@ fn a_client_that_holds_all_slots_there_is_memory_for_does_not_end_the_stream() {
     };
     let (mut greedy, mut other) = (connect(64), connect(4));
     group.take(camera.pid());
-    camera.order(&format!("set of=caps property=caps text={}", caps(2000)));
+    camera.order(Order::set("caps", "caps", caps(2000)));
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

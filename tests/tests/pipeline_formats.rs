@@ -1,10 +1,11 @@
 //! Any caps cross: raw video in every format, sound, text, and unknown types; buffers without bytes
 //! and in several memories; and caps that change while the stream runs.
 
+use gst::BufferFlags;
 use xmem_tests::Place;
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{Order, Pipeline, Push, State};
 
-const LOSSLESS: &str =
+const PATIENT: &str =
     "sync=false overflow=block block-timeout=20000000000 wait-for-connection=true";
 
 /// A producer whose sink has two clients, and what they receive.
@@ -16,21 +17,16 @@ struct Exchange {
 impl Exchange {
     /// `watch` says how the buffers are watched on both sides.
     fn start(place: &Place, watch: &str, producer: &str) -> Exchange {
-        let producer = format!("{producer} ! xmemsink name=sink channel=cam0 {LOSSLESS}");
+        let producer = format!("{producer} ! xmemsink name=sink channel=cam0 {PATIENT}");
         let mut producer = Pipeline::start(place, &[&format!("{watch} sink.sink")], &producer);
-        producer.change("ready");
+        producer.change(State::Ready);
         let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
         let watch = format!("{watch} out.sink");
         let clients = (0..2).map(|_| Pipeline::play(place, &[&watch], client));
         let clients = clients.collect();
         producer.until_clients("sink", 2);
-        producer.change("playing");
+        producer.change(State::Playing);
         Exchange { producer, clients }
-    }
-
-    fn push(&mut self, buffer: &str) {
-        let pushed = self.producer.order(&format!("push from=src {buffer}"));
-        assert_eq!(pushed.text("flow"), "Ok", "{buffer}");
     }
 
     /// Waits for EOS and compares all that has crossed.
@@ -55,16 +51,15 @@ fn pushing(place: &Place) -> Exchange {
 fn raw_video_of_every_format_crosses() {
     let place = Place::new();
     let mut exchange = pushing(&place);
-    let formats = exchange.producer.order("formats");
+    let formats = exchange.producer.order(Order::Formats);
     let formats: Vec<_> = formats.text("text").split(',').map(str::to_owned).collect();
     assert!(formats.len() > 80, "{} formats", formats.len());
     for (number, format) in formats.iter().enumerate() {
-        exchange.push(&format!(
-            "count=3 seed={number} caps=video/x-raw,format={format},width=50,height=38,\
-             framerate=30/1"
-        ));
+        let caps = format!("video/x-raw,format={format},width=50,height=38,framerate=30/1");
+        let frames = Push::of(caps).count(3).seed(number as u64);
+        exchange.producer.push(frames);
     }
-    exchange.producer.order("end from=src");
+    exchange.producer.order(Order::end("src"));
     exchange.compare();
     for client in &exchange.clients {
         let buffers = client.buffers("out.sink");
@@ -87,7 +82,7 @@ fn raw_video_of_every_format_is_written_straight_into_slots() {
         "videotestsrc pattern=ball ! capsfilter name=filter \
          caps=video/x-raw,format=RGB,width=50,height=38",
     );
-    let formats = exchange.producer.order("videotestsrc-formats");
+    let formats = exchange.producer.order(Order::VideotestsrcFormats);
     let formats: Vec<_> = formats.text("text").split(',').map(str::to_owned).collect();
     assert!(formats.len() > 60, "{} formats", formats.len());
     // The first caps must be negotiated before they change.
@@ -96,8 +91,10 @@ fn raw_video_of_every_format_is_written_straight_into_slots() {
         // The source must not get other caps while it negotiates these: it would stop with an error.
         // The first caps of all are among the formats, too.
         let mark = exchange.producer.mark();
-        exchange.producer.order(&format!(
-            "set of=filter property=caps text=video/x-raw,format={format},width=50,height=38"
+        exchange.producer.order(Order::set(
+            "filter",
+            "caps",
+            format!("video/x-raw,format={format},width=50,height=38"),
         ));
         let caps = format!("format=(string){format},");
         let what = format!("{format} is sent");
@@ -108,7 +105,7 @@ fn raw_video_of_every_format_is_written_straight_into_slots() {
         let mark = exchange.producer.mark();
         exchange.producer.until_buffers_since(mark, "sink.sink", 1);
     }
-    exchange.producer.order("eos");
+    exchange.producer.order(Order::Eos);
     exchange.compare();
     let stats = exchange.producer.stats("sink");
     assert_eq!(stats.number("copied"), 0, "{stats}");
@@ -135,23 +132,20 @@ fn sound_crosses() {
 fn text_and_things_without_a_name_cross() {
     let place = Place::new();
     let mut exchange = pushing(&place);
-    for (number, buffer) in [
-        "caps=text/x-raw,format=utf8 size=17",
-        "caps=text/x-raw,format=pango-markup size=1",
-        "caps=application/x-test size=4097",
-        "caps=application/x-test,answer=(int)42,words=(string)<a,b> size=100",
-        "caps=application/octet-stream size=1000000",
-        "caps=application/x-test size=3",
-        "caps=image/jpeg,width=10,height=10 size=777",
-        "caps=meta/x-klv,parsed=true size=64",
-        "caps=video/x-raw,format=ENCODED size=64",
-    ]
-    .iter()
-    .enumerate()
-    {
-        exchange.push(&format!("seed={number} {buffer}"));
+    for (seed, (caps, size)) in (0..).zip([
+        ("text/x-raw,format=utf8", 17),
+        ("text/x-raw,format=pango-markup", 1),
+        ("application/x-test", 4097),
+        ("application/x-test,answer=(int)42,words=(string)<a,b>", 100),
+        ("application/octet-stream", 1_000_000),
+        ("application/x-test", 3),
+        ("image/jpeg,width=10,height=10", 777),
+        ("meta/x-klv,parsed=true", 64),
+        ("video/x-raw,format=ENCODED", 64),
+    ]) {
+        exchange.producer.push(Push::of(caps).size(size).seed(seed));
     }
-    exchange.producer.order("end from=src");
+    exchange.producer.order(Order::end("src"));
     exchange.compare();
     assert_eq!(exchange.clients[0].buffers("out.sink").len(), 9);
 }
@@ -160,18 +154,22 @@ fn text_and_things_without_a_name_cross() {
 fn buffers_without_bytes_cross() {
     let place = Place::new();
     let mut exchange = pushing(&place);
+    let same = Push::default;
+    let picture = Push::of("video/x-raw,format=RGB,width=50,height=38,framerate=30/1");
     for buffer in [
-        "caps=application/x-test size=0",
-        "size=10",
-        "size=0 flags=GAP+DROPPABLE",
-        "size=0 count=20",
-        "size=5000",
-        "caps=video/x-raw,format=RGB,width=50,height=38,framerate=30/1 size=0",
-        "",
+        Push::bytes(0),
+        same().size(10),
+        same()
+            .size(0)
+            .with(BufferFlags::GAP | BufferFlags::DROPPABLE),
+        same().size(0).count(20),
+        same().size(5000),
+        picture.size(0),
+        same(),
     ] {
-        exchange.push(buffer);
+        exchange.producer.push(buffer);
     }
-    exchange.producer.order("end from=src");
+    exchange.producer.order(Order::end("src"));
     exchange.compare();
     let sizes = exchange.clients[0].buffers("out.sink");
     let sizes: Vec<_> = sizes.iter().map(|line| line.number("size")).collect();
@@ -185,18 +183,20 @@ fn buffers_without_bytes_cross() {
 fn buffers_in_several_pieces_cross_whole() {
     let place = Place::new();
     let mut exchange = pushing(&place);
+    let same = Push::default;
+    let picture = Push::of("video/x-raw,format=I420,width=51,height=37,framerate=30/1");
     for buffer in [
-        "caps=application/x-test size=1000 memories=2",
-        "size=1000 memories=16",
-        "size=100003 memories=7",
-        "size=1 memories=1",
-        "caps=video/x-raw,format=I420,width=51,height=37,framerate=30/1 memories=3",
-        "memories=3 pad=12",
-        "memories=9",
+        Push::bytes(1000).memories(2),
+        same().size(1000).memories(16),
+        same().size(100_003).memories(7),
+        same().size(1).memories(1),
+        picture.memories(3),
+        same().memories(3).pad(12),
+        same().memories(9),
     ] {
-        exchange.push(buffer);
+        exchange.producer.push(buffer);
     }
-    exchange.producer.order("end from=src");
+    exchange.producer.order(Order::end("src"));
     exchange.compare();
     let sent = exchange.producer.buffers("sink.sink");
     assert_eq!(sent[1].number("memories"), 16);
@@ -222,13 +222,11 @@ fn no_frame_is_lost_when_copied_frames_change_their_size() {
     let mut exchange = pushing(&place);
     for (number, (width, height)) in SIZES.iter().enumerate() {
         let format = ["RGB", "I420"][number % 2];
-        exchange.push(&format!(
-            "count=20 seed={} caps=video/x-raw,format={format},width={width},height={height},\
-             framerate=30/1",
-            100 * number
-        ));
+        let caps = format!("video/x-raw,format={format},width={width},height={height}");
+        let frames = Push::of(format!("{caps},framerate=30/1")).count(20);
+        exchange.producer.push(frames.seed(100 * number as u64));
     }
-    exchange.producer.order("end from=src");
+    exchange.producer.order(Order::end("src"));
     exchange.compare();
     let received = exchange.clients[1].buffers("out.sink");
     assert_eq!(received.len(), 20 * SIZES.len());
@@ -247,9 +245,10 @@ fn no_frame_is_lost_when_zero_copy_frames_change_their_size() {
     for (number, (width, height)) in SIZES.iter().enumerate() {
         let format = ["RGB", "I420"][number % 2];
         let mark = exchange.producer.mark();
-        exchange.producer.order(&format!(
-            "set of=filter property=caps text=video/x-raw,format={format},width={width},\
-             height={height}"
+        exchange.producer.order(Order::set(
+            "filter",
+            "caps",
+            format!("video/x-raw,format={format},width={width},height={height}"),
         ));
         let size = format!("width=(int){width}, height=(int){height}, format=(string){format}");
         let size = [size, format!("format=(string){format}, width=(int){width}")];
@@ -263,7 +262,7 @@ fn no_frame_is_lost_when_zero_copy_frames_change_their_size() {
         let mark = exchange.producer.mark();
         exchange.producer.until_buffers_since(mark, "sink.sink", 20);
     }
-    exchange.producer.order("eos");
+    exchange.producer.order(Order::Eos);
     exchange.compare();
     let stats = exchange.producer.stats("sink");
     assert_eq!(stats.number("copied"), 0, "{stats}");

@@ -3,13 +3,14 @@
 
 use std::collections::HashSet;
 
-use xmem_tests::pipeline::{Pipeline, threads};
+use xmem_tests::pipeline::{
+    CLIENT, LOSSLESS, Memfds, Order, PUSHING, Pipeline, Push, State, threads,
+};
 use xmem_tests::process::page_faults;
 use xmem_tests::wire::{self, Connection};
 use xmem_tests::{Line, Place, process, until};
 
-const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
-const FRAME: &str = "push from=src caps=video/x-raw,format=RGB,width=64,height=48,framerate=30/1";
+const PICTURE: &str = "video/x-raw,format=RGB,width=64,height=48,framerate=30/1";
 const CAMERA: &str = "videotestsrc is-live=true pattern=ball \
                       ! video/x-raw,format=RGB,width=64,height=48,framerate=100/1";
 
@@ -36,8 +37,7 @@ struct Chain {
 impl Chain {
     /// All of them have received the first frame.
     fn of_pushes(place: &Place) -> Chain {
-        let producer =
-            format!("appsrc name=src format=time ! xmemsink name=sink channel=cam0 {LOSSLESS}");
+        let producer = format!("{PUSHING} {LOSSLESS}");
         Chain::new(place, &producer, LOSSLESS)
     }
 
@@ -45,7 +45,7 @@ impl Chain {
         let last = Pipeline::play(place, &["report out.sink"], LAST);
         let middle = [0, 1].map(|from| Pipeline::play(place, &[], &middle(from, settings)));
         let mut producer = Pipeline::start(place, &["report sink.sink"], producer);
-        producer.change("ready");
+        producer.change(State::Ready);
         producer.until_clients("sink", 1);
         let mut chain = Chain {
             producer,
@@ -55,7 +55,7 @@ impl Chain {
         for one in &mut chain.middle {
             one.until_clients("sink", 1);
         }
-        chain.producer.change("playing");
+        chain.producer.change(State::Playing);
         chain
     }
 
@@ -67,9 +67,9 @@ impl Chain {
     }
 
     /// Pushes a frame, and waits until the last client has received it.
-    fn pass(&mut self, frame: &str) {
+    fn pass(&mut self, frame: Push) {
         let mark = self.last.mark();
-        assert_eq!(self.producer.order(frame).text("flow"), "Ok");
+        self.producer.push(frame);
         self.last.until_buffers_since(mark, "out.sink", 1);
     }
 }
@@ -98,11 +98,11 @@ fn frames_go_through_four_processes_without_a_copy_or_a_page_fault() {
         [first, second, &chain.last].map(|one| page_faults(one.pid()))
     };
     for number in 0..WARM_UP {
-        chain.pass(&format!("{FRAME} seed={number}"));
+        chain.pass(Push::of(PICTURE).seed(number));
     }
     let before = faults(&chain);
     for number in WARM_UP..WARM_UP + FRAMES {
-        chain.pass(&format!("{FRAME} seed={number}"));
+        chain.pass(Push::of(PICTURE).seed(number));
     }
     let after = faults(&chain);
     chain.compare();
@@ -123,9 +123,9 @@ fn frames_go_through_four_processes_without_a_copy_or_a_page_fault() {
 fn sub_buffers_are_imported_with_their_offset() {
     let place = Place::new();
     let mut chain = Chain::of_pushes(&place);
-    let push = "push from=src caps=application/x-test size=5000 memfds=20 prefix=777";
+    let push = Push::bytes(5000).memfds(Memfds::from(20).prefix(777));
     for number in 0..20 {
-        chain.pass(&format!("{push} seed={number}"));
+        chain.pass(push.clone().seed(number));
     }
     chain.compare();
     all_imported(&chain.producer.stats("sink"), 20);
@@ -141,9 +141,8 @@ fn frames_of_several_tensors_are_imported() {
     let mut chain = Chain::of_pushes(&place);
     let caps = "other/tensors,format=static,num_tensors=2,dimensions=(string)\"3:64:48,9216\",\
                 types=(string)\"uint8,uint8\",framerate=(fraction)30/1";
-    let push = format!("push from=src caps={caps} size=18432 memories=2");
     for number in 0..20 {
-        chain.pass(&format!("{push} seed={number}"));
+        chain.pass(Push::of(caps).size(18432).memories(2).seed(number));
     }
     chain.compare();
     for one in &mut chain.middle {
@@ -232,9 +231,9 @@ fn a_stopped_client_does_not_starve_others() {
     let mut relay = Pipeline::play(&place, &[], &middle(0, ""));
     let client = "xmemsrc channel=cam1 max-leases=16 ! fakesink name=out";
     let mut hoarder = Pipeline::play(&place, &["count out.sink"], client);
-    hoarder.order("hold at=out.sink count=14");
+    hoarder.hold("out.sink", 14);
     until("the hoarder holds frames", || {
-        hoarder.order("watched at=out.sink").number("count") > 50
+        hoarder.watched("out.sink").number("count") > 50
     });
     hoarder.stop();
     // The client holds more frames than the relay has leases, so the relay copies further frames.
@@ -268,18 +267,18 @@ fn what_a_client_holds_stays_when_the_process_in_the_middle_stops() {
     let mut relay = Pipeline::play(&place, &[], &middle(0, ""));
     let client = "xmemsrc channel=cam1 on-disconnect=eos ! fakesink name=out";
     let mut client = Pipeline::play(&place, &["count out.sink"], client);
-    client.order("hold at=out.sink count=2");
+    client.hold("out.sink", 2);
     until("frames arrive at the last client", || {
-        client.order("watched at=out.sink").number("count") > 20
+        client.watched("out.sink").number("count") > 20
     });
-    relay.change("null");
+    relay.change(State::Null);
     client.until_eos();
-    let held = client.order("digest at=out.sink").text("held").to_owned();
+    let held = client.held("out.sink");
     let published = producer.stats("sink").number("published");
     producer.until_stats("sink", "the slots were all used again", |stats| {
         stats.number("published") > published + 5 * stats.number("slots")
     });
-    assert_eq!(client.order("digest at=out.sink").text("held"), held);
+    assert_eq!(client.held("out.sink"), held);
     // It still has its leases at the producer, as long as the client has its frames.
     assert_eq!(producer.stats("sink").number("clients"), 1);
     client.kill();
@@ -288,21 +287,15 @@ fn what_a_client_holds_stays_when_the_process_in_the_middle_stops() {
 
 /// A producer that pushes, and its client.
 fn pushing(place: &Place, settings: &str) -> (Pipeline, Pipeline) {
-    let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
-    let client = Pipeline::play(place, &["report out.sink"], client);
-    let producer = format!(
-        "appsrc name=src format=time ! xmemsink name=sink channel=cam0 {LOSSLESS} {settings}"
-    );
-    let mut producer = Pipeline::start(place, &["report sink.sink"], &producer);
-    producer.change("ready");
-    producer.until_clients("sink", 1);
-    producer.change("playing");
+    let client = Pipeline::play(place, &["report out.sink"], CLIENT);
+    let producer = format!("{PUSHING} {LOSSLESS} {settings}");
+    let producer = Pipeline::play_for(1, place, &["report sink.sink"], &producer);
     (producer, client)
 }
 
-fn pass(producer: &mut Pipeline, client: &mut Pipeline, frame: &str) {
+fn pass(producer: &mut Pipeline, client: &mut Pipeline, frame: Push) {
     let (mark, sent) = (client.mark(), producer.mark());
-    assert_eq!(producer.order(frame).text("flow"), "Ok");
+    producer.push(frame);
     client.until_buffers_since(mark, "out.sink", 1);
     producer.until_buffers_since(sent, "sink.sink", 1);
 }
@@ -326,9 +319,9 @@ fn a_pool_of_memfds_is_imported_and_each_is_sent_once() {
         sent
     });
     producer.until_clients("sink", 2);
-    let push = "push from=src caps=application/x-test size=100000 memfds=40";
+    let push = Push::bytes(100_000).memfds(40);
     for number in 0..100 {
-        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+        pass(&mut producer, &mut client, push.clone().seed(number));
     }
     assert_same(&producer, &client);
     all_imported(&producer.stats("sink"), 100);
@@ -338,9 +331,9 @@ fn a_pool_of_memfds_is_imported_and_each_is_sent_once() {
         !maps.is_empty() && maps.iter().all(|map| map.access == "r--s"),
         "{maps:?}"
     );
-    producer.order("end from=src");
+    producer.order(Order::end("src"));
     producer.until_eos();
-    producer.change("null");
+    producer.change(State::Null);
     let sent = reader.join().expect("the client was told in order");
     assert_eq!(sent.len(), maps.len());
     assert!(sent.len() < 40, "{} memfds", sent.len());
@@ -354,30 +347,31 @@ fn imported_frames_of_a_dead_producer_are_not_received() {
     let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     let client = "xmemsrc name=src channel=cam0 max-leases=2 on-starved=wait on-disconnect=eos \
                   ! fakesink name=out enable-last-sample=false";
-    for memory in ["memfds=40", ""] {
+    let buffers = Push::bytes(5000).count(10);
+    for (push, is_imported) in [(buffers.clone().memfds(40), true), (buffers, false)] {
         let mut producer = Pipeline::play(&place, &[], producer);
         let mut client = Pipeline::play(&place, &["report out.sink"], client);
-        client.order("hold at=out.sink count=2");
+        client.hold("out.sink", 2);
         producer.until_clients("sink", 1);
-        let push = format!("push from=src caps=application/x-test size=5000 {memory} count=10");
-        assert_eq!(producer.order(&push).text("flow"), "Ok");
+        producer.push(push);
         let stats = producer.until_stats("sink", "all frames are published", |stats| {
             stats.number("published") == 10 && stats.number("client-0-held") == 2
         });
-        let imported = if memory.is_empty() { 0 } else { 10 };
+        let imported = if is_imported { 10 } else { 0 };
         assert_eq!(stats.number("imported"), imported, "{stats}");
         client.until_buffers("out.sink", 2);
         producer.kill();
         until("the client has noticed", || {
             !threads(client.pid()).contains(&"xmem-control".to_owned())
         });
-        client.order("hold at=out.sink count=0");
+        client.hold("out.sink", 0);
         client.until_eos();
         let received = client.buffers("out.sink").len();
-        match memory {
+        if is_imported {
+            assert_eq!(received, 2);
+        } else {
             // In the producer's own memory, the frames that its slots still held.
-            "" => assert!(received > 2, "{received} received"),
-            _ => assert_eq!(received, 2),
+            assert!(received > 2, "{received} received");
         }
     }
 }
@@ -386,9 +380,9 @@ fn imported_frames_of_a_dead_producer_are_not_received() {
 fn memfds_that_can_not_be_sealed_are_copied() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place, "");
-    let push = "push from=src caps=application/x-test size=5000 memfds=4 unsealable=1";
+    let push = Push::bytes(5000).memfds(Memfds::from(4).sealable(false));
     for number in 0..20 {
-        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+        pass(&mut producer, &mut client, push.clone().seed(number));
     }
     assert_same(&producer, &client);
     let stats = producer.stats("sink");
@@ -401,9 +395,9 @@ fn memfds_that_can_not_be_sealed_are_copied() {
 fn memory_of_other_elements_is_copied_if_that_is_set() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place, "import-memory=false");
-    let push = "push from=src caps=application/x-test size=5000 memfds=4";
+    let push = Push::bytes(5000).memfds(4);
     for number in 0..20 {
-        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+        pass(&mut producer, &mut client, push.clone().seed(number));
     }
     assert_same(&producer, &client);
     let stats = producer.stats("sink");
@@ -421,19 +415,16 @@ fn a_pool_keeps_half_of_its_buffers_for_itself() {
         "xmemsrc name=src channel=cam0 ! fakesink name=out",
     );
     producer.until_clients("sink", 1);
-    client.order("hold at=out.sink count=3");
-    let push = "push from=src caps=application/x-test size=5000 memfds=6";
+    client.hold("out.sink", 3);
+    let push = Push::bytes(5000).memfds(6);
     for number in 0..10 {
-        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+        pass(&mut producer, &mut client, push.clone().seed(number));
     }
     client.stop();
     let before = producer.stats("sink");
     assert_eq!(before.number("client-0-held"), 3, "{before}");
     // More than the pool has: with an import of all buffers, the producer would wait without end.
-    assert_eq!(
-        producer.order(&format!("{push} count=30")).text("flow"),
-        "Ok"
-    );
+    producer.push(push.clone().count(30));
     let after = producer.until_stats("sink", "all frames are published", |stats| {
         stats.number("published") == 40
     });
@@ -441,10 +432,10 @@ fn a_pool_keeps_half_of_its_buffers_for_itself() {
     assert_eq!(grown("copied") + grown("imported"), 30, "{after}");
     assert!(grown("copied") >= 15, "{after}");
     client.resume();
-    client.order("hold at=out.sink count=0");
+    client.hold("out.sink", 0);
     let imported = after.number("imported");
     until("frames are imported again", || {
-        producer.order(push);
+        producer.order(&push);
         producer.stats("sink").number("imported") > imported
     });
 }
@@ -455,12 +446,12 @@ fn dmabuf_caps_with_other_memory_are_an_error_that_says_so() {
     let producer = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     let mut producer = Pipeline::play(&place, &[], producer);
     let caps = "video/x-raw(memory:DMABuf),format=NV12,width=64,height=48,framerate=30/1";
-    for memory in ["", "memfds=2"] {
-        producer.order(&format!("push from=src caps={caps} {memory}"));
+    for push in [Push::of(caps), Push::of(caps).memfds(2)] {
+        producer.order(push);
         let error = producer.until_message("error");
         assert!(error.text("text").contains("dmabuf"), "{error}");
-        producer.change("null");
-        producer.change("playing");
+        producer.change(State::Null);
+        producer.change(State::Playing);
     }
 }
 
@@ -470,15 +461,15 @@ fn dmabuf_caps_with_other_memory_are_an_error_that_says_so() {
 fn memory_that_others_may_write_is_copied_while_a_client_refuses_it() {
     let place = Place::new();
     let (mut producer, mut client) = pushing(&place, "");
-    let push = "push from=src caps=application/x-test size=100000 memfds=20";
+    let push = Push::bytes(100_000).memfds(20);
     for number in 0..5 {
-        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+        pass(&mut producer, &mut client, push.clone().seed(number));
     }
     let careful = "xmemsrc name=src channel=cam0 unsealed-memory=never ! fakesink name=out";
     let mut careful = Pipeline::play(&place, &["report out.sink"], careful);
     producer.until_clients("sink", 2);
     for number in 5..15 {
-        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+        pass(&mut producer, &mut client, push.clone().seed(number));
     }
     careful.until_buffers("out.sink", 10);
     assert_eq!(
@@ -495,7 +486,7 @@ fn memory_that_others_may_write_is_copied_while_a_client_refuses_it() {
     careful.kill();
     producer.until_clients_since(mark, "sink", 1);
     for number in 15..20 {
-        pass(&mut producer, &mut client, &format!("{push} seed={number}"));
+        pass(&mut producer, &mut client, push.clone().seed(number));
     }
     assert_same(&producer, &client);
     let stats = producer.stats("sink");

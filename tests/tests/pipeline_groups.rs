@@ -1,7 +1,8 @@
 //! Compressed and container streams that a client joins late: what they need comes first, and
 //! nothing comes that cannot be decoded.
 
-use xmem_tests::pipeline::Pipeline;
+use gst::BufferFlags;
+use xmem_tests::pipeline::{Pipeline, Push};
 use xmem_tests::{Line, Place, until};
 
 /// All pictures differ, in a size that every encoder accepts.
@@ -313,16 +314,14 @@ impl Stream {
     fn push_with(&mut self, caps: &str, buffers: &str) {
         for kind in buffers.chars() {
             let flags = match kind {
-                'd' => "DELTA_UNIT",
-                'h' => "HEADER",
-                _ => "",
+                'd' => BufferFlags::DELTA_UNIT,
+                'h' => BufferFlags::HEADER,
+                _ => BufferFlags::empty(),
             };
             self.count += 1;
-            let (seed, pts) = (self.count, self.count * 1_000_000);
-            let order = format!(
-                "push from=src caps={caps} size=100 seed={seed} pts={pts} duration=1000000 flags={flags}"
-            );
-            assert_eq!(self.producer.order(&order).text("flow"), "Ok");
+            let buffer = Push::of(caps).size(100).with(flags);
+            let buffer = buffer.pts(self.count * 1_000_000).duration(1_000_000);
+            self.producer.push(buffer.seed(self.count));
             self.producer
                 .until_buffers("sink.sink", self.count as usize);
         }

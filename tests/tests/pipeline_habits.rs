@@ -5,7 +5,7 @@ use gst::glib::{self, ParamFlags, ParamSpec};
 use gst::prelude::*;
 use tempfile::TempDir;
 use xmem_tests::local::{self, Local};
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{Order, Pipeline, State};
 use xmem_tests::{Line, Place};
 
 const PICTURES: &str = "videotestsrc is-live=true ! video/x-raw,format=RGB,width=64,height=48";
@@ -113,8 +113,8 @@ const SOURCE: [Habit; 14] = [
 /// The messages of a pipeline in READY, whose element `element` has this property.
 fn messages(place: &Place, description: &str) -> Vec<Line> {
     let mut pipeline = Pipeline::start(place, &[], description);
-    pipeline.change("ready");
-    pipeline.order("post");
+    pipeline.change(State::Ready);
+    pipeline.order(Order::Post);
     pipeline.until("all messages have arrived", |line| {
         line.word == "message" && line.get("type") == Some("application")
     });
@@ -182,7 +182,7 @@ fn frames_pass_whatever_was_set() {
     );
     let mut client = Pipeline::play(&place, &["count out.sink"], &client);
     client.until_eos();
-    let watched = client.order("watched at=out.sink");
+    let watched = client.watched("out.sink");
     assert_eq!(watched.number("count"), 20, "{watched}");
     // The channel needs more memory than one byte; that is posted once.
     let is_size = |line: &&Line| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use xmem_core::{EventKind, Publisher};
 use xmem_tests::area::SEALED;
 use xmem_tests::hostile::impostor::Impostor;
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{Pipeline, State};
 use xmem_tests::{Line, PATIENCE, Place, format, pattern, process, wire};
 
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
@@ -35,7 +35,7 @@ fn error_of(format: &[u8], extra: &[u8]) -> Line {
     frame.publish().expect("a channel");
     let error = client.until_message("error");
     assert_eq!(error.text("from"), "src", "{error}");
-    client.change_promptly("null");
+    client.change_promptly(State::Null);
     error
 }
 
@@ -425,7 +425,7 @@ fn connections_to_a_producer_that_goes(has_frames: bool, says_bye: bool) -> u32 
         connections += 1;
     }
     // Possibly in the middle of a pause between two attempts.
-    client.change_promptly("ready");
+    client.change_promptly(State::Ready);
     assert_eq!(client.messages(), [""; 0]);
     connections
 }

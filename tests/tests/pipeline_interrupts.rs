@@ -4,10 +4,9 @@
 use std::time::Instant;
 
 use xmem_tests::launched::Launched;
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{CLIENT, Pipeline, Push, State};
 use xmem_tests::{Place, process, until};
 
-const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
 const FOR_EVER: &str = "18446744073709551615";
 const PICTURES: &str = "videotestsrc name=v ! video/x-raw,format=RGB,width=64,height=48";
 
@@ -24,7 +23,7 @@ fn running_client(place: &Place) -> Pipeline {
 
 fn until_received(client: &mut Pipeline, count: u64) {
     until(&format!("{count} frames are received"), || {
-        client.order("watched at=out.sink").number("count") >= count
+        client.watched("out.sink").number("count") >= count
     });
 }
 
@@ -47,7 +46,7 @@ fn a_source_that_waits_for_frames_is_interrupted() {
         &[],
         "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false",
     );
-    producer.order("push from=src caps=application/x-test size=10");
+    producer.order(Push::bytes(10));
     let mut client = Launched::start(&place, CLIENT);
     producer.until_stats("sink", "the client has the frame", |stats| {
         stats.number("clients") == 1 && stats.number("client-0-lag") == 0
@@ -66,7 +65,7 @@ fn a_source_whose_producer_is_stopped_is_interrupted() {
         &[],
         "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false",
     );
-    producer.order("push from=src caps=application/x-test size=10");
+    producer.order(Push::bytes(10));
     let mut connected = Launched::start(&place, CLIENT);
     producer.until_stats("sink", "the client has the frame", |stats| {
         stats.number("clients") == 1 && stats.number("client-0-lag") == 0
@@ -180,14 +179,14 @@ fn a_client_that_is_interrupted_does_not_disturb_the_others() {
         client.interrupt();
         producer.until_clients_since(mark, "sink", 1);
     }
-    let before = other.order("watched at=out.sink").number("count");
+    let before = other.watched("out.sink").number("count");
     until_received(&mut other, before + 30);
     assert_eq!(other.stats("src").number("connections"), 1);
 }
 
 /// The number of frames that are published while a client receives `count`.
 fn published_while(producer: &mut Pipeline, client: &mut Pipeline, count: u64) -> u64 {
-    let received = client.order("watched at=out.sink").number("count");
+    let received = client.watched("out.sink").number("count");
     let published = producer.stats("sink").number("published");
     until_received(client, received + count);
     producer.stats("sink").number("published") - published
@@ -240,6 +239,6 @@ fn no_client_freezes_the_others() {
     published_while(&mut producer, &mut stopped, 30);
     stopped.stop();
     // It does not delay the end of the producer either.
-    producer.change_promptly("null");
+    producer.change_promptly(State::Null);
     assert!(place.files().is_empty(), "{:?}", place.files());
 }

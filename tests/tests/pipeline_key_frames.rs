@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{Pipeline, Push};
 use xmem_tests::{Place, until};
 
 const MS: u64 = 1_000_000;
@@ -20,9 +20,8 @@ fn client(place: &Place, source: &str) -> Pipeline {
     Pipeline::play(place, &["report src.src"], &client)
 }
 
-fn push(producer: &mut Pipeline, what: &str) {
-    let order = format!("push from=src caps=video/x-test size=100 {what}");
-    assert_eq!(producer.order(&order).text("flow"), "Ok");
+fn frame() -> Push {
+    Push::of("video/x-test").size(100)
 }
 
 /// The number of requests for key frames that have reached the elements before the sink.
@@ -49,8 +48,8 @@ fn warnings(client: &mut Pipeline) -> usize {
 fn a_key_frame_that_does_not_come_is_requested_again_with_a_warning() {
     let place = Place::new();
     let mut producer = producer(&place);
-    push(&mut producer, "pts=0");
-    push(&mut producer, "pts=1000000 flags=DELTA_UNIT");
+    producer.push(frame().pts(0));
+    producer.push(frame().pts(MS).delta());
     producer.until_stats("sink", "both frames are published", |stats| {
         stats.number("published") == 2
     });
@@ -61,10 +60,7 @@ fn a_key_frame_that_does_not_come_is_requested_again_with_a_warning() {
     let started = Instant::now();
     let mut number = 2;
     until("a warning is posted", || {
-        push(
-            &mut producer,
-            &format!("pts={} flags=DELTA_UNIT", number * MS),
-        );
+        producer.push(frame().pts(number * MS).delta());
         number += 1;
         warnings(&mut client) > 0
     });
@@ -84,10 +80,10 @@ fn a_key_frame_that_does_not_come_is_requested_again_with_a_warning() {
     assert_eq!(client.stats("src").number("received"), 0);
     // It continues to wait without further warnings, until a key frame comes.
     until("one more key frame is requested", || {
-        push(&mut producer, "flags=DELTA_UNIT pts=9000000000");
+        producer.push(frame().pts(9000 * MS).delta());
         requests(&mut producer) > count
     });
-    push(&mut producer, "pts=10000000000");
+    producer.push(frame().pts(10_000 * MS));
     client.until_buffers("src.src", 1);
     assert_eq!(warnings(&mut client), 1);
 }
@@ -97,9 +93,8 @@ fn a_key_frame_that_does_not_come_is_requested_again_with_a_warning() {
 fn a_frame_that_leads_to_the_next_does_not_keep_the_only_lease() {
     let place = Place::new();
     let mut producer = producer(&place);
-    for what in ["pts=0", "pts=1000000 flags=DELTA_UNIT"] {
-        push(&mut producer, what);
-    }
+    producer.push(frame().pts(0));
+    producer.push(frame().pts(MS).delta());
     producer.until_stats("sink", "both frames are published", |stats| {
         stats.number("published") == 2
     });
@@ -108,8 +103,8 @@ fn a_frame_that_leads_to_the_next_does_not_keep_the_only_lease() {
         stats.number("skipped") == 1
     });
     // Without a time, although the others have one: a box of fragmented MP4, for example.
-    push(&mut producer, "seed=7");
-    push(&mut producer, "seed=8 pts=2000000");
+    producer.push(frame().seed(7));
+    producer.push(frame().seed(8).pts(2 * MS));
     client.until_buffers("src.src", 2);
     producer.until_buffers("sink.sink", 4);
     let sent = producer.digests("sink.sink");

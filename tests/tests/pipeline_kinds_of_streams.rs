@@ -8,7 +8,7 @@ use xmem_tests::Place;
 use xmem_tests::local::{self, Local, assert_same};
 use xmem_tests::pipeline::fill;
 
-const LOSSLESS: &str = "sync=false async=false wait-for-connection=true overflow=block \
+const PATIENT: &str = "sync=false async=false wait-for-connection=true overflow=block \
                         block-timeout=20000000000";
 
 /// The buffers that have passed a pad. They are copies, because there are not enough leases to keep
@@ -40,7 +40,7 @@ fn watch(pad: &gst::Pad) -> Passed {
 /// Checks that what these elements make arrives: caps and buffers, one by one. Returns them.
 fn crosses(description: &str) -> Vec<(gst::Caps, gst::Buffer)> {
     let place = Place::new();
-    let sink = local::sink(&place, LOSSLESS);
+    let sink = local::sink(&place, PATIENT);
     let producer = Local::new(&format!("{description} ! {sink}"));
     let pad = producer.element("sink").static_pad("sink");
     let sent = watch(&pad.expect("a sink has a pad"));
@@ -108,7 +108,7 @@ fn h264_with_codec_data_in_the_caps() {
     assert_eq!(local::bytes(&data)[0], 1, "the version of an avcC");
     // A decoder on the other side understands it.
     let place = Place::new();
-    let sink = local::sink(&place, LOSSLESS);
+    let sink = local::sink(&place, PATIENT);
     let _producer = Local::play(&format!(
         "{H264} ! video/x-h264,stream-format=avc,alignment=au ! {sink}"
     ));

@@ -123,7 +123,7 @@ fn a_source_whose_frames_are_all_held_copies_and_says_so_once() {
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     client.until_buffers("out.sink", 5);
     // As an application does that keeps frames.
-    client.order("hold at=out.sink count=100");
+    client.hold("out.sink", 100);
     let told = client.until_message("info");
     let text = told.text("text");
     assert!(
@@ -135,7 +135,7 @@ fn a_source_whose_frames_are_all_held_copies_and_says_so_once() {
     assert_eq!(stats.number("missed"), 0, "{stats}");
     assert!(stats.number("copied") >= 50, "{stats}");
     assert_eq!(stats.number("copied"), stats.number("starved"), "{stats}");
-    client.order("hold at=out.sink count=0");
+    client.hold("out.sink", 0);
     let copied = client.stats("src").number("copied");
     let mark = client.mark();
     client.until_buffers_since(mark, "out.sink", 30);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use xmem_tests::Place;
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{CLIENT, Pipeline, State};
 
 const FRAMES: usize = 500;
 const CLIENTS: u64 = 4;
@@ -22,13 +22,12 @@ fn every_buffer_arrives(producer: &str) -> Vec<u64> {
         ),
     );
     // The channel exists from READY on.
-    producer.change("ready");
-    let client = "xmemsrc name=src channel=cam0 ! fakesink name=out";
+    producer.change(State::Ready);
     let mut clients: Vec<_> = (0..CLIENTS)
-        .map(|_| Pipeline::play(&place, &["report out.sink"], client))
+        .map(|_| Pipeline::play(&place, &["report out.sink"], CLIENT))
         .collect();
     producer.until_clients("sink", CLIENTS);
-    producer.change("playing");
+    producer.change(State::Playing);
     producer.until_eos();
     let sent = producer.digests("sink.sink");
     assert_eq!(sent.len(), FRAMES);

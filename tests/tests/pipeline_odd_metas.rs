@@ -8,17 +8,16 @@ use gst_video::{
 };
 use xmem_tests::local::{self, Local, bytes};
 use xmem_tests::metas::{Fate, ODD, ODD_CAPS};
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{PUSHING, Pipeline, Push, State};
 use xmem_tests::{Place, metas};
 
-const LOSSLESS: &str =
+const PATIENT: &str =
     "sync=false overflow=block block-timeout=20000000000 wait-for-connection=true";
 
 #[test]
 fn an_odd_meta_costs_no_client_its_stream_and_no_other_buffer() {
     let place = Place::new();
-    let producer =
-        format!("appsrc name=src format=time ! xmemsink name=sink channel=cam0 {LOSSLESS}");
+    let producer = format!("{PUSHING} {PATIENT}");
     let mut producer = Pipeline::start(&place, &[], &producer);
     let client = "xmemsrc name=src channel=cam0 on-disconnect=reconnect ! fakesink name=out";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
@@ -26,17 +25,13 @@ fn an_odd_meta_costs_no_client_its_stream_and_no_other_buffer() {
     for (number, (name, fate, _)) in ODD.iter().enumerate() {
         // A new stream.
         let marks = (producer.mark(), client.mark());
-        producer.change("null");
-        producer.change("playing");
+        producer.change(State::Null);
+        producer.change(State::Playing);
         producer.until_clients_since(marks.0, "sink", 1);
-        for (count, metas) in [
-            (1, String::new()),
-            (2, format!("metas={name}")),
-            (1, String::new()),
-        ] {
-            let order = format!("push from=src caps={ODD_CAPS} count={count} {metas}");
-            assert_eq!(producer.order(&order).text("flow"), "Ok", "{name}");
-        }
+        let plain = Push::of(ODD_CAPS);
+        producer.push(&plain);
+        producer.push(plain.clone().count(2).metas(&[name]));
+        producer.push(plain);
         client.until_buffers_since(marks.1, "out.sink", 4);
         let stats = producer.stats("sink");
         let stays = *fate != Fate::Crosses;

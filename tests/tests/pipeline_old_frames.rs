@@ -3,13 +3,16 @@
 
 use std::collections::HashSet;
 
-use xmem_tests::pipeline::{CLIENT, Pipeline, running_time};
+use xmem_tests::pipeline::{CLIENT, Order, Pipeline, Push, running_time};
 use xmem_tests::{Line, Place, until};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
-const CODED: &str = "caps=video/x-h264,framerate=50/1 size=100";
 const LIVE: &str = "appsrc name=src is-live=true format=time";
+
+fn coded() -> Push {
+    Push::of("video/x-h264,framerate=50/1").size(100)
+}
 
 fn now() -> u64 {
     xmem_core::monotonic_time().as_nanos() as u64
@@ -37,26 +40,17 @@ impl Old {
 
     /// Makes everything that began at its running time 0 older by `by`.
     fn age(&mut self, by: u64) {
-        let base_time = self.producer.order("base-time").number("ns");
+        let base_time = self.producer.order(Order::BaseTime).number("ns");
         self.zero = i128::from(base_time) - i128::from(by);
-        self.producer.order(&format!("calibrate ppm=0 ahead={by}"));
-    }
-
-    fn push(&mut self, pts: u64, what: &str) {
-        let pushed = self
-            .producer
-            .order(&format!("push from=src pts={pts} {what}"));
-        assert_eq!(pushed.text("flow"), "Ok");
+        self.producer.order(Order::Calibrate { ppm: 0, ahead: by });
     }
 
     /// Pushes `frames` frames of 20 ms, all of which need the first one.
     fn push_group(&mut self, frames: u64) {
         for number in 0..frames {
-            let flags = if number == 0 { "" } else { "flags=DELTA_UNIT" };
-            self.push(
-                20 * MS * number,
-                &format!("{CODED} duration=20000000 {flags}"),
-            );
+            let frame = coded().duration(20 * MS).pts(20 * MS * number);
+            self.producer
+                .push(if number == 0 { frame } else { frame.delta() });
         }
         self.producer
             .until_stats("sink", "the group is published", |stats| {
@@ -67,11 +61,12 @@ impl Old {
     /// Pushes a frame that is due when the client has played for `after`. Returns the frame as it
     /// arrives.
     fn push_live(&mut self, client: &mut Pipeline, after: u64) -> Line {
-        let base_time = client.order("base-time").number("ns");
+        let base_time = client.order(Order::BaseTime).number("ns");
         let count = client.buffers("out.sink").len();
         let pts = i128::from(base_time + after) - self.zero;
         let pts = u64::try_from(pts).expect("the frame is after the start of the producer");
-        self.push(pts, &format!("{CODED} duration=20000000 flags=DELTA_UNIT"));
+        self.producer
+            .push(coded().pts(pts).duration(20 * MS).delta());
         client.until_buffers("out.sink", count + 1);
         client.buffers("out.sink")[count].clone()
     }
@@ -150,14 +145,14 @@ fn a_client_that_joins_later_shows_a_live_stream_when_others_do() {
 
 #[test]
 fn frames_of_a_producer_behind_its_own_clock_are_shown_as_they_arrive() {
-    const SOUND: &str = "caps=audio/x-raw,format=U8,layout=interleaved,rate=8000,channels=1 \
-                         size=80 duration=10000000";
-    const PICTURES: &str = "caps=video/x-raw,format=GRAY8,width=8,height=8,framerate=100/1";
-    for kind in [CODED, SOUND, PICTURES] {
+    let sound = Push::of("audio/x-raw,format=U8,layout=interleaved,rate=8000,channels=1");
+    let sound = sound.size(80).duration(10 * MS);
+    let picture = Push::of("video/x-raw,format=GRAY8,width=8,height=8,framerate=100/1");
+    for kind in [coded(), sound, picture] {
         // Not live: a file that is decoded and filtered too slowly.
         let mut old = Old::new("appsrc name=src format=time", "");
-        old.push(0, kind);
-        old.producer.order("settle");
+        old.producer.push(kind.clone().pts(0));
+        old.producer.settled();
         old.age(0);
         let start = old.zero;
         old.age(400 * SECOND);
@@ -165,11 +160,12 @@ fn frames_of_a_producer_behind_its_own_clock_are_shown_as_they_arrive() {
         let mut push = |old: &mut Old| {
             let pts = u64::try_from(i128::from(now()) - start).expect("it plays");
             number += 1;
-            old.push(pts, &format!("{kind} seed={number} flags=DELTA_UNIT"));
+            old.producer
+                .push(kind.clone().pts(pts).seed(number).delta());
         };
         let mut client = old.client();
         old.producer.until_clients("sink", 1);
-        let base_time = i128::from(client.order("base-time").number("ns"));
+        let base_time = i128::from(client.order(Order::BaseTime).number("ns"));
         let is_late = |buffer: &&&Line| {
             // Shown once the stream is known to be behind, and not at the start of the client.
             !is_decode_only(buffer) && running_time(buffer) > i128::from(500 * MS)

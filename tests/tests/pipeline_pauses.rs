@@ -1,7 +1,9 @@
 //! Pausing, playing and stepping: nothing is lost and nothing deadlocks, however fast the changes
 //! come.
 
-use xmem_tests::pipeline::{BLOCKING, CLIENT, PICTURES, Pipeline, blocked_by_a_stopped_client};
+use xmem_tests::pipeline::{
+    BLOCKING, CLIENT, Order, PICTURES, Pipeline, Push, Seek, State, blocked_by_a_stopped_client,
+};
 use xmem_tests::{Place, process, until};
 
 /// A producer that waits for its first client.
@@ -24,13 +26,13 @@ fn a_producer_that_pauses_while_a_client_blocks_it_goes_on_afterwards() {
         let place = Place::new();
         let (mut producer, mut client) = blocked_by_a_stopped_client(&place, source);
         for _ in 0..200 {
-            producer.change_promptly("paused");
-            producer.change_promptly("playing");
+            producer.change_promptly(State::Paused);
+            producer.change_promptly(State::Playing);
         }
         client.resume();
-        let before = client.order("watched at=out.sink").number("count");
+        let before = client.watched("out.sink").number("count");
         until("the client receives again", || {
-            client.order("watched at=out.sink").number("count") > before + 100
+            client.watched("out.sink").number("count") > before + 100
         });
         assert!(producer.messages().is_empty(), "{:?}", producer.messages());
         assert_eq!(client.stats("src").number("missed"), 0);
@@ -47,13 +49,13 @@ fn a_producer_that_pauses_while_upstream_waits_for_a_slot_goes_on_afterwards() {
     let mut producer = Pipeline::play(&place, &[], &producer);
     producer.until_stuck("sink", "v:src");
     for _ in 0..50 {
-        producer.settle("paused");
-        producer.settle("playing");
+        producer.settle(State::Paused);
+        producer.settle(State::Playing);
     }
     // It continues when the sink tries again.
-    producer.settle("paused");
-    producer.order("set of=sink property=wait-for-connection text=false");
-    producer.settle("playing");
+    producer.settle(State::Paused);
+    producer.order(Order::set("sink", "wait-for-connection", "false"));
+    producer.settle(State::Playing);
     producer.until_stats("sink", "frames are published", |stats| {
         stats.number("published") > 100
     });
@@ -64,7 +66,8 @@ fn a_producer_that_pauses_while_upstream_waits_for_a_slot_goes_on_afterwards() {
 fn a_producer_that_pauses_goes_on_where_it_was() {
     let place = Place::new();
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
-    let mut producer = Pipeline::start(
+    let mut producer = Pipeline::play_for(
+        1,
         &place,
         &["report sink.sink"],
         &format!(
@@ -72,16 +75,13 @@ fn a_producer_that_pauses_goes_on_where_it_was() {
              block-timeout=20000000000"
         ),
     );
-    producer.change("ready");
-    producer.until_clients("sink", 1);
-    producer.change("playing");
     for _ in 0..10 {
         let mark = client.mark();
         client.until_buffers_since(mark, "out.sink", 3);
-        producer.settle("paused");
-        producer.settle("playing");
+        producer.settle(State::Paused);
+        producer.settle(State::Playing);
     }
-    producer.order("eos");
+    producer.order(Order::Eos);
     producer.until_eos();
     client.until_eos();
     let sent = producer.digests("sink.sink");
@@ -92,7 +92,8 @@ fn a_producer_that_pauses_goes_on_where_it_was() {
 fn a_client_that_pauses_loses_nothing_where_the_producer_waits() {
     let place = Place::new();
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
-    let mut producer = Pipeline::start(
+    let mut producer = Pipeline::play_for(
+        1,
         &place,
         &["report sink.sink"],
         &format!(
@@ -101,13 +102,10 @@ fn a_client_that_pauses_loses_nothing_where_the_producer_waits() {
              ! xmemsink name=sink channel=cam0 {BLOCKING}"
         ),
     );
-    producer.change("ready");
-    producer.until_clients("sink", 1);
-    producer.change("playing");
     for round in 1..10 {
         client.until_buffers("out.sink", 50 * round);
-        client.change_promptly("paused");
-        client.change_promptly("playing");
+        client.change_promptly(State::Paused);
+        client.change_promptly(State::Playing);
     }
     producer.until_eos();
     client.until_eos();
@@ -126,19 +124,19 @@ fn a_frame_that_waits_for_a_connection_while_the_producer_pauses_is_sent_later()
          wait-for-connection=true overflow=block",
     );
     producer.push(20);
-    producer.settle("playing");
+    producer.settle(State::Playing);
     for _ in 0..3 {
         process::until_asleep(producer.pid(), "src:src");
-        producer.settle("paused");
-        producer.settle("playing");
+        producer.settle(State::Paused);
+        producer.settle(State::Playing);
     }
-    producer.settle("paused");
+    producer.settle(State::Paused);
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     // The frame that is shown in PAUSED.
     client.until_buffers("out.sink", 1);
     assert_eq!(producer.stats("sink").number("published"), 1);
-    producer.change("playing");
-    producer.order("end from=src");
+    producer.change(State::Playing);
+    producer.order(Order::end("src"));
     producer.until_eos();
     client.until_eos();
     assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
@@ -152,7 +150,7 @@ fn state_changes_faster_than_the_stream_do_not_deadlock() {
         let place = Place::new();
         let mut producer = waiting(&place, settings);
         for _ in 0..20 {
-            producer.order("toggle count=1000");
+            producer.order(Order::Toggle(1000));
         }
         let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
         client.until_buffers("out.sink", 100);
@@ -172,8 +170,8 @@ fn a_sink_that_pauses_and_plays_between_two_frames_goes_on() {
         producer.until_stats("sink", "frames are published", |stats| {
             stats.number("published") > published + 2
         });
-        producer.order("state of=sink to=paused");
-        producer.order("state of=sink to=playing");
+        producer.order(Order::state_of("sink", State::Paused));
+        producer.order(Order::state_of("sink", State::Playing));
         published = producer.stats("sink").number("published");
     }
 }
@@ -187,34 +185,34 @@ fn a_step_in_paused_is_made() {
         producer.until_stats("sink", "frames are published", |stats| {
             stats.number("published") > 2
         });
-        producer.settle("paused");
+        producer.settle(State::Paused);
         for _ in 0..5 {
             let before = producer.stats("sink").number("published");
-            producer.order("step of=sink count=3");
+            producer.order(Order::step("sink", 3));
             producer.until_stats("sink", "the step is made", |stats| {
                 stats.number("published") > before
             });
-            let settled = producer.order("settle");
+            let settled = producer.settled();
             assert_eq!(settled.text("result"), "Success", "{settled}");
         }
-        producer.settle("playing");
+        producer.settle(State::Playing);
     }
 }
 
 #[test]
 fn a_frame_that_comes_after_a_pause_has_its_time() {
-    const PUSH: &str = "push from=src caps=application/x-test size=100 pts=3600000000000";
+    let frame = Push::bytes(100).pts(3_600_000_000_000);
     let place = Place::new();
     let description = "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false";
     let mut producer = Pipeline::play(&place, &["inspect sink.sink"], description);
-    producer.order(PUSH);
+    producer.order(&frame);
     let mut client = Pipeline::play(&place, &["inspect out.sink"], CLIENT);
     client.until_buffers("out.sink", 1);
     for round in 2..10 {
         process::until_asleep(client.pid(), "src:src");
-        client.change_promptly("paused");
-        client.change_promptly("playing");
-        producer.order(PUSH);
+        client.change_promptly(State::Paused);
+        client.change_promptly(State::Playing);
+        producer.order(&frame);
         producer.until_buffers("sink.sink", round);
         client.until_buffers("out.sink", round);
         let [sent, received] =
@@ -240,8 +238,8 @@ fn a_converter_that_waits_for_a_slot_does_not_delay_a_change_of_state() {
     let place = Place::new();
     let (mut producer, _client) = blocked_behind_a_converter(&place);
     for _ in 0..20 {
-        producer.change_promptly("ready");
-        producer.change_promptly("playing");
+        producer.change_promptly(State::Ready);
+        producer.change_promptly(State::Playing);
         producer.until_stuck("sink", "v:src");
     }
 }
@@ -251,7 +249,7 @@ fn a_converter_that_waits_for_a_slot_is_flushed() {
     let place = Place::new();
     let (mut producer, _client) = blocked_behind_a_converter(&place);
     for _ in 0..20 {
-        assert_eq!(producer.order("seek").text("done"), "true");
+        assert_eq!(producer.order(Seek::to(0)).text("done"), "true");
         producer.until_stuck("sink", "v:src");
     }
 }

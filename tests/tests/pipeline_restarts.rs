@@ -1,9 +1,8 @@
 //! Producers and clients start, stop, crash and restart, in any order.
 
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{CLIENT, Order, Pipeline, Push, State};
 use xmem_tests::{Place, process, until};
 
-const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out";
 /// Frames that all differ from the one before.
 const PICTURES: &str =
     "videotestsrc pattern=ball ! video/x-raw,format=RGB,width=64,height=48,framerate=60/1";
@@ -48,7 +47,7 @@ fn a_client_that_joins_gets_the_newest_frame_at_once() {
         &["report sink.sink"],
         "appsrc name=src format=time ! xmemsink name=sink channel=cam0 sync=false",
     );
-    producer.order("push from=src caps=application/x-test size=100 count=7 seed=1");
+    producer.order(Push::bytes(100).count(7).seed(1));
     producer.until_stats("sink", "all frames are published", |stats| {
         stats.number("published") == 7
     });
@@ -63,7 +62,7 @@ fn a_client_that_joins_gets_the_newest_frame_at_once() {
 /// The maximum number of slots for one client: small frames in 2 MiB, and some more.
 const SLOTS_OF_ONE: u64 = (2 << 20) / 12_288 + 16;
 
-fn a_client_restarts_from(state: &str) {
+fn a_client_restarts_from(state: State) {
     let place = Place::new();
     let mut camera = camera(&place);
     let mut client = client(&place, "");
@@ -72,12 +71,12 @@ fn a_client_restarts_from(state: &str) {
         client.until_buffers_since(mark, "out.sink", 3);
         client.change(state);
         let mark = camera.mark();
-        client.change("playing");
+        client.change(State::Playing);
         camera.until_clients_since(mark, "sink", 1);
     }
     let mark = client.mark();
     client.until_buffers_since(mark, "out.sink", 3);
-    client.change("null");
+    client.change(State::Null);
     let stats = camera.until_stats("sink", "the client is gone", |stats| {
         stats.number("clients") == 0
     });
@@ -87,12 +86,12 @@ fn a_client_restarts_from(state: &str) {
 
 #[test]
 fn a_client_restarts_from_ready_twenty_times() {
-    a_client_restarts_from("ready");
+    a_client_restarts_from(State::Ready);
 }
 
 #[test]
 fn a_client_restarts_from_null_twenty_times() {
-    a_client_restarts_from("null");
+    a_client_restarts_from(State::Null);
 }
 
 #[test]
@@ -126,33 +125,31 @@ enum Ending {
 fn client_after(ending: Ending, on_disconnect: &str) -> (Place, Pipeline, Pipeline) {
     let place = Place::new();
     let mut client = client(&place, &format!("on-disconnect={on_disconnect}"));
-    let mut producer = Pipeline::start(
+    let mut producer = Pipeline::play_for(
+        1,
         &place,
         &[],
         "appsrc name=src format=time ! xmemsink name=sink channel=cam0 overflow=block \
          block-timeout=20000000000 sync=false",
     );
-    producer.change("ready");
-    producer.until_clients("sink", 1);
-    producer.change("playing");
     // A frame in memory that the client does not know yet is lost if the producer is killed, so the
     // slots for the client are made before the other frames.
-    producer.order("push from=src caps=application/x-test size=100");
+    producer.order(Push::bytes(100));
     client.until_buffers("out.sink", 1);
     producer.until_stats("sink", "the slots are made", |stats| {
         stats.number("slots") >= stats.number("client-0-backlog") + 2
     });
-    producer.order("push from=src caps=application/x-test size=100 count=9");
+    producer.order(Push::bytes(100).count(9));
     producer.until_stats("sink", "all frames are published", |stats| {
         stats.number("published") == 10
     });
     match ending {
         Ending::Eos => {
-            producer.order("end from=src");
+            producer.order(Order::end("src"));
             producer.until_eos();
         }
         Ending::Stop => {
-            producer.change("null");
+            producer.change(State::Null);
         }
         Ending::Crash => producer.kill(),
     }
@@ -200,17 +197,20 @@ fn a_stop_and_a_crash_end_the_stream_where_on_disconnect_is_eos() {
 fn a_client_goes_on_with_the_next_producer_where_on_disconnect_is_reconnect() {
     for ending in [Ending::Stop, Ending::Crash] {
         let (place, mut client, _producer) = client_after(ending, "reconnect");
-        let mut next = Pipeline::start(
+        let mut next = Pipeline::play_for(
+            1,
             &place,
             &["report sink.sink"],
             "appsrc name=src format=time ! xmemsink name=sink channel=cam0 overflow=block \
              sync=false",
         );
-        next.change("ready");
-        next.until_clients("sink", 1);
-        next.change("playing");
-        next.order("push from=src caps=text/x-raw,format=utf8 size=50 count=5 seed=1000");
-        next.order("end from=src");
+        next.order(
+            Push::of("text/x-raw,format=utf8")
+                .size(50)
+                .count(5)
+                .seed(1000),
+        );
+        next.order(Order::end("src"));
         client.until_eos();
         next.until_eos();
         assert_eq!(
@@ -252,13 +252,13 @@ fn a_producer_restarts_in_its_process() {
     let place = Place::new();
     let mut camera = camera(&place);
     let mut client = client(&place, "");
-    for state in ["ready", "null"].repeat(10) {
+    for state in [State::Ready, State::Null].repeat(10) {
         let mark = client.mark();
         client.until_buffers_since(mark, "out.sink", 3);
         camera.change(state);
         let mark = camera.mark();
-        camera.change("playing");
-        if state == "null" {
+        camera.change(State::Playing);
+        if state == State::Null {
             // From READY on, the channel has existed all the time.
             camera.until_clients_since(mark, "sink", 1);
         }
@@ -277,18 +277,18 @@ fn a_stream_that_has_ended_can_start_again() {
     );
     for _ in 0..5 {
         let mark = producer.mark();
-        producer.change("playing");
+        producer.change(State::Playing);
         producer.until_buffers_since(mark, "sink.sink", 3);
         // A client that connects now gets nothing of the EOS before.
         let mut client = client(&place, "");
         client.until_buffers("out.sink", 5);
-        producer.order("eos");
+        producer.order(Order::Eos);
         client.until_eos();
         producer.until_since(mark, "the client gets EOS too", |line| {
             line.word == "message" && line.text("type") == "eos"
         });
         // Back in READY the channel stays.
-        producer.change("ready");
+        producer.change(State::Ready);
     }
 }
 
@@ -343,12 +343,12 @@ fn the_socket_goes_with_the_producer() {
     let description = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
     let mut camera = Pipeline::start(&place, &[], &description);
     assert!(place.files().is_empty(), "{:?}", place.files());
-    camera.change("ready");
+    camera.change(State::Ready);
     assert_eq!(place.files(), ["cam0.sock"]);
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
-    camera.change("playing");
+    camera.change(State::Playing);
     client.until_buffers("out.sink", 3);
-    camera.change("null");
+    camera.change(State::Null);
     assert!(place.files().is_empty(), "{:?}", place.files());
     assert!(place.new_in_shm().is_empty(), "{:?}", place.new_in_shm());
 }

@@ -1,10 +1,14 @@
 //! A producer in PAUSED, and seeks: clients show what an uncut pipeline shows, and get its answers
 //! to queries.
 
-use xmem_tests::pipeline::{BLOCKING, CLIENT, PICTURES, PROMPT, Pipeline};
+use gst::SeekFlags;
+use xmem_tests::pipeline::{
+    BLOCKING, CLIENT, Format, Order, PICTURES, PROMPT, Pipeline, Push, Seek, State,
+};
 use xmem_tests::{Line, Place, until};
 
-const SECOND: u64 = 1_000_000_000;
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1000 * MS;
 const CLOCKED: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=true";
 /// Ten seconds of pictures, all different, and the elements after them.
 const MOVING: &str = "videotestsrc name=v pattern=ball num-buffers=250 \
@@ -14,7 +18,7 @@ const MOVING: &str = "videotestsrc name=v pattern=ball num-buffers=250 \
 fn uncut(place: &Place, source: &str) -> Pipeline {
     let description = format!("{source} ! queue name=q ! fakesink name=out sync=true");
     let mut uncut = Pipeline::start(place, &["report out.sink"], &description);
-    uncut.settle("paused");
+    uncut.settle(State::Paused);
     uncut.until_buffers("out.sink", 1);
     uncut
 }
@@ -23,15 +27,15 @@ fn uncut(place: &Place, source: &str) -> Pipeline {
 fn paused(place: &Place, source: &str, settings: &str) -> Pipeline {
     let description = format!("{source} ! xmemsink name=sink channel=cam0 {settings}");
     let mut producer = Pipeline::start(place, &["report sink.sink"], &description);
-    producer.settle("paused");
+    producer.settle(State::Paused);
     producer
 }
 
 /// Seeks, and waits until the pipeline has prerolled.
-fn seek(pipeline: &mut Pipeline, seek: &str) {
-    assert_eq!(pipeline.order(seek).text("done"), "true", "{seek}");
-    let settled = pipeline.order("settle");
-    assert_eq!(settled.text("result"), "Success", "{seek}: {settled}");
+fn seek(pipeline: &mut Pipeline, seek: Seek) {
+    assert_eq!(pipeline.order(seek).text("done"), "true", "{seek:?}");
+    let settled = pipeline.settled();
+    assert_eq!(settled.text("result"), "Success", "{seek:?}: {settled}");
 }
 
 /// The next buffer that passes a pad.
@@ -57,7 +61,10 @@ fn until_shown(client: &mut Pipeline) {
 /// Waits until a client answers this duration.
 fn until_duration(client: &mut Pipeline, duration: &str) {
     until("the duration is answered", || {
-        client.order("duration of=out").text("value") == duration
+        client
+            .order(Order::duration("out", Format::Time))
+            .text("value")
+            == duration
     });
 }
 
@@ -76,32 +83,39 @@ fn file(place: &Place, muxer: &str, bframes: u32) -> String {
 
 /// Checks that a client in PLAYING shows each frame that an uncut pipeline in PAUSED shows, at
 /// once, and no other frame.
-fn shows_what_is_uncut(place: &Place, source: &str, seeks: &[&str]) {
+fn shows_what_is_uncut(place: &Place, source: &str, seeks: &[Seek]) {
     let mut uncut = uncut(place, source);
     let mut client = Pipeline::play(place, &["report out.sink"], CLOCKED);
     let mut producer = paused(place, source, "");
     producer.until_clients("sink", 1);
     client.until_buffers("out.sink", 1);
-    for (number, order) in ["", ""].iter().chain(seeks).enumerate().skip(1) {
-        if !order.is_empty() {
+    // At first, and after each seek.
+    let seeks = std::iter::once(None).chain(seeks.iter().copied().map(Some));
+    let mut shown_frames = 0;
+    for to in seeks {
+        if let Some(to) = to {
             let mark = client.mark();
-            seek(&mut uncut, order);
-            seek(&mut producer, order);
+            seek(&mut uncut, to);
+            seek(&mut producer, to);
             next(&mut client, mark, "out.sink");
         }
-        uncut.until_buffers("out.sink", number);
+        shown_frames += 1;
+        uncut.until_buffers("out.sink", shown_frames);
         let (expected, shown) = (last(&uncut, "out.sink"), last(&client, "out.sink"));
         for key in ["digest", "pts", "dts", "duration"] {
-            assert_eq!(shown.text(key), expected.text(key), "{key} after {order}");
+            assert_eq!(shown.text(key), expected.text(key), "{key} after {to:?}");
         }
         // It is due when it arrives, and not when the producer plays.
         let [due, now] = ["due-monotonic", "now"].map(|key| shown.number(key));
         assert!(due.abs_diff(now) < PROMPT.as_nanos() as u64, "{shown}");
         until_shown(&mut client);
-        let duration = uncut.order("duration of=out").text("value").to_owned();
+        let duration = uncut
+            .order(Order::duration("out", Format::Time))
+            .text("value")
+            .to_owned();
         until_duration(&mut client, &duration);
     }
-    assert_eq!(client.buffers("out.sink").len(), seeks.len() + 1);
+    assert_eq!(client.buffers("out.sink").len(), shown_frames);
     assert_eq!(client.messages(), [""; 0]);
     assert_eq!(producer.messages(), [""; 0]);
 }
@@ -113,12 +127,12 @@ fn clients_see_the_frame_that_a_paused_producer_seeks_to() {
         &place,
         MOVING,
         &[
-            "seek start=3000000000",
-            "seek start=1000000000",
-            "seek start=9960000000",
-            "seek start=2000000000 stop=4000000000 rate=-1",
-            "seek start=2000000000 rate=2",
-            "seek start=0",
+            Seek::to(3 * SECOND),
+            Seek::to(SECOND),
+            Seek::to(9960 * MS),
+            Seek::to(2 * SECOND).stop(4 * SECOND).rate(-1.0),
+            Seek::to(2 * SECOND).rate(2.0),
+            Seek::to(0),
         ],
     );
 }
@@ -135,9 +149,9 @@ fn clients_see_the_frame_of_a_file_that_a_paused_producer_seeks_to() {
             &place,
             &source,
             &[
-                "seek start=3333000000 flags=accurate",
-                "seek start=7777000000 flags=key-unit",
-                "seek start=1200000000 flags=accurate",
+                Seek::to(3333 * MS).with(SeekFlags::ACCURATE),
+                Seek::to(7777 * MS).with(SeekFlags::KEY_UNIT),
+                Seek::to(1200 * MS).with(SeekFlags::ACCURATE),
             ],
         );
     }
@@ -147,7 +161,7 @@ fn clients_see_the_frame_of_a_file_that_a_paused_producer_seeks_to() {
 fn coded_frames_are_shown_where_a_seek_leads() {
     let place = Place::new();
     let source = format!("{} ! qtdemux ! h264parse", file(&place, "mp4mux", 0));
-    let seeks = ["seek start=3333000000 flags=key-unit", "seek start=0"];
+    let seeks = [Seek::to(3333 * MS).with(SeekFlags::KEY_UNIT), Seek::to(0)];
     shows_what_is_uncut(&place, &source, &seeks);
 }
 
@@ -166,8 +180,8 @@ fn what_was_shown_in_pause_is_sent_once() {
             client.until_buffers("out.sink", 1);
             for at in [5, 9] {
                 let mark = client.mark();
-                let order = format!("seek start={} stop={}", at * SECOND, (at + 1) * SECOND);
-                seek(&mut producer, &order);
+                let order = Seek::to(at * SECOND).stop((at + 1) * SECOND);
+                seek(&mut producer, order);
                 next(&mut client, mark, "out.sink");
             }
             let from = [
@@ -175,9 +189,9 @@ fn what_was_shown_in_pause_is_sent_once() {
                 producer.buffers("sink.sink").len() - 1,
             ];
             // In and out of PAUSED, too.
-            producer.change("playing");
-            producer.change("paused");
-            producer.change("playing");
+            producer.change(State::Playing);
+            producer.change(State::Paused);
+            producer.change(State::Playing);
             producer.until_eos();
             client.until_eos();
             let [received, sent] =
@@ -198,11 +212,11 @@ fn a_pause_shows_the_next_frame_at_once() {
     let mut producer = paused(&place, source, "");
     producer.until_clients("sink", 1);
     client.until_buffers("out.sink", 1);
-    producer.settle("playing");
-    producer.settle("paused");
+    producer.settle(State::Playing);
+    producer.settle(State::Paused);
     client.until_buffers("out.sink", 2);
     until_shown(&mut client);
-    producer.change("playing");
+    producer.change(State::Playing);
     client.until_buffers("out.sink", 4);
     producer.until_buffers("sink.sink", 4);
     let sent = producer.digests("sink.sink");
@@ -221,17 +235,17 @@ fn clients_see_each_step_in_pause() {
     client.until_buffers("out.sink", 1);
     for count in [1, 3, 10] {
         let mark = client.mark();
-        uncut.order(&format!("step of=out count={count}"));
-        assert_eq!(uncut.order("settle").text("result"), "Success");
-        producer.order(&format!("step of=sink count={count}"));
-        assert_eq!(producer.order("settle").text("result"), "Success");
+        uncut.order(Order::step("out", count));
+        assert_eq!(uncut.settled().text("result"), "Success");
+        producer.order(Order::step("sink", count));
+        assert_eq!(producer.settled().text("result"), "Success");
         let shown = next(&mut client, mark, "out.sink");
         let expected = last(&uncut, "out.sink");
         assert_eq!(shown.text("digest"), expected.text("digest"));
         assert_eq!(shown.text("pts"), expected.text("pts"));
     }
     // No frame is sent twice.
-    producer.change("playing");
+    producer.change(State::Playing);
     client.until_buffers("out.sink", 10);
     let pts: Vec<_> = client
         .buffers("out.sink")
@@ -246,7 +260,7 @@ fn clients_that_join_a_paused_producer_see_its_frame() {
     let place = Place::new();
     let mut producer = paused(&place, MOVING, "");
     for at in [0, 4, 8] {
-        seek(&mut producer, &format!("seek start={}", at * SECOND));
+        seek(&mut producer, Seek::to(at * SECOND));
         let newest = last(&producer, "sink.sink").clone();
         let mut clients = [CLOCKED, CLIENT]
             .map(|description| Pipeline::play(&place, &["report out.sink"], description));
@@ -270,7 +284,7 @@ fn a_producer_that_waits_for_a_client_shows_it_what_it_has_prerolled() {
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     client.until_buffers("out.sink", 1);
     assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
-    producer.change("playing");
+    producer.change(State::Playing);
     producer.until_eos();
     client.until_eos();
     assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
@@ -285,13 +299,13 @@ fn a_seek_in_pause_does_not_wait_for_a_stopped_client() {
         client.until_buffers("out.sink", 1);
         client.stop();
         for at in 1..9 {
-            seek(&mut producer, &format!("seek start={}", at * SECOND));
+            seek(&mut producer, Seek::to(at * SECOND));
         }
         client.resume();
         client.until("the last frame is shown", |line| {
             line.word == "buffer" && line.number("pts") == 8 * SECOND
         });
-        producer.change_promptly("null");
+        producer.change_promptly(State::Null);
     }
 }
 
@@ -299,10 +313,11 @@ fn a_seek_in_pause_does_not_wait_for_a_stopped_client() {
 /// shown.
 #[test]
 fn a_producer_that_is_paused_before_it_plays_shows_its_frame() {
+    use State::{Paused, Playing};
     for path in [
-        "playing.paused",
-        "paused.playing.paused",
-        "playing.paused.playing.paused",
+        vec![Playing, Paused],
+        vec![Paused, Playing, Paused],
+        vec![Playing, Paused, Playing, Paused],
     ] {
         let place = Place::new();
         let source = format!("{PICTURES},framerate=1/1");
@@ -313,9 +328,9 @@ fn a_producer_that_is_paused_before_it_plays_shows_its_frame() {
         );
         let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
         for _ in 0..10 {
-            producer.change("ready");
+            producer.change(State::Ready);
             let mark = client.mark();
-            producer.order(&format!("walk paths={path}"));
+            producer.order(Order::walk(std::slice::from_ref(&path)));
             next(&mut client, mark, "out.sink");
         }
     }
@@ -331,17 +346,17 @@ fn what_was_shown_in_pause_does_not_come_back_with_the_next_run() {
         &format!("{MOVING} ! xmemsink name=sink channel=cam0"),
     );
     for round in 1..10 {
-        producer.change("ready");
-        producer.settle("paused");
+        producer.change(State::Ready);
+        producer.settle(State::Paused);
         client.until_buffers("out.sink", round);
     }
-    producer.change("ready");
+    producer.change(State::Ready);
     assert_eq!(producer.stats("sink").number("published"), 9);
     assert_eq!(client.buffers("out.sink").len(), 9);
 }
 
 /// A producer that accepts seeks, and a client of it that plays.
-fn taking_seeks(place: &Place, source: &str, state: &str) -> (Pipeline, Pipeline) {
+fn taking_seeks(place: &Place, source: &str, state: State) -> (Pipeline, Pipeline) {
     let mut client = Pipeline::play(place, &["report out.sink"], CLOCKED);
     let mut producer = paused(place, source, "upstream-events=seek");
     client.until_buffers("out.sink", 1);
@@ -354,7 +369,7 @@ fn a_clients_seek_reaches_the_producer_if_that_allows_it() {
     let place = Place::new();
     let path = file(&place, "matroskamux", 2);
     let source = format!("{path} ! matroskademux ! h264parse ! avdec_h264");
-    for state in ["paused", "playing"] {
+    for state in [State::Paused, State::Playing] {
         let peers = taking_seeks(&place, &source, state);
         seek_in_all_ways(peers);
     }
@@ -363,25 +378,25 @@ fn a_clients_seek_reaches_the_producer_if_that_allows_it() {
 fn seek_in_all_ways((mut producer, mut client): (Pipeline, Pipeline)) {
     for (order, sought, rate, pts) in [
         (
-            "seek start=5000000000 flags=accurate",
+            Seek::to(5 * SECOND).with(SeekFlags::ACCURATE),
             "start=5000000000",
             "1",
             5 * SECOND,
         ),
         (
-            "seek start=2500000000 flags=key-unit",
+            Seek::to(2500 * MS).with(SeekFlags::KEY_UNIT),
             "start=2500000000",
             "1",
             2 * SECOND,
         ),
         (
-            "seek start=6000000000 rate=2 flags=accurate",
+            Seek::to(6 * SECOND).rate(2.0).with(SeekFlags::ACCURATE),
             "start=6000000000",
             "2",
             6 * SECOND,
         ),
         (
-            "seek end=2000000000 flags=accurate",
+            Seek::before_end(2 * SECOND).with(SeekFlags::ACCURATE),
             "start=-2000000000",
             "1",
             8 * SECOND,
@@ -396,7 +411,7 @@ fn seek_in_all_ways((mut producer, mut client): (Pipeline, Pipeline)) {
             line.get("type") == Some("seek")
         });
         for key in ["rate", "flags", "start", "stop", "text"] {
-            assert_eq!(taken.text(key), sent.text(key), "{key} of {order}");
+            assert_eq!(taken.text(key), sent.text(key), "{key} of {order:?}");
         }
         assert!(taken.to_string().contains(sought), "{taken}");
         let segment = client.until_since(marks[0], "its segment arrives", |line| {
@@ -408,10 +423,10 @@ fn seek_in_all_ways((mut producer, mut client): (Pipeline, Pipeline)) {
         });
         assert!(
             shown.number("pts").abs_diff(pts) < SECOND / 10,
-            "{order}: {shown}"
+            "{order:?}: {shown}"
         );
     }
-    let seeking = client.order("seeking of=out");
+    let seeking = client.order(Order::seeking("out", Format::Time));
     assert_eq!(seeking.text("seekable"), "true", "{seeking}");
     client.end();
     producer.end();
@@ -420,9 +435,9 @@ fn seek_in_all_ways((mut producer, mut client): (Pipeline, Pipeline)) {
 #[test]
 fn a_client_plays_backwards_where_the_producer_does() {
     let place = Place::new();
-    let (_producer, mut client) = taking_seeks(&place, MOVING, "playing");
+    let (_producer, mut client) = taking_seeks(&place, MOVING, State::Playing);
     let mark = client.mark();
-    let order = "seek start=1000000000 stop=1400000000 rate=-1";
+    let order = Seek::to(SECOND).stop(1400 * MS).rate(-1.0);
     assert_eq!(client.order(order).text("done"), "true");
     client.until_since(mark, "the stream has reached the start", |line| {
         line.word == "buffer" && line.number("pts") == SECOND
@@ -442,20 +457,32 @@ fn a_seek_that_no_producer_takes_fails() {
     let place = Place::new();
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     // There is no producer yet.
-    for of in ["", " of=src"] {
-        assert_eq!(client.order(&format!("seek{of}")).text("done"), "false");
+    for seek in [Seek::to(0).into(), Order::seek("src", Seek::to(0))] {
+        assert_eq!(client.order(seek).text("done"), "false");
     }
     let mut producer = paused(&place, MOVING, "");
     client.until_buffers("out.sink", 1);
     let mark = client.mark();
-    for of in ["", " of=src", " of=out"] {
-        assert_eq!(client.order(&format!("seek{of}")).text("done"), "false");
+    for seek in [
+        Seek::to(0).into(),
+        Order::seek("src", Seek::to(0)),
+        Order::seek("out", Seek::to(0)),
+    ] {
+        assert_eq!(client.order(seek).text("done"), "false");
     }
     until("the seeking query is answered", || {
-        client.order("seeking of=out").text("start") == "0"
+        client
+            .order(Order::seeking("out", Format::Time))
+            .text("start")
+            == "0"
     });
-    assert_eq!(client.order("seeking of=out").text("seekable"), "false");
-    producer.order("post");
+    assert_eq!(
+        client
+            .order(Order::seeking("out", Format::Time))
+            .text("seekable"),
+        "false"
+    );
+    producer.order(Order::Post);
     let is_of_seek =
         |line: &Line| ["seek", "flush-start"].contains(&line.get("type").unwrap_or(""));
     assert!(!producer.log().iter().any(is_of_seek));
@@ -469,9 +496,9 @@ fn a_seek_that_no_producer_takes_fails() {
     let _producer = paused(&place, MOVING, "upstream-events=seek");
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     client.until_buffers("out.sink", 1);
-    assert_eq!(client.order("seek rate=5000").text("done"), "false");
+    assert_eq!(client.order(Seek::to(0).rate(5000.0)).text("done"), "false");
     assert_eq!(
-        client.order("seek start=5000000000000000000").text("done"),
+        client.order(Seek::to(5_000_000_000 * SECOND)).text("done"),
         "false"
     );
 }
@@ -479,13 +506,13 @@ fn a_seek_that_no_producer_takes_fails() {
 #[test]
 fn a_client_does_not_wait_for_a_producer_that_does_not_answer() {
     let place = Place::new();
-    let (producer, mut client) = taking_seeks(&place, MOVING, "paused");
+    let (producer, mut client) = taking_seeks(&place, MOVING, State::Paused);
     producer.stop();
     for order in [
-        "seek start=1000000000",
-        "duration of=out",
-        "seeking of=out",
-        "position of=out",
+        Seek::to(SECOND).into(),
+        Order::duration("out", Format::Time),
+        Order::seeking("out", Format::Time),
+        Order::Position("out".into()),
     ] {
         let answer = client.order(order);
         assert!(
@@ -493,7 +520,8 @@ fn a_client_does_not_wait_for_a_producer_that_does_not_answer() {
             "{answer}"
         );
     }
-    for state in ["paused", "playing", "ready", "playing", "null"] {
+    use State::{Null, Paused, Playing, Ready};
+    for state in [Paused, Playing, Ready, Playing, Null] {
         client.change_promptly(state);
     }
     producer.resume();
@@ -504,31 +532,33 @@ fn positions_and_durations_are_those_of_an_uncut_pipeline() {
     let place = Place::new();
     let description = format!("{MOVING} ! fakesink name=out sync=false");
     let mut uncut = Pipeline::start(&place, &[], &description);
-    uncut.settle("paused");
+    uncut.settle(State::Paused);
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     let mut producer = paused(&place, MOVING, "upstream-events=seek");
     client.until_buffers("out.sink", 1);
     for at in [0, 3, 7] {
         let mark = client.mark();
-        let order = format!("seek start={}", at * SECOND);
-        seek(&mut uncut, &order);
-        seek(&mut producer, &order);
+        let order = Seek::to(at * SECOND);
+        seek(&mut uncut, order);
+        seek(&mut producer, order);
         next(&mut client, mark, "out.sink");
         for query in [
-            "position of=out",
-            "duration of=out",
-            "duration of=out format=default",
-            "duration of=out format=bytes",
-            "duration of=out format=percent",
-            "seeking of=out",
-            "seeking of=out format=default",
+            Order::Position("out".into()),
+            Order::duration("out", Format::Time),
+            Order::duration("out", Format::Default),
+            Order::duration("out", Format::Bytes),
+            Order::duration("out", Format::Percent),
+            Order::seeking("out", Format::Time),
+            Order::seeking("out", Format::Default),
         ] {
             let told = |line: Line| {
                 let keys = ["ns", "answered", "value", "seekable", "start", "end"];
                 keys.map(|key| line.get(key).map(str::to_owned))
             };
-            let expected = told(uncut.order(query));
-            until(query, || told(client.order(query)) == expected);
+            let expected = told(uncut.order(query.clone()));
+            until(&format!("{query:?}"), || {
+                told(client.order(query.clone())) == expected
+            });
         }
     }
 }
@@ -541,13 +571,11 @@ fn a_changed_duration_is_answered_while_playing() {
     let settings = "sync=false";
     let description = format!("{source} ! xmemsink name=sink channel=cam0 {settings}");
     let mut producer = Pipeline::start(&place, &[], &description);
-    producer.change("playing");
+    producer.change(State::Playing);
     for (seconds, duration) in [(0, "7000000000"), (2, "9000000000")] {
-        producer.order(&format!("set of=src property=duration text={duration}"));
+        producer.order(Order::set("src", "duration", duration));
         let pts = seconds * SECOND;
-        producer.order(&format!(
-            "push from=src caps=application/x-test size=100 pts={pts}"
-        ));
+        producer.order(Push::bytes(100).pts(pts));
         until_duration(&mut client, duration);
     }
 }

@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use xmem_tests::pipeline::Pipeline;
+use gst::SeekFlags;
+use xmem_tests::pipeline::{Custom, Event, Kind, Order, Pipeline, Push, Seek, Segment, State, Way};
 use xmem_tests::{Line, Place};
 
 const CLIENT: &str = "xmemsrc name=src channel=cam0 ! fakesink name=out sync=false";
@@ -11,7 +12,6 @@ const APPLICATION: &str = "appsrc name=src format=time ! xmemsink name=sink chan
      block-timeout=20000000000";
 const PICTURES: &str = "videotestsrc name=v ! video/x-raw,format=GRAY8,width=64,height=48,framerate=100/1 \
      ! xmemsink name=sink channel=cam0 sync=false overflow=block block-timeout=20000000000";
-const BUFFER: &str = "push from=src caps=application/x-test size=100";
 /// Events that GStreamer makes in each pipeline, or that the elements of one pipeline send
 /// upstream.
 const OWN: [&str; 5] = ["latency", "qos", "reconfigure", "seek", "caps"];
@@ -67,14 +67,15 @@ fn are_alike(producer: &mut Pipeline, client: &mut Pipeline, last: &str) -> Vec<
 }
 
 /// Sends an event between two buffers, from the pad: the element itself would change some numbers.
-fn send(producer: &mut Pipeline, event: &str) {
-    let sent = producer.order(&format!("send of=src pad=src event={event}"));
-    assert_eq!(sent.text("taken"), "true", "{event}");
+fn send(producer: &mut Pipeline, event: impl Into<Event>) {
+    let event = event.into();
+    let sent = producer.order(Order::push_event("src", event.clone()));
+    assert_eq!(sent.text("taken"), "true", "{event:?}");
 }
 
 fn push(producer: &mut Pipeline) {
     let count = producer.buffers("sink.sink").len();
-    producer.order(BUFFER);
+    producer.order(Push::bytes(100));
     producer.until_buffers("sink.sink", count + 1);
 }
 
@@ -91,18 +92,18 @@ fn events_with_one_sequence_number_have_one_at_a_client() {
     let (mut producer, mut client) = connected(&place, APPLICATION);
     push(&mut producer);
     for event in [
-        "stream-start id=another seqnum=a",
-        "segment start=0 time=0 seqnum=a",
-        "collection seqnum=b",
-        "tag seqnum=b text=One",
-        "custom number=1 seqnum=a",
-        "custom number=2",
-        "gap pts=1000 duration=5 seqnum=c",
-        "custom-both number=3 seqnum=c",
-        "custom-sticky number=4 seqnum=a",
-        "toc seqnum=b text=edition",
-        "protection seqnum=d text=edef8ba9-79d6",
-        "segment-done pts=5000 seqnum=a",
+        Event::stream_start("another").seqnum("a"),
+        Event::from(Segment::new(0, 0)).seqnum("a"),
+        Event::from(Kind::Collection).seqnum("b"),
+        Event::tag("One").seqnum("b"),
+        Event::custom(Way::Downstream, 1).seqnum("a"),
+        Event::custom(Way::Downstream, 2),
+        Event::gap(1000, 5).seqnum("c"),
+        Event::from(Custom::new(Way::Both, 3)).seqnum("c"),
+        Event::custom(Way::Sticky, 4).seqnum("a"),
+        Event::toc("edition").seqnum("b"),
+        Event::protection("edef8ba9-79d6").seqnum("d"),
+        Event::from(Kind::SegmentDone(5000)).seqnum("a"),
     ] {
         send(&mut producer, event);
         push(&mut producer);
@@ -110,12 +111,12 @@ fn events_with_one_sequence_number_have_one_at_a_client() {
     // Many events that are not related.
     for round in 0..6 {
         for _ in 0..50 {
-            send(&mut producer, "custom");
+            send(&mut producer, Event::custom(Way::Downstream, 0));
         }
         push(&mut producer);
         client.until_buffers("out.sink", 14 + round);
     }
-    send(&mut producer, "eos seqnum=a");
+    send(&mut producer, Event::from(Kind::Eos).seqnum("a"));
     let said = are_alike(&mut producer, &mut client, "eos");
     // The numbers are those of the client, counted in its process.
     let number_of = |kind: &str| {
@@ -138,7 +139,7 @@ fn a_flush_its_segment_and_the_end_share_the_number_of_their_seek() {
         // The second seek flushes the first before that has ended.
         for stop in [3_600_000_000_000_u64, 100_000_000] {
             let mark = client.mark();
-            let sought = producer.order(&format!("seek stop={stop}"));
+            let sought = producer.order(Seek::to(0).stop(stop));
             assert_eq!(sought.text("done"), "true");
             until_event(&mut client, mark, "out.sink", "segment");
         }
@@ -170,7 +171,7 @@ fn the_end_of_a_segment_has_the_number_of_its_seek() {
     let (mut producer, mut client) = connected(&place, PICTURES);
     client.until_buffers("out.sink", 1);
     let mark = client.mark();
-    let sought = producer.order("seek stop=100000000 flags=segment");
+    let sought = producer.order(Seek::to(0).stop(100_000_000).with(SeekFlags::SEGMENT));
     assert_eq!(sought.text("done"), "true");
     until_event(&mut client, mark, "out.sink", "segment-done");
     let received = numbered(&client, mark, "out.sink", "flush-start");
@@ -184,17 +185,17 @@ fn a_client_that_joins_late_gets_the_same_sequence_numbers() {
     let mut producer = Pipeline::play(&place, &["report sink.sink"], APPLICATION);
     push(&mut producer);
     for event in [
-        "stream-start id=another seqnum=a",
-        "segment start=0 time=0 seqnum=a",
-        "tag seqnum=b text=One",
-        "custom-sticky number=4 seqnum=a",
+        Event::stream_start("another").seqnum("a"),
+        Event::from(Segment::new(0, 0)).seqnum("a"),
+        Event::tag("One").seqnum("b"),
+        Event::custom(Way::Sticky, 4).seqnum("a"),
     ] {
         send(&mut producer, event);
     }
     push(&mut producer);
     let mut client = Pipeline::play(&place, &["report out.sink"], CLIENT);
     client.until_buffers("out.sink", 1);
-    send(&mut producer, "eos seqnum=a");
+    send(&mut producer, Event::from(Kind::Eos).seqnum("a"));
     until_event(&mut client, 0, "out.sink", "eos");
     let expected = [
         ("stream-start", 0),
@@ -215,17 +216,19 @@ fn a_client_that_joins_late_gets_the_same_sequence_numbers() {
 fn an_eos_that_no_producer_has_sent_has_the_number_of_the_segment() {
     let place = Place::new();
     let client = CLIENT.replace("channel=cam0", "channel=cam0 on-disconnect=eos");
-    for stop in ["kill", "state to=null"] {
+    for is_killed in [true, false] {
         let mut client = Pipeline::play(&place, &["report out.sink"], &client);
         let mut producer = Pipeline::play(&place, &["report sink.sink"], PICTURES);
         client.until_buffers("out.sink", 3);
-        match stop {
-            "kill" => producer.kill(),
-            order => _ = producer.order(order),
+        if is_killed {
+            producer.kill();
+        } else {
+            producer.order(State::Null);
         }
         let end = until_event(&mut client, 0, "out.sink", "eos");
         let segment = until_event(&mut client, 0, "out.sink", "segment");
-        assert_eq!(end.number("seqnum"), segment.number("seqnum"), "{stop}");
+        let numbers = [&end, &segment].map(|event| event.number("seqnum"));
+        assert_eq!(numbers[0], numbers[1], "killed: {is_killed}");
     }
 }
 
@@ -264,7 +267,10 @@ fn numbers_pass_through_a_process_between_two_others() {
     producer.until_clients("sink", 1);
     last.until_buffers("out.sink", 1);
     let marks = [producer.mark(), last.mark()];
-    assert_eq!(producer.order("seek stop=100000000").text("done"), "true");
+    assert_eq!(
+        producer.order(Seek::to(0).stop(100_000_000)).text("done"),
+        "true"
+    );
     until_event(&mut producer, marks[0], "sink.sink", "eos");
     until_event(&mut last, marks[1], "out.sink", "eos");
     let [sent, received] = [
@@ -288,7 +294,7 @@ fn a_clients_own_seek_comes_back_with_its_number() {
         at.until_buffers("out.sink", 1);
     }
     let marks = [&others, &client, &producer].map(Pipeline::mark);
-    let sent = client.order("send of=out event=seek start=7000000000");
+    let sent = client.order(Order::send("out", Seek::to(7_000_000_000)));
     assert_eq!(sent.text("taken"), "true");
     // The seek of the producer is, on its way upstream, an event of the producer.
     for (at, mark, pad, first) in [

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use xmem_core::Publisher;
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{Pipeline, State};
 use xmem_tests::steps::Stepped;
 use xmem_tests::{Place, pattern};
 
@@ -37,7 +37,7 @@ fn expected(place: &Place) -> Vec<String> {
         .open()
         .expect("a channel");
     let mut client = client(place, "eos");
-    client.change("playing");
+    client.change(State::Playing);
     publisher
         .wait_for_clients(1, Some(Duration::from_secs(30)))
         .expect("a client comes");
@@ -61,13 +61,13 @@ fn until_told(client: &mut Pipeline, mark: usize, kind: &str) {
 fn try_producer(place: &Place, expected: &[String], stretch: &str) {
     let mut ends = [client(place, "eos"), client(place, "error")];
     let mut persists = client(place, "reconnect");
-    persists.change("playing");
+    persists.change(State::Playing);
     let mut connections = 0;
     let mut run = |measure: &mut dyn FnMut(&mut Stepped)| {
         let marks = [ends[0].mark(), ends[1].mark()];
         let seen = [0, 1].map(|end| ends[end].buffers("out.sink").len());
         for end in &mut ends {
-            end.change("playing");
+            end.change(State::Playing);
         }
         let arguments = format!("producer cam0 {stretch} 3 0");
         let mut victim = Stepped::start(VICTIM, place, &arguments);
@@ -80,7 +80,7 @@ fn try_producer(place: &Place, expected: &[String], stretch: &str) {
             let digests = digests(end, seen[number]);
             assert!(digests.len() >= BEFORE, "{} frames", digests.len());
             assert_eq!(digests, expected[..digests.len()]);
-            end.change("null");
+            end.change(State::Null);
         }
         persists.until_stats("src", "the source waits for the next connection", |stats| {
             stats.number("connections") == connections && stats.text("connected") == "FALSE"

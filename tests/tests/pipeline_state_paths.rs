@@ -1,12 +1,12 @@
 //! Whatever path an element takes through its states, with a peer and without: it gets there,
 //! leaves nothing behind, and GLib prints no warning.
 
-use xmem_tests::pipeline::{PICTURES, Pipeline};
+use xmem_tests::pipeline::{Order, PICTURES, Pipeline, State};
 use xmem_tests::random::Random;
 use xmem_tests::{Place, remains, until};
 
 const FOR_EVER: &str = "connection-timeout=18446744073709551615";
-const STATES: [&str; 4] = ["null", "ready", "paused", "playing"];
+const STATES: [State; 4] = [State::Null, State::Ready, State::Paused, State::Playing];
 /// The maximum number of state changes in the paths that are all tried, without the last change to
 /// NULL.
 const LONGEST: usize = 4;
@@ -15,8 +15,8 @@ const RANDOM: usize = 900;
 const LONGEST_RANDOM: u64 = 12;
 
 /// All paths from NULL with at most that many changes, and a change to NULL at the end.
-fn all_paths() -> Vec<String> {
-    let mut paths = vec![vec!["null"]];
+fn all_paths() -> Vec<Vec<State>> {
+    let mut paths = vec![vec![State::Null]];
     let mut start = 0;
     for _ in 0..LONGEST {
         let end = paths.len();
@@ -33,7 +33,7 @@ fn all_paths() -> Vec<String> {
 }
 
 /// Longer random paths.
-fn random_paths() -> Vec<String> {
+fn random_paths() -> Vec<Vec<State>> {
     let mut random = Random::new();
     let mut below = |most: u64| random.number() % most;
     let path = |_| {
@@ -45,9 +45,9 @@ fn random_paths() -> Vec<String> {
     (0..RANDOM).map(path).collect()
 }
 
-fn to_null(mut path: Vec<&str>) -> String {
-    path.push("null");
-    path.join(".")
+fn to_null(mut path: Vec<State>) -> Vec<State> {
+    path.push(State::Null);
+    path
 }
 
 /// A pipeline in a process that ends with the first warning of GLib or GStreamer.
@@ -58,26 +58,29 @@ fn strict(place: &Place, description: &str) -> Pipeline {
     })
 }
 
-fn walk(pipeline: &mut Pipeline, paths: &[String], how: &str) {
+fn walk(pipeline: &mut Pipeline, paths: &[Vec<State>], how: How) {
     // Some at a time: each order has the whole timeout of a test.
     for paths in paths.chunks(25) {
-        let paths = paths.join("+");
-        let walked = pipeline.order(&format!("walk paths={paths} {how}"));
+        let walked = pipeline.order(Order::Walk {
+            of: how.of.map(str::to_owned),
+            paths: paths.to_vec(),
+            settle: how.settle,
+        });
         assert_eq!(walked.text("result"), "Success");
     }
 }
 
 /// Tries all paths: without waiting at each state and, if each state can be reached, with waiting.
-fn walks_leave_nothing_behind(place: &Place, mut pipeline: Pipeline, hows: &[&str]) -> Pipeline {
+fn walks_leave_nothing_behind(place: &Place, mut pipeline: Pipeline, hows: &[How]) -> Pipeline {
     let all = all_paths();
     assert_eq!(all.len(), 3 + 9 + 27 + 81);
     for how in hows {
-        walk(&mut pipeline, &all[..39], how);
+        walk(&mut pipeline, &all[..39], *how);
     }
     let files = place.files();
     remains::none_of(&mut pipeline, |pipeline| {
         for how in hows {
-            walk(pipeline, &all, how);
+            walk(pipeline, &all, *how);
         }
         walk(pipeline, &random_paths(), hows[0]);
     });
@@ -86,8 +89,22 @@ fn walks_leave_nothing_behind(place: &Place, mut pipeline: Pipeline, hows: &[&st
     pipeline
 }
 
-const AT_ONCE: &str = "";
-const EACH: &str = "settle=true";
+/// Which element is walked, if not the pipeline, and whether each change is complete before the
+/// next.
+#[derive(Clone, Copy)]
+struct How {
+    of: Option<&'static str>,
+    settle: bool,
+}
+
+const AT_ONCE: How = How {
+    of: None,
+    settle: false,
+};
+const EACH: How = How {
+    of: None,
+    settle: true,
+};
 
 #[test]
 fn a_sink_without_a_client() {
@@ -109,12 +126,12 @@ fn a_sink_whose_client_stays() {
     let place = Place::new();
     let client = format!("xmemsrc name=src channel=cam0 on-disconnect=reconnect {FOR_EVER}");
     let mut client = strict(&place, &format!("{client} ! fakesink name=out"));
-    client.change("playing");
+    client.change(State::Playing);
     let sink = format!("{PICTURES} ! xmemsink name=sink channel=cam0");
     let sink = strict(&place, &sink);
     let mut sink = walks_leave_nothing_behind(&place, sink, &[AT_ONCE, EACH]);
     let received = client.stats("src").number("received");
-    sink.change("playing");
+    sink.change(State::Playing);
     until("the client receives", || {
         client.stats("src").number("received") > received
     });
@@ -136,7 +153,7 @@ fn a_source_whose_producer_stays() {
     let place = Place::new();
     let producer = format!("{PICTURES},framerate=200/1 ! xmemsink name=sink channel=cam0");
     let mut producer = strict(&place, &producer);
-    producer.change("playing");
+    producer.change(State::Playing);
     let source = format!("xmemsrc channel=cam0 {FOR_EVER} ! fakesink");
     let source = strict(&place, &source);
     walks_leave_nothing_behind(&place, source, &[AT_ONCE, EACH]).end();
@@ -167,9 +184,11 @@ fn elements_that_are_linked_with_nothing() {
     // Without a peer, the thread of a source ends at its first buffer, because there is no
     // producer.
     for element in ["sink", "src"] {
-        let at_once = format!("of={element}");
-        let each = format!("of={element} settle=true");
-        both = walks_leave_nothing_behind(&place, both, &[&at_once, &each]);
+        let hows = [AT_ONCE, EACH].map(|how| How {
+            of: Some(element),
+            ..how
+        });
+        both = walks_leave_nothing_behind(&place, both, &hows);
     }
     both.end();
 }
@@ -178,7 +197,7 @@ fn elements_that_are_linked_with_nothing() {
 fn elements_that_can_not_start() {
     let place = Place::new();
     let mut owner = strict(&place, "appsrc ! xmemsink channel=cam0");
-    owner.change("ready");
+    owner.change(State::Ready);
     // In use by another process; without a channel; with two channels at once.
     let mut pipeline = strict(
         &place,
@@ -188,10 +207,14 @@ fn elements_that_can_not_start() {
     let fail = |pipeline: &mut Pipeline, times: u32| {
         for _ in 0..times {
             for element in ["used", "none", "nothing", "two"] {
-                for target in ["ready", "playing", "null"] {
-                    let changed = pipeline.order(&format!("state to={target} of={element}"));
+                for target in [State::Ready, State::Playing, State::Null] {
+                    let changed = pipeline.order(Order::state_of(element, target));
                     let failed = changed.text("result") == "Failure";
-                    assert_eq!(failed, target != "null", "{element} to {target}: {changed}");
+                    assert_eq!(
+                        failed,
+                        target != State::Null,
+                        "{element} to {target:?}: {changed}"
+                    );
                 }
             }
         }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use xmem_tests::pipeline::{CLIENT, PICTURES, PROMPT, Pipeline, blocked_by_a_stopped_client};
+use xmem_tests::pipeline::{
+    CLIENT, Order, PICTURES, PROMPT, Pipeline, Seek, State, blocked_by_a_stopped_client,
+};
 use xmem_tests::{Place, process, until};
 
 const FOR_EVER: &str = "18446744073709551615";
@@ -16,15 +18,15 @@ fn pushing(place: &Place) -> Pipeline {
 /// Changes the state in all ways, while its thread `thread` waits.
 fn is_always_prompt(pipeline: &mut Pipeline, thread: &str) {
     for states in [
-        &["paused", "playing"][..],
-        &["paused", "ready", "paused", "playing"],
-        &["ready", "playing"],
-        &["null", "playing"],
-        &["null"],
+        &[State::Paused, State::Playing][..],
+        &[State::Paused, State::Ready, State::Paused, State::Playing],
+        &[State::Ready, State::Playing],
+        &[State::Null, State::Playing],
+        &[State::Null],
     ] {
         process::until_asleep(pipeline.pid(), thread);
         for state in states {
-            pipeline.change_promptly(state);
+            pipeline.change_promptly(*state);
         }
     }
 }
@@ -59,7 +61,7 @@ fn a_source_whose_producer_is_stopped_changes_its_state_at_once() {
     is_always_prompt(&mut client, "src:src");
     producer.resume();
     let mark = client.mark();
-    client.change("playing");
+    client.change(State::Playing);
     client.until_buffers_since(mark, "out.sink", 1);
 }
 
@@ -87,15 +89,15 @@ fn a_producer_that_a_stopped_client_blocks_changes_its_state_at_once() {
         let place = Place::new();
         let (mut producer, _client) = blocked_by_a_stopped_client(&place, source);
         for states in [
-            &["paused", "playing"][..],
-            &["paused", "ready", "paused", "playing"],
+            &[State::Paused, State::Playing][..],
+            &[State::Paused, State::Ready, State::Paused, State::Playing],
         ] {
             for state in states {
-                producer.change_promptly(state);
+                producer.change_promptly(*state);
             }
             producer.until_stuck("sink", "v:src");
         }
-        producer.change_promptly("null");
+        producer.change_promptly(State::Null);
         assert!(place.files().is_empty());
     }
 }
@@ -109,7 +111,7 @@ fn a_seek_flushes_a_producer_that_a_stopped_client_blocks() {
         let place = Place::new();
         let (mut producer, mut client) = blocked_by_a_stopped_client(&place, source);
         for _ in 0..3 {
-            let sought = producer.order("seek");
+            let sought = producer.order(Seek::to(0));
             assert_eq!(sought.text("done"), "true");
             let time = sought.number("ms");
             assert!(u128::from(time) < PROMPT.as_millis(), "it took {time} ms");
@@ -117,9 +119,9 @@ fn a_seek_flushes_a_producer_that_a_stopped_client_blocks() {
         }
         // Then it continues.
         client.resume();
-        let before = client.order("watched at=out.sink").number("count");
+        let before = client.watched("out.sink").number("count");
         until("the client receives again", || {
-            client.order("watched at=out.sink").number("count") > before + 100
+            client.watched("out.sink").number("count") > before + 100
         });
     }
 }
@@ -146,14 +148,14 @@ fn a_seek_flushes_upstream_that_waits_for_a_slot() {
     let mut producer = Pipeline::play(&place, &[], &producer);
     for _ in 0..3 {
         producer.until_stuck("sink", "v:src");
-        let sought = producer.order("seek");
+        let sought = producer.order(Seek::to(0));
         assert_eq!(sought.text("done"), "true");
         let time = sought.number("ms");
         assert!(u128::from(time) < PROMPT.as_millis(), "it took {time} ms");
     }
     // Then it continues.
-    producer.order("set of=sink property=wait-for-connection text=false");
-    producer.order("seek");
+    producer.order(Order::set("sink", "wait-for-connection", "false"));
+    producer.order(Seek::to(0));
     producer.until_stats("sink", "frames are published", |stats| {
         stats.number("published") > 100
     });
@@ -170,7 +172,7 @@ fn a_source_that_is_flushed_goes_on() {
     client.until_buffers("out.sink", 1);
     for round in 0..5 {
         process::until_asleep(client.pid(), "src:src");
-        let flushed = client.order("flush of=src");
+        let flushed = client.order(Order::Flush("src".into()));
         assert_eq!(flushed.text("start"), "true", "{flushed}");
         assert_eq!(flushed.text("stop"), "true", "{flushed}");
         assert!(u128::from(flushed.number("ms")) < PROMPT.as_millis());
@@ -189,11 +191,18 @@ fn a_sink_without_async_changes_its_state_with_success() {
         &[],
         "appsrc name=src format=time ! xmemsink name=sink channel=cam0 async=false",
     );
-    for state in ["ready", "paused", "playing", "paused", "ready", "null"] {
-        let changed = producer.order(&format!("state to={state}"));
-        assert_eq!(changed.text("result"), "Success", "to {state}");
-        let settled = producer.order("settle of=sink");
-        assert_eq!(settled.text("state").to_lowercase(), state);
+    for state in [
+        State::Ready,
+        State::Paused,
+        State::Playing,
+        State::Paused,
+        State::Ready,
+        State::Null,
+    ] {
+        let changed = producer.order(state);
+        assert_eq!(changed.text("result"), "Success", "to {state:?}");
+        let settled = producer.order(Order::Settle(Some("sink".into())));
+        assert_eq!(settled.text("state"), format!("{state:?}"));
     }
 }
 
@@ -201,8 +210,8 @@ fn a_sink_without_async_changes_its_state_with_success() {
 fn a_source_is_live() {
     let place = Place::new();
     let mut client = Pipeline::start(&place, &[], CLIENT);
-    assert_eq!(client.order("state to=paused").text("result"), "NoPreroll");
-    client.change_promptly("null");
+    assert_eq!(client.order(State::Paused).text("result"), "NoPreroll");
+    client.change_promptly(State::Null);
 }
 
 #[test]
@@ -225,7 +234,7 @@ fn a_sources_thread_has_a_short_time_slice_for_as_long_as_it_streams() {
     });
     let expected = expected.join().expect("the thread");
     assert_eq!(shortened(client.pid()), expected);
-    client.change_promptly("ready");
+    client.change_promptly(State::Ready);
     until("the thread has its former time slice", || {
         shortened(client.pid()) == 0
     });

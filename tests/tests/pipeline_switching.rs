@@ -2,7 +2,7 @@
 //! that cannot be changed then.
 
 use xmem_tests::Place;
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{Order, Pipeline};
 
 fn camera(place: &Place, channel: &str, caps: &str) -> Pipeline {
     let camera = format!(
@@ -30,7 +30,7 @@ fn a_source_goes_on_with_another_channel_and_its_caps() {
     for round in 0..10 {
         let (channel, width) = [("two", "320"), ("one", "64")][round % 2];
         let mark = client.mark();
-        client.order(&format!("set of=src property=channel text={channel}"));
+        client.order(Order::set("src", "channel", channel));
         client.until_since(mark, "the caps of the other channel arrive", |line| {
             line.get("type") == Some("caps") && line.text("text").contains(width)
         });
@@ -52,10 +52,7 @@ fn a_source_that_waits_for_one_channel_goes_on_with_another_at_once() {
     let client = "xmemsrc name=src channel=missing connection-timeout=-1 ! fakesink name=out";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     // The path replaces the name.
-    client.order(&format!(
-        "set of=src property=socket-path text={}",
-        path.display()
-    ));
+    client.order(Order::set("src", "socket-path", path.display()));
     client.until_buffers("out.sink", 5);
 }
 
@@ -66,7 +63,7 @@ fn a_name_that_no_channel_can_have_leaves_the_source_where_it_is() {
     let client = "xmemsrc name=src channel=one ! fakesink name=out";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     client.until_buffers("out.sink", 5);
-    client.order("set of=src property=channel text=a/b");
+    client.order(Order::set("src", "channel", "a/b"));
     let warning = client.until_message("warning");
     assert_eq!(warning.text("kind"), "Resource.Settings", "{warning}");
     let mark = client.mark();
@@ -77,13 +74,13 @@ fn a_name_that_no_channel_can_have_leaves_the_source_where_it_is() {
 fn a_property_that_comes_too_late_is_a_warning() {
     let place = Place::new();
     let mut camera = camera(&place, "channel=one", SMALL);
-    camera.order("set of=sink property=max-buffers text=7");
+    camera.order(Order::set("sink", "max-buffers", "7"));
     let warning = camera.until_message("warning");
     assert!(warning.text("text").contains("max-buffers"), "{warning}");
     let client = "xmemsrc name=src channel=one ! fakesink name=out";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     client.until_buffers("out.sink", 5);
-    client.order("set of=src property=max-leases text=7");
+    client.order(Order::set("src", "max-leases", "7"));
     let warning = client.until_message("warning");
     assert!(warning.text("text").contains("max-leases"), "{warning}");
 }

@@ -5,23 +5,20 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use xmem_tests::launched::Launched;
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{LOSSLESS, Pipeline, State};
 use xmem_tests::process::page_faults;
 use xmem_tests::{Line, Place, process, until};
-
-/// Settings with which the sink loses nothing, for tests that compare frames.
-const LOSSLESS: &str = "sync=false overflow=block block-timeout=20000000000";
 
 /// Runs `producer`, whose sink has the name `sink`, with a client from start to EOS. Returns the
 /// buffers of the sink and of the client, and the statistics of the sink.
 fn exchange(producer: &str) -> (Vec<Line>, Vec<Line>, Line) {
     let place = Place::new();
     let mut producer = Pipeline::start(&place, &["inspect sink.sink"], producer);
-    producer.change("ready");
+    producer.change(State::Ready);
     let client = "xmemsrc channel=cam0 ! fakesink name=out";
     let mut client = Pipeline::play(&place, &["inspect out.sink"], client);
     producer.until_clients("sink", 1);
-    producer.change("playing");
+    producer.change(State::Playing);
     producer.until_eos();
     client.until_eos();
     let owned = |lines: Vec<&Line>| lines.into_iter().cloned().collect();
@@ -193,14 +190,14 @@ fn two_sinks_behind_a_tee_copy_a_frame_once_each() {
              tee. ! queue ! xmemsink name=b channel=cam1 {LOSSLESS}"
         ),
     );
-    producer.change("ready");
+    producer.change(State::Ready);
     let mut clients = ["cam0", "cam1"].map(|channel| {
         let client = format!("xmemsrc channel={channel} ! fakesink name=out");
         Pipeline::play(&place, &["report out.sink"], &client)
     });
     producer.until_clients("a", 1);
     producer.until_clients("b", 1);
-    producer.change("playing");
+    producer.change(State::Playing);
     producer.until_eos();
     for (client, sink) in clients.iter_mut().zip(["a", "b"]) {
         client.until_eos();
@@ -265,16 +262,16 @@ fn a_client_hands_frames_on_to_another_channel() {
              ! xmemsink name=sink channel=cam0 {LOSSLESS}"
         ),
     );
-    producer.change("ready");
+    producer.change(State::Ready);
     let relay = format!("xmemsrc channel=cam0 ! xmemsink name=sink channel=cam1 {LOSSLESS}");
     let mut relay = Pipeline::start(&place, &[], &relay);
-    relay.change("ready");
+    relay.change(State::Ready);
     let client = "xmemsrc channel=cam1 ! fakesink name=out";
     let mut client = Pipeline::play(&place, &["report out.sink"], client);
     relay.until_clients("sink", 1);
-    relay.change("playing");
+    relay.change(State::Playing);
     producer.until_clients("sink", 1);
-    producer.change("playing");
+    producer.change(State::Playing);
     producer.until_eos();
     client.until_eos();
     assert_eq!(client.digests("out.sink"), producer.digests("sink.sink"));
@@ -301,7 +298,7 @@ fn a_client_has_no_page_faults_in_the_steady_state() {
     let mut until_frame = |count: u64| {
         let mut passed = 0;
         until(&format!("the client has {count} frames"), || {
-            passed = client.order("watched at=out.sink").number("count");
+            passed = client.watched("out.sink").number("count");
             passed >= count
         });
         (passed, page_faults(client.pid()))

@@ -13,16 +13,16 @@ use rustix::mm::ProtFlags;
 
 use xmem_tests::attacks::{self, Map, ON_CONTENT, PAGE};
 use xmem_tests::nobody::run_as_nobody;
+use xmem_tests::producer::Publish;
 use xmem_tests::wire::{self, Connection};
-use xmem_tests::{Peer, Place, process, until};
+use xmem_tests::{Client, Place, Producer, process, until};
 
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
 const SIZE: usize = 64 * 1024;
 
 /// What a client has: a producer that is another process, the connection, and descriptors.
 struct Victim {
     place: Place,
-    producer: Peer,
+    producer: Producer,
     _connection: Connection,
     metadata: OwnedFd,
     page: OwnedFd,
@@ -34,13 +34,8 @@ struct Victim {
 impl Victim {
     fn new() -> Victim {
         let place = Place::new();
-        let settings = format!("producer channel=cam0 slots=2 slot-size={SIZE}");
-        let mut producer = Peer::start(PEER, &place, &settings);
-        producer.wait_for("opened");
-        producer.ask(
-            &format!("publish count=1 size={SIZE} extra=600"),
-            "published",
-        );
+        let mut producer = Producer::start(&place, &format!("slots=2 slot-size={SIZE}"));
+        producer.ask(Publish::frames(1, SIZE).extra(600));
         let connection = Connection::open(&place.socket("cam0"));
         let welcome = connection.greet(wire::VERSION, 4);
         assert_eq!(welcome.kind, wire::WELCOME);
@@ -69,14 +64,11 @@ impl Victim {
 
     /// Checks that an honest client still receives frames.
     fn is_unharmed(&mut self) {
-        let mut client = Peer::start(PEER, &self.place, "client channel=cam0");
-        client.wait_for("ready");
-        client.ask("connect", "connected");
-        let received = client.ask("receive count=1", "received");
+        let mut client = Client::connected(&self.place, "");
+        let received = client.receive(1);
         assert_eq!(received.number("first"), 0);
-        let order = format!("publish count=10 size={SIZE}");
-        self.producer.ask(&order, "published");
-        client.ask("receive count=1", "received");
+        self.producer.publish(10, SIZE);
+        client.receive(1);
     }
 }
 
@@ -187,13 +179,10 @@ fn the_lease_page_can_be_written_where_it_was_mapped_and_keeps_its_memory() {
 #[test]
 fn a_client_maps_everything_but_its_lease_page_read_only() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-    producer.wait_for("opened");
-    producer.ask("publish count=1 size=100000", "published");
-    let mut client = Peer::start(PEER, &place, "client channel=cam0");
-    client.wait_for("ready");
-    client.ask("connect", "connected");
-    client.ask("hold count=1", "holding");
+    let mut producer = Producer::start(&place, "");
+    producer.publish(1, 100000);
+    let mut client = Client::connected(&place, "");
+    client.hold(1);
     let accesses = |name| -> Vec<String> {
         let maps = process::maps(client.pid(), name).into_iter();
         maps.map(|map| map.access).collect()

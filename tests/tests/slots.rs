@@ -1,18 +1,10 @@
 //! Slots: how many there are, which thread makes them, and what waits for them.
 
 use xmem_tests::wire::{self, Connection};
-use xmem_tests::{Peer, Place, process, until};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
-
-fn client(place: &Place, settings: &str) -> Peer {
-    let mut client = Peer::start(PEER, place, &format!("client channel=cam0 {settings}"));
-    client.wait_for("ready");
-    client
-}
+use xmem_tests::{Client, ClientOrder, Place, Producer, ProducerOrder, process, until};
 
 /// Bytes of slots that a producer has, or is about to make.
-fn payload(producer: &Peer) -> usize {
+fn payload(producer: &Producer) -> usize {
     let maps = process::maps(producer.pid(), "xmem-payload");
     maps.iter().map(|map| map.len).sum()
 }
@@ -25,13 +17,12 @@ const TRIES: usize = 5;
 fn making_slots_for_one_client_does_not_delay_others() {
     let is_first = || {
         let place = Place::new();
-        let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slot-size=16000000");
-        producer.wait_for("opened");
-        let mut other = client(&place, "leases=1");
+        let _producer = Producer::start(&place, "slot-size=16000000");
+        let mut other = Client::start(&place, "leases=1");
         let greedy = Connection::open(&place.socket("cam0"));
         let welcome = greedy.greet(wire::VERSION, 64);
         greedy.say_ready(&welcome.fds[1]);
-        other.ask("connect", "connected");
+        other.connect();
         let is_first = greedy.received().is_empty();
         assert_eq!(greedy.receive_kind(wire::JOINED).body.len(), 8);
         is_first
@@ -42,8 +33,7 @@ fn making_slots_for_one_client_does_not_delay_others() {
 #[test]
 fn slots_for_a_client_that_leaves_are_not_made() {
     let place = Place::new();
-    let mut producer = Peer::start(PEER, &place, "producer channel=cam0 slot-size=16000000");
-    producer.wait_for("opened");
+    let mut producer = Producer::start(&place, "slot-size=16000000");
     let before = payload(&producer);
     let greedy = Connection::open(&place.socket("cam0"));
     let welcome = greedy.greet(wire::VERSION, 64);
@@ -55,10 +45,9 @@ fn slots_for_a_client_that_leaves_are_not_made() {
     until("the producer has dropped the slots", || {
         payload(&producer) == before
     });
-    let mut other = client(&place, "leases=1");
-    other.ask("connect", "connected");
-    producer.ask("publish count=1 size=1000", "published");
-    other.ask("receive count=1", "received");
+    let mut other = Client::connected(&place, "leases=1");
+    producer.publish(1, 1000);
+    other.receive(1);
 }
 
 #[test]
@@ -66,9 +55,8 @@ fn clients_that_join_at_once_make_no_more_slots_than_there_may_be() {
     const SLOT: usize = 8 << 20;
     const SLOTS: usize = 100;
     let place = Place::new();
-    let arguments = format!("producer channel=cam0 slot-size={SLOT} max-slots={SLOTS}");
-    let mut producer = Peer::start(PEER, &place, &arguments);
-    producer.wait_for("opened");
+    let settings = format!("slot-size={SLOT} max-slots={SLOTS}");
+    let producer = Producer::start(&place, &settings);
     let clients: Vec<_> = (0..4)
         .map(|_| {
             let client = Connection::open(&place.socket("cam0"));
@@ -97,13 +85,11 @@ fn clients_that_join_at_once_make_no_more_slots_than_there_may_be() {
 /// As many as the leases of one client, and those of the producer.
 const SLOTS: u64 = 66;
 
-fn producer_of_small_frames(place: &Place) -> (Peer, Peer) {
-    let mut producer = Peer::start(PEER, place, "producer channel=cam0");
-    producer.wait_for("opened");
-    let mut client = client(place, "leases=64");
-    client.ask("connect", "connected");
-    producer.ask("publish count=1 size=1000", "published");
-    client.ask("receive count=1", "received");
+fn producer_of_small_frames(place: &Place) -> (Producer, Client) {
+    let mut producer = Producer::start(place, "");
+    let mut client = Client::connected(place, "leases=64");
+    producer.publish(1, 1000);
+    client.receive(1);
     (producer, client)
 }
 
@@ -114,12 +100,12 @@ fn a_larger_frame_waits_for_a_part_of_the_slots_and_the_others_follow() {
     const AT_ONCE: usize = 64 << 20;
     let place = Place::new();
     let (mut producer, mut client) = producer_of_small_frames(&place);
-    let faults = |producer: &Peer| process::page_faults_of(producer.pid(), "xmem-control");
+    let faults = |producer: &Producer| process::page_faults_of(producer.pid(), "xmem-control");
     let before = faults(&producer);
-    producer.ask(&format!("publish count=1 size={SIZE}"), "published");
-    client.ask("receive count=1", "received");
+    producer.publish(1, SIZE);
+    client.receive(1);
     until("all slots exist", || {
-        producer.ask("stats", "stats").number("slots") >= SLOTS
+        producer.stats().number("slots") >= SLOTS
     });
     // Each page is a page fault of the thread that makes it.
     let by_control = (faults(&producer) - before) as usize * 4096;
@@ -128,11 +114,11 @@ fn a_larger_frame_waits_for_a_part_of_the_slots_and_the_others_follow() {
     assert!(payload(&producer) <= all + AT_ONCE);
     // Its leases are as usable as before.
     for _ in 0..64 {
-        producer.ask(&format!("publish count=1 size={SIZE}"), "published");
-        client.ask("hold count=1", "holding");
+        producer.publish(1, SIZE);
+        client.hold(1);
     }
-    producer.ask(&format!("publish count=2 size={SIZE}"), "published");
-    client.order("check-held");
+    producer.publish(2, SIZE);
+    client.order(ClientOrder::CheckHeld);
     client.wait_for("heard");
 }
 
@@ -143,17 +129,17 @@ fn slots_that_are_too_small_by_now_are_not_made() {
     let (mut producer, mut client) = producer_of_small_frames(&place);
     let mut size = 1 << 20;
     while size <= 8 << 20 {
-        producer.ask(&format!("publish count=1 size={size}"), "published");
-        client.ask("receive count=1", "received");
+        producer.publish(1, size);
+        client.receive(1);
         size *= 2;
     }
     until("only the slots for the largest frames exist", || {
-        let stats = producer.ask("stats", "stats");
+        let stats = producer.stats();
         let bytes = stats.number("bytes");
         stats.number("slots") >= SLOTS && bytes == payload(&producer) as u64 && {
             // The last frame of the old size is retired with the next one.
-            producer.ask("publish count=1 size=1000", "published");
-            client.ask("receive count=1", "received");
+            producer.publish(1, 1000);
+            client.receive(1);
             bytes == stats.number("slots") * (8 << 20)
         }
     });
@@ -165,9 +151,9 @@ fn slots_that_a_producer_has_yet_to_make_when_it_stops_are_not_made() {
     let is_first = || {
         let place = Place::new();
         let (mut producer, mut client) = producer_of_small_frames(&place);
-        producer.ask(&format!("publish count=1 size={SIZE}"), "published");
-        client.ask("receive count=1", "received");
-        producer.ask("close", "closed");
+        producer.publish(1, SIZE);
+        client.receive(1);
+        producer.ask(ProducerOrder::Close);
         payload(&producer) < SLOTS as usize * SIZE
     };
     assert!((0..TRIES).any(|_| is_first()));
@@ -179,13 +165,11 @@ fn slots_for_a_client_that_is_gone_are_not_made() {
     let is_first = || {
         let place = Place::new();
         let (mut producer, mut client) = producer_of_small_frames(&place);
-        producer.ask(&format!("publish count=1 size={SIZE}"), "published");
+        producer.publish(1, SIZE);
         client.kill();
-        until("the client is gone", || {
-            producer.ask("stats", "stats").number("clients") == 0
-        });
-        let slots = producer.ask("stats", "stats").number("slots");
-        producer.ask(&format!("publish count=2 size={SIZE}"), "published");
+        producer.until_clients(0);
+        let slots = producer.stats().number("slots");
+        producer.publish(2, SIZE);
         slots < SLOTS
     };
     assert!((0..TRIES).any(|_| is_first()));

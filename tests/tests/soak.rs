@@ -4,7 +4,7 @@
 //!
 //! Five seconds, or ten minutes with `make torture`, which prints the figures.
 
-use xmem_tests::pipeline::Pipeline;
+use xmem_tests::pipeline::{Order, Pipeline, State};
 use xmem_tests::process::{self, Memory};
 use xmem_tests::{Place, is_torture};
 
@@ -51,9 +51,9 @@ fn a_long_run_costs_no_more_than_a_short_one() {
     let mut stopped = client();
     let mut producer = Pipeline::start(&place, &[], CAMERA);
     // A camera has no frames before PLAYING, so no client connects too late for one.
-    producer.change("paused");
+    producer.change(State::Paused);
     producer.until_clients("sink", CLIENTS - 1);
-    producer.change("playing");
+    producer.change(State::Playing);
     stopped.until_stats("src", "it receives", |stats| stats.number("received") > 0);
     stopped.stop();
 
@@ -72,7 +72,7 @@ fn a_long_run_costs_no_more_than_a_short_one() {
         producer.until_clients_since(mark, "sink", CLIENTS - 1);
     }
 
-    producer.order("eos");
+    producer.order(Order::Eos);
     let published = published(&mut producer);
     let mut missed = 0;
     for client in &mut healthy {

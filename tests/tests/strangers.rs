@@ -9,9 +9,11 @@ use rustix::net::{Shutdown, shutdown};
 use rustix::process::geteuid;
 use xmem_core::{ClientStats, Error, Publisher, PublisherBuilder, Subscriber};
 use xmem_tests::nobody::{NOBODY, run_as_nobody};
-use xmem_tests::{PATIENCE, Peer, Place, is_torture, pattern, process, until, wire};
-
-const PEER: &str = env!("CARGO_BIN_EXE_xmem-test-peer");
+use xmem_tests::order::Order;
+use xmem_tests::{
+    Client, ClientOrder, Opener, OpenerOrder, PATIENCE, Peer, Place, Producer, ProducerOrder,
+    is_torture, pattern, process, until, wire,
+};
 
 fn publish(publisher: &Publisher, number: u64) {
     let mut frame = publisher.acquire(1000).expect("a slot");
@@ -63,25 +65,24 @@ fn another_user_gets_the_reason_why_it_is_refused() {
 }
 
 /// A peer in a PID namespace of its own. `None` if this test cannot create one.
-fn elsewhere(place: &Place, arguments: &str) -> Option<Peer> {
-    let unshare = |program: &str| {
+fn elsewhere<O: Order>(place: &Place, settings: &str) -> Option<Peer<O>> {
+    let unshare = || {
         let mut command = Command::new("unshare");
         if !geteuid().is_root() {
             command.args(["--user", "--map-root-user"]);
         }
-        command.args(["--pid", "--fork", "--kill-child", program]);
+        command.args(["--pid", "--fork", "--kill-child"]);
         command
     };
-    if !unshare("true")
-        .status()
-        .is_ok_and(|status| status.success())
-    {
+    let possible = unshare().arg("true").status();
+    if !possible.is_ok_and(|status| status.success()) {
         eprintln!("not tried: PID namespaces are not available");
         return None;
     }
-    let mut command = unshare(PEER);
-    command.args(arguments.split_whitespace());
-    Some(Peer::spawn(command, place, arguments))
+    Some(Peer::start_with(
+        Peer::<O>::within(unshare(), settings),
+        place,
+    ))
 }
 
 #[test]
@@ -90,13 +91,12 @@ fn a_client_in_another_pid_namespace_receives_and_dies_as_others_do() {
     let publisher = Publisher::builder(place.channel("cam0"))
         .open()
         .expect("a channel");
-    let Some(mut client) = elsewhere(&place, "client channel=cam0") else {
+    let Some(mut client) = elsewhere::<ClientOrder>(&place, "") else {
         return;
     };
-    client.wait_for("ready");
-    client.ask("connect", "connected");
+    client.connect();
     publish(&publisher, 0);
-    client.ask("hold count=1", "holding");
+    client.hold(1);
     assert_eq!(publisher.stats().clients[0].held, 1);
     client.kill();
     until("the client is gone", || publisher.num_clients() == 0);
@@ -105,18 +105,17 @@ fn a_client_in_another_pid_namespace_receives_and_dies_as_others_do() {
 #[test]
 fn a_producer_in_another_pid_namespace_serves_and_dies_as_others_do() {
     let place = Place::new();
-    let Some(mut producer) = elsewhere(&place, "producer channel=cam0") else {
+    let Some(mut producer) = elsewhere::<ProducerOrder>(&place, "") else {
         return;
     };
-    producer.wait_for("opened");
     let mut client = Subscriber::builder(place.channel("cam0"))
         .connect()
         .expect("a producer");
-    producer.ask("publish count=1 size=1000", "published");
+    producer.publish(1, 1000);
     let frame = client.receive(Some(PATIENCE)).expect("a frame");
     pattern::check(&frame).expect("a whole frame");
     // This process has no PID in the namespace of the producer.
-    assert_eq!(producer.ask("stats", "stats").number("clients"), 1);
+    assert_eq!(producer.stats().number("clients"), 1);
     producer.kill();
     let end = client
         .receive(Some(PATIENCE))
@@ -132,15 +131,13 @@ fn a_producer_in_another_pid_namespace_serves_and_dies_as_others_do() {
 #[test]
 fn producers_in_two_pid_namespaces_do_not_disturb_each_other() {
     let place = Place::new();
-    let Some(mut there) = elsewhere(&place, "opener channel=there") else {
+    let Some(mut there) = elsewhere::<OpenerOrder>(&place, "channel=there") else {
         return;
     };
-    let mut here = Peer::start(PEER, &place, "opener channel=here");
+    let mut here = Opener::start(&place, "channel=here");
     let count = if is_torture() { 20_000 } else { 1000 };
-    let order = format!("cycle count={count}");
     for peer in [&mut there, &mut here] {
-        peer.wait_for("ready");
-        peer.order(&order);
+        peer.order(OpenerOrder::Cycle(count));
     }
     there.wait_for("cycled");
     here.wait_for("cycled");
@@ -238,8 +235,7 @@ fn the_system_lists_a_channel_under_its_path() {
     let place = Place::new();
     // At first, and after a producer that was killed.
     for _ in 0..2 {
-        let mut producer = Peer::start(PEER, &place, "producer channel=cam0");
-        producer.wait_for("opened");
+        let mut producer = Producer::start(&place, "");
         let sockets = std::fs::read_to_string("/proc/net/unix").expect("the sockets of the system");
         let path = place.socket("cam0").display().to_string();
         let listed = sockets.lines().filter(|line| line.ends_with(&path));
@@ -259,11 +255,9 @@ fn a_client_that_is_a_zombie_is_gone() {
     let publisher = Publisher::builder(place.channel("cam0"))
         .open()
         .expect("a channel");
-    let mut client = Peer::start(PEER, &place, "client channel=cam0");
-    client.wait_for("ready");
-    client.ask("connect", "connected");
+    let mut client = Client::connected(&place, "");
     publish(&publisher, 0);
-    client.ask("hold count=1", "holding");
+    client.hold(1);
     client.kill_and_leave();
     until("the client is a zombie", || {
         process::state(client.pid()) == Some('Z')

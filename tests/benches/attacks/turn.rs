@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use xmem_tests::attacked::{Attacked, Programs, report};
-use xmem_tests::{Line, Peer, process, until};
+use xmem_tests::attacked::{Attacked, Hostile, report};
+use xmem_tests::client::Time;
+use xmem_tests::producer::Publish;
+use xmem_tests::{Client, Line, ProducerOrder, process, until};
 
 use crate::attack::{Attack, Beside};
 use crate::figures::Figures;
-
-const PROGRAMS: Programs = Programs {
-    peer: env!("CARGO_BIN_EXE_xmem-test-peer"),
-    hostile: env!("CARGO_BIN_EXE_xmem-test-hostile"),
-};
 
 /// For how long frames are timed.
 pub const SECONDS: u64 = 1;
@@ -25,8 +22,8 @@ const SILENCE: u64 = 3000;
 
 /// The client that joins between the honest clients.
 enum Fourth {
-    Honest(Peer),
-    Hostile(Peer),
+    Honest(Client),
+    Hostile(Hostile),
 }
 
 impl Fourth {
@@ -44,7 +41,7 @@ impl Fourth {
         Fourth::Hostile(channel.attack(&role))
     }
 
-    fn honest(&mut self) -> Option<&mut Peer> {
+    fn honest(&mut self) -> Option<&mut Client> {
         match self {
             Fourth::Honest(peer) => Some(peer),
             Fourth::Hostile(_) => None,
@@ -62,7 +59,7 @@ impl Fourth {
 
 /// Takes one turn and adds its figures.
 pub fn take(attack: &Attack, is_attacked: bool, figures: &mut Figures) {
-    let mut channel = Attacked::open(PROGRAMS, attack.slots, attack.channel);
+    let mut channel = Attacked::open(attack.slots, attack.channel);
     let mut fourth;
     let mut from = 0;
     if is_attacked && attack.holds > 0 {
@@ -96,34 +93,36 @@ pub fn take(attack: &Attack, is_attacked: bool, figures: &mut Figures) {
 
 /// How long a client waited for a processor. A client that waits for long misses frames without any
 /// attack.
-fn waited(client: &Peer) -> Duration {
+fn waited(client: &Client) -> Duration {
     process::waited_for_a_processor(client.pid(), "worker")
 }
 
 /// Publishes until the hostile client holds `holds` frames. Returns how many frames that took.
-fn fill(channel: &mut Attacked, hostile: &mut Peer, holds: u64) -> u64 {
-    channel.producer.order("run size=1000 period-us=50");
+fn fill(channel: &mut Attacked, hostile: &mut Hostile, holds: u64) -> u64 {
+    channel.producer.run(Publish::frames(0, 1000).period_us(50));
     until("the hostile client holds as many frames as it may", || {
         report(hostile).number("effects") == holds
     });
-    channel.producer.order("halt");
-    channel.producer.wait_for("published").number("next")
+    channel.producer.halt().number("next")
 }
 
 /// Publishes frames from number `from` on and times them. `other` receives them too, but is not
 /// measured.
-fn time(channel: &mut Attacked, mut other: Option<&mut Peer>, from: u64, figures: &mut Figures) {
+fn time(channel: &mut Attacked, mut other: Option<&mut Client>, from: u64, figures: &mut Figures) {
     let after = from + WARM_UP;
     let until = after + FRAMES;
     for client in channel.honest.iter_mut().chain(other.as_deref_mut()) {
-        client.order(&format!(
-            "time from={from} after={after} until={until} timeout-ms={SILENCE}"
-        ));
-        client.wait_for("timing");
+        client.begin(Time {
+            from,
+            until,
+            after,
+            timeout_ms: SILENCE,
+        });
     }
     let count = WARM_UP + FRAMES;
-    let order = format!("time count={count} size=1000 period-us={PERIOD_US} warm-up={WARM_UP}");
-    figures.add_published(FRAMES, &channel.producer.ask(&order, "timed"));
+    let frames = Publish::frames(count, 1000).period_us(PERIOD_US);
+    let order = ProducerOrder::Time(frames.warm_up(WARM_UP));
+    figures.add_published(FRAMES, &channel.producer.ask(order));
     for client in &mut channel.honest {
         figures.add_received(count, &client.wait_for("timed"));
     }

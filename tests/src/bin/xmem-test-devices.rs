@@ -1,20 +1,13 @@
 //! An application that lists devices: `xmem-test-devices [CLASSES]`.
 //!
 //! It starts a `GstDeviceMonitor`, and reports each device of xmem that is added, changed or
-//! removed. Each line of its standard input is an order:
-//!
-//! - `list` reports the current devices;
-//! - `play channel=NAME count=COUNT` has a device create its element and plays COUNT buffers;
-//! - `move from=NAME to=NAME` has a device reconfigure the element of another device;
-//! - `stop` stops the monitor and reports the number of threads of xmem that are left.
-//!
-//! The process ends when its input ends.
+//! removed.
 
-use std::io::BufRead;
 use std::sync::Mutex;
 
 use gst::prelude::*;
-
+use xmem_tests::devices::DevicesOrder;
+use xmem_tests::order::{self, Order};
 use xmem_tests::{Line, PATIENCE, pipeline, until, wait};
 
 static OUTPUT: Mutex<()> = Mutex::new(());
@@ -44,32 +37,31 @@ fn main() {
         }
     });
     monitor.start().expect("it starts");
-    for line in std::io::stdin().lock().lines() {
-        let order = Line::parse(&line.expect("a line of text"));
-        match order.word.as_str() {
-            "list" => {
+    for order in order::received() {
+        let mut answer = match &order {
+            DevicesOrder::List => {
                 let devices = monitor.devices();
                 let channels = devices.iter().filter(|device| of_xmem(device).is_some());
                 channels.for_each(|device| tell("device", device));
-                say(Line::new("listed"));
+                Line::default()
             }
-            "play" => {
-                let element = device(&monitor, order.text("channel"));
-                let element = element.create_element(Some("src")).expect("an element");
-                play(element, order.number("count"));
+            DevicesOrder::Play { channel, count } => {
+                let element = device(&monitor, channel).create_element(Some("src"));
+                play(element.expect("an element"), *count)
             }
-            "move" => {
-                let element = device(&monitor, order.text("from")).create_element(None);
+            DevicesOrder::Move { from, to } => {
+                let element = device(&monitor, from).create_element(None);
                 let element = element.expect("an element");
-                let to = device(&monitor, order.text("to"));
+                let to = device(&monitor, to);
                 to.reconfigure_element(&element).expect("it is in NULL");
                 let channel: String = element.property("channel");
                 let fakesink = gst::ElementFactory::make("fakesink").build();
                 let refused = to.reconfigure_element(&fakesink.expect("a sink")).is_err();
-                let moved = Line::new("moved").with("to", channel);
-                say(moved.with("others-are-refused", refused));
+                Line::default()
+                    .with("to", channel)
+                    .with("others-are-refused", refused)
             }
-            "stop" => {
+            DevicesOrder::Stop => {
                 monitor.stop();
                 let left = || {
                     let threads = pipeline::threads(std::process::id());
@@ -78,10 +70,11 @@ fn main() {
                 };
                 // The kernel lists a thread for a moment after its end was reported.
                 wait::comes_true(|| left() == 0);
-                say(Line::new("stopped").with("threads", left()));
+                Line::default().with("threads", left())
             }
-            other => panic!("{other:?} is not an order"),
-        }
+        };
+        answer.word = order.answer().into();
+        say(answer);
     }
 }
 
@@ -117,7 +110,7 @@ fn tell(word: &str, device: &gst::Device) {
 }
 
 /// Plays an element until `count` buffers have arrived.
-fn play(element: gst::Element, count: u64) {
+fn play(element: gst::Element, count: u64) -> Line {
     let name = element.name();
     let pipeline = gst::Pipeline::new();
     let sink = gst::ElementFactory::make("fakesink")
@@ -135,5 +128,5 @@ fn play(element: gst::Element, count: u64) {
     let patience = gst::ClockTime::try_from(PATIENCE).expect("a short time");
     pipeline.set_state(gst::State::Null).expect("it stops");
     let _ = pipeline.state(patience);
-    say(Line::new("played").with("element", name));
+    Line::default().with("element", name)
 }

@@ -1,8 +1,9 @@
 //! A client that attacks the processes it shares memory with:
 //! `xmem-test-hostile ROLE socket=PATH ...`
 //!
-//! It implements the protocol itself, reports `attacking` as soon as it attacks, and answers
-//! `report` with what it has done so far. It ends when its input ends. Settings of every role:
+//! It implements the protocol itself, reports `attacking` as soon as it attacks, and answers the
+//! order [`Report`] with what it has done so far. It ends when its input ends. Settings of every
+//! role:
 //!
 //! - `uid`: the user that it becomes before it connects, if it is root.
 //! - `leases`, `delivery=latest`: the values in its Hello.
@@ -34,11 +35,11 @@ mod ring;
 mod target;
 mod waiters;
 
-use std::io::BufRead;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use xmem_tests::attacked::Report;
 use xmem_tests::faults::Faults;
-use xmem_tests::{Line, nobody};
+use xmem_tests::{Line, nobody, order};
 
 use target::Target;
 
@@ -100,12 +101,8 @@ fn main() {
         }
     }
     println!("attacking");
-    for order in std::io::stdin().lock().lines().map_while(Result::ok) {
-        match order.as_str() {
-            "report" => println!("{}", report()),
-            "exit" => break,
-            other => panic!("{other:?} is not an order"),
-        }
+    for Report in order::received() {
+        println!("{}", report());
     }
     // Threads that sleep do not end by themselves.
     std::process::exit(0);

@@ -1,15 +1,16 @@
 //! The role of a client.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use xmem_core::{Canceller, Delivery, Error, Frame, Quota, Result, Subscriber};
+use xmem_tests::client::{Receive, Request};
 use xmem_tests::random::mix;
-use xmem_tests::{Line, pattern, until};
+use xmem_tests::{ClientOrder, Line, pattern, until};
 
 use crate::usage::{fork, in_child, page_faults};
-use crate::{Herald, Worker, channel_of, timed};
+use crate::{Role, channel_of, timed};
 
 /// State of both threads.
 struct Shared {
@@ -32,7 +33,7 @@ struct Client {
 
 /// Settings: `leases`, `backlog` (the first), `delivery=latest`, `name`, `timeout-ms` (of
 /// connecting; without it there is no limit).
-pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
+pub(crate) fn start(settings: &Line) -> Result<Role<ClientOrder>> {
     let shared = Arc::new(Shared {
         canceller: Canceller::new(),
         halt: AtomicBool::new(false),
@@ -49,52 +50,50 @@ pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
         shared,
         subscriber: None,
     };
-    Ok((
-        Box::new(move |order| client.obey(order)),
-        Box::new(move |order| herald.obey_at_once(order)),
-    ))
+    Ok(Role {
+        worker: Box::new(move |order| client.obey(order)),
+        herald: Box::new(move |order| herald.obey_at_once(order)),
+    })
 }
 
 impl Shared {
-    fn obey_at_once(&self, order: &Line) -> Option<Line> {
-        match order.word.as_str() {
-            "cancel" => self.canceller.cancel(),
-            "reset" => self.canceller.reset(),
-            "halt" => {
+    fn obey_at_once(&self, order: &ClientOrder) -> Option<Line> {
+        let answer = Line::default();
+        match *order {
+            ClientOrder::Cancel => self.canceller.cancel(),
+            ClientOrder::Reset => self.canceller.reset(),
+            ClientOrder::Halt => {
                 self.halt.store(true, Ordering::Relaxed);
                 self.canceller.cancel();
             }
-            "release" => {
-                let mut held = self
-                    .held
-                    .lock()
-                    .expect("no thread panics while it holds the lock");
-                let count = held.len().min(order.number("count") as usize);
+            ClientOrder::Release(count) => {
+                let mut held = self.held();
+                let count = held.len().min(count);
                 let released: Vec<_> = held.drain(..count).collect();
                 drop(held);
                 drop(released);
             }
-            "check-held" => {
-                // The frames have not changed since they were received.
-                let held = self
-                    .held
-                    .lock()
-                    .expect("no thread panics while it holds the lock");
-                held.iter().for_each(check);
-            }
-            "progress" => {
+            // The frames have not changed since they were received.
+            ClientOrder::CheckHeld => self.held().iter().for_each(check),
+            ClientOrder::Progress => {
                 return Some(
-                    Line::new("progress")
+                    answer
                         .with("frames", self.frames.load(Ordering::Relaxed))
                         .with("next", self.next.load(Ordering::Relaxed))
                         .with("missed", self.missed.load(Ordering::Relaxed))
                         .with("connects", self.connects.load(Ordering::Relaxed)),
                 );
             }
-            "fork" => return Some(fork()),
+            ClientOrder::Fork => return Some(fork()),
             _ => return None,
         }
-        Some(Line::new("heard"))
+        Some(answer)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Frame>> {
+        self.held
+            .lock()
+            .expect("no thread panics while it holds the lock")
     }
 
     fn note(&self, frame: &Frame) {
@@ -113,35 +112,31 @@ fn check(frame: &Frame) {
 }
 
 impl Client {
-    fn obey(&mut self, order: &Line) -> Result<Line> {
-        match order.word.as_str() {
-            "connect" => {
-                self.connect()?;
-                Ok(Line::new("connected"))
+    fn obey(&mut self, order: &ClientOrder) -> Result<Line> {
+        match order {
+            ClientOrder::Connect => self.connect()?,
+            ClientOrder::Disconnect => self.subscriber = None,
+            ClientOrder::Receive(frames) => return self.receive(frames),
+            ClientOrder::Look(count) => self.look(*count)?,
+            ClientOrder::Time(frames) => return timed::receive(self.subscriber(), frames),
+            ClientOrder::Hold(count) => self.hold(*count)?,
+            ClientOrder::Request(wanted) => return self.request(wanted),
+            ClientOrder::Run { linger_us } => self.run(*linger_us)?,
+            ClientOrder::ForkAndDrop => {
+                return Ok(Line::default().with("well", self.fork_and_drop()));
             }
-            "disconnect" => {
-                self.subscriber = None;
-                Ok(Line::new("disconnected"))
-            }
-            "receive" => self.receive(order),
-            "look" => self.look(order),
-            "time" => timed::receive(self.subscriber(), order),
-            "hold" => self.hold(order),
-            "request" => self.request(order),
-            "run" => self.run(order),
-            "fork-and-drop" => Ok(Line::new("forked").with("well", self.fork_and_drop())),
-            "cycle" => {
-                for _ in 0..order.number("count") {
+            ClientOrder::Cycle(count) => {
+                for _ in 0..*count {
                     self.connect()?;
                     let frame = self.subscriber().receive(None)?;
                     check(&frame);
                     drop(frame);
                     self.subscriber = None;
                 }
-                Ok(Line::new("cycled"))
             }
-            other => panic!("{other:?} is not an order for a client"),
+            order => unreachable!("{order:?} is obeyed at once"),
         }
+        Ok(Line::default())
     }
 
     fn connect(&mut self) -> Result<()> {
@@ -172,19 +167,16 @@ impl Client {
         self.subscriber.as_mut().expect("connect comes first")
     }
 
-    /// Receives `count` frames and checks each, for another `work-us`.
-    fn receive(&mut self, order: &Line) -> Result<Line> {
-        let timeout = order.get_number("timeout-ms").map(Duration::from_millis);
-        let work = Duration::from_micros(order.get_number("work-us").unwrap_or(0));
-        let warm_up = order.get_number("warm-up").unwrap_or(0);
+    fn receive(&mut self, frames: &Receive) -> Result<Line> {
+        let timeout = frames.timeout_ms.map(Duration::from_millis);
+        let work = Duration::from_micros(frames.work_us);
         let shared = self.shared.clone();
-        println!("receiving");
+        println!("begun");
         let mut first = None;
         let mut missed = 0;
         let mut faults = page_faults();
-        let count = order.number("count");
-        for done in 0..count {
-            if done == warm_up {
+        for done in 0..frames.count {
+            if done == frames.warm_up {
                 faults = page_faults();
             }
             let frame = self.subscriber().receive(timeout)?;
@@ -196,8 +188,8 @@ impl Client {
             }
         }
         let faults = page_faults() - faults;
-        Ok(Line::new("received")
-            .with("count", count)
+        Ok(Line::default()
+            .with("count", frames.count)
             .with("first", first.unwrap_or(0))
             .with("next", shared.next.load(Ordering::Relaxed))
             .with("missed", missed)
@@ -205,11 +197,10 @@ impl Client {
             .with("faults", faults))
     }
 
-    /// Receives `count` frames without waiting for any of them.
-    fn look(&mut self, order: &Line) -> Result<Line> {
+    fn look(&mut self, count: u64) -> Result<()> {
         let shared = self.shared.clone();
-        println!("looking");
-        for _ in 0..order.number("count") {
+        println!("begun");
+        for _ in 0..count {
             let frame = loop {
                 match self.subscriber().receive(Some(Duration::ZERO)) {
                     Err(Error::TimedOut) => std::hint::spin_loop(),
@@ -218,71 +209,49 @@ impl Client {
             };
             shared.note(&frame);
         }
-        Ok(Line::new("received"))
+        Ok(())
     }
 
-    /// Receives `count` frames and keeps them.
-    fn hold(&mut self, order: &Line) -> Result<Line> {
+    fn hold(&mut self, count: u64) -> Result<()> {
         let shared = self.shared.clone();
-        for _ in 0..order.number("count") {
+        for _ in 0..count {
             let frame = self.subscriber().receive(None)?;
             shared.note(&frame);
-            shared
-                .held
-                .lock()
-                .expect("no thread panics while it holds the lock")
-                .push(frame);
+            shared.held().push(frame);
         }
-        Ok(Line::new("holding"))
+        Ok(())
     }
 
-    /// Requests a quota of `leases` and `backlog`, and waits until it is granted. With `least` and
-    /// `most`, waits until the granted number of frames lies between them.
-    fn request(&mut self, order: &Line) -> Result<Line> {
+    fn request(&mut self, wanted: &Request) -> Result<Line> {
+        let (least, most) = wanted.granted.unwrap_or((wanted.backlog, wanted.backlog));
         let wanted = Quota {
-            leases: order.number("leases") as u32,
-            backlog: order.number("backlog") as u32,
+            leases: wanted.leases,
+            backlog: wanted.backlog,
         };
-        let most = order
-            .get_number("most")
-            .map_or(wanted.backlog, |most| most as u32);
-        let least = order
-            .get_number("least")
-            .map_or(wanted.backlog, |least| least as u32);
         self.subscriber().upstream().request(wanted)?;
         until("the quota is granted", || {
             let has = self.subscriber().granted().quota;
             has.leases == wanted.leases && has.backlog >= least && has.backlog <= most
         });
         let grant = self.subscriber().granted();
-        Ok(Line::new("granted")
+        Ok(Line::default()
             .with("leases", grant.quota.leases)
             .with("backlog", grant.quota.backlog)
             .with("most", grant.most))
     }
 
-    /// Forks a child that drops everything.
     fn fork_and_drop(&mut self) -> bool {
         in_child(|| {
             let received = self.subscriber().receive(Some(Duration::ZERO));
-            let held = std::mem::take(
-                &mut *self
-                    .shared
-                    .held
-                    .lock()
-                    .expect("no thread panics while it holds the lock"),
-            );
+            let held = std::mem::take(&mut *self.shared.held());
             drop(held);
             self.subscriber = None;
             matches!(received, Err(Error::Forked)) && self.connect().is_ok()
         })
     }
 
-    /// Receives until `halt`, and reconnects after each error that a retry can help against. Checks
-    /// each frame a second time before it is dropped: one frame in 256 up to `linger-us` later.
-    fn run(&mut self, order: &Line) -> Result<Line> {
+    fn run(&mut self, linger: u64) -> Result<()> {
         let shared = self.shared.clone();
-        let linger = order.get_number("linger-us").unwrap_or(0);
         let use_up = |frame: Frame| {
             shared.note(&frame);
             let chance = mix(frame.seq() ^ u64::from(std::process::id()));
@@ -292,7 +261,7 @@ impl Client {
             check(&frame);
         };
         shared.halt.store(false, Ordering::Relaxed);
-        println!("running");
+        println!("begun");
         loop {
             let result = match &mut self.subscriber {
                 Some(subscriber) => subscriber.receive(None).map(&use_up),
@@ -303,7 +272,7 @@ impl Client {
                 Err(Error::Cancelled) if shared.halt.load(Ordering::Relaxed) => {
                     self.subscriber = None;
                     shared.canceller.reset();
-                    return Ok(Line::new("halted"));
+                    return Ok(());
                 }
                 Err(error) if error.is_retryable() => self.subscriber = None,
                 Err(error) => return Err(error),

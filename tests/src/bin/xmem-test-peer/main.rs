@@ -1,12 +1,11 @@
 //! A producer or a client that tests control:
-//! `xmem-test-peer producer|opener|client channel=NAME ...`, or `path=SOCKET` instead of the name.
-//! With `uid` it becomes another user first, if it is root.
+//! `xmem-test-peer producer|opener|client [channel=NAME | path=SOCKET] ...`. With `uid` it becomes
+//! another user first, if it is root.
 //!
-//! It reads orders as lines from the standard input and writes answers as lines to the standard
-//! output. The thread `worker` obeys the orders in sequence. Orders that must not wait behind
-//! another order (`cancel`, `halt`, ...) are obeyed by the thread that reads them. The answer
-//! `failed` reports an error of xmem; a line with any other unexpected first word is a bug. The
-//! process ends when its input ends. With `threads=one` the first thread is the worker.
+//! The thread `worker` obeys the orders in sequence. Orders that must not wait behind another order
+//! (`Cancel`, `Halt`, ...) are obeyed by the thread that reads them. The line `begun` says that an
+//! order which takes long has begun, and `failed` reports an error of xmem. With `threads=one` the
+//! first thread is the worker.
 
 mod client;
 mod opener;
@@ -14,17 +13,23 @@ mod producer;
 mod timed;
 mod usage;
 
-use std::io::BufRead;
 use std::sync::mpsc;
 
 use xmem_core::{Channel, Error};
+use xmem_tests::order::{self, Order};
 use xmem_tests::{Line, nobody};
 
 /// Obeys orders in sequence; each call returns the answer.
-type Worker = Box<dyn FnMut(&Line) -> xmem_core::Result<Line> + Send>;
+type Worker<O> = Box<dyn FnMut(&O) -> xmem_core::Result<Line> + Send>;
 
-/// Obeys orders at once; returns `None` for an order that it does not know.
-type Herald = Box<dyn Fn(&Line) -> Option<Line>>;
+/// Obeys orders at once; returns `None` for an order that is not such an order.
+type Herald<O> = Box<dyn Fn(&O) -> Option<Line>>;
+
+/// Obeys the orders `O`.
+struct Role<O> {
+    worker: Worker<O>,
+    herald: Herald<O>,
+}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,13 +37,16 @@ fn main() {
     if let Some(uid) = settings.get_number("uid") {
         nobody::become_user(uid as u32);
     }
-    let role = match settings.word.as_str() {
-        "producer" => producer::start(&settings),
-        "client" => client::start(&settings),
-        "opener" => opener::start(&settings),
+    match settings.word.as_str() {
+        "producer" => run(producer::start(&settings), &settings),
+        "client" => run(client::start(&settings), &settings),
+        "opener" => run(opener::start(&settings), &settings),
         other => panic!("{other:?} is not a role"),
-    };
-    let (worker, herald) = match role {
+    }
+}
+
+fn run<O: Order + Send + 'static>(role: xmem_core::Result<Role<O>>, settings: &Line) {
+    let Role { worker, herald } = match role {
         Ok(role) => role,
         Err(error) => {
             println!("{}", failed(&error));
@@ -47,37 +55,29 @@ fn main() {
     };
     if settings.get("threads") == Some("one") {
         // Orders that have to be obeyed at once do not work in this case.
-        let orders = std::io::stdin().lock().lines().map_while(|line| line.ok());
-        return work(worker, orders.map(|line| Line::parse(&line)));
+        return work(worker, order::received());
     }
-    let (orders, queue) = mpsc::channel::<Line>();
+    let (orders, queue) = mpsc::channel::<O>();
     let worker = std::thread::Builder::new()
         .name("worker".into())
         .spawn(move || work(worker, queue))
         .expect("a thread starts");
-    for line in std::io::stdin().lock().lines() {
-        let Ok(line) = line else { break };
-        let line = Line::parse(&line);
-        match herald(&line) {
-            Some(answer) => println!("{answer}"),
-            None if line.word == "exit" => {
-                // The worker drops everything, after the orders that it still has.
-                drop(orders);
-                worker.join().expect("the worker does not panic");
-                return;
-            }
-            None => orders.send(line).expect("the worker runs"),
+    for order in order::received::<O>() {
+        match herald(&order) {
+            Some(answer) => tell(&order, answer),
+            None => orders.send(order).expect("the worker runs"),
         }
     }
-    // The input has ended, so no more orders follow, whatever the worker does.
-    std::process::exit(1);
+    // The worker drops everything, after the orders that it still has.
+    drop(orders);
+    worker.join().expect("the worker does not panic");
 }
 
-/// The channel of the settings: `channel`, its name, or `path`, the path of its socket.
+/// The channel of the settings: `path`, the path of its socket, or `channel`, its name.
 fn channel_of(settings: &Line) -> Channel {
     match settings.get("path") {
         Some(path) => Channel::path(path),
-        None => Channel::name(settings.text("channel")),
+        None => Channel::name(settings.get("channel").unwrap_or("cam0")),
     }
 }
 
@@ -87,17 +87,23 @@ fn perms_of(settings: &Line) -> u32 {
     u32::from_str_radix(perms, 8).expect("octal digits")
 }
 
-fn work(mut worker: Worker, queue: impl IntoIterator<Item = Line>) {
+fn work<O: Order>(mut worker: Worker<O>, queue: impl IntoIterator<Item = O>) {
     // If the worker panics, the test must not wait for it.
     let bomb = Bomb;
     for order in queue {
         match worker(&order) {
-            Ok(answer) => println!("{answer}"),
+            Ok(answer) => tell(&order, answer),
             Err(error) => println!("{}", failed(&error)),
         }
     }
     drop(worker);
     std::mem::forget(bomb);
+}
+
+/// Answers an order.
+fn tell(order: &impl Order, mut answer: Line) {
+    answer.word = order.answer().into();
+    println!("{answer}");
 }
 
 /// Ends the process when the thread panics.

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::process::{Signal, getpid, kill_process};
 use xmem_core::{Canceller, Error, ImportedMemory, Overflow, Publisher, PublisherEvent, Result};
-use xmem_tests::{Line, pattern};
+use xmem_tests::producer::Publish;
+use xmem_tests::{Line, ProducerOrder, pattern};
 
 use crate::usage::{fork, in_child, page_faults};
-use crate::{Herald, Worker, channel_of, perms_of, timed};
+use crate::{Role, channel_of, perms_of, timed};
 
 /// State of both threads.
 struct Shared {
@@ -25,12 +26,12 @@ struct Shared {
 #[derive(Default)]
 struct Told {
     refused: AtomicU64,
-    lapsed: AtomicU64,
+    lagging: AtomicU64,
 }
 
 /// Opens the channel. Settings: `slots`, `slot-size`, `max-slots`, `max-bytes`, `max-clients`,
 /// `block` (ms), `name`, `perms`.
-pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
+pub(crate) fn start(settings: &Line) -> Result<Role<ProducerOrder>> {
     let canceller = Canceller::new();
     let mut builder = Publisher::builder(channel_of(settings))
         .canceller(canceller.clone())
@@ -62,7 +63,7 @@ pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     let observer = move |event| {
         let count = match event {
             PublisherEvent::ClientRefused { .. } => &listener.refused,
-            PublisherEvent::ClientLagging { .. } => &listener.lapsed,
+            PublisherEvent::ClientLagging { .. } => &listener.lagging,
             _ => return,
         };
         count.fetch_add(1, Ordering::Relaxed);
@@ -80,25 +81,26 @@ pub(crate) fn start(settings: &Line) -> Result<(Worker, Herald)> {
     });
     let herald = shared.clone();
     let mut next = 0;
-    Ok((
-        Box::new(move |order| shared.obey(order, &mut next)),
-        Box::new(move |order| herald.obey_at_once(order)),
-    ))
+    Ok(Role {
+        worker: Box::new(move |order| shared.obey(order, &mut next)),
+        herald: Box::new(move |order| herald.obey_at_once(order)),
+    })
 }
 
 impl Shared {
-    fn obey_at_once(&self, order: &Line) -> Option<Line> {
-        match order.word.as_str() {
-            "cancel" => self.canceller.cancel(),
-            "halt" => self.halt.store(true, Ordering::Relaxed),
-            "fork" => return Some(fork()),
-            "stats" => {
+    fn obey_at_once(&self, order: &ProducerOrder) -> Option<Line> {
+        let answer = Line::default();
+        match order {
+            ProducerOrder::Cancel => self.canceller.cancel(),
+            ProducerOrder::Halt => self.halt.store(true, Ordering::Relaxed),
+            ProducerOrder::Fork => return Some(fork()),
+            ProducerOrder::Stats => {
                 let stats = self.publisher.stats();
                 let sum = |of: fn(&xmem_core::ClientStats) -> u64| {
                     stats.clients.iter().map(of).sum::<u64>()
                 };
                 return Some(
-                    Line::new("stats")
+                    answer
                         .with("published", stats.published)
                         .with("slots", stats.slots)
                         .with("segments", stats.segments)
@@ -108,55 +110,43 @@ impl Shared {
                         .with("held", sum(|client| u64::from(client.held)))
                         .with("missed", sum(|client| client.missed))
                         .with("refused", self.told.refused.load(Ordering::Relaxed))
-                        .with("lapsed", self.told.lapsed.load(Ordering::Relaxed)),
+                        .with("lagging", self.told.lagging.load(Ordering::Relaxed)),
                 );
             }
             _ => return None,
         }
-        Some(Line::new("heard"))
+        Some(answer)
     }
 
-    /// Orders: `publish`, `publish-and-die` (killed at the end of the last publish) and `run`
-    /// (until `halt`), with `count`, `size`, `grow` (bytes per frame), `extra`, `period-us`, `hold`
-    /// (number of published frames that are kept).
-    fn obey(&self, order: &Line, next: &mut u64) -> Result<Line> {
-        match order.word.as_str() {
-            "publish" => self.publish(order, next, order.number("count")),
-            "publish-and-die" => {
-                self.publish(order, next, order.number("count"))?;
+    fn obey(&self, order: &ProducerOrder, next: &mut u64) -> Result<Line> {
+        match order {
+            ProducerOrder::Publish(frames) => return self.publish(frames, frames.count, next),
+            ProducerOrder::PublishAndDie(frames) => {
+                self.publish(frames, frames.count, next)?;
                 kill_process(getpid(), Signal::KILL).expect("a process may kill itself");
                 unreachable!("no process survives SIGKILL");
             }
-            "time" => timed::publish(&self.publisher, order, next),
-            "run" => {
-                println!("running");
-                self.publish(order, next, u64::MAX)
+            ProducerOrder::Time(frames) => return timed::publish(&self.publisher, frames, next),
+            ProducerOrder::Run(frames) => {
+                println!("begun");
+                return self.publish(frames, u64::MAX, next);
             }
-            "format" => {
-                self.publisher.set_format(order.text("text"))?;
-                Ok(Line::new("formatted"))
-            }
-            "pass-on" => {
+            ProducerOrder::Format(format) => self.publisher.set_format(format.as_str())?,
+            ProducerOrder::PassOn => {
                 self.pass_on()?;
                 *next += 1;
-                Ok(Line::new("passed"))
             }
-            "wait-for-clients" => {
-                let count = order.number("count") as usize;
-                self.publisher.wait_for_clients(count, None)?;
-                Ok(Line::new("clients"))
+            ProducerOrder::WaitForClients(count) => {
+                self.publisher.wait_for_clients(*count, None)?
             }
-            "fork-and-close" => Ok(Line::new("forked").with("well", self.fork_and_close()?)),
-            "eos" => {
-                self.publisher.end_stream();
-                Ok(Line::new("ended"))
+            ProducerOrder::ForkAndClose => {
+                return Ok(Line::default().with("well", self.fork_and_close()?));
             }
-            "close" => {
-                self.publisher.close();
-                Ok(Line::new("closed"))
-            }
-            other => panic!("{other:?} is not an order for a producer"),
+            ProducerOrder::Eos => self.publisher.end_stream(),
+            ProducerOrder::Close => self.publisher.close(),
+            order => unreachable!("{order:?} is obeyed at once"),
         }
+        Ok(Line::default())
     }
 
     /// Publishes a frame in imported memory, into which this process can punch holes.
@@ -183,33 +173,30 @@ impl Shared {
         }))
     }
 
-    fn publish(&self, order: &Line, next: &mut u64, count: u64) -> Result<Line> {
-        let number = |key| order.get_number(key).unwrap_or(0);
-        let (mut size, grow) = (number("size") as usize, number("grow") as usize);
-        let extra = number("extra") as usize;
-        let period = Duration::from_micros(number("period-us"));
-        let warm_up = number("warm-up");
+    fn publish(&self, frames: &Publish, count: u64, next: &mut u64) -> Result<Line> {
+        let mut size = frames.size;
+        let period = Duration::from_micros(frames.period_us);
         self.halt.store(false, Ordering::Relaxed);
         let start = Instant::now();
         let mut due = start;
         let mut faults = page_faults();
         let mut done = 0;
         while done < count && !self.halt.load(Ordering::Relaxed) {
-            if done == warm_up {
+            if done == frames.warm_up {
                 faults = page_faults();
             }
             let mut frame = self.publisher.acquire(size)?;
-            pattern::fill(&mut frame, *next, extra)?;
+            pattern::fill(&mut frame, *next, frames.extra)?;
             frame.publish()?;
             *next += 1;
             done += 1;
-            size += grow;
+            size += frames.grow;
             if !period.is_zero() {
                 due += period;
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
         }
-        Ok(Line::new("published")
+        Ok(Line::default()
             .with("count", done)
             .with("next", *next)
             .with("us", start.elapsed().as_micros())

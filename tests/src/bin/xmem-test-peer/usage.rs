@@ -29,7 +29,7 @@ pub(crate) fn fork() -> Line {
         pid
     };
     assert!(pid > 0, "fork");
-    Line::new("forked").with("pid", pid)
+    Line::default().with("pid", pid)
 }
 
 /// Runs `act` in a forked child and waits for it. Returns whether `act` returned true.

@@ -4,78 +4,38 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use xmem_tests::Line;
+use xmem_tests::pipeline::{Custom, Event, Kind, Seek, Segment, Way};
 
-/// Builds the event that an order describes. `seqnum=NAME`: events with the same name have the same
-/// sequence number.
-pub(crate) fn build(order: &Line) -> gst::Event {
+/// Builds an event.
+pub(crate) fn build(event: &Event) -> gst::Event {
     static NUMBERS: Mutex<Option<HashMap<String, gst::Seqnum>>> = Mutex::new(None);
-    let mut event = build_unnumbered(order);
-    if let Some(name) = order.get("seqnum") {
+    let mut built = build_unnumbered(&event.kind);
+    if let Some(name) = &event.seqnum {
         let mut numbers = NUMBERS.lock().expect("not poisoned");
         let numbers = numbers.get_or_insert_default();
         let number = numbers
-            .entry(name.to_owned())
+            .entry(name.clone())
             .or_insert_with(gst::Seqnum::next);
-        event.make_mut().set_seqnum(*number);
+        built.make_mut().set_seqnum(*number);
     }
-    event
+    built
 }
 
-fn build_unnumbered(order: &Line) -> gst::Event {
-    let time = |key: &str| order.get_number(key).map(gst::ClockTime::from_nseconds);
-    let structure = || {
-        let name = order.get("name").unwrap_or("application/x-event");
-        gst::Structure::builder(name)
-            .field("number", order.get_number("number").unwrap_or(0))
-            .field_if_some(
-                "padding",
-                order
-                    .get_number("padding")
-                    .map(|size| "-".repeat(size as usize)),
-            )
-            .build()
-    };
-    match order.text("event") {
-        "stream-start" => gst::event::StreamStart::builder(order.text("id"))
+fn build_unnumbered(kind: &Kind) -> gst::Event {
+    let time = gst::ClockTime::from_nseconds;
+    match kind {
+        Kind::StreamStart(id) => gst::event::StreamStart::builder(id)
             .flags(gst::StreamFlags::SPARSE)
             .group_id(gst::GroupId::next())
             .build(),
-        // rate=2 start=1000 stop=2000 base=0 time=1000 format=bytes
-        "segment" => {
-            let format = match order.get("format") {
-                Some("bytes") => gst::Format::Bytes,
-                _ => gst::Format::Time,
-            };
-            let mut segment = gst::Segment::new();
-            segment.set_format(format);
-            let value = |key: &str| {
-                let number = order.get_number(key);
-                number.map(|number| gst::GenericFormattedValue::new(format, number as i64))
-            };
-            if let Some(rate) = order.get("rate") {
-                segment.set_rate(rate.parse::<f64>().expect("a rate"));
-            }
-            for (key, set) in [
-                ("start", gst::Segment::set_start as fn(&mut gst::Segment, _)),
-                ("stop", gst::Segment::set_stop),
-                ("time", gst::Segment::set_time),
-                ("base", gst::Segment::set_base),
-            ] {
-                if let Some(value) = value(key) {
-                    set(&mut segment, value);
-                }
-            }
-            gst::event::Segment::new(&segment)
-        }
-        // text=TITLE
-        "tag" => {
+        Kind::Segment(segment) => build_segment(segment),
+        Kind::Tag(title) => {
             let mut tags = gst::TagList::new();
-            let title = order.text("text");
             tags.make_mut()
-                .add::<gst::tags::Title>(&title, gst::TagMergeMode::Append);
+                .add::<gst::tags::Title>(&title.as_str(), gst::TagMergeMode::Append);
             gst::event::Tag::new(tags)
         }
-        "collection" => {
+        Kind::Collection => {
             let streams = ["video", "audio"].map(|id| {
                 let flags = gst::StreamFlags::SELECT;
                 gst::Stream::new(Some(id), None, gst::StreamType::UNKNOWN, flags)
@@ -83,82 +43,89 @@ fn build_unnumbered(order: &Line) -> gst::Event {
             let collection = gst::StreamCollection::builder(Some("upstream")).streams(streams);
             gst::event::StreamCollection::new(&collection.build())
         }
-        // text=UID
-        "toc" => {
+        Kind::Toc(id) => {
             let mut toc = gst::Toc::new(gst::TocScope::Global);
-            let mut entry = gst::TocEntry::new(gst::TocEntryType::Edition, order.text("text"));
+            let mut entry = gst::TocEntry::new(gst::TocEntryType::Edition, id);
             let chapter = gst::TocEntry::new(gst::TocEntryType::Chapter, "chapter");
             entry.make_mut().append_sub_entry(chapter);
             toc.make_mut().append_entry(entry);
             gst::event::Toc::new(&toc, false)
         }
-        // text=SYSTEM
-        "protection" => {
-            let data = gst::Buffer::from_slice(order.text("text").to_owned());
-            gst::event::Protection::builder(order.text("text"), &data)
+        Kind::Protection(system) => {
+            let data = gst::Buffer::from_slice(system.clone());
+            gst::event::Protection::builder(system, &data)
                 .origin("isobmff/moov")
                 .build()
         }
-        "segment-done" => {
-            gst::event::SegmentDone::new(time("pts").expect("a segment is done at a time"))
-        }
-        "gap" => gst::event::Gap::builder(time("pts").expect("a gap has a time"))
-            .duration(time("duration"))
+        Kind::SegmentDone(pts) => gst::event::SegmentDone::new(time(*pts)),
+        Kind::Gap { pts, duration } => gst::event::Gap::builder(time(*pts))
+            .duration(duration.map(time))
             .build(),
-        "custom" => gst::event::CustomDownstream::new(structure()),
-        "custom-sticky" => gst::event::CustomDownstreamSticky::new(structure()),
-        "custom-oob" => gst::event::CustomDownstreamOob::new(structure()),
-        "custom-both" => gst::event::CustomBoth::new(structure()),
-        "flush-start" => gst::event::FlushStart::new(),
-        "flush-stop" => gst::event::FlushStop::new(true),
-        "eos" => gst::event::Eos::new(),
-        "custom-upstream" => gst::event::CustomUpstream::new(structure()),
-        "navigation" => gst::event::Navigation::new(structure()),
-        "force-key-unit" => gst_video::UpstreamForceKeyUnitEvent::builder()
-            .running_time(time("running-time"))
+        Kind::Custom(custom) => build_custom(custom),
+        Kind::FlushStart => gst::event::FlushStart::new(),
+        Kind::FlushStop => gst::event::FlushStop::new(true),
+        Kind::Eos => gst::event::Eos::new(),
+        Kind::ForceKeyUnit => gst_video::UpstreamForceKeyUnitEvent::builder()
             .all_headers(true)
             .build(),
-        "qos" => gst::event::Qos::builder(gst::QOSType::Underflow, 1.5, 10)
-            .timestamp(time("running-time"))
+        Kind::Qos(running_time) => gst::event::Qos::builder(gst::QOSType::Underflow, 1.5, 10)
+            .timestamp(time(*running_time))
             .build(),
-        "seek" => seek(order),
-        other => panic!("{other:?} is not an event"),
+        Kind::Seek(to) => seek(to),
     }
 }
 
-/// A flushing seek; to the start unless the order gives a position.
-pub(crate) fn seek(order: &Line) -> gst::Event {
-    let rate = order
-        .get("rate")
-        .map_or(1.0, |rate| rate.parse().expect("a rate"));
-    let mut flags = gst::SeekFlags::FLUSH;
-    for flag in order
-        .get("flags")
-        .into_iter()
-        .flat_map(|flags| flags.split('+'))
-    {
-        flags |= match flag {
-            "segment" => gst::SeekFlags::SEGMENT,
-            "accurate" => gst::SeekFlags::ACCURATE,
-            "key-unit" => gst::SeekFlags::KEY_UNIT,
-            other => panic!("{other:?} is not a flag"),
-        };
-    }
-    let value = |nseconds: i64| gst::GenericFormattedValue::new(gst::Format::Time, nseconds);
-    let number = |key: &str| order.get_number(key).map(|number| number as i64);
-    let (start_type, start) = match number("end") {
-        Some(before) => (gst::SeekType::End, -before),
-        None => (gst::SeekType::Set, number("start").unwrap_or(0)),
+fn build_segment(wanted: &Segment) -> gst::Event {
+    let format = if wanted.bytes {
+        gst::Format::Bytes
+    } else {
+        gst::Format::Time
     };
-    let (stop_type, stop) = match number("stop") {
-        Some(stop) => (gst::SeekType::Set, stop),
+    let value = |number: u64| gst::GenericFormattedValue::new(format, number as i64);
+    let mut segment = gst::Segment::new();
+    segment.set_format(format);
+    segment.set_rate(wanted.rate.unwrap_or(1.0));
+    segment.set_start(value(wanted.start));
+    segment.set_time(value(wanted.time));
+    segment.set_base(value(wanted.base));
+    if let Some(stop) = wanted.stop {
+        segment.set_stop(value(stop));
+    }
+    gst::event::Segment::new(&segment)
+}
+
+fn build_custom(custom: &Custom) -> gst::Event {
+    let structure = gst::Structure::builder(&custom.name)
+        .field("number", custom.number)
+        .field_if_some("padding", custom.padding.map(|size| "-".repeat(size)))
+        .build();
+    match custom.way {
+        Way::Downstream => gst::event::CustomDownstream::new(structure),
+        Way::Sticky => gst::event::CustomDownstreamSticky::new(structure),
+        Way::Oob => gst::event::CustomDownstreamOob::new(structure),
+        Way::Both => gst::event::CustomBoth::new(structure),
+        Way::Upstream => gst::event::CustomUpstream::new(structure),
+        Way::Navigation => gst::event::Navigation::new(structure),
+    }
+}
+
+/// A flushing seek.
+pub(crate) fn seek(to: &Seek) -> gst::Event {
+    let value = |nseconds: i64| gst::GenericFormattedValue::new(gst::Format::Time, nseconds);
+    let start_type = if to.start < 0 {
+        gst::SeekType::End
+    } else {
+        gst::SeekType::Set
+    };
+    let (stop_type, stop) = match to.stop {
+        Some(stop) => (gst::SeekType::Set, stop as i64),
         None => (gst::SeekType::None, -1),
     };
     gst::event::Seek::new(
-        rate,
-        flags,
+        to.rate,
+        to.flags(),
         start_type,
-        value(start),
+        value(to.start),
         stop_type,
         value(stop),
     )

@@ -12,6 +12,7 @@ use gst::subclass::prelude::*;
 use gst_allocators::ffi as allocators;
 use gst_allocators::subclass::prelude::*;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use xmem_tests::pipeline::Memfds;
 
 mod imp {
     use super::*;
@@ -68,13 +69,11 @@ glib::wrapper! {
         @extends gst_allocators::FdAllocator, gst::Allocator, gst::Object;
 }
 
-/// The kind of memory of a pool, and the number of its pieces.
+/// The kind of buffers of a pool.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind {
-    pub(crate) sealable: bool,
     pub(crate) size: usize,
-    pub(crate) prefix: usize,
-    pub(crate) count: u32,
+    pub(crate) memfds: Memfds,
 }
 
 /// All pools.
@@ -108,12 +107,13 @@ pub(crate) fn buffer(kind: Kind) -> gst::Buffer {
         Some((_, pool)) => pool.clone(),
         None => {
             let allocator: MemfdAllocator = glib::Object::new();
-            *allocator.imp().sealable.lock().expect("not poisoned") = kind.sealable;
+            *allocator.imp().sealable.lock().expect("not poisoned") = kind.memfds.sealable;
             let pool = gst::BufferPool::new();
             let mut config = pool.config();
             let size = u32::try_from(kind.size).expect("a small buffer");
-            config.set_params(None, size, 0, kind.count);
-            let params = gst::AllocationParams::new(gst::MemoryFlags::empty(), 0, kind.prefix, 0);
+            config.set_params(None, size, 0, kind.memfds.count);
+            let params =
+                gst::AllocationParams::new(gst::MemoryFlags::empty(), 0, kind.memfds.prefix, 0);
             config.set_allocator(Some(&allocator), Some(&params));
             pool.set_config(config).expect("a config");
             pool.set_active(true).expect("it starts");

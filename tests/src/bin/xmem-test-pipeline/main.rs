@@ -7,9 +7,8 @@
 //! reports some of the buffers. `--report-bytes` and `--inspect-bytes` read all bytes of a buffer; the
 //! others read the visible picture of raw video.
 //!
-//! It reads orders as lines from the standard input. It answers each with a line that has the
-//! number of the order. Lines about buffers, events, messages, signals and notifications can come
-//! at any time. The process ends when its input ends.
+//! It answers each order with a line that has the number of the order. Lines about buffers, events,
+//! messages, signals and notifications can come at any time. The process ends when its input ends.
 
 mod digest;
 mod events;
@@ -19,10 +18,8 @@ mod push;
 mod soundcard;
 mod watch;
 
-use std::io::BufRead;
-
 use gst::prelude::*;
-use xmem_tests::Line;
+use xmem_tests::{Line, order};
 
 fn main() {
     gst::init().expect("GStreamer starts");
@@ -70,21 +67,13 @@ fn main() {
         })
         .expect("a thread starts");
     say(Line::new("ready"));
-    for (number, line) in std::io::stdin().lock().lines().enumerate() {
-        let Ok(line) = line else { break };
-        let answer = match line.trim() {
-            "exit" => {
-                pipeline
-                    .set_state(gst::State::Null)
-                    .expect("a change to NULL always succeeds");
-                return;
-            }
-            order => orders::obey(&pipeline, &watches, &Line::parse(order)),
-        };
+    for (number, order) in order::received().enumerate() {
+        let answer = orders::obey(&pipeline, &watches, &order);
         say(answer.with("order", number));
     }
-    // The input has ended, so no more orders follow, whatever state the pipeline is in.
-    std::process::exit(1);
+    pipeline
+        .set_state(gst::State::Null)
+        .expect("a change to NULL always succeeds");
 }
 
 fn say(line: Line) {
