@@ -29,6 +29,9 @@ SYSTEMS ?= bookworm trixie noble
 # All rows by default.
 PIPELINES ?=
 
+# Options for "make compare": "--quick", "--transports xmem,shm", "--only SIGSTOP".
+RIVALS ?=
+
 # How long each fuzz target runs, and the fuzz targets.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= message record producer client media mapping
@@ -65,6 +68,7 @@ suite: deps-test build ## run only the tests
 check: deps-check ## check formatting and run clippy; fast enough for a pre-commit hook
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo fmt --manifest-path rivals/Cargo.toml --check
 	cargo clippy $(LOCKED) --workspace --all-targets $(WITH) -- -D warnings
 
 loom: deps-build ## test the lease protocol under loom, in all orders that threads and the memory model allow
@@ -109,7 +113,7 @@ bench: deps-bench build ## measure the core, then the elements in comparison wit
 	cargo bench $(LOCKED) -p xmem-tests --bench elements $(WITH)
 
 compare: deps-compare build ## cause failures in xmem, shm and unixfd, and print a table of the results
-	cargo bench $(LOCKED) -p xmem-tests --bench rivals $(WITH)
+	cargo run $(LOCKED) --release --manifest-path rivals/Cargo.toml --target-dir $(TARGET_DIR) $(WITH) -- $(RIVALS)
 
 attacks: deps-attacks build ## attack a channel as one of its clients, and print a table of the costs for others
 	cargo bench $(LOCKED) -p xmem-tests --bench attacks $(WITH)

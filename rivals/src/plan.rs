@@ -21,16 +21,10 @@ pub struct Plan {
 
 impl Plan {
     /// Reads `--quick`, `--transports xmem,shm,unixfd`, `--only TITLE`.
-    ///
-    /// Cargo adds `--bench` for a benchmark and nothing for a test. A test is quick.
     pub fn parse(arguments: &[&str]) -> Result<Plan> {
         let mut plan = Plan {
             transports: Transport::ALL.to_vec(),
-            kills: if arguments.contains(&"--bench") {
-                100
-            } else {
-                20
-            },
+            kills: 100,
             only: String::new(),
         };
         let mut arguments = arguments.iter();
@@ -40,7 +34,6 @@ impl Plan {
                 value.ok_or_else(|| format!("{argument} needs a value"))
             };
             match argument {
-                "--bench" => {}
                 "--quick" => plan.kills = 20,
                 "--transports" => {
                     let names = value()?.split(',');

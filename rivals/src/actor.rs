@@ -171,10 +171,10 @@ impl Actor {
             status = self.child.status();
         }
         let status = status?;
-        Some(match status.signal() {
-            Some(libc::SIGBUS) => "SIGBUS".into(),
-            Some(libc::SIGSEGV) => "SIGSEGV".into(),
-            Some(libc::SIGABRT) => "SIGABRT".into(),
+        Some(match status.signal().and_then(Signal::from_named_raw) {
+            Some(Signal::BUS) => "SIGBUS".into(),
+            Some(Signal::SEGV) => "SIGSEGV".into(),
+            Some(Signal::ABORT) => "SIGABRT".into(),
             _ => status.to_string(),
         })
     }

@@ -2,9 +2,9 @@
 //! what each does in case of a failure. All of them are treated alike, in one run.
 //!
 //! ```text
-//! cargo bench -p xmem-tests --bench rivals                        about five minutes
-//! cargo bench -p xmem-tests --bench rivals -- --quick             20 kills instead of 100
-//! cargo bench -p xmem-tests --bench rivals -- --transports xmem,shm --only SIGSTOP
+//! make compare                                       about five minutes
+//! make compare RIVALS=--quick                        20 kills instead of 100
+//! make compare RIVALS="--transports xmem,shm --only SIGSTOP"
 //! ```
 //!
 //! Elements that are not installed are left out, and the bench prints what they need.
