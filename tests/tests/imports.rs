@@ -3,22 +3,45 @@
 //! An arrow goes from a file to each file that a path in it leads to: a path that begins with
 //! `crate::`, `self::` or `super::`, or with a module that the file declares. `mod name;` alone is
 //! no arrow. A re-export is one, so a file must not import from a parent that re-exports it.
-//! Tests in the sources are left out.
+//! Tests in the sources are left out. A type of glib needs two files that import each other, `mod.rs`
+//! for the wrapper and `imp.rs` for the implementation; they count as one.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The crates without cycles, by their folder in the workspace.
-const ACYCLIC: &[&str] = &["xmem-core", "xmem-media"];
+/// The crates, by their folder in the workspace.
+const CRATES: &[&str] = &["xmem-core", "xmem-media", "plugins/xmem"];
+
+/// Imports of the plugin that point up, which are about to be removed: the importing file, or `*` for
+/// any, and the imported one.
+const KNOWN: &[(&str, &str)] = &[
+    ("values/to_gst.rs", "values.rs"),
+    ("metas/analytics/reader.rs", "metas/analytics.rs"),
+    ("metas/analytics/writer.rs", "metas/analytics.rs"),
+    ("metas/registered.rs", "metas/mod.rs"),
+    // The debug category.
+    ("*", "lib.rs"),
+    // The implementations of types of glib, under other names.
+    ("device/channel.rs", "device/mod.rs"),
+    ("device/provider.rs", "device/mod.rs"),
+    ("record.rs", "framepool/mod.rs"),
+    ("xmemsink/roles/boxes.rs", "xmemsink/roles.rs"),
+    ("xmemsink/roles/clusters.rs", "xmemsink/roles.rs"),
+    ("xmemsink/roles/flv.rs", "xmemsink/roles.rs"),
+    ("xmemsink/roles/units.rs", "xmemsink/roles.rs"),
+];
 
 #[test]
 fn imports_have_no_cycles() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for name in ACYCLIC {
-        let graph = Graph::read(&workspace.join(name).join("src"));
+    for name in CRATES {
+        let mut graph = Graph::read(&workspace.join(name).join("src"));
         assert!(graph.files.len() > 10, "{name} has few files");
+        if *name == "plugins/xmem" {
+            KNOWN.iter().for_each(|(from, to)| graph.forget(from, to));
+        }
         let cycles = graph.cycles();
         let written: Vec<String> = cycles.iter().map(|cycle| graph.write(cycle)).collect();
         assert!(
@@ -51,7 +74,7 @@ fn paths_lead_to_files() {
         ),
         (
             "b.rs",
-            "#[cfg(test)]\nuse crate::a;\nmod nested { fn f() { super::g() } }",
+            "#[cfg(test)]\nuse crate::a;\nmod nested { pub(in crate::a) fn f() { super::g() } }",
         ),
     ];
     for (name, text) in files {
@@ -99,7 +122,44 @@ impl Graph {
         read_module(source, PathBuf::from("lib.rs"), None, &mut modules);
         let arrows = (0..modules.len()).map(|at| arrows(&modules, at)).collect();
         let files = modules.into_iter().map(|module| module.file).collect();
-        Graph { files, arrows }
+        let mut graph = Graph { files, arrows };
+        graph.join_pairs();
+        graph
+    }
+
+    /// Makes one node of each `imp.rs` and the `mod.rs` beside it.
+    fn join_pairs(&mut self) {
+        for imp in 0..self.files.len() {
+            let wrapper = self.files[imp].with_file_name("mod.rs");
+            let wrapper = self.files.iter().position(|file| *file == wrapper);
+            let Some(wrapper) = wrapper.filter(|_| self.files[imp].ends_with("imp.rs")) else {
+                continue;
+            };
+            let arrows = std::mem::take(&mut self.arrows[imp]);
+            self.arrows[wrapper].extend(arrows);
+            for (at, arrows) in self.arrows.iter_mut().enumerate() {
+                if arrows.remove(&imp) {
+                    arrows.insert(wrapper);
+                }
+                arrows.remove(&at);
+            }
+        }
+    }
+
+    /// Removes a known import.
+    fn forget(&mut self, from: &str, to: &str) {
+        let find = |name: &str| self.files.iter().position(|file| file == Path::new(name));
+        let imported = find(to);
+        let importing = (0..self.files.len()).filter(|at| from == "*" || find(from) == Some(*at));
+        let importing: Vec<usize> = importing.collect();
+        let found = imported.is_some_and(|to| {
+            let forgotten = importing.iter().filter(|at| self.arrows[**at].remove(&to));
+            forgotten.count() > 0
+        });
+        assert!(
+            found,
+            "{from} no longer imports {to}: remove that from KNOWN"
+        );
     }
 
     /// The shortest cycle through each group of files that import each other.
@@ -207,7 +267,9 @@ fn arrows(modules: &[Module], at: usize) -> BTreeSet<usize> {
             }
             depth -= 1;
         }
-        let is_start = i == 0 || !tokens[i - 1].is("::");
+        // `pub(in crate::module)` imports nothing.
+        let is_visibility = i >= 2 && tokens[i - 2].is("(") && tokens[i - 1].is("in");
+        let is_start = i == 0 || !tokens[i - 1].is("::") && !is_visibility;
         let is_path = tokens.get(i + 1).is_some_and(|next| next.is("::"));
         let is_known = ["crate", "self", "super"].iter().any(|word| token.is(word))
             || inside.is_empty() && modules[at].children.contains_key(&token.0);
