@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use xmem_core::{BufferMeta, DType};
-use xmem_media::Caps;
+use xmem_media::{Caps, Structure, Value};
 
 use crate::memory::kind::CapsMemory;
 use crate::values::{Names, Rules, from_gst, to_gst};
@@ -213,12 +213,42 @@ pub(crate) fn for_clients(caps: &gst::CapsRef) -> Result<(Vec<u8>, Format), Stri
 /// The caps that a producer in another process says its frames have.
 fn decode(bytes: &[u8], names: &Names) -> Result<gst::Caps, String> {
     let caps = Caps::from_bytes(bytes).map_err(|why| format!("caps that can't be read: {why}"))?;
+    if !are_comparable(&caps) {
+        return Err("caps with a gchar or a GStrv, which GStreamer can't compare".into());
+    }
     let caps = to_gst::caps(caps, Rules::strict(names))
         .map_err(|why| format!("caps that can't be made here: {why}"))?;
     if caps.is_fixed() {
         Ok(caps)
     } else {
         Err(excerpt("caps that are not fixed", &caps.to_string()))
+    }
+}
+
+/// Whether elements can compare the caps: to compare some types is critical to GStreamer.
+fn are_comparable(caps: &Caps) -> bool {
+    let mut structures = caps.structures().iter();
+    structures.all(|(_, structure)| has_comparable_fields(structure))
+}
+
+fn has_comparable_fields(structure: &Structure) -> bool {
+    structure.fields().all(|(_, value)| is_comparable(value))
+}
+
+fn is_comparable(value: &Value) -> bool {
+    match value {
+        Value::Char(_) | Value::Strings(_) => false,
+        Value::Array(values) | Value::List(values) | Value::UniqueList(values) => {
+            values.iter().all(is_comparable)
+        }
+        Value::Structure(structure) => has_comparable_fields(structure),
+        Value::Caps(caps) => are_comparable(caps),
+        Value::TagList(tags) => tags.tags().all(|(_, all)| all.iter().all(is_comparable)),
+        Value::Sample(sample) => {
+            sample.caps().is_none_or(are_comparable)
+                && sample.info().is_none_or(has_comparable_fields)
+        }
+        _ => true,
     }
 }
 

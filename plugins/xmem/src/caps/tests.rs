@@ -164,6 +164,17 @@ fn caps_that_mean_nothing_elsewhere_are_refused_in_few_words() {
 }
 
 #[test]
+fn caps_that_gstreamer_can_not_compare_are_refused() {
+    gst::init().unwrap();
+    for field in ["(gchar)1", "(structure)[x, d=(gchar)1]", "(gchar){ 1, 2 }"] {
+        let caps: Caps = format!("a/b, c={field}").parse().unwrap();
+        let bytes = caps.to_bytes().unwrap();
+        let error = decode(&bytes, Names::own()).unwrap_err();
+        assert!(error.contains("compare"), "{error}");
+    }
+}
+
+#[test]
 fn bytes_that_are_no_caps_of_one_stream_are_refused_in_few_words() {
     gst::init().unwrap();
     let long = format!("a/b, c=[1,2], d=\"{}\"", "ä".repeat(100_000));
