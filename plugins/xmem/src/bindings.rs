@@ -13,9 +13,8 @@
 //! are no error.
 #![allow(unsafe_code)]
 
+use glib::translate::{FromGlibPtrFull, ToGlibPtr, from_glib, from_glib_full};
 use gst::ffi;
-use gst::glib;
-use gst::glib::translate::{FromGlibPtrFull, ToGlibPtr, from_glib, from_glib_full};
 
 /// Takes an additional reference and leaves a floating reference as it is. `None` for NULL.
 ///
@@ -77,7 +76,7 @@ pub(crate) fn clock_time(clock: &gst::Clock) -> Option<gst::ClockTime> {
 
 #[cfg(test)]
 mod tests {
-    use gst::glib::translate::IntoGlib;
+    use glib::translate::IntoGlib;
     use gst::prelude::*;
 
     use super::*;

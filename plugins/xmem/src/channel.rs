@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use gst::glib;
 use gst::prelude::*;
 use xmem_core::Channel;
 

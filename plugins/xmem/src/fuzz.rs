@@ -10,8 +10,8 @@
 use std::cell::RefCell;
 use std::sync::Once;
 
-use gst::glib::translate::IntoGlib;
-use gst::glib::{self, LogLevel};
+use glib::LogLevel;
+use glib::translate::IntoGlib;
 use gst_video::prelude::*;
 use gst_video::{VideoCropMeta, VideoFormat, VideoFrameRef, VideoInfo, VideoMeta};
 

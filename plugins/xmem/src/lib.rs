@@ -28,8 +28,6 @@
 
 use std::sync::LazyLock;
 
-use gst::glib;
-
 mod bindings;
 mod caps;
 mod channel;

@@ -352,7 +352,7 @@ mod tests {
     /// A system clock that is faster by `ppm` millionths.
     fn clock(kind: gst::ClockType, ppm: u64) -> gst::Clock {
         gst::init().unwrap();
-        let clock = gst::glib::Object::builder::<gst::SystemClock>();
+        let clock = glib::Object::builder::<gst::SystemClock>();
         let clock = clock.property("clock-type", kind).build();
         if ppm > 0 {
             let now = clock.internal_time();

@@ -5,8 +5,6 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use gst::glib;
-
 use crate::channel::ChannelSettings;
 
 /// The URI schemes.

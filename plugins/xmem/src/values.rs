@@ -4,7 +4,7 @@
 //! checked. They decide what only this process knows: which types it has, and which names it may learn
 //! ([`Names`]).
 
-use gst::glib::translate::IntoGlib;
+use glib::translate::IntoGlib;
 pub(crate) use xmem_media::{DecodeError, Decoder, Encoder};
 
 pub(crate) mod from_gst;

@@ -115,7 +115,7 @@ fn crossed(caps: &gst::CapsRef) -> Result<gst::Caps, String> {
     decode(&bytes, Names::own())
 }
 
-fn with(value: gst::glib::SendValue) -> gst::Caps {
+fn with(value: glib::SendValue) -> gst::Caps {
     let mut structure = gst::Structure::new_empty("a/b");
     structure.set_value("c", value);
     gst::Caps::from(structure)
@@ -201,7 +201,7 @@ fn bytes_that_are_no_caps_of_one_stream_are_refused_in_few_words() {
 fn no_caps_bring_in_a_name_that_does_not_count() {
     gst::init().unwrap();
     for known in ["a/b", "c", "m:x"] {
-        gst::glib::Quark::from_str(known);
+        glib::Quark::from_str(known);
     }
     let texts: [fn(&str) -> String; 10] = [
         |new| new.into(),
@@ -222,7 +222,7 @@ fn no_caps_bring_in_a_name_that_does_not_count() {
         let error = decode(&bytes, Names::known()).unwrap_err();
         assert!(error.contains("name"), "{error}");
         for form in [name.clone(), format!("m:{name}")] {
-            assert!(gst::glib::Quark::try_from_str(&form).is_none(), "{caps}");
+            assert!(glib::Quark::try_from_str(&form).is_none(), "{caps}");
         }
         assert!(decode(&bytes, &Names::new(2)).is_ok(), "{caps}");
     }

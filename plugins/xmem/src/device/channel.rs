@@ -2,7 +2,6 @@
 
 use std::sync::OnceLock;
 
-use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use xmem_core::LiveChannel;

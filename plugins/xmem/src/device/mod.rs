@@ -1,7 +1,6 @@
 //! Channels as devices, for `gst-device-monitor-1.0` and for applications in which a user selects a
 //! camera. Each channel that has a producer is a device.
 
-use gst::glib;
 use gst::prelude::*;
 use xmem_core::LiveChannel;
 

@@ -6,7 +6,6 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use xmem_core::{Canceller, ChannelChange, ChannelMonitor, Error};

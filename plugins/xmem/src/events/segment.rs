@@ -1,6 +1,6 @@
 //! Converts segments, formats and positions.
 
-use gst::glib::translate::IntoGlib;
+use glib::translate::IntoGlib;
 use xmem_media::event::{Format, Segment};
 
 /// Returns the format; `None` if positions in it cannot be sent.

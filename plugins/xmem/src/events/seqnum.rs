@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gst::glib::translate::IntoGlib;
+use glib::translate::IntoGlib;
 
 use xmem_media::event::SequenceNumber as Name;
 

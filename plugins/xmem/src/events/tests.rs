@@ -1,4 +1,4 @@
-use gst::glib::translate::IntoGlib;
+use glib::translate::IntoGlib;
 
 use super::*;
 use crate::timestamps::LAST_TIME;

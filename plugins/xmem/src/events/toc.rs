@@ -1,6 +1,6 @@
 //! Converts tables of contents.
 
-use gst::glib::translate::IntoGlib;
+use glib::translate::IntoGlib;
 use xmem_media::event::{Toc, TocEntry};
 use xmem_media::value::Text;
 

@@ -1,7 +1,6 @@
 //! Upstream events, from the pipeline of a client to that of the producer.
 
-use gst::glib;
-use gst::glib::translate::IntoGlib;
+use glib::translate::IntoGlib;
 use xmem_media::event::{Bound, Qos, Seek, UpstreamContent, UpstreamEvent};
 
 use super::seqnum::{self, Use};

@@ -1,6 +1,5 @@
 //! Properties that the elements of both sides have.
 
-use gst::glib;
 use gst::prelude::*;
 
 use super::note::Note;

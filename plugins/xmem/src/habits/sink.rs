@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use gst::glib;
 use gst::prelude::*;
 
 use super::note::Note;

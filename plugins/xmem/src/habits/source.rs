@@ -1,6 +1,5 @@
 //! Properties of shmsrc, unixfdsrc and cudaipcsrc.
 
-use gst::glib;
 use gst::prelude::*;
 
 use super::note::Note;

@@ -4,8 +4,8 @@
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use glib::translate::*;
 use gst::ffi;
-use gst::glib::{self, translate::*};
 use xmem_core::ImportedMemory;
 
 /// The result of an import: the imported memory, or `None` if the memory cannot be imported.

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 
-use gst::glib;
 use gst_allocators::ffi as allocators;
 
 /// The device and the inode of a file.

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use gst::glib;
 use gst::prelude::*;
 use xmem_core::{ImportedMemory, Publisher};
 

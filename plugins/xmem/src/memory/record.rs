@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
-use gst::glib;
 use gst::meta::CustomMeta;
 #[cfg(test)]
 use xmem_core::BufferMeta;

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
+use glib::gstr;
 use gst::buffer::BufferMetaForeachAction::Keep;
-use gst::glib::{self, gstr};
 use gst::meta::CustomMeta;
 use gst::prelude::*;
 use xmem_core::BufferMeta;

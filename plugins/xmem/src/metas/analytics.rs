@@ -1,8 +1,8 @@
 //! GstAnalyticsRelationMeta: what was seen in a picture, and how one thing is related to another.
 #![allow(unsafe_code)]
 
-use gst::glib::ffi::{GFALSE, GQuark, GTRUE, gboolean};
-use gst::glib::translate::{IntoGlib, IntoGlibPtr, UnsafeFrom, from_glib_full};
+use glib::ffi::{GFALSE, GQuark, GTRUE, gboolean};
+use glib::translate::{IntoGlib, IntoGlibPtr, UnsafeFrom, from_glib_full};
 use gst::meta::Standalone;
 use gst::{MetaRef, MetaRefMut};
 use gst_analytics::ffi::{

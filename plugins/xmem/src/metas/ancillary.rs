@@ -1,7 +1,7 @@
 //! What comes beside a picture: captions, aspect, bars, and data of whoever has encoded it.
 
+use glib::translate::IntoGlib;
 use gst::MetaRef;
-use gst::glib::translate::IntoGlib;
 use gst_video::video_meta::{
     VideoAFDMeta, VideoBarMeta, VideoCaptionMeta, VideoSeiUserDataUnregisteredMeta,
 };

@@ -1,9 +1,8 @@
 //! Metas of audio: where the channels lie, how loud it is, what is to be cut off, how it is mixed.
 #![allow(unsafe_code)]
 
+use glib::translate::{FromGlib, IntoGlib, from_glib};
 use gst::MetaRef;
-use gst::glib;
-use gst::glib::translate::{FromGlib, IntoGlib, from_glib};
 use gst::meta::MetaAPI;
 use gst_audio::{
     AudioChannelPosition as Position, AudioClippingMeta, AudioFlags, AudioFormat, AudioInfo,

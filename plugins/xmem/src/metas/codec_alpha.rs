@@ -1,8 +1,8 @@
 //! GstVideoCodecAlphaMeta: the alpha channel of an encoded picture, encoded by itself.
 #![allow(unsafe_code)]
 
+use glib::translate::IntoGlibPtr;
 use gst::MetaRef;
-use gst::glib::translate::IntoGlibPtr;
 use gst_video::video_meta::VideoCodecAlphaMeta;
 use xmem_media::meta::CodecAlpha;
 

@@ -2,8 +2,8 @@
 
 use std::sync::Mutex;
 
+use glib::Type;
 use gst::MetaRef;
-use gst::glib::Type;
 use gst::meta::CustomMeta;
 use xmem_media::meta::Custom;
 use xmem_media::value::Text;

@@ -4,7 +4,6 @@
 
 use std::sync::LazyLock;
 
-use gst::glib;
 use gst::meta::MetaAPI;
 use gst_video::VideoInfo;
 use xmem_media::meta::kind;

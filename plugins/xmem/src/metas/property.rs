@@ -3,8 +3,8 @@
 
 use std::cell::Cell;
 
+use glib::translate::{FromGlib, ToGlibPtr};
 use gst::ffi::GST_CLOCK_TIME_NONE;
-use gst::glib::translate::{FromGlib, ToGlibPtr};
 use gst::meta::{CustomMeta, ProtectionMeta, ReferenceTimestampMeta};
 use gst_audio::AudioLevelMeta;
 use gst_video::video_meta::*;
@@ -121,7 +121,7 @@ fn others() -> BoxedStrategy<Named> {
         any::<bool>(),
     );
     let code = attaching(code, |buffer, (over, under, flags, of, fields, has_jam)| {
-        let jam = gst::glib::DateTime::from_iso8601("0001-01-01T00:30:00+05:00", None).unwrap();
+        let jam = glib::DateTime::from_iso8601("0001-01-01T00:30:00+05:00", None).unwrap();
         let jam = Some(&jam).filter(|_| has_jam);
         let (rate, none) = (gst::Fraction::new(25, 1), VideoTimeCodeFlags::empty());
         let code = ValidVideoTimeCode::new(rate, jam, none, 0, 0, 0, 0, 0).unwrap();
@@ -246,7 +246,7 @@ fn others() -> BoxedStrategy<Named> {
     });
     let structure = (any::<i32>(), any::<f64>(), ".{0,3}", vec(any::<u8>(), 0..3));
     let structure = attaching(structure, |buffer, (number, float, text, bytes)| {
-        let date = gst::glib::DateTime::from_iso8601("9999-12-31T23:30:00-05:00", None).unwrap();
+        let date = glib::DateTime::from_iso8601("9999-12-31T23:30:00-05:00", None).unwrap();
         let text = text.replace('\0', "");
         let inner = gst::Structure::builder("inner").field("text", text);
         let info = gst::Structure::builder("application/x-cenc")

@@ -1,9 +1,8 @@
 //! Texts that GStreamer knows by numbers, which mean something in one process only.
 #![allow(unsafe_code)]
 
-use gst::glib;
-use gst::glib::ffi::GQuark;
-use gst::glib::translate::IntoGlib;
+use glib::ffi::GQuark;
+use glib::translate::IntoGlib;
 use xmem_media::value::Text;
 
 use super::unfit::{NotRead, Result};

@@ -1,8 +1,8 @@
 //! GstVideoRegionOfInterestMeta: what somebody has seen in a picture, and where.
 #![allow(unsafe_code)]
 
+use glib::ffi::GQuark;
 use gst::MetaRef;
-use gst::glib::ffi::GQuark;
 use gst::meta::{MetaAPIExt, Standalone};
 use gst_video::video_meta::VideoRegionOfInterestMeta;
 use xmem_media::meta::Region;

@@ -1,8 +1,7 @@
 //! Metas of applications and plugins that GStreamer can write and read, by functions of theirs.
 #![allow(unsafe_code)]
 
-use gst::glib;
-use gst::glib::translate::{IntoGlib, from_glib};
+use glib::translate::{IntoGlib, from_glib};
 use xmem_media::meta::Registered;
 
 use super::unfit::{NotRead, Result};
@@ -67,8 +66,8 @@ fn is_others(name: &str, crosses: impl FnOnce(glib::Type) -> bool) -> bool {
 mod tests {
     use std::sync::OnceLock;
 
+    use glib::ffi::{GFALSE, GTRUE, gboolean, gpointer};
     use gst::ffi::{GstBuffer, GstByteArrayInterface, GstMeta, GstMetaInfo};
-    use gst::glib::ffi::{GFALSE, GTRUE, gboolean, gpointer};
 
     use super::super::kind::REGISTERED;
     use super::super::tests::record;

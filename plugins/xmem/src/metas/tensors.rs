@@ -3,9 +3,8 @@
 
 use std::ptr::NonNull;
 
+use glib::translate::{IntoGlibPtr, from_glib_full, from_glib_none};
 use gst::MetaRef;
-use gst::glib;
-use gst::glib::translate::{IntoGlibPtr, from_glib_full, from_glib_none};
 use gst_analytics::TensorMeta;
 use gst_analytics::ffi::{self, GstTensor};
 use xmem_media::meta::{Tensor, Tensors};

@@ -2,7 +2,6 @@
 #![allow(unsafe_code)]
 
 use gst::MetaRef;
-use gst::glib;
 use gst_video::{ValidVideoTimeCode, VideoTimeCodeFlags, VideoTimeCodeMeta};
 use xmem_media::meta::TimeCode;
 use xmem_media::value::Fraction;

@@ -1,8 +1,7 @@
 //! Where a picture's planes lie, and which part of it is shown: GstVideoMeta and GstVideoCropMeta.
 
+use glib::translate::IntoGlib;
 use gst::MetaRef;
-use gst::glib;
-use gst::glib::translate::IntoGlib;
 use gst_video::{
     VideoAlignment, VideoCropMeta, VideoFormat, VideoFrameFlags, VideoInfo, VideoMeta,
 };

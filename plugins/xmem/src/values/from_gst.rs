@@ -1,8 +1,8 @@
 //! From GStreamer's values. What means nothing in another process is `None`: objects, pointers,
 //! ranges that were never set.
 
-use gst::glib::value::SendValue;
-use gst::glib::{self, Type};
+use glib::Type;
+use glib::value::SendValue;
 use gst::prelude::*;
 use xmem_media::value::{
     Buffer, Caps, Date, DateTime, DoubleRange, EnumValue, EpochTime, Features, FlagSet, FlagsValue,

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use gst::glib;
 use xmem_media::limits::MAX_NAME;
 
 /// Most names that the processes of one user bring in.

@@ -1,5 +1,4 @@
-use gst::glib;
-use gst::glib::value::{SendValue, ToSendValue};
+use glib::value::{SendValue, ToSendValue};
 use gst::prelude::*;
 use proptest::prelude::*;
 use xmem_media::limits::{MAX_FIELDS, MAX_VALUES};

@@ -1,8 +1,8 @@
 //! To GStreamer's values. What this process has no type for, or may not learn the name of, is
 //! [`DecodeError::Unsupported`]: the bytes of all values have been checked before.
 
-use gst::glib::value::{SendValue, ToSendValue};
-use gst::glib::{self, Type};
+use glib::Type;
+use glib::value::{SendValue, ToSendValue};
 use xmem_media::DecodeError;
 use xmem_media::value::{
     Buffer, Caps, DateTime, EpochTime, Features, Fraction, Precision, Sample, Structure, TagList,

@@ -3,10 +3,10 @@
 //! not UTF-8, ranges that were never set.
 #![allow(unsafe_code)]
 
+use glib::translate::{ToGlibPtr, ToGlibPtrMut, from_glib};
+use glib::value::SendValue;
+use glib::{Type, Value};
 use gst::ffi;
-use gst::glib::translate::{ToGlibPtr, ToGlibPtrMut, from_glib};
-use gst::glib::value::SendValue;
-use gst::glib::{self, Type, Value};
 use gst::prelude::*;
 
 /// A value of an enum that knows this number.

@@ -56,7 +56,6 @@
  */
 use std::path::PathBuf;
 
-use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 

@@ -7,7 +7,7 @@
 //! waits in PAUSED has to continue in PLAYING. So `unlock()` alone is not enough.
 #![allow(unsafe_code)]
 
-use gst::glib::translate::{ToGlibPtr, try_from_glib};
+use glib::translate::{ToGlibPtr, try_from_glib};
 use gst::prelude::*;
 use gst_base::ffi;
 use gst_base::prelude::*;
@@ -21,12 +21,12 @@ pub(super) fn without_lock<T>(sink: &impl IsA<gst_base::BaseSink>, wait: impl Fn
             // SAFETY: the sink is alive, because `sink` is borrowed for longer than this object
             // lives. The lock is initialized as long as the sink lives. This thread does not hold
             // it.
-            unsafe { gst::glib::ffi::g_mutex_lock(&raw mut (*self.0).preroll_lock) }
+            unsafe { glib::ffi::g_mutex_lock(&raw mut (*self.0).preroll_lock) }
         }
     }
     let relock = Unlocked(sink.as_ref().to_glib_none().0);
     // SAFETY: as above; and this thread holds the lock, as in every call of `render()`.
-    unsafe { gst::glib::ffi::g_mutex_unlock(&raw mut (*relock.0).preroll_lock) }
+    unsafe { glib::ffi::g_mutex_unlock(&raw mut (*relock.0).preroll_lock) }
     let result = wait();
     drop(relock);
     result
@@ -77,7 +77,7 @@ fn is_flushing(sink: &impl IsA<gst_base::BaseSink>) -> bool {
     let sink: *mut ffi::GstBaseSink = sink.as_ref().to_glib_none().0;
     // SAFETY: the sink is borrowed, so it is alive. The field is written only under the
     // PREROLL_LOCK, which this thread holds in `prepare()` and `render()`.
-    unsafe { (*sink).flushing != gst::glib::ffi::GFALSE }
+    unsafe { (*sink).flushing != glib::ffi::GFALSE }
 }
 
 /// Returns whether the sink has to preroll: it is in PAUSED, or on its way to PLAYING, and has not
@@ -86,7 +86,7 @@ pub(super) fn needs_preroll(sink: &impl IsA<gst_base::BaseSink>) -> bool {
     let sink: *mut ffi::GstBaseSink = sink.as_ref().to_glib_none().0;
     // SAFETY: the sink is borrowed, so it is alive. The field is written only under the
     // PREROLL_LOCK, which this thread holds in `prepare()` and `render()`.
-    unsafe { (*sink).need_preroll != gst::glib::ffi::GFALSE }
+    unsafe { (*sink).need_preroll != glib::ffi::GFALSE }
 }
 
 /// Returns whether PAUSED is the target state. The sink may still be on its way there, also from

@@ -3,7 +3,6 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use gst::glib;
 use gst::prelude::*;
 
 use crate::channel::ChannelSettings;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
-use gst::glib;
 use gst::prelude::*;
 use gst_base::BaseSink;
 use xmem_core::monotonic_time;

@@ -1,6 +1,5 @@
 //! Pushes events between the buffers, in the order in which the producer sent them.
 
-use gst::glib;
 use gst::prelude::*;
 use gst_base::BaseSrc;
 use gst_base::prelude::*;

@@ -6,7 +6,6 @@
 //! sends an event downstream, which does not wait. A probe at each sink sees the event and sends
 //! the query to that sink, on the thread that brings the sink its buffers.
 
-use gst::glib;
 use gst::prelude::*;
 
 use crate::bindings;

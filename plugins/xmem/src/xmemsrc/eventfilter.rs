@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gst::glib::translate::IntoGlib;
+use glib::translate::IntoGlib;
 use gst::prelude::*;
 use gst_base::BaseSrc;
 use gst_base::prelude::*;

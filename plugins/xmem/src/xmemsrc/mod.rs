@@ -63,7 +63,6 @@
  * `timestamp` (milliseconds since 1970), `dtype`, `shape` and `strides` (outermost dimension first,
  * in bytes), `producer`.
  */
-use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gst::glib;
 use gst::prelude::*;
 use gst_base::BaseSrc;
 use gst_base::prelude::*;

@@ -405,7 +405,7 @@ impl Receiver {
         filter: &EventFilter,
         received: &Received,
         notice: impl FnMut(ElementUpdate),
-    ) -> std::result::Result<Option<gst::Caps>, gst::glib::BoolError> {
+    ) -> std::result::Result<Option<gst::Caps>, glib::BoolError> {
         let offset = self.timekeeper.offset(element);
         if self.timekeeper.has_restarted() {
             self.downstream.restart_clock(running_time(offset));

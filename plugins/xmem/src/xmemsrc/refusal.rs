@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use gst::glib::translate::IntoGlib;
+use glib::translate::IntoGlib;
 use gst::prelude::*;
 use gst::{Caps, CapsFeaturesRef, ElementFactoryType, StructureRef};
 
@@ -199,7 +199,7 @@ impl fmt::Display for Difference {
 }
 
 fn differences(has: &StructureRef, wanted: &StructureRef) -> Vec<Difference> {
-    let text = |value: &gst::glib::SendValue| match value.serialize() {
+    let text = |value: &glib::SendValue| match value.serialize() {
         Ok(text) => text.to_string(),
         Err(_) => "another value".into(),
     };

@@ -7,8 +7,7 @@
 //! part of the pipeline must take the same lock.
 #![allow(unsafe_code)]
 
-use gst::glib;
-use gst::glib::translate::ToGlibPtr;
+use glib::translate::ToGlibPtr;
 use gst::prelude::*;
 
 /// Runs `change` while the pipeline of the element does not change its state.

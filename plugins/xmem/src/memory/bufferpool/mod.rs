@@ -1,7 +1,5 @@
 //! The buffer pool in which upstream writes straight into slots.
 
-use gst::glib;
-
 mod imp;
 #[cfg(test)]
 mod tests;

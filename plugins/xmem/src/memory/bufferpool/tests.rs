@@ -64,12 +64,12 @@ fn try_all(sizes: &[(u32, u32)], paddings: &[Padding]) {
             };
             for &padding in paddings {
                 let what = format!("{format} {width}x{height} {padding:?}");
-                let pool: XmemBufferPool = gst::glib::Object::builder().build();
+                let pool: XmemBufferPool = glib::Object::builder().build();
                 // Without an alignment, as in the answer to an allocation query.
                 assert!(ask(&pool, &info, None).0, "{what}");
                 let (is_granted, config) = ask(&pool, &info, Some(padding));
                 check_layout(&pool, &info, &what);
-                let has = |option: &gst::glib::GStr| config.has_option(option);
+                let has = |option: &glib::GStr| config.has_option(option);
                 assert!(has(gst_video::BUFFER_POOL_OPTION_VIDEO_META), "{what}");
                 let is_aligned = has(gst_video::BUFFER_POOL_OPTION_VIDEO_ALIGNMENT);
                 assert_eq!(is_aligned, is_granted, "{what}");
@@ -135,7 +135,7 @@ fn usual_formats_are_aligned_as_upstream_wants_it() {
             .expect("a format");
         // Alignments for which libav's decoders ask.
         for padding in [(0, 16, 0, 16, 31), (32, 32, 32, 32, 63), (0, 2, 0, 0, 15)] {
-            let pool: XmemBufferPool = gst::glib::Object::builder().build();
+            let pool: XmemBufferPool = glib::Object::builder().build();
             assert!(ask(&pool, &info, Some(padding)).0, "{format} {padding:?}");
             let (_, layout) = pool.imp().layout().expect("it is configured");
             let mut buffer = gst::Buffer::new();
@@ -161,7 +161,7 @@ fn tiled_formats_cannot_be_aligned() {
         if !info.format_info().flags().contains(VideoFormatFlags::TILED) {
             continue;
         }
-        let pool: XmemBufferPool = gst::glib::Object::builder().build();
+        let pool: XmemBufferPool = glib::Object::builder().build();
         assert!(
             !ask(&pool, &info, Some((32, 32, 32, 32, 127))).0,
             "{format}"
@@ -173,7 +173,7 @@ fn tiled_formats_cannot_be_aligned() {
 #[test]
 fn a_pool_for_pictures_that_are_too_large_does_not_start() {
     gst::init().expect("GStreamer starts");
-    let pool: XmemBufferPool = gst::glib::Object::builder().build();
+    let pool: XmemBufferPool = glib::Object::builder().build();
     let wide = VideoInfo::builder(VideoFormat::Rgbx, (1 << 30) + 16, 1);
     let wide = wide
         .build()

@@ -3,9 +3,8 @@
 use std::os::fd::AsRawFd;
 use std::sync::{LazyLock, OnceLock};
 
+use glib::translate::*;
 use gst::ffi;
-use gst::glib;
-use gst::glib::translate::*;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_allocators::ffi as allocators;

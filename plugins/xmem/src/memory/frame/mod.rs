@@ -1,8 +1,6 @@
 //! The `GstMemory` of a received frame: a `GstFdMemory` on the producer's memory, for elements that
 //! pass on a descriptor instead of mapping the bytes.
 
-use gst::glib;
-
 mod imp;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gst::glib::translate::*;
+use glib::translate::*;
 use gst_allocators::prelude::*;
 use gst_allocators::{FdMemory, FdMemoryRef};
 use tempfile::TempDir;

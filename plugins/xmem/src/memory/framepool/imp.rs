@@ -2,7 +2,6 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gst::buffer::BufferMetaForeachAction::{Keep, Remove};
-use gst::glib;
 use gst::subclass::prelude::*;
 
 use super::super::record;

@@ -1,7 +1,5 @@
 //! Buffers for received frames, reused with the metas that stay the same from frame to frame.
 
-use gst::glib;
-
 mod imp;
 
 glib::wrapper! {

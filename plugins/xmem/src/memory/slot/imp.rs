@@ -6,9 +6,8 @@ use std::ptr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use glib::translate::*;
 use gst::ffi;
-use gst::glib;
-use gst::glib::translate::*;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use xmem_core::{Canceller, Frame, FrameMut, Publisher};

@@ -1,7 +1,5 @@
 //! The `GstMemory` of a slot that upstream writes, and of a received frame without a descriptor.
 
-use gst::glib;
-
 mod content;
 mod imp;
 

@@ -30,7 +30,7 @@ fn segmented(format: VideoFormat, width: u32) -> gst::Buffer {
     VideoMeta::add_full(mask.make_mut(), none, format, width, 2, &[0], &stride).unwrap();
     let mut buffer = gst::Buffer::new();
     let mut meta = AnalyticsRelationMeta::add(buffer.make_mut());
-    let object = meta.add_od_mtd(gst::glib::Quark::from_str("x"), 0, 0, 1, 1, 1.0);
+    let object = meta.add_od_mtd(glib::Quark::from_str("x"), 0, 0, 1, 1, 1.0);
     let object = object.unwrap().id();
     let mut mtd = MaybeUninit::<Mtd>::uninit();
     let mut regions = [0, 12, 31];
@@ -116,7 +116,7 @@ fn tensors_among_other_things_cross() {
     let added = unsafe {
         ffi::gst_analytics_relation_meta_add_tensor_mtd_simple(
             meta.as_mut_ptr(),
-            gst::glib::translate::IntoGlib::into_glib(gst::glib::Quark::from_str("x")),
+            glib::translate::IntoGlib::into_glib(glib::Quark::from_str("x")),
             ffi::GST_TENSOR_DATA_TYPE_INT16,
             data.into_glib_ptr(),
             ffi::GST_TENSOR_DIM_ORDER_ROW_MAJOR,

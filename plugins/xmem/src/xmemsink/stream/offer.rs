@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gst::glib;
 use gst::prelude::*;
 use xmem_core::{Canceller, Publisher};
 

@@ -3,7 +3,6 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use gst::glib;
 use gst::prelude::*;
 use gst_base::BaseSink;
 use xmem_core::Error;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
