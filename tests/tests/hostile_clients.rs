@@ -289,8 +289,8 @@ fn a_cursor_is_believed_forwards_and_as_far_as_there_are_frames() {
             host.goes_on();
         }
         let told = events.drain().into_iter();
-        let lapsed = told.filter(|event| matches!(event, PublisherEvent::ClientLagging { .. }));
-        lapsed.count()
+        let lagging = told.filter(|event| matches!(event, PublisherEvent::ClientLagging { .. }));
+        lagging.count()
     };
     // A client that is ahead of all frames is not waited for. A client that asks for the frames
     // after them is waited for once.

@@ -14,7 +14,7 @@ fn blocking(place: &Place, timeout: Duration) -> PublisherBuilder {
         .overflow(Overflow::Block { timeout })
 }
 
-fn lapsed(event: &PublisherEvent) -> Option<ClientId> {
+fn lagging(event: &PublisherEvent) -> Option<ClientId> {
     match event {
         PublisherEvent::ClientLagging { client, .. } => Some(*client),
         _ => None,
@@ -55,7 +55,7 @@ fn growing_frames_wait_for_a_stopped_client_no_longer_than_others() {
             publish(size);
         }
     }
-    assert_eq!(events.drain().iter().filter_map(lapsed).count(), 1);
+    assert_eq!(events.drain().iter().filter_map(lagging).count(), 1);
     idle.receive(1);
 }
 
@@ -86,8 +86,8 @@ fn four_clients_receive_every_frame_though_one_is_slow() {
         assert_eq!(received.number("missed"), 0);
     }
     let events = events.drain();
-    let lapses = events.iter().filter_map(lapsed).count();
-    assert_eq!(lapses, 0, "{events:?}");
+    let warnings = events.iter().filter_map(lagging).count();
+    assert_eq!(warnings, 0, "{events:?}");
     assert_eq!(publisher.stats().slots, 2 + 1 + 2 + 3 + 4);
 }
 
@@ -129,12 +129,12 @@ fn a_stopped_client_is_waited_for_once_and_again_after_it_has_caught_up() {
         publish(100);
         until_all_is_received();
         assert_eq!(missed(), before, "round {round}");
-        assert_eq!(events.drain().iter().filter_map(lapsed).count(), 0);
+        assert_eq!(events.drain().iter().filter_map(lagging).count(), 0);
 
         // The client is stopped: the writer waits for it once, then continues without it.
         victim.stop();
         let took = publish(300);
-        assert_eq!(events.wait_for("of a client that lags", lapsed), id);
+        assert_eq!(events.wait_for("of a client that lags", lagging), id);
         assert!(took >= TIMEOUT, "round {round}: {took:?}");
         assert!(took < 20 * TIMEOUT, "round {round}: {took:?}");
         let has_lapsed = |client: &xmem_core::ClientStats| client.lagging;
@@ -195,7 +195,7 @@ fn a_writer_never_waits_for_a_client_that_wants_the_latest() {
         (received.number("first"), received.number("missed")),
         (99, 99)
     );
-    assert_eq!(events.drain().iter().filter_map(lapsed).count(), 0);
+    assert_eq!(events.drain().iter().filter_map(lagging).count(), 0);
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_client_that_takes_frames_is_waited_for_though_it_gives_none_back_for_long()
         }
     });
     assert!(start.elapsed() > TIMEOUT, "too fast to show anything");
-    assert_eq!(events.drain().iter().filter_map(lapsed).count(), 0);
+    assert_eq!(events.drain().iter().filter_map(lagging).count(), 0);
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn a_client_that_gives_frames_back_is_waited_for_though_it_takes_none_for_long()
             assert_eq!((frame.seq(), frame.missed()), (number, 0));
         }
     });
-    assert_eq!(events.drain().iter().filter_map(lapsed).count(), 0);
+    assert_eq!(events.drain().iter().filter_map(lagging).count(), 0);
 }
 
 #[test]

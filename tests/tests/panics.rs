@@ -81,7 +81,7 @@ fn a_producer_whose_on_event_panics_says_so_and_so_do_its_clients() {
 
 #[test]
 fn a_panic_of_on_event_on_the_writing_thread_is_an_error_of_the_call() {
-    const WHY: &str = "on_event panicked: lapsed";
+    const WHY: &str = "on_event panicked: lagging";
     let place = Place::new();
     let publisher = Publisher::builder(place.channel("cam0"))
         .overflow(Overflow::Block {

@@ -261,7 +261,7 @@ fn encode(caps: &gst::CapsRef) -> Result<Vec<u8>, String> {
         if sent.is_some_and(|sent| sent.value(field).is_none()) {
             let of = content.type_();
             return Err(refused(&format!(
-                "the field {field} holds a {of} that can't be passed on"
+                "the field {field} holds a {of} that cannot cross"
             )));
         }
     }
@@ -271,7 +271,7 @@ fn encode(caps: &gst::CapsRef) -> Result<Vec<u8>, String> {
     if read.is_strictly_equal(caps) || read.to_string() == caps.to_string() {
         Ok(bytes)
     } else {
-        let what = "a value within others can't be passed on";
+        let what = "a value within others cannot cross";
         Err(refused(&excerpt(what, &caps.to_string())))
     }
 }

@@ -75,16 +75,40 @@ fn used(kind: u32) -> Use {
     }
 }
 
+/// An event that has more parts, or deeper ones, than a client decodes.
+#[derive(Debug)]
+pub(crate) struct Oversized;
+
 /// Encodes an event. Returns `None` for an event that has no meaning for another process, or that
 /// is sent in another way (caps, flushes). The end of a stream has its sequence number encoded
 /// here; it comes before the core's own end.
+///
+/// # Errors
+/// If clients cannot decode the event.
 pub(crate) fn encode(
+    event: &gst::EventRef,
+    offset: Option<MonotonicOffset>,
+) -> std::result::Result<Option<(EventKind, Vec<u8>)>, Oversized> {
+    let Some((name, content)) = content(event, offset) else {
+        return Ok(None);
+    };
+    let kind = match event.type_() {
+        gst::EventType::CustomDownstreamOob | gst::EventType::CustomBothOob => EventKind::Urgent,
+        of if of.is_sticky() => key(content.kind(), &name),
+        _ => EventKind::Passing,
+    };
+    let bytes = bytes(Some(event.seqnum()), content).ok_or(Oversized)?;
+    Ok(Some((kind, bytes)))
+}
+
+/// Returns the content of an event, and what distinguishes it from other sticky events of its type.
+fn content(
     event_ref: &gst::EventRef,
     offset: Option<MonotonicOffset>,
-) -> Option<(EventKind, Vec<u8>)> {
+) -> Option<(String, EventContent)> {
     use gst::EventView as E;
     let nseconds = offset.map(MonotonicOffset::nseconds);
-    let (name, content) = match event_ref.view() {
+    Some(match event_ref.view() {
         E::StreamStart(event) => (
             String::new(),
             EventContent::StreamStart(stream_start(event)?),
@@ -134,13 +158,7 @@ pub(crate) fn encode(
             let custom = custom(event_ref, offset)?;
             (event_ref.structure()?.name().to_string(), custom)
         }
-    };
-    let kind = match event_ref.type_() {
-        gst::EventType::CustomDownstreamOob | gst::EventType::CustomBothOob => EventKind::Urgent,
-        of if of.is_sticky() => key(content.kind(), &name),
-        _ => EventKind::Passing,
-    };
-    Some((kind, bytes(Some(event_ref.seqnum()), content)?))
+    })
 }
 
 /// Encodes an event with this sequence number.

@@ -20,13 +20,11 @@
 //!   URIs, and [`device`] lists channels as devices. `habits` has the properties of other elements
 //!   that pass frames between processes. `errors` turns an error of the core into a message for the
 //!   bus.
-//! - Tools: `bindings` wraps GStreamer calls whose Rust bindings are wrong for some callers.
+//! - Tools: `log` has the debug category. `bindings` wraps GStreamer calls whose Rust bindings are wrong for some callers.
 //!   `worker` is a thread for calls that can block.
 
 // `plugin_define!` expands to public items without documentation.
 #![allow(missing_docs)]
-
-use std::sync::LazyLock;
 
 mod bindings;
 mod caps;
@@ -38,6 +36,7 @@ mod events;
 #[doc(hidden)]
 pub mod fuzz;
 mod habits;
+mod log;
 mod memory;
 mod metas;
 mod timestamps;
@@ -46,14 +45,6 @@ mod values;
 mod worker;
 pub mod xmemsink;
 pub mod xmemsrc;
-
-static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
-    gst::DebugCategory::new(
-        "xmem",
-        gst::DebugColorFlags::empty(),
-        Some("Frames in memory shared between processes"),
-    )
-});
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     memory::record::register();

@@ -47,7 +47,11 @@ impl<T: Send + 'static> Worker<T> {
             let run = thread();
             let builder = thread::Builder::new().name(self.name.into());
             if let Err(error) = builder.spawn(move || run(receiver)) {
-                gst::warning!(crate::CAT, "Cannot create thread {}: {error}", self.name);
+                gst::warning!(
+                    crate::log::CAT,
+                    "Cannot create thread {}: {error}",
+                    self.name
+                );
             }
             sender
         });

@@ -6,9 +6,9 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use xmem_core::LiveChannel;
 
-use crate::CAT;
 use crate::caps::Format;
 use crate::channel::ChannelSettings;
+use crate::log::CAT;
 use crate::values::Names;
 use crate::xmemsrc::XmemSrc;
 

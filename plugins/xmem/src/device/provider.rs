@@ -11,7 +11,7 @@ use gst::subclass::prelude::*;
 use xmem_core::{Canceller, ChannelChange, ChannelMonitor, Error};
 
 use super::XmemDevice;
-use crate::CAT;
+use crate::log::CAT;
 
 /// The pause before the next try after a monitor has failed, for example for lack of descriptors.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);

@@ -141,7 +141,7 @@ impl Importer {
                 self.imported += 1;
                 let import = kind.import()?.inspect_err(|error| {
                     gst::debug!(
-                        crate::CAT,
+                        crate::log::CAT,
                         "Copying, because the memory cannot be imported: {error}"
                     );
                 });

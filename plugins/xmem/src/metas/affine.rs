@@ -1,4 +1,4 @@
-//! GstVideoAffineTransformationMeta: how a picture is to be turned.
+//! GstVideoAffineTransformationMeta: the transformation with which to show a picture.
 
 use gst::MetaRef;
 use gst_video::video_meta::VideoAffineTransformationMeta;

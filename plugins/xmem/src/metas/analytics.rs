@@ -1,4 +1,4 @@
-//! GstAnalyticsRelationMeta: what was seen in a picture, and how one thing is related to another.
+//! GstAnalyticsRelationMeta: what a model has found in a picture, and how these things are related.
 #![allow(unsafe_code)]
 
 use glib::ffi::{GFALSE, GQuark, GTRUE, gboolean};
@@ -100,7 +100,7 @@ fn later_thing(_: &Things<'_>, _: u32) -> Option<Thing> {
     None
 }
 
-/// Segmentations, of which the bindings know nothing.
+/// Segmentations. The Rust bindings have none.
 enum SegmentationMtd {}
 
 // SAFETY: the type is that of segmentations.
@@ -111,7 +111,7 @@ unsafe impl AnalyticsMtd for SegmentationMtd {
     }
 }
 
-/// Tensors among things, of which the bindings know nothing.
+/// Tensors among things. The Rust bindings have none.
 #[cfg(feature = "v1_28")]
 enum TensorMtd {}
 
@@ -131,7 +131,7 @@ fn mtd<T: AnalyticsMtd>(thing: &AnalyticsMtdRef<'_, T>) -> Mtd {
     unsafe { Mtd::unsafe_from(thing) }
 }
 
-/// The number of a class's name, 0 for none: which the bindings take for a number that is never 0.
+/// The quark of a class's name, 0 for none. The bindings' `Quark` is never 0.
 fn class_quark(thing: &AnalyticsMtdRef<'_, AnalyticsClassificationMtd>, at: usize) -> GQuark {
     assert!(at < thing.len());
     // SAFETY: the thing is borrowed, has classes, and one at this place.
@@ -219,7 +219,7 @@ pub(super) fn read(buffer: &mut gst::BufferRef, from: Analytics, rules: Rules<'_
     Ok(())
 }
 
-/// Adds a thing, and tells its number.
+/// Adds a thing, and returns its number.
 fn add(meta: &mut ThingsMut<'_>, thing: Thing, rules: Rules<'_>) -> Result<u32> {
     match thing {
         Thing::Object(object) => {
@@ -239,8 +239,8 @@ fn add(meta: &mut ThingsMut<'_>, thing: Thing, rules: Rules<'_>) -> Result<u32> 
     }
 }
 
-/// The number of a thing that `add` adds by a function of GStreamer's, which fills in the thing and says
-/// whether it was added.
+/// Adds a thing with `add`, a function of GStreamer that fills in the thing and returns whether it was
+/// added. Returns the number of the thing.
 fn added(
     meta: &mut ThingsMut<'_>,
     add: impl FnOnce(*mut GstAnalyticsRelationMeta, *mut Mtd) -> gboolean,

@@ -1,4 +1,4 @@
-//! What comes beside a picture: captions, aspect, bars, and data of whoever has encoded it.
+//! Data beside a picture: captions, the active format, bars, and user data of the encoder.
 
 use glib::translate::IntoGlib;
 use gst::MetaRef;

@@ -1,4 +1,4 @@
-//! Metas of audio: where the channels lie, how loud it is, what is to be cut off, how it is mixed.
+//! Metas of audio: the layout of the channels, the level, what to clip, how to mix down.
 #![allow(unsafe_code)]
 
 use glib::translate::{FromGlib, IntoGlib, from_glib};
@@ -16,20 +16,20 @@ use super::carrier::Carrier;
 use super::unfit::{NotRead, Result, Unfit};
 use crate::values::Rules;
 
-/// Most channels that have positions, which is as many as GStreamer has room for.
+/// The maximum number of channels with positions, as in GStreamer.
 const MAX_CHANNELS: usize = 64;
 
-/// What a GstAudioMeta says: what the samples are, and where the channels lie.
+/// The content of a GstAudioMeta: the format of the samples, and the layout of the channels.
 struct Samples {
     format: AudioFormat,
     rate: u32,
     channels: u32,
     flags: AudioFlags,
     is_planar: bool,
-    /// One for each channel; none where the channels have no positions.
+    /// One for each channel; empty if the channels have no positions.
     positions: Vec<Position>,
     samples: usize,
-    /// One for each channel, where each lies by itself.
+    /// One for each channel if the layout is not interleaved.
     offsets: Vec<usize>,
 }
 
@@ -145,12 +145,12 @@ pub(super) fn read(buffer: &mut gst::BufferRef, meta: Audio, _: Rules<'_>) -> Re
     Ok(())
 }
 
-/// Bytes of a sample.
+/// The size of a sample in bytes.
 fn format_width(format: AudioFormat) -> usize {
     gst_audio::AudioFormatInfo::from_format(format).width() as usize / 8
 }
 
-/// Whether channels of so many bytes lie inside of a buffer, and beside one another.
+/// Returns whether channels of this many bytes lie inside the buffer and do not overlap.
 fn planes_fit(size: usize, offsets: &[usize], plane: usize) -> bool {
     let mut sorted = offsets.to_vec();
     sorted.sort_unstable();
@@ -173,7 +173,7 @@ fn positions(numbers: &[i32]) -> Result<Vec<Position>> {
     positions.collect()
 }
 
-/// Whether a channel can have this position.
+/// Returns whether a channel can have this position.
 fn is_position(number: i32) -> bool {
     let known = Position::Mono.into_glib()..=Position::TopSurroundRight.into_glib();
     known.contains(&number) && number != Position::Invalid.into_glib()
@@ -222,12 +222,12 @@ pub(super) fn read_clipping(
     Ok(())
 }
 
-/// GstAudioDownmixMeta, of which the bindings know nothing.
+/// GstAudioDownmixMeta. The Rust bindings have none.
 #[repr(transparent)]
 pub(super) struct AudioDownmixMeta(gst_audio::ffi::GstAudioDownmixMeta);
 
-// SAFETY: who has a reference to the meta has one to its buffer, so nobody writes it meanwhile, and
-// it is of no thread.
+// SAFETY: a reference to the meta borrows its buffer, so no thread writes it meanwhile, and it does
+// not depend on a thread.
 unsafe impl Send for AudioDownmixMeta {}
 // SAFETY: as above.
 unsafe impl Sync for AudioDownmixMeta {}

@@ -6,10 +6,10 @@ use gst_video::VideoInfo;
 /// are attached.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Carrier<'a> {
-    /// The bytes of the frame.
+    /// The size of the frame in bytes.
     pub(super) size: usize,
-    /// What the caps say, for raw video.
+    /// The info of the caps, for raw video.
     pub(super) info: Option<&'a VideoInfo>,
-    /// Its bytes may be others than the buffer's.
+    /// The frame may have other bytes than the buffer.
     pub(super) can_be_copied: bool,
 }

@@ -19,7 +19,7 @@ pub(super) fn read(buffer: &mut gst::BufferRef, meta: CodecAlpha, _: Rules<'_>) 
     Ok(())
 }
 
-/// Attaches it: the binding frees the buffer that it gives away.
+/// Attaches the meta. The binding frees the buffer that it gives away.
 pub(super) fn add(buffer: &mut gst::BufferRef, alpha: gst::Buffer) {
     // SAFETY: the buffer can be written, for it is borrowed so, and the other one becomes the meta's.
     unsafe {

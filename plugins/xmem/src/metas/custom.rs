@@ -12,7 +12,8 @@ use super::unfit::{NotRead, Result};
 use crate::memory::record::RECORD;
 use crate::values::{Rules, from_gst, to_gst};
 
-/// Most names that are registered here because another process has: none is ever forgotten.
+/// The maximum number of names that other processes can have registered here: GStreamer never
+/// forgets one.
 const MAX_REGISTERED: usize = 64;
 
 /// The names that were registered here.
@@ -43,7 +44,7 @@ pub(super) fn read(buffer: &mut gst::BufferRef, meta: Custom, rules: Rules<'_>) 
     Ok(())
 }
 
-/// Whether a meta of this name is registered: the application has done so, or it is done now.
+/// Returns whether a meta of this name is registered, by the application or by this call.
 fn register(name: &str, tags: &[Text], rules: Rules<'_>) -> bool {
     if CustomMeta::is_registered(name) {
         return true;
@@ -61,20 +62,23 @@ fn register(name: &str, tags: &[Text], rules: Rules<'_>) -> bool {
         || !tags.iter().all(|tag| rules.names.admit(tag))
     {
         gst::debug!(
-            crate::CAT,
+            crate::log::CAT,
             "A meta {name} is not registered here, and can't be"
         );
         return false;
     }
-    gst::info!(crate::CAT, "Registering the meta {name}, as a producer has");
+    gst::info!(
+        crate::log::CAT,
+        "Registering the meta {name}, as a producer has"
+    );
     let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
     CustomMeta::register(name, &tags);
     registered.push(name.to_owned());
     CustomMeta::is_registered(name)
 }
 
-/// Whether a name can be a type's, and is not of those that libraries register once they are
-/// loaded, and rely on.
+/// Returns whether a name can be the name of a type, and is not one that a library registers when it
+/// is loaded.
 fn is_free(name: &str) -> bool {
     let is_taken = |prefix| name.starts_with(prefix);
     name.len() >= 3

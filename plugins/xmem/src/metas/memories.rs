@@ -1,4 +1,4 @@
-//! The sizes of a buffer's memories: no meta, but told as one where they mean something.
+//! The sizes of a buffer's memories. They cross like a meta if they mean something.
 
 use xmem_media::Field;
 use xmem_media::meta::kind::MEMORIES;
@@ -14,8 +14,7 @@ pub(crate) fn write_memories(extra: &mut Vec<u8>, sizes: &[usize]) {
     let _ = MetaWriter::new(extra).write(&memories);
 }
 
-/// The sizes of the buffer's memories, where the producer tells them. It is another process: they may
-/// be any numbers.
+/// Returns the sizes of the buffer's memories, if the producer has sent them. They are not checked.
 pub(crate) fn read_memories(extra: &[u8]) -> Option<Vec<usize>> {
     let mut decoder = Decoder::new(extra);
     while !decoder.is_empty() {

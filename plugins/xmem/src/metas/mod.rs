@@ -42,39 +42,40 @@ pub(crate) use unfit::{Unfit, UnfitKind};
 use video::Planes;
 pub(crate) use video::{add_layout, aligned, check_layout};
 
-/// Most metas of a kind on a frame, but for those of which there can only be one: regions of
-/// interest, for example. More are left out by the sink, and not looked at by the source.
+/// The maximum number of metas of a kind on a frame, for kinds that a frame can have several of,
+/// such as regions of interest. The sink leaves out more, and the source ignores more.
 pub(crate) const MAX_OF_A_KIND: u32 = 4096;
 
-/// Most bytes of a frame's metas: what the protocol allows, less room for the sizes of its memories.
+/// The maximum size of a frame's metas in bytes: what the protocol allows, less the room for the sizes
+/// of its memories.
 const MAX_BYTES: usize = (1 << 26) - 4096;
 
 type Meta<'a> = gst::MetaRef<'a, gst::Meta>;
 
-/// How a frame has to be whose metas were written.
+/// What the frame has to be like, according to its metas.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Written {
-    /// Its bytes.
+    /// The size in bytes.
     pub(crate) size: usize,
-    /// Where the planes of raw video lie, where a meta says that.
+    /// The layout of the planes of raw video, if a meta gives it.
     pub(crate) layout: Option<VideoLayout>,
-    /// What it has in place of the buffer's bytes: rows of a picture, copied to where the caps say.
+    /// The frame has these rows of the picture, in the layout of the caps, instead of the buffer's bytes.
     pub(crate) rows: Option<Vec<RowCopy>>,
     pub(crate) left_behind: Vec<LeftBehind>,
 }
 
-/// A meta that a sink has left behind, and why.
+/// A meta that a sink did not publish, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LeftBehind {
     /// The name of the meta.
     pub(crate) meta: String,
     pub(crate) why: Unfit,
-    /// Nothing is lost with it: the picture is copied to where its caps say.
+    /// Nothing is lost without it, because the picture is copied to the layout of its caps.
     pub(crate) is_copied: bool,
 }
 
 impl LeftBehind {
-    /// Says why the video meta is left behind.
+    /// Notes why the video meta is not published.
     fn video(why: Unfit, is_copied: bool) -> LeftBehind {
         LeftBehind {
             meta: "GstVideoMeta".into(),
@@ -84,33 +85,33 @@ impl LeftBehind {
     }
 }
 
-/// Why a source can't push a frame with the metas that it comes with.
+/// Why a source can't push a frame with its metas.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Refused {
     /// They break the protocol.
     Broken,
-    /// A meta, by its name, is not this frame's.
+    /// The meta of this name does not fit the frame.
     Unfit(&'static str, Unfit),
 }
 
 /// A kind of metas that cross.
 struct Kind {
-    /// Of the record. Part of the protocol.
+    /// The number of the kind in records. Part of the protocol.
     number: u32,
     name: &'static str,
     api: glib::Type,
-    /// Most of them on a frame.
+    /// The maximum number on a frame.
     most: u32,
-    /// Puts it into the answer to an allocation query.
+    /// Adds the meta to the answer to an ALLOCATION query.
     offer: Offer,
-    /// Writes its body. One that was written is read.
+    /// Writes the body. A source can read each body that was written.
     write: Write,
     read: Read,
 }
 
 type Offer = Option<fn(&mut gst::query::Allocation)>;
 
-/// Checks a meta, and writes its body.
+/// Checks a meta and writes its body.
 #[derive(Clone, Copy)]
 enum Write {
     /// `None` where it can't be what a reader takes; the text says what that has to be.
@@ -118,7 +119,7 @@ enum Write {
         &'static str,
         for<'a> fn(&Meta<'a>, &mut Encoder<'_>) -> Option<()>,
     ),
-    /// It says where in the frame something is.
+    /// It gives a place in the frame.
     Checked(
         for<'a> fn(
             &Meta<'a>,
@@ -127,19 +128,19 @@ enum Write {
             Option<&VideoLayout>,
         ) -> std::result::Result<(), Unfit>,
     ),
-    /// It is decided on before.
+    /// It is handled before the others.
     Layout,
 }
 
-/// Reads a body, and attaches what it says.
+/// Reads a body and attaches the meta.
 #[derive(Clone, Copy)]
 enum Read {
     Any(fn(&mut gst::BufferRef, &mut Decoder<'_>, Rules<'_>) -> Result),
-    /// Of raw video alone: it says where in the frame something is.
+    /// For raw video only: it gives a place in the frame.
     RawVideo(fn(&mut gst::BufferRef, &mut Decoder<'_>, &VideoInfo) -> Result),
 }
 
-/// What is known here, the most frequent first: each frame looks here for each of its metas.
+/// All kinds that cross, the most frequent first: the sink searches it for each meta of a frame.
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     macro_rules! write {
         ($api:ty: layout) => {
@@ -228,9 +229,9 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         AUDIO_DOWNMIX: AudioDownmixMeta, many, asked, any!(audio::read_downmix),
             [audio::write_downmix, "it has channels without a position, or more than 64 of them"];
         REFERENCE_TIMESTAMP: ReferenceTimestampMeta, many, asked, any!(core::read_timestamp),
-            [core::write_timestamp, "it has no time, or caps that can't be passed on"];
+            [core::write_timestamp, "it has no time, or caps that cannot cross"];
         PROTECTION: ProtectionMeta, many, asked, any!(core::read_protection),
-            [core::write_protection, "its structure can't be passed on"];
+            [core::write_protection, "its structure cannot cross"];
         #[cfg(feature = "v1_26")]
         ANALYTICS: AnalyticsRelationMeta, 1, asked, any!(analytics::read),
             [analytics::write, "it has more than 1024 things"];
@@ -240,24 +241,24 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     }
 });
 
-/// Of a kind that upstream is asked to attach.
+/// Offered in ALLOCATION, so that upstream attaches it.
 fn asked(offer: fn(&mut gst::query::Allocation)) -> Offer {
     Some(offer)
 }
 
-/// Of a kind that a frame is not whole without. Upstream does without them where it can, and draws a text
-/// into the picture, because nobody knows what clients will come, and whether they draw it.
+/// Not offered in ALLOCATION: overlay elements would attach the meta instead of blending, and a client
+/// might ignore it. Forwarded when present.
 fn unasked(_: fn(&mut gst::query::Allocation)) -> Offer {
     None
 }
 
-/// What the metas are called that are of no kind of their own.
+/// The name for metas that have no kind of their own.
 const OTHERS: &str = "metas of applications";
 
-/// Where in [`KINDS`] the video meta stands.
+/// The index of the video meta in [`KINDS`].
 const VIDEO_INDEX: usize = 0;
 
-/// How many metas of each kind there were, of those in [`KINDS`], and of all others together.
+/// The number of metas of each kind in [`KINDS`], and of all others together.
 struct Counts([u32; 32]);
 
 impl Counts {
@@ -265,7 +266,7 @@ impl Counts {
         Counts([0; 32])
     }
 
-    /// Whether there may be one more of a kind.
+    /// Returns whether a frame may have one more of a kind.
     fn take(&mut self, index: usize, most: u32) -> bool {
         let count = &mut self.0[index];
         *count = count.saturating_add(1);
@@ -273,9 +274,9 @@ impl Counts {
     }
 }
 
-/// Writes the metas that cross with a buffer, and says how the frame has to be for that. A source
-/// attaches all that is written ([`attach`]). `extra` is cleared first; `info` is what the caps say, for
-/// raw video. A dmabuf can't be copied: only a device may know how it is laid out.
+/// Writes the metas that cross with a buffer, and returns what the frame has to be like for them. A
+/// source attaches all that is written ([`attach`]). `extra` is cleared first; `info` is the info of the
+/// caps, for raw video. A dmabuf can't be copied: only a device may know its layout.
 pub(crate) fn serialize(
     buffer: &gst::BufferRef,
     info: Option<&VideoInfo>,
@@ -319,7 +320,7 @@ pub(crate) fn serialize(
         if let Err(why) = written {
             writer.truncate(start);
             let meta = meta.type_().name().to_owned();
-            gst::debug!(crate::CAT, "A {meta} stays behind: {why}");
+            gst::debug!(crate::log::CAT, "A {meta} stays behind: {why}");
             left_behind.push(LeftBehind {
                 meta,
                 why,
@@ -355,7 +356,7 @@ fn write(
         }
         if write_other(meta, writer).is_none() {
             // It says something of this process alone: of a parent buffer, for example.
-            gst::debug!(crate::CAT, "A {} stays behind", meta.type_());
+            gst::debug!(crate::log::CAT, "A {} stays behind", meta.type_());
         }
         return Ok(());
     };
@@ -397,11 +398,11 @@ fn write_other(meta: &Meta<'_>, writer: &mut Encoder<'_>) -> Option<()> {
     None
 }
 
-/// Attaches the metas in `extra`, and a video meta derived from the caps where there is none.
+/// Attaches the metas in `extra`, and a video meta derived from the caps if there is none.
 ///
 /// # Errors
-/// The bytes come from another process. Where they break the protocol, or a meta does not fit the
-/// frame, the buffer has some of the metas and is not to be pushed.
+/// The bytes come from another process. If they break the protocol, or a meta does not fit the frame,
+/// the buffer has some of the metas and must not be pushed.
 pub(crate) fn attach<'a>(
     buffer: &mut gst::BufferRef,
     extra: impl Into<Told<'a>>,
@@ -469,7 +470,7 @@ fn read(
     }
 }
 
-/// Tells upstream which metas cross, so that it attaches them: those that it is asked for.
+/// Offers metas to upstream in an ALLOCATION query, so that it attaches them.
 pub(crate) fn propose(query: &mut gst::query::Allocation) {
     for offer in KINDS.iter().filter_map(|kind| kind.offer) {
         offer(query);

@@ -12,7 +12,7 @@ use super::pixels;
 use super::unfit::{NotRead, Result, Unfit};
 use crate::values::Rules;
 
-/// As GStreamer wants them: with 8 bits a component, in the machine's order.
+/// The format that GStreamer expects: 8 bits a component, in the machine's byte order.
 const RGB: VideoFormat = if cfg!(target_endian = "little") {
     VideoFormat::Bgra
 } else {

@@ -1,11 +1,11 @@
-//! The pictures that metas hold.
+//! Pictures inside metas.
 
 use gst_video::{VideoFormat, VideoFrameFlags, VideoMeta};
 use xmem_media::meta::Pixels;
 
 use super::unfit::{Result, Unfit};
 
-/// The pixels of a picture, of which each has `size` bytes.
+/// The pixels of a picture; each has `size` bytes.
 pub(super) fn write(picture: &gst::BufferRef, size: usize) -> Option<Pixels> {
     let meta = picture.meta::<VideoMeta>()?;
     let (offset, stride) = (*meta.offset().first()?, *meta.stride().first()?);

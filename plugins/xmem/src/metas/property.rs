@@ -1,4 +1,4 @@
-//! Whatever upstream attaches: what a sink writes of it, a source attaches.
+//! A source attaches what a sink writes, whatever upstream attaches.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -20,7 +20,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::*;
 use crate::fuzz::{guarded_buffer, look, quietly};
 
-/// Numbers near to those that decide.
+/// Numbers near the limits.
 fn number() -> impl Strategy<Value = u32> {
     prop_oneof![
         4 => 0..70u32,

@@ -1,4 +1,4 @@
-//! Texts that GStreamer knows by numbers, which mean something in one process only.
+//! Quarks: numbers for texts, which are valid in one process only.
 #![allow(unsafe_code)]
 
 use glib::ffi::GQuark;
@@ -8,7 +8,7 @@ use xmem_media::value::Text;
 use super::unfit::{NotRead, Result};
 use crate::values::Rules;
 
-/// The text of a number: empty for none, `None` where it is not UTF-8.
+/// Returns the text of a quark: empty for none, `None` if it is not UTF-8.
 pub(super) fn text_of(quark: GQuark) -> Option<Text> {
     // SAFETY: the text of a number ends with a zero and is never freed. A number without a text has
     // none.
@@ -21,7 +21,7 @@ pub(super) fn text_of(quark: GQuark) -> Option<Text> {
     })
 }
 
-/// The number of a text, 0 for an empty one.
+/// Returns the quark of a text, 0 for an empty one.
 pub(super) fn quark_of(text: &Text, rules: Rules<'_>) -> Result<GQuark> {
     if text.is_empty() {
         Ok(0)

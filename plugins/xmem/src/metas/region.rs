@@ -1,4 +1,4 @@
-//! GstVideoRegionOfInterestMeta: what somebody has seen in a picture, and where.
+//! GstVideoRegionOfInterestMeta: a detection in a picture, and its place.
 #![allow(unsafe_code)]
 
 use glib::ffi::GQuark;
@@ -27,7 +27,7 @@ pub(super) fn write(meta: &MetaRef<'_, VideoRegionOfInterestMeta>) -> Option<Reg
     Some(region).filter(Region::has_end)
 }
 
-/// The number of its type, 0 for none: which the bindings take for a number that is never 0.
+/// The quark of its type, 0 for none. The bindings' `Quark` is never 0.
 fn roi_type(meta: &MetaRef<'_, VideoRegionOfInterestMeta>) -> GQuark {
     // SAFETY: the meta is GStreamer's own, and lives as long as the reference to it.
     unsafe { (*meta.as_ptr()).roi_type }

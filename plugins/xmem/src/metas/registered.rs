@@ -1,4 +1,4 @@
-//! Metas of applications and plugins that GStreamer can write and read, by functions of theirs.
+//! Metas of applications and plugins that have functions to serialize and deserialize them.
 #![allow(unsafe_code)]
 
 use glib::translate::{IntoGlib, from_glib};
@@ -16,7 +16,7 @@ pub(super) fn write(meta: &gst::MetaRef<'_, gst::Meta>) -> Option<Registered> {
     Some(Registered { bytes })
 }
 
-/// The name in what GStreamer has written, where all of it is as it has to be.
+/// Returns the name in what GStreamer has written, if its form is right.
 fn name(bytes: &[u8]) -> Option<&str> {
     let (head, rest) = bytes.split_first_chunk::<8>()?;
     let total = u32::from_le_bytes(*head.first_chunk()?) as usize;
@@ -29,8 +29,8 @@ fn name(bytes: &[u8]) -> Option<&str> {
 }
 
 /// A function that the application has registered reads what the producer's has written, and checks
-/// it as well as it does: who registers one for a channel whose producer can't be trusted has to
-/// see to that. None of GStreamer's own gets here: `crosses` says which APIs cross in another way.
+/// it. If the producer is not trusted, that function has to check all that it reads. None of
+/// GStreamer's own functions is called here: `crosses` says which APIs cross in another way.
 pub(super) fn read(
     buffer: &mut gst::BufferRef,
     meta: &Registered,
@@ -47,10 +47,10 @@ pub(super) fn read(
     }
 }
 
-/// Whether a meta of this name is registered, and is none that crosses in another way: GStreamer's
+/// Returns whether a meta of this name is registered and does not cross in another way: GStreamer's
 /// functions for those trust what they read.
 fn is_others(name: &str, crosses: impl FnOnce(glib::Type) -> bool) -> bool {
-    // SAFETY: the name is a text that ends with a zero, and what is registered stays for ever.
+    // SAFETY: the name is a text that ends with a zero, and a registration is never removed.
     let api = glib::IntoGStr::run_with_gstr(name, |name| unsafe {
         let info = gst::ffi::gst_meta_get_info(name.as_ptr()).as_ref()?;
         let is_custom = gst::ffi::gst_meta_info_is_custom(info) != glib::ffi::GFALSE;
@@ -129,7 +129,7 @@ mod tests {
 
     fn info() -> *const GstMetaInfo {
         static INFO: OnceLock<usize> = OnceLock::new();
-        // SAFETY: names and functions stay for ever, and the size is that of the structure.
+        // SAFETY: names and functions are never freed, and the size is that of the structure.
         *INFO.get_or_init(|| unsafe {
             gst::init().unwrap();
             let tags: [*const std::ffi::c_char; 1] = [std::ptr::null()];

@@ -1,4 +1,4 @@
-//! GstTensorMeta: what a model has made of a picture, or is given.
+//! GstTensorMeta: the input or output of a model.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -13,7 +13,7 @@ use super::quark::{quark_of, text_of};
 use super::unfit::{NotRead, Result, Unfit};
 use crate::values::Rules;
 
-/// The last type of elements that GStreamer knows.
+/// The last element type that GStreamer defines.
 const LAST_TYPE: i32 = if cfg!(feature = "v1_28") {
     21
 } else {
@@ -49,8 +49,7 @@ pub(super) fn read(buffer: &mut gst::BufferRef, meta: Tensors, rules: Rules<'_>)
     Ok(())
 }
 
-/// A tensor of GStreamer's. Invariant, upheld by the caller of `new`: it lives, and nothing changes it,
-/// for `'a`.
+/// A tensor of GStreamer. Invariant, upheld by the caller of `new`: it is alive and unchanged for `'a`.
 #[derive(Clone, Copy)]
 pub(super) struct TensorRef<'a>(NonNull<GstTensor>, std::marker::PhantomData<&'a GstTensor>);
 

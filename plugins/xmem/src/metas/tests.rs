@@ -23,7 +23,7 @@ pub(super) fn record(kind: u32, body: impl FnOnce(&mut Encoder<'_>) -> Option<()
     extra
 }
 
-/// What is sent on by who gets these metas.
+/// What a relay publishes that receives these metas.
 pub(super) fn sent_on(extra: &[u8]) -> Vec<u8> {
     let mut received = gst::Buffer::new();
     quietly(|| assert_eq!(attach(received.make_mut(), extra, None), Ok(())));

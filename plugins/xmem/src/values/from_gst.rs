@@ -152,7 +152,7 @@ pub(crate) fn structure(structure: &gst::StructureRef) -> Option<Structure> {
     let mut some = Structure::new(name).ok()?;
     for (field, value) in fields() {
         if let Err(why) = some.set(field, value) {
-            gst::debug!(crate::CAT, "The field {field} is left out: {why}");
+            gst::debug!(crate::log::CAT, "The field {field} is left out: {why}");
         }
     }
     Some(some)
@@ -160,8 +160,8 @@ pub(crate) fn structure(structure: &gst::StructureRef) -> Option<Structure> {
 
 fn leave_out(what: &str, name: &str, value: &SendValue) {
     gst::debug!(
-        crate::CAT,
-        "The {what} {name} is left out: a {} can't be passed on here",
+        crate::log::CAT,
+        "The {what} {name} is left out: a {} cannot cross",
         value.type_()
     );
 }

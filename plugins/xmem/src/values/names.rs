@@ -73,7 +73,7 @@ impl Names {
             Ok(last) => {
                 if last == 1 {
                     gst::warning!(
-                        crate::CAT,
+                        crate::log::CAT,
                         "New names of a user's processes are left out from now on: there were \
                          {MOST_NAMES}"
                     );

@@ -149,7 +149,7 @@ pub(crate) fn structure(structure: Structure, rules: Rules<'_>) -> Result<gst::S
         match value {
             Ok(value) => made.set_value(&*field, value),
             Err(why) if rules.is_strict => return Err(why),
-            Err(why) => gst::debug!(crate::CAT, "The field {field} is left out: {why}"),
+            Err(why) => gst::debug!(crate::log::CAT, "The field {field} is left out: {why}"),
         }
     }
     Ok(made)
@@ -204,7 +204,7 @@ pub(crate) fn tag_list(tags: TagList, rules: Rules<'_>) -> gst::TagList {
                     let mode = gst::TagMergeMode::Append;
                     let _ = content.add_value(&*name, &value, mode);
                 }
-                None => gst::debug!(crate::CAT, "The tag {name} is not known here"),
+                None => gst::debug!(crate::log::CAT, "The tag {name} is not known here"),
             }
         }
     }

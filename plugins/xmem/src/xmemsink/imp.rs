@@ -14,9 +14,9 @@ use super::preroll;
 use super::settings::{PROPERTIES, Settings};
 use super::statistics;
 use super::stream::Stream;
-use crate::CAT;
 use crate::caps;
 use crate::errors;
+use crate::log::CAT;
 use crate::memory::kind::CapsMemory;
 
 mod notices;

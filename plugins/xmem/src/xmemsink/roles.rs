@@ -8,6 +8,7 @@ use xmem_core::Role;
 
 pub(super) mod boxes;
 mod clusters;
+mod first_bytes;
 mod flv;
 pub(super) mod units;
 
@@ -79,17 +80,6 @@ impl Format {
             Format::Flv(flv) => flv.judge(is_delta, buffer),
             Format::Units(units) => units.judge(is_delta, buffer),
         }
-    }
-}
-
-/// Copies the first bytes of a buffer into `bytes`, as many as there are, and returns them.
-fn beginning<'a>(buffer: &gst::BufferRef, bytes: &'a mut [u8]) -> &'a [u8] {
-    let there = bytes.len().min(buffer.size());
-    let bytes = &mut bytes[..there];
-    match buffer.copy_to_slice(0, bytes) {
-        Ok(()) => bytes,
-        // The memory cannot be mapped.
-        Err(read) => &bytes[..read],
     }
 }
 

@@ -14,7 +14,7 @@ use super::settings::Settings;
 use super::still::Still;
 use super::upstream::Forwarder;
 use crate::caps::Format;
-use crate::events;
+use crate::events::{self, Oversized};
 use crate::timestamps::{LAST_TIME, Timekeeper, Times, TimesInPause};
 
 mod announcer;
@@ -148,7 +148,10 @@ impl Stream {
             // On any thread, and perhaps while the streaming thread waits.
             Timekeeper::default().offset(sink)
         };
-        events::encode(event, offset)
+        events::encode(event, offset).unwrap_or_else(|Oversized| {
+            Announcer::refuse(event.type_(), &mut self.outbox());
+            None
+        })
     }
 
     /// A stream ends: clients get the published frames, then EOS.
@@ -191,7 +194,10 @@ impl Stream {
             return;
         }
         if let Err(error) = self.publisher.drain(DRAINING) {
-            gst::info!(crate::CAT, "Clients still hold memory of upstream: {error}");
+            gst::info!(
+                crate::log::CAT,
+                "Clients still hold memory of upstream: {error}"
+            );
         }
     }
 

@@ -11,8 +11,8 @@ use gst_base::BaseSink;
 use xmem_core::monotonic_time;
 
 use super::key_units::{Decision, KeyUnits};
-use crate::CAT;
 use crate::events::upstream::{self, UpstreamEvents};
+use crate::log::CAT;
 use crate::timestamps::Timekeeper;
 use crate::values::{Names, Told};
 use crate::worker::Worker;

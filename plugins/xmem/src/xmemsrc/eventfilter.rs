@@ -161,7 +161,7 @@ impl EventFilter {
         let _ = element.src_pad().push_event(event);
         // For the base class's own state: positions, and the events before the first buffer.
         if let Err(error) = element.new_segment(segment) {
-            gst::debug!(crate::CAT, obj = element, "{error}");
+            gst::debug!(crate::log::CAT, obj = element, "{error}");
         }
     }
 }

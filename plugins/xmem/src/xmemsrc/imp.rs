@@ -17,8 +17,9 @@ use super::receiver::Receiver;
 use super::refusal;
 use super::same_pipeline::{Progress, SamePipeline};
 use super::settings::{PROPERTIES, Settings};
+use crate::bindings;
 use crate::events::upstream::UpstreamEvents;
-use crate::{CAT, bindings};
+use crate::log::CAT;
 
 mod channel;
 mod creating;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use xmem_core::{BufferMeta, Grant, UpstreamSender};
 
 use super::plan::Plan;
-use crate::CAT;
+use crate::log::CAT;
 
 /// Shared by the threads of one source, from `start` to `stop`.
 #[derive(Clone)]

@@ -13,8 +13,8 @@ use gst_base::prelude::*;
 use xmem_core::{EventKind, StreamEvent};
 
 use super::state_lock::with_state_lock;
-use crate::CAT;
 use crate::events::{self, DecodedEvent};
+use crate::log::CAT;
 use crate::timestamps::Timekeeper;
 use crate::values::{Names, Told};
 use crate::worker::{Lost, Worker};

@@ -8,8 +8,8 @@ use xmem_core::{Canceller, Error, FrameMut, Publisher};
 use xmem_media::VideoLayout;
 
 use super::super::slot::slot_buffer;
-use crate::CAT;
 use crate::caps::describe;
+use crate::log::CAT;
 use crate::metas;
 
 /// The alignment of system memory, in GStreamer's form: a mask of the address bits that are 0.

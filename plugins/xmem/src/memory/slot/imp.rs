@@ -255,7 +255,11 @@ impl XmemAllocator {
         let slot = || publisher.acquire_timeout(len, Some(Duration::ZERO), &canceller.begin()?);
         slot()
             .inspect_err(|error| {
-                gst::debug!(crate::CAT, imp = self, "{error}: allocating system memory");
+                gst::debug!(
+                    crate::log::CAT,
+                    imp = self,
+                    "{error}: allocating system memory"
+                );
             })
             .ok()
     }

@@ -7,8 +7,8 @@ use gst::subclass::prelude::*;
 use xmem_core::PublisherEvent;
 
 use super::XmemSink;
-use crate::CAT;
 use crate::errors;
+use crate::log::CAT;
 
 impl XmemSink {
     /// Reports an event of the channel. Called from the control thread with no lock held, or from

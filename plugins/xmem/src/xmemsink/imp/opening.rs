@@ -8,9 +8,10 @@ use xmem_core::{Canceller, Channel, Error, Publisher};
 use xmem_media::event::EventContent;
 
 use super::XmemSink;
+use crate::errors;
+use crate::log::CAT;
 use crate::xmemsink::settings::Settings;
 use crate::xmemsink::stream::Stream;
-use crate::{CAT, errors};
 
 /// The minimum number of slots: two for the pool, one for the newest frame.
 const MIN_BUFFERS: u32 = 3;

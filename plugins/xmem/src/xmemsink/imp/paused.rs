@@ -9,7 +9,7 @@ use gst::subclass::prelude::*;
 use xmem_core::{Cancellation, Error, Result};
 
 use super::{Run, XmemSink};
-use crate::CAT;
+use crate::log::CAT;
 use crate::timestamps::TimesInPause;
 use crate::xmemsink::preroll;
 use crate::xmemsink::still::Number;

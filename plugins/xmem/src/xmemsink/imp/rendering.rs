@@ -7,10 +7,11 @@ use gst_base::prelude::*;
 use xmem_core::Error;
 
 use super::{Run, XmemSink};
+use crate::errors;
+use crate::log::CAT;
 use crate::timestamps::TimesInPause;
 use crate::xmemsink::preroll;
 use crate::xmemsink::stream::{NotPublished, Stream};
-use crate::{CAT, errors};
 
 impl XmemSink {
     /// Publishes a buffer, as `render()` does: after a pause that has interrupted it, too.

@@ -2,6 +2,8 @@
 
 use xmem_core::Role;
 
+use super::first_bytes::first_bytes;
+
 /// The media types of streams of boxes.
 pub(in crate::xmemsink) const MEDIA_TYPES: [&str; 4] = [
     "video/quicktime",
@@ -56,7 +58,7 @@ enum Part {
 impl Part {
     fn of(buffer: &gst::BufferRef) -> Part {
         let mut bytes = [0; BEGINNING];
-        let Some(beginning) = Beginning::of(super::beginning(buffer, &mut bytes)) else {
+        let Some(beginning) = Beginning::of(first_bytes(buffer, &mut bytes)) else {
             return Part::Other;
         };
         let len = buffer.size() as u64;

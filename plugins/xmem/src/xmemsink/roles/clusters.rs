@@ -6,6 +6,8 @@
 
 use xmem_core::Role;
 
+use super::first_bytes::first_bytes;
+
 /// The element ID of a cluster, with which it begins.
 const CLUSTER: [u8; 4] = [0x1f, 0x43, 0xb6, 0x75];
 
@@ -23,7 +25,7 @@ impl Clusters {
 
     /// `None` if the bytes of the buffer do not determine its role.
     pub(super) fn judge(&mut self, buffer: &gst::BufferRef) -> Option<Role> {
-        if !self.is_announced || super::beginning(buffer, &mut [0; 4]) != CLUSTER {
+        if !self.is_announced || first_bytes(buffer, &mut [0; 4]) != CLUSTER {
             return None;
         }
         self.is_announced = false;

@@ -5,6 +5,8 @@
 
 use xmem_core::Role;
 
+use super::first_bytes::first_bytes;
+
 /// The state of the stream after the previous buffers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flv {
@@ -37,7 +39,7 @@ impl Part {
     /// `None` if the buffer is not a tag: the bytes of a file may be cut anywhere.
     fn of(buffer: &gst::BufferRef) -> Option<Part> {
         let mut bytes = [0; 13];
-        let bytes = super::beginning(buffer, &mut bytes);
+        let bytes = first_bytes(buffer, &mut bytes);
         if bytes.starts_with(b"FLV") && START.contains(&buffer.size()) {
             return Some(Part::Start);
         }

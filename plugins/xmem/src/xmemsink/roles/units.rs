@@ -5,6 +5,8 @@
 
 use xmem_core::Role;
 
+use super::first_bytes::first_bytes;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::xmemsink) enum Codec {
     H264,
@@ -96,7 +98,7 @@ impl Units {
     /// Returns the role of a buffer, `None` if it is not a NAL unit.
     pub(super) fn judge(&mut self, is_delta: bool, buffer: &gst::BufferRef) -> Option<Role> {
         let mut bytes = [0; 8];
-        let bytes = super::beginning(buffer, &mut bytes);
+        let bytes = first_bytes(buffer, &mut bytes);
         let unit = if self.has_start_codes {
             bytes
                 .strip_prefix(&[0, 0, 0, 1])

@@ -62,17 +62,22 @@ impl Announcer {
         }
         let read = events::decode(Told::new(&said.1, Names::own()), None, 0);
         if matches!(read, Err(DecodeError::Invalid(_))) {
-            let event = event.name();
-            outbox.warn_once((event, None), || {
-                format!(
-                    "Clients cannot use a {event} event: it has too many parts, or times or rates \
-                     that are out of range. The stream continues without it"
-                )
-            });
+            Self::refuse(event, outbox);
             return;
         }
         self.add_sticky(said.0);
         self.say(said, outbox);
+    }
+
+    /// Tells the application of an event that clients cannot use.
+    pub(super) fn refuse(event: gst::EventType, outbox: &mut Outbox<'_>) {
+        let event = event.name();
+        outbox.warn_once((event, None), || {
+            format!(
+                "Clients cannot use a {event} event: it has too many parts, or times or rates \
+                 that are out of range. The stream continues without it"
+            )
+        });
     }
 
     /// Notes that a sticky event was sent: it is taken back when the stream ends.
@@ -106,7 +111,7 @@ impl Announcer {
         self.add_sticky(kind);
         if let Err(error) = self.publisher.send_event(kind, &content) {
             gst::debug!(
-                crate::CAT,
+                crate::log::CAT,
                 "Cannot send the duration of the stream: {error}"
             );
         }

@@ -77,8 +77,9 @@ impl Offer {
             return Ok(());
         }
         if let (Some(caps), Some(info)) = (&caps, format.and_then(|format| format.video)) {
-            let size = u32::try_from(info.size())
-                .map_err(|_| gst::loggable_error!(crate::CAT, "Frames of {} bytes", info.size()))?;
+            let size = u32::try_from(info.size()).map_err(|_| {
+                gst::loggable_error!(crate::log::CAT, "Frames of {} bytes", info.size())
+            })?;
             let pool = if need_pool {
                 Some(self.new_pool(caps, size)?)
             } else {
@@ -101,7 +102,7 @@ impl Offer {
         let mut config = pool.config();
         config.set_params(Some(caps), size, MIN_BUFFERS, 0);
         pool.set_config(config)
-            .map_err(|error| gst::loggable_error!(crate::CAT, "No pool: {error}"))?;
+            .map_err(|error| gst::loggable_error!(crate::log::CAT, "No pool: {error}"))?;
         let mut pools = self.pools();
         pool.set_sink_flushing(pools.flushing);
         pools.list.push(pool.downgrade());

@@ -120,7 +120,7 @@ impl Publication<'_> {
             // `Unsealed` is temporary: clients that refuse this memory are evicted, see
             // `Current::say_caps`.
             Refused::TooManyHeld | Refused::Unsealed => {
-                gst::debug!(crate::CAT, "Dropped a frame: {refused:?}");
+                gst::debug!(crate::log::CAT, "Dropped a frame: {refused:?}");
                 self.counters.dropped.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }

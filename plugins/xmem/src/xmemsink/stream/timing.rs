@@ -106,8 +106,8 @@ fn send_segment(
 ) {
     let segment = sink.sink_pad().sticky_event::<gst::event::Segment>(0);
     let segment = segment.filter(|event| event.segment().format() == gst::Format::Time);
-    let said = segment.and_then(|event| events::encode(&event, offset));
-    if let Some(said) = said {
+    let said = segment.map(|event| events::encode(&event, offset));
+    if let Some(Ok(Some(said))) = said {
         announcer.say_event(gst::EventType::Segment, said, outbox);
     }
 }

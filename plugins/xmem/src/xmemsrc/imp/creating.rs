@@ -7,7 +7,7 @@ use gst::subclass::prelude::*;
 use xmem_core::{Error, Frame};
 
 use super::XmemSrc;
-use crate::CAT;
+use crate::log::CAT;
 use crate::memory::usage::usage;
 use crate::xmemsrc::received::{NotPushed, Received};
 use crate::xmemsrc::receiver::Receiver;

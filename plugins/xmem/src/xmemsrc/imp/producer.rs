@@ -6,8 +6,8 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use super::XmemSrc;
-use crate::CAT;
 use crate::events::upstream::UpstreamEvents;
+use crate::log::CAT;
 use crate::xmemsrc::downstream::ElementUpdate;
 use crate::xmemsrc::receiver::Change;
 

@@ -4,8 +4,8 @@ use gst::subclass::prelude::*;
 use xmem_core::UpstreamSender;
 
 use super::XmemSrc;
-use crate::CAT;
 use crate::events::upstream::{self, UpstreamEvents};
+use crate::log::CAT;
 use crate::timestamps::Timekeeper;
 
 impl XmemSrc {
