@@ -86,10 +86,10 @@ fn a_long_run_costs_no_more_than_a_short_one() {
     let late = told(&mut stopped);
     assert_eq!(late.0 + late.1, published, "{late:?}");
 
-    // In the first rounds the clients ask for the slots that their latency needs, and the process
-    // allocates what it keeps for later.
+    // In the first rounds the clients ask for the slots that their latency needs, on a busy machine
+    // more than once, and the process allocates what it keeps for later.
     let first = costs[0];
-    let costs = &costs[costs.len() / 5..];
+    let costs = &costs[costs.len() / 2..];
     let settled = costs[0];
     let last = costs[costs.len() - 1];
     println!(
