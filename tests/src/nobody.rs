@@ -51,7 +51,7 @@ pub fn is_possible() -> bool {
     is_root
 }
 
-/// The command, run as the user "nobody", to whom the directory of `place` then belongs. `None` if
+/// Returns the command, run as the user "nobody". Gives that user the directory of `place`. `None` if
 /// this process cannot start the program as that user.
 pub fn running(mut command: Command, place: &Place) -> Option<Command> {
     let mut probe = Command::new("test");

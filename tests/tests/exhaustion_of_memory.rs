@@ -372,7 +372,7 @@ fn a_client_without_memory_for_an_event_gets_an_error_and_is_not_killed() {
     says(&failed, "ResourceExhausted", &words);
 }
 
-/// A peer of a user to whom limits apply. `None` if no such user can be used.
+/// A peer of another user, so that limits apply to it. `None` if no such user can be used.
 fn as_another_user<O: Order>(place: &Place, settings: &str) -> Option<Peer<O>> {
     let command = nobody::running(Peer::<O>::command(settings), place)?;
     Some(start_with(command, place))

@@ -34,10 +34,11 @@ const RESOURCES: [Resource; 7] = [
     Resource::Space,
 ];
 
-/// The number of a value in a message, counted from 0: the first one where it is not in the list.
+/// The number of a value in a message, counted from 0. A value that is not in the list gets a number
+/// that a client does not know, rather than that of another value.
 fn number_of<T: PartialEq>(list: &[T], value: T) -> u32 {
     let at = list.iter().position(|one| *one == value);
-    at.unwrap_or_default() as u32
+    at.map_or(u32::MAX, |at| at as u32)
 }
 
 impl ByeReason {
