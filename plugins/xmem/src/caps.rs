@@ -193,7 +193,14 @@ pub(crate) fn headers(structure: &gst::StructureRef, field: &str) -> Vec<gst::Bu
     };
     let headers = array.iter().filter_map(|header| {
         let mut header = header.get::<gst::Buffer>().ok()?.copy();
-        header.get_mut()?.set_flags(gst::BufferFlags::HEADER);
+        let content = header.get_mut()?;
+        content.set_flags(gst::BufferFlags::HEADER);
+        // A muxer leaves those of the start of the stream.
+        content.set_pts(None);
+        content.set_dts(None);
+        content.set_duration(None);
+        content.set_offset(u64::MAX);
+        content.set_offset_end(u64::MAX);
         Some(header)
     });
     headers.collect()

@@ -310,3 +310,27 @@ fn texts_of_caps_mean_the_same_here_and_to_gstreamer() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+#[test]
+fn headers_have_no_times_of_the_streams_start() {
+    gst::init().unwrap();
+    let mut header = gst::Buffer::from_slice([1, 2, 3]);
+    let content = header.get_mut().unwrap();
+    content.set_pts(gst::ClockTime::ZERO);
+    content.set_dts(gst::ClockTime::ZERO);
+    content.set_duration(gst::ClockTime::SECOND);
+    content.set_offset(0);
+    let caps = gst::Caps::builder("video/mpegts")
+        .field("streamheader", gst::Array::new([header]))
+        .build();
+    let decoded = decode(&encode(&caps).unwrap(), Names::own()).unwrap();
+    let headers = headers(decoded.structure(0).unwrap(), "streamheader");
+    let [header] = &headers[..] else {
+        panic!("{headers:?}")
+    };
+    let times = (header.pts(), header.dts(), header.duration());
+    assert_eq!(times, (None, None, None));
+    assert_eq!((header.offset(), header.offset_end()), (u64::MAX, u64::MAX));
+    assert!(header.flags().contains(gst::BufferFlags::HEADER));
+    assert_eq!(header.map_readable().unwrap().as_slice(), [1, 2, 3]);
+}

@@ -10,6 +10,7 @@ pub(super) mod boxes;
 mod clusters;
 mod first_bytes;
 mod flv;
+mod packets;
 pub(super) mod units;
 
 /// The state of the stream after the previous buffers.
@@ -45,6 +46,7 @@ enum Format {
     Boxes(boxes::Boxes),
     Clusters(clusters::Clusters),
     Flv(flv::Flv),
+    Packets(packets::Packets),
     Units(units::Units),
 }
 
@@ -57,6 +59,9 @@ impl Format {
             name if boxes::MEDIA_TYPES.contains(&name) => Format::Boxes(boxes::Boxes::default()),
             "video/x-matroska" | "video/webm" => Format::Clusters(clusters::Clusters::default()),
             "video/x-flv" => Format::Flv(flv::Flv::default()),
+            "application/x-rtp" => {
+                packets::Packets::of(structure).map_or(Format::Any, Format::Packets)
+            }
             _ => units::Units::of(structure).map_or(Format::Any, Format::Units),
         }
     }
@@ -67,6 +72,7 @@ impl Format {
             Format::Boxes(boxes) => *boxes = boxes::Boxes::default(),
             Format::Clusters(clusters) => *clusters = clusters::Clusters::default(),
             Format::Flv(flv) => *flv = flv::Flv::default(),
+            Format::Packets(packets) => *packets = packets::Packets::default(),
             Format::Units(units) => units.restart(),
         }
     }
@@ -78,6 +84,7 @@ impl Format {
             Format::Boxes(boxes) => boxes.judge(is_delta, buffer),
             Format::Clusters(clusters) => clusters.judge(buffer),
             Format::Flv(flv) => flv.judge(is_delta, buffer),
+            Format::Packets(packets) => packets.judge(buffer),
             Format::Units(units) => units.judge(is_delta, buffer),
         }
     }
