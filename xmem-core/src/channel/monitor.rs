@@ -24,6 +24,8 @@ const MOST_CHANNELS: usize = 128;
 /// How long the formats of channels that are new are waited for. A producer that runs needs less than
 /// a millisecond.
 const ANSWERING: Duration = Duration::from_millis(200);
+/// The time between two checks whether closed connections have been released.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
 /// The longest time between two looks at the directory: inotify does not tell all.
 const LOOKING: Duration = Duration::from_secs(1);
 /// The shortest time between two looks: names come and go several at once.
@@ -133,7 +135,8 @@ impl ChannelMonitor {
 
     /// The changes since the last call; the first one tells of all channels that there are. Waits
     /// for a change, at most `timeout` (`None`: without limit), and returns an empty list after that. It
-    /// may take 0.2 s longer, while it waits for producers to tell their formats.
+    /// may take 0.2 s longer, while it waits for producers to tell their formats, and as long again
+    /// while connections that were closed are released.
     ///
     /// A directory that does not exist, or that other users can write, has no channels.
     ///
@@ -178,9 +181,16 @@ impl ChannelMonitor {
         };
         let is_there = |known: &Known| entries.contains(&known.entry) && !known.has_exited();
         self.known.retain(|_, known| is_there(known));
+        let patience = Deadline::after(Some(ANSWERING));
         for entry in entries {
-            // A connection that was closed is a thread, perhaps.
-            if self.known.contains_key(&entry.name) || closer::is_full() {
+            if self.known.contains_key(&entry.name) {
+                continue;
+            }
+            // A connection that was closed is a thread, perhaps. As a rule those end at once.
+            while closer::is_full() && !patience.has_passed() {
+                cancel.pause(FULL_PAUSE)?;
+            }
+            if closer::is_full() {
                 continue;
             }
             if let Some(listening) = list::listening(&entry) {
