@@ -6,7 +6,7 @@
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::error::{DecodeError, InvalidValue, check};
-use crate::field::{Field, Result, plain, read_optional, write_optional};
+use crate::field::{Field, Result, optional, plain};
 use crate::value::{Buffer, Caps, Structure, TagList, Text};
 
 mod extent;
@@ -327,12 +327,4 @@ impl Field for Stream {
     }
 }
 
-impl Field for Option<Stream> {
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Option<Stream>> {
-        read_optional(decoder)
-    }
-
-    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
-        write_optional(self, encoder)
-    }
-}
+optional! { Stream }

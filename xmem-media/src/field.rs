@@ -1,9 +1,8 @@
-//! Fields: what metas and events consist of, and what consists of nothing but fields.
+//! Fields: what values, metas and events consist of, and what consists of nothing but fields.
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::error::DecodeError;
-use crate::value::{Buffer, Caps, EpochTime, Fraction, Structure, TagList, Text};
 
 pub(crate) type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -19,6 +18,25 @@ pub trait Field: Sized {
     /// Writes it; `None` where no decoder would take it.
     fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()>;
 }
+
+macro_rules! numbers {
+    ($($of:ident)*) => {$(
+        impl Field for $of {
+            const LEAST: usize = size_of::<$of>();
+
+            fn decode(decoder: &mut Decoder<'_>) -> Result<$of> {
+                decoder.$of()
+            }
+
+            fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+                encoder.$of(*self);
+                Some(())
+            }
+        }
+    )*};
+}
+
+numbers! { u32 i32 u64 i64 f32 f64 }
 
 macro_rules! fields {
     ($($of:ty, $least:literal: $read:expr, $write:expr;)*) => {$(
@@ -38,70 +56,50 @@ macro_rules! fields {
     )*};
 }
 
-/// Fields that any encoder has room for.
-macro_rules! short_fields {
-    ($($of:ty, $least:literal: $read:expr, $write:expr;)*) => {
-        fields! {$(
-            $of, $least: $read, |value, encoder| {
-                let write: fn(&mut Encoder<'_>, &$of) = $write;
-                write(encoder, value);
-                Some(())
-            };
-        )*}
-    };
-}
-
-short_fields! {
-    u32, 4: |decoder| decoder.u32(), |encoder, &number| encoder.u32(number);
-    i32, 4: |decoder| decoder.i32(), |encoder, &number| encoder.i32(number);
-    u64, 8: |decoder| decoder.u64(), |encoder, &number| encoder.u64(number);
-    i64, 8: |decoder| decoder.i64(), |encoder, &number| encoder.i64(number);
-    f32, 4: |decoder| decoder.f32(), |encoder, &number| encoder.f32(number);
-    f64, 8: |decoder| decoder.f64(), |encoder, &number| encoder.f64(number);
-    bool, 4: |decoder| decoder.bool(), |encoder, &is| encoder.u32(is.into());
+fields! {
+    bool, 4: |decoder| decoder.bool(), |&is, encoder| u32::from(is).encode(encoder);
     // A distance in nanoseconds; the lowest number where there is none.
     Option<i64>, 8: |decoder| {
         let distance = decoder.i64()?;
         Ok((distance != i64::MIN).then_some(distance))
-    }, |encoder, distance| encoder.i64(distance.unwrap_or(i64::MIN));
-    // A time in nanoseconds.
-    Option<u64>, 8: |decoder| decoder.time(), |encoder, &time| encoder.time(time);
+    }, |distance, encoder| distance.unwrap_or(i64::MIN).encode(encoder);
+    // A time in nanoseconds; the highest number where there is none.
+    Option<u64>, 8: |decoder| decoder.time(), |time, encoder| time.unwrap_or(u64::MAX).encode(encoder);
     // All bytes that are left.
-    Vec<u8>, 0: |decoder| Ok(decoder.rest().to_vec()), |encoder, bytes| encoder.raw(bytes);
+    Vec<u8>, 0: |decoder| Ok(decoder.rest().to_vec()), |bytes, encoder| {
+        encoder.raw(bytes);
+        Some(())
+    };
+    // Bytes with their length.
+    Box<[u8]>, 4: |decoder| Ok(decoder.blob()?.into()), |bytes, encoder| encoder.blob(bytes);
     [u8; 16], 16: |decoder| {
         let bytes = decoder.raw(16)?.try_into();
         bytes.map_err(|_| DecodeError::Invalid("a UUID has 16 bytes"))
-    }, |encoder, bytes| encoder.raw(bytes);
-    Fraction, 8: Fraction::decode, |encoder, &fraction| Fraction::encode(fraction, encoder);
+    }, |bytes, encoder| {
+        encoder.raw(bytes);
+        Some(())
+    };
 }
 
-fields! {
-    // Bytes with their length.
-    Box<[u8]>, 4: |decoder| Ok(decoder.blob()?.into()), |bytes, encoder| encoder.blob(bytes);
-    Text, 4: |decoder| Ok(Text::new(decoder.text()?)?), |text, encoder| encoder.text(text);
-    Caps, 8: Caps::decode, Caps::encode;
-    Structure, 8: Structure::decode, Structure::encode;
-    TagList, 8: TagList::decode, TagList::encode;
-    Buffer, 8: Buffer::decode, Buffer::encode;
-    EpochTime, 8: EpochTime::decode, EpochTime::encode;
-    Option<Text>, 4: read_optional, write_optional;
-    Option<Structure>, 4: read_optional, write_optional;
-    Option<TagList>, 4: read_optional, write_optional;
-    Option<EpochTime>, 4: read_optional, write_optional;
-}
+/// Defines fields that can be absent: a boolean, and the field where it is true.
+macro_rules! optional {
+    ($($of:ty)*) => {$(
+        impl $crate::field::Field for Option<$of> {
+            fn decode(
+                decoder: &mut $crate::decoder::Decoder<'_>,
+            ) -> $crate::field::Result<Option<$of>> {
+                let is_there = decoder.bool()?;
+                is_there.then(|| $crate::field::Field::decode(decoder)).transpose()
+            }
 
-/// A boolean, and the field where it is true.
-pub(crate) fn read_optional<T: Field>(decoder: &mut Decoder<'_>) -> Result<Option<T>> {
-    let is_there = decoder.bool()?;
-    is_there.then(|| T::decode(decoder)).transpose()
+            fn encode(&self, encoder: &mut $crate::encoder::Encoder<'_>) -> Option<()> {
+                encoder.u32(self.is_some().into());
+                self.iter().try_for_each(|field| field.encode(encoder))
+            }
+        }
+    )*};
 }
-
-pub(crate) fn write_optional<T: Field>(value: &Option<T>, encoder: &mut Encoder<'_>) -> Option<()> {
-    encoder.u32(value.is_some().into());
-    value
-        .as_ref()
-        .map_or(Some(()), |value| value.encode(encoder))
-}
+pub(crate) use optional;
 
 /// How many there are, and those.
 impl<T: Field> Field for Vec<T> {

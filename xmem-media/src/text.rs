@@ -3,9 +3,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 use std::str::FromStr;
 
-use crate::value::{
-    Caps, Date, DateTime, Features, Fraction, IntRange, Precision, Range, Structure, Value,
-};
+use crate::value::{Caps, Date, DateTime, Features, Fraction, IntRange, Range, Structure, Value};
 
 mod error;
 mod parser;
@@ -167,26 +165,19 @@ impl Display for Date {
 
 impl Display for DateTime {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        use Precision as P;
+        let known = self.precision().known();
         write!(f, "{:04}", self.year())?;
-        match self.precision() {
-            P::Year => return Ok(()),
-            P::Month(month) => return write!(f, "-{month:02}"),
-            P::Day(month, day) => return write!(f, "-{month:02}-{day:02}"),
-            P::Minute(month, day, hour, minute) => {
-                write!(f, "-{month:02}-{day:02}T{hour:02}:{minute:02}")?;
-            }
-            P::Microsecond(month, day, hour, minute, second, microsecond) => {
-                write!(f, "-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
-                if microsecond != 0 {
-                    write!(f, ".{microsecond:06}")?;
-                }
-            }
+        for (part, before) in known.iter().zip("--T::".chars()) {
+            write!(f, "{before}{part:02}")?;
         }
-        let (sign, ahead) = (
-            if self.offset() < 0 { '-' } else { '+' },
-            self.offset().abs(),
-        );
+        if let Some(microsecond) = known.get(5).filter(|&&microsecond| microsecond != 0) {
+            write!(f, ".{microsecond:06}")?;
+        }
+        if known.len() <= 2 {
+            return Ok(());
+        }
+        let ahead = self.offset().abs();
+        let sign = if self.offset() < 0 { '-' } else { '+' };
         if ahead == 0 {
             f.write_str("Z")
         } else {

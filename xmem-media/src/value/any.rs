@@ -1,13 +1,12 @@
 //! What all values have in common.
 
-use super::convert::FromValue;
+use super::body::{Body, Size};
 use super::text::Text;
-use super::types::{Unknown, Value, Values};
-use super::{codec, kind};
+use super::types::{FromValue, Unknown, Value, Values, kind};
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
-use crate::error::{DecodeError, InvalidValue, check};
-use crate::limits::MAX_VALUES;
+use crate::error::{InvalidValue, check};
+use crate::field;
 
 impl Values {
     /// An array's or a list's values.
@@ -23,8 +22,23 @@ impl Values {
             first.is_none_or(|first| types.all(|other| other == first)),
             "the values of an array or a list are of one type",
         )?;
-        super::types::Size::around(values.iter().map(Value::size))?;
-        Ok(Values(values))
+        let values = Values(values);
+        values.size().check()?;
+        Ok(values)
+    }
+}
+
+impl Body for Values {
+    fn read(decoder: &mut Decoder<'_>) -> field::Result<Values> {
+        Ok(Values::new(Value::read_all(decoder)?)?)
+    }
+
+    fn write(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        Value::write_all(self, encoder)
+    }
+
+    fn size(&self) -> Size {
+        Size::around(self.iter().map(Value::size))
     }
 }
 
@@ -94,10 +108,7 @@ impl Value {
     /// [`InvalidValue`] where they are too many.
     pub fn strings(texts: Vec<Text>) -> Result<Value, InvalidValue> {
         let value = Value::Strings(texts);
-        check(
-            value.size().values <= MAX_VALUES,
-            "a value consists of 65536 values at most",
-        )?;
+        value.size().check()?;
         Ok(value)
     }
 
@@ -121,18 +132,52 @@ impl Value {
         }
     }
 
-    /// Reads a value.
-    ///
-    /// # Errors
-    /// [`DecodeError`] where the bytes are no value.
-    pub fn decode(decoder: &mut Decoder<'_>) -> Result<Value, DecodeError> {
-        decoder.apart(codec::value)
+    /// Reads a value, within another or by itself.
+    pub(super) fn read(decoder: &mut Decoder<'_>) -> field::Result<Value> {
+        decoder.count_value()?;
+        decoder.record(|decoder, kind| Value::read_body(kind, decoder))
     }
 
-    /// Writes the value, as a record; `None` where the encoder has written too many values, or the
-    /// value takes more than 4 GiB.
-    pub fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
-        encoder.count_values(self.size().values)?;
-        encoder.apart(|encoder| codec::write(self, encoder))
+    /// Writes a value that the encoder has counted.
+    pub(super) fn write(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        encoder.record(self.kind(), |encoder| self.write_body(encoder))
+    }
+
+    /// Reads how many values there are, and those.
+    pub(super) fn read_all(decoder: &mut Decoder<'_>) -> field::Result<Vec<Value>> {
+        let count = decoder.count(8)?;
+        (0..count).map(|_| Value::read(decoder)).collect()
+    }
+
+    pub(super) fn write_all(values: &[Value], encoder: &mut Encoder<'_>) -> Option<()> {
+        encoder.count(values.len())?;
+        values.iter().try_for_each(|value| value.write(encoder))
+    }
+}
+
+impl From<Text> for Value {
+    fn from(text: Text) -> Value {
+        Value::String(Some(text))
+    }
+}
+
+impl<'a> FromValue<'a> for &'a str {
+    fn from_value(value: &'a Value) -> Option<&'a str> {
+        if let Value::String(Some(text)) = value {
+            Some(text)
+        } else {
+            None
+        }
+    }
+}
+
+/// The values of an array or a list of either kind.
+impl<'a> FromValue<'a> for &'a [Value] {
+    fn from_value(value: &'a Value) -> Option<&'a [Value]> {
+        if let Value::Array(values) | Value::List(values) | Value::UniqueList(values) = value {
+            Some(values)
+        } else {
+            None
+        }
     }
 }

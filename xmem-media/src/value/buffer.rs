@@ -1,5 +1,10 @@
 //! Buffers within values: headers in caps, images in tags.
 
+use super::body::Body;
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
+use crate::field::Result;
+
 /// The times and the bytes of a buffer. Its metas do not cross.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
@@ -32,5 +37,30 @@ impl Default for Buffer {
             flags: 0,
             bytes: Vec::new(),
         }
+    }
+}
+
+impl Body for Buffer {
+    fn read(decoder: &mut Decoder<'_>) -> Result<Buffer> {
+        Ok(Buffer {
+            pts: decoder.time()?,
+            dts: decoder.time()?,
+            duration: decoder.time()?,
+            offset: decoder.u64()?,
+            offset_end: decoder.u64()?,
+            flags: decoder.u32()?,
+            bytes: decoder.rest().to_vec(),
+        })
+    }
+
+    fn write(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        for time in [self.pts, self.dts, self.duration] {
+            encoder.time(time);
+        }
+        encoder.u64(self.offset);
+        encoder.u64(self.offset_end);
+        encoder.u32(self.flags);
+        encoder.raw(&self.bytes);
+        Some(())
     }
 }

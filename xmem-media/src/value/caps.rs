@@ -1,8 +1,12 @@
 //! Caps: what frames can be, or are.
 
+use super::body::{Body, Record, Size};
 use super::features::Features;
-use super::types::{Caps, Content, Size, Structure};
+use super::types::{Caps, Content, Structure, kind};
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::error::InvalidValue;
+use crate::field::{self, Field};
 
 impl Caps {
     /// Caps of which all others are a part.
@@ -16,7 +20,7 @@ impl Caps {
     /// [`InvalidValue`] where they are nested too deeply, or consist of too many values.
     pub fn new(structures: Vec<(Features, Structure)>) -> Result<Caps, InvalidValue> {
         let caps = Caps(Content::Structures(structures));
-        Size::around(caps.parts())?;
+        caps.size().check()?;
         Ok(caps)
     }
 
@@ -61,16 +65,39 @@ impl Caps {
             _ => false,
         }
     }
+}
 
-    fn parts(&self) -> impl Iterator<Item = Size> {
-        // The record of the features counts for the depth, which that of the structure does too.
-        self.structures()
-            .iter()
-            .map(|(_, structure)| structure.size())
+impl Body for Caps {
+    fn read(decoder: &mut Decoder<'_>) -> field::Result<Caps> {
+        if decoder.bool()? {
+            return Ok(Caps::ANY);
+        }
+        let mut structures = Vec::new();
+        for _ in 0..decoder.count(8)? {
+            let features = decoder.record_of(kind::FEATURES, Features::decode)?;
+            structures.push((features, Structure::read_record(decoder)?));
+        }
+        Ok(Caps::new(structures)?)
     }
 
-    pub(super) fn size(&self) -> Size {
-        Size::unchecked_around(self.parts())
+    fn write(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        encoder.u32(self.is_any().into());
+        encoder.count(self.structures().len())?;
+        self.structures()
+            .iter()
+            .try_for_each(|(features, structure)| {
+                encoder.record(kind::FEATURES, |encoder| features.encode(encoder))?;
+                structure.write_record(encoder)
+            })
+    }
+
+    fn size(&self) -> Size {
+        // The record of the features counts for the depth, which that of the structure does too.
+        Size::around(
+            self.structures()
+                .iter()
+                .map(|(_, structure)| structure.size()),
+        )
     }
 }
 

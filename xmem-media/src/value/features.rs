@@ -1,6 +1,9 @@
 //! The features of memory in caps.
 
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::error::{InvalidValue, check};
+use crate::field::{self, Field};
 use crate::limits::MAX_FEATURES;
 use crate::names::is_feature_name;
 
@@ -60,5 +63,23 @@ impl Features {
     /// Whether this feature is one of them.
     pub fn contains(&self, name: &str) -> bool {
         self.names().any(|other| other == name)
+    }
+}
+
+impl Field for Features {
+    fn decode(decoder: &mut Decoder<'_>) -> field::Result<Features> {
+        if decoder.bool()? {
+            return Ok(Features::ANY);
+        }
+        let count = decoder.count(4)?;
+        check(count <= MAX_FEATURES, "a structure has 64 features at most")?;
+        let names = (0..count).map(|_| decoder.text());
+        Ok(Features::new(names.collect::<field::Result<Vec<_>>>()?)?)
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        encoder.u32(self.is_any.into());
+        encoder.count(self.names.len())?;
+        self.names().try_for_each(|name| encoder.text(name))
     }
 }

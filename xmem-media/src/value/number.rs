@@ -3,7 +3,10 @@
 use std::cmp::Ordering;
 use std::ops::Rem;
 
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::error::{InvalidValue, check};
+use crate::field::{self, Field};
 
 /// A fraction in lowest terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,5 +132,41 @@ impl<T: Copy + PartialOrd> Range<T> {
     /// The highest value.
     pub fn last(self) -> T {
         self.last
+    }
+}
+
+impl Field for Fraction {
+    const LEAST: usize = 8;
+
+    fn decode(decoder: &mut Decoder<'_>) -> field::Result<Fraction> {
+        let [numerator, denominator] = Field::decode(decoder)?;
+        Ok(Fraction::new(numerator, denominator)?)
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        [self.numerator, self.denominator].encode(encoder)
+    }
+}
+
+impl<T: Field + Copy + Ord + Default + Rem<Output = T>> Field for IntRange<T> {
+    fn decode(decoder: &mut Decoder<'_>) -> field::Result<IntRange<T>> {
+        let [first, last, step] = Field::decode(decoder)?;
+        Ok(IntRange::new(first, last, step)?)
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        [self.first, self.last, self.step].encode(encoder)
+    }
+}
+
+impl<T: Field + Copy + PartialOrd> Field for Range<T> {
+    fn decode(decoder: &mut Decoder<'_>) -> field::Result<Range<T>> {
+        let (first, last) = (T::decode(decoder)?, T::decode(decoder)?);
+        Ok(Range::new(first, last)?)
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        self.first.encode(encoder)?;
+        self.last.encode(encoder)
     }
 }

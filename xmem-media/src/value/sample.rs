@@ -1,8 +1,12 @@
 //! Samples: buffers with what is known of them.
 
+use super::body::{Body, Record, Size};
 use super::buffer::Buffer;
-use super::types::{Caps, Sample, Size, Structure};
+use super::types::{Caps, Sample, Structure};
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::error::InvalidValue;
+use crate::field;
 
 impl Sample {
     /// A sample of these parts.
@@ -15,20 +19,8 @@ impl Sample {
         info: Option<Structure>,
     ) -> Result<Sample, InvalidValue> {
         let sample = Sample { caps, buffer, info };
-        Size::around(sample.parts())?;
+        sample.size().check()?;
         Ok(sample)
-    }
-
-    fn parts(&self) -> impl Iterator<Item = Size> {
-        let caps = self.caps.as_ref().map(Caps::size);
-        let info = self.info.as_ref().map(Structure::size);
-        caps.into_iter()
-            .chain(self.buffer.as_ref().map(|_| Size::ONE))
-            .chain(info)
-    }
-
-    pub(super) fn size(&self) -> Size {
-        Size::unchecked_around(self.parts())
     }
 
     /// The caps.
@@ -50,4 +42,44 @@ impl Sample {
     pub fn into_parts(self) -> (Option<Caps>, Option<Buffer>, Option<Structure>) {
         (self.caps, self.buffer, self.info)
     }
+}
+
+impl Body for Sample {
+    fn read(decoder: &mut Decoder<'_>) -> field::Result<Sample> {
+        let parts = decoder.u32()?;
+        let caps = read_part(parts & 1 != 0, decoder)?;
+        let buffer = read_part(parts & 2 != 0, decoder)?;
+        let info = read_part(parts & 4 != 0, decoder)?;
+        Ok(Sample::new(caps, buffer, info)?)
+    }
+
+    fn write(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        let parts = [
+            self.caps.is_some(),
+            self.buffer.is_some(),
+            self.info.is_some(),
+        ];
+        let bits = parts.iter().rev();
+        encoder.u32(bits.fold(0, |all, &is| all << 1 | u32::from(is)));
+        write_part(&self.caps, encoder)?;
+        write_part(&self.buffer, encoder)?;
+        write_part(&self.info, encoder)
+    }
+
+    fn size(&self) -> Size {
+        let sizes = [
+            self.caps.as_ref().map(Body::size),
+            self.buffer.as_ref().map(Body::size),
+            self.info.as_ref().map(Body::size),
+        ];
+        Size::around(sizes.into_iter().flatten())
+    }
+}
+
+fn read_part<T: Record>(is_there: bool, decoder: &mut Decoder<'_>) -> field::Result<Option<T>> {
+    is_there.then(|| T::read_record(decoder)).transpose()
+}
+
+fn write_part<T: Record>(part: &Option<T>, encoder: &mut Encoder<'_>) -> Option<()> {
+    part.iter().try_for_each(|part| part.write_record(encoder))
 }

@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::convert::FromValue;
-use super::types::{Size, Structure, Value};
+use super::body::{Body, Size};
+use super::types::{FromValue, Structure, Value};
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::error::{InvalidValue, check};
+use crate::field;
 use crate::limits::MAX_FIELDS;
 use crate::names::{check_name, check_structure_name};
 
@@ -120,14 +123,31 @@ impl Structure {
             self.fields.len() <= MAX_FIELDS,
             "a structure has 4096 fields at most",
         )?;
-        Size::around(self.parts()).map(|_| ())
+        self.size().check()
+    }
+}
+
+impl Body for Structure {
+    fn read(decoder: &mut Decoder<'_>) -> field::Result<Structure> {
+        let name = decoder.text()?;
+        // The shortest field has a name of one byte, and a value without any.
+        let mut fields = Vec::new();
+        for _ in 0..decoder.count(13)? {
+            fields.push((decoder.text()?.into(), Value::read(decoder)?));
+        }
+        Ok(Structure::from_fields(name, fields)?)
     }
 
-    fn parts(&self) -> impl Iterator<Item = Size> {
-        self.fields.iter().map(|(_, value)| value.size())
+    fn write(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        encoder.text(&self.name)?;
+        encoder.count(self.fields.len())?;
+        self.fields().try_for_each(|(name, value)| {
+            encoder.text(name)?;
+            value.write(encoder)
+        })
     }
 
-    pub(super) fn size(&self) -> Size {
-        Size::unchecked_around(self.parts())
+    fn size(&self) -> Size {
+        Size::around(self.fields().map(|(_, value)| value.size()))
     }
 }

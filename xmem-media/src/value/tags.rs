@@ -2,8 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::types::{Size, TagList, Value};
+use super::body::{Body, Size};
+use super::types::{TagList, Value};
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::error::{InvalidValue, check};
+use crate::field;
 use crate::limits::{MAX_FIELDS, MAX_TAG_VALUES};
 use crate::names::check_name;
 
@@ -37,7 +41,7 @@ impl TagList {
         }
         drop(names);
         let list = TagList { is_global, tags };
-        Size::around(list.parts())?;
+        list.size().check()?;
         Ok(list)
     }
 
@@ -62,7 +66,7 @@ impl TagList {
             self.tags[at].1.len() <= MAX_TAG_VALUES,
             "a tag has 256 values at most",
         )
-        .and_then(|()| Size::around(self.parts()).map(|_| ()));
+        .and_then(|()| self.size().check());
         if outcome.is_err() {
             self.tags[at].1.pop();
             self.tags.retain(|(_, values)| !values.is_empty());
@@ -91,15 +95,32 @@ impl TagList {
     pub fn into_tags(self) -> impl ExactSizeIterator<Item = (Box<str>, Vec<Value>)> {
         self.tags.into_iter()
     }
+}
 
-    fn parts(&self) -> impl Iterator<Item = Size> {
-        self.tags
-            .iter()
-            .flat_map(|(_, values)| values)
-            .map(Value::size)
+impl Body for TagList {
+    fn read(decoder: &mut Decoder<'_>) -> field::Result<TagList> {
+        let is_global = decoder.bool()?;
+        // A tag without values is not counted as a value.
+        let count = decoder.count(8)?;
+        check(count <= MAX_FIELDS, "there are 4096 tags at most")?;
+        let mut tags = Vec::new();
+        for _ in 0..count {
+            tags.push((decoder.text()?.into(), Value::read_all(decoder)?));
+        }
+        Ok(TagList::new(is_global, tags)?)
     }
 
-    pub(super) fn size(&self) -> Size {
-        Size::unchecked_around(self.parts())
+    fn write(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        encoder.u32(self.is_global.into());
+        encoder.count(self.tags.len())?;
+        self.tags().try_for_each(|(name, values)| {
+            encoder.text(name)?;
+            Value::write_all(values, encoder)
+        })
+    }
+
+    fn size(&self) -> Size {
+        let values = self.tags().flat_map(|(_, values)| values);
+        Size::around(values.map(Value::size))
     }
 }

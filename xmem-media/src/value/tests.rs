@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::types::kind;
 use super::*;
 use crate::error::DecodeError;
 use crate::limits::{MAX_DEPTH, MAX_FIELDS, MAX_TAG_VALUES, MAX_VALUES};

@@ -1,6 +1,10 @@
 //! Dates, and points in time.
 
-use crate::error::{InvalidValue, check};
+use super::body::Body;
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
+use crate::error::{DecodeError, InvalidValue, check};
+use crate::field::{self, Field};
 
 /// Days of the years 1 to 9999.
 const LAST_DAY: u32 = 3_652_059;
@@ -98,6 +102,35 @@ pub enum Precision {
     Microsecond(u32, u32, u32, u32, u32, u32),
 }
 
+impl Precision {
+    /// So precise that these parts are known: month, day, hour, minute, second, microsecond.
+    pub(crate) fn of(known: &[u32]) -> Option<Precision> {
+        Some(match *known {
+            [] => Precision::Year,
+            [month] => Precision::Month(month),
+            [month, day] => Precision::Day(month, day),
+            [month, day, hour, minute] => Precision::Minute(month, day, hour, minute),
+            [month, day, hour, minute, second, microsecond] => {
+                Precision::Microsecond(month, day, hour, minute, second, microsecond)
+            }
+            _ => return None,
+        })
+    }
+
+    /// The parts that are known.
+    pub(crate) fn known(self) -> Vec<u32> {
+        match self {
+            Precision::Year => vec![],
+            Precision::Month(month) => vec![month],
+            Precision::Day(month, day) => vec![month, day],
+            Precision::Minute(month, day, hour, minute) => vec![month, day, hour, minute],
+            Precision::Microsecond(month, day, hour, minute, second, microsecond) => {
+                vec![month, day, hour, minute, second, microsecond]
+            }
+        }
+    }
+}
+
 /// A date and time, as precise as it is known (a `GstDateTime`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DateTime {
@@ -113,22 +146,11 @@ impl DateTime {
     /// [`InvalidValue`] where there is no such time in the years 1 to 9999, or it is more than 12
     /// hours from UTC.
     pub fn new(year: i32, precision: Precision, offset: i32) -> Result<DateTime, InvalidValue> {
-        use Precision as P;
-        let (month, day) = match precision {
-            P::Year => (1, 1),
-            P::Month(month) => (month, 1),
-            P::Day(month, day) | P::Minute(month, day, ..) | P::Microsecond(month, day, ..) => {
-                (month, day)
-            }
-        };
+        let known = precision.known();
+        let mut parts = [1, 1, 0, 0, 0, 0];
+        parts[..known.len()].copy_from_slice(&known);
+        let [month, day, hour, minute, second, microsecond] = parts;
         Date::new(year, month, day)?;
-        let [hour, minute, second, microsecond] = match precision {
-            P::Minute(_, _, hour, minute) => [hour, minute, 0, 0],
-            P::Microsecond(_, _, hour, minute, second, microsecond) => {
-                [hour, minute, second, microsecond]
-            }
-            _ => [0; 4],
-        };
         check(
             hour < 24 && minute < 60 && second < 60 && microsecond < 1_000_000,
             "a time is one of a day",
@@ -137,7 +159,7 @@ impl DateTime {
             offset.abs() <= MAX_OFFSET,
             "a time is 12 hours from UTC at most",
         )?;
-        let has_time = matches!(precision, P::Minute(..) | P::Microsecond(..));
+        let has_time = known.len() > 2;
         Ok(DateTime {
             year,
             precision,
@@ -209,5 +231,61 @@ impl EpochTime {
     /// The seconds that the time is ahead of UTC.
     pub fn offset(self) -> i32 {
         self.offset
+    }
+}
+
+impl Field for Date {
+    fn decode(decoder: &mut Decoder<'_>) -> field::Result<Date> {
+        Ok(Date::from_days(decoder.u32()?)?)
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        self.0.encode(encoder)
+    }
+}
+
+/// Year, month, day, hour, minute, second, microsecond, -1 for those that are not known; the minutes
+/// ahead of UTC.
+impl Field for DateTime {
+    fn decode(decoder: &mut Decoder<'_>) -> field::Result<DateTime> {
+        let [year, parts @ .., offset]: [i32; 8] = Field::decode(decoder)?;
+        let unknown = DecodeError::Invalid("a time is known from the year on");
+        let mut known = Vec::new();
+        for (number, part) in parts.into_iter().enumerate() {
+            if part != -1 {
+                let is_next = number == known.len();
+                let part = u32::try_from(part).ok().filter(|_| is_next);
+                known.push(part.ok_or(unknown)?);
+            }
+        }
+        if known.len() == 5 {
+            known.push(0);
+        }
+        let precision = Precision::of(&known).ok_or(unknown)?;
+        Ok(DateTime::new(year, precision, offset)?)
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        let mut parts = [-1; 6];
+        for (part, known) in parts.iter_mut().zip(self.precision.known()) {
+            *part = known as i32;
+        }
+        self.year.encode(encoder)?;
+        parts.encode(encoder)?;
+        self.offset.encode(encoder)
+    }
+}
+
+impl Body for EpochTime {
+    fn read(decoder: &mut Decoder<'_>) -> field::Result<EpochTime> {
+        let (seconds, microsecond) = (decoder.i64()?, decoder.u32()?);
+        Ok(EpochTime::new(seconds, microsecond, decoder.i32()?)?)
+    }
+
+    fn write(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        encoder.i64(self.seconds);
+        encoder.u32(self.microsecond);
+        encoder.i32(self.offset);
+        Some(())
     }
 }

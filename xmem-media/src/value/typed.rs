@@ -1,6 +1,9 @@
 //! Values of types that a library registers by name: enumerations and flags.
 
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::error::InvalidValue;
+use crate::field::{self, Field};
 use crate::names::check_name;
 
 /// Defines a value of such a type: its name, and numbers.
@@ -32,6 +35,18 @@ macro_rules! typed {
             pub fn $field(&self) -> $of {
                 self.$field
             })*
+        }
+
+        impl Field for $name {
+            fn decode(decoder: &mut Decoder<'_>) -> field::Result<$name> {
+                Ok($name::new(decoder.text()?, $(<$of>::decode(decoder)?),*)?)
+            }
+
+            fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+                encoder.text(&self.type_name)?;
+                $(self.$field.encode(encoder)?;)*
+                Some(())
+            }
         }
     )*};
 }

@@ -3,89 +3,91 @@
 use super::buffer::Buffer;
 use super::features::Features;
 use super::number::{DoubleRange, Fraction, FractionRange, IntRange};
+use super::table::values;
 use super::text::Text;
 use super::time::{Date, DateTime, EpochTime};
 use super::typed::{EnumValue, FlagSet, FlagsValue};
-use crate::error::{InvalidValue, check};
-use crate::limits::{MAX_DEPTH, MAX_VALUES};
 
-/// A value of one of the types that cross between processes.
-///
-/// Whatever has a rule has a type of its own here, whose constructor checks it. So a value in hand
-/// can be encoded, and a decoder takes it.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Value {
+values! {
+    /// A value of one of the types that cross between processes.
+    ///
+    /// Whatever has a rule has a type of its own here, whose constructor checks it. So a value in hand
+    /// can be encoded, and a decoder takes it.
+    enum Value;
     /// A boolean.
-    Bool(bool),
+    1 BOOL Bool(bool), copied(bool);
     /// A number of C's type `int`.
-    Int(i32),
+    2 INT Int(i32), copied(i32);
     /// A number of C's type `unsigned int`.
-    Uint(u32),
+    3 UINT Uint(u32), copied(u32);
     /// A number.
-    Int64(i64),
+    4 INT64 Int64(i64), copied(i64);
     /// A number.
-    Uint64(u64),
+    5 UINT64 Uint64(u64), copied(u64);
     /// A number.
-    Float(f32),
+    6 FLOAT Float(f32), copied(f32);
     /// A number.
-    Double(f64),
-    /// A number of C's type `long`.
-    Long(i64),
-    /// A number of C's type `unsigned long`.
-    Ulong(u64),
-    /// A number of C's type `char`.
-    Char(i8),
-    /// A number of C's type `unsigned char`.
-    Uchar(u8),
+    7 DOUBLE Double(f64), copied(f64);
     /// A text, or none (C's null).
-    String(Option<Text>),
-    /// Texts.
-    Strings(Vec<Text>),
+    8 STRING String(Option<Text>);
     /// A fraction.
-    Fraction(Fraction),
+    10 FRACTION Fraction(Fraction), copied(Fraction);
     /// Bits.
-    Bitmask(u64),
+    11 BITMASK Bitmask(u64);
     /// Flags, of which some are given.
-    FlagSet(FlagSet),
+    12 FLAG_SET FlagSet(FlagSet), borrowed(FlagSet);
     /// A range of numbers.
-    IntRange(IntRange<i32>),
+    13 INT_RANGE IntRange(IntRange<i32>), copied(IntRange<i32>);
     /// A range of numbers.
-    Int64Range(IntRange<i64>),
+    14 INT64_RANGE Int64Range(IntRange<i64>), copied(IntRange<i64>);
     /// A range of numbers.
-    DoubleRange(DoubleRange),
+    15 DOUBLE_RANGE DoubleRange(DoubleRange), copied(DoubleRange);
     /// A range of fractions.
-    FractionRange(FractionRange),
+    16 FRACTION_RANGE FractionRange(FractionRange), copied(FractionRange);
     /// A day.
-    Date(Date),
+    17 DATE Date(Date), copied(Date);
     /// A date and time, as precise as it is known.
-    DateTime(DateTime),
-    /// A date and time of GLib.
-    EpochTime(EpochTime),
-    /// Bytes.
-    Bytes(Vec<u8>),
-    /// A buffer.
-    Buffer(Box<Buffer>),
-    /// A buffer with its caps.
-    Sample(Box<Sample>),
-    /// A structure.
-    Structure(Structure),
+    18 DATE_TIME DateTime(DateTime), copied(DateTime);
     /// Caps.
-    Caps(Caps),
-    /// Tags.
-    TagList(TagList),
+    19 CAPS Caps(Caps), borrowed(Caps);
+    /// Bytes.
+    21 BYTES Bytes(Vec<u8>);
+    /// A buffer.
+    22 BUFFER Buffer(Box<Buffer>), borrowed(Buffer);
+    /// A buffer with its caps.
+    23 SAMPLE Sample(Box<Sample>), borrowed(Sample);
+    /// A structure.
+    24 STRUCTURE Structure(Structure), borrowed(Structure);
     /// Values of one type, all of which apply, in this order.
-    Array(Values),
+    25 ARRAY Array(Values);
     /// Values of one type, of which one applies.
-    List(Values),
-    /// Values of one type, no two of them alike, all of which apply.
-    UniqueList(Values),
+    26 LIST List(Values);
+    /// Tags.
+    27 TAG_LIST TagList(TagList), borrowed(TagList);
     /// A number of an enumeration.
-    Enum(EnumValue),
+    28 ENUM Enum(EnumValue), borrowed(EnumValue);
     /// Bits of a type of flags.
-    Flags(FlagsValue),
-    /// A value of a kind that this version does not know. It is encoded as it was.
-    Unknown(Unknown),
+    29 FLAGS Flags(FlagsValue), borrowed(FlagsValue);
+    /// A number of C's type `long`.
+    30 LONG Long(i64);
+    /// A number of C's type `unsigned long`.
+    31 ULONG Ulong(u64);
+    /// A number of C's type `char`.
+    32 CHAR Char(i8), copied(i8);
+    /// A number of C's type `unsigned char`.
+    33 UCHAR Uchar(u8), copied(u8);
+    /// Texts.
+    34 STRINGS Strings(Vec<Text>);
+    /// A date and time of GLib.
+    35 EPOCH_TIME EpochTime(EpochTime), copied(EpochTime);
+    /// Values of one type, no two of them alike, all of which apply.
+    36 UNIQUE_LIST UniqueList(Values);
+}
+
+/// A type that values can be looked at as.
+pub trait FromValue<'a>: Sized {
+    /// The value as this type; `None` where it is of another.
+    fn from_value(value: &'a Value) -> Option<Self>;
 }
 
 /// The values of an array or a list: all of one type.
@@ -129,60 +131,4 @@ pub struct Sample {
     pub(super) caps: Option<Caps>,
     pub(super) buffer: Option<Buffer>,
     pub(super) info: Option<Structure>,
-}
-
-/// How much of the limits a value takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Size {
-    /// Values in all, this one included.
-    pub(super) values: u32,
-    /// Records within one another, its own included.
-    pub(super) depth: u32,
-}
-
-impl Size {
-    pub(super) const ONE: Size = Size {
-        values: 1,
-        depth: 1,
-    };
-
-    /// The size of a value that consists of these.
-    pub(super) fn around(parts: impl IntoIterator<Item = Size>) -> Result<Size, InvalidValue> {
-        let size = Size::unchecked_around(parts);
-        check(size.depth <= MAX_DEPTH, "values are nested 16 deep at most")?;
-        check(
-            size.values <= MAX_VALUES,
-            "a value consists of 65536 values at most",
-        )?;
-        Ok(size)
-    }
-
-    pub(super) fn unchecked_around(parts: impl IntoIterator<Item = Size>) -> Size {
-        parts.into_iter().fold(Size::ONE, |whole, part| Size {
-            values: whole.values.saturating_add(part.values),
-            depth: whole.depth.max(part.depth + 1),
-        })
-    }
-}
-
-impl Value {
-    /// How much of the limits this value takes.
-    pub(crate) fn size(&self) -> Size {
-        match self {
-            Value::Strings(texts) => Size {
-                values: u32::try_from(texts.len())
-                    .unwrap_or(u32::MAX)
-                    .saturating_add(1),
-                depth: 1,
-            },
-            Value::Array(values) | Value::List(values) | Value::UniqueList(values) => {
-                Size::unchecked_around(values.iter().map(Value::size))
-            }
-            Value::Structure(structure) => structure.size(),
-            Value::Caps(caps) => caps.size(),
-            Value::TagList(tags) => tags.size(),
-            Value::Sample(sample) => sample.size(),
-            _ => Size::ONE,
-        }
-    }
 }
