@@ -6,12 +6,11 @@
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::error::{DecodeError, InvalidValue, check};
-use crate::field::{Field, Result, optional, plain};
+use crate::field::{Field, Result, optional, plain, records};
 use crate::value::{Buffer, Caps, Structure, TagList, Text};
 
 mod extent;
 mod field;
-pub mod kind;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -25,6 +24,7 @@ pub use toc::{Toc, TocEntry};
 pub use upstream::{Bound, Qos, Seek, UpstreamContent, UpstreamEvent};
 
 use field::check_time;
+use segment::check_position;
 
 /// Most streams of a collection.
 const MAX_STREAMS: usize = 1024;
@@ -40,52 +40,46 @@ pub struct Event {
     pub content: EventContent,
 }
 
-/// What an event says. An *offset* is how far `CLOCK_MONOTONIC` is ahead of the producer's running
-/// time, in nanoseconds.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum EventContent {
+records! {
+    /// The kinds of what a producer says. The numbers are part of the protocol.
+    kinds kind;
+    /// What an event says. An *offset* is how far `CLOCK_MONOTONIC` is ahead of the producer's running
+    /// time, in nanoseconds.
+    enum EventContent;
     /// A stream begins.
-    StreamStart(StreamStart),
+    1 STREAM_START StreamStart(start: StreamStart);
     /// Where the buffers to come stand in time, and the offset.
-    Segment(Segment, Option<i64>),
+    2 SEGMENT Segment(segment: Segment, offset: Option<i64>);
     /// How late the producer passes on its buffers, in nanoseconds.
-    Latency(u64),
+    3 LATENCY Latency(latency: Option<u64>);
     /// The kinds of upstream events that the producer takes, as bits.
-    Accepts(u32),
+    4 ACCEPTS Accepts(kinds: u32);
     /// The streams that there are.
-    StreamCollection(StreamCollection),
+    5 STREAM_COLLECTION StreamCollection(collection: StreamCollection);
     /// Tags.
-    Tags(TagList),
+    6 TAGS Tags(tags: TagList);
     /// A custom event.
-    Custom(Custom),
+    7 CUSTOM Custom(custom: Custom);
     /// There are no buffers for a while.
-    Gap(Gap),
+    8 GAP Gap(gap: Gap);
     /// Buffers that are not shown yet are dropped.
-    Flush,
+    9 FLUSH Flush;
     /// The producer needs the memory of the buffers before it.
-    Drain,
+    10 DRAIN Drain;
     /// A segment is over at this position; -1 where it is not known.
-    SegmentDone(Format, i64),
+    11 SEGMENT_DONE SegmentDone(format: Format, position: i64);
     /// How a stream is encrypted.
-    Protection(Protection),
+    12 PROTECTION Protection(protection: Protection);
     /// A table of contents.
-    Toc(Toc),
+    13 TOC Toc(toc: Toc);
     /// The stream ends next.
-    End,
+    14 END End;
     /// Whether the producer waits for its clients, so that they have all of its frames.
-    Waits(bool),
+    15 WAITS Waits(waits: bool);
     /// How long the stream is, and where it can be sought.
-    Extent(Extent),
+    16 EXTENT Extent(extent: Extent);
     /// Whether the frames to come are shown in PAUSED.
-    Still(bool),
-    /// An event that this version does not know. It is encoded as it was.
-    Unknown {
-        /// Its kind.
-        kind: u32,
-        /// Its body.
-        bytes: Vec<u8>,
-    },
+    17 STILL Still(is_still: bool);
 }
 
 plain! {
@@ -111,13 +105,6 @@ plain! {
         /// The streams.
         streams: Vec<Stream> [MAX_STREAMS],
     }
-    /// A custom event.
-    Custom {
-        /// 0 downstream, 1 sticky, 2 out of band, 3 both ways, 4 both ways out of band.
-        kind: u32,
-        /// What it says. A running time in it is a point on `CLOCK_MONOTONIC`.
-        structure: Structure,
-    }
     /// There are no buffers for a while. Times are in nanoseconds.
     #[derive(Copy, Eq)]
     Gap {
@@ -139,6 +126,15 @@ plain! {
         /// What the system needs.
         data: Buffer,
     }
+}
+
+/// A custom event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Custom {
+    /// 0 downstream, 1 sticky, 2 out of band, 3 both ways, 4 both ways out of band.
+    pub kind: u32,
+    /// What it says. A running time in it is a point on `CLOCK_MONOTONIC`.
+    pub structure: Structure,
 }
 
 /// One stream of several.
@@ -166,14 +162,8 @@ impl Event {
         let mut decoder = Decoder::new(bytes);
         let kind = decoder.u32()?;
         let sequence = SequenceNumber::decode(&mut decoder)?;
-        let body = decoder.clone().rest();
-        let content = match EventContent::decode(kind, &mut decoder) {
-            Err(DecodeError::Unsupported(_)) => EventContent::Unknown {
-                kind,
-                bytes: body.to_vec(),
-            },
-            content => content?,
-        };
+        let content = EventContent::decode(kind, &mut decoder)?;
+        content.check()?;
         Ok(Event { sequence, content })
     }
 
@@ -189,107 +179,37 @@ impl Event {
 }
 
 impl EventContent {
-    /// The number of its kind.
-    pub fn kind(&self) -> u32 {
+    /// Checks that elements can reckon with its numbers.
+    fn check(&self) -> std::result::Result<(), InvalidValue> {
         match self {
-            EventContent::StreamStart(_) => kind::STREAM_START,
-            EventContent::Segment(..) => kind::SEGMENT,
-            EventContent::Latency(_) => kind::LATENCY,
-            EventContent::Accepts(_) => kind::ACCEPTS,
-            EventContent::StreamCollection(_) => kind::STREAM_COLLECTION,
-            EventContent::Tags(_) => kind::TAGS,
-            EventContent::Custom(_) => kind::CUSTOM,
-            EventContent::Gap(_) => kind::GAP,
-            EventContent::Flush => kind::FLUSH,
-            EventContent::Drain => kind::DRAIN,
-            EventContent::SegmentDone(..) => kind::SEGMENT_DONE,
-            EventContent::Protection(_) => kind::PROTECTION,
-            EventContent::Toc(_) => kind::TOC,
-            EventContent::End => kind::END,
-            EventContent::Waits(_) => kind::WAITS,
-            EventContent::Extent(_) => kind::EXTENT,
-            EventContent::Still(_) => kind::STILL,
-            EventContent::Unknown { kind, .. } => *kind,
+            EventContent::Segment(segment, _) => segment.check(),
+            EventContent::Latency(latency) => check_time(*latency),
+            EventContent::Gap(gap) => {
+                check(
+                    gap.timestamp <= LAST_TIME,
+                    "a gap has a time, of 2^61 - 1 at most",
+                )?;
+                check_time(gap.duration)
+            }
+            EventContent::SegmentDone(_, position) => check_position(*position),
+            _ => Ok(()),
         }
-    }
-
-    fn decode(kind: u32, decoder: &mut Decoder<'_>) -> Result<EventContent> {
-        Ok(match kind {
-            kind::STREAM_START => EventContent::StreamStart(Field::decode(decoder)?),
-            kind::SEGMENT => {
-                let segment = Segment::decode(decoder)?;
-                segment.check()?;
-                EventContent::Segment(segment, Field::decode(decoder)?)
-            }
-            kind::LATENCY => {
-                let latency = decoder.time()?;
-                check_time(latency)?;
-                EventContent::Latency(latency.unwrap_or(0))
-            }
-            kind::ACCEPTS => EventContent::Accepts(decoder.u32()?),
-            kind::STREAM_COLLECTION => EventContent::StreamCollection(Field::decode(decoder)?),
-            kind::TAGS => EventContent::Tags(TagList::decode(decoder)?),
-            kind::CUSTOM => {
-                if decoder.clone().u32()? >= CUSTOM_KINDS {
-                    return Err(DecodeError::Unsupported("a kind of custom events"));
-                }
-                EventContent::Custom(Field::decode(decoder)?)
-            }
-            kind::GAP => {
-                let gap = Gap::decode(decoder)?;
-                gap.check()?;
-                EventContent::Gap(gap)
-            }
-            kind::FLUSH => EventContent::Flush,
-            kind::DRAIN => EventContent::Drain,
-            kind::SEGMENT_DONE => {
-                EventContent::SegmentDone(Format::decode(decoder)?, segment::position(decoder)?)
-            }
-            kind::PROTECTION => EventContent::Protection(Field::decode(decoder)?),
-            kind::TOC => EventContent::Toc(Toc::decode(decoder)?),
-            kind::END => EventContent::End,
-            kind::WAITS => EventContent::Waits(decoder.bool()?),
-            kind::EXTENT => EventContent::Extent(Extent::decode(decoder)?),
-            kind::STILL => EventContent::Still(decoder.bool()?),
-            _ => return Err(DecodeError::Unsupported("a kind of events")),
-        })
-    }
-
-    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
-        match self {
-            EventContent::StreamStart(start) => start.encode(encoder)?,
-            EventContent::Segment(segment, offset) => {
-                segment.encode(encoder)?;
-                offset.encode(encoder)?;
-            }
-            EventContent::Latency(latency) => encoder.u64(*latency),
-            EventContent::Accepts(bits) => encoder.u32(*bits),
-            EventContent::StreamCollection(collection) => collection.encode(encoder)?,
-            EventContent::Tags(tags) => tags.encode(encoder)?,
-            EventContent::Custom(custom) => custom.encode(encoder)?,
-            EventContent::Gap(gap) => gap.encode(encoder)?,
-            EventContent::Flush | EventContent::Drain | EventContent::End => {}
-            EventContent::SegmentDone(format, position) => {
-                format.encode(encoder)?;
-                encoder.i64(*position);
-            }
-            EventContent::Protection(protection) => protection.encode(encoder)?,
-            EventContent::Toc(toc) => toc.encode(encoder)?,
-            EventContent::Waits(is) | EventContent::Still(is) => is.encode(encoder)?,
-            EventContent::Extent(extent) => extent.encode(encoder)?,
-            EventContent::Unknown { bytes, .. } => encoder.raw(bytes),
-        }
-        Some(())
     }
 }
 
-impl Gap {
-    fn check(&self) -> std::result::Result<(), InvalidValue> {
-        check(
-            self.timestamp <= LAST_TIME,
-            "a gap has a time, of 2^61 - 1 at most",
-        )?;
-        check_time(self.duration)
+impl Field for Custom {
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Custom> {
+        let kind = decoder.u32()?;
+        if kind >= CUSTOM_KINDS {
+            return Err(DecodeError::Unsupported("a kind of custom events"));
+        }
+        let structure = Structure::decode(decoder)?;
+        Ok(Custom { kind, structure })
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
+        encoder.u32(self.kind);
+        self.structure.encode(encoder)
     }
 }
 
@@ -318,12 +238,8 @@ impl Field for Stream {
         encoder.u32(self.kind);
         encoder.u32(self.flags);
         encoder.u32(u32::from(self.caps.is_some()) | u32::from(self.tags.is_some()) << 1);
-        if let Some(caps) = &self.caps {
-            caps.encode(encoder)?;
-        }
-        self.tags
-            .as_ref()
-            .map_or(Some(()), |tags| tags.encode(encoder))
+        self.caps.iter().try_for_each(|caps| caps.encode(encoder))?;
+        self.tags.iter().try_for_each(|tags| tags.encode(encoder))
     }
 }
 

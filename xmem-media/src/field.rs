@@ -174,13 +174,34 @@ macro_rules! plain {
 }
 pub(crate) use plain;
 
-/// An enum of records: for each kind its number, the constant that names it, the variant and what it
-/// holds. A record of another kind, or one that is not supported, is `Unknown`.
+/// An enum of records: for each kind its number, the constant that names it, the variant and the
+/// fields that this holds. Where each holds one type, the enum can be made of these. A record of
+/// another kind, or one that is not supported, is `Unknown`.
 macro_rules! records {
     (
         $(#[$kinds_about:meta])* kinds $kinds:ident;
         $(#[$enum_about:meta])* enum $enum:ident;
         $($(#[$about:meta])* $number:literal $kind:ident $name:ident($of:ty);)*
+    ) => {
+        $crate::field::records! {
+            $(#[$kinds_about])* kinds $kinds;
+            $(#[$enum_about])* enum $enum;
+            $($(#[$about])* $number $kind $name(content: $of);)*
+        }
+
+        $(impl From<$of> for $enum {
+            fn from(content: $of) -> $enum {
+                $enum::$name(content)
+            }
+        })*
+    };
+    (
+        $(#[$kinds_about:meta])* kinds $kinds:ident;
+        $(#[$enum_about:meta])* enum $enum:ident;
+        $(
+            $(#[$about:meta])* $number:literal $kind:ident
+            $name:ident $(($($field:ident: $of:ty),*))?;
+        )*
     ) => {
         $(#[$kinds_about])*
         pub mod $kinds {
@@ -191,7 +212,7 @@ macro_rules! records {
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub enum $enum {
-            $($(#[$about])* $name($of),)*
+            $($(#[$about])* $name $(($($of),*))?,)*
             /// One of a kind that is not known here. It is encoded as it was.
             Unknown {
                 /// Its kind.
@@ -201,17 +222,11 @@ macro_rules! records {
             },
         }
 
-        $(impl From<$of> for $enum {
-            fn from(content: $of) -> $enum {
-                $enum::$name(content)
-            }
-        })*
-
         impl $enum {
             /// The number of its kind.
             pub fn kind(&self) -> u32 {
                 match self {
-                    $($enum::$name(_) => $number,)*
+                    $($enum::$name { .. } => $number,)*
                     $enum::Unknown { kind, .. } => *kind,
                 }
             }
@@ -221,25 +236,36 @@ macro_rules! records {
                 kind: u32,
                 decoder: &mut $crate::decoder::Decoder<'_>,
             ) -> $crate::field::Result<$enum> {
-                let body = decoder.clone().rest();
-                let read = match kind {
-                    $($number => $crate::field::Field::decode(decoder).map($enum::$name),)*
-                    _ => Err($crate::error::DecodeError::Unsupported("a kind")),
-                };
-                match read {
+                let bytes = decoder.clone().rest();
+                match $enum::decode_known(kind, decoder) {
                     Err($crate::error::DecodeError::Unsupported(_)) => {
-                        Ok($enum::Unknown { kind, bytes: body.to_vec() })
+                        Ok($enum::Unknown { kind, bytes: bytes.to_vec() })
                     }
                     read => read,
                 }
             }
 
+            fn decode_known(
+                kind: u32,
+                decoder: &mut $crate::decoder::Decoder<'_>,
+            ) -> $crate::field::Result<$enum> {
+                Ok(match kind {
+                    $($number => {
+                        $enum::$name $(($(<$of as $crate::field::Field>::decode(decoder)?),*))?
+                    })*
+                    _ => return Err($crate::error::DecodeError::Unsupported("a kind")),
+                })
+            }
+
             /// Writes the body of a record.
             pub(crate) fn encode(&self, encoder: &mut $crate::encoder::Encoder<'_>) -> Option<()> {
                 match self {
-                    $($enum::$name(content) => $crate::field::Field::encode(content, encoder),)*
-                    $enum::Unknown { bytes, .. } => $crate::field::Field::encode(bytes, encoder),
+                    $($enum::$name $(($($field),*))? => {
+                        $($($crate::field::Field::encode($field, encoder)?;)*)?
+                    })*
+                    $enum::Unknown { bytes, .. } => encoder.raw(bytes),
                 }
+                Some(())
             }
         }
     };

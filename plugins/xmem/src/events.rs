@@ -239,7 +239,7 @@ pub(crate) fn decode<'a>(
             return Ok(Some(DecodedEvent::Segment(segment, offset, number())));
         }
         EventContent::Latency(latency) => {
-            let latency = gst::ClockTime::from_nseconds(latency);
+            let latency = gst::ClockTime::from_nseconds(latency.unwrap_or(0));
             return Ok(Some(DecodedEvent::Latency(latency)));
         }
         EventContent::Accepts(bits) => {

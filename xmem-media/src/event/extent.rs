@@ -1,10 +1,12 @@
 //! How long a stream is, and where it can be sought.
 
-use super::segment::{Format, position};
+use std::collections::HashSet;
+
+use super::segment::{Format, check_position};
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
-use crate::error::DecodeError;
-use crate::field::{Field, Result};
+use crate::error::{InvalidValue, check};
+use crate::field::{Field, Result, plain};
 
 /// Formats in which there can be answers.
 const FORMATS: usize = 4;
@@ -14,13 +16,15 @@ const DURATION: u32 = 1;
 const SEEKING: u32 = 1 << 1;
 const SEEKABLE: u32 = 1 << 2;
 
-/// What the elements before a producer answer to queries of the duration and of seeking.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Extent {
-    /// They are live: positions are nothing but the time since the start of the stream.
-    pub is_live: bool,
-    /// The answers, each in another format.
-    pub answers: Vec<Answers>,
+plain! {
+    /// What the elements before a producer answer to queries of the duration and of seeking.
+    #[derive(Default, Eq)]
+    Extent(Extent::check) {
+        /// They are live: positions are nothing but the time since the start of the stream.
+        is_live: bool,
+        /// The answers, each in another format.
+        answers: Vec<Answers> [FORMATS],
+    }
 }
 
 /// The answers in one format. A value that is not known is -1.
@@ -45,51 +49,42 @@ pub struct Seeking {
     pub end: i64,
 }
 
-impl Field for Extent {
-    const LEAST: usize = 8;
+impl Extent {
+    fn check(&self) -> std::result::Result<(), InvalidValue> {
+        let mut formats = HashSet::new();
+        check(
+            self.answers.iter().all(|one| formats.insert(one.format)),
+            "there is one answer in each format",
+        )
+    }
+}
 
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Extent> {
-        let is_live = decoder.bool()?;
-        let count = decoder.u32()? as usize;
-        if count > FORMATS {
-            let rule = "there are answers in 4 formats at most";
-            return Err(DecodeError::Invalid(rule));
-        }
-        let mut answers: Vec<Answers> = Vec::with_capacity(count);
-        for _ in 0..count {
-            let format = Format::decode(decoder)?;
-            let parts = decoder.u32()?;
-            let [duration, start, end] =
-                [position(decoder)?, position(decoder)?, position(decoder)?];
-            if answers.iter().any(|before| before.format == format) {
-                return Err(DecodeError::Invalid("there is one answer in each format"));
-            }
-            answers.push(Answers {
-                format,
-                duration: (parts & DURATION != 0).then_some(duration),
-                seeking: (parts & SEEKING != 0).then_some(Seeking {
-                    is_seekable: parts & SEEKABLE != 0,
-                    start,
-                    end,
-                }),
-            });
-        }
-        Ok(Extent { is_live, answers })
+impl Field for Answers {
+    const LEAST: usize = 32;
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Answers> {
+        let (format, parts) = (Format::decode(decoder)?, decoder.u32()?);
+        let [duration, start, end] = Field::decode(decoder)?;
+        [duration, start, end]
+            .into_iter()
+            .try_for_each(check_position)?;
+        Ok(Answers {
+            format,
+            duration: (parts & DURATION != 0).then_some(duration),
+            seeking: (parts & SEEKING != 0).then_some(Seeking {
+                is_seekable: parts & SEEKABLE != 0,
+                start,
+                end,
+            }),
+        })
     }
 
     fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
-        encoder.u32(self.is_live.into());
-        encoder.u32(self.answers.len() as u32);
-        for answers in &self.answers {
-            encoder.u32(answers.format as u32);
-            encoder.u32(answers.parts());
-            encoder.i64(answers.duration.unwrap_or(-1));
-            let seeking = answers.seeking.map(|seeking| (seeking.start, seeking.end));
-            let (start, end) = seeking.unwrap_or((-1, -1));
-            encoder.i64(start);
-            encoder.i64(end);
-        }
-        Some(())
+        self.format.encode(encoder)?;
+        encoder.u32(self.parts());
+        let seeking = self.seeking.map(|seeking| (seeking.start, seeking.end));
+        let (start, end) = seeking.unwrap_or((-1, -1));
+        [self.duration.unwrap_or(-1), start, end].encode(encoder)
     }
 }
 

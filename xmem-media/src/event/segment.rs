@@ -12,7 +12,7 @@ pub const LAST_TIME: u64 = u64::MAX >> 3;
 const MAX_RATE: f64 = 1024.0;
 
 /// What positions are counted in: `GstFormat`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Format {
     /// Whatever the stream counts.
@@ -83,14 +83,12 @@ pub(super) fn is_usable(value: i64) -> bool {
     (0..=LAST_TIME as i64).contains(&value)
 }
 
-/// Reads a position; -1 where it is not known.
-pub(super) fn position(decoder: &mut Decoder<'_>) -> Result<i64> {
-    let position = decoder.i64()?;
-    if position == -1 || is_usable(position) {
-        Ok(position)
-    } else {
-        Err(DecodeError::Invalid("a position is 2^61 - 1 at most"))
-    }
+/// Checks a position; -1 where it is not known.
+pub(super) fn check_position(position: i64) -> std::result::Result<(), InvalidValue> {
+    check(
+        position == -1 || is_usable(position),
+        "a position is 2^61 - 1 at most",
+    )
 }
 
 impl Segment {

@@ -62,7 +62,7 @@ fn contents() -> Vec<EventContent> {
             stream: Some(stream("id")),
         }),
         EventContent::Segment(segment(), Some(-5)),
-        EventContent::Latency(LAST_TIME),
+        EventContent::Latency(Some(LAST_TIME)),
         EventContent::Accepts(17),
         EventContent::StreamCollection(StreamCollection {
             upstream_id: Some(text("up")),

@@ -146,7 +146,7 @@ fn a_number_has_one_name_whatever_event_it_is_of() {
     assert_ne!(names[0], names[1]);
     for (_, said) in [
         encode_own(EventContent::Drain),
-        encode_own(EventContent::Latency(1_000_000_000)),
+        encode_own(EventContent::Latency(Some(1_000_000_000))),
     ] {
         assert_eq!(said[4..16], [0; 12]);
     }
@@ -434,8 +434,11 @@ fn gaps_and_latencies_of_another_world_are_refused() {
         (gap(time(LAST_TIME), time(LAST_TIME)), true),
         (gap(far, time(1)), false),
         (gap(time(1), far), false),
-        (encode_own(EventContent::Latency(LAST_TIME)).1, true),
-        (encode_own(EventContent::Latency(far.nseconds())).1, false),
+        (encode_own(EventContent::Latency(Some(LAST_TIME))).1, true),
+        (
+            encode_own(EventContent::Latency(Some(far.nseconds()))).1,
+            false,
+        ),
         (done(time(LAST_TIME)), true),
         (done(far), false),
     ] {
@@ -465,7 +468,7 @@ fn gaps_latencies_and_what_is_accepted_cross() {
             other => panic!("{other:?}"),
         }
     }
-    let (_, bytes) = encode_own(EventContent::Latency(second.nseconds()));
+    let (_, bytes) = encode_own(EventContent::Latency(Some(second.nseconds())));
     assert!(
         matches!(decode(&bytes, None, 0), Ok(Some(DecodedEvent::Latency(latency))) if latency == second)
     );

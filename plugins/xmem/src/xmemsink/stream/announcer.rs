@@ -125,7 +125,7 @@ impl Announcer {
     ) {
         let nseconds = latency.nseconds();
         if self.latency.swap(nseconds, Ordering::Relaxed) != nseconds {
-            self.say_own(EventContent::Latency(nseconds), outbox);
+            self.say_own(EventContent::Latency(Some(nseconds)), outbox);
         }
     }
 
