@@ -7,6 +7,7 @@ use crate::value::{Caps, Date, DateTime, Features, Fraction, IntRange, Range, St
 
 mod error;
 mod parser;
+mod scalar;
 #[cfg(test)]
 mod tests;
 

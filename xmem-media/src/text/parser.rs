@@ -1,17 +1,12 @@
 //! From the text of caps and structures to values. Every call that goes deeper counts.
 
 use super::error::ParseError;
+use super::scalar::{guess, scalar};
 use crate::error::InvalidValue;
 use crate::limits::MAX_DEPTH;
-use crate::value::{
-    Buffer, Caps, Date, DateTime, Features, FlagSet, Fraction, IntRange, Precision, Range,
-    Structure, Text, Value, Values,
-};
+use crate::value::{Caps, Features, IntRange, Range, Structure, Text, Value, Values};
 
 type Result<T> = std::result::Result<T, ParseError>;
-
-/// A word that is no value of its type.
-const NO_VALUE: InvalidValue = InvalidValue("this is no value of its type");
 
 pub(super) struct Parser<'a> {
     text: &'a str,
@@ -104,15 +99,10 @@ impl<'a> Parser<'a> {
     pub(super) fn caps(&mut self) -> Result<Caps> {
         self.space();
         let start = self.at;
-        for (word, caps) in [
-            ("ANY", Caps::ANY),
-            ("EMPTY", Caps::EMPTY),
-            ("NONE", Caps::EMPTY),
-        ] {
-            if self.skip(is_plain) == word {
-                return Ok(caps);
-            }
-            self.at = start;
+        match self.skip(is_plain) {
+            "ANY" => return Ok(Caps::ANY),
+            "EMPTY" | "NONE" => return Ok(Caps::EMPTY),
+            _ => self.at = start,
         }
         let mut structures = Vec::new();
         loop {
@@ -324,161 +314,6 @@ fn range(ends: &[Value]) -> std::result::Result<Value, InvalidValue> {
         [Value::Fraction(first), Value::Fraction(last)] => Range::new(first, last)?.into(),
         _ => return Err(InvalidValue("a range has two ends of one type, and a step")),
     })
-}
-
-/// A value whose type is not told: the first type of which the word is a value.
-fn guess(word: &str) -> std::result::Result<Value, InvalidValue> {
-    let types = ["int", "double", "fraction", "flagset", "boolean"];
-    // A word such as `inf` or `t` is a text.
-    let is_number = word.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first));
-    let mut types = types.into_iter().filter(|of| is_number || *of == "boolean");
-    match types.find_map(|of| scalar(of, word).ok()) {
-        Some(value) => Ok(value),
-        None => scalar("string", word),
-    }
-}
-
-/// A value of this type that is one word.
-fn scalar(of: &str, word: &str) -> std::result::Result<Value, InvalidValue> {
-    let value = match of {
-        "int" | "i" | "gint" => integer(word).map(Value::Int),
-        "uint" | "u" | "guint" => integer(word).map(Value::Uint),
-        "gint64" | "int64" => integer(word).map(Value::Int64),
-        "guint64" | "uint64" => integer(word).map(Value::Uint64),
-        "glong" => integer(word).map(Value::Long),
-        "gulong" => integer(word).map(Value::Ulong),
-        "gchar" => integer(word).map(Value::Char),
-        "guchar" => integer(word).map(Value::Uchar),
-        "float" | "f" | "gfloat" => word.parse().ok().map(Value::Float),
-        "double" | "d" | "gdouble" => word.parse().ok().map(Value::Double),
-        "boolean" | "bool" | "b" | "gboolean" => {
-            let is = |words: &[&str]| words.iter().any(|one| word.eq_ignore_ascii_case(one));
-            if is(&["true", "t", "yes", "1"]) {
-                Some(Value::Bool(true))
-            } else {
-                is(&["false", "f", "no", "0"]).then_some(Value::Bool(false))
-            }
-        }
-        "string" | "str" | "s" | "gchararray" if word == "NULL" => Some(Value::String(None)),
-        "string" | "str" | "s" | "gchararray" => return Ok(Text::new(word)?.into()),
-        "fraction" | "GstFraction" => {
-            let (above, below) = word.split_once('/').unwrap_or((word, "1"));
-            match (above.parse(), below.parse()) {
-                (Ok(above), Ok(below)) => return Ok(Fraction::new(above, below)?.into()),
-                _ => None,
-            }
-        }
-        "bitmask" | "GstBitmask" => integer(word).map(Value::Bitmask),
-        "flagset" => flag_set("GstFlagSet", word),
-        "date" | "GDate" => return Ok(date(word)?.into()),
-        "datetime" | "GstDateTime" => return Ok(date_time(word)?.into()),
-        "buffer" | "GstBuffer" => {
-            let bytes = hexadecimal(word).ok_or(NO_VALUE)?;
-            let buffer = Buffer {
-                bytes,
-                ..Buffer::default()
-            };
-            return Ok(buffer.into());
-        }
-        "structure" | "GstStructure" => return Ok(Structure::new(word)?.into()),
-        // Sets of flags have types of their own: GstVideoMultiviewFlagsSet, for example.
-        of => match flag_set(of, word) {
-            Some(set) => Some(set),
-            None => return Err(InvalidValue("values of this type cannot be read from text")),
-        },
-    };
-    value.ok_or(NO_VALUE)
-}
-
-/// A whole number, in decimal digits or in hexadecimal ones after `0x`.
-fn integer<T: TryFrom<i128>>(word: &str) -> Option<T> {
-    let digits = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"));
-    let number = match digits {
-        Some(digits) => u64::from_str_radix(digits, 16).ok().map(i128::from),
-        None => word.parse().ok(),
-    };
-    T::try_from(number?).ok()
-}
-
-/// A set of flags: bits and mask in hexadecimal digits; what follows is for people.
-fn flag_set(of: &str, word: &str) -> Option<Value> {
-    let mut parts = word
-        .split(':')
-        .map(|part| u32::from_str_radix(part, 16).ok());
-    let (bits, mask) = (parts.next()??, parts.next()??);
-    FlagSet::new(of, bits, mask).ok().map(Value::from)
-}
-
-fn hexadecimal(word: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u32>> = word.chars().map(|letter| letter.to_digit(16)).collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    let bytes = digits
-        .chunks_exact(2)
-        .map(|pair| (pair[0] << 4 | pair[1]) as u8);
-    Some(bytes.collect())
-}
-
-/// A number of so many digits.
-fn digits(word: &str, count: usize) -> std::result::Result<u32, InvalidValue> {
-    let is_number = word.len() == count && word.bytes().all(|byte| byte.is_ascii_digit());
-    let number = is_number.then(|| word.parse().ok()).flatten();
-    number.ok_or(NO_VALUE)
-}
-
-fn date(word: &str) -> std::result::Result<Date, InvalidValue> {
-    let parts: Vec<&str> = word.split('-').collect();
-    match parts[..] {
-        [year, month, day] => {
-            Date::new(digits(year, 4)? as i32, digits(month, 2)?, digits(day, 2)?)
-        }
-        _ => Err(NO_VALUE),
-    }
-}
-
-/// A time as ISO 8601 has it, as far as it is known.
-fn date_time(word: &str) -> std::result::Result<DateTime, InvalidValue> {
-    let (date, time) = match word.split_once('T') {
-        Some((date, time)) => (date, Some(time)),
-        None => (word, None),
-    };
-    let parts: Vec<&str> = date.split('-').collect();
-    let year = digits(parts[0], 4)? as i32;
-    let day = match parts[1..] {
-        [] => Precision::Year,
-        [month] => Precision::Month(digits(month, 2)?),
-        [month, day] => Precision::Day(digits(month, 2)?, digits(day, 2)?),
-        _ => return Err(NO_VALUE),
-    };
-    let (Some(time), Precision::Day(month, day)) = (time, day) else {
-        let is_whole = time.is_none();
-        return if is_whole {
-            DateTime::new(year, day, 0)
-        } else {
-            Err(NO_VALUE)
-        };
-    };
-    let (time, zone) = time.split_at(time.find(['Z', '+', '-']).unwrap_or(time.len()));
-    let offset = match zone.replace(':', "").as_str() {
-        "" | "Z" => 0,
-        zone => {
-            let hours = digits(zone.get(1..3).unwrap_or_default(), 2)?;
-            let minutes = digits(zone.get(3..).unwrap_or_default(), 2)?;
-            let ahead = (hours * 60 + minutes) as i32;
-            if zone.starts_with('-') { -ahead } else { ahead }
-        }
-    };
-    let parts: Vec<&str> = time.split(':').collect();
-    let precision = match parts[..] {
-        [hour, minute] => Precision::Minute(month, day, digits(hour, 2)?, digits(minute, 2)?),
-        [hour, minute, second] => {
-            let (second, fraction) = second.split_once('.').unwrap_or((second, "0"));
-            let microsecond = digits(&format!("{fraction:0<6.6}"), 6)?;
-            let (hour, minute) = (digits(hour, 2)?, digits(minute, 2)?);
-            Precision::Microsecond(month, day, hour, minute, digits(second, 2)?, microsecond)
-        }
-        _ => return Err(NO_VALUE),
-    };
-    DateTime::new(year, precision, offset)
 }
 
 /// Whether a letter stands for itself outside of quotes (`GST_ASCII_IS_STRING`).
