@@ -120,17 +120,22 @@ impl<'a> Decoder<'a> {
         &mut self,
         body: impl FnOnce(&mut Self, u32) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        let kind = self.u32()?;
-        let bytes = self.blob()?;
-        if self.depth == MAX_DEPTH {
-            return Err(DecodeError::Invalid("records are nested too deeply").into());
-        }
-        let rest = std::mem::replace(&mut self.bytes, bytes);
-        self.depth += 1;
+        let (kind, rest) = self.enter()?;
         let outcome = body(self, kind);
         self.depth -= 1;
         self.bytes = rest;
         outcome
+    }
+
+    /// Goes to the body of a record. Returns its kind, and the bytes after it.
+    fn enter(&mut self) -> Result<(u32, &'a [u8])> {
+        let kind = self.u32()?;
+        let bytes = self.blob()?;
+        if self.depth == MAX_DEPTH {
+            return Err(DecodeError::Invalid("records are nested too deeply"));
+        }
+        self.depth += 1;
+        Ok((kind, std::mem::replace(&mut self.bytes, bytes)))
     }
 
     /// Reads a record that has to be of the kind `of`.

@@ -88,20 +88,26 @@ impl<'a> Encoder<'a> {
     /// Writes a record: its kind, its length, and what `body` writes. Where `body` fails, there is
     /// no record.
     pub fn record(&mut self, kind: u32, body: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
-        let (start, values, depth) = (self.bytes.len(), self.values, self.depth);
+        let (start, values) = (self.bytes.len(), self.values);
         self.u32(kind);
         self.u32(0);
-        let body_start = self.bytes.len();
         self.depth += 1;
-        let written = (depth < MAX_DEPTH).then_some(()).and_then(|()| body(self));
-        self.depth = depth;
-        let length = u32::try_from(self.bytes.len() - body_start).ok();
-        let Some((length, ())) = length.zip(written) else {
+        let is_too_deep = self.depth > MAX_DEPTH;
+        let written = if is_too_deep { None } else { body(self) };
+        self.depth -= 1;
+        let finished = written.and_then(|()| self.finish(start));
+        if finished.is_none() {
             self.bytes.truncate(start);
             self.values = values;
-            return None;
-        };
-        self.bytes[body_start - 4..body_start].copy_from_slice(&length.to_le_bytes());
+        }
+        finished
+    }
+
+    /// Writes the length of the record that begins at `start`, and ends here.
+    fn finish(&mut self, start: usize) -> Option<()> {
+        let body = start + 8;
+        let length = u32::try_from(self.bytes.len() - body).ok()?;
+        self.bytes[body - 4..body].copy_from_slice(&length.to_le_bytes());
         Some(())
     }
 

@@ -88,13 +88,19 @@ macro_rules! optional {
             fn decode(
                 decoder: &mut $crate::decoder::Decoder<'_>,
             ) -> $crate::field::Result<Option<$of>> {
-                let is_there = decoder.bool()?;
-                is_there.then(|| $crate::field::Field::decode(decoder)).transpose()
+                if decoder.bool()? {
+                    Ok(Some($crate::field::Field::decode(decoder)?))
+                } else {
+                    Ok(None)
+                }
             }
 
             fn encode(&self, encoder: &mut $crate::encoder::Encoder<'_>) -> Option<()> {
                 encoder.u32(self.is_some().into());
-                self.iter().try_for_each(|field| field.encode(encoder))
+                if let Some(field) = self {
+                    $crate::field::Field::encode(field, encoder)?;
+                }
+                Some(())
             }
         }
     )*};
@@ -104,13 +110,19 @@ pub(crate) use optional;
 /// How many there are, and those.
 impl<T: Field> Field for Vec<T> {
     fn decode(decoder: &mut Decoder<'_>) -> Result<Vec<T>> {
-        let count = decoder.count(T::LEAST)?;
-        (0..count).map(|_| T::decode(decoder)).collect()
+        let mut values = Vec::new();
+        for _ in 0..decoder.count(T::LEAST)? {
+            values.push(T::decode(decoder)?);
+        }
+        Ok(values)
     }
 
     fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
         encoder.count(self.len())?;
-        self.iter().try_for_each(|value| value.encode(encoder))
+        for value in self {
+            value.encode(encoder)?;
+        }
+        Some(())
     }
 }
 
@@ -126,7 +138,10 @@ impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
     }
 
     fn encode(&self, encoder: &mut Encoder<'_>) -> Option<()> {
-        self.iter().try_for_each(|value| value.encode(encoder))
+        for value in self {
+            value.encode(encoder)?;
+        }
+        Some(())
     }
 }
 

@@ -145,13 +145,19 @@ impl Value {
 
     /// Reads how many values there are, and those.
     pub(super) fn read_all(decoder: &mut Decoder<'_>) -> field::Result<Vec<Value>> {
-        let count = decoder.count(8)?;
-        (0..count).map(|_| Value::read(decoder)).collect()
+        let mut values = Vec::new();
+        for _ in 0..decoder.count(8)? {
+            values.push(Value::read(decoder)?);
+        }
+        Ok(values)
     }
 
     pub(super) fn write_all(values: &[Value], encoder: &mut Encoder<'_>) -> Option<()> {
         encoder.count(values.len())?;
-        values.iter().try_for_each(|value| value.write(encoder))
+        for value in values {
+            value.write(encoder)?;
+        }
+        Some(())
     }
 }
 
