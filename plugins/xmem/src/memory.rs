@@ -9,6 +9,7 @@ pub(crate) mod bufferpool;
 mod fd;
 mod frame;
 mod framepool;
+mod functions;
 pub(crate) mod import;
 pub(crate) mod kind;
 pub(crate) mod record;

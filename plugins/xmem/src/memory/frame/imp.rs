@@ -11,7 +11,8 @@ use gst_allocators::ffi as allocators;
 use gst_allocators::subclass::prelude::*;
 use xmem_core::Frame;
 
-use super::super::slot::{frame_memory, mem_is_span};
+use super::super::functions::{mem_is_span, mem_unmap};
+use super::super::slot::frame_memory;
 
 /// The allocator of received frames' memory: `GstFdMemory` with a [`Frame`] attached as qdata.
 ///
@@ -206,8 +207,6 @@ unsafe extern "C" fn mem_map(
     let start = payload.as_ptr().wrapping_sub(frame.offset());
     start.cast_mut().cast()
 }
-
-unsafe extern "C" fn mem_unmap(_memory: *mut ffi::GstMemory) {}
 
 /// Shares as the parent class does, except for the size -1 ("all that follows"), which the parent
 /// class takes to be all of the segment.

@@ -12,6 +12,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use xmem_core::{Canceller, Frame, FrameMut, Publisher};
 
+use super::super::functions::{mem_is_span, mem_unmap};
 use super::content::{Content, SlotCell};
 
 const MEMORY_TYPE: &std::ffi::CStr = c"XmemMemory";
@@ -360,8 +361,6 @@ unsafe extern "C" fn mem_map(
     }
 }
 
-unsafe extern "C" fn mem_unmap(_memory: *mut ffi::GstMemory) {}
-
 unsafe extern "C" fn mem_share(
     memory: *mut ffi::GstMemory,
     offset: isize,
@@ -397,24 +396,4 @@ unsafe extern "C" fn mem_share(
         size,
     };
     raw_memory(allocator, parent, whole.content.clone(), whole.data, layout)
-}
-
-/// Returns whether `first` ends where `second` begins. Sets `offset` to the offset of `first` in
-/// their parent.
-///
-/// # Safety
-/// Both memories must be alive and have the same parent; `offset` must be null or writable.
-pub(crate) unsafe extern "C" fn mem_is_span(
-    first: *mut ffi::GstMemory,
-    second: *mut ffi::GstMemory,
-    offset: *mut usize,
-) -> glib::ffi::gboolean {
-    // SAFETY: GStreamer, the caller, meets the requirements above, and a memory keeps its parent
-    // alive.
-    unsafe {
-        if !offset.is_null() {
-            *offset = (*first).offset - (*(*first).parent).offset;
-        }
-        ((*first).offset + (*first).size == (*second).offset).into_glib()
-    }
 }

@@ -4,7 +4,7 @@ mod content;
 mod imp;
 
 pub(super) use content::SlotCell;
-pub(super) use imp::{frame_memory, mem_is_span, slot_buffer, slot_of};
+pub(super) use imp::{frame_memory, slot_buffer, slot_of};
 
 glib::wrapper! {
     /// Allocates slots of a publisher for upstream elements that use no buffer pool.
