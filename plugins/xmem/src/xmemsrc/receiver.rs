@@ -1,4 +1,4 @@
-//! One run of the source, from start to stop: the connection, and the buffers made of frames.
+//! One run of the source, from start to stop: what it receives, and when it connects again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,30 +9,27 @@ use gst::prelude::*;
 use gst_base::BaseSrc;
 use gst_base::prelude::*;
 use xmem_core::{
-    Cancellation, Canceller, Channel, Error, EventKind, Frame, Item, Result, StreamEvent,
-    Subscriber, UpstreamSender,
+    Cancellation, Canceller, Channel, Error, Frame, Item, Result, Subscriber, UpstreamSender,
 };
 
-use super::downstream::{Downstream, ElementUpdate, QueuedEvent, running_time};
-use super::eventfilter::EventFilter;
-use super::gate::{Gate, Verdict};
+use super::downstream::{Downstream, running_time};
+use super::gate::Gate;
 use super::headers::Headers;
 use super::keeping::Keeping;
 use super::lasting::Lasting;
 use super::outofband::OutOfBand;
-use super::received::{Figures, FrameKind, NotPushed, Received, Unusable};
+use super::received::{Figures, FrameKind, Received, Unusable};
 use super::reconnect::Reconnect;
-use super::settings::{Delivery, OnDisconnect, OnStarved, Settings};
+use super::settings::{Delivery, OnDisconnect, Settings};
 use crate::caps::Format;
-use crate::events::{self, DecodedEvent};
 use crate::log::CAT;
-use crate::memory::kind::{CapsMemory, memory_of};
 use crate::memory::recorder::Recorder;
-use crate::metas;
 use crate::timestamps::{Timekeeper, milliseconds};
-use crate::values::{DecodeError, Names, Told};
+use crate::values::Names;
 
+mod buffers;
 mod connecting;
+mod events;
 mod leading;
 
 /// The pause before the next connection if one ended for lack of memory or descriptors.
@@ -310,68 +307,6 @@ impl Receiver {
         self.subscriber = None;
     }
 
-    /// Queues an event until it is pushed in its place in the stream.
-    fn take_in(&mut self, event: &StreamEvent, element: &BaseSrc) -> Result<()> {
-        if event.kind() == EventKind::Format {
-            return self.take_in_caps(event.content());
-        }
-        if event.content().is_empty() {
-            // A sticky event was taken back: this matters only to clients that join later.
-            return Ok(());
-        }
-        let offset = self.timekeeper.offset(element);
-        let ahead = self.subscriber.as_ref().map_or(0, Subscriber::clock_offset);
-        let content = Told::new(event.content(), self.names);
-        match events::decode(content, offset, ahead) {
-            Ok(Some(said)) => {
-                let size = event.content().len();
-                if let DecodedEvent::Event(event) = &said
-                    && let Err(why) = self.lasting.add(event, size)
-                {
-                    if why.is_first {
-                        gst::element_warning!(
-                            element,
-                            gst::ResourceError::NoSpaceLeft,
-                            ("Dropped an event of the producer: {why}. Further events are dropped \
-                              without a message")
-                        );
-                    }
-                    gst::info!(CAT, obj = element, "Dropped: {event:?}");
-                    return Ok(());
-                }
-                self.downstream.hold(QueuedEvent::Decoded(said), size);
-            }
-            Ok(None) | Err(DecodeError::Unsupported(_)) => {
-                gst::debug!(CAT, "Ignored an event of an unknown kind");
-            }
-            Err(DecodeError::Invalid(_)) => {
-                let what = "an event that cannot be decoded";
-                return Err(Error::Protocol(what.into()));
-            }
-        }
-        Ok(())
-    }
-
-    fn take_in_caps(&mut self, bytes: &[u8]) -> Result<()> {
-        let is_same = |format: &Current| *format.bytes == *bytes;
-        if self.format.as_ref().is_some_and(is_same) {
-            return Ok(());
-        }
-        let (caps, format) = Format::from_bytes(bytes, self.names).map_err(Error::Protocol)?;
-        self.headers.set_caps(&caps, &format.headers);
-        self.format = Some(Current {
-            bytes: bytes.into(),
-            format,
-        });
-        if self.caps.as_ref() == Some(&caps) {
-            // Only parts of the format that downstream does not see have changed.
-            return Ok(());
-        }
-        self.caps = Some(caps.clone());
-        self.downstream.hold(QueuedEvent::Caps(caps), bytes.len());
-        Ok(())
-    }
-
     /// Keeps an item: the next call of `receive` returns it.
     pub(super) fn put_back(&mut self, received: Received) {
         self.put_back = Some(received);
@@ -395,121 +330,10 @@ impl Receiver {
         }
     }
 
-    /// Pushes the events that come before an item. Returns the caps, if they have changed.
-    ///
-    /// # Errors
-    /// Downstream refuses the caps.
-    pub(super) fn push_events(
-        &mut self,
-        element: &BaseSrc,
-        filter: &EventFilter,
-        received: &Received,
-        notice: impl FnMut(ElementUpdate),
-    ) -> std::result::Result<Option<gst::Caps>, glib::BoolError> {
-        let offset = self.timekeeper.offset(element);
-        if self.timekeeper.has_restarted() {
-            self.downstream.restart_clock(running_time(offset));
-        }
-        let received = (received, self.is_newest());
-        self.downstream
-            .push(element, filter, received, offset, notice)
-    }
-
     /// Returns whether no frame newer than the last received one is available.
     fn is_newest(&self) -> bool {
         let subscriber = self.subscriber.as_ref();
         subscriber.is_none_or(|subscriber| !subscriber.has_next())
-    }
-
-    /// Returns a buffer with the bytes of the frame. The frame is given back when its memory is
-    /// freed.
-    fn buffer(
-        &mut self,
-        frame: Frame,
-        verdict: Verdict,
-    ) -> Result<std::result::Result<gst::Buffer, NotPushed>> {
-        let record = frame.meta();
-        let is_copied = self.takes_copy(&frame, verdict == Verdict::Keep);
-        let extra = frame.extra()?;
-        let extra = Told::new(&extra, self.names);
-        let mut buffer = self.recorder.buffer(record);
-        let content = buffer.make_mut();
-        let place = self.downstream.place(record);
-        content.set_offset(record.offset().unwrap_or(gst::ffi::GST_BUFFER_OFFSET_NONE));
-        content.set_offset_end(
-            record
-                .offset_end()
-                .unwrap_or(gst::ffi::GST_BUFFER_OFFSET_NONE),
-        );
-        let mut flags = gst::BufferFlags::from_bits_retain(record.flags());
-        if std::mem::take(&mut self.discontinuous) || frame.missed() > 0 {
-            flags |= gst::BufferFlags::DISCONT;
-        }
-        content.set_flags(flags);
-        let (size, seq) = (record.size(), record.seq());
-        let format = self.format.as_ref().map(|current| &current.format);
-        if size > 0 {
-            let told = || metas::read_memories(extra.bytes);
-            let parts = format.and_then(|format| format.memories(size as usize, told));
-            let memory = if is_copied {
-                self.figures.copied += 1;
-                gst::Memory::from_mut_slice(frame.payload()?.to_vec())
-            } else {
-                memory_of(frame, self.fd_memory)?
-            };
-            match parts {
-                // GStreamer merges these parts without a copy when the whole buffer is mapped.
-                Some(sizes) => append_parts(content, &memory, &sizes),
-                None => content.append_memory(memory),
-            }
-        }
-        let info = format.and_then(|format| format.video.as_ref());
-        match metas::attach(content, extra, info) {
-            Ok(()) => match self.downstream.clip(buffer, place, self.is_newest()) {
-                Some(buffer) => {
-                    self.figures.received += 1;
-                    Ok(Ok(buffer))
-                }
-                None => {
-                    self.figures.early += 1;
-                    self.discontinuous = true;
-                    Ok(Err(NotPushed::Early))
-                }
-            },
-            Err(metas::Refused::Unfit(meta, why)) => {
-                Ok(Err(NotPushed::Unusable(self.miss(Unusable(meta, why)))))
-            }
-            Err(metas::Refused::Broken) => Err(Error::Protocol(format!(
-                "the metas of frame {seq} cannot be decoded"
-            ))),
-        }
-    }
-
-    /// Returns whether a frame is copied, so that its lease is free for the next frame. That
-    /// applies to all small frames; to others if downstream holds as many as it may; and to a frame
-    /// that is kept until the next frame arrives, if that one would need its lease.
-    fn takes_copy(&mut self, frame: &Frame, is_kept: bool) -> bool {
-        let Some(subscriber) = &self.subscriber else {
-            return false;
-        };
-        let free = subscriber.free_leases();
-        let format = self.format.as_ref().map(|current| &current.format);
-        let by_caps = format.and_then(Format::frame_duration);
-        self.keeping.take_frame(frame.meta(), by_caps, free);
-        if !CapsMemory::of_frame(frame).can_be_copied() {
-            return false;
-        }
-        if frame.meta().size() < u64::from(self.settings.copy_below) && !self.is_forwarded {
-            return true;
-        }
-        let is_starved = free == 0 && self.settings.on_starved == OnStarved::Copy;
-        if is_starved {
-            self.figures.starved += 1;
-            if !self.keeping.may_grow() {
-                (self.observer)(Change::Starved);
-            }
-        }
-        is_starved || (is_kept && free == 0)
     }
 
     /// Returns why frames are missed, if this is the first frame before which some are.
@@ -533,14 +357,5 @@ impl Receiver {
             self.refused.push(kind);
         }
         is_first
-    }
-}
-
-/// Appends the memory of a frame in parts. The frame is given back when the last part is freed.
-fn append_parts(buffer: &mut gst::BufferRef, memory: &gst::MemoryRef, sizes: &[usize]) {
-    let mut at = 0;
-    for size in sizes {
-        buffer.append_memory(memory.share(at..at + size));
-        at += size;
     }
 }
