@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, by their folder in the workspace.
-const CRATES: &[&str] = &["xmem-core", "xmem-media", "plugins/xmem"];
+const CRATES: &[&str] = &["xmem-core", "xmem-media", "plugins/xmem", "tests/fakecuda"];
 
 /// The implementations of types of glib under other names than `imp.rs`: the importing file, and the
 /// one of the type.
