@@ -24,8 +24,18 @@ pub struct Launched {
 impl Launched {
     /// Starts the pipeline.
     pub fn start(place: &Place, description: &str) -> Launched {
+        Launched::start_as(place, description, |_| {})
+    }
+
+    /// As [`start`](Launched::start), with a command that `prepare` has changed.
+    pub fn start_as(
+        place: &Place,
+        description: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Launched {
         let mut command = Command::new("gst-launch-1.0");
         set_environment(&mut command);
+        prepare(&mut command);
         command
             .args(description.split_whitespace())
             .env("XMEM_RUNTIME_DIR", place.path())

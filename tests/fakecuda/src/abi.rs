@@ -56,7 +56,7 @@ pub struct IpcHandle(pub [u8; HANDLE_SIZE]);
 pub struct Uuid(pub [u8; 16]);
 
 /// `CUmemLocation`
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Location {
     pub kind: c_uint,
@@ -75,7 +75,7 @@ pub struct Properties {
 }
 
 /// `CUmemAccessDesc`
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Access {
     pub location: Location,

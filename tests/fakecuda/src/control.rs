@@ -24,7 +24,10 @@ use std::path::Path;
 
 use crate::result::{Code, Result};
 use crate::settings::Mode;
-use crate::{alive, driver};
+use crate::{alive, driver, thread};
+
+/// The name of the threads that obey a test.
+const THREAD: &str = "fakecuda-test";
 
 /// Listens in this directory.
 pub fn listen(directory: &Path) -> Result {
@@ -36,18 +39,12 @@ pub fn listen(directory: &Path) -> Result {
         eprintln!("fakecuda: {}: {error}", path.display());
         Code::UNKNOWN
     })?;
-    spawn(move || {
+    thread::spawn(THREAD, move || {
         for connection in listener.incoming().flatten() {
             // Without a thread the connection is closed, which fails the test.
-            let _ = spawn(move || serve(connection));
+            let _ = thread::spawn(THREAD, move || serve(connection));
         }
     })
-}
-
-fn spawn(run: impl FnOnce() + Send + 'static) -> Result {
-    let builder = std::thread::Builder::new().name("fakecuda-test".into());
-    let spawned = builder.spawn(run);
-    spawned.map(|_| ()).map_err(|_| Code::OPERATING_SYSTEM)
 }
 
 fn serve(mut connection: UnixStream) {

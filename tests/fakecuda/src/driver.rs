@@ -200,7 +200,7 @@ impl Driver {
         }
     }
 
-    /// The context of a stream that is not a default one.
+    /// The event behind a handle.
     pub fn event(&self, handle: usize) -> Result<&Event> {
         self.events.get(&handle).ok_or(Code::INVALID_HANDLE)
     }

@@ -11,6 +11,7 @@ use crate::log;
 use crate::result::{Code, Result};
 use crate::settings::Mode;
 use crate::stream::{Head, Job, Task};
+use crate::thread;
 
 /// Adds a task to a stream. The error is that of the task, if it has run.
 pub fn submit(mut driver: Locked, stream: usize, task: Task) -> Result {
@@ -19,7 +20,7 @@ pub fn submit(mut driver: Locked, stream: usize, task: Task) -> Result {
         return run_first(driver, stream).1;
     }
     if driver.streams.needs_worker(stream) {
-        start_worker(stream)?;
+        thread::spawn(&format!("fakecuda-{stream:x}"), move || work(stream))?;
     }
     driver::progress();
     Ok(())
@@ -125,24 +126,7 @@ fn run_first(mut driver: Locked, stream: usize) -> (Locked, Result) {
     (driver, result)
 }
 
-/// Starts the worker of a stream. It handles no signals, which are the program's.
-fn start_worker(stream: usize) -> Result {
-    // SAFETY: sets of signals of zeros are values, which the calls overwrite.
-    let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = unsafe { std::mem::zeroed() };
-    // SAFETY: both sets are valid.
-    unsafe {
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-    }
-    let name = format!("fakecuda-{stream:x}");
-    let started = std::thread::Builder::new()
-        .name(name)
-        .spawn(move || work(stream));
-    // SAFETY: the set was filled above.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
-    started.map(|_| ()).map_err(|_| Code::OPERATING_SYSTEM)
-}
-
+/// The worker of a stream.
 fn work(stream: usize) {
     let mut driver = driver::lock();
     let mut delayed = 0;

@@ -82,3 +82,4 @@ mod settings;
 mod shared;
 mod space;
 mod stream;
+mod thread;

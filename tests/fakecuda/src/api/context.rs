@@ -105,11 +105,13 @@ entry_points! {
     Start fn cuDevicePrimaryCtxRetain(context: Out<Object>, device: c_int) {
         devices::get(device)?;
         let mut driver = driver::lock();
-        if let Some(primary) = driver.primaries.get_mut(&device) {
-            primary.references += 1;
+        if let Some(primary) = driver.primaries.get(&device) {
             let retained = primary.context;
-            // An ended context does not recover.
+            // A context with an error does not recover.
             driver.context(retained)?;
+            if let Some(primary) = driver.primaries.get_mut(&device) {
+                primary.references += 1;
+            }
             return context.set(Object(retained));
         }
         let created = driver.create_context(device, 0, true)?;

@@ -59,8 +59,7 @@ entry_points! {
         pointer.set(pinned(size)?)
     }
 
-    Context fn cuMemHostAlloc(pointer: Out<Address>, size: usize, flags: c_uint) {
-        let _ = flags;
+    Context fn cuMemHostAlloc(pointer: Out<Address>, size: usize, _flags: c_uint) {
         pointer.set(pinned(size)?)
     }
 
@@ -69,8 +68,7 @@ entry_points! {
         remove_of_host(pointer, is_it)
     }
 
-    Context fn cuMemHostRegister_v2(pointer: Address, size: usize, flags: c_uint) {
-        let _ = flags;
+    Context fn cuMemHostRegister_v2(pointer: Address, size: usize, _flags: c_uint) {
         if size == 0 {
             return Err(Code::INVALID_VALUE);
         }
