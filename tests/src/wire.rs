@@ -179,8 +179,8 @@ impl Connection {
             let mut into = [IoSliceMut::new(&mut bytes)];
             match net::recvmsg(&self.0, &mut into, &mut ancillary, flags) {
                 Ok(received) => break received.bytes,
-                Err(Errno::CONNRESET) => break 0,
-                Err(Errno::INTR) => {}
+                // The peer has not read all of ours. Told once, before its last words.
+                Err(Errno::CONNRESET | Errno::INTR) => {}
                 Err(error) => panic!("no message: {error}"),
             }
         };

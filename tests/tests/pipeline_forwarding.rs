@@ -90,7 +90,7 @@ fn all_imported(stats: &Line, frames: u64) {
 #[test]
 fn frames_go_through_four_processes_without_a_copy_or_a_page_fault() {
     const WARM_UP: u64 = 100;
-    const FRAMES: u64 = 600;
+    const FRAMES: u64 = 2000;
     let place = Place::new();
     let mut chain = Chain::of_pushes(&place);
     let faults = |chain: &Chain| {
@@ -113,8 +113,9 @@ fn frames_go_through_four_processes_without_a_copy_or_a_page_fault() {
     }
     for (before, after) in before.into_iter().zip(after) {
         let faults = after - before;
-        // 0.00 per frame: this leaves room for page faults that happen once.
-        assert!(faults * 100 < FRAMES, "{faults} page faults in {FRAMES}");
+        // 0.00 per frame: this leaves room for page faults that happen once. While another process is
+        // late, more frames are on their way, and the memory for their metas is made 16 pages at a time.
+        assert!(faults * 50 < FRAMES, "{faults} page faults in {FRAMES}");
     }
     assert_eq!(chain.producer.stats("sink").number("client-0-missed"), 0);
 }
