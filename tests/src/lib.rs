@@ -26,6 +26,7 @@ pub mod devices;
 pub mod events;
 pub mod fakecuda;
 pub mod faults;
+pub mod gpu;
 pub mod hostile;
 pub mod launched;
 pub mod limits;

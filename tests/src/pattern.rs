@@ -58,14 +58,12 @@ pub fn meta(number: u64, len: usize, extra: usize) -> Result<BufferMeta> {
     if number % 2 == 1 {
         meta.set_producer(&format!("maker {number}"));
     }
-    meta.set_device_id(number as u8);
     meta.set_flags((number as u32) << 4);
     meta.set_pts(Some(Duration::from_nanos(3 * number)));
     meta.set_dts(Some(Duration::from_nanos(5 * number)));
     meta.set_duration(Some(Duration::from_nanos(extra as u64)));
     meta.set_offset(Some(number));
     meta.set_offset_end(Some(len as u64));
-    meta.set_cuda_ipc_handle(std::array::from_fn(|at| (number as u8) ^ (at as u8)));
     Ok(meta)
 }
 
@@ -75,8 +73,8 @@ pub fn meta(number: u64, len: usize, extra: usize) -> Result<BufferMeta> {
 /// # Errors
 /// Those of [`FrameMut::set_extra`].
 pub fn fill(frame: &mut FrameMut, number: u64, extra_len: usize) -> Result<()> {
-    let len = frame.payload().len();
-    let payload = frame.payload();
+    let len = frame.payload()?.len();
+    let payload = frame.payload()?;
     pieces(payload_seed(number), len, |start, bytes| {
         payload.write(start, bytes)
     });

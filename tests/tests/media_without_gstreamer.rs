@@ -66,7 +66,7 @@ fn publish(publisher: &Publisher, numbers: std::ops::Range<u32>) {
     publisher.wait_for_clients(1, Some(PATIENCE)).unwrap();
     for number in numbers {
         let mut frame = publisher.acquire(bytes.len()).unwrap();
-        frame.payload().write(0, &bytes);
+        frame.payload().unwrap().write(0, &bytes);
         let mut extra = Vec::new();
         let mut writer = MetaWriter::new(&mut extra);
         writer.write(&layout.into()).unwrap();

@@ -289,7 +289,7 @@ fn publish(publisher: &Publisher, meta: BufferMeta, extra: &[u8]) {
     let mut frame = publisher.acquire(meta.size() as usize).expect("a slot");
     let mut bytes = vec![0; meta.size() as usize];
     fill(3, &mut bytes);
-    frame.payload().write(0, &bytes);
+    frame.payload().unwrap().write(0, &bytes);
     *frame.meta_mut() = meta;
     frame.set_extra(extra).expect("little");
     frame.publish().expect("the channel is open");

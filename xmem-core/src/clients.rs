@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::lease::{FrameId, SlotIndex};
 use crate::message::Delivery;
 use crate::quota::Quota;
-use crate::segment::LeasePage;
+use crate::segment::{LeasePage, MemoryKind, Takes};
 
 /// The number of a client; never used twice in a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,8 +34,8 @@ pub(crate) struct Identity {
     pub(crate) delivery: Delivery,
     /// Frames that it wants to be kept at first, if they are small.
     pub(crate) backlog: u32,
-    /// It takes frames in memory that other processes may write or punch holes into.
-    pub(crate) takes_unsealed: bool,
+    /// The kinds of memory that it takes frames in.
+    pub(crate) takes: Takes,
     /// It runs as the producer's user.
     pub(crate) is_own_user: bool,
 }
@@ -225,14 +225,11 @@ impl Clients {
         }
     }
 
-    /// Clients that take no frames in memory that other processes may write or punch holes into,
-    /// but for those that take no frames at all any more.
-    pub(crate) fn needing_sealed(&self) -> impl Iterator<Item = ClientId> {
-        let needs_sealed = |client: &&Client| !client.identity.takes_unsealed && !client.evicted;
-        self.list
-            .iter()
-            .filter(needs_sealed)
-            .map(|client| client.id)
+    /// Clients that take no frames in memory of this kind, but for those that take no frames at all any
+    /// more.
+    pub(crate) fn refusing(&self, kind: MemoryKind) -> impl Iterator<Item = ClientId> {
+        let refuses = move |client: &&Client| !client.identity.takes.takes(kind) && !client.evicted;
+        self.list.iter().filter(refuses).map(|client| client.id)
     }
 
     /// Takes a client in, which receives the frame at `position` first.

@@ -124,8 +124,7 @@ impl std::fmt::Display for DType {
 pub enum StorageType {
     /// Memory of the machine, mapped by producer and clients.
     Cpu = 0,
-    /// Memory of a CUDA device, which the record's
-    /// [handle](crate::BufferMeta::cuda_ipc_handle) names.
+    /// Memory of a CUDA device.
     Cuda = 1,
 }
 

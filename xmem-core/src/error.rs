@@ -8,12 +8,14 @@ use rustix::io::Errno;
 
 use crate::dtype::{DType, StorageType};
 
+mod cuda;
 pub(crate) mod kind;
 mod path_advice;
 mod refusal;
 mod resource;
 mod setting;
 
+pub use cuda::CudaError;
 pub use path_advice::PathAdvice;
 pub use refusal::{Disconnection, Refusal};
 pub use resource::Resource;
@@ -79,8 +81,9 @@ pub enum Error {
     /// A shape, its strides and the frame's size do not fit together.
     #[error("invalid shape: {0}")]
     InvalidShape(String),
-    /// The frame's content is in memory that the CPU can't read.
-    #[error("the frame is in {0} memory, which the CPU can't read")]
+    /// The frame is in memory of another kind than the call is for. What is in memory of a CUDA device is
+    /// not read by the CPU, for example.
+    #[error("the frame is in {0} memory, and this call is for frames in other memory")]
     WrongStorage(StorageType),
 
     /// A setting is out of its range.
@@ -165,6 +168,9 @@ pub enum Error {
         /// The limit.
         max: u32,
     },
+    /// CUDA can't be used, or a call of its driver failed.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
     /// The memory that a frame is in is not mapped for the CPU.
     #[error("the frame's memory is not mapped: map it before its bytes are read (Frame::map)")]
     NotMapped,

@@ -19,7 +19,7 @@
 //! let mut subscriber = Subscriber::builder(channel).connect()?;
 //!
 //! let mut frame = publisher.acquire(2 * 3 * 4)?;
-//! frame.payload().write_elements(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]);
+//! frame.payload()?.write_elements(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]);
 //! *frame.meta_mut() = BufferMeta::tensor(DType::Float32, &[2, 3])?;
 //! frame.publish()?;
 //!
@@ -56,6 +56,7 @@
 //! | end a wait from another thread, for Ctrl-C too | [`Canceller`] |
 //! | wait for slow clients, in place of dropping frames | [`Overflow::Block`] |
 //! | share memory of other origin, a dmabuf for example | [`ImportedMemory`], [`Publisher::import_frame`] |
+//! | share memory of a GPU | [`cuda`], [`PublisherBuilder::storage`] |
 //! | find channels | [`Channel::list`], [`ChannelMonitor`] |
 //! | let clients begin with a sync point of a compressed stream | [`Role`], [`PublisherBuilder::keep_group`] |
 //!
@@ -100,6 +101,7 @@ cfg_if::cfg_if! {
         mod cancel;
         mod channel;
         mod clients;
+        pub mod cuda;
         mod dtype;
         mod error;
         mod event;
@@ -117,6 +119,7 @@ cfg_if::cfg_if! {
         mod segment;
         mod subscriber;
         mod sys;
+        mod uuid;
         mod writer;
 
         pub use self::{
@@ -138,7 +141,7 @@ cfg_if::cfg_if! {
             publisher::builder::PublisherBuilder,
             publisher::{ClientStats, Publisher, PublisherStats},
             quota::{Grant, Quota},
-            segment::{ImportedMemory, MAX_LEASES},
+            segment::{ImportedMemory, MAX_LEASES, Storage},
             subscriber::builder::{SubscriberBuilder, UnsealedMemory},
             subscriber::{Item, Subscriber, UpstreamSender},
             sys::{clock::monotonic as monotonic_time, sched::set_time_slice},

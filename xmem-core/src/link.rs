@@ -5,7 +5,8 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::error::{Disconnection, Error, Resource, Result, Setting};
+use crate::cuda::completion::Completions;
+use crate::error::{CudaError, Disconnection, Error, Resource, Result, Setting};
 use crate::event::pending::Events;
 use crate::message::Message;
 use crate::quota::{Grant, Quota};
@@ -18,8 +19,9 @@ use crate::sys::poll::EventFd;
 use crate::sys::socket::{self, Connection};
 
 mod leases;
+mod releases;
 
-use leases::{Asked, Leases};
+use leases::{Asked, Held, Leases};
 
 /// How the stream has come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(crate) enum End {
     Broken(String),
     /// A callback of this process has panicked, or the thread that reads the connection.
     Failed(String),
+    /// This process can't use the device that the frames are on, or the device has failed.
+    Cuda(CudaError),
     /// This process had no room for what the producer has told: what, and the system's answer.
     Lacking(String, Resource, i32),
 }
@@ -44,6 +48,7 @@ impl End {
         match error {
             Error::Protocol(what) => End::Broken(what),
             Error::Failed(what) => End::Failed(what),
+            Error::Cuda(error) => End::Cuda(error),
             Error::ResourceExhausted {
                 what,
                 resource,
@@ -60,6 +65,7 @@ impl End {
             End::Dropped(how) => Error::Disconnected(how.clone()),
             End::Broken(what) => Error::Protocol(what.clone()),
             End::Failed(what) => Error::Failed(what.clone()),
+            End::Cuda(error) => Error::Cuda(error.clone()),
             End::Lacking(what, resource, answer) => {
                 let answer = io::Error::from_raw_os_error(*answer);
                 Error::exhausted(what, *resource, answer)
@@ -110,6 +116,8 @@ pub(crate) struct Link {
     session: Mutex<Session>,
     leases: Mutex<Leases>,
     quota: Mutex<Asked>,
+    /// Leases that are given back when the device has done the work that reads their frames.
+    releases: Completions<Held>,
 }
 
 impl Link {
@@ -140,6 +148,7 @@ impl Link {
             session: Mutex::default(),
             quota,
             leases: Mutex::new(leases),
+            releases: Completions::default(),
             page,
         })
     }
@@ -191,6 +200,7 @@ impl Link {
         if !self.origin.is_here() {
             return false;
         }
+        self.releases.close();
         let mut leases = self.leases();
         leases.abandoned = true;
         let unused = leases.are_all_free();
@@ -220,7 +230,7 @@ impl Link {
     pub(crate) fn finish(&self, end: End) {
         let broken = matches!(
             end,
-            End::Dropped(_) | End::Broken(_) | End::Failed(_) | End::Lacking(..)
+            End::Dropped(_) | End::Broken(_) | End::Failed(_) | End::Cuda(_) | End::Lacking(..)
         );
         {
             let mut session = self.session();

@@ -5,7 +5,7 @@
 
 use crate::event::EventKind;
 use crate::quota::{Grant, Quota};
-use crate::segment::{MemoryDescription, SegmentId};
+use crate::segment::{MemoryDescription, SegmentId, Takes};
 
 mod bye;
 mod decode;
@@ -102,8 +102,8 @@ pub(crate) struct Hello {
     /// Frames that it wants to be kept as long as it has not asked for others, if they are small.
     pub(crate) backlog: u32,
     pub(crate) delivery: Delivery,
-    /// It takes frames in memory that other processes may write or punch holes into.
-    pub(crate) takes_unsealed: bool,
+    /// The kinds of memory that it takes frames in.
+    pub(crate) takes: Takes,
     /// At most 32 bytes arrive.
     pub(crate) name: String,
 }

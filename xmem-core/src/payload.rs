@@ -30,7 +30,7 @@ pub(crate) mod view;
 /// # let publisher = Publisher::builder(channel.clone()).open()?;
 /// # let mut subscriber = Subscriber::builder(channel).connect()?;
 /// # let mut frame = publisher.acquire(13)?;
-/// # frame.payload().write(0, b"head and body");
+/// # frame.payload()?.write(0, b"head and body");
 /// # frame.publish()?;
 /// let frame = subscriber.receive(None)?;
 /// let payload = frame.payload()?;
@@ -184,7 +184,7 @@ impl std::fmt::Debug for Payload<'_> {
 /// # let channel = Channel::path(directory.path().join("payload.sock"));
 /// # let publisher = Publisher::builder(channel).open()?;
 /// let mut frame = publisher.acquire(4096)?;
-/// let payload = frame.payload();
+/// let payload = frame.payload()?;
 /// payload.write_elements(&[0.5f32, 1.5]);
 /// payload.write(8, b"text");
 /// // From a file, a pipe or a socket, without a copy in this process.

@@ -93,6 +93,8 @@ pub(crate) struct Pool {
     pub(crate) unwanted: Vec<(ClientId, Refusal)>,
     /// All frames are in memory that other processes may write: no other kind will do.
     pub(crate) unsealed_only: bool,
+    /// The device whose memory all slots are in.
+    device: Option<String>,
     /// What was said between the frames.
     pub(crate) log: Log,
     /// What clients that join begin with.
@@ -121,7 +123,13 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(metadata: Arc<MetadataSegment>, limits: Limits, blocking: bool) -> Pool {
+    /// A pool without slots. Those to come are in memory of `device`, if it says so.
+    pub(crate) fn new(
+        metadata: Arc<MetadataSegment>,
+        limits: Limits,
+        blocking: bool,
+        device: Option<String>,
+    ) -> Pool {
         let capacity = metadata.layout().slots;
         Pool {
             slots: Vec::new(),
@@ -141,6 +149,7 @@ impl Pool {
             sleepers: Vec::new(),
             unwanted: Vec::new(),
             unsealed_only: false,
+            device,
             log: Log::default(),
             group: Group::new(limits.group),
             head: 0,

@@ -51,7 +51,7 @@ pub use stats::{ClientStats, PublisherStats};
 /// publisher.set_format("grey, 640 by 480")?;
 /// for number in 0..3u8 {
 ///     let mut frame = publisher.acquire(640 * 480)?;
-///     frame.payload().fill(number);
+///     frame.payload()?.fill(number);
 ///     *frame.meta_mut() = BufferMeta::tensor(DType::UInt8, &[480, 640])?;
 ///     frame.publish()?;
 /// }
@@ -254,7 +254,7 @@ impl Publisher {
 
     /// Figures of this moment.
     pub fn stats(&self) -> PublisherStats {
-        self.writer.with_pool(|pool| PublisherStats::of(pool))
+        PublisherStats::of(&self.writer)
     }
 
     /// Says goodbye to the clients, which can still receive what was published, and removes the

@@ -18,7 +18,8 @@ pub(crate) use layout::{
 };
 pub(crate) use lease_page::{LeasePage, UnsealedPage};
 #[cfg(test)]
-pub(crate) use memory::MemoryKind;
-pub(crate) use memory::{Descriptor, MemoryDescription, SegmentMemory};
+pub(crate) use memory::DeviceDescription;
+pub use memory::Storage;
+pub(crate) use memory::{Descriptor, MemoryDescription, MemoryKind, SegmentMemory, Takes};
 pub(crate) use metadata::MetadataSegment;
 pub(crate) use payload::{PayloadSegment, UnfinishedSegment};

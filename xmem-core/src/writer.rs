@@ -4,17 +4,18 @@
 //! under it.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::callback::{self, Failure};
 use crate::clients::ClientId;
+use crate::cuda::completion::Completions;
 use crate::error::{Error, Refusal, Result};
 use crate::event::{EventKind, MAX_EVENT};
 use crate::message::MAX_INLINE_EVENT;
 use crate::pool::{KeepAlive, Limits, Pool};
-use crate::segment::MetadataSegment;
+use crate::segment::{MetadataSegment, Storage};
 use crate::sys::clock::Deadline;
 use crate::sys::fork::Origin;
 use crate::sys::futex::{self, WakeWord};
@@ -29,10 +30,13 @@ mod extra;
 mod growing;
 mod importing;
 pub(crate) mod making;
+mod outbox;
+pub(crate) mod outgoing;
 mod publishing;
 mod sizing;
 mod watchers;
 
+use outgoing::Outgoing;
 use watchers::Watchers;
 
 /// Most clients of a channel: a blocked writer sleeps on a word of each, its own and a canceller's
@@ -102,6 +106,12 @@ pub(crate) type Observer = Box<dyn Fn(PublisherEvent) + Send + Sync>;
 pub(crate) struct Writer {
     pub(crate) metadata: Arc<MetadataSegment>,
     pool: Mutex<Pool>,
+    /// The memory that slots are made of.
+    pub(crate) storage: Storage,
+    /// What is published or said when the device has done the work before it.
+    outbox: Completions<Outgoing>,
+    /// Frames that were given up there.
+    pub(crate) unpublished: AtomicU64,
     /// Held while slots are made, so that two threads don't both make what is missing once.
     growing: Mutex<()>,
     /// Slots that the control thread is making.
@@ -122,6 +132,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(
         metadata: MetadataSegment,
+        storage: Storage,
         limits: Limits,
         overflow: Overflow,
         name: String,
@@ -130,7 +141,15 @@ impl Writer {
         let metadata = Arc::new(metadata);
         let blocking = overflow != Overflow::DropOldest;
         Ok(Arc::new(Writer {
-            pool: Mutex::new(Pool::new(metadata.clone(), limits, blocking)),
+            pool: Mutex::new(Pool::new(
+                metadata.clone(),
+                limits,
+                blocking,
+                storage.device(),
+            )),
+            storage,
+            outbox: Completions::default(),
+            unpublished: AtomicU64::new(0),
             metadata,
             growing: Mutex::new(()),
             coming: Arc::default(),
@@ -203,7 +222,7 @@ impl Writer {
         let was_closed = self.with_pool(|pool| {
             let was_closed = std::mem::replace(&mut pool.closed, true);
             if !was_closed {
-                pool.retire_imported();
+                pool.retire_ending();
             }
             was_closed
         });
@@ -225,10 +244,11 @@ impl Writer {
 
     /// From now on nothing is acquired or published, and the control thread says goodbye.
     pub(crate) fn close(&self) {
+        self.close_outbox();
         self.await_receipt();
         self.with_pool(|pool| {
             pool.closed = true;
-            pool.retire_imported();
+            pool.retire_ending();
         });
         self.wake_word.signal();
         self.event_fd.notify();
@@ -247,12 +267,20 @@ impl Writer {
     }
 
     /// Says something before the next frame. What is true already is not said again.
-    pub(crate) fn say(&self, kind: EventKind, content: &[u8]) -> Result<()> {
+    pub(crate) fn say(self: &Arc<Self>, kind: EventKind, content: &[u8]) -> Result<()> {
         self.check_origin()?;
         if self.failure.reason().is_some() {
             return Err(self.failure.error());
         }
         Error::check_length("an event", content.len(), MAX_EVENT)?;
+        if self.is_queued(kind, content)? {
+            return Ok(());
+        }
+        self.say_now(kind, content)
+    }
+
+    /// Says something before the frame that is published next.
+    fn say_now(&self, kind: EventKind, content: &[u8]) -> Result<()> {
         if self.with_pool(|pool| pool.is_said(kind, content)) {
             return Ok(());
         }

@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         batch.fill(number as f32);
         // A free slot of shared memory: write it, describe it, publish it.
         let mut frame = publisher.acquire(meta.size() as usize)?;
-        frame.payload().write_elements(&batch);
+        frame.payload()?.write_elements(&batch);
         *frame.meta_mut() = meta;
         frame.publish()?;
         due += PERIOD;

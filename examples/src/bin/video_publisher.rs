@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (x, y, side) = (number * 4 % 576, 208, 64);
         let mut frame = publisher.acquire(size as usize)?;
         // Your picture. Here it is grey, and the box is white.
-        let payload = frame.payload();
+        let payload = frame.payload()?;
         payload.fill(128);
         for row in u64::from(y)..u64::from(y + side) {
             payload.write((row * stride) as usize + x as usize, &[235; 64]);

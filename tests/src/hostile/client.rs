@@ -270,7 +270,7 @@ impl Scene {
                 assert!(self.frames.iter().all(|held| held.slot() != slot));
                 // Written before it is published, so that a client that still reads it sees the
                 // change.
-                frame.payload().fill(0xee);
+                frame.payload().ok()?.fill(0xee);
                 Some(frame)
             }
             Err(Error::Exhausted { .. }) => {
@@ -285,7 +285,10 @@ impl Scene {
 
     fn publish(&mut self, mut frame: FrameMut) -> PublishedSlot {
         self.count += 1;
-        frame.payload().fill(self.count as u8);
+        frame
+            .payload()
+            .expect("memory of the CPU")
+            .fill(self.count as u8);
         frame
             .meta_mut()
             .set_pts(Some(Duration::from_nanos(self.count)));

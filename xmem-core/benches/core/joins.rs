@@ -170,7 +170,7 @@ fn publish(publisher: &Publisher, clients: &mut [Client]) -> Result<Vec<u64>> {
         let start = now();
         let mut frame = publisher.acquire(SIZE)?;
         taken.push(now() - start);
-        frame.payload().write(0, &picture);
+        frame.payload()?.write(0, &picture);
         set_pts(&mut frame, now());
         frame.publish()?;
         if position == JOIN {

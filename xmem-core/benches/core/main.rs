@@ -197,7 +197,10 @@ fn write(criterion: &mut Criterion) -> Result<()> {
     group.bench_function("6 MB", |bencher| {
         bencher.iter(|| {
             let mut frame = publisher.acquire(LARGE).expect("a slot");
-            frame.payload().write(0, &picture);
+            frame
+                .payload()
+                .expect("memory of the CPU")
+                .write(0, &picture);
             frame.publish().expect("the frame is published")
         });
     });

@@ -93,6 +93,8 @@ kinds! {
     TooLong = 25, "too_long";
     /// [`Error::BadMemory`]
     BadMemory = 26, "bad_memory";
+    /// [`Error::Cuda`]
+    Cuda = 27, "cuda";
 }
 
 impl std::fmt::Display for ErrorKind {
@@ -131,6 +133,7 @@ impl Error {
             Error::Socket { .. } => ErrorKind::Socket,
             Error::TooLong { .. } => ErrorKind::TooLong,
             Error::BadMemory(_) => ErrorKind::BadMemory,
+            Error::Cuda(_) => ErrorKind::Cuda,
         }
     }
 }

@@ -43,6 +43,15 @@ pub enum Refusal {
          allow such memory in the client (unsealed_memory: always)"
     )]
     UnsealedOnly,
+    /// All frames are in memory of a CUDA device, and the client takes none.
+    #[error(
+        "its frames are in memory of the GPU {device}, and this client takes no such memory \
+         (device_memory), or was built without CUDA"
+    )]
+    CudaOnly {
+        /// The device, as the producer names it.
+        device: String,
+    },
     /// The producer's system has no more of something. It may have later.
     #[error("it can't take another client: {what}: {resource}")]
     Exhausted {
@@ -68,7 +77,7 @@ impl Refusal {
             Refusal::TooManyClients { .. }
             | Refusal::TooFewSlots { .. }
             | Refusal::Exhausted { .. } => true,
-            Refusal::UnsealedOnly => false,
+            Refusal::UnsealedOnly | Refusal::CudaOnly { .. } => false,
             Refusal::Other { retryable, .. } => *retryable,
         }
     }

@@ -42,6 +42,12 @@ pub enum Resource {
          with XMEM_RUNTIME_DIR or a socket path"
     )]
     Space,
+    /// Memory of a CUDA device.
+    #[error(
+        "the device has not enough memory: end other programs that use it, or need less with \
+         smaller frames, fewer leases or a lower max_slots"
+    )]
+    DeviceMemory,
 }
 
 impl Resource {

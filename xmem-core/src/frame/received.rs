@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use crate::cuda::{Device, DeviceMemory, Work};
 use crate::dtype::{Element, StorageType};
 use crate::error::{Error, Result};
 use crate::lease::FrameId;
@@ -27,7 +28,7 @@ use crate::sys::limits;
 /// # let publisher = Publisher::builder(channel.clone()).open()?;
 /// # let mut subscriber = Subscriber::builder(channel).connect()?;
 /// # let mut frame = publisher.acquire(12)?;
-/// # frame.payload().write_elements(&[1i16, 2, 3, 4, 5, 6]);
+/// # frame.payload()?.write_elements(&[1i16, 2, 3, 4, 5, 6]);
 /// # *frame.meta_mut() = BufferMeta::tensor(DType::Int16, &[2, 3])?;
 /// # frame.publish()?;
 /// let frame = subscriber.receive(None)?;
@@ -42,8 +43,7 @@ use crate::sys::limits;
 /// # }
 /// ```
 pub struct Frame {
-    link: Arc<Link>,
-    lease: u16,
+    lease: Lease,
     id: FrameId,
     segment: Arc<PayloadSegment>,
     meta: BufferMeta,
@@ -59,6 +59,22 @@ pub(crate) struct Spilled {
     pub(crate) offset: usize,
 }
 
+/// A lease that this process has; its drop gives it back.
+struct Lease {
+    link: Arc<Link>,
+    number: u16,
+    /// It has gone to the link, which waits for work that reads the frame.
+    has_gone: bool,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.has_gone {
+            self.link.release(self.number);
+        }
+    }
+}
+
 impl Frame {
     /// Takes over the lease. `meta` was checked, its ranges against the segments too.
     pub(crate) fn new(
@@ -70,8 +86,11 @@ impl Frame {
         missed: u64,
     ) -> Frame {
         Frame {
-            link,
-            lease,
+            lease: Lease {
+                link,
+                number: lease,
+                has_gone: false,
+            },
             id,
             segment,
             meta,
@@ -143,9 +162,67 @@ impl Frame {
         self.segment.to_import()
     }
 
+    /// The address of the frame's first byte on its [device](Frame::device), a `CUdeviceptr`; `None` where
+    /// it is in other memory. All work of the producer on the frame is done, so work on any stream may read
+    /// [`size`](BufferMeta::size) bytes from there. The frame is given to
+    /// [`release_after`](Frame::release_after) with that work: a frame that is dropped may be written at
+    /// once.
+    pub fn device_address(&self) -> Option<u64> {
+        let memory = self.segment.device()?;
+        Some(memory.address() + self.offset() as u64)
+    }
+
+    /// The device that the frame is on; `None` where it is in other memory.
+    pub fn device(&self) -> Option<&Device> {
+        self.segment.device().map(DeviceMemory::device)
+    }
+
+    /// Whether the device refuses to write the frame from this process. On some devices memory can't be
+    /// mapped for reading only.
+    pub fn is_device_read_only(&self) -> bool {
+        self.segment
+            .device()
+            .is_some_and(DeviceMemory::is_read_only)
+    }
+
+    /// Gives the lease back when the device has done `work`, in which the frame is read. Nothing waits for
+    /// that here; a thread does, which gives leases back in the order of these calls.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] where the device has failed: then no work of this process reads the frame any more,
+    /// and the lease is given back.
+    pub fn release_after(self, work: &Work<'_>) -> Result<()> {
+        let Frame {
+            mut lease, segment, ..
+        } = self;
+        let link = lease.link.clone();
+        link.release_after(work, lease.number, segment)?;
+        lease.has_gone = true;
+        Ok(())
+    }
+
+    /// Copies bytes of the frame from the device to the CPU, those from `offset` on, and waits until they are
+    /// there.
+    ///
+    /// # Errors
+    /// [`Error::WrongStorage`] where the frame is in other memory, [`Error::InvalidShape`] where the range is
+    /// not inside the frame, [`Error::Cuda`].
+    pub fn copy_to_host(&self, offset: usize, into: &mut [u8]) -> Result<()> {
+        let memory = self.segment.device();
+        let memory = memory.ok_or(Error::WrongStorage(self.meta.storage_type()))?;
+        let end = offset.checked_add(into.len());
+        if end.is_none_or(|end| end as u64 > self.meta.size) {
+            let (len, size) = (into.len(), self.meta.size);
+            return Err(Error::InvalidShape(format!(
+                "{len} bytes at {offset} of a frame of {size}"
+            )));
+        }
+        memory.read(self.offset() + offset, into)
+    }
+
     /// How many frames more than now this client may hold.
     pub fn free_leases(&self) -> u32 {
-        self.link.free_leases()
+        self.lease.link.free_leases()
     }
 
     /// A descriptor of the memory that the frame is in, which other frames are in too: a memfd that
@@ -195,7 +272,11 @@ impl Frame {
         let mut extra = vec![0; len];
         match &self.extra {
             Some(spilled) => spilled.segment.mapping()?.read(spilled.offset, &mut extra),
-            None => self.link.metadata.read_extra(self.id.slot(), &mut extra),
+            None => self
+                .lease
+                .link
+                .metadata
+                .read_extra(self.id.slot(), &mut extra),
         }
         Ok(extra)
     }
@@ -208,12 +289,6 @@ impl std::fmt::Debug for Frame {
             .field("format", &self.format)
             .field("missed", &self.missed)
             .finish_non_exhaustive()
-    }
-}
-
-impl Drop for Frame {
-    fn drop(&mut self) {
-        self.link.release(self.lease);
     }
 }
 

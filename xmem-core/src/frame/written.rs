@@ -2,24 +2,32 @@
 
 use std::sync::Arc;
 
+use crate::cuda::Work;
+use crate::dtype::StorageType;
 use crate::error::{Error, Result};
 use crate::lease::SlotIndex;
 use crate::meta::BufferMeta;
 use crate::payload::PayloadMut;
 use crate::pool::Place;
+use crate::segment::Storage;
 use crate::sys::mapping::Mapping;
 use crate::writer::Writer;
+use crate::writer::outgoing::Written;
 
 /// A slot that the producer holds: only it writes the slot, which is not taken back for another
 /// frame.
 struct HeldSlot {
     writer: Arc<Writer>,
     index: SlotIndex,
+    /// It has gone to the writer, which waits for work on it.
+    has_gone: bool,
 }
 
 impl Drop for HeldSlot {
     fn drop(&mut self) {
-        self.writer.let_go(self.index);
+        if !self.has_gone {
+            self.writer.let_go(self.index);
+        }
     }
 }
 
@@ -39,7 +47,7 @@ impl Drop for HeldSlot {
 /// // Room for the largest picture there may be. What is published is as large as it came out.
 /// let mut frame = publisher.acquire(100_000)?;
 /// let compressed = b"a picture";
-/// frame.payload().write(0, compressed);
+/// frame.payload()?.write(0, compressed);
 /// *frame.meta_mut() = BufferMeta::bytes(compressed.len());
 /// frame.meta_mut().set_content_type("image/jpeg");
 /// frame.set_extra(b"taken by camera 7")?;
@@ -62,7 +70,11 @@ pub struct FrameMut {
 impl FrameMut {
     pub(crate) fn new(writer: Arc<Writer>, index: SlotIndex, place: Place, len: usize) -> FrameMut {
         FrameMut {
-            held: HeldSlot { writer, index },
+            held: HeldSlot {
+                writer,
+                index,
+                has_gone: false,
+            },
             place,
             len,
             meta: BufferMeta::bytes(len),
@@ -82,24 +94,42 @@ impl FrameMut {
     }
 
     /// The payload: as many bytes as were asked for.
-    pub fn payload(&mut self) -> PayloadMut<'_> {
-        PayloadMut::of(self.mapping(), self.place.offset, self.len)
+    ///
+    /// # Errors
+    /// [`Error::WrongStorage`] where the slot is in memory of a device.
+    pub fn payload(&mut self) -> Result<PayloadMut<'_>> {
+        let len = self.len;
+        Ok(PayloadMut::of(self.mapping()?, self.place.offset, len))
     }
 
     /// The address of the slot's first byte; [`capacity`](FrameMut::capacity) bytes can be
     /// written from there until the frame is published or dropped.
-    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+    ///
+    /// # Errors
+    /// [`Error::WrongStorage`] where the slot is in memory of a device.
+    pub fn as_mut_ptr(&mut self) -> Result<*mut u8> {
         self.address()
     }
 
-    fn address(&self) -> *mut u8 {
-        self.mapping().address(self.place.offset)
+    /// The address of the slot's first byte on the [device](Storage::Cuda), a `CUdeviceptr`; `None` where it
+    /// is in other memory. Work on the device may write [`capacity`](FrameMut::capacity) bytes from there.
+    /// The frame is given to [`publish_after`](FrameMut::publish_after) or
+    /// [`discard_after`](FrameMut::discard_after) with that work: a slot that is dropped is free at once.
+    pub fn device_address(&self) -> Option<u64> {
+        let memory = self.place.segment.device()?;
+        Some(memory.address() + self.place.offset as u64)
     }
 
-    fn mapping(&self) -> &Mapping {
-        // Nothing asks for that of an `ImportedFrame`, whose memory may have no mapping.
-        let mapping = self.place.segment.mapping();
-        mapping.expect("a slot is mapped")
+    fn address(&self) -> Result<*mut u8> {
+        Ok(self.mapping()?.address(self.place.offset))
+    }
+
+    fn mapping(&self) -> Result<&Mapping> {
+        let segment = &self.place.segment;
+        match segment.kind().storage() {
+            StorageType::Cpu => segment.mapping(),
+            other => Err(Error::WrongStorage(other)),
+        }
     }
 
     /// The frame's record. At first it describes as many bytes as were asked for; `publish` writes what
@@ -164,7 +194,64 @@ impl FrameMut {
         }
     }
 
+    /// Publishes the whole payload when the device has done `work`, in which the frame is written. Nothing
+    /// waits for that here: the slot goes to a thread, which publishes frames in the order in which they
+    /// were passed to this. Events that are sent after this call come after the frame.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] where the device has failed; otherwise as [`publish_range`](FrameMut::publish_range).
+    /// The slot comes back with the error.
+    pub fn publish_after(self, work: &Work<'_>) -> std::result::Result<(), Unpublished> {
+        self.hand_over(work, false)
+    }
+
+    /// Gives the slot back when the device has done `work`, which may still write it. No client sees it.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] where the device has failed. The slot comes back with the error.
+    pub fn discard_after(self, work: &Work<'_>) -> std::result::Result<(), Unpublished> {
+        self.hand_over(work, true)
+    }
+
+    fn hand_over(mut self, work: &Work<'_>, is_void: bool) -> std::result::Result<(), Unpublished> {
+        let unpublished = |frame, reason| Unpublished {
+            frame: Box::new(frame),
+            reason,
+        };
+        if let Err(reason) = self.describe(0, self.len) {
+            return Err(unpublished(self, reason));
+        }
+        let written = Written {
+            index: self.held.index,
+            spill: self.spill.take(),
+            meta: Box::new(self.meta),
+            is_void,
+        };
+        match self.held.writer.publish_after(work, written) {
+            Ok(()) => {
+                self.held.has_gone = true;
+                Ok(())
+            }
+            Err((reason, written)) => {
+                self.spill = written.spill;
+                Err(unpublished(self, reason))
+            }
+        }
+    }
+
     fn try_publish(&mut self, offset: usize, len: usize) -> Result<u64> {
+        self.describe(offset, len)?;
+        let held = &self.held;
+        if matches!(held.writer.storage, Storage::Cuda(_)) {
+            // Frames keep their order.
+            held.writer.await_outbox()?;
+        }
+        held.writer
+            .publish(held.index, &mut self.spill, &mut self.meta)
+    }
+
+    /// Completes the record of a frame in this range of the slot.
+    fn describe(&mut self, offset: usize, len: usize) -> Result<()> {
         if offset
             .checked_add(len)
             .is_none_or(|end| end > self.place.size)
@@ -179,10 +266,9 @@ impl FrameMut {
         meta.segment = self.place.segment.id.0;
         meta.payload_offset = (self.place.offset + offset) as u64;
         meta.extra_len = self.extra_len;
+        self.place.segment.describe_in(meta);
         meta.check()
-            .map_err(|error| Error::InvalidShape(error.to_string()))?;
-        let held = &self.held;
-        held.writer.publish(held.index, &mut self.spill, meta)
+            .map_err(|error| Error::InvalidShape(error.to_string()))
     }
 }
 
@@ -223,8 +309,11 @@ pub struct PublishedSlot {
 
 impl PublishedSlot {
     /// The address of the slot's first byte, to read from.
-    pub fn as_ptr(&self) -> *const u8 {
-        self.slot.address()
+    ///
+    /// # Errors
+    /// [`Error::WrongStorage`] where the slot is in memory of a device.
+    pub fn as_ptr(&self) -> Result<*const u8> {
+        self.slot.address().map(<*mut u8>::cast_const)
     }
 
     /// The frame's place in the stream.

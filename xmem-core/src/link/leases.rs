@@ -1,6 +1,9 @@
 //! Which leases a client uses, and which quota it has asked for.
 
+use std::sync::Arc;
+
 use crate::quota::{Grant, Quota};
+use crate::segment::PayloadSegment;
 
 #[derive(Debug)]
 pub(super) struct Leases {
@@ -40,6 +43,12 @@ impl Leases {
         self.free.splice(0..0, more.rev().map(|lease| lease as u16));
         self.count = self.count.max(count);
     }
+}
+
+/// A lease, and the memory that is read: it stays mapped until the work is done.
+pub(crate) struct Held {
+    pub(super) lease: u16,
+    pub(super) segment: Arc<PayloadSegment>,
 }
 
 /// What the client has asked its producer for, and what it has got.

@@ -3,9 +3,9 @@
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::wire::{
-    BYE_EXHAUSTED, BYE_FAILED, BYE_FULL, BYE_REFUSED, BYE_STOPPED, BYE_TOO_FEW_SLOTS,
-    BYE_TOO_MANY_CLIENTS, BYE_UNSEALED_ONLY, ExhaustedBody, MAX_REASON, TooFewSlotsBody,
-    TooManyClientsBody, exact, text,
+    BYE_CUDA_ONLY, BYE_EXHAUSTED, BYE_FAILED, BYE_FULL, BYE_REFUSED, BYE_STOPPED,
+    BYE_TOO_FEW_SLOTS, BYE_TOO_MANY_CLIENTS, BYE_UNSEALED_ONLY, ExhaustedBody, MAX_REASON,
+    TooFewSlotsBody, TooManyClientsBody, exact, text,
 };
 use crate::error::{Error, Refusal, Resource, Result, Setting};
 
@@ -24,7 +24,7 @@ pub(crate) enum ByeReason {
 const LIMITS: [Setting; 2] = [Setting::MaxSlots, Setting::MaxBytes];
 
 /// What can be exhausted, by its number in a message.
-const RESOURCES: [Resource; 7] = [
+const RESOURCES: [Resource; 8] = [
     Resource::Memory,
     Resource::FileSize,
     Resource::Descriptors,
@@ -32,6 +32,7 @@ const RESOURCES: [Resource; 7] = [
     Resource::Threads,
     Resource::Closing,
     Resource::Space,
+    Resource::DeviceMemory,
 ];
 
 /// The number of a value in a message, counted from 0. A value that is not in the list gets a number
@@ -74,6 +75,7 @@ impl ByeReason {
                 (BYE_TOO_FEW_SLOTS, "")
             }
             ByeReason::Refused(Refusal::UnsealedOnly) => (BYE_UNSEALED_ONLY, ""),
+            ByeReason::Refused(Refusal::CudaOnly { device }) => (BYE_CUDA_ONLY, device.as_str()),
             ByeReason::Refused(Refusal::Exhausted { what, resource }) => {
                 let resource = number_of(&RESOURCES, *resource);
                 body.extend_from_slice(ExhaustedBody { resource, zero: 0 }.as_bytes());
@@ -119,6 +121,10 @@ impl ByeReason {
             }
             BYE_UNSEALED_ONLY if rest.is_empty() => ByeReason::Refused(Refusal::UnsealedOnly),
             BYE_UNSEALED_ONLY => return Err(bad("a bye for unsealed memory, with a text".into())),
+            BYE_CUDA_ONLY => {
+                let device = said(rest)?;
+                ByeReason::Refused(Refusal::CudaOnly { device })
+            }
             BYE_EXHAUSTED => {
                 let (part, what) = ExhaustedBody::read_from_prefix(rest)
                     .map_err(|_| bad("a bye that is too short".into()))?;

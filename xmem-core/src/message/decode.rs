@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::event::{EventKind, MAX_EVENT};
 use crate::meta::fixed_text;
 use crate::quota::{Grant, Quota};
-use crate::segment::{MAX_LEASES, MAX_SLOTS, MemoryDescription, SegmentId, VERSION};
+use crate::segment::{MAX_LEASES, MAX_SLOTS, MemoryDescription, SegmentId, Takes, VERSION};
 
 impl Message {
     /// Takes a datagram apart.
@@ -45,14 +45,17 @@ impl Message {
                 if body.backlog > MAX_SLOTS || body.zero != 0 {
                     return Err(bad(format!("a backlog of {} frames wanted", body.backlog)));
                 }
-                if body.flags & !TAKES_UNSEALED != 0 {
+                if body.flags & !(TAKES_UNSEALED | TAKES_CUDA) != 0 {
                     return Err(bad(format!("unknown flags {:#x} of a hello", body.flags)));
                 }
                 Ok(Message::Hello(Hello {
                     leases: body.leases,
                     backlog: body.backlog,
                     delivery,
-                    takes_unsealed: body.flags & TAKES_UNSEALED != 0,
+                    takes: Takes {
+                        unsealed: body.flags & TAKES_UNSEALED != 0,
+                        cuda: body.flags & TAKES_CUDA != 0,
+                    },
                     name: fixed_text(&body.name).to_owned(),
                 }))
             }

@@ -27,7 +27,8 @@ impl Message {
                     version: VERSION,
                     leases: hello.leases,
                     delivery: hello.delivery as u32,
-                    flags: u32::from(hello.takes_unsealed) * TAKES_UNSEALED,
+                    flags: (u32::from(hello.takes.unsealed) * TAKES_UNSEALED)
+                        | (u32::from(hello.takes.cuda) * TAKES_CUDA),
                     backlog: hello.backlog,
                     zero: 0,
                     name: fixed(&hello.name),

@@ -1,7 +1,8 @@
 use super::wire::{EVENT, EventBody, Head};
 use super::*;
 use crate::error::{Refusal, Resource, Setting};
-use crate::segment::MemoryKind;
+use crate::segment::{DeviceDescription, MemoryKind};
+use crate::uuid::Uuid;
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
@@ -22,13 +23,28 @@ fn too_few_slots(limit: Setting) -> ByeReason {
     })
 }
 
+fn device_segment(kind: MemoryKind, handle: Option<[u8; 64]>) -> Message {
+    let uuid = Uuid(*b"sixteen bytes ok");
+    Message::Segment {
+        id: SegmentId(4),
+        memory: MemoryDescription {
+            kind,
+            size: 2 << 20,
+            device: Some(DeviceDescription { uuid, handle }),
+        },
+    }
+}
+
 fn messages() -> Vec<Message> {
     vec![
         Message::Hello(Hello {
             leases: 4,
             backlog: 256,
             delivery: Delivery::Latest,
-            takes_unsealed: true,
+            takes: Takes {
+                unsealed: true,
+                cuda: false,
+            },
             name: "viewer".into(),
         }),
         Message::Welcome(Welcome {
@@ -44,8 +60,14 @@ fn messages() -> Vec<Message> {
             memory: MemoryDescription {
                 kind: MemoryKind::Memfd,
                 size: 1 << 40,
+                device: None,
             },
         },
+        device_segment(MemoryKind::CudaVirtual, None),
+        device_segment(
+            MemoryKind::CudaIpc,
+            Some(std::array::from_fn(|at| at as u8)),
+        ),
         Message::SegmentGone { id: SegmentId(3) },
         Message::Event {
             number: 1,
@@ -103,6 +125,9 @@ fn messages() -> Vec<Message> {
         bye(too_few_slots(Setting::MaxSlots)),
         bye(too_few_slots(Setting::MaxBytes)),
         bye(ByeReason::Refused(Refusal::UnsealedOnly)),
+        bye(ByeReason::Refused(Refusal::CudaOnly {
+            device: "NVIDIA H100".into(),
+        })),
         bye(ByeReason::Refused(Refusal::Exhausted {
             what: "making 4 slots".into(),
             resource: Resource::Space,

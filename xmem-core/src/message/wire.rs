@@ -142,6 +142,8 @@ pub(super) const ANSWER: u16 = 14;
 
 /// The flag of a hello: the client takes memory that other processes may write.
 pub(super) const TAKES_UNSEALED: u32 = 1;
+/// The flag of a hello: the client takes memory of CUDA devices.
+pub(super) const TAKES_CUDA: u32 = 2;
 
 pub(super) const BYE_STOPPED: u32 = 0;
 pub(super) const BYE_REFUSED: u32 = 1;
@@ -151,6 +153,7 @@ pub(super) const BYE_TOO_MANY_CLIENTS: u32 = 4;
 pub(super) const BYE_TOO_FEW_SLOTS: u32 = 5;
 pub(super) const BYE_UNSEALED_ONLY: u32 = 6;
 pub(super) const BYE_EXHAUSTED: u32 = 7;
+pub(super) const BYE_CUDA_ONLY: u32 = 8;
 
 /// Reads a body that has this type and nothing after it.
 pub(super) fn exact<T: FromBytes>(bytes: &[u8], name: &str) -> Result<T> {

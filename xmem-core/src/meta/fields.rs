@@ -204,38 +204,24 @@ impl BufferMeta {
     }
 }
 
-/// The kind of memory.
+/// The kind of memory, which `publish` writes.
 impl BufferMeta {
-    /// The kind of memory that the content is in. xmem itself shares memory of the CPU; of a frame on
-    /// a CUDA device it carries the [handle](BufferMeta::cuda_ipc_handle), and its payload can't be read.
+    /// The kind of memory that the frame is in.
     pub fn storage_type(&self) -> StorageType {
         // Only a record that was not checked has a number without a storage.
         StorageType::from_u8(self.storage_type).unwrap_or(StorageType::Cpu)
     }
 
-    /// Sets the kind of memory. Clients can read the payload of [`StorageType::Cpu`] alone.
-    pub fn set_storage_type(&mut self, storage: StorageType) {
-        self.storage_type = storage as u8;
-    }
-
-    /// The number of the device, for storage on a device.
+    /// The number of the device in the producer's process, for storage on a device. Other processes may
+    /// number the devices otherwise: see [`Frame::device`](crate::Frame::device).
     pub fn device_id(&self) -> u8 {
         self.device_id
     }
 
-    /// Sets the number of the device.
-    pub fn set_device_id(&mut self, device: u8) {
-        self.device_id = device;
-    }
-
-    /// The `cudaIpcMemHandle_t` of the content, for [`StorageType::Cuda`]; zeros otherwise.
+    /// The `CUipcMemHandle` of the segment that the frame is in, where its memory is passed by one; zeros
+    /// otherwise. xmem has opened it.
     pub fn cuda_ipc_handle(&self) -> &[u8; 64] {
         &self.cuda_ipc_handle
-    }
-
-    /// Sets the CUDA IPC handle.
-    pub fn set_cuda_ipc_handle(&mut self, handle: [u8; 64]) {
-        self.cuda_ipc_handle = handle;
     }
 }
 

@@ -43,7 +43,7 @@ impl<'a> Payload<'a> {
 /// # let mut subscriber = Subscriber::builder(channel).connect()?;
 /// // Two rows of three elements, with two more as padding after each row.
 /// let mut frame = publisher.acquire(20)?;
-/// frame.payload().write_elements(&[1u16, 2, 3, 0, 0, 4, 5, 6, 0, 0]);
+/// frame.payload()?.write_elements(&[1u16, 2, 3, 0, 0, 4, 5, 6, 0, 0]);
 /// *frame.meta_mut() = BufferMeta::strided(DType::UInt16, &[2, 3], &[10, 2], 20)?;
 /// frame.publish()?;
 ///

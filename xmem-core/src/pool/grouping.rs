@@ -24,7 +24,7 @@ impl Pool {
     pub(super) fn first_for(&self, client: &Client) -> Option<&Published> {
         let takes = |frame: &&Published| {
             let segment = &frame.memory.place().segment;
-            client.identity.takes_unsealed || !segment.kind().is_unsealed()
+            client.identity.takes.takes(segment.kind())
         };
         // A client that takes the newest frame each time would skip the others.
         let start = self

@@ -10,7 +10,7 @@ use super::slot::{Memory, Published, Slot};
 use super::{Place, Pool};
 use crate::error::{Error, Refusal, Result};
 use crate::lease::{FrameId, SlotIndex};
-use crate::segment::{ImportedMemory, PayloadSegment};
+use crate::segment::{ImportedMemory, MemoryKind, PayloadSegment, Takes};
 
 /// Most pieces of imported memory that clients know at once: half of what may wait for one that does
 /// not read.
@@ -69,7 +69,7 @@ impl Pool {
         &mut self,
         memory: &ImportedMemory,
     ) -> Result<(SlotIndex, Arc<PayloadSegment>, bool)> {
-        self.check_unsealed(memory.is_unsealed())?;
+        self.check_kind(memory.kind())?;
         // A quarter of all numbers is left for slots.
         let reserve = self.metadata.layout().slots as usize / 4;
         if self.vacant.len() <= reserve {
@@ -102,11 +102,25 @@ impl Pool {
         Some((segment, true))
     }
 
-    /// An error where a frame would be in unsealed memory, and there are clients that take none.
-    pub(crate) fn check_unsealed(&self, is_unsealed: bool) -> Result<()> {
-        match self.clients.needing_sealed().count() as u32 {
-            clients if clients > 0 && is_unsealed => Err(Error::UnsealedMemory { clients }),
-            _ => Ok(()),
+    /// An error where a frame would be in memory that there are clients which do not take.
+    fn check_kind(&self, kind: MemoryKind) -> Result<()> {
+        match self.clients.refusing(kind).count() as u32 {
+            0 => Ok(()),
+            clients => Err(Error::UnsealedMemory { clients }),
+        }
+    }
+
+    /// Why a client is not taken in that takes these kinds of memory, if it is not.
+    pub(crate) fn refuses(&self, takes: Takes) -> Option<Refusal> {
+        match &self.device {
+            Some(device) if !takes.cuda => {
+                let device = device.clone();
+                Some(Refusal::CudaOnly { device })
+            }
+            device => {
+                let is_unsealed = self.unsealed_only || device.is_some();
+                (is_unsealed && !takes.unsealed).then_some(Refusal::UnsealedOnly)
+            }
         }
     }
 
@@ -114,7 +128,11 @@ impl Pool {
     pub(crate) fn set_unsealed_only(&mut self, only: bool) {
         self.unsealed_only = only;
         if only {
-            for id in self.clients.needing_sealed().collect::<Vec<_>>() {
+            for id in self
+                .clients
+                .refusing(MemoryKind::DmaBuf)
+                .collect::<Vec<_>>()
+            {
                 self.unwanted.push((id, Refusal::UnsealedOnly));
                 self.clients.evict(id);
             }
@@ -125,9 +143,7 @@ impl Pool {
     /// taken.
     pub(crate) fn check_memory(&self, index: SlotIndex) -> Result<()> {
         match self.slot(index).memory() {
-            Some(Memory::Imported { place, .. }) => {
-                self.check_unsealed(place.segment.kind().is_unsealed())
-            }
+            Some(Memory::Imported { place, .. }) => self.check_kind(place.segment.kind()),
             _ => Ok(()),
         }
     }
@@ -164,8 +180,17 @@ impl Pool {
     /// Whether a client has yet to receive a frame in imported memory that the writer would wait
     /// for.
     pub(crate) fn awaits_imported(&mut self) -> bool {
+        self.awaits(Slot::is_imported)
+    }
+
+    /// The same for frames in memory that ends with this process.
+    pub(crate) fn awaits_ending(&mut self) -> bool {
+        self.awaits(Slot::ends_with_producer)
+    }
+
+    fn awaits(&mut self, is_it: impl Fn(&Slot) -> bool) -> bool {
         let mut ready = self.ready.iter().rev();
-        let newest = ready.find(|&&index| self.slot(index).is_imported());
+        let newest = ready.find(|&&index| is_it(self.slot(index)));
         let position = newest.and_then(|&index| self.position(index));
         position.is_some_and(|position| self.clients.await_frame(position, self.head))
     }
@@ -181,9 +206,17 @@ impl Pool {
         self.take_back_where(|pool, index| Pick::take_if(pool.slot(index).is_imported()));
     }
 
-    /// The frames in imported memory that clients hold, and what keeps their bytes. The channel is closed:
-    /// their numbers are not used again.
-    pub(crate) fn take_pinned_imports(&mut self) -> Vec<(FrameId, KeepAlive)> {
+    /// The same for frames in memory that ends with this process.
+    pub(crate) fn retire_ending(&mut self) {
+        self.take_back_where(|pool, index| Pick::take_if(pool.slot(index).ends_with_producer()));
+    }
+
+    /// The frames in memory that ends with this process that clients hold, and what keeps their bytes;
+    /// `keep` makes that of a segment. The channel is closed: their numbers are not used again.
+    pub(crate) fn take_pinned_ending(
+        &mut self,
+        keep: impl Fn(Arc<PayloadSegment>) -> KeepAlive,
+    ) -> Vec<(FrameId, KeepAlive)> {
         self.look();
         let pinned = std::mem::take(&mut self.pinned);
         let mut held = Vec::new();
@@ -197,6 +230,10 @@ impl Pool {
                         ..
                     }),
                 ) => held.push((frame, keep_alive)),
+                (Some(frame), slot) if slot.ends_with_producer() => {
+                    let segment = slot.place().map(|place| place.segment.clone());
+                    held.extend(segment.map(|segment| (frame, keep(segment))));
+                }
                 (_, slot) => {
                     self.entry_mut(index).slot = slot;
                     self.pinned.push(index);

@@ -134,6 +134,12 @@ impl Slot {
         matches!(self.memory(), Some(Memory::Imported { .. }))
     }
 
+    /// Whether its frame is in memory that ends with this process, or is another's by then.
+    pub(super) fn ends_with_producer(&self) -> bool {
+        let kind = self.memory().map(|memory| memory.place().segment.kind());
+        kind.is_some_and(|kind| !kind.outlives_producer())
+    }
+
     /// Whether its memory is given up when it is free.
     pub(super) fn is_outdated(&self) -> bool {
         self.memory().is_some() && self.usable_place().is_none()

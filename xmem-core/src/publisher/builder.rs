@@ -8,7 +8,7 @@ use crate::cancel::Canceller;
 use crate::channel::{Channel, Listener};
 use crate::error::{Error, Result, Setting};
 use crate::pool::Limits;
-use crate::segment::{MAX_SLOTS, MetadataSegment};
+use crate::segment::{MAX_SLOTS, MetadataSegment, Storage};
 use crate::writer::{MAX_CLIENTS, Observer, Overflow, PublisherEvent, Writer};
 
 /// Room for slots where no limit is set: at most half of it is used at once, the other half is for
@@ -20,6 +20,7 @@ const DEFAULT_ROOM: u32 = 2048;
 pub struct PublisherBuilder {
     channel: Channel,
     name: String,
+    storage: Storage,
     slots: u32,
     slot_size: Option<usize>,
     perms: u32,
@@ -36,6 +37,17 @@ impl PublisherBuilder {
     /// The producer that the frames' metadata names; the process's name by default.
     pub fn producer_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// Which memory the slots are in; that of the machine by default. In memory of a CUDA device a slot is
+    /// the producer's until the device has written it: 4 [`slots`](PublisherBuilder::slots) let the device
+    /// be two frames behind.
+    ///
+    /// No process can keep another that it passes memory of a device to from writing it. So clients that
+    /// take only memory which nobody else writes ([`UnsealedMemory`](crate::UnsealedMemory)) are refused.
+    pub fn storage(mut self, storage: Storage) -> Self {
+        self.storage = storage;
         self
     }
 
@@ -144,7 +156,14 @@ impl PublisherBuilder {
         let listener = Listener::new(&self.channel, self.perms, &canceller.begin()?)?;
         let path = listener.path().to_owned();
         let (metadata, metadata_fd) = MetadataSegment::create(room)?;
-        let writer = Writer::new(metadata, limits, self.overflow, self.name, self.observer)?;
+        let writer = Writer::new(
+            metadata,
+            self.storage,
+            limits,
+            self.overflow,
+            self.name,
+            self.observer,
+        )?;
         if let Some(size) = self.slot_size {
             writer.configure(size, 0)?;
         }
@@ -174,6 +193,7 @@ impl Publisher {
         PublisherBuilder {
             channel,
             name: process_name(),
+            storage: Storage::Cpu,
             slots: 2,
             slot_size: None,
             perms: 0o600,

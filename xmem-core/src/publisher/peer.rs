@@ -13,7 +13,7 @@ use crate::event::log::Entry;
 use crate::message::{ByeReason, Message};
 use crate::pool::JoinPoint;
 use crate::pool::quotas::Answer;
-use crate::segment::{PayloadSegment, SegmentId, UnsealedPage};
+use crate::segment::{PayloadSegment, SegmentId, Takes, UnsealedPage};
 use crate::sys::clock::Deadline;
 use crate::sys::pidfd::{self, Credentials};
 use crate::sys::poll::PollFlags;
@@ -82,8 +82,8 @@ pub(super) struct Peer {
     /// Descriptors were sent to it.
     pub(super) has_descriptors: bool,
     segments: HashSet<SegmentId>,
-    /// It is told of memory that other processes may write.
-    pub(super) takes_unsealed: bool,
+    /// The kinds of memory that it is told of.
+    pub(super) takes: Takes,
     /// The last event that is queued.
     event: u64,
     /// The last events that are not for it, of those that overtake, and of others that are said once.
@@ -107,7 +107,7 @@ impl Peer {
             queue: VecDeque::new(),
             has_descriptors: false,
             segments: HashSet::new(),
-            takes_unsealed: false,
+            takes: Takes::default(),
             event: 0,
             joined: 0,
             once: 0,

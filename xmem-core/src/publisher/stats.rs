@@ -7,6 +7,7 @@ use crate::message::Delivery;
 use crate::pool::Pool;
 use crate::quota::Quota;
 use crate::sys::pidfd;
+use crate::writer::Writer;
 
 /// Figures of a publisher.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,12 @@ pub struct PublisherStats {
     pub bytes: u64,
     /// Bytes of segments that are used no more, and that clients have not let go of.
     pub departed_bytes: u64,
+    /// Frames and events that wait until work on a device is done; see
+    /// [`FrameMut::publish_after`](crate::FrameMut::publish_after).
+    pub pending: usize,
+    /// Frames that waited for it and were not published: a flush came, the device has failed, or the
+    /// publisher was closed.
+    pub unpublished: u64,
     /// The clients there are.
     pub clients: Vec<ClientStats>,
 }
@@ -61,7 +68,17 @@ pub struct ClientStats {
 }
 
 impl PublisherStats {
-    pub(super) fn of(pool: &Pool) -> PublisherStats {
+    pub(super) fn of(writer: &Writer) -> PublisherStats {
+        let pending = writer.pending();
+        let unpublished = writer.unpublished.load(Ordering::Relaxed);
+        writer.with_pool(|pool| PublisherStats {
+            pending,
+            unpublished,
+            ..PublisherStats::of_pool(pool)
+        })
+    }
+
+    fn of_pool(pool: &Pool) -> PublisherStats {
         let clients = pool.clients.iter();
         PublisherStats {
             published: pool.head(),
@@ -70,6 +87,8 @@ impl PublisherStats {
             segments: pool.segments.len(),
             bytes: pool.bytes(),
             departed_bytes: pool.departed_bytes,
+            pending: 0,
+            unpublished: 0,
             clients: clients
                 .map(|client| ClientStats::of(client, pool.head()))
                 .collect(),
@@ -87,7 +106,7 @@ impl ClientStats {
             pid: pidfd::known(identity.pid),
             uid: identity.uid,
             delivery: identity.delivery,
-            takes_unsealed: identity.takes_unsealed,
+            takes_unsealed: identity.takes.unsealed,
             quota: client.granted,
             wanted: client.wanted,
             held: page.held().count() as u32,

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use super::memory::SegmentMemory;
+use super::memory::{MemoryKind, SegmentMemory};
 use crate::error::Result;
 
 /// Memory with a descriptor that xmem did not make: a memfd, a dmabuf, or what
@@ -72,8 +72,8 @@ impl ImportedMemory {
         self.memory.kind().is_dma_buf()
     }
 
-    /// Whether processes other than the producer may write it, or punch holes into it.
-    pub(crate) fn is_unsealed(&self) -> bool {
-        self.memory.kind().is_unsealed()
+    /// The kind of the memory, to the clients of a producer that imports it.
+    pub(crate) fn kind(&self) -> MemoryKind {
+        self.memory.kind().imported()
     }
 }

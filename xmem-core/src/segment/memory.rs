@@ -7,10 +7,13 @@
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use crate::cuda::{Device, DeviceMemory};
 use crate::error::{Error, Result};
+use crate::sys::limits;
 use crate::sys::mapping::Mapping;
 use crate::sys::memfd::Maker;
 
+mod cuda;
 mod description;
 mod descriptor;
 mod dma_buf;
@@ -18,14 +21,84 @@ mod imported_memfd;
 mod mapped;
 mod memfd;
 
-pub(crate) use description::{MAX_SIZE, MemoryDescription, MemoryKind};
+use cuda::CudaMemory;
+#[cfg(test)]
+pub(crate) use description::DeviceDescription;
+pub(crate) use description::{MAX_SIZE, MemoryDescription, MemoryKind, Takes};
 pub(crate) use descriptor::Descriptor;
 use dma_buf::DmaBuf;
 use imported_memfd::ImportedMemfd;
 use mapped::Mapped;
-use memfd::Memfd;
-/// Memory that is being made: of the one kind that publishers make.
-pub(crate) use memfd::UnfinishedMemfd as UnfinishedMemory;
+use memfd::{Memfd, UnfinishedMemfd};
+
+/// Which memory the slots of a publisher are in.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Storage {
+    /// Memory of the machine, which every client maps.
+    #[default]
+    Cpu,
+    /// Memory of a CUDA device. Its clients have to see the same device.
+    Cuda(Device),
+}
+
+impl Storage {
+    /// The device that it is on, for people.
+    pub(crate) fn device(&self) -> Option<String> {
+        match self {
+            Storage::Cpu => None,
+            Storage::Cuda(device) => Some(format!("\"{}\" ({})", device.name(), device.uuid())),
+        }
+    }
+
+    /// An error where there is not `size` bytes of memory beside what others need. A device says that
+    /// itself.
+    pub(crate) fn check_for_others(&self, size: usize) -> Result<()> {
+        match self {
+            Storage::Cpu => limits::check_memory_for_others(size),
+            Storage::Cuda(_) => Ok(()),
+        }
+    }
+}
+
+/// Memory that is being made.
+pub(crate) enum UnfinishedMemory {
+    Memfd(UnfinishedMemfd),
+    /// A device makes all of it at once.
+    Cuda(CudaMemory),
+}
+
+impl UnfinishedMemory {
+    /// Begins to make `size` bytes.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where there can't be enough memory; [`Error::Cuda`].
+    pub(crate) fn start(storage: &Storage, size: usize) -> Result<UnfinishedMemory> {
+        match storage {
+            Storage::Cpu => UnfinishedMemfd::start(size).map(UnfinishedMemory::Memfd),
+            Storage::Cuda(device) => CudaMemory::create(device, size).map(UnfinishedMemory::Cuda),
+        }
+    }
+
+    /// Makes `len` bytes more of it, at most.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] where there is no memory for them.
+    pub(crate) fn make(&mut self, len: usize) -> Result<()> {
+        match self {
+            UnfinishedMemory::Memfd(memory) => memory.make(len),
+            UnfinishedMemory::Cuda(_) => Ok(()),
+        }
+    }
+
+    /// Bytes that are still to be made.
+    pub(crate) fn left(&self) -> usize {
+        match self {
+            UnfinishedMemory::Memfd(memory) => memory.left(),
+            UnfinishedMemory::Cuda(_) => 0,
+        }
+    }
+}
 
 /// The memory of a segment, in the process that made it, imported it, or received it.
 #[derive(Debug)]
@@ -33,6 +106,7 @@ pub(crate) enum SegmentMemory {
     Memfd(Memfd),
     ImportedMemfd(ImportedMemfd),
     DmaBuf(DmaBuf),
+    Cuda(CudaMemory),
 }
 
 impl SegmentMemory {
@@ -41,7 +115,10 @@ impl SegmentMemory {
     /// # Errors
     /// [`Error::ResourceExhausted`] where there is no memory for the rest of it.
     pub(crate) fn finish(memory: UnfinishedMemory) -> Result<SegmentMemory> {
-        memory.finish().map(SegmentMemory::Memfd)
+        match memory {
+            UnfinishedMemory::Memfd(memory) => memory.finish().map(SegmentMemory::Memfd),
+            UnfinishedMemory::Cuda(memory) => Ok(SegmentMemory::Cuda(memory)),
+        }
     }
 
     /// Imports memory that xmem did not make. Its size does not change from then on.
@@ -71,6 +148,9 @@ impl SegmentMemory {
         keep: bool,
     ) -> Result<SegmentMemory> {
         let size = description.size()?;
+        if description.device.is_some() {
+            return CudaMemory::open(description, size, fd, keep).map(SegmentMemory::Cuda);
+        }
         let missing = || Error::Protocol("a segment without a descriptor".into());
         let fd = fd.ok_or_else(missing)?;
         match description.kind {
@@ -82,13 +162,16 @@ impl SegmentMemory {
                 ImportedMemfd::open(fd, size, false, keep).map(SegmentMemory::ImportedMemfd)
             }
             MemoryKind::DmaBuf => DmaBuf::open(fd, size).map(SegmentMemory::DmaBuf),
+            MemoryKind::CudaVirtual | MemoryKind::CudaIpc | MemoryKind::ImportedCudaVirtual => Err(
+                Error::Protocol("memory of a device that has no name".into()),
+            ),
         }
     }
 
     /// Whether a descriptor is of memory of some kind. A peer may pass any other, and the close of
     /// such a descriptor can take as long as the peer likes.
     pub(crate) fn is_memory(fd: &OwnedFd) -> bool {
-        Memfd::may_be(fd) || DmaBuf::is_it(fd).unwrap_or(false)
+        Memfd::may_be(fd) || DmaBuf::is_it(fd).unwrap_or(false) || CudaMemory::may_be(fd)
     }
 
     /// What the Segment message says of it, to the clients of the producer that made it or, where
@@ -98,6 +181,18 @@ impl SegmentMemory {
         MemoryDescription {
             kind: if is_imported { kind.imported() } else { kind },
             size: self.size() as u64,
+            device: match self {
+                SegmentMemory::Cuda(memory) => Some(memory.describe()),
+                _ => None,
+            },
+        }
+    }
+
+    /// Memory of a device.
+    pub(crate) fn device(&self) -> Option<&DeviceMemory> {
+        match self {
+            SegmentMemory::Cuda(memory) => Some(memory.memory()),
+            _ => None,
         }
     }
 
@@ -110,6 +205,7 @@ impl SegmentMemory {
             }
             SegmentMemory::ImportedMemfd(_) => MemoryKind::ImportedMemfd,
             SegmentMemory::DmaBuf(_) => MemoryKind::DmaBuf,
+            SegmentMemory::Cuda(memory) => memory.kind(),
         }
     }
 
@@ -119,6 +215,7 @@ impl SegmentMemory {
             SegmentMemory::Memfd(memory) => memory.size(),
             SegmentMemory::ImportedMemfd(memory) => memory.size(),
             SegmentMemory::DmaBuf(memory) => memory.size(),
+            SegmentMemory::Cuda(memory) => memory.size(),
         }
     }
 
@@ -128,6 +225,7 @@ impl SegmentMemory {
             SegmentMemory::Memfd(memory) => memory.fd(),
             SegmentMemory::ImportedMemfd(memory) => memory.fd(),
             SegmentMemory::DmaBuf(memory) => Some(memory.fd()),
+            SegmentMemory::Cuda(memory) => memory.fd(),
         }
     }
 
@@ -140,6 +238,7 @@ impl SegmentMemory {
             SegmentMemory::Memfd(memory) => Some(memory.mapped().mapping()),
             SegmentMemory::ImportedMemfd(memory) => memory.mapped().map(Mapped::mapping),
             SegmentMemory::DmaBuf(memory) => memory.mapping(),
+            SegmentMemory::Cuda(_) => None,
         };
         mapping.ok_or(Error::NotMapped)
     }
@@ -161,7 +260,7 @@ impl SegmentMemory {
         match self {
             SegmentMemory::Memfd(memory) => Some(memory.mapped()),
             SegmentMemory::ImportedMemfd(memory) => memory.mapped(),
-            SegmentMemory::DmaBuf(_) => None,
+            SegmentMemory::DmaBuf(_) | SegmentMemory::Cuda(_) => None,
         }
     }
 

@@ -7,8 +7,12 @@ use rustix::io::Errno;
 
 use super::import::ImportedMemory;
 use super::layout::{PAGE, SegmentId};
-use super::memory::{MAX_SIZE, MemoryDescription, MemoryKind, SegmentMemory, UnfinishedMemory};
+use super::memory::{
+    MAX_SIZE, MemoryDescription, MemoryKind, SegmentMemory, Storage, UnfinishedMemory,
+};
+use crate::cuda::DeviceMemory;
 use crate::error::{Error, Result};
+use crate::meta::BufferMeta;
 use crate::sys::mapping::Mapping;
 use crate::sys::memfd::Maker;
 
@@ -45,11 +49,12 @@ impl PayloadSegment {
     /// # Errors
     /// [`Error::ResourceExhausted`] where there is not enough memory.
     pub(crate) fn create(
+        storage: &Storage,
         id: SegmentId,
         slot_size: usize,
         count: usize,
     ) -> Result<(Arc<PayloadSegment>, usize)> {
-        UnfinishedSegment::start(id, slot_size, count)?.finish()
+        UnfinishedSegment::start(storage, id, slot_size, count)?.finish()
     }
 
     /// Imported memory, under a number of this channel.
@@ -134,6 +139,21 @@ impl PayloadSegment {
         self.memory.prepare_piece(offset)
     }
 
+    /// Says in a frame's record which memory it is in.
+    pub(crate) fn describe_in(&self, meta: &mut BufferMeta) {
+        meta.storage_type = self.kind().storage() as u8;
+        if let Some(memory) = self.device() {
+            meta.device_id = memory.device().ordinal() as u8;
+            let handle = self.describe().device.and_then(|device| device.handle);
+            meta.cuda_ipc_handle = handle.unwrap_or([0; 64]);
+        }
+    }
+
+    /// Memory of a device, which the CPU does not read.
+    pub(crate) fn device(&self) -> Option<&DeviceMemory> {
+        self.memory.device()
+    }
+
     // ---- imports
 
     /// Whether the channel has imported it. Then it does not count for its producer.
@@ -166,14 +186,19 @@ impl UnfinishedSegment {
     ///
     /// # Errors
     /// [`Error::ResourceExhausted`] where there can't be enough memory.
-    pub(crate) fn start(id: SegmentId, slot_size: usize, count: usize) -> Result<Self> {
+    pub(crate) fn start(
+        storage: &Storage,
+        id: SegmentId,
+        slot_size: usize,
+        count: usize,
+    ) -> Result<Self> {
         let doing = format!("making {count} slots of {slot_size} bytes");
         let stride = slot_size.max(1).checked_next_multiple_of(PAGE);
         let len = stride.and_then(|stride| stride.checked_mul(count));
         let (Some(stride), Some(len @ ..=MAX_SIZE)) = (stride, len) else {
             return Err(Error::memory("")(Errno::NOMEM).doing(|| doing));
         };
-        match UnfinishedMemory::start(len) {
+        match UnfinishedMemory::start(storage, len) {
             Ok(memory) => Ok(UnfinishedSegment {
                 id,
                 stride,

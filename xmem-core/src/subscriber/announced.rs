@@ -37,6 +37,13 @@ impl Subscriber {
         if !is_inside(segment.size(), meta.payload_offset, meta.size) {
             return Err(outside("the payload"));
         }
+        if segment.kind().storage() != meta.storage_type() {
+            return Err(Error::Protocol(format!(
+                "frame {} is said to be in {} memory, and is not",
+                meta.seq,
+                meta.storage_type()
+            )));
+        }
         // A producer that stops takes back its frames in imported memory. One that dies no longer
         // keeps that memory: it may hold another frame by now.
         let is_over = session.end.as_ref().is_some_and(|end| *end != End::Stopped);

@@ -12,7 +12,7 @@ use crate::event::StreamEvent;
 use crate::link::Link;
 use crate::message::{Delivery, Hello};
 use crate::quota::Grant;
-use crate::segment::{MAX_LEASES, MAX_SLOTS};
+use crate::segment::{MAX_LEASES, MAX_SLOTS, Takes};
 use crate::sys::clock::Deadline;
 use crate::sys::pidfd;
 
@@ -72,6 +72,7 @@ pub struct SubscriberBuilder {
     first_backlog: u32,
     delivery: Delivery,
     unsealed_memory: UnsealedMemory,
+    device_memory: bool,
     timeout: Option<Duration>,
     retry_refused: bool,
     canceller: Option<Canceller>,
@@ -90,6 +91,7 @@ impl SubscriberBuilder {
             first_backlog: 0,
             delivery: Delivery::default(),
             unsealed_memory: UnsealedMemory::default(),
+            device_memory: cfg!(feature = "cuda"),
             timeout: Some(Duration::from_secs(5)),
             retry_refused: false,
             canceller: None,
@@ -130,6 +132,14 @@ impl SubscriberBuilder {
     /// default.
     pub fn unsealed_memory(mut self, unsealed: UnsealedMemory) -> Self {
         self.unsealed_memory = unsealed;
+        self
+    }
+
+    /// Whether to take frames in memory of CUDA devices; true by default, in a build with the feature `cuda`.
+    /// A producer whose frames are in such memory refuses a client that takes none, with the name of the
+    /// device ([`Refusal::CudaOnly`](crate::Refusal::CudaOnly)).
+    pub fn device_memory(mut self, takes: bool) -> Self {
+        self.device_memory = takes && cfg!(feature = "cuda");
         self
     }
 
@@ -253,7 +263,10 @@ impl SubscriberBuilder {
                 leases: self.leases,
                 backlog: self.first_backlog,
                 delivery: self.delivery,
-                takes_unsealed: self.unsealed_memory.is_taken_from(uid),
+                takes: Takes {
+                    unsealed: self.unsealed_memory.is_taken_from(uid),
+                    cuda: self.device_memory,
+                },
                 name: self.name.clone(),
             };
             let observers = self.observers.clone();

@@ -13,7 +13,7 @@ use crate::event::{EventKind, StreamEvent};
 use crate::link::{End, Link};
 use crate::message::{ByeReason, Message};
 use crate::quota::Grant;
-use crate::segment::{Descriptor, MAX_SLOTS, PayloadSegment, SegmentMemory};
+use crate::segment::{Descriptor, MAX_SLOTS, PayloadSegment, SegmentMemory, Takes};
 use crate::sys::clock::Deadline;
 use crate::sys::memfd::Maker;
 use crate::sys::poll::{PollFd, PollFlags, poll};
@@ -48,7 +48,7 @@ pub(super) struct Control {
     pub(super) buffer: Vec<u8>,
     /// Which process has made what the producer passes as its own.
     pub(super) maker: Maker,
-    pub(super) takes_unsealed: bool,
+    pub(super) takes: Takes,
     pub(super) observers: Observers,
     pub(super) preparing: Preparing,
 }
@@ -198,9 +198,9 @@ impl Control {
     ) -> Result<(Turn, Option<(u64, StreamEvent)>)> {
         match message {
             Message::Segment { id, memory } => {
-                if memory.kind.is_unsealed() && !self.takes_unsealed {
+                if !self.takes.takes(memory.kind) {
                     return Err(Error::Protocol(
-                        "memory that others may write, which this client does not take".into(),
+                        "memory of a kind that this client does not take".into(),
                     ));
                 }
                 if link.session().segments.len() >= MAX_SLOTS as usize {

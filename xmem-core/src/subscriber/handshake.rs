@@ -33,7 +33,7 @@ pub(super) fn connect(
     let socket = channel::connect(channel, deadline, cancel)?;
     let uid = pidfd::peer_credentials(&socket).uid;
     let hello = hello(uid);
-    let (leases, takes_unsealed) = (hello.leases, hello.takes_unsealed);
+    let (leases, takes) = (hello.leases, hello.takes);
     let mut handshake = Handshake {
         channel,
         pidfd: pidfd::peer_pidfd(&socket)?,
@@ -82,7 +82,7 @@ pub(super) fn connect(
         pidfd,
         buffer,
         maker,
-        takes_unsealed,
+        takes,
         observers,
         preparing: Preparing::default(),
     };

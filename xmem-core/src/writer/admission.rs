@@ -97,8 +97,8 @@ enum Next {
 }
 
 fn next(pool: &mut Pool, mut admission: Admission, coming: &Coming) -> Next {
-    if pool.unsealed_only && !admission.client.identity.takes_unsealed {
-        return Next::Refused(admission, Refusal::UnsealedOnly);
+    if let Some(refusal) = pool.refuses(admission.client.identity.takes) {
+        return Next::Refused(admission, refusal);
     }
     let leases = admission.client.page.leases();
     if let Some(refusal) = pool.why_not(leases) {

@@ -4,7 +4,7 @@ use super::Writer;
 use crate::error::{Error, Result};
 use crate::lease::SlotIndex;
 use crate::pool::Place;
-use crate::segment::{INLINE_EXTRA, MAX_EXTRA, PAGE, PayloadSegment, write_location};
+use crate::segment::{INLINE_EXTRA, MAX_EXTRA, PAGE, PayloadSegment, Storage, write_location};
 
 /// Bytes of memory for extra bytes that are made at once, where pieces are so small that several fit;
 /// and the most, where there are many pieces.
@@ -39,9 +39,9 @@ impl Writer {
         let size = len.next_power_of_two().max(PAGE);
         let (id, pieces) = self.with_pool(|pool| (pool.next_segment_id(), pool.pieces(size)));
         let count = (SPARES / size).max(pieces / 4).min(MOST_SPARES / size);
-        let made = match PayloadSegment::create(id, size, count.max(1)) {
+        let made = match PayloadSegment::create(&Storage::Cpu, id, size, count.max(1)) {
             Err(Error::ResourceExhausted { .. }) if count > 1 => {
-                PayloadSegment::create(id, size, 1)
+                PayloadSegment::create(&Storage::Cpu, id, size, 1)
             }
             other => other,
         };

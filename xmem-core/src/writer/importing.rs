@@ -13,8 +13,8 @@ use crate::pool::{KeepAlive, Place, Pool};
 use crate::segment::{ImportedMemory, LeasePage};
 use crate::sys::clock::Deadline;
 
-/// How long a publisher that is closed lets clients come to frames in imported memory. After that the
-/// memory goes back to its owner.
+/// How long a publisher that is closed lets clients come to frames in memory that ends with it. After that
+/// imported memory goes back to its owner.
 const LAST_CALL: Duration = Duration::from_millis(500);
 
 impl Writer {
@@ -86,9 +86,9 @@ impl Writer {
         })
     }
 
-    /// Lets clients come to frames in imported memory, for a while: they can't be received later.
+    /// Lets clients come to frames in memory that ends with this process, for a while: they can't be received later.
     pub(super) fn await_receipt(&self) {
-        let is_over = |pool: &mut Pool| pool.closed || !pool.awaits_imported();
+        let is_over = |pool: &mut Pool| pool.closed || !pool.awaits_ending();
         // A frame that a client has not come to by then is lost to it.
         let _ = self.await_pool(Deadline::after(Some(LAST_CALL)), is_over);
     }
@@ -112,8 +112,9 @@ impl Writer {
         })
     }
 
-    /// The frames in imported memory that clients of a closed channel hold.
-    pub(crate) fn take_pinned_imports(&self) -> Vec<(FrameId, KeepAlive)> {
-        self.with_pool(Pool::take_pinned_imports)
+    /// The frames in memory that ends with this process that clients of a closed channel hold.
+    pub(crate) fn take_pinned_ending(&self) -> Vec<(FrameId, KeepAlive)> {
+        let keep = |segment| KeepAlive::new(segment, self.failure.clone());
+        self.with_pool(|pool| pool.take_pinned_ending(keep))
     }
 }

@@ -9,7 +9,6 @@ use super::sizing::make_room;
 use crate::error::{Error, Result};
 use crate::pool::filling::Filling;
 use crate::segment::UnfinishedSegment;
-use crate::sys::limits;
 
 /// Bytes of memory that are made at once: a millisecond's work, for which the writer waits where it makes
 /// slots itself, and messages to and from clients.
@@ -113,8 +112,9 @@ impl Writer {
             return Ok(None);
         }
         let start = |count: u32| {
-            limits::check_memory_for_others(size.saturating_mul(count as usize))?;
-            UnfinishedSegment::start(id, size, count as usize)
+            let storage = &self.storage;
+            storage.check_for_others(size.saturating_mul(count as usize))?;
+            UnfinishedSegment::start(storage, id, size, count as usize)
         };
         loop {
             match start(count) {
@@ -136,7 +136,7 @@ impl Writer {
             // Otherwise the writer could take the memory that was just found, and the process would be
             // killed.
             let _growing = self.lock_growing();
-            limits::check_memory_for_others(STEP.min(making.left()))?;
+            self.storage.check_for_others(STEP.min(making.left()))?;
             making.segment.make(STEP)?;
         }
         if making.left() > 0 {

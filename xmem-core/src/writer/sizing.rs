@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::filling::{Filling, early};
 use crate::segment::{MAX_SLOTS, PayloadSegment, SegmentId};
-use crate::sys::limits;
 
 impl Writer {
     /// Slots have at least `slot_size` bytes from now on, and there are as many as the producer needs
@@ -42,7 +41,8 @@ impl Writer {
             // Frames that clients have yet to receive have all the numbers, and the free slots, which
             // are too small: they give theirs back. Where there are none, a writer waits for clients.
             let id = growing.with_pool(Pool::next_segment_id);
-            let (segment, stride) = PayloadSegment::create(id, size, least as usize)?;
+            let (segment, stride) =
+                PayloadSegment::create(&self.storage, id, size, least as usize)?;
             growing.with_pool(|pool| {
                 pool.resize(size);
                 pool.add_segment(&segment, stride);
@@ -71,7 +71,7 @@ impl Writer {
         });
         if missing > 0 {
             // It is clients that hold the others.
-            limits::check_memory_for_others(size)?;
+            self.storage.check_for_others(size)?;
         }
         let made = self.make_slots(&growing, size, (most.min(1), most));
         drop(growing);
@@ -93,7 +93,7 @@ impl Writer {
         let growing = self.lock_growing();
         let coming = self.coming.load(Ordering::Relaxed);
         let (count, size) = growing.with_pool(|pool| (pool.group_growth(coming), pool.slot_size()));
-        limits::check_memory_for_others(size)?;
+        self.storage.check_for_others(size)?;
         let made = self.make_slots(&growing, size, (0, count));
         drop(growing);
         let made = made?;
@@ -117,9 +117,9 @@ impl Writer {
         let make = |count: u32| {
             let count = count as usize;
             if count > least as usize {
-                limits::check_memory_for_others(size.saturating_mul(count))?;
+                self.storage.check_for_others(size.saturating_mul(count))?;
             }
-            PayloadSegment::create(id, size, count)
+            PayloadSegment::create(&self.storage, id, size, count)
         };
         let mut count = count;
         let (segment, stride) = loop {

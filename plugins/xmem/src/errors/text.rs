@@ -157,6 +157,10 @@ pub(crate) fn refused(refusal: &Refusal) -> String {
              copied: allow such memory in the client (unsealed-memory=always)"
                 .into()
         }
+        Refusal::CudaOnly { device } => format!(
+            "its frames are in memory of the GPU {device}, which xmemsrc does not take: put \
+             cudadownload before xmemsink"
+        ),
         Refusal::Exhausted { what, resource } => {
             format!(
                 "it can't take another client: {what}: {}",
@@ -232,6 +236,9 @@ mod tests {
             too_few_slots(Setting::MaxSlots),
             too_few_slots(Setting::MaxBytes),
             Refusal::UnsealedOnly,
+            Refusal::CudaOnly {
+                device: "a GPU".into(),
+            },
             Refusal::Exhausted {
                 what: "making 4 slots".into(),
                 resource: Resource::Memory,

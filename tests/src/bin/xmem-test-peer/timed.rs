@@ -27,7 +27,7 @@ pub(crate) fn publish(publisher: &Publisher, frames: &Publish, next: &mut u64) -
         let mut frame = publisher.acquire(frames.size)?;
         let acquired = before.elapsed();
         let stamp = monotonic_ns();
-        frame.payload().write(0, &stamp.to_le_bytes());
+        frame.payload()?.write(0, &stamp.to_le_bytes());
         frame.publish()?;
         let published = monotonic_ns() - stamp;
         *next += 1;

@@ -50,7 +50,7 @@ impl Control {
                 is_own_user: pidfd::is_own_user(peer.credentials.uid),
                 delivery: hello.delivery,
                 backlog: hello.backlog,
-                takes_unsealed: hello.takes_unsealed,
+                takes: hello.takes,
             },
         };
         peer.welcome(&message, fds, Deadline::after(Some(GREETING)), newcomer);
@@ -64,7 +64,7 @@ impl Control {
             unreachable!("only a newcomer is admitted");
         };
         let Newcomer { id, page, identity } = newcomer;
-        peer.takes_unsealed = identity.takes_unsealed;
+        peer.takes = identity.takes;
         // From here on no process can make the writer's look at the page wait.
         let page = Arc::new(page.sealed()?);
         peer.stage = Stage::Joining(id, Admission::of(Client::new(id, page, identity)));

@@ -18,7 +18,7 @@ impl Control {
     /// Says goodbye to all peers. What a client has not made room for by the deadline is not sent: then
     /// the hang-up has to do.
     pub(super) fn farewell(&mut self) {
-        let held = self.writer.take_pinned_imports();
+        let held = self.writer.take_pinned_ending();
         let mut pages = self.writer.pages();
         let (position, snapshot) = self
             .writer

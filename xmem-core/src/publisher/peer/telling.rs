@@ -88,7 +88,7 @@ impl Peer {
         }
         for segment in &snapshot.segments {
             // No frame in memory that it does not take is published while it is here.
-            let is_for_it = self.takes_unsealed || !segment.kind().is_unsealed();
+            let is_for_it = self.takes.takes(segment.kind());
             if !is_for_it || self.segments.contains(&segment.id) {
                 continue;
             }

@@ -111,7 +111,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::*;
-    use crate::segment::{MemoryDescription, MemoryKind, PAGE, PayloadSegment, SegmentId};
+    use crate::segment::{MemoryDescription, MemoryKind, PAGE, PayloadSegment, SegmentId, Storage};
 
     /// Bytes that a page fault may map beside those that are touched.
     const AROUND: usize = 64 << 10;
@@ -135,11 +135,13 @@ mod tests {
         const COUNT: usize = 70;
         const LEN: usize = COUNT * PIECE;
         for maker in [Maker::OwnUser, Maker::Other] {
-            let (made, _) = PayloadSegment::create(SegmentId(1), PIECE, COUNT).unwrap();
+            let (made, _) =
+                PayloadSegment::create(&Storage::Cpu, SegmentId(1), PIECE, COUNT).unwrap();
             let fd = made.fd().unwrap().try_clone_to_owned().unwrap();
             let description = MemoryDescription {
                 kind: MemoryKind::Memfd,
                 size: LEN as u64,
+                device: None,
             };
             let open = PayloadSegment::open;
             let segment = open(SegmentId(1), description, Some(fd), maker, true).unwrap();

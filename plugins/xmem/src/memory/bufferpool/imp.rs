@@ -237,6 +237,7 @@ impl BufferPoolImpl for XmemBufferPool {
         // threads.
         drop(released);
         let frame = acquire(publisher.clone(), &canceller, config.size, params);
+        let buffer = frame.and_then(|frame| slot_buffer(frame, config.size));
         self.lock().acquiring -= 1;
         let is_for_now = |error: &Error| match error {
             // The sink flushes or has stopped. Upstream learns that when it pushes the buffer, as
@@ -250,8 +251,8 @@ impl BufferPoolImpl for XmemBufferPool {
             }
             _ => false,
         };
-        let buffer = match frame {
-            Ok(frame) => Ok(slot_buffer(frame, config.size)),
+        let buffer = match buffer {
+            Ok(buffer) => Ok(buffer),
             Err(Error::Cancelled) if self.lock().flushing.owner => Err(gst::FlowError::Flushing),
             // GStreamer's return value for a pool that has no buffer now (DONTWAIT).
             Err(Error::Exhausted { .. }) => Err(gst::FlowError::Eos),

@@ -38,7 +38,7 @@ impl Received {
         // A slot in the middle of its segment.
         let first = publisher.acquire(SIZE).unwrap();
         let mut frame = publisher.acquire(SIZE).unwrap();
-        frame.payload().write(0, &bytes(0..SIZE));
+        frame.payload().unwrap().write(0, &bytes(0..SIZE));
         frame.publish().unwrap();
         drop(first);
         let frame = subscriber.receive(Some(Duration::from_secs(10))).unwrap();

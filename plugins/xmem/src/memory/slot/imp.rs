@@ -51,8 +51,11 @@ static PLAIN: LazyLock<super::XmemAllocator> = LazyLock::new(|| {
 });
 
 /// Returns a buffer on a slot. Upstream may write its first `size` bytes.
-pub(crate) fn slot_buffer(mut frame: FrameMut, size: usize) -> gst::Buffer {
-    let (data, capacity) = (frame.as_mut_ptr(), frame.capacity());
+///
+/// # Errors
+/// Those of [`FrameMut::as_mut_ptr`].
+pub(crate) fn slot_buffer(mut frame: FrameMut, size: usize) -> xmem_core::Result<gst::Buffer> {
+    let (data, capacity) = (frame.as_mut_ptr()?, frame.capacity());
     let content = Content::Slot(SlotCell::new(frame));
     let layout = Layout {
         flags: 0,
@@ -67,7 +70,7 @@ pub(crate) fn slot_buffer(mut frame: FrameMut, size: usize) -> gst::Buffer {
     // SAFETY: no other code refers to the buffer yet, and `copy_buffer` is a function that copies a
     // buffer.
     unsafe { (*content.as_mut_ptr()).mini_object.copy = Some(copy_buffer) };
-    buffer
+    Ok(buffer)
 }
 
 /// Wraps a received frame as memory without a descriptor. Freeing the memory gives the frame back.
@@ -302,7 +305,10 @@ unsafe impl AllocatorImpl for XmemAllocator {
         };
         // Slots are aligned to pages; the default allocator allocates for larger alignments.
         let aligned = params.align() < 4096;
-        let Some(mut frame) = aligned.then(|| self.slot(maxsize)).flatten() else {
+        let slot = aligned.then(|| self.slot(maxsize)).flatten();
+        // Slots of a device are not for the CPU to write.
+        let slot = slot.and_then(|mut frame| Some((frame.as_mut_ptr().ok()?, frame)));
+        let Some((data, mut frame)) = slot else {
             // SAFETY: null means the default allocator, and the parameters are valid as long as
             // they are borrowed.
             return unsafe {
@@ -313,14 +319,17 @@ unsafe impl AllocatorImpl for XmemAllocator {
                 )
             };
         };
-        let (data, capacity) = (frame.as_mut_ptr(), frame.capacity());
-        if params.flags().contains(gst::MemoryFlags::ZERO_PREFIXED) {
-            frame.payload().write(0, &vec![0; params.prefix()]);
-        }
-        if params.flags().contains(gst::MemoryFlags::ZERO_PADDED) {
-            let end = params.prefix() + size;
-            frame.payload().write(end, &vec![0; params.padding()]);
-        }
+        let capacity = frame.capacity();
+        let mut clear = |flag, at, len| {
+            if let Ok(payload) = frame.payload()
+                && params.flags().contains(flag)
+            {
+                payload.write(at, &vec![0; len]);
+            }
+        };
+        let end = params.prefix() + size;
+        clear(gst::MemoryFlags::ZERO_PREFIXED, 0, params.prefix());
+        clear(gst::MemoryFlags::ZERO_PADDED, end, params.padding());
         let content = Content::Slot(SlotCell::new(frame));
         let layout = Layout {
             flags: 0,

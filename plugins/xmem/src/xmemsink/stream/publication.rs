@@ -160,14 +160,14 @@ impl Publication<'_> {
             let map = self.buffer.map_readable().map_err(unreadable)?;
             for &xmem_media::video::RowCopy { from, to, length } in rows {
                 if let Some(row) = map.get(from..from + length) {
-                    frame.payload().write(to, row);
+                    frame.payload()?.write(to, row);
                 }
             }
         } else {
             let mut at = 0;
             for memory in self.buffer.iter_memories() {
                 let map = memory.map_readable().map_err(unreadable)?;
-                frame.payload().write(at, &map);
+                frame.payload()?.write(at, &map);
                 at += map.len();
             }
         }

@@ -53,6 +53,7 @@ impl Receiver {
                 Delivery::Latest => xmem_core::Delivery::Latest,
             })
             .unsealed_memory(self.settings.unsealed_memory.into())
+            .device_memory(false)
             .connect_timeout(timeout)
             .retry_refused(insists)
             .canceller(self.canceller.clone())

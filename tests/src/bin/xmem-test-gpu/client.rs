@@ -1,0 +1,187 @@
+//! The client.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cudarc::driver::result::{free_sync, malloc_sync, memcpy_dtod_async, memset_d8_async};
+use cudarc::driver::{CudaContext, CudaStream};
+use xmem_core::cuda::{Device, Work};
+use xmem_core::{Channel, Error, Frame, Item, Subscriber, UnsealedMemory};
+use xmem_tests::Line;
+use xmem_tests::gpu::{CHANNEL, Consume};
+
+use super::settings::Settings;
+use super::{Result, Role};
+
+/// What a client copies frames with.
+struct Gpu {
+    stream: Arc<CudaStream>,
+    address: u64,
+    size: usize,
+}
+
+impl Gpu {
+    fn new(device: &Device, size: usize) -> Result<Gpu> {
+        let stream = CudaContext::new(device.ordinal() as usize)?.new_stream()?;
+        // SAFETY: it is freed once, in the drop.
+        let address = unsafe { malloc_sync(size) }?;
+        Ok(Gpu {
+            stream,
+            address,
+            size,
+        })
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        let _ = self.stream.synchronize();
+        // SAFETY: it was allocated once, and the stream does nothing with it any more.
+        let _ = unsafe { free_sync(self.address) };
+    }
+}
+
+pub struct Client {
+    subscriber: Option<Subscriber>,
+    frames: VecDeque<Frame>,
+    gpu: Option<Gpu>,
+}
+
+impl Client {
+    pub fn connect(settings: &Settings) -> Result<Client> {
+        let name = settings.text("channel").unwrap_or(CHANNEL);
+        let mut builder = Subscriber::builder(Channel::name(name))
+            .device_memory(settings.text("device_memory") != Some("no"));
+        if let Some(leases) = settings.number("leases") {
+            builder = builder.leases(leases as u32);
+        }
+        if settings.text("unsealed") == Some("never") {
+            builder = builder.unsealed_memory(UnsealedMemory::Never);
+        }
+        Ok(Client {
+            subscriber: Some(builder.connect()?),
+            frames: VecDeque::new(),
+            gpu: None,
+        })
+    }
+
+    fn subscriber(&mut self) -> Result<&mut Subscriber> {
+        Ok(self.subscriber.as_mut().ok_or("it has left")?)
+    }
+
+    fn oldest(&self) -> Result<&Frame> {
+        Ok(self.frames.front().ok_or("no frame is kept")?)
+    }
+
+    /// Copies a frame on the stream, and releases it after that.
+    fn release(&mut self, frame: Frame) -> Result<()> {
+        let device = frame.device().ok_or("a frame without a device")?.clone();
+        let address = frame.device_address().ok_or("a frame without an address")?;
+        let size = frame.meta().size() as usize;
+        let gpu = match self.gpu.take().filter(|gpu| gpu.size >= size) {
+            Some(gpu) => gpu,
+            None => Gpu::new(&device, size)?,
+        };
+        let gpu = self.gpu.insert(gpu);
+        let stream = gpu.stream.cu_stream();
+        // SAFETY: both have so many bytes, and the frame stays until this work is done.
+        unsafe { memcpy_dtod_async(gpu.address, address, size, stream) }?;
+        // SAFETY: the stream is of the primary context, and lives as long as this.
+        let work = unsafe { Work::on_stream(&device, stream.cast()) };
+        Ok(frame.release_after(&work)?)
+    }
+
+    /// The value of all bytes of a frame.
+    fn value(frame: &Frame) -> Result<Option<u8>> {
+        let mut bytes = vec![0; frame.meta().size() as usize];
+        frame.copy_to_host(0, &mut bytes)?;
+        let first = bytes.first().copied();
+        Ok(first.filter(|first| bytes.iter().all(|byte| byte == first)))
+    }
+
+    fn run(&mut self) -> Result<Line> {
+        let (mut count, mut missed, mut torn) = (0u64, 0, 0u64);
+        loop {
+            match self.subscriber()?.receive_item(None) {
+                Ok(Item::Frame(frame)) => {
+                    count += 1;
+                    missed += frame.missed();
+                    torn += u64::from(Client::value(&frame)? != Some(frame.seq() as u8));
+                    self.release(frame)?;
+                }
+                Ok(_) => {}
+                Err(Error::EndOfStream) => {
+                    let line = Line::default().with("count", count);
+                    return Ok(line.with("missed", missed).with("torn", torn));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn receive(&mut self, milliseconds: u64) -> Result<Line> {
+        let patience = Some(Duration::from_millis(milliseconds));
+        let line = Line::default();
+        match self.subscriber()?.receive_item(patience)? {
+            Item::Frame(frame) => {
+                let uuid = frame.device().map(Device::uuid);
+                let line = line
+                    .with("kind", "frame")
+                    .with("seq", frame.seq())
+                    .with("missed", frame.missed())
+                    .with("address", frame.device_address().unwrap_or(0))
+                    .with(
+                        "device",
+                        uuid.map_or("none".into(), |uuid| uuid.to_string()),
+                    )
+                    .with("read_only", u8::from(frame.is_device_read_only()));
+                self.frames.push_back(frame);
+                Ok(line)
+            }
+            Item::Event(event) => {
+                let text = String::from_utf8_lossy(event.content()).into_owned();
+                Ok(line.with("kind", "event").with("text", text))
+            }
+            other => Err(format!("{other:?}").into()),
+        }
+    }
+}
+
+impl Role for Client {
+    type Order = Consume;
+
+    fn obey(&mut self, order: &Consume) -> Result<Line> {
+        let line = Line::default();
+        match order {
+            Consume::Receive(milliseconds) => return self.receive(*milliseconds),
+            Consume::Run => return self.run(),
+            Consume::Look => {
+                return Ok(match Client::value(self.oldest()?)? {
+                    Some(value) => line.with("all", value),
+                    None => line,
+                });
+            }
+            Consume::Release => {
+                let frame = self.frames.pop_front().ok_or("no frame is kept")?;
+                self.release(frame)?;
+            }
+            Consume::Drop => drop(self.frames.pop_front().ok_or("no frame is kept")?),
+            Consume::Write => {
+                let frame = self.oldest()?;
+                let address = frame.device_address().ok_or("a frame without an address")?;
+                let stream = CudaContext::new(0)?.default_stream();
+                // SAFETY: there are so many bytes; the device may refuse the write.
+                unsafe { memset_d8_async(address, 9, 8, stream.cu_stream()) }?;
+                stream.synchronize()?;
+            }
+            Consume::ReadByCpu => drop(self.oldest()?.payload()?),
+            Consume::Stats => {
+                let free = self.subscriber()?.free_leases();
+                return Ok(line.with("free", free));
+            }
+            Consume::Leave => self.subscriber = None,
+        }
+        Ok(line)
+    }
+}

@@ -1,0 +1,152 @@
+//! The producer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cudarc::driver::result::memset_d8_async;
+use cudarc::driver::{CudaContext, CudaStream};
+use xmem_core::cuda::{Device, Work};
+use xmem_core::{
+    Canceller, Channel, EventKind, FrameMut, Item, Overflow, Publisher, Storage, Subscriber,
+};
+use xmem_tests::Line;
+use xmem_tests::gpu::{CHANNEL, Produce};
+
+use super::settings::Settings;
+use super::{Result, Role};
+
+pub struct Producer {
+    publisher: Option<Publisher>,
+    device: Device,
+    stream: Arc<CudaStream>,
+    /// The value of the next frame of a run.
+    next: u8,
+}
+
+impl Producer {
+    pub fn open(settings: &Settings) -> Result<Producer> {
+        let device = Device::get(settings.number("device").unwrap_or(0) as u32)?;
+        let context = CudaContext::new(device.ordinal() as usize)?;
+        let stream = context.new_stream()?;
+        let name = settings.text("channel").unwrap_or(CHANNEL);
+        let mut builder = Publisher::builder(Channel::name(name))
+            .storage(Storage::Cuda(device.clone()))
+            .slots(settings.number("slots").unwrap_or(4) as u32)
+            .max_bytes(settings.number("bytes"));
+        if let Some(block) = settings.number("block") {
+            builder = builder.overflow(Overflow::Block {
+                timeout: Duration::from_millis(block),
+            });
+        }
+        Ok(Producer {
+            publisher: Some(builder.open()?),
+            device,
+            stream,
+            next: 0,
+        })
+    }
+
+    fn publisher(&self) -> Result<&Publisher> {
+        Ok(self.publisher.as_ref().ok_or("it was dropped")?)
+    }
+
+    fn fill(&self, size: usize, value: u8) -> Result<FrameMut> {
+        let canceller = Canceller::new();
+        let patience = Some(Duration::from_secs(10));
+        let frame = self
+            .publisher()?
+            .acquire_timeout(size, patience, &canceller.begin()?)?;
+        let address = frame.device_address().ok_or("a slot without an address")?;
+        // SAFETY: the slot has so many bytes, and only this work writes them.
+        unsafe { memset_d8_async(address, value, size, self.stream.cu_stream()) }?;
+        Ok(frame)
+    }
+
+    fn work(&self) -> Work<'_> {
+        // SAFETY: the stream is of the primary context, and lives as long as this.
+        unsafe { Work::on_stream(&self.device, self.stream.cu_stream().cast()) }
+    }
+
+    fn publish(&self, size: usize, value: u8) -> Result<()> {
+        let frame = self.fill(size, value)?;
+        let published = frame.publish_after(&self.work());
+        Ok(published.map_err(|unpublished| unpublished.reason)?)
+    }
+
+    /// Publishes the frames of a channel in memory of this device in its own.
+    fn forward(&self, from: &str) -> Result<u64> {
+        let mut subscriber = Subscriber::builder(Channel::name(from)).connect()?;
+        let mut count = 0;
+        loop {
+            // Frames that its clients have passed are given back.
+            while !self.publisher()?.reclaim(|| subscriber.free_leases() > 0) {
+                std::thread::yield_now();
+            }
+            let frame = match subscriber.receive_item(None) {
+                Ok(Item::Frame(frame)) => frame,
+                Ok(_) => continue,
+                Err(xmem_core::Error::EndOfStream) => return Ok(count),
+                Err(error) => return Err(error.into()),
+            };
+            let memory = frame.memory().ok_or("memory without a descriptor")?;
+            let range = frame.offset()..frame.offset() + frame.meta().size() as usize;
+            self.publisher()?
+                .import_frame(&memory, range, frame)?
+                .publish()?;
+            count += 1;
+        }
+    }
+}
+
+impl Role for Producer {
+    type Order = Produce;
+
+    fn obey(&mut self, order: &Produce) -> Result<Line> {
+        let line = Line::default();
+        match *order {
+            Produce::Publish(size, value) => self.publish(size, value)?,
+            Produce::Run(size, count) => {
+                for _ in 0..count {
+                    self.publish(size, self.next)?;
+                    self.next = self.next.wrapping_add(1);
+                }
+            }
+            Produce::PublishWritten(size, value) => {
+                let frame = self.fill(size, value)?;
+                self.stream.synchronize()?;
+                frame.publish()?;
+            }
+            Produce::Discard(size, value) => {
+                let frame = self.fill(size, value)?;
+                let discarded = frame.discard_after(&self.work());
+                discarded.map_err(|unpublished| unpublished.reason)?;
+            }
+            Produce::Acquire(size) => drop(self.publisher()?.acquire(size)?),
+            Produce::WriteByCpu(size) => self.publisher()?.acquire(size)?.payload()?.fill(1),
+            Produce::Say(ref what) => self
+                .publisher()?
+                .send_event(EventKind::Passing, what.as_bytes())?,
+            Produce::Flush => self.publisher()?.send_event(EventKind::Flush, &[])?,
+            Produce::End => self.publisher()?.end_stream(),
+            Produce::Forward(ref from) => return Ok(line.with("count", self.forward(from)?)),
+            Produce::Stats => {
+                let stats = self.publisher()?.stats();
+                return Ok(line
+                    .with("published", stats.published)
+                    .with("pending", stats.pending)
+                    .with("unpublished", stats.unpublished)
+                    .with("slots", stats.slots)
+                    .with("segments", stats.segments)
+                    .with("bytes", stats.bytes)
+                    .with("clients", stats.clients.len())
+                    .with(
+                        "held",
+                        stats.clients.iter().map(|one| one.held).sum::<u32>(),
+                    ));
+            }
+            Produce::Close => self.publisher()?.close(),
+            Produce::Drop => self.publisher = None,
+        }
+        Ok(line)
+    }
+}
