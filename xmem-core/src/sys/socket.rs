@@ -254,7 +254,7 @@ impl Passed {
             return Ok(std::mem::take(&mut self.0));
         }
         Err(Error::Protocol(
-            "the peer passed something that is no memfd, dmabuf or memory of a device".into(),
+            "the peer passed something that is not a memfd, a dmabuf or memory of a device".into(),
         ))
     }
 }
