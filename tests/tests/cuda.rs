@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use xmem_tests::fakecuda::{FakeCuda, Mode};
+use xmem_tests::fakecuda::{Control, FakeCuda, Mode};
 use xmem_tests::gpu::{CHANNEL, Consume, Produce, client, look, producer, receive};
 use xmem_tests::peer::Peer;
 use xmem_tests::{Place, is_torture, process, until};
@@ -21,6 +21,35 @@ fn held() -> FakeCuda {
 /// How often a test goes round.
 fn rounds(few: usize) -> usize {
     if is_torture() { 1000 } else { few }
+}
+
+/// A producer whose work is held, and a client. The slots of both were made before.
+struct Held {
+    producer: Peer<Produce>,
+    control: Control,
+    client: Peer<Consume>,
+    _drivers: [FakeCuda; 2],
+    _place: Place,
+}
+
+impl Held {
+    fn new() -> Held {
+        let (place, driver, reading) = (Place::new(), held(), FakeCuda::new());
+        let mut producer = producer(&place, &driver, "");
+        let mut control = driver.control(producer.pid());
+        control.open();
+        producer.ask(Produce::Acquire(SIZE));
+        let client = client(&place, &reading, "");
+        wait_for_clients(&mut producer, 1);
+        control.hold();
+        Held {
+            producer,
+            control,
+            client,
+            _drivers: [driver, reading],
+            _place: place,
+        }
+    }
 }
 
 /// Nothing comes: neither a frame nor an event.
@@ -67,15 +96,13 @@ fn frames_cross_whole_if_work_takes_long() {
 
 #[test]
 fn a_frame_and_what_is_said_after_it_come_when_the_device_has_written_it() {
-    let (place, driver) = (Place::new(), held());
-    let mut producer = producer(&place, &driver, "");
-    let mut control = driver.control(producer.pid());
-    // The slots are made before.
-    control.open();
-    producer.ask(Produce::Acquire(SIZE));
-    let reading = FakeCuda::new();
-    let mut client = client(&place, &reading, "");
-    control.hold();
+    let Held {
+        mut producer,
+        mut control,
+        mut client,
+        _drivers,
+        _place,
+    } = Held::new();
     producer.ask(Produce::Publish(SIZE, 7));
     producer.ask(Produce::Say("between".into()));
     producer.ask(Produce::Publish(SIZE, 8));
@@ -136,14 +163,13 @@ fn a_lease_ends_when_the_device_has_read_the_frame() {
 
 #[test]
 fn a_frame_that_is_discarded_is_not_published_and_its_slot_waits_for_the_device() {
-    let (place, driver) = (Place::new(), held());
-    let mut producer = producer(&place, &driver, "");
-    let mut control = driver.control(producer.pid());
-    control.open();
-    producer.ask(Produce::Acquire(SIZE));
-    control.hold();
-    let reading = FakeCuda::new();
-    let mut client = client(&place, &reading, "");
+    let Held {
+        mut producer,
+        mut control,
+        mut client,
+        _drivers,
+        _place,
+    } = Held::new();
     producer.ask(Produce::Discard(SIZE, 1));
     producer.ask(Produce::Publish(SIZE, 2));
     assert_eq!(producer.ask(Produce::Stats).number("pending"), 2);
@@ -154,14 +180,13 @@ fn a_frame_that_is_discarded_is_not_published_and_its_slot_waits_for_the_device(
 
 #[test]
 fn frames_before_a_flush_that_the_device_has_not_written_are_not_published() {
-    let (place, driver) = (Place::new(), held());
-    let mut producer = producer(&place, &driver, "");
-    let mut control = driver.control(producer.pid());
-    control.open();
-    producer.ask(Produce::Acquire(SIZE));
-    control.hold();
-    let reading = FakeCuda::new();
-    let mut client = client(&place, &reading, "");
+    let Held {
+        mut producer,
+        mut control,
+        mut client,
+        _drivers,
+        _place,
+    } = Held::new();
     for value in 1..=2 {
         producer.ask(Produce::Publish(SIZE, value));
     }
@@ -538,14 +563,13 @@ fn producer_of(place: &Place, driver: &FakeCuda, round: usize) -> Peer<Produce> 
 
 #[test]
 fn a_device_that_fails_ends_the_channel_with_the_reason() {
-    let (place, driver) = (Place::new(), held());
-    let mut producer = producer(&place, &driver, "");
-    let mut control = driver.control(producer.pid());
-    control.open();
-    producer.ask(Produce::Acquire(SIZE));
-    let reading = FakeCuda::new();
-    let mut client = client(&place, &reading, "");
-    control.hold();
+    let Held {
+        mut producer,
+        mut control,
+        mut client,
+        _drivers,
+        _place,
+    } = Held::new();
     producer.ask(Produce::Publish(SIZE, 1));
     control.fail_next(ILLEGAL_ADDRESS);
     control.run_all();
@@ -601,14 +625,13 @@ fn a_publisher_that_is_closed_publishes_what_the_device_writes_soon() {
 
 #[test]
 fn a_publisher_whose_device_does_not_end_its_work_closes_all_the_same() {
-    let (place, driver) = (Place::new(), held());
-    let mut producer = producer(&place, &driver, "");
-    let mut control = driver.control(producer.pid());
-    control.open();
-    producer.ask(Produce::Acquire(SIZE));
-    let reading = FakeCuda::new();
-    let mut client = client(&place, &reading, "");
-    control.hold();
+    let Held {
+        mut producer,
+        mut control,
+        mut client,
+        _drivers,
+        _place,
+    } = Held::new();
     producer.ask(Produce::Publish(SIZE, 1));
     producer.ask(Produce::Close);
     let line = client.fail_at(Consume::Receive(10_000));
