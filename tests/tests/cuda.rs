@@ -162,6 +162,27 @@ fn a_lease_ends_when_the_device_has_read_the_frame() {
 }
 
 #[test]
+fn a_lease_does_not_end_early_if_there_is_no_event_for_the_work() {
+    let place = Place::new();
+    let (writing, reading) = (FakeCuda::new(), held());
+    let reading = reading.failing("cuEventRecord", 1, OUT_OF_MEMORY);
+    let mut producer = producer(&place, &writing, "");
+    let mut client = client(&place, &reading, "leases=2");
+    producer.ask(Produce::Publish(SIZE, 1));
+    receive(&mut client);
+    let mut control = reading.control(client.pid());
+    client.order(Consume::Release);
+    until("the call waits for the device", || {
+        control.queued() > 0 && !reading.calls("cuEventRecord").is_empty()
+    });
+    producer.ask(Produce::Run(SIZE, 50));
+    assert_eq!(producer.ask(Produce::Stats).number("held"), 1);
+    control.run_all();
+    client.wait_for("done");
+    assert_eq!(producer.ask(Produce::Stats).number("held"), 0);
+}
+
+#[test]
 fn a_frame_that_is_discarded_is_not_published_and_its_slot_waits_for_the_device() {
     let Held {
         mut producer,

@@ -217,6 +217,7 @@ functions! {
         (base: *mut CUdeviceptr, size: *mut usize, address: CUdeviceptr);
     fill: "cuMemsetD8Async" (address: CUdeviceptr, value: u8, count: usize, stream: CUstream);
     create_stream: "cuStreamCreate" (into: *mut CUstream, flags: c_uint);
+    wait_for_context: "cuCtxSynchronize" ();
     wait_for_stream: "cuStreamSynchronize" (stream: CUstream);
     destroy_stream: "cuStreamDestroy_v2" (stream: CUstream);
     copy_to_host: "cuMemcpyDtoH_v2" (into: *mut c_void, from: CUdeviceptr, count: usize);

@@ -127,6 +127,22 @@ impl<'a> Work<'a> {
     }
 }
 
+impl Work<'_> {
+    /// Waits until the work is done, where no event can be had for it.
+    pub(crate) fn wait(&self) -> Result<()> {
+        // SAFETY: the constructor's caller: the context is one of the device.
+        let _current = unsafe { self.device.enter_context(self.context) }?;
+        let driver = self.device.driver();
+        if let Some(stream) = self.stream {
+            // SAFETY: the stream is of the context, by the constructor's caller.
+            unsafe { driver.wait_for_stream(stream) }.map_err(failed("cuStreamSynchronize"))
+        } else {
+            // SAFETY: it takes no argument.
+            unsafe { driver.wait_for_context() }.map_err(failed("cuCtxSynchronize"))
+        }
+    }
+}
+
 impl fmt::Debug for Work<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Work")

@@ -103,6 +103,10 @@ impl<'a> Work<'a> {
         match self.0 {}
     }
 
+    pub(crate) fn wait(&self) -> Answer<()> {
+        match self.0 {}
+    }
+
     pub(crate) fn record(&self, _spare: &mut Vec<Event>) -> Answer<Event> {
         match self.0 {}
     }

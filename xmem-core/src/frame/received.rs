@@ -189,16 +189,15 @@ impl Frame {
     /// that here; a thread does, which gives leases back in the order of these calls.
     ///
     /// # Errors
-    /// [`Error::Cuda`] where the device has failed: then no work of this process reads the frame any more,
-    /// and the lease is given back.
+    /// [`Error::Cuda`] where the device has failed: the connection has ended then, and the lease ends with
+    /// it.
     pub fn release_after(self, work: &Work<'_>) -> Result<()> {
         let Frame {
             mut lease, segment, ..
         } = self;
         let link = lease.link.clone();
-        link.release_after(work, lease.number, segment)?;
         lease.has_gone = true;
-        Ok(())
+        link.release_after(work, lease.number, segment)
     }
 
     /// Copies bytes of the frame from the device to the CPU, those from `offset` on, and waits until they are

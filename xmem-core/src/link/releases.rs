@@ -30,14 +30,26 @@ impl Link {
     /// Gives a lease back when the device has done the work.
     ///
     /// # Errors
-    /// Where the device has failed. The lease is still the caller's.
+    /// Where the device has failed. The lease ends with the connection then.
     pub(crate) fn release_after(
         self: &Arc<Self>,
         work: &Work<'_>,
         lease: u16,
         segment: Arc<PayloadSegment>,
     ) -> Result<()> {
-        let event = self.releases.record(work)?;
+        let event = match self.releases.record(work) {
+            Ok(event) => event,
+            Err(_) => {
+                // Without an event this thread has to wait: the work may still read the frame.
+                if let Err(error) = work.wait() {
+                    // Nor is it known when it ends. The lease ends with the connection.
+                    self.finish(End::Cuda(error.clone()));
+                    return Err(error.into());
+                }
+                self.release(lease);
+                return Ok(());
+            }
+        };
         if matches!(event.is_done(), Ok(true)) {
             self.releases.keep(event);
             self.release(lease);

@@ -44,8 +44,8 @@ impl PublisherBuilder {
     /// the producer's until the device has written it: 4 [`slots`](PublisherBuilder::slots) let the device
     /// be two frames behind.
     ///
-    /// No process can keep another that it passes memory of a device to from writing it. So clients that
-    /// take only memory which nobody else writes ([`UnsealedMemory`](crate::UnsealedMemory)) are refused.
+    /// A client can map memory of a device for writing. So a client that does not take memory which other
+    /// processes may write ([`UnsealedMemory`](crate::UnsealedMemory)) is refused.
     pub fn storage(mut self, storage: Storage) -> Self {
         self.storage = storage;
         self

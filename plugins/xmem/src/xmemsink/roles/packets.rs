@@ -17,11 +17,10 @@ pub(super) struct Packets {
 }
 
 impl Packets {
-    /// Returns the state if the caps are those of packets of pictures.
+    /// Returns the state if RTP caps are those of pictures.
     pub(super) fn of(structure: &gst::StructureRef) -> Option<Packets> {
-        let is_rtp = structure.name() == "application/x-rtp";
         let media = structure.get::<&str>("media").ok();
-        (is_rtp && media == Some("video")).then(Packets::default)
+        (media == Some("video")).then(Packets::default)
     }
 
     /// `None` if the bytes of the buffer do not determine its role.
