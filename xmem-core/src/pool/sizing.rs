@@ -1,7 +1,7 @@
 //! How many slots, and how large.
 
 use super::Pool;
-use super::filling::early;
+use super::filling::{early, piece};
 use super::recycling::Pick;
 use super::slot::Slot;
 use crate::error::Error;
@@ -68,13 +68,11 @@ impl Pool {
         needed.saturating_sub(self.count())
     }
 
-    /// How many of these are made at once, where others are `coming`: as many as there are, or 64 MiB,
-    /// so that the first are there soon and there are few segments in the end.
+    /// How many of these are made at once, where others are `coming`.
     pub(crate) fn missing_at_once(&self, coming: u32) -> u32 {
         let count = self.count();
         let left = self.limit().saturating_sub(count + coming);
-        let most = early(self.slot_size).max(count).max(1);
-        self.missing().min(left).min(most)
+        self.missing().min(left).min(piece(self.slot_size, count))
     }
 
     /// Slots that are missing so that one more client with `leases` leases can join, for which `made`
