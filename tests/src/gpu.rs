@@ -26,6 +26,12 @@ pub enum Produce {
     Acquire(usize),
     /// Write a slot with the CPU.
     WriteByCpu(usize),
+    /// Make slots of the memory of a device from now on, or else of the machine's.
+    Store(Option<u32>),
+    /// Fill a slot with the CPU, and publish it.
+    PublishByCpu(usize, u8),
+    /// Fill a slot, make slots of the machine's memory, and then publish the slot.
+    PublishLate(usize, u8),
     /// Say something before the next frame.
     Say(String),
     /// Drop the frames that were published before.
@@ -71,7 +77,7 @@ pub enum Consume {
     Drop,
     /// Write the oldest frame on the device, and report the code.
     Write,
-    /// Read the oldest frame with the CPU.
+    /// Read the oldest frame with the CPU. Report whether all its bytes have one value.
     ReadByCpu,
     /// Report figures.
     Stats,

@@ -10,7 +10,7 @@ use crate::clients::{ClientId, Clients, Holders};
 use crate::error::Refusal;
 use crate::event::log::{Entry as Event, Log};
 use crate::lease::SlotIndex;
-use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId};
+use crate::segment::{LeasePage, MetadataSegment, PayloadSegment, SegmentId, Storage};
 
 pub(crate) mod filling;
 mod group;
@@ -25,6 +25,7 @@ mod shedding;
 mod sizing;
 mod slot;
 mod spares;
+mod storage;
 
 use filling::Filling;
 use group::Group;
@@ -93,8 +94,8 @@ pub(crate) struct Pool {
     pub(crate) unwanted: Vec<(ClientId, Refusal)>,
     /// All frames are in memory that other processes may write: no other kind will do.
     pub(crate) unsealed_only: bool,
-    /// The device whose memory all slots are in.
-    device: Option<String>,
+    /// The memory that slots are made of.
+    storage: Storage,
     /// What was said between the frames.
     pub(crate) log: Log,
     /// What clients that join begin with.
@@ -123,12 +124,12 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A pool without slots. Those to come are in memory of `device`, if it says so.
+    /// A pool without slots. Those to come are made of `storage`.
     pub(crate) fn new(
         metadata: Arc<MetadataSegment>,
         limits: Limits,
         blocking: bool,
-        device: Option<String>,
+        storage: Storage,
     ) -> Pool {
         let capacity = metadata.layout().slots;
         Pool {
@@ -149,7 +150,7 @@ impl Pool {
             sleepers: Vec::new(),
             unwanted: Vec::new(),
             unsealed_only: false,
-            device,
+            storage,
             log: Log::default(),
             group: Group::new(limits.group),
             head: 0,

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::event::EventKind;
 use crate::frame::{FrameMut, ImportedFrame};
 use crate::pool::KeepAlive;
-use crate::segment::ImportedMemory;
+use crate::segment::{ImportedMemory, Storage};
 use crate::writer::Writer;
 
 pub(crate) mod builder;
@@ -145,6 +145,21 @@ impl Publisher {
         let (index, place) = self.writer.import(memory, range, keep_alive)?;
         let frame = FrameMut::new(self.writer.clone(), index, place, len);
         Ok(ImportedFrame::new(frame))
+    }
+
+    /// Has the next slots made of other memory, where a stream changes between memory of the machine and that
+    /// of a device, for example. Their size is not known then: [`configure`](Publisher::configure) says it,
+    /// or the next [`acquire`](Publisher::acquire). Frames that were published can be received as before.
+    /// Clients that do not take the new memory are evicted. Waits until a device has written the frames that
+    /// were passed to [`publish_after`](FrameMut::publish_after).
+    ///
+    /// A slot that was acquired before can't be published: that fails with
+    /// [`Error::WrongStorage`](crate::Error::WrongStorage).
+    ///
+    /// # Errors
+    /// [`Error::Stopped`](crate::Error::Stopped) when the publisher was closed.
+    pub fn set_storage(&self, storage: Storage) -> Result<()> {
+        self.writer.set_storage(storage)
     }
 
     /// Says whether all frames are in memory that other processes may write, and can't be copied: a

@@ -106,8 +106,6 @@ pub(crate) type Observer = Box<dyn Fn(PublisherEvent) + Send + Sync>;
 pub(crate) struct Writer {
     pub(crate) metadata: Arc<MetadataSegment>,
     pool: Mutex<Pool>,
-    /// The memory that slots are made of.
-    pub(crate) storage: Storage,
     /// What is published or said when the device has done the work before it.
     outbox: Completions<Outgoing>,
     /// Frames that were given up there.
@@ -141,13 +139,7 @@ impl Writer {
         let metadata = Arc::new(metadata);
         let blocking = overflow != Overflow::DropOldest;
         Ok(Arc::new(Writer {
-            pool: Mutex::new(Pool::new(
-                metadata.clone(),
-                limits,
-                blocking,
-                storage.device(),
-            )),
-            storage,
+            pool: Mutex::new(Pool::new(metadata.clone(), limits, blocking, storage)),
             outbox: Completions::default(),
             unpublished: AtomicU64::new(0),
             metadata,

@@ -9,7 +9,6 @@ use crate::lease::SlotIndex;
 use crate::meta::BufferMeta;
 use crate::payload::PayloadMut;
 use crate::pool::Place;
-use crate::segment::Storage;
 use crate::sys::mapping::Mapping;
 use crate::writer::Writer;
 use crate::writer::outgoing::Written;
@@ -242,7 +241,7 @@ impl FrameMut {
     fn try_publish(&mut self, offset: usize, len: usize) -> Result<u64> {
         self.describe(offset, len)?;
         let held = &self.held;
-        if matches!(held.writer.storage, Storage::Cuda(_)) {
+        if self.place.segment.device().is_some() {
             // Frames keep their order.
             held.writer.await_outbox()?;
         }

@@ -8,9 +8,9 @@ use super::keep_alive::KeepAlive;
 use super::recycling::Pick;
 use super::slot::{Memory, Published, Slot};
 use super::{Place, Pool};
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Error, Result};
 use crate::lease::{FrameId, SlotIndex};
-use crate::segment::{ImportedMemory, MemoryKind, PayloadSegment, Takes};
+use crate::segment::{ImportedMemory, MemoryKind, PayloadSegment};
 
 /// Most pieces of imported memory that clients know at once: half of what may wait for one that does
 /// not read.
@@ -110,40 +110,16 @@ impl Pool {
         }
     }
 
-    /// Why a client is not taken in that takes these kinds of memory, if it is not.
-    pub(crate) fn refuses(&self, takes: Takes) -> Option<Refusal> {
-        match &self.device {
-            Some(device) if !takes.cuda => {
-                let device = device.clone();
-                Some(Refusal::CudaOnly { device })
-            }
-            device => {
-                let is_unsealed = self.unsealed_only || device.is_some();
-                (is_unsealed && !takes.unsealed).then_some(Refusal::UnsealedOnly)
-            }
-        }
-    }
-
-    /// Has a client not taken in, or evicted, where no frame is in memory that it takes.
-    pub(crate) fn set_unsealed_only(&mut self, only: bool) {
-        self.unsealed_only = only;
-        if only {
-            for id in self
-                .clients
-                .refusing(MemoryKind::DmaBuf)
-                .collect::<Vec<_>>()
-            {
-                self.unwanted.push((id, Refusal::UnsealedOnly));
-                self.clients.evict(id);
-            }
-        }
-    }
-
-    /// The same for the memory that this slot's frame is in: a client may have joined since it was
-    /// taken.
+    /// An error where the memory that this slot's frame is in will not do: a client may have joined since
+    /// it was taken, or frames may be in other memory now.
     pub(crate) fn check_memory(&self, index: SlotIndex) -> Result<()> {
         match self.slot(index).memory() {
             Some(Memory::Imported { place, .. }) => self.check_kind(place.segment.kind()),
+            Some(Memory::Own { place, is_outdated })
+                if *is_outdated && !place.segment.is_made_of(&self.storage) =>
+            {
+                Err(Error::WrongStorage(place.segment.kind().storage()))
+            }
             _ => Ok(()),
         }
     }

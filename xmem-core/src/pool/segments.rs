@@ -24,8 +24,8 @@ impl Pool {
         }
         self.add_to_segments(segment.clone());
         let free = self.free.len();
-        // Another thread may have made the slots larger while this segment was made.
-        let is_outdated = stride < self.slot_size;
+        // Another thread may have made the slots larger, or of other memory, while this segment was made.
+        let is_outdated = stride < self.slot_size || !segment.is_made_of(&self.storage);
         for number in 0..count {
             let Some(index) = self.take_vacant() else {
                 break;

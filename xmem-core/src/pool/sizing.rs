@@ -137,7 +137,8 @@ impl Pool {
             return;
         }
         self.slot_size = size;
-        self.outdate(|place, _| place.size < size);
+        let storage = self.storage.clone();
+        self.outdate(|place, _| place.size < size || !place.segment.is_made_of(&storage));
         self.assign();
         // Those that a group keeps beside the new ones may be more than the budget allows.
         let size = size.next_multiple_of(PAGE) as u64;

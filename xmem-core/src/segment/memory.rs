@@ -32,7 +32,7 @@ use mapped::Mapped;
 use memfd::{Memfd, UnfinishedMemfd};
 
 /// Which memory the slots of a publisher are in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Storage {
     /// Memory of the machine, which every client maps.

@@ -149,6 +149,15 @@ impl PayloadSegment {
         }
     }
 
+    /// Whether slots of this storage can be in it.
+    pub(crate) fn is_made_of(&self, storage: &Storage) -> bool {
+        let device = self.device().map(DeviceMemory::device);
+        match storage {
+            Storage::Cpu => device.is_none(),
+            Storage::Cuda(wanted) => device == Some(wanted),
+        }
+    }
+
     /// Memory of a device, which the CPU does not read.
     pub(crate) fn device(&self) -> Option<&DeviceMemory> {
         self.memory.device()

@@ -111,8 +111,8 @@ impl Writer {
         if count == 0 {
             return Ok(None);
         }
+        let storage = &self.storage();
         let start = |count: u32| {
-            let storage = &self.storage;
             storage.check_for_others(size.saturating_mul(count as usize))?;
             UnfinishedSegment::start(storage, id, size, count as usize)
         };
@@ -136,7 +136,7 @@ impl Writer {
             // Otherwise the writer could take the memory that was just found, and the process would be
             // killed.
             let _growing = self.lock_growing();
-            self.storage.check_for_others(STEP.min(making.left()))?;
+            self.storage().check_for_others(STEP.min(making.left()))?;
             making.segment.make(STEP)?;
         }
         if making.left() > 0 {

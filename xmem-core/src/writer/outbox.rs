@@ -90,7 +90,7 @@ impl Writer {
         self.let_go(written.index);
     }
 
-    fn check_open(&self) -> Result<()> {
+    pub(super) fn check_open(&self) -> Result<()> {
         self.check_origin()?;
         if self.is_closed() {
             return Err(self.failure.error());

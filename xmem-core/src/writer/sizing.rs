@@ -7,7 +7,7 @@ use super::growing::Growing;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::filling::{Filling, early};
-use crate::segment::{MAX_SLOTS, PayloadSegment, SegmentId};
+use crate::segment::{MAX_SLOTS, PayloadSegment, SegmentId, Storage};
 
 impl Writer {
     /// Slots have at least `slot_size` bytes from now on, and there are as many as the producer needs
@@ -42,7 +42,7 @@ impl Writer {
             // are too small: they give theirs back. Where there are none, a writer waits for clients.
             let id = growing.with_pool(Pool::next_segment_id);
             let (segment, stride) =
-                PayloadSegment::create(&self.storage, id, size, least as usize)?;
+                PayloadSegment::create(&self.storage(), id, size, least as usize)?;
             growing.with_pool(|pool| {
                 pool.resize(size);
                 pool.add_segment(&segment, stride);
@@ -62,6 +62,27 @@ impl Writer {
         Ok(())
     }
 
+    /// The memory that slots are made of.
+    pub(super) fn storage(&self) -> Storage {
+        self.with_pool(|pool| pool.storage().clone())
+    }
+
+    /// From now on slots are made of other memory, as they are needed. Waits for the frames that a device
+    /// has yet to write.
+    pub(crate) fn set_storage(&self, storage: Storage) -> Result<()> {
+        self.check_open()?;
+        if self.storage() == storage {
+            return Ok(());
+        }
+        self.await_outbox()?;
+        let growing = self.lock_growing();
+        growing.with_pool(|pool| pool.set_storage(storage));
+        drop(growing);
+        // There may be clients to evict, and segments to drop.
+        self.event_fd.notify();
+        Ok(())
+    }
+
     /// Makes slots because there is none left. False when there can be no more.
     pub(super) fn grow(&self) -> Result<bool> {
         let growing = self.lock_growing();
@@ -71,7 +92,7 @@ impl Writer {
         });
         if missing > 0 {
             // It is clients that hold the others.
-            self.storage.check_for_others(size)?;
+            self.storage().check_for_others(size)?;
         }
         let made = self.make_slots(&growing, size, (most.min(1), most));
         drop(growing);
@@ -93,7 +114,7 @@ impl Writer {
         let growing = self.lock_growing();
         let coming = self.coming.load(Ordering::Relaxed);
         let (count, size) = growing.with_pool(|pool| (pool.group_growth(coming), pool.slot_size()));
-        self.storage.check_for_others(size)?;
+        self.storage().check_for_others(size)?;
         let made = self.make_slots(&growing, size, (0, count));
         drop(growing);
         let made = made?;
@@ -114,12 +135,13 @@ impl Writer {
         if count == 0 {
             return Ok(0);
         }
+        let storage = &self.storage();
         let make = |count: u32| {
             let count = count as usize;
             if count > least as usize {
-                self.storage.check_for_others(size.saturating_mul(count))?;
+                storage.check_for_others(size.saturating_mul(count))?;
             }
-            PayloadSegment::create(&self.storage, id, size, count)
+            PayloadSegment::create(storage, id, size, count)
         };
         let mut count = count;
         let (segment, stride) = loop {

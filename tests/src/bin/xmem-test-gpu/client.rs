@@ -175,7 +175,15 @@ impl Role for Client {
                 unsafe { memset_d8_async(address, 9, 8, stream.cu_stream()) }?;
                 stream.synchronize()?;
             }
-            Consume::ReadByCpu => drop(self.oldest()?.payload()?),
+            Consume::ReadByCpu => {
+                let bytes = self.oldest()?.payload()?.to_vec();
+                let all = bytes.iter().all(|byte| byte == &bytes[0]);
+                return Ok(if all {
+                    line.with("all", bytes[0])
+                } else {
+                    line
+                });
+            }
             Consume::Stats => {
                 let free = self.subscriber()?.free_leases();
                 return Ok(line.with("free", free));

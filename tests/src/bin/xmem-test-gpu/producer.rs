@@ -67,6 +67,14 @@ impl Producer {
         unsafe { Work::on_stream(&self.device, self.stream.cu_stream().cast()) }
     }
 
+    fn store(&self, device: Option<u32>) -> Result<()> {
+        let storage = match device {
+            Some(ordinal) => Storage::Cuda(Device::get(ordinal)?),
+            None => Storage::Cpu,
+        };
+        Ok(self.publisher()?.set_storage(storage)?)
+    }
+
     fn publish(&self, size: usize, value: u8) -> Result<()> {
         let frame = self.fill(size, value)?;
         let published = frame.publish_after(&self.work());
@@ -123,6 +131,18 @@ impl Role for Producer {
             }
             Produce::Acquire(size) => drop(self.publisher()?.acquire(size)?),
             Produce::WriteByCpu(size) => self.publisher()?.acquire(size)?.payload()?.fill(1),
+            Produce::Store(device) => self.store(device)?,
+            Produce::PublishByCpu(size, value) => {
+                let mut frame = self.publisher()?.acquire(size)?;
+                frame.payload()?.fill(value);
+                frame.publish()?;
+            }
+            Produce::PublishLate(size, value) => {
+                let frame = self.fill(size, value)?;
+                self.store(None)?;
+                let published = frame.publish_after(&self.work());
+                published.map_err(|unpublished| unpublished.reason)?;
+            }
             Produce::Say(ref what) => self
                 .publisher()?
                 .send_event(EventKind::Passing, what.as_bytes())?,
