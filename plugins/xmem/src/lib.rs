@@ -13,7 +13,7 @@
 //!
 //! - Memory: `memory` has a file for each kind of memory, and one in which they meet, `kind`. Upstream
 //!   writes directly into slots, through a pool or an allocator; frames become buffers with their
-//!   record, for applications.
+//!   record, for applications. `cuda` binds GStreamer's CUDA library at run time.
 //! - What a frame carries: `caps`, `metas`, `events` and `timestamps` convert GStreamer's objects
 //!   into what crosses between processes, and back. `values` encodes the GObject values in them.
 //! - What the user sees: `channel` has the properties that name the channel, `uri` the `xmem://`
@@ -29,6 +29,9 @@
 mod bindings;
 mod caps;
 mod channel;
+// The elements do not use it yet.
+#[allow(dead_code, unused_imports)]
+mod cuda;
 pub mod device;
 mod errors;
 mod events;
