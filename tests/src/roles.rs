@@ -9,12 +9,14 @@ mod installation;
 mod machine;
 pub mod parent;
 pub mod pipeline;
+mod usage;
 
 use rustix::time::{ClockId, clock_gettime};
 
 pub use child::{Child, PATIENCE, STOP_LIMIT};
 pub use installation::{Installation, probe};
 pub use machine::Machine;
+pub use usage::{Bill, Usage};
 
 /// Errors are only reported, so their text is enough.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

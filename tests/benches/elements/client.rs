@@ -5,14 +5,13 @@ use std::hint::black_box;
 use std::sync::{Mutex, PoisonError};
 
 use gst::prelude::*;
-use xmem_tests::roles::monotonic_ns;
 use xmem_tests::roles::parent::{tell, tell_error};
+use xmem_tests::roles::{Usage, monotonic_ns};
 use xmem_tests::samples::to_text;
 
 use crate::Result;
 use crate::frame::{self, Header, Phase};
 use crate::pipeline;
-use crate::usage::Usage;
 
 /// Runs a client until its standard input ends. The source must have the name `source`.
 ///

@@ -22,14 +22,13 @@ use rustix::thread::{clock_nanosleep_absolute, futex};
 use rustix::time::{ClockId, Timespec};
 use xmem_tests::roles::monotonic_ns;
 use xmem_tests::roles::parent::{self, tell};
-use xmem_tests::roles::{Child, PATIENCE};
+use xmem_tests::roles::{Bill, Child, PATIENCE, Usage};
 use xmem_tests::samples::{numbers, percentile_us, to_text};
 
 use crate::Result;
 use crate::environment::Environment;
 use crate::figures::{Column, Figures, Row, mean};
 use crate::frame::{self, INTERVAL_NS};
-use crate::usage::{Bill, Usage};
 
 /// Number of wakes before the measured ones.
 const WARMUP: u32 = 15;

@@ -55,7 +55,6 @@ mod producer;
 mod run;
 mod table;
 mod trace;
-mod usage;
 
 use std::process::ExitCode;
 

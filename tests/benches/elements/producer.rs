@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
 use xmem_tests::roles::parent::{tell, tell_error};
+use xmem_tests::roles::{Bill, Usage};
 
 use crate::frame::{CAPS, Header, Phase};
 use crate::pipeline;
-use crate::usage::{Bill, Usage};
 use crate::{Error, Result};
 
 /// Runs the producer until its standard input ends. The sink must have the name `sink`.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use xmem_tests::roles::{Child, PATIENCE};
+use xmem_tests::roles::{Bill, Child, PATIENCE};
 use xmem_tests::samples::{numbers, percentile_us};
 
 use crate::Result;
@@ -13,7 +13,6 @@ use crate::environment::Environment;
 use crate::figures::{Figures, Row, mean};
 use crate::frame::{self, INTERVAL_NS};
 use crate::plan::{Kind, clients_in_words};
-use crate::usage::Bill;
 
 /// The setting of a run: a pair of elements or the test source alone, and the number of clients.
 #[derive(Clone, Copy, Debug)]

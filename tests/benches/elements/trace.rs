@@ -6,11 +6,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use xmem_tests::roles::Bill;
+
 use crate::Result;
 use crate::environment::Environment;
 use crate::figures::{Figures, Row, mean};
 use crate::run::{self, Setting, client_name};
-use crate::usage::Bill;
 
 /// Runs the setting with each process under strace, adds the calls per frame to the figures, and
 /// names them.
@@ -64,7 +65,7 @@ pub fn run(
 struct Calls(BTreeMap<String, f64>);
 
 impl Calls {
-    /// Counts the calls between the two marks that [`crate::usage::Usage::now`] leaves.
+    /// Counts the calls between the two marks that [`xmem_tests::roles::Usage::now`] leaves.
     fn in_window(trace: &str) -> Result<Calls> {
         let mut marks = 0;
         let mut calls = BTreeMap::new();

@@ -4,9 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use xmem_tests::samples::numbers;
-
-use crate::{Error, Result};
+use super::{Error, Result};
+use crate::samples::numbers;
 
 /// The resources that this process has used since it started.
 #[derive(Clone, Copy, Debug)]
