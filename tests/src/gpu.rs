@@ -2,19 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fakecuda::FakeCuda;
-use crate::line::Line;
+use crate::fakecuda::{Control, FakeCuda, Mode};
 use crate::order::Order;
 use crate::peer::Peer;
 use crate::place::Place;
+use crate::{is_torture, until};
 
 /// The name of the channel.
 pub const CHANNEL: &str = "gpu0";
+/// The size of most frames.
+pub const SIZE: usize = 64 << 10;
 
 /// Orders to a producer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Produce {
-    /// Fill a slot of so many bytes with a value, on the stream, and publish it after that.
+    /// Fill a slot of so many bytes with a value, on the stream, and publish it after that. Report the number
+    /// of the slot.
     Publish(usize, u8),
     /// The same so many times, with the values 0, 1 and so on; the next run goes on there.
     Run(usize, u64),
@@ -22,7 +25,7 @@ pub enum Produce {
     PublishWritten(usize, u8),
     /// Fill a slot and give it back after that.
     Discard(usize, u8),
-    /// Acquire a slot and drop it.
+    /// Acquire a slot, report its number, and drop it.
     Acquire(usize),
     /// Write a slot with the CPU.
     WriteByCpu(usize),
@@ -34,12 +37,21 @@ pub enum Produce {
     PublishLate(usize, u8),
     /// Say something before the next frame.
     Say(String),
+    /// Set the format of the frames that follow.
+    Format(String),
+    /// Say something that overtakes frames.
+    Urgent,
     /// Drop the frames that were published before.
     Flush,
     /// End the stream.
     End,
     /// Publish the frames of another channel in it, until its stream ends.
     Forward(String),
+    /// Publish the next frame of another channel in it, with a value that publishes, sends events and closes
+    /// the publisher when it is dropped.
+    ImportActing(String),
+    /// Report how that has ended.
+    Acted,
     /// Report figures.
     Stats,
     /// Close the publisher.
@@ -55,6 +67,7 @@ impl Order for Produce {
     fn answer(&self) -> &'static str {
         match self {
             Produce::Stats => "stats",
+            Produce::Acted => "acted",
             Produce::Forward(_) => "forwarded",
             _ => "done",
         }
@@ -64,10 +77,14 @@ impl Order for Produce {
 /// Orders to a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Consume {
+    /// Connect to another channel, in place of the first.
+    Connect(String),
+    /// Receive a frame of the channel beside that, and report the value of all its bytes.
+    Beside,
     /// Receive the next item, and keep the frame. Waits so many milliseconds.
     Receive(u64),
     /// Receive frames until the stream ends, compare each with its number on the device, and release it
-    /// after a copy of it.
+    /// after a copy of it. Report how it has ended.
     Run,
     /// Report whether all bytes of the oldest frame that is kept have one value.
     Look,
@@ -92,6 +109,7 @@ impl Order for Consume {
     fn answer(&self) -> &'static str {
         match self {
             Consume::Receive(_) => "received",
+            Consume::Beside => "beside",
             Consume::Run => "ended",
             Consume::Look => "looked",
             Consume::Stats => "stats",
@@ -106,7 +124,8 @@ pub fn producer(place: &Place, driver: &FakeCuda, settings: &str) -> Peer<Produc
     start(place, driver, settings)
 }
 
-/// Starts a client, with settings as `key=value` words: `leases`, `unsealed` (`never`).
+/// Starts a client, with settings as `key=value` words: `leases`, `unsealed` (`never`), `channel` (`none`
+/// without a connection), and `beside`, a channel to receive from beside the one of a later [`Consume::Connect`].
 pub fn client(place: &Place, driver: &FakeCuda, settings: &str) -> Peer<Consume> {
     start(place, driver, settings)
 }
@@ -129,7 +148,82 @@ pub fn look(client: &mut Peer<Consume>) -> Option<u64> {
     client.ask(Consume::Look).get_number("all")
 }
 
-/// Figures of a peer.
-pub fn stats<O: Order>(peer: &mut Peer<O>, order: O) -> Line {
-    peer.ask(order)
+/// Figures of a producer.
+pub fn stats(producer: &mut Peer<Produce>, figure: &str) -> u64 {
+    producer.ask(Produce::Stats).number(figure)
+}
+
+/// Waits until a producer has so many clients.
+pub fn wait_for_clients(producer: &mut Peer<Produce>, count: u64) {
+    until("the clients are there", || {
+        stats(producer, "clients") == count
+    });
+}
+
+/// Checks that neither a frame nor an event comes.
+pub fn assert_nothing_comes(client: &mut Peer<Consume>) {
+    let line = client.fail_at(Consume::Receive(100));
+    assert_eq!(line.text("kind"), "timed_out", "{line}");
+}
+
+/// Checks that the next frame has this position and this value, and drops it.
+pub fn assert_next(client: &mut Peer<Consume>, position: u64, value: u8) {
+    assert_eq!(receive(client), (position, 0));
+    assert_eq!(look(client), Some(value.into()));
+    client.ask(Consume::Drop);
+}
+
+/// A driver that holds work.
+pub fn held() -> FakeCuda {
+    FakeCuda::new().mode(Mode::Hold)
+}
+
+/// How often a test repeats something: `few` times, or 1,000 times with `make torture`.
+pub fn rounds(few: usize) -> usize {
+    if is_torture() { 1000 } else { few }
+}
+
+/// A producer whose work is held, and a client. The slots of both were made before.
+#[derive(Debug)]
+pub struct Held {
+    /// The producer.
+    pub producer: Peer<Produce>,
+    /// Runs its work.
+    pub control: Control,
+    /// The client, whose work runs at once.
+    pub client: Peer<Consume>,
+    /// The driver of the producer.
+    pub driver: FakeCuda,
+    /// The driver of the client.
+    pub reading: FakeCuda,
+    /// Where the channel is.
+    pub place: Place,
+}
+
+impl Held {
+    /// Starts both.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Held {
+        Held::on(held())
+    }
+
+    /// Starts both, the producer with this driver.
+    pub fn on(driver: FakeCuda) -> Held {
+        let (place, reading) = (Place::new(), FakeCuda::new());
+        let mut producer = producer(&place, &driver, "");
+        let mut control = driver.control(producer.pid());
+        control.open();
+        producer.ask(Produce::Acquire(SIZE));
+        let client = client(&place, &reading, "");
+        wait_for_clients(&mut producer, 1);
+        control.hold();
+        Held {
+            producer,
+            control,
+            client,
+            driver,
+            reading,
+            place,
+        }
+    }
 }

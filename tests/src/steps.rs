@@ -56,10 +56,15 @@ impl Stretch {
 
     /// The points to try: forty, spread evenly, or all of them with `make torture`.
     pub fn tried(&self) -> Vec<Point> {
+        self.tried_of(40)
+    }
+
+    /// As [`tried`](Stretch::tried), with another number than forty.
+    pub fn tried_of(&self, count: usize) -> Vec<Point> {
         let stride = if is_torture() {
             1
         } else {
-            self.len().div_ceil(40)
+            self.len().div_ceil(count)
         };
         let first = (Random::new().number() % stride as u64) as usize;
         self.points(first, stride).collect()
@@ -110,11 +115,17 @@ impl Stepped {
     /// From here on it and the calling thread stay on one processor: they alternate, and waking
     /// another processor for each instruction takes five times as long.
     pub fn start(program: &str, place: &Place, arguments: &str) -> Stepped {
+        let mut command = Command::new(program);
+        command.args(arguments.split_whitespace());
+        Stepped::start_with(command, place)
+    }
+
+    /// As [`start`](Stepped::start), with a command.
+    pub fn start_with(mut command: Command, place: &Place) -> Stepped {
         let mut one = CpuSet::new();
         one.set(sched_getcpu());
         sched_setaffinity(None, &one).expect("the processor of this thread can be set");
-        let process = Command::new(program)
-            .args(arguments.split_whitespace())
+        let process = command
             .env("XMEM_RUNTIME_DIR", place.path())
             // Each repetition of a string instruction would be a step.
             .env("GLIBC_TUNABLES", WITHOUT_STRING_INSTRUCTIONS)
@@ -129,7 +140,7 @@ impl Stepped {
         // The exec stops the process too, if it was traced before.
         assert!(
             !stepped.wait(),
-            "{arguments}: it ended before its stretch began"
+            "{command:?}: it ended before its stretch began"
         );
         let options = ptrace::Options::PTRACE_O_EXITKILL | ptrace::Options::PTRACE_O_TRACESYSGOOD;
         ptrace::setoptions(stepped.pid, options).expect("a stopped child");

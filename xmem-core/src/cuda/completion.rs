@@ -2,10 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::{Event, Work};
 use crate::error::{CudaError, Error, Result};
+
+#[cfg(test)]
+mod tests;
 
 /// Events that are kept to be recorded again.
 const SPARE: usize = 64;
@@ -19,11 +23,26 @@ pub(crate) struct Completions<T> {
 
 struct State<T> {
     queue: VecDeque<Queued<T>>,
-    /// The thread completes an item that it has taken out of the queue.
-    is_completing: bool,
+    /// The queue's number.
+    generation: u64,
+    /// Queues that another has [replaced](replace), with their numbers. Each has a thread.
+    replaced: Vec<(u64, VecDeque<Queued<T>>)>,
+    /// The thread that completes an item which it has taken out of the queue.
+    completing: Option<ThreadId>,
     has_thread: bool,
     is_closed: bool,
     spare: Vec<Event>,
+}
+
+/// What a wait for an empty queue has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Idle {
+    /// Nothing waits in the queue.
+    Now,
+    /// Something still waits after the time.
+    TimedOut,
+    /// Something waits for the thread that calls: it completes an item, and so does nothing else.
+    Never,
 }
 
 /// What could not be queued.
@@ -45,7 +64,8 @@ pub(crate) trait Owner: Send + Sync + 'static {
     fn completions(&self) -> &Completions<Self::Item>;
 
     /// Completes an item, on a thread of this process, in the order in which the items were queued.
-    /// `work` says whether the device has done the work before it.
+    /// `work` says whether the device has done the work before it. This may run code of the application,
+    /// which may queue more.
     fn complete(&self, item: Self::Item, work: std::result::Result<(), CudaError>);
 }
 
@@ -54,7 +74,9 @@ impl<T> Default for Completions<T> {
         Completions {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
-                is_completing: false,
+                generation: 0,
+                replaced: Vec::new(),
+                completing: None,
                 has_thread: false,
                 is_closed: false,
                 spare: Vec::new(),
@@ -77,7 +99,8 @@ impl<T: Send + 'static> Completions<T> {
     /// How many items wait.
     pub(crate) fn len(&self) -> usize {
         let state = self.lock();
-        state.queue.len() + usize::from(state.is_completing)
+        let replaced: usize = state.replaced.iter().map(|(_, queue)| queue.len()).sum();
+        state.queue.len() + replaced + usize::from(state.completing.is_some())
     }
 
     /// An event after this work.
@@ -96,31 +119,26 @@ impl<T: Send + 'static> Completions<T> {
         }
     }
 
-    /// Changes each item that waits, after the one that is being completed.
-    pub(crate) fn change(&self, mut change: impl FnMut(&mut T)) {
-        let mut state = self.lock();
-        while state.is_completing {
-            let waited = self.changed.wait(state);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
-        }
-        for queued in &mut state.queue {
-            change(&mut queued.item);
-        }
-    }
-
-    /// Waits until nothing waits in the queue, at most so long. Says whether that has come.
-    pub(crate) fn wait_idle(&self, time: Duration) -> bool {
+    /// Waits until nothing waits in the queue, at most so long.
+    pub(crate) fn wait_idle(&self, time: Duration) -> Idle {
         let deadline = Instant::now() + time;
         let mut state = self.lock();
         while !state.is_idle() {
+            if state.completing == Some(thread::current().id()) {
+                return if state.queue.is_empty() {
+                    Idle::Now
+                } else {
+                    Idle::Never
+                };
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return false;
+                return Idle::TimedOut;
             }
             let waited = self.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        true
+        Idle::Now
     }
 
     /// The thread ends when nothing waits any more.
@@ -132,7 +150,17 @@ impl<T: Send + 'static> Completions<T> {
 
 impl<T> State<T> {
     fn is_idle(&self) -> bool {
-        self.queue.is_empty() && !self.is_completing
+        self.queue.is_empty() && self.completing.is_none()
+    }
+
+    /// The queue of this number.
+    fn queue_of(&mut self, generation: u64) -> Option<&mut VecDeque<Queued<T>>> {
+        if generation == self.generation {
+            return Some(&mut self.queue);
+        }
+        let mut replaced = self.replaced.iter_mut();
+        let found = replaced.find(|(number, _)| *number == generation);
+        found.map(|(_, queue)| queue)
     }
 }
 
@@ -149,12 +177,10 @@ pub(crate) fn queue<O: Owner>(
     let completions = owner.completions();
     let mut state = completions.lock();
     if !state.has_thread {
-        let thread = std::thread::Builder::new().name("xmem-cuda".into());
-        let other = owner.clone();
-        if let Err(error) = thread.spawn(move || run(&*other)) {
+        if let Err(reason) = start(owner, state.generation) {
             drop(state);
             return Err(Refused {
-                reason: Error::thread(error),
+                reason,
                 after,
                 item,
             });
@@ -167,20 +193,74 @@ pub(crate) fn queue<O: Owner>(
     Ok(())
 }
 
-fn run<O: Owner>(owner: &O) {
+/// Takes items out of the queue, so that those which stay and those to come do not wait for them.
+/// `is_given_up` chooses them, and has to choose all that were queued with an event; each is completed by the
+/// thread that there was, when its work is done. Does nothing where no item is chosen.
+///
+/// # Errors
+/// [`Error::ResourceExhausted`] where there is no other thread to be had. Then nothing has changed.
+pub(crate) fn replace<O: Owner>(
+    owner: &Arc<O>,
+    is_given_up: impl Fn(&O::Item) -> bool,
+    mut give_up: impl FnMut(&mut O::Item),
+) -> Result<()> {
     let completions = owner.completions();
     let mut state = completions.lock();
+    if !state.queue.iter().any(|queued| is_given_up(&queued.item)) {
+        return Ok(());
+    }
+    let generation = state.generation;
+    // It waits for the lock.
+    start(owner, generation + 1)?;
+    state.generation = generation + 1;
+    let mut given_up = VecDeque::new();
+    for mut queued in std::mem::take(&mut state.queue) {
+        if is_given_up(&queued.item) {
+            give_up(&mut queued.item);
+            given_up.push_back(queued);
+        } else {
+            state.queue.push_back(queued);
+        }
+    }
+    state.replaced.push((generation, given_up));
+    Ok(())
+}
+
+/// Starts the thread of a queue.
+fn start<O: Owner>(owner: &Arc<O>, generation: u64) -> Result<()> {
+    let builder = thread::Builder::new().name("xmem-cuda".into());
+    let owner = owner.clone();
+    let started = builder.spawn(move || run(&*owner, generation));
+    started.map(drop).map_err(Error::thread)
+}
+
+fn run<O: Owner>(owner: &O, generation: u64) {
+    let completions = owner.completions();
+    let wait = |state| {
+        let waited = completions.changed.wait(state);
+        waited.unwrap_or_else(PoisonError::into_inner)
+    };
+    let mut state = completions.lock();
     loop {
-        let Some(first) = state.queue.front_mut() else {
+        let is_current = state.generation == generation;
+        if is_current && state.completing.is_some() {
+            // The thread of the queue before this one is about to end the item before ours.
+            state = wait(state);
+            continue;
+        }
+        let Some(first) = state.queue_of(generation).and_then(VecDeque::front_mut) else {
+            if !is_current {
+                state.replaced.retain(|(number, _)| *number != generation);
+                return;
+            }
             if state.is_closed {
                 state.has_thread = false;
                 return;
             }
-            let waited = completions.changed.wait(state);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
+            state = wait(state);
             continue;
         };
-        // It stays in the queue until then, to be changed.
+        // It stays in the queue until then: it may be given up.
         let after = first.after.take();
         let mut work = Ok(());
         if let Some(event) = after {
@@ -191,14 +271,20 @@ fn run<O: Owner>(owner: &O) {
             }
             state = completions.lock();
         }
-        let Some(Queued { item, .. }) = state.queue.pop_front() else {
+        let first = state.queue_of(generation).and_then(VecDeque::pop_front);
+        let Some(Queued { item, .. }) = first else {
             continue;
         };
-        state.is_completing = true;
+        let is_current = state.generation == generation;
+        if is_current {
+            state.completing = Some(thread::current().id());
+        }
         drop(state);
         owner.complete(item, work);
         state = completions.lock();
-        state.is_completing = false;
+        if is_current {
+            state.completing = None;
+        }
         completions.changed.notify_all();
     }
 }

@@ -34,6 +34,14 @@ pub enum CudaError {
         /// The name of that.
         name: String,
     },
+    /// The call would wait for frames that wait for the device, on the thread that publishes them: it is made
+    /// by a value that goes with a frame ([`Publisher::import_frame`](crate::Publisher::import_frame)) and is
+    /// dropped there.
+    #[error(
+        "frames that wait for the device come before this one, and this is the thread that publishes them: \
+         use publish_after"
+    )]
+    OnCompletionThread,
 }
 
 impl CudaError {

@@ -20,11 +20,13 @@ struct HeldSlot {
     index: SlotIndex,
     /// It has gone to the writer, which waits for work on it.
     has_gone: bool,
+    /// Work on the device may still write it, and nothing tells when that is done. It stays out of use.
+    may_be_written: bool,
 }
 
 impl Drop for HeldSlot {
     fn drop(&mut self) {
-        if !self.has_gone {
+        if !self.has_gone && !self.may_be_written {
             self.writer.let_go(self.index);
         }
     }
@@ -73,6 +75,7 @@ impl FrameMut {
                 writer,
                 index,
                 has_gone: false,
+                may_be_written: false,
             },
             place,
             len,
@@ -195,11 +198,13 @@ impl FrameMut {
 
     /// Publishes the whole payload when the device has done `work`, in which the frame is written. Nothing
     /// waits for that here: the slot goes to a thread, which publishes frames in the order in which they
-    /// were passed to this. Events that are sent after this call come after the frame.
+    /// were passed to this. Events that are sent after this call come after the frame. Only where the driver
+    /// has no event left does this call wait for the work.
     ///
     /// # Errors
     /// [`Error::Cuda`] where the device has failed; otherwise as [`publish_range`](FrameMut::publish_range).
-    /// The slot comes back with the error.
+    /// The slot comes back with the error. The work may still write it: where the frame is dropped then, its
+    /// slot is not used again. A caller that knows that the work is done publishes it.
     pub fn publish_after(self, work: &Work<'_>) -> std::result::Result<(), Unpublished> {
         self.hand_over(work, false)
     }
@@ -207,7 +212,7 @@ impl FrameMut {
     /// Gives the slot back when the device has done `work`, which may still write it. No client sees it.
     ///
     /// # Errors
-    /// [`Error::Cuda`] where the device has failed. The slot comes back with the error.
+    /// As [`publish_after`](FrameMut::publish_after).
     pub fn discard_after(self, work: &Work<'_>) -> std::result::Result<(), Unpublished> {
         self.hand_over(work, true)
     }
@@ -217,6 +222,8 @@ impl FrameMut {
             frame: Box::new(frame),
             reason,
         };
+        // Until it has gone.
+        self.held.may_be_written = true;
         if let Err(reason) = self.describe(0, self.len) {
             return Err(unpublished(self, reason));
         }
@@ -245,8 +252,11 @@ impl FrameMut {
             // Frames keep their order.
             held.writer.await_outbox()?;
         }
-        held.writer
-            .publish(held.index, &mut self.spill, &mut self.meta)
+        let published = held
+            .writer
+            .publish(held.index, &mut self.spill, &mut self.meta)?;
+        self.held.may_be_written = false;
+        Ok(published)
     }
 
     /// Completes the record of a frame in this range of the slot.

@@ -29,7 +29,7 @@ pub struct PublisherStats {
     /// [`FrameMut::publish_after`](crate::FrameMut::publish_after).
     pub pending: usize,
     /// Frames that waited for it and were not published: a flush came, the device has failed, or the
-    /// publisher was closed.
+    /// publisher was closed. Those that were [discarded](crate::FrameMut::discard_after) do not count.
     pub unpublished: u64,
     /// The clients there are.
     pub clients: Vec<ClientStats>,

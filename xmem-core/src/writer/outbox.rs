@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::Writer;
 use super::outgoing::{Outgoing, Written};
-use crate::cuda::Work;
-use crate::cuda::completion::{self, Completions, Owner};
+use crate::cuda::completion::{self, Completions, Idle, Owner};
+use crate::cuda::{Event, Work};
 use crate::error::{CudaError, Error, Result};
 use crate::event::EventKind;
 
@@ -30,12 +30,12 @@ impl Owner for Writer {
         }
         match item {
             Outgoing::Frame(mut written) => {
-                let is_published = !written.is_void
-                    && self
-                        .publish(written.index, &mut written.spill, &mut written.meta)
-                        .is_ok();
-                if !is_published {
-                    self.unpublished.fetch_add(1, Ordering::Relaxed);
+                if !written.is_void {
+                    let published =
+                        self.publish(written.index, &mut written.spill, &mut written.meta);
+                    if published.is_err() {
+                        self.count_unpublished();
+                    }
                 }
                 self.take_back(written);
             }
@@ -51,22 +51,34 @@ impl Owner for Writer {
 }
 
 impl Writer {
-    /// Publishes a slot when the work before it is done. Nothing waits for that.
+    /// Publishes a slot when the work before it is done. Nothing waits for that, unless the driver has no
+    /// event.
     ///
     /// # Errors
-    /// Where the device has failed, the channel is closed, or there is no thread. The slot comes back.
+    /// Where the device has failed, the channel is closed, or there is no thread. The slot comes back, and
+    /// the work may still write it.
     pub(crate) fn publish_after(
         self: &Arc<Self>,
         work: &Work<'_>,
         mut written: Written,
     ) -> std::result::Result<(), (Error, Written)> {
-        let event = match self.check_open().and_then(|()| self.outbox.record(work)) {
+        let recorded = self.check_open().and_then(|()| {
+            let recorded = self.outbox.record(work).map(Some);
+            // Without an event this thread has to wait.
+            recorded.or_else(|error| work.wait().map(|()| None).map_err(|_| error))
+        });
+        let event = match recorded {
             Ok(event) => event,
             Err(error) => return Err((error, written)),
         };
         // As a rule the device has more to do. Where it is done, no other thread is needed.
-        if !written.is_void && self.outbox.is_idle() && matches!(event.is_done(), Ok(true)) {
-            self.outbox.keep(event);
+        let is_done = || event.as_ref().map_or(Ok(true), Event::is_done);
+        if self.outbox.is_idle() && matches!(is_done(), Ok(true)) {
+            event.into_iter().for_each(|event| self.outbox.keep(event));
+            if written.is_void {
+                self.take_back(written);
+                return Ok(());
+            }
             return match self.publish(written.index, &mut written.spill, &mut written.meta) {
                 Ok(_) => {
                     self.take_back(written);
@@ -75,7 +87,7 @@ impl Writer {
                 Err(error) => Err((error, written)),
             };
         }
-        let queued = completion::queue(self, Some(event), Outgoing::Frame(written));
+        let queued = completion::queue(self, event, Outgoing::Frame(written));
         queued.map_err(|refused| match refused.item {
             Outgoing::Frame(written) => (refused.reason, written),
             Outgoing::Event { .. } => unreachable!("a frame was queued"),
@@ -99,25 +111,37 @@ impl Writer {
     }
 
     /// Waits until the frames before are published, for one that is written already.
+    ///
+    /// # Errors
+    /// [`CudaError::OnCompletionThread`] on the thread that publishes them; where the channel is closed.
     pub(crate) fn await_outbox(&self) -> Result<()> {
-        while !self.outbox.wait_idle(LAST_WORK) {
-            self.check_open()?;
+        loop {
+            match self.outbox.wait_idle(LAST_WORK) {
+                Idle::Now => return Ok(()),
+                Idle::TimedOut => self.check_open()?,
+                Idle::Never => return Err(CudaError::OnCompletionThread.into()),
+            }
         }
-        Ok(())
     }
 
-    /// Queues what is said behind frames that wait for the device. False where there are none: then it is
-    /// said at once. After a flush these frames are void, and what was said between them is said before it.
+    /// Queues what is said behind frames that wait for the device. False where it is said at once: there are
+    /// none, or it overtakes frames.
+    ///
+    /// A flush makes these frames void. It comes after what was said between them, and does not wait for
+    /// their work: a slot is taken back when its own work is done.
     pub(super) fn is_queued(self: &Arc<Self>, kind: EventKind, content: &[u8]) -> Result<bool> {
-        if self.outbox.is_idle() {
+        if kind == EventKind::Urgent || self.outbox.is_idle() {
             return Ok(false);
         }
         if kind == EventKind::Flush {
-            self.outbox.change(|item| {
-                if let Outgoing::Frame(written) = item {
-                    written.is_void = true;
+            let is_frame = |item: &Outgoing| matches!(item, Outgoing::Frame(_));
+            completion::replace(self, is_frame, |item| {
+                if let Outgoing::Frame(written) = item
+                    && !std::mem::replace(&mut written.is_void, true)
+                {
+                    self.count_unpublished();
                 }
-            });
+            })?;
         }
         let content = content.into();
         completion::queue(self, None, Outgoing::Event { kind, content })
@@ -134,5 +158,9 @@ impl Writer {
     /// How many frames and events wait for the device.
     pub(crate) fn pending(&self) -> usize {
         self.outbox.len()
+    }
+
+    fn count_unpublished(&self) {
+        self.unpublished.fetch_add(1, Ordering::Relaxed);
     }
 }

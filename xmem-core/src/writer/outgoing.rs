@@ -18,6 +18,6 @@ pub(crate) struct Written {
     pub(crate) index: SlotIndex,
     pub(crate) spill: Option<Place>,
     pub(crate) meta: Box<BufferMeta>,
-    /// The frame is given up: it was dropped, or a flush has come after it.
+    /// The frame is not published: it was discarded, or a flush has come after it.
     pub(crate) is_void: bool,
 }

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cudarc::driver::result::{free_sync, malloc_sync, memcpy_dtod_async, memset_d8_async};
 use cudarc::driver::{CudaContext, CudaStream};
 use xmem_core::cuda::{Device, Work};
-use xmem_core::{Channel, Error, Frame, Item, Subscriber, UnsealedMemory};
+use xmem_core::{Channel, Frame, Item, Subscriber, UnsealedMemory};
 use xmem_tests::Line;
 use xmem_tests::gpu::{CHANNEL, Consume};
 
@@ -15,14 +16,14 @@ use super::settings::Settings;
 use super::{Result, Role};
 
 /// What a client copies frames with.
-struct Gpu {
+pub struct Gpu {
     stream: Arc<CudaStream>,
     address: u64,
     size: usize,
 }
 
 impl Gpu {
-    fn new(device: &Device, size: usize) -> Result<Gpu> {
+    pub fn new(device: &Device, size: usize) -> Result<Gpu> {
         let stream = CudaContext::new(device.ordinal() as usize)?.new_stream()?;
         // SAFETY: it is freed once, in the drop.
         let address = unsafe { malloc_sync(size) }?;
@@ -31,6 +32,19 @@ impl Gpu {
             address,
             size,
         })
+    }
+
+    /// Copies a frame on the stream, and releases it after that.
+    pub fn release(&self, frame: Frame) -> Result<()> {
+        let device = frame.device().ok_or("a frame without a device")?.clone();
+        let address = frame.device_address().ok_or("a frame without an address")?;
+        let size = frame.meta().size() as usize;
+        let stream = self.stream.cu_stream();
+        // SAFETY: both have so many bytes, and the frame stays until this work is done.
+        unsafe { memcpy_dtod_async(self.address, address, size, stream) }?;
+        // SAFETY: the stream is of the primary context, and lives as long as this.
+        let work = unsafe { Work::on_stream(&device, stream.cast()) };
+        Ok(frame.release_after(&work)?)
     }
 }
 
@@ -43,27 +57,52 @@ impl Drop for Gpu {
 }
 
 pub struct Client {
+    settings: Settings,
     subscriber: Option<Subscriber>,
+    /// A connection beside that one.
+    beside: Option<Subscriber>,
     frames: VecDeque<Frame>,
+    /// Flushes that it was told of.
+    flushes: Arc<AtomicU64>,
     gpu: Option<Gpu>,
 }
 
 impl Client {
-    pub fn connect(settings: &Settings) -> Result<Client> {
-        let name = settings.text("channel").unwrap_or(CHANNEL);
-        let mut builder = Subscriber::builder(Channel::name(name))
-            .device_memory(settings.text("device_memory") != Some("no"));
+    pub fn connect(settings: Settings) -> Result<Client> {
+        let mut client = Client {
+            subscriber: None,
+            beside: None,
+            frames: VecDeque::new(),
+            flushes: Arc::default(),
+            gpu: None,
+            settings,
+        };
+        match (
+            client.settings.text("beside"),
+            client.settings.text("channel"),
+        ) {
+            (Some(name), _) => client.beside = Some(client.subscribe(name)?),
+            (None, Some("none")) => {}
+            (None, name) => client.subscriber = Some(client.subscribe(name.unwrap_or(CHANNEL))?),
+        }
+        Ok(client)
+    }
+
+    fn subscribe(&self, channel: &str) -> Result<Subscriber> {
+        let settings = &self.settings;
+        let flushes = self.flushes.clone();
+        let mut builder = Subscriber::builder(Channel::name(channel))
+            .device_memory(settings.text("device_memory") != Some("no"))
+            .on_urgent(move |_| {
+                flushes.fetch_add(1, Ordering::Relaxed);
+            });
         if let Some(leases) = settings.number("leases") {
             builder = builder.leases(leases as u32);
         }
         if settings.text("unsealed") == Some("never") {
             builder = builder.unsealed_memory(UnsealedMemory::Never);
         }
-        Ok(Client {
-            subscriber: Some(builder.connect()?),
-            frames: VecDeque::new(),
-            gpu: None,
-        })
+        Ok(builder.connect()?)
     }
 
     fn subscriber(&mut self) -> Result<&mut Subscriber> {
@@ -76,20 +115,13 @@ impl Client {
 
     /// Copies a frame on the stream, and releases it after that.
     fn release(&mut self, frame: Frame) -> Result<()> {
-        let device = frame.device().ok_or("a frame without a device")?.clone();
-        let address = frame.device_address().ok_or("a frame without an address")?;
+        let device = frame.device().ok_or("a frame without a device")?;
         let size = frame.meta().size() as usize;
         let gpu = match self.gpu.take().filter(|gpu| gpu.size >= size) {
             Some(gpu) => gpu,
-            None => Gpu::new(&device, size)?,
+            None => Gpu::new(device, size)?,
         };
-        let gpu = self.gpu.insert(gpu);
-        let stream = gpu.stream.cu_stream();
-        // SAFETY: both have so many bytes, and the frame stays until this work is done.
-        unsafe { memcpy_dtod_async(gpu.address, address, size, stream) }?;
-        // SAFETY: the stream is of the primary context, and lives as long as this.
-        let work = unsafe { Work::on_stream(&device, stream.cast()) };
-        Ok(frame.release_after(&work)?)
+        self.gpu.insert(gpu).release(frame)
     }
 
     /// The value of all bytes of a frame.
@@ -102,7 +134,7 @@ impl Client {
 
     fn run(&mut self) -> Result<Line> {
         let (mut count, mut missed, mut torn) = (0u64, 0, 0u64);
-        loop {
+        let end = loop {
             match self.subscriber()?.receive_item(None) {
                 Ok(Item::Frame(frame)) => {
                     count += 1;
@@ -111,13 +143,14 @@ impl Client {
                     self.release(frame)?;
                 }
                 Ok(_) => {}
-                Err(Error::EndOfStream) => {
-                    let line = Line::default().with("count", count);
-                    return Ok(line.with("missed", missed).with("torn", torn));
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) => break error,
             }
-        }
+        };
+        let line = Line::default()
+            .with("count", count)
+            .with("missed", missed)
+            .with("torn", torn);
+        Ok(line.with("kind", end.kind().name()))
     }
 
     fn receive(&mut self, milliseconds: u64) -> Result<Line> {
@@ -141,7 +174,11 @@ impl Client {
             }
             Item::Event(event) => {
                 let text = String::from_utf8_lossy(event.content()).into_owned();
-                Ok(line.with("kind", "event").with("text", text))
+                let what = event.kind().name();
+                Ok(line
+                    .with("kind", "event")
+                    .with("what", what)
+                    .with("text", text))
             }
             other => Err(format!("{other:?}").into()),
         }
@@ -154,7 +191,17 @@ impl Role for Client {
     fn obey(&mut self, order: &Consume) -> Result<Line> {
         let line = Line::default();
         match order {
+            Consume::Connect(channel) => {
+                self.subscriber = None;
+                self.subscriber = Some(self.subscribe(channel)?);
+            }
             Consume::Receive(milliseconds) => return self.receive(*milliseconds),
+            Consume::Beside => {
+                let beside = self.beside.as_mut().ok_or("it has one connection")?;
+                let frame = beside.receive(Some(Duration::from_secs(60)))?;
+                let value = Client::value(&frame)?;
+                return Ok(line.with("all", value.ok_or("a torn frame")?));
+            }
             Consume::Run => return self.run(),
             Consume::Look => {
                 return Ok(match Client::value(self.oldest()?)? {
@@ -186,7 +233,8 @@ impl Role for Client {
             }
             Consume::Stats => {
                 let free = self.subscriber()?.free_leases();
-                return Ok(line.with("free", free));
+                let flushes = self.flushes.load(Ordering::Relaxed);
+                return Ok(line.with("free", free).with("flushes", flushes));
             }
             Consume::Leave => self.subscriber = None,
         }

@@ -3,9 +3,11 @@
 // Calls of the driver, on memory that xmem has given.
 #![allow(unsafe_code)]
 
+mod acting;
 mod client;
 mod producer;
 mod settings;
+mod stepped;
 
 use std::error::Error;
 
@@ -20,7 +22,9 @@ fn main() {
     let settings = settings::Settings::parse(arguments);
     let ended = match role.as_str() {
         "producer" => producer::Producer::open(&settings).map(serve),
-        "client" => client::Client::connect(&settings).map(serve),
+        "client" => client::Client::connect(settings).map(serve),
+        "stepped-client" => return stepped::client(&settings).expect("the channel goes on"),
+        "stepped-producer" => return stepped::producer(&settings).expect("the channel goes on"),
         other => Err(format!("unknown role {other:?}").into()),
     };
     if let Err(error) = ended {

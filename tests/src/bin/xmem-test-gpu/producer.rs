@@ -12,15 +12,18 @@ use xmem_core::{
 use xmem_tests::Line;
 use xmem_tests::gpu::{CHANNEL, Produce};
 
+use super::acting::{Acted, Acting};
 use super::settings::Settings;
 use super::{Result, Role};
 
 pub struct Producer {
-    publisher: Option<Publisher>,
+    publisher: Option<Arc<Publisher>>,
     device: Device,
     stream: Arc<CudaStream>,
     /// The value of the next frame of a run.
     next: u8,
+    /// What an [`Acting`] has reported.
+    acted: Acted,
 }
 
 impl Producer {
@@ -39,14 +42,15 @@ impl Producer {
             });
         }
         Ok(Producer {
-            publisher: Some(builder.open()?),
+            publisher: Some(Arc::new(builder.open()?)),
             device,
             stream,
             next: 0,
+            acted: Acted::default(),
         })
     }
 
-    fn publisher(&self) -> Result<&Publisher> {
+    fn publisher(&self) -> Result<&Arc<Publisher>> {
         Ok(self.publisher.as_ref().ok_or("it was dropped")?)
     }
 
@@ -75,10 +79,13 @@ impl Producer {
         Ok(self.publisher()?.set_storage(storage)?)
     }
 
-    fn publish(&self, size: usize, value: u8) -> Result<()> {
+    /// Returns the number of the slot.
+    fn publish(&self, size: usize, value: u8) -> Result<u32> {
         let frame = self.fill(size, value)?;
+        let slot = frame.slot();
         let published = frame.publish_after(&self.work());
-        Ok(published.map_err(|unpublished| unpublished.reason)?)
+        published.map_err(|unpublished| unpublished.reason)?;
+        Ok(slot)
     }
 
     /// Publishes the frames of a channel in memory of this device in its own.
@@ -112,7 +119,9 @@ impl Role for Producer {
     fn obey(&mut self, order: &Produce) -> Result<Line> {
         let line = Line::default();
         match *order {
-            Produce::Publish(size, value) => self.publish(size, value)?,
+            Produce::Publish(size, value) => {
+                return Ok(line.with("slot", self.publish(size, value)?));
+            }
             Produce::Run(size, count) => {
                 for _ in 0..count {
                     self.publish(size, self.next)?;
@@ -129,7 +138,10 @@ impl Role for Producer {
                 let discarded = frame.discard_after(&self.work());
                 discarded.map_err(|unpublished| unpublished.reason)?;
             }
-            Produce::Acquire(size) => drop(self.publisher()?.acquire(size)?),
+            Produce::Acquire(size) => {
+                let slot = self.publisher()?.acquire(size)?.slot();
+                return Ok(line.with("slot", slot));
+            }
             Produce::WriteByCpu(size) => self.publisher()?.acquire(size)?.payload()?.fill(1),
             Produce::Store(device) => self.store(device)?,
             Produce::PublishByCpu(size, value) => {
@@ -146,9 +158,16 @@ impl Role for Producer {
             Produce::Say(ref what) => self
                 .publisher()?
                 .send_event(EventKind::Passing, what.as_bytes())?,
+            Produce::Format(ref format) => self.publisher()?.set_format(format)?,
+            Produce::Urgent => self.publisher()?.send_event(EventKind::Urgent, &[])?,
             Produce::Flush => self.publisher()?.send_event(EventKind::Flush, &[])?,
             Produce::End => self.publisher()?.end_stream(),
             Produce::Forward(ref from) => return Ok(line.with("count", self.forward(from)?)),
+            Produce::ImportActing(ref from) => {
+                let publisher = self.publisher()?;
+                Acting::import(from, publisher, &self.device, &self.acted)?;
+            }
+            Produce::Acted => return Ok(self.acted.report()),
             Produce::Stats => {
                 let stats = self.publisher()?.stats();
                 return Ok(line
