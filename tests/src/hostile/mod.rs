@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use crate::Place;
 
 mod client;
+pub mod device;
 pub mod impostor;
 mod input;
 pub mod lingering;

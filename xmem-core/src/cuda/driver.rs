@@ -86,6 +86,8 @@ pub(super) const IPC_LAZY_PEER_ACCESS: c_uint = 1;
 pub(super) const ATTRIBUTE_VIRTUAL_MEMORY: c_int = 102;
 /// `CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED`
 pub(super) const ATTRIBUTE_EXPORT_DESCRIPTOR: c_int = 103;
+/// `CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL`
+pub(super) const POINTER_DEVICE: c_int = 9;
 
 /// `CU_STREAM_NON_BLOCKING`
 pub(super) const STREAM_NON_BLOCKING: c_uint = 1;
@@ -215,6 +217,8 @@ functions! {
     ipc_close: "cuIpcCloseMemHandle" (address: CUdeviceptr);
     address_range: "cuMemGetAddressRange_v2"
         (base: *mut CUdeviceptr, size: *mut usize, address: CUdeviceptr);
+    pointer_attribute: "cuPointerGetAttribute"
+        (into: *mut c_void, attribute: c_int, address: CUdeviceptr);
     fill: "cuMemsetD8Async" (address: CUdeviceptr, value: u8, count: usize, stream: CUstream);
     create_stream: "cuStreamCreate" (into: *mut CUstream, flags: c_uint);
     wait_for_context: "cuCtxSynchronize" ();

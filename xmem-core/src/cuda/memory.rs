@@ -4,22 +4,30 @@
 //! any process has it. With legacy IPC it has a handle of 64 bytes, and ends with the process that made it.
 #![allow(unsafe_code)]
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::null_mut;
 
 use cudarc::driver::sys::CUdeviceptr;
-use rustix::io::{Errno, FdFlags};
+use rustix::io::FdFlags;
 
 use super::device::Device;
 use super::driver::{
-    self, ACCESS_READ, ACCESS_READ_WRITE, AccessDesc, Allocation, AllocationProp, Answer,
-    CUipcMemHandle, Driver, IPC_LAZY_PEER_ACCESS, Location, POSIX_FILE_DESCRIPTOR,
+    self, ACCESS_READ, ACCESS_READ_WRITE, AccessDesc, Allocation, AllocationProp, CUipcMemHandle,
+    Driver, IPC_LAZY_PEER_ACCESS, Location, POSIX_FILE_DESCRIPTOR,
 };
-use crate::error::{Error, Resource, Result};
+use crate::error::{Error, Result};
+
+mod errors;
+
+use errors::{failed, foreign, of_another_device, out_of_memory, wanting};
 
 /// The handle of an allocation that is passed in a message (`CUipcMemHandle`).
 pub(crate) type IpcHandle = [u8; 64];
+
+/// What an allocation is a multiple of that is passed by a handle: smaller ones are in one block with others,
+/// which a process that opens the handle could read (CUDA Programming Guide, *Interprocess Communication*).
+const BLOCK: usize = 2 << 20;
 
 /// What other processes open an allocation by.
 #[derive(Debug)]
@@ -94,9 +102,7 @@ impl DeviceMemory {
         unsafe { driver.properties(&mut prop, allocation.1) }
             .map_err(failed("cuMemGetAllocationPropertiesFromHandle"))?;
         if prop.location != Location::device(device.handle()) {
-            return Err(Error::Protocol(
-                "the memory is of another device than was announced".into(),
-            ));
+            return Err(of_another_device());
         }
         map(device, &allocation, size, Access::Read)
     }
@@ -104,7 +110,7 @@ impl DeviceMemory {
     /// Opens an allocation of at least `size` bytes by its handle.
     ///
     /// # Errors
-    /// [`Error::Protocol`] where it has less; [`Error::Cuda`].
+    /// [`Error::Protocol`] where it has less, or is of another device; [`Error::Cuda`].
     pub(crate) fn open(device: &Device, handle: &IpcHandle, size: usize) -> Result<DeviceMemory> {
         let driver = device.driver();
         let _current = device.enter()?;
@@ -130,6 +136,15 @@ impl DeviceMemory {
             return Err(Error::Protocol(format!(
                 "an allocation of {len} bytes, {size} were announced"
             )));
+        }
+        // A handle can be opened in a context of another device, where devices have access to each other.
+        let mut ordinal: c_int = -1;
+        let into: *mut c_int = &mut ordinal;
+        // SAFETY: it writes a number of this type.
+        unsafe { driver.pointer_attribute(into.cast(), driver::POINTER_DEVICE, address) }
+            .map_err(failed("cuPointerGetAttribute"))?;
+        if u32::try_from(ordinal) != Ok(device.ordinal()) {
+            return Err(of_another_device());
         }
         Ok(memory)
     }
@@ -317,13 +332,15 @@ fn map(device: &Device, allocation: &Owned, size: usize, access: Access) -> Resu
 fn allocate(device: &Device, len: usize) -> Result<(DeviceMemory, Export)> {
     let driver = device.driver();
     let _current = device.enter()?;
+    let size = len.checked_next_multiple_of(BLOCK);
+    let size = size.ok_or_else(|| out_of_memory(device, len))?;
     let mut address = 0;
     // SAFETY: it writes an address.
-    unsafe { driver.allocate(&mut address, len) }.map_err(wanting(device, len, "cuMemAlloc"))?;
+    unsafe { driver.allocate(&mut address, size) }.map_err(wanting(device, len, "cuMemAlloc"))?;
     let memory = DeviceMemory {
         device: device.clone(),
         address,
-        size: len,
+        size,
         way: Way::Allocated,
         is_read_only: false,
     };
@@ -342,49 +359,4 @@ fn granularity(device: &Device) -> Result<usize> {
     unsafe { device.driver().granularity(&mut granularity, &prop, 0) }
         .map_err(failed("cuMemGetAllocationGranularity"))?;
     Ok(granularity.max(1))
-}
-
-fn failed(call: &'static str) -> impl FnOnce(Answer) -> Error {
-    move |answer| Error::Cuda(answer.of(call))
-}
-
-/// The error of a call on what another process has passed.
-fn foreign(call: &'static str) -> impl FnOnce(Answer) -> Error {
-    move |answer| {
-        if answer.is_invalid() {
-            Error::Protocol(format!(
-                "the memory is not what was announced: {}",
-                answer.of(call)
-            ))
-        } else {
-            Error::Cuda(answer.of(call))
-        }
-    }
-}
-
-/// The error of a call that needs memory of the device.
-fn wanting(device: &Device, len: usize, call: &'static str) -> impl FnOnce(Answer) -> Error {
-    move |answer| {
-        if answer.is_out_of_memory() {
-            out_of_memory(device, len)
-        } else {
-            Error::Cuda(answer.of(call))
-        }
-    }
-}
-
-fn out_of_memory(device: &Device, len: usize) -> Error {
-    let (mut free, mut total) = (0, 0);
-    // SAFETY: it writes two numbers; the caller has made a context current.
-    let answer = unsafe { device.driver().memory_left(&mut free, &mut total) };
-    let left = match answer {
-        Ok(()) => format!(", of which {free} are free"),
-        Err(_) => String::new(),
-    };
-    let what = format!(
-        "making {len} bytes on {} ({} bytes{left})",
-        device.name(),
-        device.memory()
-    );
-    Error::exhausted(what, Resource::DeviceMemory, Errno::NOMEM.into())
 }
