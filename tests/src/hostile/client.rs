@@ -121,8 +121,10 @@ impl Scene {
         match input.byte() % 19 {
             0 => {
                 let mut hello = wire::hello(wire::VERSION, 1 + input.byte() as u32 % 8);
-                // The delivery, then the name.
-                hello[24] = input.byte() & 1;
+                // The delivery, whether it takes memory of devices, and the name.
+                let settings = input.byte();
+                hello[24] = settings & 1;
+                hello[28] |= settings >> 1 & 2;
                 hello[40..44].fill(input.byte());
                 self.connect(&hello, 0);
             }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::SealFlags;
 use xmem_core::{BufferMeta, Channel, Delivery, Element, Error, Frame, Result, Subscriber};
 
+use super::device::{DeviceSegment, IPC, VIRTUAL};
 use super::impostor::{EXTRA_SIZE, HEAD, Impostor, META_SIZE, PAGE, pattern, welcome};
 use super::input::Input;
 use super::socket_path;
@@ -264,6 +265,9 @@ impl Scene {
     fn announce(&mut self, input: &mut Input<'_>) {
         let id = input.number() as u32;
         let flaw = input.byte();
+        if flaw & 7 == 5 {
+            return self.announce_device(id, flaw >> 3, input);
+        }
         let size = PAGE * (1 + usize::from(flaw >> 6));
         let seals = match flaw & 7 {
             1 => SEALED - SealFlags::SHRINK,
@@ -283,6 +287,29 @@ impl Scene {
         let fds = [fd.as_fd()];
         let fds = &fds[..usize::from(flaw & 7 != 4)];
         self.impostor.announce(id, kind, announced, fds);
+    }
+
+    /// Announces memory of a device: of a kind for that or another, with a descriptor where that kind has one,
+    /// or a handle. There is no such device.
+    fn announce_device(&mut self, id: u32, flaw: u8, input: &mut Input<'_>) {
+        let kind = VIRTUAL + u32::from(flaw & 3);
+        let mut device = [0; 16];
+        device[..8].copy_from_slice(&input.number().to_le_bytes());
+        let has_descriptor = (kind == IPC) == (flaw & 4 != 0);
+        let fd = self.impostor.make_segment(id, PAGE, SEALED);
+        let segment = DeviceSegment {
+            id,
+            kind,
+            size: input.number(),
+            device,
+            handle: match (kind, flaw & 8) {
+                (IPC, 0) => vec![input.byte(); 64],
+                (_, 0) => Vec::new(),
+                _ => vec![0; input.below(80)],
+            },
+            fds: has_descriptor.then_some(fd).into_iter().collect(),
+        };
+        segment.announce(&mut self.impostor);
     }
 
     fn tell_event(&mut self, input: &mut Input<'_>) {
@@ -357,6 +384,7 @@ impl Scene {
                 | Error::EndOfStream
                 | Error::Stopped
                 | Error::Disconnected(_)
+                | Error::Cuda(_)
                 | Error::Protocol(_),
             ) => {}
             Err(other) => panic!("{other:?}"),
