@@ -1,17 +1,9 @@
 //! A stream that changes between memory of the machine and that of a GPU. The driver is a stand-in.
 
 use xmem_tests::fakecuda::FakeCuda;
-use xmem_tests::gpu::{Consume, Produce, client, look, producer, receive};
+use xmem_tests::gpu::{Consume, Produce, SIZE, client, look, producer, receive, wait_for_clients};
 use xmem_tests::peer::Peer;
 use xmem_tests::{Place, until};
-
-const SIZE: usize = 64 << 10;
-
-fn wait_for_clients(producer: &mut Peer<Produce>, count: u64) {
-    until(&format!("there are {count} clients"), || {
-        producer.ask(Produce::Stats).number("clients") == count
-    });
-}
 
 fn read(client: &mut Peer<Consume>) -> Option<u64> {
     client.ask(Consume::ReadByCpu).get_number("all")

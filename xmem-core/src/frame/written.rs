@@ -232,6 +232,7 @@ impl FrameMut {
             spill: self.spill.take(),
             meta: Box::new(self.meta),
             is_void,
+            is_done: false,
         };
         match self.held.writer.publish_after(work, written) {
             Ok(()) => {
@@ -240,6 +241,7 @@ impl FrameMut {
             }
             Err((reason, written)) => {
                 self.spill = written.spill;
+                self.held.may_be_written = !written.is_done;
                 Err(unpublished(self, reason))
             }
         }

@@ -55,8 +55,8 @@ impl Writer {
     /// event.
     ///
     /// # Errors
-    /// Where the device has failed, the channel is closed, or there is no thread. The slot comes back, and
-    /// the work may still write it.
+    /// Where the device has failed, the channel is closed, or there is no thread. The slot comes back; where
+    /// it is not [done](Written::is_done), the work may still write it.
     pub(crate) fn publish_after(
         self: &Arc<Self>,
         work: &Work<'_>,
@@ -75,6 +75,7 @@ impl Writer {
         let is_done = || event.as_ref().map_or(Ok(true), Event::is_done);
         if self.outbox.is_idle() && matches!(is_done(), Ok(true)) {
             event.into_iter().for_each(|event| self.outbox.keep(event));
+            written.is_done = true;
             if written.is_void {
                 self.take_back(written);
                 return Ok(());

@@ -20,4 +20,6 @@ pub(crate) struct Written {
     pub(crate) meta: Box<BufferMeta>,
     /// The frame is not published: it was discarded, or a flush has come after it.
     pub(crate) is_void: bool,
+    /// The device has done the work on it.
+    pub(crate) is_done: bool,
 }
