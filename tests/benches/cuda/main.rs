@@ -15,7 +15,7 @@
 //!
 //! | figure | definition |
 //! |---|---|
-//! | hand-off | from the moment at which the producer's CPU can see that the device has written the frame (its first thread polls an event of its own) to the return of `receive` in a client, which could enqueue work from then on; over the frames of all clients |
+//! | hand-off | from the moment at which the producer's CPU can see that the device has written the frame (its first thread polls an event of its own; where the work has ended before `publish_after` returns, the call of that) to the return of `receive` in a client, which could enqueue work from then on; over the frames of all clients |
 //! | call | how long `publish_after` takes on the thread that calls it |
 //! | CPU per frame | user and system time of the whole process (`getrusage`), divided by its frames, in a window in which nothing polls; for clients the mean |
 //! | missed | frames of the first window that a client did not receive, summed over the clients |

@@ -60,11 +60,14 @@ pub fn main(arguments: &[&str]) -> Result<()> {
         let returned = monotonic_ns();
         published.map_err(|unpublished| unpublished.reason)?;
         if !is_billed {
+            // Where it has ended by now, that was before the call or within it.
+            let mut ended = called;
             while !seen.try_is_complete()? {
                 std::hint::spin_loop();
+                ended = monotonic_ns();
             }
             if number >= WARMUP {
-                written.push(monotonic_ns());
+                written.push(ended);
                 calls.push(returned - called);
             }
         }
