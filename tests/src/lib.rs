@@ -11,7 +11,7 @@
 //! | [`container`], [`podman`], [`nobody`] | a restricted view of the machine, containers of podman, another user |
 //! | [`wire`], [`area`], [`hostile`] | the protocol and shared memory without the core, and hostile peers |
 //! | [`attacked`], [`attacks`], [`faults`] | a channel that a process attacks, ways to change memory files, page faults that do not end |
-//! | [`fakecuda`] | CUDA without a GPU: a stand-in for the driver, for child processes |
+//! | [`fakecuda`], [`driver`] | CUDA without a GPU: a stand-in for the driver, for child processes; calls of a driver by name |
 //! | [`pipeline`], [`launched`], [`local`] | pipelines in other processes, and in the process of the test |
 //! | [`metas`], [`sync`], [`samples`] | the metas of buffers, when buffers are shown, measured times |
 //! | [`wait`] | waiting: for a condition, with a deadline, never for a fixed time |
@@ -23,6 +23,7 @@ pub mod client;
 pub mod container;
 pub mod control_group;
 pub mod devices;
+pub mod driver;
 pub mod events;
 pub mod fakecuda;
 pub mod faults;

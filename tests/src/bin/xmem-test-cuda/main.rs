@@ -4,19 +4,19 @@
 #![allow(unsafe_code)]
 
 mod descriptor;
-mod library;
+mod perilous;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use library::Library;
 use xmem_tests::Line;
+use xmem_tests::driver::Library;
 use xmem_tests::fakecuda::{Argument, CudaOrder};
 use xmem_tests::order::{self, Order};
 
 fn main() {
-    let library = Library::load();
+    let library = Library::load().expect("there is a driver");
     let mut listener = None;
     println!("{}", CudaOrder::GREETING);
     for order in order::received::<CudaOrder>() {
@@ -71,7 +71,7 @@ fn obey(
             std::mem::forget(content);
             line.with("code", code)
         }
-        CudaOrder::Touch(address) => line.with("value", library::touch(*address)),
+        CudaOrder::Touch(address) => line.with("value", perilous::touch(*address)),
         CudaOrder::Listen(socket) => {
             // An earlier test of this process may have used the name.
             let _ = std::fs::remove_file(socket);
@@ -89,7 +89,7 @@ fn obey(
             let fd = descriptor::receive(listener).map_err(failed)?;
             line.with("fd", std::os::fd::IntoRawFd::into_raw_fd(fd))
         }
-        CudaOrder::Fork(function) => line.with("code", library.call_in_child(function)?),
+        CudaOrder::Fork(function) => line.with("code", perilous::call_in_child(library, function)?),
         CudaOrder::Threads(threads, rounds) => {
             line.with("mistakes", in_threads(library, *threads, *rounds)?)
         }
@@ -112,17 +112,13 @@ fn call(library: &Library, function: &str, arguments: &[Argument]) -> Result<Lin
             }
         })
         .collect();
-    let mut values = [0; library::MOST_ARGUMENTS];
-    if arguments.len() > values.len() {
-        return Err(format!("{function} has too many arguments"));
-    }
-    for ((value, argument), buffer) in values.iter_mut().zip(arguments).zip(&mut buffers) {
-        *value = match argument {
-            Argument::Value(value) => *value,
-            _ => buffer.as_mut_ptr().expose_provenance() as u64,
-        };
-    }
-    let code = library.call(function, values)?;
+    let both = arguments.iter().zip(&mut buffers);
+    let values = both.map(|(argument, buffer)| match argument {
+        Argument::Value(value) => *value,
+        _ => buffer.as_mut_ptr().expose_provenance() as u64,
+    });
+    let values: Vec<u64> = values.collect();
+    let code = library.call(function, &values)?;
     let outputs = arguments.iter().zip(&buffers);
     let outputs = outputs.filter(|(argument, _)| matches!(argument, Argument::Out(_)));
     let words = outputs.flat_map(|(_, words)| words);
@@ -137,14 +133,12 @@ fn call(library: &Library, function: &str, arguments: &[Argument]) -> Result<Lin
 fn in_threads(library: &Library, threads: u64, rounds: u64) -> Result<u64, String> {
     let mut context = 0_u64;
     let at = |value: &mut u64| std::ptr::from_mut(value).expose_provenance() as u64;
-    library.call("cuCtxGetCurrent", [at(&mut context), 0, 0, 0, 0, 0])?;
+    library.call("cuCtxGetCurrent", &[at(&mut context)])?;
     let work = |thread: u64| -> Result<u64, String> {
         const BYTES: u64 = 10_000;
         let mut mistakes = 0;
         let mut call = |function: &str, arguments: &[u64]| {
-            let mut values = [0; library::MOST_ARGUMENTS];
-            values[..arguments.len()].copy_from_slice(arguments);
-            mistakes += u64::from(library.call(function, values)? != 0);
+            mistakes += u64::from(library.call(function, arguments)? != 0);
             Ok::<_, String>(())
         };
         call("cuCtxSetCurrent", &[context])?;

@@ -1,12 +1,15 @@
-//! The driver, as the dynamic linker finds it.
+//! The CUDA driver as the dynamic linker finds it, for programs that call any of its functions.
+
+// Functions of a C library.
+#![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_void};
 
-/// The arguments that a call can have, all in registers.
-pub const MOST_ARGUMENTS: usize = 6;
+/// The most arguments that a function of the driver has: those of `cuLaunchKernel`.
+const MOST_ARGUMENTS: usize = 11;
 
 /// Any function of the driver, with arguments that it may not have.
-type Function = unsafe extern "C" fn(u64, u64, u64, u64, u64, u64) -> u32;
+type Function = unsafe extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64) -> u32;
 /// A function that takes a handle of legacy IPC by value.
 type OpenFunction = unsafe extern "C" fn(*mut u64, Handle, u64) -> u32;
 
@@ -20,17 +23,21 @@ pub struct Library(*mut c_void);
 
 // SAFETY: the handle is only used for lookups, which any thread may do.
 unsafe impl Sync for Library {}
+// SAFETY: as above.
+unsafe impl Send for Library {}
 
 impl Library {
     /// Loads the driver.
     ///
-    /// # Panics
-    /// If there is none.
-    pub fn load() -> Library {
+    /// # Errors
+    /// What the dynamic linker says, if there is none.
+    pub fn load() -> Result<Library, String> {
         // SAFETY: the name ends with a zero; the library's initialization has no requirements.
         let library = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_NOW) };
-        assert!(!library.is_null(), "{:?}", error());
-        Library(library)
+        if library.is_null() {
+            return Err(error().unwrap_or_default());
+        }
+        Ok(Library(library))
     }
 
     fn find(&self, function: &str) -> Result<*mut c_void, String> {
@@ -49,17 +56,31 @@ impl Library {
     }
 
     /// Calls a function. Returns its code.
-    pub fn call(&self, function: &str, arguments: [u64; MOST_ARGUMENTS]) -> Result<u32, String> {
+    ///
+    /// The caller passes what the function expects: nothing here checks it.
+    ///
+    /// # Errors
+    /// If the driver has no such function.
+    ///
+    /// # Panics
+    /// If there are more arguments than any function has.
+    pub fn call(&self, function: &str, arguments: &[u64]) -> Result<u32, String> {
         let found = self.find(function)?;
-        // SAFETY: all functions of the driver return a number and take numbers and pointers. These
-        // are in registers, as are those that the function does not have, so it ignores them.
+        // SAFETY: all functions of the driver return a number and take numbers and pointers. Those that the
+        // function does not have are in registers that it does not read, or on the stack of the caller, which
+        // removes them.
         let function: Function = unsafe { std::mem::transmute(found) };
-        let [a, b, c, d, e, f] = arguments;
-        // SAFETY: the test passes what the function expects.
-        Ok(unsafe { function(a, b, c, d, e, f) })
+        let mut all = [0; MOST_ARGUMENTS];
+        all[..arguments.len()].copy_from_slice(arguments);
+        let [a, b, c, d, e, f, g, h, i, j, k] = all;
+        // SAFETY: the caller's.
+        Ok(unsafe { function(a, b, c, d, e, f, g, h, i, j, k) })
     }
 
     /// Calls a function that opens a handle. Returns its code and the address or event.
+    ///
+    /// # Errors
+    /// If the driver has no such function.
     pub fn open(&self, function: &str, handle: [u8; 64]) -> Result<(u32, u64), String> {
         let found = self.find(function)?;
         // SAFETY: the function has these arguments, or not the last.
@@ -71,47 +92,24 @@ impl Library {
     }
 
     /// Copies from a device. Returns the code.
+    ///
+    /// # Errors
+    /// If the driver has no such function.
     pub fn download(&self, content: &mut [u8], address: u64) -> Result<u32, String> {
         let target = content.as_mut_ptr().expose_provenance() as u64;
         let size = content.len() as u64;
-        self.call("cuMemcpyDtoH_v2", [target, address, size, 0, 0, 0])
+        self.call("cuMemcpyDtoH_v2", &[target, address, size])
     }
 
     /// Copies to a device, on a stream. Returns the code.
+    ///
+    /// # Errors
+    /// If the driver has no such function.
     pub fn upload(&self, address: u64, content: &[u8], stream: u64) -> Result<u32, String> {
         let source = content.as_ptr().expose_provenance() as u64;
         let size = content.len() as u64;
-        self.call(
-            "cuMemcpyHtoDAsync_v2",
-            [address, source, size, stream, 0, 0],
-        )
+        self.call("cuMemcpyHtoDAsync_v2", &[address, source, size, stream])
     }
-
-    /// Calls a function in a child of `fork`.
-    pub fn call_in_child(&self, function: &str) -> Result<u32, String> {
-        self.find(function)?;
-        // SAFETY: the process has one thread that uses Rust's library, and the child only calls the
-        // function and ends.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            let code = self.call(function, [0; MOST_ARGUMENTS]).unwrap_or(255);
-            // SAFETY: the call takes no pointer, and runs nothing of the parent.
-            unsafe { libc::_exit(code as i32) };
-        }
-        let mut status = 0;
-        // SAFETY: the status can be written.
-        let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
-        if waited != child || !libc::WIFEXITED(status) {
-            return Err(format!("the child ended with {status}"));
-        }
-        Ok(libc::WEXITSTATUS(status) as u32)
-    }
-}
-
-/// Reads one byte of memory with the CPU.
-pub fn touch(address: u64) -> u8 {
-    // SAFETY: none. The test shows that the process dies of it.
-    unsafe { std::ptr::with_exposed_provenance::<u8>(address as usize).read_volatile() }
 }
 
 /// The error of the dynamic linker.
