@@ -4,6 +4,12 @@
 //! documentation says what it can and cannot show. Here it is installed under the names of the
 //! driver, in a directory of the test. Only child processes get that directory, so a test process
 //! never loads it.
+//!
+//! # On a GPU
+//!
+//! With `XMEM_REAL_CUDA=1` child processes get the driver of the machine instead. A test that has to
+//! control the driver, or to look into its log, then says so and ends its process with the status
+//! [`SKIPPED`]. So each test needs a process of its own, as `scripts/gpu-check.sh` does it.
 
 mod control;
 pub mod numbers;
@@ -37,6 +43,22 @@ pub enum Mode {
     Hold,
 }
 
+/// The status of a process whose test needs the stand-in.
+pub const SKIPPED: i32 = 77;
+
+/// Whether child processes get the driver of the machine.
+pub fn is_real() -> bool {
+    std::env::var_os("XMEM_REAL_CUDA").is_some_and(|value| value == "1")
+}
+
+/// Says that a test needs the stand-in, and ends the process, if the driver is the machine's.
+pub fn needs_stand_in(why: &str) {
+    if is_real() {
+        eprintln!("SKIP it needs the stand-in for the driver: {why}");
+        std::process::exit(SKIPPED);
+    }
+}
+
 /// A driver for the child processes of a test, with its settings. Dropping the value removes it.
 #[derive(Debug)]
 pub struct FakeCuda {
@@ -56,8 +78,18 @@ impl FakeCuda {
     /// # Panics
     /// If the driver has no such function.
     pub fn without(functions: &[&str]) -> FakeCuda {
+        if !functions.is_empty() {
+            needs_stand_in("a driver without some functions");
+        }
         let directory = tempfile::Builder::new().prefix("xmem-cuda-").tempdir();
         let directory = directory.expect("a temporary directory");
+        let settings = Vec::new();
+        if is_real() {
+            return FakeCuda {
+                directory,
+                settings,
+            };
+        }
         let library = built::directory().join("libfakecuda.so");
         let mut content = fs::read(&library).unwrap_or_else(|error| {
             panic!(
@@ -77,12 +109,13 @@ impl FakeCuda {
         fs::create_dir(path("control")).expect("the directory can be written");
         FakeCuda {
             directory,
-            settings: Vec::new(),
+            settings,
         }
     }
 
     /// Adds a setting: a variable of the environment, as the library documents it.
     pub fn with(mut self, name: &'static str, value: impl ToString) -> FakeCuda {
+        needs_stand_in(name);
         self.settings.push((name, value.to_string()));
         self
     }
@@ -114,6 +147,9 @@ impl FakeCuda {
 
     /// Gives a child process the driver.
     pub fn apply(&self, command: &mut Command) {
+        if is_real() {
+            return;
+        }
         let mut search = self.path().as_os_str().to_owned();
         if let Some(inherited) = std::env::var_os("LD_LIBRARY_PATH") {
             search.push(":");
@@ -144,6 +180,7 @@ impl FakeCuda {
     /// The calls of all processes so far, one line each: the function, then `pid`, `tid`,
     /// `thread`, `result`, and its arguments. Lines with `work` are work that has run.
     pub fn log(&self) -> Vec<Line> {
+        needs_stand_in("its log");
         let log = fs::read_to_string(self.log_file()).unwrap_or_default();
         // The last line may be incomplete.
         let lines = log.split_inclusive('\n');
@@ -172,6 +209,7 @@ impl FakeCuda {
     /// # Panics
     /// If it does not in time.
     pub fn control(&self, pid: u32) -> Control {
+        needs_stand_in("work that waits until the test releases it");
         let path = self.path().join("control").join(pid.to_string());
         until_some("the driver listens", || Control::connect(&path))
     }
@@ -189,6 +227,7 @@ pub fn gstreamer_has_cuda() -> bool {
 /// A registry of GStreamer that was filled with the driver present, without which the plugin for
 /// CUDA registers nothing.
 fn registry() -> Option<&'static Path> {
+    needs_stand_in("a registry of GStreamer that was made with it");
     static REGISTRY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let registry = REGISTRY.get_or_init(|| {
         let directory = built::directory().with_file_name("tmp");

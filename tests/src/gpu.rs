@@ -21,6 +21,9 @@ pub enum Produce {
     Publish(usize, u8),
     /// The same so many times, with the values 0, 1 and so on; the next run goes on there.
     Run(usize, u64),
+    /// Publish slots of so many bytes for so many milliseconds, as fast as it goes. All words of each
+    /// have the position of its frame.
+    Number(usize, u64),
     /// Fill a slot, wait for the device, and publish it.
     PublishWritten(usize, u8),
     /// Fill a slot and give it back after that.
@@ -69,6 +72,7 @@ impl Order for Produce {
             Produce::Stats => "stats",
             Produce::Acted => "acted",
             Produce::Forward(_) => "forwarded",
+            Produce::Number(..) => "numbered",
             _ => "done",
         }
     }
@@ -86,6 +90,9 @@ pub enum Consume {
     /// Receive frames until the stream ends, compare each with its number on the device, and release it
     /// after a copy of it. Report how it has ended.
     Run,
+    /// Receive frames until the stream ends, and compare words of each with its position on the
+    /// device: the first, the last and some between.
+    Compare,
     /// Report whether all bytes of the oldest frame that is kept have one value.
     Look,
     /// Read the oldest frame on the stream, and release it after that.
@@ -110,7 +117,7 @@ impl Order for Consume {
         match self {
             Consume::Receive(_) => "received",
             Consume::Beside => "beside",
-            Consume::Run => "ended",
+            Consume::Run | Consume::Compare => "ended",
             Consume::Look => "looked",
             Consume::Stats => "stats",
             _ => "done",

@@ -1,6 +1,6 @@
 //! The memory of a GPU that frames are in: how it is made, passed and given back. The driver is a stand-in.
 
-use xmem_tests::fakecuda::FakeCuda;
+use xmem_tests::fakecuda::{FakeCuda, needs_stand_in};
 use xmem_tests::gpu::*;
 use xmem_tests::peer::Peer;
 use xmem_tests::{Place, process, until};
@@ -81,6 +81,7 @@ fn a_client_that_does_not_see_the_device_is_told_which_it_is_and_which_it_sees()
 
 #[test]
 fn a_client_without_a_driver_is_told_so() {
+    needs_stand_in("a process without a driver");
     let (place, driver) = (Place::new(), FakeCuda::new());
     let mut producer = producer(&place, &driver, "");
     producer.ask(Produce::Publish(SIZE, 5));

@@ -1,11 +1,13 @@
 //! The client.
 
 use std::collections::VecDeque;
+use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cudarc::driver::result::{free_sync, malloc_sync, memcpy_dtod_async, memset_d8_async};
+use cudarc::driver::sys::{CUDA_MEMCPY2D, CUmemorytype, cuMemcpy2D_v2};
 use cudarc::driver::{CudaContext, CudaStream};
 use xmem_core::cuda::{Device, Work};
 use xmem_core::{Channel, Frame, Item, Subscriber, UnsealedMemory};
@@ -132,14 +134,53 @@ impl Client {
         Ok(first.filter(|first| bytes.iter().all(|byte| byte == first)))
     }
 
-    fn run(&mut self) -> Result<Line> {
+    /// Whether words of a frame have its position: the first, the last, and those at equal distances
+    /// before the last.
+    fn is_numbered(frame: &Frame) -> Result<bool> {
+        const WORDS: usize = 64;
+        let address = frame.device_address().ok_or("a frame without an address")?;
+        let last = (frame.meta().size() as usize).checked_sub(4);
+        let last = last.ok_or("a frame without a word")?;
+        let pitch = last / WORDS / 4 * 4;
+        let mut bytes = [0; 4 * (1 + WORDS)];
+        let (first, others) = bytes.split_at_mut(4);
+        frame.copy_to_host(0, first)?;
+        let copy = CUDA_MEMCPY2D {
+            srcXInBytes: 0,
+            srcY: 0,
+            srcMemoryType: CUmemorytype::CU_MEMORYTYPE_DEVICE,
+            srcHost: null(),
+            srcDevice: address + (last - pitch * (WORDS - 1)) as u64,
+            srcArray: null_mut(),
+            srcPitch: pitch,
+            dstXInBytes: 0,
+            dstY: 0,
+            dstMemoryType: CUmemorytype::CU_MEMORYTYPE_HOST,
+            dstHost: others.as_mut_ptr().cast(),
+            dstDevice: 0,
+            dstArray: null_mut(),
+            dstPitch: 4,
+            WidthInBytes: 4,
+            Height: WORDS,
+        };
+        let context = CudaContext::new(0)?;
+        context.bind_to_thread()?;
+        // SAFETY: the words are in the frame, and there is room for them. The copy is done when the call
+        // returns, because the memory of the host is pageable.
+        unsafe { cuMemcpy2D_v2(&copy) }.result()?;
+        let number = (frame.seq() as u32).to_ne_bytes();
+        Ok(bytes.chunks(4).all(|word| word == number))
+    }
+
+    /// Receives frames until the stream or the connection ends. Each is right or torn.
+    fn run(&mut self, is_right: impl Fn(&Frame) -> Result<bool>) -> Result<Line> {
         let (mut count, mut missed, mut torn) = (0u64, 0, 0u64);
         let end = loop {
             match self.subscriber()?.receive_item(None) {
                 Ok(Item::Frame(frame)) => {
                     count += 1;
                     missed += frame.missed();
-                    torn += u64::from(Client::value(&frame)? != Some(frame.seq() as u8));
+                    torn += u64::from(!is_right(&frame)?);
                     self.release(frame)?;
                 }
                 Ok(_) => {}
@@ -202,7 +243,10 @@ impl Role for Client {
                 let value = Client::value(&frame)?;
                 return Ok(line.with("all", value.ok_or("a torn frame")?));
             }
-            Consume::Run => return self.run(),
+            Consume::Run => {
+                return self.run(|frame| Ok(Client::value(frame)? == Some(frame.seq() as u8)));
+            }
+            Consume::Compare => return self.run(Client::is_numbered),
             Consume::Look => {
                 return Ok(match Client::value(self.oldest()?)? {
                     Some(value) => line.with("all", value),

@@ -1,9 +1,10 @@
 //! The producer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cudarc::driver::result::memset_d8_async;
+use cudarc::driver::sys::cuMemsetD32Async;
 use cudarc::driver::{CudaContext, CudaStream};
 use xmem_core::cuda::{Device, Work};
 use xmem_core::{
@@ -24,6 +25,8 @@ pub struct Producer {
     next: u8,
     /// What an [`Acting`] has reported.
     acted: Acted,
+    /// The position of the next frame of numbered ones.
+    number: u32,
 }
 
 impl Producer {
@@ -47,6 +50,7 @@ impl Producer {
             stream,
             next: 0,
             acted: Acted::default(),
+            number: 0,
         })
     }
 
@@ -54,12 +58,15 @@ impl Producer {
         Ok(self.publisher.as_ref().ok_or("it was dropped")?)
     }
 
-    fn fill(&self, size: usize, value: u8) -> Result<FrameMut> {
+    fn acquire(&self, size: usize) -> Result<FrameMut> {
         let canceller = Canceller::new();
         let patience = Some(Duration::from_secs(10));
-        let frame = self
-            .publisher()?
-            .acquire_timeout(size, patience, &canceller.begin()?)?;
+        let publisher = self.publisher()?;
+        Ok(publisher.acquire_timeout(size, patience, &canceller.begin()?)?)
+    }
+
+    fn fill(&self, size: usize, value: u8) -> Result<FrameMut> {
+        let frame = self.acquire(size)?;
         let address = frame.device_address().ok_or("a slot without an address")?;
         // SAFETY: the slot has so many bytes, and only this work writes them.
         unsafe { memset_d8_async(address, value, size, self.stream.cu_stream()) }?;
@@ -79,9 +86,28 @@ impl Producer {
         Ok(self.publisher()?.set_storage(storage)?)
     }
 
+    /// Publishes numbered frames for a time. Returns how many.
+    fn number(&mut self, size: usize, time: Duration) -> Result<u32> {
+        let (begun, first) = (Instant::now(), self.number);
+        while begun.elapsed() < time {
+            let frame = self.acquire(size)?;
+            let address = frame.device_address().ok_or("a slot without an address")?;
+            let stream = self.stream.cu_stream();
+            // SAFETY: the slot has so many bytes, and only this work writes them.
+            unsafe { cuMemsetD32Async(address, self.number, size / 4, stream) }.result()?;
+            self.publish_after(frame)?;
+            self.number += 1;
+        }
+        Ok(self.number - first)
+    }
+
     /// Returns the number of the slot.
     fn publish(&self, size: usize, value: u8) -> Result<u32> {
         let frame = self.fill(size, value)?;
+        self.publish_after(frame)
+    }
+
+    fn publish_after(&self, frame: FrameMut) -> Result<u32> {
         let slot = frame.slot();
         let published = frame.publish_after(&self.work());
         published.map_err(|unpublished| unpublished.reason)?;
@@ -127,6 +153,10 @@ impl Role for Producer {
                     self.publish(size, self.next)?;
                     self.next = self.next.wrapping_add(1);
                 }
+            }
+            Produce::Number(size, milliseconds) => {
+                let time = Duration::from_millis(milliseconds);
+                return Ok(line.with("count", self.number(size, time)?));
             }
             Produce::PublishWritten(size, value) => {
                 let frame = self.fill(size, value)?;
