@@ -3,8 +3,8 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo build test suite test-matrix test-fresh test-dmabuf test-containers test-pipelines check torture fuzz \
-    bench compare attacks deb test-deb doc loom install-deps deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-deb \
-    deps-matrix deps-dmabuf deps-containers deps-compare deps-attacks
+    bench compare attacks gpu-check gpu-bundle deb test-deb doc loom install-deps deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-deb \
+    deps-matrix deps-dmabuf deps-containers deps-compare deps-attacks deps-gpu-check deps-gpu-bundle
 
 # "make INSTALL_DEPS=true ..." installs no packages.
 INSTALL_DEPS ?= scripts/install-deps.sh
@@ -31,6 +31,11 @@ PIPELINES ?=
 
 # Options for "make compare": "--quick", "--transports xmem,shm", "--only SIGSTOP".
 RIVALS ?=
+
+# The driver for "make gpu-check": that of the machine, or "stand-in" for a run without a GPU. More options:
+# "--only questions,tests", "--short".
+DRIVER ?= machine
+GPU_CHECK ?=
 
 # How long each fuzz target runs, and the fuzz targets.
 FUZZ_SECONDS ?= 60
@@ -118,6 +123,15 @@ compare: deps-compare build ## cause failures in xmem, shm and unixfd, and print
 attacks: deps-attacks build ## attack a channel as one of its clients, and print a table of the costs for others
 	cargo bench $(LOCKED) -p xmem-tests --bench attacks $(WITH)
 
+# Uses the GStreamers and clips of the bundle, if it was made here. See docs/cuda.md.
+gpu-check: deps-gpu-check ## check xmem on a GPU, and print a table for docs/cuda.md; DRIVER=stand-in needs no GPU
+	scripts/gpu-bundle.sh --programs $(TARGET_DIR)/gpu-check/bin
+	scripts/gpu-check.sh --driver $(DRIVER) --programs $(TARGET_DIR)/gpu-check/bin --out $(TARGET_DIR)/gpu-check \
+	    --gstreamers $(TARGET_DIR)/gpu-bundle/xmem-gpu-check/gstreamer $(GPU_CHECK)
+
+gpu-bundle: deps-gpu-bundle ## pack that check for a machine that has only a GPU and its driver, in target/gpu-check.tar.xz
+	scripts/gpu-bundle.sh
+
 # Runs on a copy of the needed files, because packaging leaves files in its tree.
 deb: deps-deb ## build a Debian package for this release and later ones, in target/deb
 	rm -rf $(DEB_DIR)/xmem $(DEB_DIR)/*.deb && mkdir -p $(DEB_DIR)/xmem
@@ -163,3 +177,7 @@ deps-compare:
 	@$(INSTALL_DEPS) build bench
 deps-attacks:
 	@$(INSTALL_DEPS) build
+deps-gpu-check:
+	@$(INSTALL_DEPS) build run
+deps-gpu-bundle:
+	@$(INSTALL_DEPS) build run matrix
