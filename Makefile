@@ -2,9 +2,10 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo build test suite test-matrix test-fresh test-dmabuf test-containers test-pipelines check torture fuzz \
-    bench compare attacks gpu-check gpu-bundle deb test-deb doc loom install-deps deps-build deps-check deps-demo deps-test deps-fuzz deps-bench deps-deb \
-    deps-matrix deps-dmabuf deps-containers deps-compare deps-attacks deps-gpu-check deps-gpu-bundle
+.PHONY: help demo build test suite test-matrix test-fresh test-dmabuf test-containers test-pipelines check torture \
+    fuzz bench compare attacks gpu-check gpu-bundle deb test-deb doc loom install-deps deps-build deps-check deps-demo \
+    deps-test deps-fuzz deps-bench deps-deb deps-matrix deps-dmabuf deps-containers deps-compare deps-attacks \
+    deps-gpu-check deps-gpu-bundle
 
 # "make INSTALL_DEPS=true ..." installs no packages.
 INSTALL_DEPS ?= scripts/install-deps.sh
