@@ -90,7 +90,7 @@ fn a_machine_is_checked_and_a_table_printed_without_times_of_the_stand_in() {
     };
     assert!(answer("attribute 102").contains("| 1 |"));
     assert!(answer("cuInit and primary context").contains("(not timed)"));
-    let memory = answer("Q1 read-only, imported by another process: memset writes");
+    let memory = answer("Q1 read-only, imported by another process (memset writes)");
     assert!(memory.contains("the owner's memory right"), "{memory}");
     assert!(answer("Q2 import by another process").contains("right"));
     assert!(answer("figures").contains("SKIP"));
