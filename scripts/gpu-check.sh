@@ -133,13 +133,20 @@ if [ "$driver" = stand-in ]; then
     export XMEM_STAND_IN=1 FAKECUDA_MEMORY=$((1 << 30))
     unset "${!CUDA_VISIBLE@}"
 else
-    found=$( (ldconfig -p || /sbin/ldconfig -p) 2>/dev/null | sed -n 's/.*libcuda\.so\.1 (libc6,.*=> //p' | head -n 1)
-    if [ -z "$found" ]; then
-        for directory in /usr/local/nvidia/lib64 /usr/lib/wsl/lib /usr/lib/x86_64-linux-gnu /usr/lib64; do
-            [ ! -e "$directory/libcuda.so.1" ] || { library_path=$directory && break; }
-        done
-    fi
-    driver_directory=${library_path:-${found%/*}}
+    found=''
+    path=${LD_LIBRARY_PATH:-}
+    for directory in ${path//:/ }; do
+        [ -n "$found" ] || [ ! -e "$directory/libcuda.so.1" ] || found=$directory/libcuda.so.1
+    done
+    [ -n "$found" ] || found=$( (ldconfig -p || /sbin/ldconfig -p) 2>/dev/null |
+        sed -n 's/.*libcuda\.so\.1 (libc6,.*=> //p' | head -n 1)
+    for directory in /usr/local/nvidia/lib64 /usr/lib/wsl/lib /usr/lib/x86_64-linux-gnu /usr/lib64; do
+        if [ -z "$found" ] && [ -e "$directory/libcuda.so.1" ]; then
+            found=$directory/libcuda.so.1
+            library_path=$directory
+        fi
+    done
+    driver_directory=${found%/*}
 fi
 # Tests that control the driver say that they need the stand-in.
 export XMEM_REAL_CUDA=1
@@ -156,6 +163,8 @@ module=$(sed -n 's/^F module of the kernel: .*Kernel Module *\(for [^ ]* *\)\?\(
 if [ "$driver" = stand-in ]; then
     device='no GPU: the stand-in'
     version='none'
+elif [[ $device == Stand-in* ]]; then
+    fail "the driver here is the stand-in, whose times say nothing: use --driver stand-in"
 elif [ -z "$device" ]; then
     cat "$out/facts.txt"
     say "There is no GPU here, or its driver does not work: nothing was checked."
@@ -177,7 +186,8 @@ facts() {
             skip nvidia-smi "it is not installed"
         fi
         local names
-        names=$(cd "${driver_directory:-/nonexistent}" 2>/dev/null && echo libnvcuvid.so.1* libnvidia-encode.so.1*)
+        names=$(cd "${driver_directory:-/nonexistent}" 2>/dev/null && shopt -s nullglob &&
+            echo libnvcuvid.so.1* libnvidia-encode.so.1*)
         row "NVDEC and NVENC in ${driver_directory:-?}" "${names:-none}"
     fi
     grep '^F ' "$out/facts.txt" | sed 's/^F //' | grep -v '^context of another' >"$scratch/facts"
