@@ -44,16 +44,15 @@ impl Format {
         let memory = caps
             .features(0)
             .map_or(Ok(CapsMemory::System), CapsMemory::of)
-            .map_err(|feature| {
-                format!(
-                    "{feature} can't be passed to another process: convert to system memory first \
-                     (gldownload, cudadownload, vapostproc, ...)"
-                )
-            })?;
+            .map_err(|feature| unfit_memory(&feature))?;
         let media_type = structure.name().to_string();
         let video = (media_type == "video/x-raw")
             .then(|| gst_video::VideoInfo::from_caps(caps).ok())
             .flatten();
+        if memory == CapsMemory::Cuda && video.is_none() {
+            let (feature, name) = (memory.feature(), structure.name());
+            return Err(format!("{feature} is for raw video, not for {name}"));
+        }
         if let Some(info) = video.as_ref().filter(|info| !describe(info).is_sound()) {
             return Err(format!(
                 "{} of {}x{} pixels is too wide for GStreamer's own numbers",
@@ -215,6 +214,18 @@ pub(crate) fn for_clients(caps: &gst::CapsRef) -> Result<(Vec<u8>, Format), Stri
     let bytes = encode(caps)?;
     let (_, format) = Format::from_bytes(&bytes, Names::own())?;
     Ok((bytes, format))
+}
+
+/// Says what to do where frames are in memory that can't cross.
+fn unfit_memory(feature: &str) -> String {
+    let advice = match feature {
+        "memory:NVMM" => {
+            "put \"nvvideoconvert ! video/x-raw(memory:CUDAMemory)\" before it, or convert to system \
+             memory"
+        }
+        _ => "convert to system memory first (gldownload, vapostproc, nvvideoconvert, ...)",
+    };
+    format!("{feature} can't be passed to another process: {advice}")
 }
 
 /// The caps that a producer in another process says its frames have.

@@ -6,11 +6,12 @@
 
 use std::os::fd::BorrowedFd;
 
-use xmem_core::{Frame, ImportedMemory, Result};
+use xmem_core::{Error, Frame, ImportedMemory, Result};
 
 use super::fd::{self, FileId};
 use super::frame::{self, frame_of};
 use super::slot::{self, SlotCell, slot_of};
+use crate::cuda::CudaMemory;
 
 /// What a memory of a buffer is, and how it is reached.
 #[derive(Clone, Copy)]
@@ -19,6 +20,8 @@ pub(crate) enum MemoryKind<'a> {
     Slot(&'a SlotCell),
     /// A received frame, with a descriptor.
     Frame(&'a Frame),
+    /// Memory of a CUDA device that another element made.
+    Cuda(CudaMemory<'a>),
     /// Fd-backed memory that another element made.
     Fd(BorrowedFd<'a>),
     /// Any other memory. Only the CPU reads it.
@@ -31,6 +34,8 @@ pub(crate) fn classify(memory: &gst::MemoryRef) -> MemoryKind<'_> {
         MemoryKind::Slot(slot)
     } else if let Some(frame) = frame_of(memory) {
         MemoryKind::Frame(frame)
+    } else if let Some(memory) = CudaMemory::of(memory) {
+        MemoryKind::Cuda(memory)
     } else {
         fd::descriptor(memory).map_or(MemoryKind::Other, MemoryKind::Fd)
     }
@@ -49,6 +54,15 @@ impl<'a> MemoryKind<'a> {
     pub(crate) fn frame(self) -> Option<&'a Frame> {
         match self {
             MemoryKind::Frame(frame) => Some(frame),
+            _ => None,
+        }
+    }
+
+    /// Returns the memory of a CUDA device that another element made.
+    #[cfg_attr(not(test), expect(dead_code, reason = "xmemsink takes none yet"))]
+    pub(crate) fn cuda(self) -> Option<CudaMemory<'a>> {
+        match self {
+            MemoryKind::Cuda(memory) => Some(memory),
             _ => None,
         }
     }
@@ -84,6 +98,8 @@ impl<'a> MemoryKind<'a> {
 pub(crate) enum CapsMemory {
     /// Memory that the CPU reads.
     System,
+    /// Memory of a CUDA device. Only work on the device reads it.
+    Cuda,
     /// Dmabufs. Only a device may know how their bytes are laid out.
     DmaBuf,
 }
@@ -96,21 +112,32 @@ struct Row {
     name: &'static str,
     /// A copy of the bytes in a slot is the same frame. Otherwise each frame has to be imported.
     can_be_copied: bool,
+    /// The CPU writes and reads the slots.
+    is_for_cpu: bool,
 }
 
 /// All kinds of memory that can cross, the preferred one first.
-const ROWS: [Row; 2] = [
+const ROWS: [Row; 3] = [
     Row {
         memory: CapsMemory::System,
         feature: "memory:SystemMemory",
         name: "system memory",
         can_be_copied: true,
+        is_for_cpu: true,
+    },
+    Row {
+        memory: CapsMemory::Cuda,
+        feature: "memory:CUDAMemory",
+        name: "memory of a CUDA device",
+        can_be_copied: true,
+        is_for_cpu: false,
     },
     Row {
         memory: CapsMemory::DmaBuf,
         feature: "memory:DMABuf",
         name: "dmabuf",
         can_be_copied: false,
+        is_for_cpu: true,
     },
 ];
 
@@ -141,6 +168,8 @@ impl CapsMemory {
     pub(crate) fn of_frame(frame: &Frame) -> CapsMemory {
         if frame.is_dma_buf() {
             CapsMemory::DmaBuf
+        } else if frame.device().is_some() {
+            CapsMemory::Cuda
         } else {
             CapsMemory::System
         }
@@ -159,6 +188,11 @@ impl CapsMemory {
     /// Returns whether a copy of the bytes is the same frame. Such memory can be replaced by slots.
     pub(crate) fn can_be_copied(self) -> bool {
         self.row().can_be_copied
+    }
+
+    /// Returns whether the CPU writes and reads slots of such frames. Otherwise a device does.
+    pub(crate) fn is_for_cpu(self) -> bool {
+        self.row().is_for_cpu
     }
 
     /// Returns the structures of caps that the sink accepts: those of the preferred memory that the
@@ -185,6 +219,9 @@ impl CapsMemory {
 pub(crate) fn memory_of(frame: Frame, with_descriptor: bool) -> Result<gst::Memory> {
     match CapsMemory::of_frame(&frame) {
         CapsMemory::DmaBuf => frame::wrap_dma_buf(frame),
+        CapsMemory::Cuda => Err(Error::BadMemory(
+            "the frame is in memory of a CUDA device".into(),
+        )),
         CapsMemory::System if with_descriptor => frame::wrap(frame),
         CapsMemory::System => slot::frame_memory(frame),
     }
@@ -211,6 +248,22 @@ mod tests {
         }
         let any = caps("video/x-raw(ANY),format=RGB");
         assert_eq!(CapsMemory::accepted(&any, true), any);
+        // As in a plain pipeline, system memory is preferred to that of a device.
+        let decoder = caps(
+            "video/x-raw(memory:DMABuf),format=NV12; video/x-raw(memory:CUDAMemory),format=NV12; \
+             video/x-raw,format=NV12",
+        );
+        let left = CapsMemory::accepted(&decoder, true);
+        assert_eq!(left.to_string(), "video/x-raw, format=(string)NV12");
+        let devices = caps(
+            "video/x-raw(memory:DMABuf),format=NV12; video/x-raw(memory:CUDAMemory),format=NV12",
+        );
+        let left = CapsMemory::accepted(&devices, true);
+        assert_eq!(left.size(), 1);
+        assert_eq!(
+            CapsMemory::of(left.features(0).unwrap()),
+            Ok(CapsMemory::Cuda)
+        );
         // An element that offers nothing else may offer dmabufs.
         let devices = caps(
             "video/x-raw(memory:GLMemory),format=RGBA; video/x-raw(memory:DMABuf),format=NV12",
@@ -230,6 +283,8 @@ mod tests {
         assert_eq!(of("video/x-raw,format=RGB"), Ok(CapsMemory::System));
         let overlays = "video/x-raw(memory:DMABuf,meta:GstVideoOverlayComposition),format=RGB";
         assert_eq!(of(overlays), Ok(CapsMemory::DmaBuf));
+        let cuda = "video/x-raw(memory:CUDAMemory),format=NV12";
+        assert_eq!(of(cuda), Ok(CapsMemory::Cuda));
         let device = "video/x-raw(memory:GLMemory),format=RGBA";
         assert_eq!(of(device), Err("memory:GLMemory".into()));
     }
@@ -241,5 +296,6 @@ mod tests {
         let kind = classify(&memory);
         assert!(kind.slot().is_none() && kind.frame().is_none());
         assert!(kind.id().is_none() && kind.import().is_none());
+        assert!(kind.cuda().is_none());
     }
 }

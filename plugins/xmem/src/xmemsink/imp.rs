@@ -286,6 +286,10 @@ impl BaseSinkImpl for XmemSink {
             gst::loggable_error!(CAT, "{reason}")
         };
         let (bytes, format) = caps::for_clients(caps).map_err(refused)?;
+        if !format.memory.is_for_cpu() {
+            let feature = format.memory.feature();
+            return Err(refused(format!("xmemsink takes no {feature} yet")));
+        }
         let stream = self
             .stream()
             .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;

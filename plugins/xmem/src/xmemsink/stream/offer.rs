@@ -71,7 +71,7 @@ impl Offer {
         let format = caps.as_ref().and_then(|caps| Format::from_caps(caps).ok());
         if format
             .as_ref()
-            .is_some_and(|format| !format.memory.can_be_copied())
+            .is_some_and(|format| !format.memory.can_be_copied() || !format.memory.is_for_cpu())
         {
             // Upstream cannot write such frames into slots.
             return Ok(());
