@@ -6,4 +6,4 @@ mod written;
 
 pub use received::Frame;
 pub(crate) use received::Spilled;
-pub use written::{FrameMut, ImportedFrame, PublishedSlot, Unpublished};
+pub use written::{FrameMut, ImportedFrame, PublishedSlot, QueuedSlot, Unpublished};

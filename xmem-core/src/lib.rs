@@ -134,7 +134,7 @@ cfg_if::cfg_if! {
                 Disconnection, Error, PathAdvice, Refusal, Resource, Result, Setting, kind::ErrorKind,
             },
             event::{EventKind, StreamEvent},
-            frame::{Frame, FrameMut, ImportedFrame, PublishedSlot, Unpublished},
+            frame::{Frame, FrameMut, ImportedFrame, PublishedSlot, QueuedSlot, Unpublished},
             message::Delivery,
             meta::{BufferMeta, Role},
             payload::{Payload, PayloadMut, view::Elements, view::View},

@@ -1,5 +1,6 @@
 //! What a producer writes: a slot in its hands, published or not.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use crate::cuda::Work;
@@ -8,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::lease::SlotIndex;
 use crate::meta::BufferMeta;
 use crate::payload::PayloadMut;
-use crate::pool::Place;
+use crate::pool::{KeepAlive, Place};
 use crate::sys::mapping::Mapping;
 use crate::writer::Writer;
-use crate::writer::outgoing::Written;
+use crate::writer::outgoing::{Kept, SharedSlot, Written};
 
 /// A slot that the producer holds: only it writes the slot, which is not taken back for another
 /// frame.
@@ -206,7 +207,34 @@ impl FrameMut {
     /// The slot comes back with the error. The work may still write it: where the frame is dropped then, its
     /// slot is not used again. A caller that knows that the work is done publishes it.
     pub fn publish_after(self, work: &Work<'_>) -> std::result::Result<(), Unpublished> {
-        self.hand_over(work, false)
+        self.hand_over(work, false, None)
+    }
+
+    /// As [`publish_after`](FrameMut::publish_after), for a caller whose work reads something, or that reads
+    /// the slot for longer than the work takes. `keep_alive` is dropped when the work is done, on any
+    /// thread; a buffer that the frame is copied from, for example. The slot is not used for another frame
+    /// before the result is dropped.
+    ///
+    /// # Errors
+    /// As [`publish_after`](FrameMut::publish_after). `keep_alive` is dropped.
+    pub fn publish_after_with(
+        self,
+        work: &Work<'_>,
+        keep_alive: impl Any + Send,
+    ) -> std::result::Result<QueuedSlot, Unpublished> {
+        let (writer, index) = (self.held.writer.clone(), self.held.index);
+        let keep_alive = KeepAlive::new(keep_alive, writer.failure.clone());
+        let shared = SharedSlot::default();
+        let kept = Kept {
+            keep_alive,
+            shared: shared.clone(),
+        };
+        self.hand_over(work, false, Some(Box::new(kept)))?;
+        Ok(QueuedSlot {
+            writer,
+            index,
+            shared,
+        })
     }
 
     /// Gives the slot back when the device has done `work`, which may still write it. No client sees it.
@@ -214,10 +242,15 @@ impl FrameMut {
     /// # Errors
     /// As [`publish_after`](FrameMut::publish_after).
     pub fn discard_after(self, work: &Work<'_>) -> std::result::Result<(), Unpublished> {
-        self.hand_over(work, true)
+        self.hand_over(work, true, None)
     }
 
-    fn hand_over(mut self, work: &Work<'_>, is_void: bool) -> std::result::Result<(), Unpublished> {
+    fn hand_over(
+        mut self,
+        work: &Work<'_>,
+        is_void: bool,
+        kept: Option<Box<Kept>>,
+    ) -> std::result::Result<(), Unpublished> {
         let unpublished = |frame, reason| Unpublished {
             frame: Box::new(frame),
             reason,
@@ -233,6 +266,7 @@ impl FrameMut {
             meta: Box::new(self.meta),
             is_void,
             is_done: false,
+            kept,
         };
         match self.held.writer.publish_after(work, written) {
             Ok(()) => {
@@ -338,6 +372,30 @@ impl PublishedSlot {
     }
 }
 
+/// A frame that is published when a device has written it, and that the producer still reads: as long as
+/// this lives, the slot is not taken back for another frame.
+pub struct QueuedSlot {
+    writer: Arc<Writer>,
+    index: SlotIndex,
+    shared: SharedSlot,
+}
+
+impl Drop for QueuedSlot {
+    fn drop(&mut self) {
+        if self.shared.leave() {
+            self.writer.let_go(self.index);
+        }
+    }
+}
+
+impl std::fmt::Debug for QueuedSlot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueuedSlot")
+            .field("slot", &self.index.0)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A frame in imported memory, to be described and published.
 ///
 /// Dropped without publishing, no client sees it.
@@ -377,4 +435,5 @@ const _: () = {
     const fn send_and_sync<T: Send + Sync>() {}
     send_and_sync::<FrameMut>();
     send_and_sync::<PublishedSlot>();
+    send_and_sync::<QueuedSlot>();
 };

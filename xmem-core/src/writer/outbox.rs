@@ -95,12 +95,15 @@ impl Writer {
         })
     }
 
-    /// Gives a slot back that was published, or is not.
-    fn take_back(&self, written: Written) {
-        if let Some(place) = written.spill {
+    /// Gives a slot back that was published, or is not, unless the producer still reads it.
+    fn take_back(&self, mut written: Written) {
+        if let Some(place) = written.spill.take() {
             self.return_spare(place);
         }
-        self.let_go(written.index);
+        let kept = written.kept.as_ref();
+        if kept.is_none_or(|kept| kept.shared.leave()) {
+            self.let_go(written.index);
+        }
     }
 
     pub(super) fn check_open(&self) -> Result<()> {
