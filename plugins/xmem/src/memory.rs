@@ -12,6 +12,7 @@ mod framepool;
 mod functions;
 pub(crate) mod import;
 pub(crate) mod kind;
+pub(crate) mod poolstate;
 pub(crate) mod record;
 pub(crate) mod recorder;
 pub(crate) mod slot;

@@ -1,12 +1,12 @@
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
 use gst_video::{VideoAlignment, VideoFormat, VideoInfo};
-use xmem_core::{Canceller, Error, FrameMut, Publisher};
+use xmem_core::Publisher;
 use xmem_media::VideoLayout;
 
+use super::super::poolstate::{OnFailure, PoolState, SlotConfig};
 use super::super::slot::slot_buffer;
 use crate::caps::describe;
 use crate::log::CAT;
@@ -15,38 +15,10 @@ use crate::metas;
 /// The alignment of system memory, in GStreamer's form: a mask of the address bits that are 0.
 const ALIGNMENT: usize = 127;
 
-/// Hands out slots as buffers. The pool keeps no free buffers: the slots of released buffers go
-/// back to the publisher, which knows when a slot can be written again.
+/// Hands out slots as buffers.
 #[derive(Default)]
 pub struct XmemBufferPool {
-    state: Mutex<State>,
-}
-
-/// Called with the reason why there is no slot: upstream only learns that there is none.
-pub(crate) type OnFailure = Arc<dyn Fn(&Error) + Send + Sync>;
-
-#[derive(Default)]
-struct State {
-    publisher: Weak<Publisher>,
-    on_failure: Option<OnFailure>,
-    canceller: Canceller,
-    flushing: Flushing,
-    /// `None` if the pool cannot make buffers of the configuration that was set last.
-    config: Option<Config>,
-    /// The buffer that was released last. The pool drops it when upstream next acquires a buffer:
-    /// the sink releases a frame just before it publishes the next one.
-    released: Option<gst::Buffer>,
-    /// The number of threads that are acquiring a buffer.
-    acquiring: u32,
-}
-
-/// The reasons to flush: while one is set, no thread waits for a buffer.
-#[derive(Default)]
-struct Flushing {
-    /// Upstream, which owns the pool, has set it to flushing.
-    owner: bool,
-    /// The sink flushes.
-    sink: bool,
+    state: PoolState<Config>,
 }
 
 #[derive(Clone, Default)]
@@ -57,20 +29,27 @@ struct Config {
     video: Option<(VideoLayout, VideoFormat)>,
 }
 
+impl SlotConfig for Config {
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn min_buffers(&self) -> u32 {
+        self.min_buffers
+    }
+}
+
 impl super::XmemBufferPool {
     /// Creates a pool of a publisher's slots.
     pub(crate) fn new(publisher: &Arc<Publisher>, on_failure: &OnFailure) -> Self {
         let pool: Self = glib::Object::builder().build();
-        let mut state = pool.imp().lock();
-        state.publisher = Arc::downgrade(publisher);
-        state.on_failure = Some(on_failure.clone());
-        drop(state);
+        pool.imp().state.open(publisher, on_failure);
         pool
     }
 
     /// While the sink flushes, upstream does not wait for a slot: it gets system memory.
     pub(crate) fn set_sink_flushing(&self, flushing: bool) {
-        self.imp().flush(|state| state.sink = flushing);
+        self.imp().state.set_sink_flushing(flushing);
     }
 }
 
@@ -127,33 +106,8 @@ impl XmemBufferPool {
     /// Returns the size of the buffers, and the layout of the planes of raw video in them.
     #[cfg(test)]
     pub(super) fn layout(&self) -> Option<(usize, VideoLayout)> {
-        let config = self.lock().config.clone()?;
+        let config = self.state.config()?;
         Some((config.size, config.video?.0))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Reports why upstream gets no buffer. Must not be called under the lock, because it calls the
-    /// application.
-    fn failed(&self, what: &str, error: &Error) {
-        gst::error!(CAT, imp = self, "{what}: {error}");
-        let on_failure = self.lock().on_failure.clone();
-        if let Some(on_failure) = on_failure {
-            on_failure(error);
-        }
-    }
-
-    fn flush(&self, change: impl FnOnce(&mut Flushing)) {
-        let mut state = self.lock();
-        change(&mut state.flushing);
-        let flushing = state.flushing.owner || state.flushing.sink;
-        if flushing {
-            state.canceller.cancel();
-        } else {
-            state.canceller.reset();
-        }
     }
 }
 
@@ -183,93 +137,36 @@ impl BufferPoolImpl for XmemBufferPool {
         let is_granted = own.as_ref().map(|(_, is_granted)| *is_granted);
         // What `configure` left in `config` is in force from here on: GStreamer does not call this
         // again if upstream sets the configuration that the pool already has.
-        self.lock().config = own.map(|(own, _)| own);
+        self.state.set_config(own.map(|(own, _)| own));
         is_granted.is_some_and(|is_granted| self.parent_set_config(config) && is_granted)
     }
 
-    /// Makes the slots in advance, so that no frame has to wait for that.
     fn start(&self) -> bool {
-        let (publisher, config) = {
-            let state = self.lock();
-            (state.publisher.upgrade(), state.config.clone())
-        };
-        let Some((publisher, config)) = publisher.zip(config) else {
-            return false;
-        };
-        // One slot more than upstream holds: for the newest frame, which stays available to clients
-        // that join.
-        match publisher.configure(config.size, config.min_buffers.max(1) + 1) {
-            Ok(()) => true,
-            Err(error) => {
-                self.failed("Cannot make the slots", &error);
-                false
-            }
-        }
+        self.state.start()
     }
 
     fn stop(&self) -> bool {
-        let released = self.lock().released.take();
-        drop(released);
+        self.state.stop();
         true
     }
 
     fn flush_start(&self) {
-        self.flush(|flushing| flushing.owner = true);
+        self.state.set_owner_flushing(true);
     }
 
     fn flush_stop(&self) {
-        self.flush(|flushing| flushing.owner = false);
+        self.state.set_owner_flushing(false);
     }
 
     fn acquire_buffer(
         &self,
         params: Option<&gst::BufferPoolAcquireParams>,
     ) -> Result<gst::Buffer, gst::FlowError> {
-        let (publisher, canceller, config, released) = {
-            let mut state = self.lock();
-            let config = state.config.clone().ok_or(gst::FlowError::NotNegotiated)?;
-            state.acquiring += 1;
-            let publisher = state.publisher.upgrade();
-            let released = state.released.take();
-            (publisher, state.canceller.clone(), config, released)
-        };
-        // Dropping the buffer gives its slot back. Not under the lock, because it wakes waiting
-        // threads.
-        drop(released);
-        let frame = acquire(publisher.clone(), &canceller, config.size, params);
-        let buffer = frame.and_then(|frame| slot_buffer(frame, config.size));
-        self.lock().acquiring -= 1;
-        let is_for_now = |error: &Error| match error {
-            // The sink flushes or has stopped. Upstream learns that when it pushes the buffer, as
-            // with any sink. If the pool returned no buffer, a decoder would report an error.
-            Error::Cancelled | Error::Stopped => true,
-            // Clients hold all slots that there is memory for. The sink may have a free slot when
-            // the frame is written; if not, it drops the frame.
-            Error::ResourceExhausted { .. } => {
-                let slot_size = publisher.as_ref().and_then(|one| one.slot_size());
-                slot_size.is_some_and(|slot_size| slot_size >= config.size)
-            }
-            _ => false,
-        };
-        let buffer = match buffer {
-            Ok(buffer) => Ok(buffer),
-            Err(Error::Cancelled) if self.lock().flushing.owner => Err(gst::FlowError::Flushing),
-            // GStreamer's return value for a pool that has no buffer now (DONTWAIT).
-            Err(Error::Exhausted { .. }) => Err(gst::FlowError::Eos),
-            Err(error) if is_for_now(&error) => {
-                gst::debug!(
-                    CAT,
-                    imp = self,
-                    "{error}: returning a buffer of system memory"
-                );
-                system_buffer(config.size)
-            }
-            Err(error) => {
-                self.failed("No slot", &error);
-                Err(gst::FlowError::Error)
-            }
-        };
-        let mut buffer = buffer?;
+        let (mut buffer, config) = self.state.acquire(
+            params,
+            |frame, config| slot_buffer(frame, config.size),
+            |config| system_buffer(config.size),
+        )?;
         if let Some((layout, format)) = config.video {
             metas::add_layout(&layout, buffer.make_mut(), format).map_err(|error| {
                 gst::error!(CAT, imp = self, "No video meta: {error}");
@@ -280,15 +177,7 @@ impl BufferPoolImpl for XmemBufferPool {
     }
 
     fn release_buffer(&self, buffer: gst::Buffer) {
-        let dropped = {
-            let mut state = self.lock();
-            match state.acquiring {
-                0 => state.released.replace(buffer),
-                // A waiting thread may need the slot of this buffer: drop it now.
-                _ => Some(buffer),
-            }
-        };
-        drop(dropped);
+        self.state.release(buffer);
     }
 }
 
@@ -301,22 +190,6 @@ fn system_buffer(size: usize) -> Result<gst::Buffer, gst::FlowError> {
     let mut buffer = gst::Buffer::new();
     buffer.make_mut().append_memory(memory);
     Ok(buffer)
-}
-
-/// Returns a slot to write. Waits for one, unless the parameters say DONTWAIT.
-fn acquire(
-    publisher: Option<Arc<Publisher>>,
-    canceller: &Canceller,
-    size: usize,
-    params: Option<&gst::BufferPoolAcquireParams>,
-) -> xmem_core::Result<FrameMut> {
-    let dont_wait = params.is_some_and(|params| {
-        let flags = params.flags();
-        flags.contains(gst::BufferPoolAcquireFlags::DONTWAIT)
-    });
-    let timeout = dont_wait.then_some(Duration::ZERO);
-    let publisher = publisher.ok_or(Error::Stopped)?;
-    publisher.acquire_timeout(size, timeout, &canceller.begin()?)
 }
 
 /// Returns the layout of the planes with this alignment, as GStreamer computes it, the size (at

@@ -4,8 +4,6 @@ mod imp;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use imp::OnFailure;
-
 glib::wrapper! {
     /// A pool of buffers whose memory is a publisher's slots.
     pub struct XmemBufferPool(ObjectSubclass<imp::XmemBufferPool>)

@@ -10,8 +10,9 @@ use gst_video::{VideoAlignment, VideoFormat, VideoFormatFlags, VideoInfo};
 use tempfile::TempDir;
 use xmem_core::{Channel, Publisher};
 
+use super::super::poolstate::OnFailure;
 use super::super::slot::XmemAllocator;
-use super::{OnFailure, XmemBufferPool};
+use super::XmemBufferPool;
 use crate::fuzz::{guarded_buffer, look, quietly};
 use crate::metas;
 

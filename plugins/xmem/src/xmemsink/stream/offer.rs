@@ -6,7 +6,8 @@ use gst::prelude::*;
 use xmem_core::{Canceller, Publisher};
 
 use crate::caps::Format;
-use crate::memory::bufferpool::{OnFailure, XmemBufferPool};
+use crate::memory::bufferpool::XmemBufferPool;
+use crate::memory::poolstate::OnFailure;
 use crate::memory::slot::XmemAllocator;
 use crate::metas;
 
