@@ -3,6 +3,7 @@
 //! A [`Pipeline`] is an `xmem-test-pipeline`, which obeys orders and reports what passes its pads.
 //! It finds the plugin in `GST_PLUGIN_PATH`, or beside the test program.
 
+pub mod cuda;
 mod event;
 mod order;
 mod push;

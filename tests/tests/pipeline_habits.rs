@@ -59,11 +59,7 @@ const SINK: [Habit; 16] = [
         Some((WARNING, &["min-memory-size=-1", "copies"])),
     ),
     ("cuda-device-id", "-1", None),
-    (
-        "cuda-device-id",
-        "0",
-        Some((INFO, &["cuda-device-id=0", "cudadownload"])),
-    ),
+    ("cuda-device-id", "0", None),
     ("ipc-mode", "legacy", None),
     ("ipc-mode", "mmap", Some((INFO, &["ipc-mode"]))),
 ];

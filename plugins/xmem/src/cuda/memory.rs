@@ -53,6 +53,11 @@ impl<'a> CudaMemory<'a> {
         unsafe { from_glib::<_, bool>(is_cuda) }.then_some(CudaMemory { memory, library })
     }
 
+    /// Returns the memory.
+    pub(crate) fn memory(&self) -> &'a gst::MemoryRef {
+        self.memory
+    }
+
     fn as_ptr(&self) -> *mut functions::Memory {
         self.memory.as_mut_ptr().cast()
     }
@@ -317,6 +322,17 @@ pub(crate) fn alloc(
     }
     // SAFETY: the caller owns the memory.
     Ok(unsafe { from_glib_full(memory) })
+}
+
+/// Returns how GStreamer lays out a picture of this format and size in CUDA memory: it allocates one, and
+/// frees it.
+///
+/// # Errors
+/// Those of [`alloc`].
+pub(crate) fn picture(context: &Context, info: &VideoInfo) -> Result<VideoInfo> {
+    let memory = alloc(context, None, info)?;
+    let memory = CudaMemory::of(&memory).ok_or_else(|| failed("gst_cuda_allocator_alloc"))?;
+    Ok(memory.info())
 }
 
 /// Returns whether GStreamer can compute with the description.

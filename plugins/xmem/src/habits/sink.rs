@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gst::prelude::*;
 
 use super::note::Note;
-use super::shared::{SocketType, cuda_device_note, cuda_device_property};
+use super::shared::SocketType;
 
 /// How cudaipcsink shares memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
@@ -32,7 +32,6 @@ pub(crate) struct SinkHabits {
     buffer_time: i64,
     socket_type: SocketType,
     min_memory_size: i64,
-    cuda_device_id: i32,
     ipc_mode: IpcMode,
 }
 
@@ -47,7 +46,6 @@ impl Default for SinkHabits {
             buffer_time: -1,
             socket_type: SocketType::default(),
             min_memory_size: 0,
-            cuda_device_id: -1,
             ipc_mode: IpcMode::default(),
         }
     }
@@ -67,7 +65,6 @@ impl SinkHabits {
             "min-memory-size" => {
                 self.min_memory_size = value.get().expect("type checked upstream");
             }
-            "cuda-device-id" => self.cuda_device_id = value.get().expect("type checked upstream"),
             "ipc-mode" => self.ipc_mode = value.get().expect("type checked upstream"),
             _ => return false,
         }
@@ -81,7 +78,6 @@ impl SinkHabits {
             "buffer-time" => self.buffer_time.to_value(),
             "socket-type" => self.socket_type.to_value(),
             "min-memory-size" => self.min_memory_size.to_value(),
-            "cuda-device-id" => self.cuda_device_id.to_value(),
             "ipc-mode" => self.ipc_mode.to_value(),
             _ => return None,
         })
@@ -114,14 +110,16 @@ impl SinkHabits {
                     .into(),
             )),
         };
-        let ipc_mode = (self.ipc_mode != IpcMode::default())
-            .then(|| Note::Info("ipc-mode has no effect: frames pass in system memory".into()));
+        let ipc_mode = (self.ipc_mode != IpcMode::default()).then(|| {
+            Note::Info(
+                "ipc-mode has no effect: the CUDA device decides how its memory is shared".into(),
+            )
+        });
         let notes = [
             shm_size,
             buffer_time,
             self.socket_type.note(),
             min_memory_size,
-            cuda_device_note(self.cuda_device_id),
             ipc_mode,
         ];
         notes.into_iter().flatten().collect()
@@ -174,12 +172,11 @@ impl SinkHabits {
                 .minimum(-1)
                 .default_value(default.min_memory_size)
                 .build(),
-            cuda_device_property(when),
             glib::ParamSpecEnum::builder_with_default("ipc-mode", default.ipc_mode)
                 .nick("IPC mode")
                 .blurb(
-                    "For pipelines written for cudaipcsink; has no effect, because frames pass in \
-                     system memory; set in NULL",
+                    "For pipelines written for cudaipcsink; has no effect, because the CUDA device \
+                     decides how its memory is shared; set in NULL",
                 )
                 .build(),
         ]

@@ -40,7 +40,7 @@ pub(crate) use memories::{read_memories, write_memories};
 use unfit::{NotRead, Result};
 pub(crate) use unfit::{Unfit, UnfitKind};
 use video::Planes;
-pub(crate) use video::{add_layout, aligned, check_layout};
+pub(crate) use video::{add_layout, aligned, check_layout, said_layout};
 
 /// The maximum number of metas of a kind on a frame, for kinds that a frame can have several of,
 /// such as regions of interest. The sink leaves out more, and the source ignores more.
@@ -283,7 +283,6 @@ pub(crate) fn serialize(
     can_be_copied: bool,
     extra: &mut Vec<u8>,
 ) -> Written {
-    extra.clear();
     let mut carrier = Carrier {
         size: buffer.size(),
         info,
@@ -300,6 +299,38 @@ pub(crate) fn serialize(
         }
         Planes::Unknown(why) => left_behind.push(LeftBehind::video(why, false)),
     }
+    Written {
+        rows,
+        ..write_all(buffer, &carrier, layout, left_behind, extra)
+    }
+}
+
+/// As [`serialize`], for raw video that lies in a frame of `size` bytes as `layout` says, whatever the
+/// buffer's own video meta says.
+pub(crate) fn serialize_placed(
+    buffer: &gst::BufferRef,
+    info: &VideoInfo,
+    layout: VideoLayout,
+    size: usize,
+    extra: &mut Vec<u8>,
+) -> Written {
+    let carrier = Carrier {
+        size,
+        info: Some(info),
+        can_be_copied: false,
+    };
+    write_all(buffer, &carrier, Some(layout), Vec::new(), extra)
+}
+
+/// Writes the layout and all other metas.
+fn write_all(
+    buffer: &gst::BufferRef,
+    carrier: &Carrier<'_>,
+    layout: Option<VideoLayout>,
+    mut left_behind: Vec<LeftBehind>,
+    extra: &mut Vec<u8>,
+) -> Written {
+    extra.clear();
     let mut writer = Encoder::new(extra);
     let mut counts = Counts::new();
     // A reader checks the crop against it.
@@ -309,7 +340,7 @@ pub(crate) fn serialize(
     for meta in buffer.iter_meta::<gst::Meta>() {
         let start = writer.len();
         let layout = layout.as_ref();
-        let written = write(&meta, &mut writer, &carrier, layout, &mut counts);
+        let written = write(&meta, &mut writer, carrier, layout, &mut counts);
         let written = written.and_then(|()| {
             if writer.len() > MAX_BYTES {
                 Err(Unfit::TooLong)
@@ -331,7 +362,7 @@ pub(crate) fn serialize(
     Written {
         size: carrier.size,
         layout,
-        rows,
+        rows: None,
         left_behind,
     }
 }

@@ -91,6 +91,14 @@ pub(crate) fn add_layout(
     Ok(())
 }
 
+/// Returns what the video meta of a buffer says. It is not checked.
+pub(crate) fn said_layout(buffer: &gst::BufferRef) -> Option<VideoLayout> {
+    // Of several GStreamer takes that with the least number.
+    let metas = buffer.iter_meta::<VideoMeta>();
+    let meta = metas.min_by_key(|meta| meta.id())?;
+    Some(layout_of(&meta))
+}
+
 /// What becomes of the video meta of a buffer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Planes {
@@ -112,12 +120,9 @@ pub(super) fn planes(buffer: &gst::BufferRef, carrier: &Carrier<'_>) -> Planes {
     let Some(info) = carrier.info else {
         return Planes::AsTheyLie(None);
     };
-    // Of several GStreamer takes that with the least number.
-    let metas = buffer.iter_meta::<VideoMeta>();
-    let Some(meta) = metas.min_by_key(|meta| meta.id()) else {
+    let Some(layout) = said_layout(buffer) else {
         return Planes::AsTheyLie(None);
     };
-    let layout = layout_of(&meta);
     let described = &describe(info);
     if layout.raw_format(described).is_none() {
         return Planes::AsTheyLie(None);

@@ -15,10 +15,12 @@ use super::settings::{PROPERTIES, Settings};
 use super::statistics;
 use super::stream::Stream;
 use crate::caps;
+use crate::cuda::ElementContext;
 use crate::errors;
 use crate::log::CAT;
 use crate::memory::kind::CapsMemory;
 
+mod context;
 mod notices;
 mod opening;
 mod paused;
@@ -29,6 +31,8 @@ pub struct XmemSink {
     state: Mutex<State>,
     /// The sink was in PAUSED since it last rendered.
     was_paused: AtomicBool,
+    /// The CUDA context, if caps with CUDA memory have come, or one was set.
+    cuda: ElementContext,
     /// The memory may have grown since it was compared with shm-size.
     size_is_due: AtomicBool,
 }
@@ -178,6 +182,12 @@ impl ElementImpl for XmemSink {
         &TEMPLATES
     }
 
+    fn set_context(&self, context: &gst::Context) {
+        let device = self.settings().cuda_device();
+        self.cuda.set(self.obj().upcast_ref(), context, device);
+        self.parent_set_context(context);
+    }
+
     fn send_event(&self, event: gst::Event) -> bool {
         let is_latency = event.type_() == gst::EventType::Latency;
         let handled = self.parent_send_event(event);
@@ -211,6 +221,9 @@ impl ElementImpl for XmemSink {
             self.was_paused.store(true, Ordering::Relaxed);
         }
         let changed = self.parent_change_state(transition)?;
+        if transition == gst::StateChange::ReadyToNull {
+            self.cuda.clear();
+        }
         if let Some(stream) = &stream
             && transition == gst::StateChange::PlayingToPaused
         {
@@ -271,7 +284,7 @@ impl BaseSinkImpl for XmemSink {
     }
 
     fn caps(&self, filter: Option<&gst::Caps>) -> Option<gst::Caps> {
-        // Accept all caps except those with memory of a device, which other processes cannot map.
+        // Accept all caps except those with memory that other processes cannot map.
         Some(match filter {
             Some(filter) if !filter.is_any() => {
                 CapsMemory::accepted(filter, self.settings().import_memory)
@@ -286,15 +299,12 @@ impl BaseSinkImpl for XmemSink {
             gst::loggable_error!(CAT, "{reason}")
         };
         let (bytes, format) = caps::for_clients(caps).map_err(refused)?;
-        if !format.memory.is_for_cpu() {
-            let feature = format.memory.feature();
-            return Err(refused(format!("xmemsink takes no {feature} yet")));
-        }
+        let gpu = self.gpu(&format).map_err(refused)?;
         let stream = self
             .stream()
             .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
         self.size_is_due.store(true, Ordering::Relaxed);
-        stream.set_caps(caps, &bytes, format).map_err(|error| {
+        stream.set_caps(caps, &bytes, format, gpu).map_err(|error| {
             self.post_error_message(errors::message(&error, gst::ResourceError::Write));
             gst::loggable_error!(CAT, "{error}")
         })
@@ -312,6 +322,9 @@ impl BaseSinkImpl for XmemSink {
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
+        if self.cuda.answer(self.obj().upcast_ref(), query) {
+            return true;
+        }
         let is_drain = query.type_() == gst::QueryType::Drain;
         if is_drain {
             // The base class would copy the last sample. That would map memory that is otherwise

@@ -39,9 +39,21 @@
  *
  * ## Caps and memory
  *
- * The sink accepts any caps in system memory, and `memory:DMABuf` if `import-memory` is set. Caps
- * can change in the stream. For packed raw video and tensors (`other/tensor`, `other/tensors`) the
+ * The sink accepts any caps in system memory, raw video in `memory:CUDAMemory`, and `memory:DMABuf`
+ * if `import-memory` is set. It prefers system memory if upstream offers several. Caps can change in
+ * the stream. For packed raw video and tensors (`other/tensor`, `other/tensors`) the
  * record of a frame has a type and a shape, for clients that do not use GStreamer.
+ *
+ * ## CUDA memory
+ *
+ * ```bash
+ * gst-launch-1.0 filesrc location=in.mp4 ! qtdemux ! h264parse ! nvh264dec \
+ *     ! 'video/x-raw(memory:CUDAMemory)' ! xmemsink channel=film
+ * ```
+ * Publishes frames that stay on the GPU. Since GStreamer 1.24, elements that use the buffer pool of
+ * the sink write them where clients read them. Other frames are copied once, by the GPU: those of a
+ * decoder, which has its own memory, and all frames with GStreamer 1.22 (`copied-device` in `stats`).
+ * The sink never waits for the GPU. Only clients that take CUDA memory can connect.
  *
  * ## In place of other elements
  *

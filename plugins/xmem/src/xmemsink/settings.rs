@@ -22,6 +22,8 @@ pub(super) struct Settings {
     pub(super) upstream_events: UpstreamEvents,
     pub(super) wait_for_connection: bool,
     pub(super) import_memory: bool,
+    /// -1 means any.
+    cuda_device_id: i32,
     pub(super) habits: SinkHabits,
 }
 
@@ -42,6 +44,7 @@ impl Default for Settings {
             upstream_events: UpstreamEvents::default(),
             wait_for_connection: false,
             import_memory: true,
+            cuda_device_id: -1,
             habits: SinkHabits::default(),
         }
     }
@@ -60,6 +63,11 @@ impl Settings {
                 timeout: self.block_timeout,
             },
         }
+    }
+
+    /// Returns the number of the CUDA device that frames are on, `None` for any.
+    pub(super) fn cuda_device(&self) -> Option<u32> {
+        u32::try_from(self.cuda_device_id).ok()
     }
 
     /// Returns the messages about values that have no effect.
@@ -97,6 +105,7 @@ impl Settings {
                 self.wait_for_connection = value.get().expect("type checked upstream");
             }
             "import-memory" => self.import_memory = value.get().expect("type checked upstream"),
+            "cuda-device-id" => self.cuda_device_id = value.get().expect("type checked upstream"),
             _ => return self.channel.set(name, value) || self.habits.set(name, value),
         }
         true
@@ -119,6 +128,7 @@ impl Settings {
             "upstream-events" => self.upstream_events.to_value(),
             "wait-for-connection" => self.wait_for_connection.to_value(),
             "import-memory" => self.import_memory.to_value(),
+            "cuda-device-id" => self.cuda_device_id.to_value(),
             _ => return self.channel.get(name).or_else(|| self.habits.get(name)),
         })
     }
@@ -234,6 +244,16 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             )
             .default_value(defaults.import_memory)
             .build(),
+        glib::ParamSpecInt::builder("cuda-device-id")
+            .nick("CUDA device ID")
+            .blurb(
+                "CUDA device of the frames if caps have memory:CUDAMemory, as numbered in this \
+                 process. An error is posted if a buffer is on another device (-1 = the device of \
+                 the first buffer); set in NULL",
+            )
+            .minimum(-1)
+            .default_value(defaults.cuda_device_id)
+            .build(),
         glib::ParamSpecFlags::builder::<UpstreamEvents>("upstream-events")
             .nick("Upstream events")
             .blurb(
@@ -253,7 +273,10 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
                 "Statistics since the channel was opened: those of GstBaseSink; frames published, \
                  zero-copy (written into slots by upstream), imported (in memory of upstream), \
                  copied, copied-for-unsealed (the part of copied that unsealed-memory of a client \
-                 has caused) and dropped; copied-bytes; refused-metas (metas that no client could \
+                 has caused), copied-device (copied by their CUDA device) and dropped; copied-bytes, \
+                 copied-device-bytes; gpu-pending (frames and events that wait until the device has \
+                 written frames); storage (memory of the frames, as in caps), device (UUID of its CUDA \
+                 device); refused-metas (metas that no client could \
                  read); slots, slot-size and memory in bytes; clients, an array with id, name, \
                  pid, uid, delivery, leases, backlog, held, lag, missed, lagging and takes-unsealed \
                  of each client",

@@ -40,6 +40,15 @@ pub(super) fn add(stats: &mut gst::Structure, stream: &Stream) {
         counters.copied_bytes.load(Ordering::Relaxed),
     );
     stats.set(
+        "copied-device",
+        counters.copied_device.load(Ordering::Relaxed),
+    );
+    stats.set(
+        "copied-device-bytes",
+        counters.copied_device_bytes.load(Ordering::Relaxed),
+    );
+    stats.set("gpu-pending", figures.pending as u64);
+    stats.set(
         "copied-for-unsealed",
         counters.unsealed.load(Ordering::Relaxed),
     );
@@ -48,6 +57,11 @@ pub(super) fn add(stats: &mut gst::Structure, stream: &Stream) {
         "refused-metas",
         counters.refused_metas.load(Ordering::Relaxed),
     );
+    let memory = stream.memory();
+    stats.set("storage", memory.caps.feature());
+    if let Some(device) = memory.device {
+        stats.set("device", device.to_string());
+    }
     stats.set("slots", figures.slots);
     stats.set("slot-size", figures.slot_size.unwrap_or(0) as u64);
     stats.set("memory", figures.bytes + figures.departed_bytes);

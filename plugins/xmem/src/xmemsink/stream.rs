@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gst::prelude::*;
 use gst_base::BaseSink;
-use gst_base::prelude::*;
-use xmem_core::{Cancellation, Canceller, Error, Publisher, Result, Role};
+use xmem_core::cuda::{Device, Uuid};
+use xmem_core::{Cancellation, Canceller, Error, Publisher, Result, Storage};
 use xmem_media::event::{EventContent, Extent};
 
 use super::extent::Asked;
@@ -15,22 +14,26 @@ use super::still::Still;
 use super::upstream::Forwarder;
 use crate::caps::Format;
 use crate::events::{self, Oversized};
-use crate::timestamps::{LAST_TIME, Timekeeper, Times, TimesInPause};
+use crate::memory::kind::CapsMemory;
+use crate::timestamps::{Timekeeper, Times, TimesInPause};
 
 mod announcer;
 mod counters;
 mod crossing;
 mod current;
+mod device;
 mod offer;
+mod on_device;
 mod publication;
+mod publishing;
 mod reporter;
 mod streaming;
 mod timing;
 
 use announcer::{Announcer, Encoded};
-use counters::{Counters, counted};
+use counters::Counters;
+pub(super) use device::Gpu;
 use offer::Offer;
-use publication::Publication;
 use reporter::{Outbox, Reporter};
 use streaming::{Locked, Streaming};
 
@@ -50,11 +53,20 @@ pub(super) struct Stream {
     pub(super) offer: Offer,
     pub(super) announcer: Announcer,
     reporter: Reporter,
+    /// The memory of the frames.
+    memory: Mutex<Memory>,
     /// Groups of frames are kept for clients that join.
     keeps_groups: bool,
     /// What the thread uses that publishes. Locked while that thread waits, so no other thread may
     /// lock it unless it ends that wait first, see [`streaming`](Stream::streaming).
     streaming: Mutex<Streaming>,
+}
+
+/// Which memory frames are in.
+#[derive(Clone, Copy)]
+pub(super) struct Memory {
+    pub(super) caps: CapsMemory,
+    pub(super) device: Option<Uuid>,
 }
 
 /// Why a buffer was not published.
@@ -89,6 +101,10 @@ impl Stream {
             counters: Counters::default(),
             forwarder: Forwarder::new(sink, settings.upstream_events),
             reporter: Reporter::new(sink),
+            memory: Mutex::new(Memory {
+                caps: CapsMemory::System,
+                device: None,
+            }),
             keeps_groups: settings.group_time > Duration::ZERO,
             streaming: Mutex::new(Streaming::new(settings.import_memory)),
         }
@@ -213,11 +229,35 @@ impl Stream {
         });
     }
 
-    /// Sets the caps and the format of the following buffers.
-    pub(super) fn set_caps(&self, caps: &gst::CapsRef, bytes: &[u8], format: Format) -> Result<()> {
+    /// Sets the caps and the format of the following buffers, and for CUDA memory what these need.
+    pub(super) fn set_caps(
+        &self,
+        caps: &gst::CapsRef,
+        bytes: &[u8],
+        format: Format,
+        gpu: Option<Gpu>,
+    ) -> Result<()> {
         let mut locked = self.streaming();
+        self.set_memory(format.memory, gpu.as_ref())?;
         let current = &mut locked.streaming.current;
-        current.set_caps(caps, bytes, format, &self.publisher)
+        current.set_caps(caps, bytes, format, gpu, &self.publisher)
+    }
+
+    /// Has the next slots made of this memory.
+    fn set_memory(&self, caps: CapsMemory, gpu: Option<&Gpu>) -> Result<()> {
+        let device = gpu.map(|gpu| gpu.device().clone());
+        let uuid = device.as_ref().map(Device::uuid);
+        self.publisher
+            .set_storage(device.map_or(Storage::Cpu, Storage::Cuda))?;
+        self.offer.set_context(gpu.map(|gpu| gpu.context().clone()));
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        *memory = Memory { caps, device: uuid };
+        Ok(())
+    }
+
+    /// Returns the memory of the frames.
+    pub(super) fn memory(&self) -> Memory {
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether a frame for which there is no slot is as large as all later ones: no slot
@@ -280,62 +320,5 @@ impl Stream {
         let timing = &mut streaming.timing;
         let times = timing.in_pause(sink, times, &self.announcer, outbox);
         self.publish(&mut locked, buffer, times, cancellation)
-    }
-
-    /// Publishes a buffer: without a copy if its memory is a slot or can be imported, otherwise as
-    /// a copy.
-    pub(super) fn publish(
-        &self,
-        locked: &mut Locked<'_>,
-        buffer: &gst::Buffer,
-        times: Times,
-        cancellation: &Cancellation<'_>,
-    ) -> Result<()> {
-        let Locked { streaming, outbox } = locked;
-        let Streaming {
-            current,
-            importer,
-            extra,
-            ..
-        } = &mut **streaming;
-        if !times.are_whole {
-            outbox.warn_once(("time", None), || {
-                let last = gst::ClockTime::from_nseconds(LAST_TIME);
-                format!(
-                    "Clients cannot use a time of a buffer that is above {last}: the frame was \
-                     published without it"
-                )
-            });
-        }
-        let caps = || self.reporter.sink()?.sink_pad().current_caps();
-        current.take_in_headers(buffer, caps, &self.publisher)?;
-        // A group would hold many buffers of upstream's pool, and copying frames of groups costs
-        // little.
-        let imports = !(self.keeps_groups && current.has_deltas());
-        let crossing = current.crossing(buffer, times, extra);
-        let publication = Publication {
-            publisher: &self.publisher,
-            counters: &self.counters,
-            buffer,
-            crossing: &crossing,
-            cancellation,
-        };
-        let left_behind = &crossing.written.left_behind;
-        let refused = left_behind.len() as u64;
-        let published = counted(&self.counters.refused_metas, refused, || {
-            publication.run(importer.as_mut().filter(|_| imports), outbox)
-        });
-        if published.is_ok() {
-            if crossing.record.role() == Role::SyncPoint {
-                self.forwarder.key_units.answer(xmem_core::monotonic_time);
-            }
-            for left in left_behind {
-                outbox.report_left_behind(left);
-            }
-            let shown = crossing.shown;
-            current.advance(shown);
-        }
-        streaming.shrink();
-        published
     }
 }

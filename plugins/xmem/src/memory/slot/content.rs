@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use xmem_core::{Frame, FrameMut, PublishedSlot};
+use xmem_core::{Frame, FrameMut, PublishedSlot, QueuedSlot};
 
 /// The owner of the bytes of an `XmemMemory`.
 pub(crate) enum Content {
@@ -19,14 +19,26 @@ enum SlotState {
     /// Upstream may write the slot.
     Writable(FrameMut),
     /// Clients and upstream may read the slot.
-    Published(#[expect(dead_code, reason = "held for its drop")] PublishedSlot),
-    /// The sink is publishing the slot.
+    Published(#[expect(dead_code, reason = "held for its drop")] Held),
+    /// The sink is publishing the slot, or it was taken back.
     Publishing,
+}
+
+/// A slot that was published, and stays out of use until this is dropped.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a slot's state is as large in any case"
+)]
+pub(crate) enum Held {
+    Published(#[expect(dead_code, reason = "held for its drop")] PublishedSlot),
+    /// It is published when a device has written it.
+    #[allow(dead_code)]
+    Queued(QueuedSlot),
 }
 
 impl SlotCell {
     /// A slot that upstream may write.
-    pub(super) fn new(frame: FrameMut) -> SlotCell {
+    pub(in crate::memory) fn new(frame: FrameMut) -> SlotCell {
         SlotCell(Mutex::new(SlotState::Writable(frame)))
     }
 
@@ -34,7 +46,7 @@ impl SlotCell {
     /// `publish`, or `None` if the slot was published before.
     pub(crate) fn publish<E>(
         &self,
-        publish: impl FnOnce(FrameMut) -> Result<PublishedSlot, (Box<FrameMut>, E)>,
+        publish: impl FnOnce(FrameMut) -> Result<Held, (Box<FrameMut>, E)>,
     ) -> Option<Result<(), E>> {
         // Not under the lock: publishing may wait. The memory cannot be written meanwhile.
         let taken = std::mem::replace(&mut *self.lock(), SlotState::Publishing);
@@ -47,6 +59,19 @@ impl SlotCell {
         };
         *self.lock() = next;
         result
+    }
+
+    /// Takes the slot back, if it was not published. It can't be published or written any more.
+    #[allow(dead_code)]
+    pub(in crate::memory) fn take(&self) -> Option<FrameMut> {
+        let mut state = self.lock();
+        match std::mem::replace(&mut *state, SlotState::Publishing) {
+            SlotState::Writable(frame) => Some(frame),
+            other => {
+                *state = other;
+                None
+            }
+        }
     }
 
     pub(super) fn is_writable(&self) -> bool {

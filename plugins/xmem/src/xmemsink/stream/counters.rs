@@ -11,6 +11,9 @@ pub(in crate::xmemsink) struct Counters {
     pub(in crate::xmemsink) imported: AtomicU64,
     pub(in crate::xmemsink) copied: AtomicU64,
     pub(in crate::xmemsink) copied_bytes: AtomicU64,
+    /// The number of frames that a CUDA device has copied.
+    pub(in crate::xmemsink) copied_device: AtomicU64,
+    pub(in crate::xmemsink) copied_device_bytes: AtomicU64,
     pub(in crate::xmemsink) dropped: AtomicU64,
     /// The number of frames that were copied because a client refuses memory that other processes
     /// may write.

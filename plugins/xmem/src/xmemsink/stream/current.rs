@@ -2,10 +2,12 @@
 //! the stream, and the roles of frames.
 
 use xmem_core::{Publisher, Result};
+use xmem_media::VideoLayout;
 
 use super::super::headers::Headers;
 use super::super::roles::{Roles, Shown};
 use super::crossing::{Crossing, record};
+use super::device::Gpu;
 use crate::caps::{self, Format};
 use crate::memory::kind::CapsMemory;
 use crate::metas;
@@ -17,6 +19,8 @@ pub(in crate::xmemsink) struct Current {
     /// The id and the group of the stream.
     id: Option<StreamId>,
     format: Option<Format>,
+    /// For frames in CUDA memory.
+    pub(super) gpu: Option<Gpu>,
     roles: Roles,
     /// The headers that are looked for in the stream.
     headers: Option<Headers>,
@@ -56,8 +60,10 @@ impl Current {
         caps: &gst::CapsRef,
         bytes: &[u8],
         format: Format,
+        gpu: Option<Gpu>,
         publisher: &Publisher,
     ) -> Result<()> {
+        self.gpu = gpu;
         let before = self.format.as_ref();
         let is_other = before.is_none_or(|before| before.media_type != format.media_type);
         self.roles.set_caps(caps, is_other);
@@ -115,7 +121,8 @@ impl Current {
 
     /// Returns the size of all frames, if they have one size.
     pub(super) fn frame_size(&self) -> Option<usize> {
-        self.format.as_ref().and_then(Format::frame_size)
+        let on_device = self.gpu.as_ref().map(Gpu::size);
+        on_device.or_else(|| self.format.as_ref()?.frame_size())
     }
 
     /// Returns whether some buffers depend on others.
@@ -129,18 +136,25 @@ impl Current {
     }
 
     /// Returns all that is published of a buffer beside its bytes. Metas that every source would
-    /// refuse are left out.
+    /// refuse are left out. `placed` says how a picture in the memory of a device lies in the frame, and
+    /// the bytes of that.
     pub(super) fn crossing<'a>(
         &'a self,
         buffer: &gst::BufferRef,
         times: Times,
+        placed: Option<(VideoLayout, usize)>,
         extra: &'a mut Vec<u8>,
     ) -> Crossing<'a> {
         let format = self.format.as_ref();
         let info = format.and_then(|format| format.video.as_ref());
         let memory = format.map(|format| format.memory);
         let can_be_copied = memory.is_none_or(CapsMemory::can_be_copied);
-        let written = metas::serialize(buffer, info, can_be_copied, extra);
+        let written = match info.zip(placed) {
+            Some((info, (layout, size))) => {
+                metas::serialize_placed(buffer, info, layout, size, extra)
+            }
+            None => metas::serialize(buffer, info, can_be_copied, extra),
+        };
         let memories = format.and_then(|format| format.memories_to_tell(buffer));
         if let Some(sizes) = memories {
             metas::write_memories(extra, &sizes);

@@ -6,6 +6,7 @@ use gst::prelude::*;
 use xmem_core::{Canceller, Publisher};
 
 use crate::caps::Format;
+use crate::cuda::Context;
 use crate::memory::bufferpool::XmemBufferPool;
 use crate::memory::poolstate::OnFailure;
 use crate::memory::slot::XmemAllocator;
@@ -19,6 +20,8 @@ pub(in crate::xmemsink) struct Offer {
     publisher: Arc<Publisher>,
     allocator: XmemAllocator,
     pools: Mutex<Pools>,
+    /// The CUDA context of upstream, for frames in CUDA memory.
+    context: Mutex<Option<Context>>,
     /// Called with the reason why upstream gets no slot.
     on_failure: OnFailure,
 }
@@ -40,6 +43,7 @@ impl Offer {
             publisher: publisher.clone(),
             allocator: XmemAllocator::new(publisher, canceller),
             pools: Mutex::default(),
+            context: Mutex::default(),
             on_failure,
         }
     }
@@ -62,6 +66,11 @@ impl Offer {
         }
     }
 
+    /// Sets the CUDA context of upstream; `None` for frames in other memory.
+    pub(super) fn set_context(&self, context: Option<Context>) {
+        *self.context.lock().unwrap_or_else(PoisonError::into_inner) = context;
+    }
+
     /// Answers an ALLOCATION query.
     pub(in crate::xmemsink) fn propose(
         &self,
@@ -70,10 +79,12 @@ impl Offer {
     ) -> Result<(), gst::LoggableError> {
         let (caps, need_pool) = query.get_owned();
         let format = caps.as_ref().and_then(|caps| Format::from_caps(caps).ok());
-        if format
-            .as_ref()
-            .is_some_and(|format| !format.memory.can_be_copied() || !format.memory.is_for_cpu())
-        {
+        let memory = format.as_ref().map(|format| format.memory);
+        if memory.is_some_and(|memory| !memory.is_for_cpu()) {
+            metas::propose(query);
+            return Ok(());
+        }
+        if memory.is_some_and(|memory| !memory.can_be_copied()) {
             // Upstream cannot write such frames into slots.
             return Ok(());
         }

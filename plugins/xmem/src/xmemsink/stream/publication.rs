@@ -10,6 +10,7 @@ use super::crossing::Crossing;
 use super::reporter::Outbox;
 use crate::memory::import::{Importable, Importer, Refused};
 use crate::memory::kind::{CapsMemory, MemoryKind, classify};
+use crate::memory::slot::Held;
 
 /// One buffer, and what it is published with.
 pub(super) struct Publication<'a> {
@@ -68,6 +69,7 @@ impl Publication<'_> {
             counted(&self.counters.zero_copy, 1, || {
                 frame.publish_range(offset, len)
             })
+            .map(Held::Published)
             .map_err(|Unpublished { frame, reason }| (frame, Some(reason)))
         });
         match published? {
@@ -80,7 +82,7 @@ impl Publication<'_> {
     ///
     /// # Errors
     /// Why it is not published without a copy.
-    fn import(
+    pub(super) fn import(
         &self,
         importer: &mut Importer,
         kind: MemoryKind<'_>,
