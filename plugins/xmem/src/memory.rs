@@ -6,6 +6,8 @@
 
 mod attached;
 pub(crate) mod bufferpool;
+pub(crate) mod cuda_pool;
+pub(crate) mod cuda_slot;
 mod fd;
 mod frame;
 mod framepool;

@@ -93,14 +93,29 @@ impl<'a> CudaMemory<'a> {
         }
     }
 
-    fn has(&self, flag: u32) -> bool {
+    fn flags(&self) -> &AtomicU32 {
         // SAFETY: the memory is alive, and its flags are an aligned number. Other threads may change
         // them, for example by a map.
-        let flags = unsafe {
+        unsafe {
             let flags = &raw mut (*self.memory.as_mut_ptr()).mini_object.flags;
             AtomicU32::from_ptr(flags)
-        };
-        flags.load(Ordering::Relaxed) & flag != 0
+        }
+    }
+
+    fn has(&self, flag: u32) -> bool {
+        self.flags().load(Ordering::Relaxed) & flag != 0
+    }
+
+    /// Notes that the work is done that writes the memory, or that nothing needs it: to read or to free
+    /// the memory, GStreamer does not wait for its stream.
+    pub(crate) fn set_done(&self) {
+        self.flags().fetch_and(!NEEDS_SYNC, Ordering::Relaxed);
+    }
+
+    /// From now on a map for writing fails, and `gst_buffer_map` copies.
+    pub(crate) fn set_read_only(&self) {
+        self.flags()
+            .fetch_or(ffi::GST_MEMORY_FLAG_READONLY, Ordering::Relaxed);
     }
 
     /// Returns whether work on the stream may still write the memory. Ask after [`map`], which may

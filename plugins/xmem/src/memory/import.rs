@@ -100,6 +100,11 @@ impl Importer {
         let (first, range) = contiguous(buffer).ok_or(Refused::Unfit)?;
         if let Some(frame) = kind.frame() {
             let memory = frame.memory().ok_or(Refused::Unfit)?;
+            let range = match frame.device() {
+                // Such memory begins where the frame does.
+                Some(_) => frame.offset() + range.start..frame.offset() + range.end,
+                None => range,
+            };
             if !publisher.reclaim(|| frame.free_leases() >= SPARE_LEASES) {
                 return Err(Refused::TooManyHeld);
             }

@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use xmem_core::{Error, Frame, ImportedMemory, Result};
 
+use super::cuda_slot;
 use super::fd::{self, FileId};
 use super::frame::{self, frame_of};
 use super::slot::{self, SlotCell, slot_of};
@@ -20,11 +21,9 @@ pub(crate) enum MemoryKind<'a> {
     Slot(&'a SlotCell),
     /// A received frame, with a descriptor.
     Frame(&'a Frame),
-    /// Memory of a CUDA device that another element made.
-    Cuda(CudaMemory<'a>),
     /// Fd-backed memory that another element made.
     Fd(BorrowedFd<'a>),
-    /// Any other memory. Only the CPU reads it.
+    /// Any other memory. Only the CPU reads it, or only a device.
     Other,
 }
 
@@ -35,7 +34,7 @@ pub(crate) fn classify(memory: &gst::MemoryRef) -> MemoryKind<'_> {
     } else if let Some(frame) = frame_of(memory) {
         MemoryKind::Frame(frame)
     } else if let Some(memory) = CudaMemory::of(memory) {
-        MemoryKind::Cuda(memory)
+        cuda_slot::slot_of(memory).map_or(MemoryKind::Other, MemoryKind::Slot)
     } else {
         fd::descriptor(memory).map_or(MemoryKind::Other, MemoryKind::Fd)
     }
@@ -54,15 +53,6 @@ impl<'a> MemoryKind<'a> {
     pub(crate) fn frame(self) -> Option<&'a Frame> {
         match self {
             MemoryKind::Frame(frame) => Some(frame),
-            _ => None,
-        }
-    }
-
-    /// Returns the memory of a CUDA device that another element made.
-    #[cfg_attr(not(test), expect(dead_code, reason = "xmemsink takes none yet"))]
-    pub(crate) fn cuda(self) -> Option<CudaMemory<'a>> {
-        match self {
-            MemoryKind::Cuda(memory) => Some(memory),
             _ => None,
         }
     }
@@ -296,6 +286,5 @@ mod tests {
         let kind = classify(&memory);
         assert!(kind.slot().is_none() && kind.frame().is_none());
         assert!(kind.id().is_none() && kind.import().is_none());
-        assert!(kind.cuda().is_none());
     }
 }

@@ -32,8 +32,7 @@ enum SlotState {
 pub(crate) enum Held {
     Published(#[expect(dead_code, reason = "held for its drop")] PublishedSlot),
     /// It is published when a device has written it.
-    #[allow(dead_code)]
-    Queued(QueuedSlot),
+    Queued(#[expect(dead_code, reason = "held for its drop")] QueuedSlot),
 }
 
 impl SlotCell {
@@ -62,7 +61,6 @@ impl SlotCell {
     }
 
     /// Takes the slot back, if it was not published. It can't be published or written any more.
-    #[allow(dead_code)]
     pub(in crate::memory) fn take(&self) -> Option<FrameMut> {
         let mut state = self.lock();
         match std::mem::replace(&mut *state, SlotState::Publishing) {

@@ -3,8 +3,7 @@
 mod content;
 mod imp;
 
-pub(crate) use content::Held;
-pub(super) use content::SlotCell;
+pub(crate) use content::{Held, SlotCell};
 pub(super) use imp::{frame_memory, slot_buffer, slot_of};
 
 glib::wrapper! {

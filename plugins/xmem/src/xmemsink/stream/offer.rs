@@ -1,13 +1,15 @@
 //! Offers slots to upstream, through a pool and an allocator.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use gst::prelude::*;
+use gst_video::VideoInfo;
 use xmem_core::{Canceller, Publisher};
 
 use crate::caps::Format;
 use crate::cuda::Context;
 use crate::memory::bufferpool::XmemBufferPool;
+use crate::memory::cuda_pool::{CudaPool, Inner};
 use crate::memory::poolstate::OnFailure;
 use crate::memory::slot::XmemAllocator;
 use crate::metas;
@@ -29,8 +31,39 @@ pub(in crate::xmemsink) struct Offer {
 /// The pools that upstream has. While upstream flushes, nothing waits in them.
 #[derive(Default)]
 struct Pools {
-    list: Vec<glib::WeakRef<XmemBufferPool>>,
+    list: Vec<Offered>,
     flushing: bool,
+}
+
+/// A pool that upstream has.
+#[derive(Clone)]
+enum Offered {
+    System(glib::WeakRef<XmemBufferPool>),
+    Cuda(Weak<Inner>),
+}
+
+impl Offered {
+    fn is_alive(&self) -> bool {
+        match self {
+            Offered::System(pool) => pool.upgrade().is_some(),
+            Offered::Cuda(pool) => pool.strong_count() > 0,
+        }
+    }
+
+    fn set_flushing(&self, flushing: bool) {
+        match self {
+            Offered::System(pool) => {
+                if let Some(pool) = pool.upgrade() {
+                    pool.set_sink_flushing(flushing);
+                }
+            }
+            Offered::Cuda(pool) => {
+                if let Some(pool) = pool.upgrade() {
+                    pool.set_sink_flushing(flushing);
+                }
+            }
+        }
+    }
 }
 
 impl Offer {
@@ -54,15 +87,14 @@ impl Offer {
 
     /// Sets the pools to flushing: while upstream flushes, it does not wait in them.
     pub(in crate::xmemsink) fn set_flushing(&self, flushing: bool) {
-        let pools: Vec<_> = {
+        let pools = {
             let mut pools = self.pools();
             pools.flushing = flushing;
-            pools.list.retain(|pool| pool.upgrade().is_some());
-            let live = pools.list.iter().filter_map(glib::WeakRef::upgrade);
-            live.collect()
+            pools.list.retain(Offered::is_alive);
+            pools.list.clone()
         };
         for pool in pools {
-            pool.set_sink_flushing(flushing);
+            pool.set_flushing(flushing);
         }
     }
 
@@ -81,6 +113,11 @@ impl Offer {
         let format = caps.as_ref().and_then(|caps| Format::from_caps(caps).ok());
         let memory = format.as_ref().map(|format| format.memory);
         if memory.is_some_and(|memory| !memory.is_for_cpu()) {
+            if let (Some(caps), Some(info), true) =
+                (caps, format.and_then(|it| it.video), need_pool)
+            {
+                self.propose_cuda(query, &caps, &info, max_buffers);
+            }
             metas::propose(query);
             return Ok(());
         }
@@ -115,9 +152,41 @@ impl Offer {
         config.set_params(Some(caps), size, MIN_BUFFERS, 0);
         pool.set_config(config)
             .map_err(|error| gst::loggable_error!(crate::log::CAT, "No pool: {error}"))?;
-        let mut pools = self.pools();
-        pool.set_sink_flushing(pools.flushing);
-        pools.list.push(pool.downgrade());
+        self.note(Offered::System(pool.downgrade()));
         Ok(pool)
+    }
+
+    /// Notes a pool that upstream gets.
+    fn note(&self, pool: Offered) {
+        let mut pools = self.pools();
+        pool.set_flushing(pools.flushing);
+        pools.list.push(pool);
+    }
+
+    /// Proposes a pool of slots in CUDA memory, if there can be one. Otherwise frames are copied.
+    fn propose_cuda(
+        &self,
+        query: &mut gst::query::Allocation,
+        caps: &gst::Caps,
+        info: &VideoInfo,
+        max_buffers: u32,
+    ) {
+        let context = self
+            .context
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let pool =
+            context.and_then(|context| CudaPool::new(&context, &self.publisher, &self.on_failure));
+        let Some((pool, size)) = pool.zip(u32::try_from(info.size()).ok()) else {
+            return;
+        };
+        match pool.configure(caps, size, MIN_BUFFERS) {
+            Ok(size) => {
+                self.note(Offered::Cuda(pool.downgrade()));
+                query.add_allocation_pool(Some(pool.pool()), size, MIN_BUFFERS, max_buffers);
+            }
+            Err(error) => gst::debug!(crate::log::CAT, "No pool of CUDA memory: {error}"),
+        }
     }
 }

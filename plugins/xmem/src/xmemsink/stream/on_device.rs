@@ -5,17 +5,19 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use xmem_core::{FrameMut, Result, Unpublished};
+use xmem_core::{Error, FrameMut, Result, Unpublished};
 use xmem_media::VideoLayout;
 
 use super::counters::counted;
 use super::device::{Gpu, Part, Source, bad};
 use super::publication::Publication;
 use super::reporter::Outbox;
-use crate::cuda::{Rows, copy_rows};
+use crate::cuda::{CudaMemory, Rows, copy_rows};
 use crate::log::CAT;
+use crate::memory::cuda_slot::Written;
 use crate::memory::import::Importer;
-use crate::memory::kind::classify;
+use crate::memory::kind::{MemoryKind, classify};
+use crate::memory::slot::{Held, SlotCell};
 
 /// The number of slots for a producer: one that upstream writes, two that the device writes, and the newest
 /// frame.
@@ -33,7 +35,8 @@ impl Way {
     /// Returns how a picture is published, as far as it is known before that is tried.
     pub(super) fn of(gpu: &Gpu, source: &Source<'_>) -> Way {
         let kind = source.only().map(|memory| classify(memory.memory()));
-        let is_shared = kind.is_some_and(|kind| kind.slot().is_some() || kind.frame().is_some());
+        let is_slot = |kind: MemoryKind<'_>| kind.slot().is_some() && source.size() == gpu.size();
+        let is_shared = kind.is_some_and(|kind| is_slot(kind) || kind.frame().is_some());
         match is_shared && gpu.is_sound(source) {
             true => Way::Shared,
             false => Way::Copied,
@@ -53,13 +56,57 @@ impl Publication<'_> {
     /// Publishes the buffer without a copy. `None` if that is not possible now.
     pub(super) fn share(
         &self,
+        gpu: &Gpu,
         source: &Source<'_>,
         importer: Option<&mut Importer>,
         outbox: &mut Outbox<'_>,
     ) -> Option<Result<()>> {
-        let kind = classify(source.only()?.memory());
-        kind.frame()?;
-        self.import(importer?, kind, outbox).ok()
+        let memory = source.only()?;
+        let kind = classify(memory.memory());
+        match kind.slot() {
+            Some(slot) => self.publish_in_place(gpu, slot, memory),
+            None => {
+                kind.frame()?;
+                self.import(importer?, kind, outbox).ok()
+            }
+        }
+    }
+
+    /// Publishes the slot that a memory is, when the device has written it. `None` if it can't be published:
+    /// it is of another sink, or was published before.
+    fn publish_in_place(
+        &self,
+        gpu: &Gpu,
+        slot: &SlotCell,
+        memory: CudaMemory<'_>,
+    ) -> Option<Result<()>> {
+        // Puts an upload on the stream if the CPU has written the memory.
+        let mapped = memory.map().map_err(Error::from);
+        let stream = memory.stream();
+        let work = mapped.and_then(|_| Ok(gpu.context().work_on(stream.as_ref())?));
+        let work = match work {
+            Ok(work) => work,
+            Err(error) => return Some(Err(error)),
+        };
+        let owned = self.buffer.memory(0)?;
+        let published = slot.publish(|mut frame| {
+            if !self.publisher.owns(&frame) {
+                return Err((Box::new(frame), None));
+            }
+            *frame.meta_mut() = self.crossing.record;
+            if let Err(error) = frame.set_extra(self.crossing.extra) {
+                return Err((Box::new(frame), Some(error)));
+            }
+            counted(&self.counters.zero_copy, 1, || {
+                frame.publish_after_with(&work, Written::new(owned))
+            })
+            .map(Held::Queued)
+            .map_err(|Unpublished { frame, reason }| (frame, Some(reason)))
+        });
+        match published? {
+            Ok(()) => Some(Ok(())),
+            Err(error) => error.map(Err),
+        }
     }
 
     /// Has the device copy the picture into a slot. It is published when that is done, and the buffer is

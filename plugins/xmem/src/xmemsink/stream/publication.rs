@@ -40,7 +40,9 @@ impl Publication<'_> {
         {
             return published;
         }
-        let refused = match importer {
+        // The caps say other memory than that of a device.
+        let is_on_device = kind.frame().is_some_and(|frame| frame.device().is_some());
+        let refused = match importer.filter(|_| !is_on_device) {
             Some(importer) => match self.import(importer, kind, outbox) {
                 Ok(published) => return published,
                 Err(refused) => refused,
@@ -59,7 +61,7 @@ impl Publication<'_> {
     fn publish_slot(&self, memory: &gst::MemoryRef, kind: MemoryKind<'_>) -> Option<Result<()>> {
         let (offset, len) = (memory.offset(), memory.size());
         let published = kind.slot()?.publish(|mut frame| {
-            if !self.publisher.owns(&frame) {
+            if !self.publisher.owns(&frame) || frame.device_address().is_some() {
                 return Err((Box::new(frame), None));
             }
             *frame.meta_mut() = self.crossing.record;

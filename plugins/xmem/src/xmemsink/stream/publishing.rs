@@ -58,8 +58,8 @@ impl Stream {
             // `None` if it has to be copied instead.
             let published = counted(&self.counters.refused_metas, refused, || match picture_of {
                 None => publication.run(importer, outbox).map_err(Some),
-                Some((_, (source, Way::Shared))) => {
-                    match publication.share(source, importer, outbox) {
+                Some((gpu, (source, Way::Shared))) => {
+                    match publication.share(gpu, source, importer, outbox) {
                         Some(published) => published.map_err(Some),
                         None => Err(None),
                     }
