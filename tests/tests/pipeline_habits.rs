@@ -80,11 +80,7 @@ const SOURCE: [Habit; 14] = [
         Some((WARNING, &["socket-type=abstract-padded", "file"])),
     ),
     ("cuda-device-id", "-1", None),
-    (
-        "cuda-device-id",
-        "1",
-        Some((INFO, &["cuda-device-id=1", "cudaupload"])),
-    ),
+    ("cuda-device-id", "1", None),
     ("io-mode", "copy", None),
     ("io-mode", "import", Some((INFO, &["io-mode"]))),
     (

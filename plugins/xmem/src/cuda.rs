@@ -17,7 +17,7 @@ mod functions;
 pub(crate) mod memory;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use context::{Context, ElementContext, Pushed};
 pub(crate) use copy::{Rows, copy_rows};

@@ -2,10 +2,11 @@
 //!
 //! [`kind`] is the one room in which the kinds of memory meet. Each kind has a file or a folder of
 //! its own: [`slot`] is the memory that upstream writes, [`frame`] the memory of received frames,
-//! and [`fd`] fd-backed memory of other elements.
+//! [`cuda_frame`] that of frames in CUDA memory, and [`fd`] fd-backed memory of other elements.
 
 mod attached;
 pub(crate) mod bufferpool;
+pub(crate) mod cuda_frame;
 pub(crate) mod cuda_pool;
 pub(crate) mod cuda_slot;
 mod fd;

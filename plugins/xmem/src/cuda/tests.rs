@@ -18,6 +18,16 @@ const INSIDE: &str = "XMEM_TEST_ON_FAKECUDA";
 
 /// Runs a test of this file in a process that finds the stand-in.
 fn on_the_stand_in(name: &str, test: fn(&gst::Element)) {
+    on_the_stand_in_with(module_path!(), name, &[], test);
+}
+
+/// Runs a test of a module in a process that finds the stand-in with these settings.
+pub(crate) fn on_the_stand_in_with(
+    module: &str,
+    name: &str,
+    settings: &[(&str, &str)],
+    test: fn(&gst::Element),
+) {
     if std::env::var_os(INSIDE).is_some() {
         gst::init().unwrap();
         match library() {
@@ -46,13 +56,14 @@ fn on_the_stand_in(name: &str, test: fn(&gst::Element)) {
         search.push(":");
         search.push(inherited);
     }
-    let name = format!("{}::{name}", module_path!().split_once("::").unwrap().1);
+    let name = format!("{}::{name}", module.split_once("::").unwrap().1);
     let output = Command::new(program)
         .args(["--exact", &name, "--nocapture"])
         .env("LD_LIBRARY_PATH", search)
         .env("FAKECUDA_DEVICES", "2")
         .env("G_DEBUG", "fatal-warnings")
         .env(INSIDE, "1")
+        .envs(settings.iter().copied())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);

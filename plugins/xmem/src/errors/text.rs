@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use xmem_core::cuda::CudaError;
 use xmem_core::{Disconnection, Error, Nearby, PathAdvice, Refusal, Resource, Setting};
 
 /// The property that sets a setting of the core.
@@ -73,6 +74,14 @@ pub(crate) fn text(error: &Error) -> String {
         Error::UnsealedMemory { clients } => format!(
             "{clients} client(s) take no memory that other processes may write or punch holes into: \
              copy the frame, or allow such memory in the clients (unsealed-memory)"
+        ),
+        Error::Cuda(error @ CudaError::Unavailable { .. }) => format!(
+            "The frames are in memory of a GPU. {error}: put cudadownload before xmemsink to receive \
+             them without CUDA"
+        ),
+        Error::Cuda(error @ CudaError::Failed { .. }) => format!(
+            "The CUDA device has failed: {error}. CUDA cannot be used in this process any more: start \
+             it again"
         ),
         Error::Starved { leases } => format!(
             "the client holds all {leases} frames that it may: release buffers, or raise max-leases"
@@ -158,8 +167,8 @@ pub(crate) fn refused(refusal: &Refusal) -> String {
                 .into()
         }
         Refusal::CudaOnly { device } => format!(
-            "its frames are in memory of the GPU {device}, which xmemsrc does not take: put \
-             cudadownload before xmemsink"
+            "its frames are in memory of the GPU {device}, which the element after xmemsrc does not \
+             take: put cudadownload after xmemsrc"
         ),
         Refusal::Exhausted { what, resource } => {
             format!(

@@ -56,27 +56,3 @@ impl SocketType {
             .build()
     }
 }
-
-pub(super) fn cuda_device_note(device: i32) -> Option<Note> {
-    (device != -1).then(|| {
-        Note::Info(format!(
-            "cuda-device-id={device} has no effect: frames pass in system memory. For a GPU, put \
-             cudadownload before xmemsink and cudaupload behind xmemsrc"
-        ))
-    })
-}
-
-pub(super) fn cuda_device_property(when: (glib::ParamFlags, &str)) -> glib::ParamSpec {
-    let blurb = format!(
-        "For pipelines written for cudaipcsink and cudaipcsrc; has no effect, because frames pass \
-         in system memory{}",
-        when.1
-    );
-    glib::ParamSpecInt::builder("cuda-device-id")
-        .nick("CUDA device")
-        .blurb(&blurb)
-        .minimum(-1)
-        .default_value(-1)
-        .flags(glib::ParamFlags::READWRITE | when.0)
-        .build()
-}

@@ -3,7 +3,7 @@
 use gst::prelude::*;
 
 use super::note::Note;
-use super::shared::{SocketType, cuda_device_note, cuda_device_property};
+use super::shared::SocketType;
 
 /// How cudaipcsrc receives memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
@@ -24,7 +24,6 @@ pub(crate) enum IoMode {
 pub(crate) struct SourceHabits {
     is_live: bool,
     socket_type: SocketType,
-    cuda_device_id: i32,
     io_mode: IoMode,
     processing_deadline: u64,
     buffer_size: u32,
@@ -35,7 +34,6 @@ impl Default for SourceHabits {
         SourceHabits {
             is_live: true,
             socket_type: SocketType::default(),
-            cuda_device_id: -1,
             io_mode: IoMode::default(),
             processing_deadline: 20_000_000,
             buffer_size: 3,
@@ -50,7 +48,6 @@ impl SourceHabits {
         match name {
             "is-live" => self.is_live = value.get().expect("type checked upstream"),
             "socket-type" => self.socket_type = value.get().expect("type checked upstream"),
-            "cuda-device-id" => self.cuda_device_id = value.get().expect("type checked upstream"),
             "io-mode" => self.io_mode = value.get().expect("type checked upstream"),
             "processing-deadline" => {
                 self.processing_deadline = value.get().expect("type checked upstream");
@@ -68,7 +65,6 @@ impl SourceHabits {
             "is-live" => true.to_value(),
             "shm-area-name" => None::<String>.to_value(),
             "socket-type" => self.socket_type.to_value(),
-            "cuda-device-id" => self.cuda_device_id.to_value(),
             "io-mode" => self.io_mode.to_value(),
             "processing-deadline" => self.processing_deadline.to_value(),
             "buffer-size" => self.buffer_size.to_value(),
@@ -106,7 +102,6 @@ impl SourceHabits {
         let notes = [
             is_live,
             self.socket_type.note(),
-            cuda_device_note(self.cuda_device_id),
             io_mode,
             deadline,
             buffer_size,
@@ -137,7 +132,6 @@ impl SourceHabits {
                 .read_only()
                 .build(),
             SocketType::property(when),
-            cuda_device_property(when),
             glib::ParamSpecEnum::builder_with_default("io-mode", default.io_mode)
                 .nick("I/O mode")
                 .blurb(

@@ -8,10 +8,10 @@ use std::os::fd::BorrowedFd;
 
 use xmem_core::{Error, Frame, ImportedMemory, Result};
 
-use super::cuda_slot;
 use super::fd::{self, FileId};
 use super::frame::{self, frame_of};
 use super::slot::{self, SlotCell, slot_of};
+use super::{cuda_frame, cuda_slot};
 use crate::cuda::CudaMemory;
 
 /// What a memory of a buffer is, and how it is reached.
@@ -19,7 +19,7 @@ use crate::cuda::CudaMemory;
 pub(crate) enum MemoryKind<'a> {
     /// A slot of a publisher of this process.
     Slot(&'a SlotCell),
-    /// A received frame, with a descriptor.
+    /// A received frame, with a descriptor or in memory of a CUDA device.
     Frame(&'a Frame),
     /// Fd-backed memory that another element made.
     Fd(BorrowedFd<'a>),
@@ -34,7 +34,9 @@ pub(crate) fn classify(memory: &gst::MemoryRef) -> MemoryKind<'_> {
     } else if let Some(frame) = frame_of(memory) {
         MemoryKind::Frame(frame)
     } else if let Some(memory) = CudaMemory::of(memory) {
-        cuda_slot::slot_of(memory).map_or(MemoryKind::Other, MemoryKind::Slot)
+        let frame = || cuda_frame::frame_of(memory).map(MemoryKind::Frame);
+        let slot = cuda_slot::slot_of(memory).map(MemoryKind::Slot);
+        slot.or_else(frame).unwrap_or(MemoryKind::Other)
     } else {
         fd::descriptor(memory).map_or(MemoryKind::Other, MemoryKind::Fd)
     }
@@ -201,8 +203,8 @@ impl CapsMemory {
     }
 }
 
-/// Returns the memory of a received frame. Freeing it gives the frame back. `with_descriptor` says
-/// whether elements may get the descriptor of memory that the CPU reads.
+/// Returns the memory of a received frame that the CPU reads or that is a dmabuf. Freeing it gives the
+/// frame back. `with_descriptor` says whether elements may get the descriptor of memory that the CPU reads.
 ///
 /// # Errors
 /// Those of [`Frame::payload`].

@@ -40,7 +40,7 @@ pub(crate) use memories::{read_memories, write_memories};
 use unfit::{NotRead, Result};
 pub(crate) use unfit::{Unfit, UnfitKind};
 use video::Planes;
-pub(crate) use video::{add_layout, aligned, check_layout, said_layout};
+pub(crate) use video::{add_layout, aligned, check_layout, read_layout, said_layout};
 
 /// The maximum number of metas of a kind on a frame, for kinds that a frame can have several of,
 /// such as regions of interest. The sink leaves out more, and the source ignores more.
@@ -439,8 +439,39 @@ pub(crate) fn attach<'a>(
     extra: impl Into<Told<'a>>,
     info: Option<&VideoInfo>,
 ) -> std::result::Result<(), Refused> {
+    attach_others(buffer, extra.into(), info, Counts::new())
+}
+
+/// As [`attach`], for raw video that lies in the buffer as `layout` says. A layout in `extra` is ignored.
+///
+/// # Errors
+/// As [`attach`].
+pub(crate) fn attach_placed<'a>(
+    buffer: &mut gst::BufferRef,
+    extra: impl Into<Told<'a>>,
+    info: &VideoInfo,
+    layout: &VideoLayout,
+) -> std::result::Result<(), Refused> {
+    let name = KINDS[VIDEO_INDEX].name;
+    let unfit = |why| Refused::Unfit(name, why);
+    match video::read(buffer, layout, info) {
+        Ok(()) => {}
+        Err(NotRead::Unfit(why)) => return Err(unfit(why)),
+        Err(_) => return Err(unfit(Unfit::Value("GStreamer has no such format"))),
+    }
     let mut counts = Counts::new();
-    let Told { bytes, names } = extra.into();
+    counts.take(VIDEO_INDEX, 1);
+    attach_others(buffer, extra.into(), Some(info), counts)
+}
+
+/// Attaches the metas in `extra` to a buffer that has `counts` of them.
+fn attach_others(
+    buffer: &mut gst::BufferRef,
+    extra: Told<'_>,
+    info: Option<&VideoInfo>,
+    mut counts: Counts,
+) -> std::result::Result<(), Refused> {
+    let Told { bytes, names } = extra;
     let rules = Rules::lenient(names);
     let mut reader = Decoder::new(bytes);
     while !reader.is_empty() {

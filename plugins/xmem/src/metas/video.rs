@@ -5,13 +5,16 @@ use gst::MetaRef;
 use gst_video::{
     VideoAlignment, VideoCropMeta, VideoFormat, VideoFrameFlags, VideoInfo, VideoMeta,
 };
+use xmem_media::Field;
 use xmem_media::VideoLayout;
 use xmem_media::meta::Crop;
+use xmem_media::meta::kind::VIDEO;
 use xmem_media::video::{LayoutError, MAX_PLANES, RowCopy};
 
 use super::carrier::Carrier;
 use super::unfit::{NotRead, Result, Unfit};
 use crate::caps::{describe, usual};
+use crate::values::{DecodeError, Decoder};
 
 #[cfg(test)]
 mod tests;
@@ -63,6 +66,21 @@ pub(crate) fn check_layout(
     layout.check_with(&describe(info), size as u64, |format, of| {
         usual(format, of, info)
     })
+}
+
+/// Returns the layout among the metas of a frame, if there is one that can be decoded. It is not checked.
+pub(crate) fn read_layout(extra: &[u8]) -> Option<VideoLayout> {
+    let mut decoder = Decoder::new(extra);
+    while !decoder.is_empty() {
+        let layout = decoder.record(|body, kind| match kind {
+            VIDEO => VideoLayout::decode(body).map(Some),
+            _ => Ok::<_, DecodeError>(None),
+        });
+        if let Some(layout) = layout.ok()? {
+            return Some(layout);
+        }
+    }
+    None
 }
 
 /// Adds the meta that says where the planes lie.

@@ -18,6 +18,7 @@ use super::refusal;
 use super::same_pipeline::{Progress, SamePipeline};
 use super::settings::{PROPERTIES, Settings};
 use crate::bindings;
+use crate::cuda::ElementContext;
 use crate::events::upstream::UpstreamEvents;
 use crate::log::CAT;
 
@@ -42,6 +43,8 @@ pub struct XmemSrc {
     threads: Mutex<Threads>,
     pub(super) filter: Arc<EventFilter>,
     same_pipeline: SamePipeline,
+    /// The CUDA context, if frames in CUDA memory have come, or one was set.
+    cuda: Arc<ElementContext>,
 }
 
 /// Identifies the threads that call `unlock` and `unlock_stop`. Since 1.24, PLAYING→PAUSED calls
@@ -236,6 +239,12 @@ impl ElementImpl for XmemSrc {
         self.parent_post_message(message)
     }
 
+    fn set_context(&self, context: &gst::Context) {
+        let device = self.settings().cuda_device();
+        self.cuda.set(self.obj().upcast_ref(), context, device);
+        self.parent_set_context(context);
+    }
+
     fn send_event(&self, event: gst::Event) -> bool {
         // Otherwise the base class would take the upstream events of the application and drop them.
         if event.is_upstream() && self.send_upstream(&event) {
@@ -274,7 +283,11 @@ impl ElementImpl for XmemSrc {
             self.threads().pausing = None;
             return changed;
         }
-        self.parent_change_state(transition)
+        let changed = self.parent_change_state(transition);
+        if transition == gst::StateChange::ReadyToNull {
+            self.cuda.clear();
+        }
+        changed
     }
 }
 

@@ -42,6 +42,18 @@
  * Receives only the newest frame, and skips frames that arrive in the meantime. This suits
  * processing that is slower than the camera.
  *
+ * ## CUDA memory
+ *
+ * Frames of a channel can be in the memory of a CUDA device. Their caps then have
+ * `memory:CUDAMemory`, and elements downstream read them on the device without a copy (since
+ * GStreamer 1.24; before, the device copies each frame once). The source takes such frames if the caps
+ * of downstream do.
+ *
+ * ```bash
+ * gst-launch-1.0 xmemsrc channel=gpu0 ! cudadownload ! videoconvert ! autovideosink
+ * ```
+ * Shows a channel whose frames are in CUDA memory.
+ *
  * ## URIs
  *
  * `xmem://cam0` is the channel with the name `cam0`, and `xmem:///run/x.sock` the channel whose
@@ -69,6 +81,7 @@ use gst::subclass::prelude::*;
 use crate::channel::ChannelSettings;
 
 mod beginning;
+mod cuda;
 mod downstream;
 mod drain;
 mod drift;

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use xmem_core::cuda::{Device, Uuid};
 use xmem_core::{Frame, Grant};
 
+use crate::memory::kind::CapsMemory;
 use crate::metas::{Unfit, UnfitKind};
 
 /// Why a frame cannot become a buffer: the meta with this name does not fit the frame. This is not
@@ -43,12 +45,17 @@ pub(super) struct Figures {
     pub(super) received: u64,
     pub(super) missed: u64,
     pub(super) copied: u64,
+    pub(super) copied_device: u64,
     pub(super) early: u64,
     pub(super) skipped: u64,
     pub(super) starved: u64,
     pub(super) grant: Grant,
     pub(super) connections: u64,
     pub(super) connected: bool,
+    /// The memory of the last frame.
+    pub(super) storage: Option<CapsMemory>,
+    /// The CUDA device of the last frame, and whether it refuses writes by this process.
+    pub(super) device: Option<(Uuid, bool)>,
 }
 
 /// An item that was received, after the events that the receiver pushes before it.
@@ -65,12 +72,20 @@ pub(super) enum Received {
 }
 
 impl Figures {
+    /// Notes the memory of a frame.
+    pub(super) fn note_memory(&mut self, frame: &Frame) {
+        self.storage = Some(CapsMemory::of_frame(frame));
+        let device = frame.device().map(Device::uuid);
+        self.device = device.map(|device| (device, frame.is_device_read_only()));
+    }
+
     /// Returns the value of the property `stats`.
     pub(super) fn stats(&self) -> gst::Structure {
-        gst::Structure::builder("application/x-xmemsrc-stats")
+        let stats = gst::Structure::builder("application/x-xmemsrc-stats")
             .field("received", self.received)
             .field("missed", self.missed)
             .field("copied", self.copied)
+            .field("copied-device", self.copied_device)
             .field("early", self.early)
             .field("skipped", self.skipped)
             .field("starved", self.starved)
@@ -78,6 +93,9 @@ impl Figures {
             .field("backlog", self.grant.quota.backlog)
             .field("connections", self.connections)
             .field("connected", self.connected)
-            .build()
+            .field_if_some("storage", self.storage.map(CapsMemory::feature))
+            .field_if_some("device", self.device.map(|(device, _)| device.to_string()))
+            .field_if_some("read-only-mapping", self.device.map(|(_, refuses)| refuses));
+        stats.build()
     }
 }

@@ -12,6 +12,7 @@ use xmem_core::{
     Cancellation, Canceller, Channel, Error, Frame, Item, Result, Subscriber, UpstreamSender,
 };
 
+use super::cuda::CudaFrames;
 use super::downstream::{Downstream, running_time};
 use super::gate::Gate;
 use super::headers::Headers;
@@ -51,6 +52,13 @@ pub(super) enum Change {
     Covered,
 }
 
+/// What belongs to the element that receives.
+pub(super) struct Source {
+    pub(super) name: String,
+    pub(super) cuda: CudaFrames,
+    pub(super) settings: Settings,
+}
+
 /// Receives frames. Only the streaming thread uses it.
 pub(super) struct Receiver {
     channel: Channel,
@@ -87,6 +95,7 @@ pub(super) struct Receiver {
     downstream: Downstream,
     lasting: Lasting,
     recorder: Recorder,
+    cuda: CudaFrames,
     /// Buffers get memory with a descriptor.
     fd_memory: bool,
     /// An xmemsink downstream publishes the memory of the frames, so copying a frame saves nothing.
@@ -116,13 +125,17 @@ impl Drop for Receiver {
 impl Receiver {
     pub(super) fn new(
         channel: Channel,
-        name: String,
-        settings: Settings,
+        source: Source,
         canceller: Canceller,
         keeping: Keeping,
         observer: impl Fn(Change) + Send + Sync + 'static,
         out_of_band: OutOfBand,
     ) -> Receiver {
+        let Source {
+            name,
+            cuda,
+            settings,
+        } = source;
         Receiver {
             channel,
             name,
@@ -149,6 +162,7 @@ impl Receiver {
             downstream: Downstream::default(),
             lasting: Lasting::default(),
             recorder: Recorder::default(),
+            cuda,
             fd_memory: true,
             is_forwarded: false,
             has_missed: false,

@@ -20,6 +20,13 @@ const UPLOADS: [(&str, &str); 6] = [
     ("memory:D3D11Memory", "d3d11upload"),
 ];
 
+/// The features of memory that a channel can have, and the element that downloads it to system memory.
+const DOWNLOADS: [(&str, &str); 1] = [("memory:CUDAMemory", "cudadownload")];
+
+/// Converters of raw video in system memory, and those that do the same in CUDA memory.
+const CUDA_CONVERTERS: [(&str, &str); 2] =
+    [("videoconvert", "cudaconvert"), ("videoscale", "cudascale")];
+
 /// The element after the source, as the user sees it.
 struct Peer {
     name: String,
@@ -131,6 +138,8 @@ impl Peer {
 
 /// The difference of caps from others of the same media type.
 struct Mismatch {
+    /// The features of the channel's memory.
+    has: gst::CapsFeatures,
     /// The features of the accepted memory, if it differs.
     memory: Option<gst::CapsFeatures>,
     fields: Vec<Difference>,
@@ -149,6 +158,7 @@ impl Mismatch {
     fn closest(caps: &Caps, others: &[(&StructureRef, &CapsFeaturesRef)]) -> Option<Mismatch> {
         let (has, features) = (caps.structure(0)?, caps.features(0)?);
         let mismatches = others.iter().map(|(wanted, memory)| Mismatch {
+            has: features.to_owned(),
             memory: (!memory.is_equal(features)).then(|| (*memory).to_owned()),
             fields: differences(has, wanted),
         });
@@ -159,16 +169,30 @@ impl Mismatch {
     /// they are linked.
     fn elements(&self, kind: &str) -> Vec<String> {
         let mut elements: Vec<&str> = Vec::new();
+        if self.memory.is_some() {
+            elements.extend(element_of(&DOWNLOADS, |feature| self.has.contains(feature)));
+        }
+        let is_cuda = self.memory.is_none() && self.has.contains("memory:CUDAMemory");
         for difference in &self.fields {
             let converter = converter(kind, &difference.field);
+            let in_cuda = |one| element_of(&CUDA_CONVERTERS, |cpu| is_cuda && cpu == one);
+            let converter = converter.map(|one| in_cuda(one).unwrap_or(one));
             elements.extend(converter.filter(|one| !elements.contains(one)));
         }
         if let Some(memory) = &self.memory {
-            let upload = UPLOADS.iter().find(|(kind, _)| memory.contains(*kind));
-            elements.extend(upload.map(|(_, element)| *element));
+            elements.extend(element_of(&UPLOADS, |feature| memory.contains(feature)));
         }
         elements.into_iter().map(Into::into).collect()
     }
+}
+
+/// Returns the element in a table.
+fn element_of(
+    table: &[(&'static str, &'static str)],
+    is_key: impl Fn(&'static str) -> bool,
+) -> Option<&'static str> {
+    let row = table.iter().find(|(key, _)| is_key(key));
+    row.map(|(_, element)| *element)
 }
 
 impl fmt::Display for Mismatch {
@@ -327,6 +351,26 @@ mod tests {
                 PICTURE,
                 "video/x-raw(memory:GLMemory),format=RGB",
                 "glupload",
+            ),
+            (
+                "video/x-raw(memory:CUDAMemory),format=NV12",
+                "video/x-raw,format=NV12",
+                "cudadownload",
+            ),
+            (
+                "video/x-raw(memory:CUDAMemory),format=NV12",
+                "video/x-raw,format=RGB",
+                "cudadownload ! videoconvert",
+            ),
+            (
+                "video/x-raw(memory:CUDAMemory),format=NV12,width=320",
+                "video/x-raw(memory:CUDAMemory),format=RGBA,width=640",
+                "cudaconvert ! cudascale",
+            ),
+            (
+                "video/x-raw(memory:CUDAMemory),format=NV12",
+                "video/x-raw(memory:GLMemory),format=NV12",
+                "cudadownload ! glupload",
             ),
             (SOUND, "audio/x-raw,format=F32LE", "audioconvert"),
             (SOUND, "audio/x-raw,rate=44100", "audioresample"),

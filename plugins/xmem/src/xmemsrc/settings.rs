@@ -24,6 +24,8 @@ pub(super) struct Settings {
     pub(super) unsealed_memory: UnsealedMemory,
     pub(super) wait_for_keyframe: bool,
     pub(super) request_keyframe: bool,
+    /// -1 means any.
+    cuda_device_id: i32,
     pub(super) habits: SourceHabits,
 }
 
@@ -41,6 +43,7 @@ impl Default for Settings {
             unsealed_memory: UnsealedMemory::default(),
             wait_for_keyframe: true,
             request_keyframe: true,
+            cuda_device_id: -1,
             habits: SourceHabits::default(),
         }
     }
@@ -50,6 +53,11 @@ impl Settings {
     /// Returns the timeout, `None` for no limit.
     pub(super) fn connection_timeout(&self) -> Option<Duration> {
         (self.connection_timeout != u64::MAX).then(|| Duration::from_nanos(self.connection_timeout))
+    }
+
+    /// Returns the number of the CUDA device whose frames are taken, `None` for any.
+    pub(super) fn cuda_device(&self) -> Option<u32> {
+        u32::try_from(self.cuda_device_id).ok()
     }
 
     /// Returns the messages about values that have no effect, or probably not the intended one.
@@ -82,6 +90,7 @@ impl Settings {
             "request-keyframe" => {
                 self.request_keyframe = value.get().expect("type checked upstream");
             }
+            "cuda-device-id" => self.cuda_device_id = value.get().expect("type checked upstream"),
             _ => return self.channel.set(name, value) || self.habits.set(name, value),
         }
         true
@@ -100,6 +109,7 @@ impl Settings {
             "unsealed-memory" => self.unsealed_memory.to_value(),
             "wait-for-keyframe" => self.wait_for_keyframe.to_value(),
             "request-keyframe" => self.request_keyframe.to_value(),
+            "cuda-device-id" => self.cuda_device_id.to_value(),
             _ => return self.channel.get(name).or_else(|| self.habits.get(name)),
         })
     }
@@ -224,8 +234,8 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("On starved")
             .blurb(
                 "What to do when downstream holds max-leases frames, or as many as the producer \
-                 grants: copy further frames into system memory, or wait until downstream releases \
-                 a frame and miss frames meanwhile",
+                 grants: copy further frames into other memory (system memory, or memory of their \
+                 CUDA device), or wait until downstream releases a frame and miss frames meanwhile",
             )
             .mutable_ready()
             .build(),
@@ -233,8 +243,9 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Copy below")
             .blurb(
                 "Copy frames smaller than this into system memory, in bytes. Such a copy costs no \
-                 more time than a lease, and holds no slot. Frames that an xmemsink downstream can \
-                 share are not copied (0 = copy no frame because of its size)",
+                 more time than a lease, and holds no slot. Frames in CUDA memory, and frames that \
+                 an xmemsink downstream can share, are not copied (0 = copy no frame because of its \
+                 size)",
             )
             .default_value(defaults.copy_below)
             .mutable_ready()
@@ -280,15 +291,28 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .default_value(defaults.request_keyframe)
             .mutable_ready()
             .build(),
+        glib::ParamSpecInt::builder("cuda-device-id")
+            .nick("CUDA device ID")
+            .blurb(
+                "CUDA device whose frames to accept, as numbered in this process. The producer \
+                 determines which device its frames are on; an error is posted if it is another one \
+                 (-1 = any device)",
+            )
+            .minimum(-1)
+            .default_value(defaults.cuda_device_id)
+            .mutable_ready()
+            .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb(
                 "Statistics since the stream started: frames received, missed (overwritten before \
                  they could be received), early (due before the pipeline started, so left out), \
-                 skipped (not decodable without frames that are gone) and copied (small ones, and \
-                 those that came while starved); starved (how often downstream held all leases); \
-                 leases and backlog that the producer grants; connections made; connected (whether \
-                 it is connected now)",
+                 skipped (not decodable without frames that are gone), copied (small ones, and \
+                 those that came while starved) and copied-device (copied by their CUDA device); \
+                 starved (how often downstream held all leases); leases and backlog that the \
+                 producer grants; connections made; connected (whether it is connected now); storage \
+                 (memory of the last frame, as in caps), device (UUID of its CUDA device), \
+                 read-only-mapping (whether that device refuses writes by this process)",
             )
             .read_only()
             .build(),

@@ -32,6 +32,9 @@ impl XmemSrc {
     /// answers.
     pub(super) fn answer(&self, query: &mut gst::QueryRef) -> Option<bool> {
         use gst::QueryViewMut as Q;
+        if self.cuda.answer(self.obj().upcast_ref(), query) {
+            return Some(true);
+        }
         match query.view_mut() {
             Q::Latency(query) => {
                 self.answer_latency(query);

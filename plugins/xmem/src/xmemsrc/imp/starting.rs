@@ -7,10 +7,11 @@ use gst::subclass::prelude::*;
 use xmem_core::Canceller;
 
 use super::{State, XmemSrc};
+use crate::xmemsrc::cuda::CudaFrames;
 use crate::xmemsrc::keeping::Keeping;
 use crate::xmemsrc::outofband::OutOfBand;
 use crate::xmemsrc::plan::Plan;
-use crate::xmemsrc::receiver::Receiver;
+use crate::xmemsrc::receiver::{Receiver, Source};
 use crate::xmemsrc::settings::{Delivery, OnStarved};
 
 impl XmemSrc {
@@ -27,10 +28,19 @@ impl XmemSrc {
             settings.on_starved == OnStarved::Copy,
             settings.delivery == Delivery::Latest,
         ));
+        let cuda = CudaFrames::new(
+            self.obj().upcast_ref(),
+            self.cuda.clone(),
+            settings.cuda_device(),
+        );
+        let source = Source {
+            name: self.obj().name().to_string(),
+            cuda,
+            settings,
+        };
         let receiver = Receiver::new(
             channel,
-            self.obj().name().to_string(),
-            settings,
+            source,
             canceller.clone(),
             keeping.clone(),
             {

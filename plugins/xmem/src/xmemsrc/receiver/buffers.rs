@@ -20,6 +20,7 @@ impl Receiver {
         verdict: Verdict,
     ) -> Result<std::result::Result<gst::Buffer, NotPushed>> {
         let record = frame.meta();
+        self.figures.note_memory(&frame);
         let is_copied = self.takes_copy(&frame, verdict == Verdict::Keep);
         let extra = frame.extra()?;
         let extra = Told::new(&extra, self.names);
@@ -39,7 +40,22 @@ impl Receiver {
         content.set_flags(flags);
         let (size, seq) = (record.size(), record.seq());
         let format = self.format.as_ref().map(|current| &current.format);
-        if size > 0 {
+        let info = format.and_then(|format| format.video.as_ref());
+        let mut placed = None;
+        if size > 0 && is_on_device(&frame, format)? {
+            let said = metas::read_layout(extra.bytes);
+            let info = info.ok_or_else(|| Error::Protocol(UNDESCRIBED.into()))?;
+            let found = match self.cuda.memory(frame, info, said, is_copied)? {
+                Ok(found) => found,
+                Err(why) => {
+                    let unusable = Unusable("layout", why);
+                    return Ok(Err(NotPushed::Unusable(self.miss(unusable))));
+                }
+            };
+            self.figures.copied_device += u64::from(found.is_copy);
+            content.append_memory(found.memory);
+            placed = Some((info, found.layout));
+        } else if size > 0 {
             let told = || metas::read_memories(extra.bytes);
             let parts = format.and_then(|format| format.memories(size as usize, told));
             let memory = if is_copied {
@@ -54,8 +70,11 @@ impl Receiver {
                 None => content.append_memory(memory),
             }
         }
-        let info = format.and_then(|format| format.video.as_ref());
-        match metas::attach(content, extra, info) {
+        let attached = match placed {
+            Some((info, layout)) => metas::attach_placed(content, extra, info, &layout),
+            None => metas::attach(content, extra, info),
+        };
+        match attached {
             Ok(()) => match self.downstream.clip(buffer, place, self.is_newest()) {
                 Some(buffer) => {
                     self.figures.received += 1;
@@ -77,8 +96,9 @@ impl Receiver {
     }
 
     /// Returns whether a frame is copied, so that its lease is free for the next frame. That
-    /// applies to all small frames; to others if downstream holds as many as it may; and to a frame
-    /// that is kept until the next frame arrives, if that one would need its lease.
+    /// applies to all small frames that the CPU reads; to others if downstream holds as many as it
+    /// may; and to a frame that is kept until the next frame arrives, if that one would need its
+    /// lease.
     fn takes_copy(&mut self, frame: &Frame, is_kept: bool) -> bool {
         let Some(subscriber) = &self.subscriber else {
             return false;
@@ -87,10 +107,12 @@ impl Receiver {
         let format = self.format.as_ref().map(|current| &current.format);
         let by_caps = format.and_then(Format::frame_duration);
         self.keeping.take_frame(frame.meta(), by_caps, free);
-        if !CapsMemory::of_frame(frame).can_be_copied() {
+        let memory = CapsMemory::of_frame(frame);
+        if !memory.can_be_copied() {
             return false;
         }
-        if frame.meta().size() < u64::from(self.settings.copy_below) && !self.is_forwarded {
+        let is_small = frame.meta().size() < u64::from(self.settings.copy_below);
+        if is_small && memory.is_for_cpu() && !self.is_forwarded {
             return true;
         }
         let is_starved = free == 0 && self.settings.on_starved == OnStarved::Copy;
@@ -101,6 +123,26 @@ impl Receiver {
             }
         }
         is_starved || (is_kept && free == 0)
+    }
+}
+
+/// Why frames in memory of a device cannot become buffers.
+const UNDESCRIBED: &str = "frames in memory of a CUDA device, and caps without that";
+
+/// Returns whether a frame is in memory of a CUDA device, as its caps say.
+///
+/// # Errors
+/// [`Error::Protocol`] if only one of them is: elements would take the one for the other.
+fn is_on_device(frame: &Frame, format: Option<&Format>) -> Result<bool> {
+    let is_on_device = !CapsMemory::of_frame(frame).is_for_cpu();
+    let is_said = format.is_some_and(|format| !format.memory.is_for_cpu());
+    match (is_on_device, is_said) {
+        (true, false) => Err(Error::Protocol(UNDESCRIBED.into())),
+        (false, true) => {
+            let what = "caps with memory of a CUDA device, and frames in other memory";
+            Err(Error::Protocol(what.into()))
+        }
+        _ => Ok(is_on_device),
     }
 }
 

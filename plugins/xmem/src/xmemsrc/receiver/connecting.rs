@@ -7,6 +7,7 @@ use gst::prelude::*;
 use gst_base::BaseSrc;
 use xmem_core::{Cancellation, Error, Result, Subscriber};
 
+use super::super::cuda::is_taken;
 use super::super::settings::Delivery;
 use super::{Change, FIRST_BACKLOG, Receiver};
 use crate::errors;
@@ -24,6 +25,7 @@ impl Receiver {
         insists: bool,
         cancel: &Cancellation<'_>,
     ) -> Result<Subscriber> {
+        let takes_cuda = is_taken(element);
         let (element, begun) = (element.downgrade(), Instant::now());
         let has_told = self.has_told_refusal.clone();
         let tell = move |error: &Error| {
@@ -53,7 +55,7 @@ impl Receiver {
                 Delivery::Latest => xmem_core::Delivery::Latest,
             })
             .unsealed_memory(self.settings.unsealed_memory.into())
-            .device_memory(false)
+            .device_memory(takes_cuda)
             .connect_timeout(timeout)
             .retry_refused(insists)
             .canceller(self.canceller.clone())
