@@ -1,6 +1,10 @@
 //! Processes that publish and receive frames in the memory of a GPU, as a test tells them.
 
+mod picture;
+
 use serde::{Deserialize, Serialize};
+
+pub use picture::{Picture, written};
 
 use crate::fakecuda::{Control, FakeCuda, Mode};
 use crate::order::Order;
@@ -38,10 +42,12 @@ pub enum Produce {
     PublishByCpu(usize, u8),
     /// Fill a slot, make slots of the machine's memory, and then publish the slot.
     PublishLate(usize, u8),
+    /// Set the format of the frames that follow: caps as text.
+    Format(String),
+    /// Write a picture into a slot, in memory of the device or of the machine, and publish it.
+    Picture(Picture),
     /// Say something before the next frame.
     Say(String),
-    /// Set the format of the frames that follow.
-    Format(String),
     /// Say something that overtakes frames.
     Urgent,
     /// Drop the frames that were published before.

@@ -163,7 +163,7 @@ fn a_flush_does_not_wait_for_the_device() {
         line.number("slot")
     };
     let first = publish(producer, 1);
-    producer.ask(Produce::Format("b".into()));
+    producer.ask(Produce::Format("video/x-raw".into()));
     let second = publish(producer, 2);
     producer.ask(Produce::Flush);
     until("the client is told of the flush", || {

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cudarc::driver::result::memset_d8_async;
+use cudarc::driver::result::{memcpy_htod_async, memset_d8_async};
 use cudarc::driver::sys::cuMemsetD32Async;
 use cudarc::driver::{CudaContext, CudaStream};
 use xmem_core::cuda::{Device, Work};
 use xmem_core::{
-    Canceller, Channel, EventKind, FrameMut, Item, Overflow, Publisher, Storage, Subscriber,
+    BufferMeta, Canceller, Channel, EventKind, FrameMut, Item, Overflow, Publisher, Storage,
+    Subscriber,
 };
+use xmem_media::meta::MetaWriter;
+use xmem_media::{Caps, VideoInfo, VideoLayout};
 use xmem_tests::Line;
-use xmem_tests::gpu::{CHANNEL, Produce};
+use xmem_tests::gpu::{CHANNEL, Picture, Produce};
 
 use super::acting::{Acted, Acting};
 use super::settings::Settings;
@@ -114,6 +117,31 @@ impl Producer {
         Ok(slot)
     }
 
+    fn publish_picture(&self, picture: &Picture) -> Result<()> {
+        let caps: Caps = format!("video/x-raw, {}", picture.caps).parse()?;
+        let info = VideoInfo::from_caps(&caps).ok_or("no raw video")?;
+        let mut layout = VideoLayout::from(&info);
+        layout.format = picture.format.unwrap_or(layout.format);
+        layout.planes = picture.stride.len();
+        layout.offset[..layout.planes].copy_from_slice(&picture.offset);
+        layout.stride[..layout.planes].copy_from_slice(&picture.stride);
+        let mut extra = Vec::new();
+        MetaWriter::new(&mut extra).write(&layout.into())?;
+        let mut frame = self.acquire(picture.size)?;
+        *frame.meta_mut() = BufferMeta::bytes(picture.size);
+        frame.set_extra(&extra)?;
+        let bytes = picture.bytes();
+        let Some(address) = frame.device_address() else {
+            frame.payload()?.write(0, &bytes);
+            frame.publish()?;
+            return Ok(());
+        };
+        // SAFETY: the slot has so many bytes, and only this work writes them.
+        unsafe { memcpy_htod_async(address, &bytes, self.stream.cu_stream()) }?;
+        let published = frame.publish_after(&self.work());
+        Ok(published.map_err(|unpublished| unpublished.reason)?)
+    }
+
     /// Publishes the frames of a channel in memory of this device in its own.
     fn forward(&self, from: &str) -> Result<u64> {
         let mut subscriber = Subscriber::builder(Channel::name(from)).connect()?;
@@ -185,10 +213,14 @@ impl Role for Producer {
                 let published = frame.publish_after(&self.work());
                 published.map_err(|unpublished| unpublished.reason)?;
             }
+            Produce::Format(ref caps) => {
+                let caps: Caps = caps.parse()?;
+                self.publisher()?.set_format(caps.to_bytes()?)?;
+            }
+            Produce::Picture(ref picture) => self.publish_picture(picture)?,
             Produce::Say(ref what) => self
                 .publisher()?
                 .send_event(EventKind::Passing, what.as_bytes())?,
-            Produce::Format(ref format) => self.publisher()?.set_format(format)?,
             Produce::Urgent => self.publisher()?.send_event(EventKind::Urgent, &[])?,
             Produce::Flush => self.publisher()?.send_event(EventKind::Flush, &[])?,
             Produce::End => self.publisher()?.end_stream(),
