@@ -29,8 +29,6 @@
 mod bindings;
 mod caps;
 mod channel;
-// The elements do not use it yet.
-#[allow(dead_code, unused_imports)]
 mod cuda;
 pub mod device;
 mod errors;

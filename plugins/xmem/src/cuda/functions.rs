@@ -116,7 +116,6 @@ table! {
         load_driver: "gst_cuda_load_library" () -> gboolean;
         init_memory: "gst_cuda_memory_init_once" ();
         is_cuda_memory: "gst_is_cuda_memory" (*mut GstMemory) -> gboolean;
-        context_type: "gst_cuda_context_get_type" () -> GType;
         push: "gst_cuda_context_push" (*mut GstObject) -> gboolean;
         pop: "gst_cuda_context_pop" (*mut *mut c_void) -> gboolean;
         handle: "gst_cuda_context_get_handle" (*mut GstObject) -> gpointer;

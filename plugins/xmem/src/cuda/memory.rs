@@ -26,7 +26,9 @@ const TYPE: &std::ffi::CStr = c"gst.cuda.memory";
 /// `GST_MAP_CUDA`
 const MAP_CUDA: ffi::GstMapFlags = ffi::GST_MAP_FLAG_LAST << 1;
 /// `GST_CUDA_MEMORY_TRANSFER_NEED_DOWNLOAD`, `_UPLOAD` and `_SYNC`
+#[cfg(test)]
 const NEEDS_DOWNLOAD: u32 = ffi::GST_MEMORY_FLAG_LAST;
+#[cfg(test)]
 const NEEDS_UPLOAD: u32 = ffi::GST_MEMORY_FLAG_LAST << 1;
 const NEEDS_SYNC: u32 = ffi::GST_MEMORY_FLAG_LAST << 2;
 
@@ -102,6 +104,7 @@ impl<'a> CudaMemory<'a> {
         }
     }
 
+    #[cfg(test)]
     fn has(&self, flag: u32) -> bool {
         self.flags().load(Ordering::Relaxed) & flag != 0
     }
@@ -122,16 +125,19 @@ impl<'a> CudaMemory<'a> {
     /// put an upload there.
     ///
     /// [`map`]: CudaMemory::map
+    #[cfg(test)]
     pub(crate) fn needs_sync(&self) -> bool {
         self.has(NEEDS_SYNC)
     }
 
     /// Returns whether the CPU has written a copy that a map for the device uploads.
+    #[cfg(test)]
     pub(crate) fn needs_upload(&self) -> bool {
         self.has(NEEDS_UPLOAD)
     }
 
     /// Returns whether a map for the CPU downloads.
+    #[cfg(test)]
     pub(crate) fn needs_download(&self) -> bool {
         self.has(NEEDS_DOWNLOAD)
     }
@@ -148,7 +154,7 @@ impl<'a> CudaMemory<'a> {
 }
 
 /// Maps CUDA memory for work of the device that writes it. On a stream, the memory then
-/// [needs to be synchronized](CudaMemory::needs_sync).
+/// needs to be synchronized.
 ///
 /// # Errors
 /// [`CudaError::Unavailable`] if it is no CUDA memory, or may not be written.

@@ -10,6 +10,7 @@ use glib::types::StaticType;
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 
+use super::functions::library;
 use super::memory::{Access, alloc, map_writable, wrap};
 use super::*;
 
