@@ -299,10 +299,10 @@ impl BaseSinkImpl for XmemSink {
             gst::loggable_error!(CAT, "{reason}")
         };
         let (bytes, format) = caps::for_clients(caps).map_err(refused)?;
-        let gpu = self.gpu(&format).map_err(refused)?;
         let stream = self
             .stream()
             .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
+        let gpu = self.gpu(&stream, &format).map_err(refused)?;
         self.size_is_due.store(true, Ordering::Relaxed);
         stream.set_caps(caps, &bytes, format, gpu).map_err(|error| {
             self.post_error_message(errors::message(&error, gst::ResourceError::Write));

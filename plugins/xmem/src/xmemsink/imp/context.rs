@@ -5,15 +5,15 @@ use gst::subclass::prelude::*;
 
 use super::XmemSink;
 use crate::caps::Format;
-use crate::xmemsink::stream::Gpu;
+use crate::xmemsink::stream::{Gpu, Stream};
 
 impl XmemSink {
     /// Returns what frames of this format need if they are in CUDA memory, `None` for other memory. Finds a
-    /// context: that of the application, of an element upstream, or a new one.
+    /// context: that of the frames before, of the application, of an element upstream, or a new one.
     ///
     /// # Errors
     /// A sentence for the user: what is missing.
-    pub(super) fn gpu(&self, format: &Format) -> Result<Option<Gpu>, String> {
+    pub(super) fn gpu(&self, stream: &Stream, format: &Format) -> Result<Option<Gpu>, String> {
         let Some(info) = format
             .video
             .as_ref()
@@ -22,7 +22,11 @@ impl XmemSink {
             return Ok(None);
         };
         let chosen = self.settings().cuda_device();
-        let context = self.cuda.ensure(self.obj().upcast_ref(), chosen);
+        let before = stream.offer.context().filter(|_| chosen.is_none());
+        let context = match before {
+            Some(context) => Ok(context),
+            None => self.cuda.ensure(self.obj().upcast_ref(), chosen),
+        };
         let gpu = context.and_then(|context| Gpu::new(context, info, chosen.is_some()));
         gpu.map(Some).map_err(|error| {
             let feature = format.memory.feature();

@@ -103,6 +103,12 @@ impl Offer {
         *self.context.lock().unwrap_or_else(PoisonError::into_inner) = context;
     }
 
+    /// Returns the CUDA context of upstream, if frames are in CUDA memory.
+    pub(in crate::xmemsink) fn context(&self) -> Option<Context> {
+        let context = self.context.lock().unwrap_or_else(PoisonError::into_inner);
+        context.clone()
+    }
+
     /// Answers an ALLOCATION query.
     pub(in crate::xmemsink) fn propose(
         &self,
@@ -171,11 +177,7 @@ impl Offer {
         info: &VideoInfo,
         max_buffers: u32,
     ) {
-        let context = self
-            .context
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let context = self.context();
         let pool =
             context.and_then(|context| CudaPool::new(&context, &self.publisher, &self.on_failure));
         let Some((pool, size)) = pool.zip(u32::try_from(info.size()).ok()) else {
