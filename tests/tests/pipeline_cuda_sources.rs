@@ -317,12 +317,15 @@ fn a_process_in_the_middle_passes_frames_on() {
     middle.until_eos();
     client.until_eos();
     assert!(channel.written("frames", NV12) == pixels);
-    let (source, sink) = (middle.stats("src"), middle.stats("sink"));
-    if has_no_copy() {
-        assert_eq!(source.number("copied-device"), 0, "{source}");
-        assert_eq!(sink.number("imported"), 10, "{sink}");
-    }
-    assert_eq!(sink.number("copied"), 0, "{sink}");
+    // Where few leases are free, the sink copies.
+    let sink = middle.stats("sink");
+    let (imported, copied) = (sink.number("imported"), sink.number("copied-device"));
+    assert_eq!(
+        (imported + copied, sink.number("copied")),
+        (10, 0),
+        "{sink}"
+    );
+    assert_eq!(imported > 0, has_no_copy(), "{sink}");
 }
 
 #[test]
@@ -619,6 +622,13 @@ fn buffers_outlive_the_element_and_the_producer() {
     channel.producer.kill();
     assert_eq!(client.held("out.sink"), before);
     client.hold("out.sink", 0);
+    // A thread gives the frames back.
+    let mut control = channel.driver.control(client.pid());
+    until("the frames are given back", || {
+        let alive = control.alive();
+        let kinds = ["handles", "mappings", "events"];
+        kinds.iter().all(|kind| alive.number(kind) == 0)
+    });
     client.end();
     let left = channel.driver.left_by(client.pid()).expect("it has ended");
     for kind in ["allocations", "handles", "mappings", "streams", "events"] {
