@@ -339,7 +339,11 @@ pub(crate) fn alloc(
         }
     };
     if memory.is_null() {
-        return Err(failed("gst_cuda_allocator_alloc"));
+        return Err(unavailable(format!(
+            "GStreamer has no {} in CUDA memory, or the device has no memory left \
+             (gst_cuda_allocator_alloc failed, GST_DEBUG=cuda*:2 shows why)",
+            info.format()
+        )));
     }
     // SAFETY: the caller owns the memory.
     Ok(unsafe { from_glib_full(memory) })
