@@ -1,28 +1,25 @@
 //! What a producer writes: a slot in its hands, published or not.
 
-use std::any::Any;
 use std::sync::Arc;
 
-use crate::cuda::Work;
 use crate::dtype::StorageType;
 use crate::error::{Error, Result};
 use crate::lease::SlotIndex;
 use crate::meta::BufferMeta;
 use crate::payload::PayloadMut;
-use crate::pool::{KeepAlive, Place};
+use crate::pool::Place;
 use crate::sys::mapping::Mapping;
 use crate::writer::Writer;
-use crate::writer::outgoing::{Kept, SharedSlot, Written};
 
 /// A slot that the producer holds: only it writes the slot, which is not taken back for another
 /// frame.
-struct HeldSlot {
-    writer: Arc<Writer>,
-    index: SlotIndex,
+pub(super) struct HeldSlot {
+    pub(super) writer: Arc<Writer>,
+    pub(super) index: SlotIndex,
     /// It has gone to the writer, which waits for work on it.
-    has_gone: bool,
+    pub(super) has_gone: bool,
     /// Work on the device may still write it, and nothing tells when that is done. It stays out of use.
-    may_be_written: bool,
+    pub(super) may_be_written: bool,
 }
 
 impl Drop for HeldSlot {
@@ -60,13 +57,13 @@ impl Drop for HeldSlot {
 /// ```
 #[must_use = "a frame that is dropped is not published"]
 pub struct FrameMut {
-    held: HeldSlot,
+    pub(super) held: HeldSlot,
     place: Place,
-    len: usize,
-    meta: BufferMeta,
+    pub(super) len: usize,
+    pub(super) meta: BufferMeta,
     extra_len: u32,
     /// Where the extra bytes are, when they are many.
-    spill: Option<Place>,
+    pub(super) spill: Option<Place>,
 }
 
 impl FrameMut {
@@ -114,7 +111,7 @@ impl FrameMut {
         self.address()
     }
 
-    /// The address of the slot's first byte on the [device](Storage::Cuda), a `CUdeviceptr`; `None` where it
+    /// The address of the slot's first byte on the [device](crate::Storage::Cuda), a `CUdeviceptr`; `None` where it
     /// is in other memory. Work on the device may write [`capacity`](FrameMut::capacity) bytes from there.
     /// The frame is given to [`publish_after`](FrameMut::publish_after) or
     /// [`discard_after`](FrameMut::discard_after) with that work: a slot that is dropped is free at once.
@@ -197,90 +194,6 @@ impl FrameMut {
         }
     }
 
-    /// Publishes the whole payload when the device has done `work`, in which the frame is written. Nothing
-    /// waits for that here: the slot goes to a thread, which publishes frames in the order in which they
-    /// were passed to this. Events that are sent after this call come after the frame. Only where the driver
-    /// has no event left does this call wait for the work.
-    ///
-    /// # Errors
-    /// [`Error::Cuda`] where the device has failed; otherwise as [`publish_range`](FrameMut::publish_range).
-    /// The slot comes back with the error. The work may still write it: where the frame is dropped then, its
-    /// slot is not used again. A caller that knows that the work is done publishes it.
-    pub fn publish_after(self, work: &Work<'_>) -> std::result::Result<(), Unpublished> {
-        self.hand_over(work, false, None)
-    }
-
-    /// As [`publish_after`](FrameMut::publish_after), for a caller whose work reads something, or that reads
-    /// the slot for longer than the work takes. `keep_alive` is dropped when the work is done, on any
-    /// thread; a buffer that the frame is copied from, for example. The slot is not used for another frame
-    /// before the result is dropped.
-    ///
-    /// # Errors
-    /// As [`publish_after`](FrameMut::publish_after). `keep_alive` is dropped.
-    pub fn publish_after_with(
-        self,
-        work: &Work<'_>,
-        keep_alive: impl Any + Send,
-    ) -> std::result::Result<QueuedSlot, Unpublished> {
-        let (writer, index) = (self.held.writer.clone(), self.held.index);
-        let keep_alive = KeepAlive::new(keep_alive, writer.failure.clone());
-        let shared = SharedSlot::default();
-        let kept = Kept {
-            keep_alive,
-            shared: shared.clone(),
-        };
-        self.hand_over(work, false, Some(Box::new(kept)))?;
-        Ok(QueuedSlot {
-            writer,
-            index,
-            shared,
-        })
-    }
-
-    /// Gives the slot back when the device has done `work`, which may still write it. No client sees it.
-    ///
-    /// # Errors
-    /// As [`publish_after`](FrameMut::publish_after).
-    pub fn discard_after(self, work: &Work<'_>) -> std::result::Result<(), Unpublished> {
-        self.hand_over(work, true, None)
-    }
-
-    fn hand_over(
-        mut self,
-        work: &Work<'_>,
-        is_void: bool,
-        kept: Option<Box<Kept>>,
-    ) -> std::result::Result<(), Unpublished> {
-        let unpublished = |frame, reason| Unpublished {
-            frame: Box::new(frame),
-            reason,
-        };
-        // Until it has gone.
-        self.held.may_be_written = true;
-        if let Err(reason) = self.describe(0, self.len) {
-            return Err(unpublished(self, reason));
-        }
-        let written = Written {
-            index: self.held.index,
-            spill: self.spill.take(),
-            meta: Box::new(self.meta),
-            is_void,
-            is_done: false,
-            kept,
-        };
-        match self.held.writer.publish_after(work, written) {
-            Ok(()) => {
-                self.held.has_gone = true;
-                Ok(())
-            }
-            Err((reason, written)) => {
-                self.spill = written.spill;
-                self.held.may_be_written = !written.is_done;
-                Err(unpublished(self, reason))
-            }
-        }
-    }
-
     fn try_publish(&mut self, offset: usize, len: usize) -> Result<u64> {
         self.describe(offset, len)?;
         let held = &self.held;
@@ -296,7 +209,7 @@ impl FrameMut {
     }
 
     /// Completes the record of a frame in this range of the slot.
-    fn describe(&mut self, offset: usize, len: usize) -> Result<()> {
+    pub(super) fn describe(&mut self, offset: usize, len: usize) -> Result<()> {
         if offset
             .checked_add(len)
             .is_none_or(|end| end > self.place.size)
@@ -372,68 +285,8 @@ impl PublishedSlot {
     }
 }
 
-/// A frame that is published when a device has written it, and that the producer still reads: as long as
-/// this lives, the slot is not taken back for another frame.
-pub struct QueuedSlot {
-    writer: Arc<Writer>,
-    index: SlotIndex,
-    shared: SharedSlot,
-}
-
-impl Drop for QueuedSlot {
-    fn drop(&mut self) {
-        if self.shared.leave() {
-            self.writer.let_go(self.index);
-        }
-    }
-}
-
-impl std::fmt::Debug for QueuedSlot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("QueuedSlot")
-            .field("slot", &self.index.0)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A frame in imported memory, to be described and published.
-///
-/// Dropped without publishing, no client sees it.
-#[derive(Debug)]
-#[must_use = "a frame that is dropped is not published"]
-pub struct ImportedFrame(FrameMut);
-
-impl ImportedFrame {
-    pub(crate) fn new(frame: FrameMut) -> ImportedFrame {
-        ImportedFrame(frame)
-    }
-
-    /// What the frame is; see [`FrameMut::meta_mut`].
-    pub fn meta_mut(&mut self) -> &mut BufferMeta {
-        self.0.meta_mut()
-    }
-
-    /// Sets variable data that goes with the frame; see [`FrameMut::set_extra`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn set_extra(&mut self, extra: &[u8]) -> Result<()> {
-        self.0.set_extra(extra)
-    }
-
-    /// Publishes it, and tells its place in the stream.
-    ///
-    /// # Errors
-    /// As [`FrameMut::publish`]; [`Error::UnsealedMemory`] where a client that does not take such
-    /// memory has connected meanwhile.
-    pub fn publish(self) -> Result<u64> {
-        self.0.publish().map(|published| published.seq())
-    }
-}
-
 const _: () = {
     const fn send_and_sync<T: Send + Sync>() {}
     send_and_sync::<FrameMut>();
     send_and_sync::<PublishedSlot>();
-    send_and_sync::<QueuedSlot>();
 };
