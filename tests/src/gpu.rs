@@ -30,6 +30,14 @@ pub enum Produce {
     Number(usize, u64),
     /// Fill a slot, wait for the device, and publish it.
     PublishWritten(usize, u8),
+    /// As `Publish`, with a value that is kept until the work is done. The result is kept.
+    Keep(usize, u8),
+    /// Report how many such values were dropped, and how many results are kept.
+    Kept,
+    /// Drop the oldest result.
+    LetGo,
+    /// Fork, and use and drop what the child has. Report whether it may not.
+    ForkAndDrop(usize),
     /// Fill a slot and give it back after that.
     Discard(usize, u8),
     /// Acquire a slot, report its number, and drop it.
@@ -77,6 +85,8 @@ impl Order for Produce {
         match self {
             Produce::Stats => "stats",
             Produce::Acted => "acted",
+            Produce::Kept => "kept",
+            Produce::ForkAndDrop(_) => "forked",
             Produce::Forward(_) => "forwarded",
             Produce::Number(..) => "numbered",
             _ => "done",
@@ -109,6 +119,8 @@ pub enum Consume {
     Write,
     /// Read the oldest frame with the CPU. Report whether all its bytes have one value.
     ReadByCpu,
+    /// Fork, and use and drop what the child has. Report whether it may not.
+    ForkAndDrop,
     /// Report figures.
     Stats,
     /// Drop the subscriber, and keep the frames.
@@ -126,6 +138,7 @@ impl Order for Consume {
             Consume::Run | Consume::Compare => "ended",
             Consume::Look => "looked",
             Consume::Stats => "stats",
+            Consume::ForkAndDrop => "forked",
             _ => "done",
         }
     }

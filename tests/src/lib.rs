@@ -27,6 +27,7 @@ pub mod driver;
 pub mod events;
 pub mod fakecuda;
 pub mod faults;
+pub mod forked;
 pub mod gpu;
 pub mod hostile;
 pub mod launched;

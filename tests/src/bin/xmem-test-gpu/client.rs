@@ -10,8 +10,9 @@ use cudarc::driver::result::{free_sync, malloc_sync, memcpy_dtod_async, memset_d
 use cudarc::driver::sys::{CUDA_MEMCPY2D, CUmemorytype, cuMemcpy2D_v2};
 use cudarc::driver::{CudaContext, CudaStream};
 use xmem_core::cuda::{Device, Work};
-use xmem_core::{Channel, Frame, Item, Subscriber, UnsealedMemory};
+use xmem_core::{Channel, Error, Frame, Item, Subscriber, UnsealedMemory};
 use xmem_tests::Line;
+use xmem_tests::forked::in_child;
 use xmem_tests::gpu::{CHANNEL, Consume};
 
 use super::settings::Settings;
@@ -194,6 +195,26 @@ impl Client {
         Ok(line.with("kind", end.kind().name()))
     }
 
+    /// Returns whether a child can use nothing of what it has.
+    fn fork_and_drop(&mut self) -> bool {
+        in_child(|| {
+            let Some(subscriber) = &mut self.subscriber else {
+                return false;
+            };
+            let received = subscriber.receive(Some(Duration::ZERO));
+            let mut frames = std::mem::take(&mut self.frames).into_iter();
+            let Some(frame) = frames.next() else {
+                return false;
+            };
+            let is_read = Client::value(&frame).is_ok();
+            let device = frame.device().cloned().expect("frames are on a device");
+            let is_released = frame.release_after(&Work::default_stream(&device)).is_ok();
+            drop(frames);
+            self.subscriber = None;
+            matches!(received, Err(Error::Forked)) && !is_read && !is_released
+        })
+    }
+
     fn receive(&mut self, milliseconds: u64) -> Result<Line> {
         let patience = Some(Duration::from_millis(milliseconds));
         let line = Line::default();
@@ -275,6 +296,7 @@ impl Role for Client {
                     line
                 });
             }
+            Consume::ForkAndDrop => return Ok(line.with("well", self.fork_and_drop())),
             Consume::Stats => {
                 let free = self.subscriber()?.free_leases();
                 let flushes = self.flushes.load(Ordering::Relaxed);

@@ -1,6 +1,8 @@
 //! The producer.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cudarc::driver::result::{memcpy_htod_async, memset_d8_async};
@@ -8,12 +10,13 @@ use cudarc::driver::sys::cuMemsetD32Async;
 use cudarc::driver::{CudaContext, CudaStream};
 use xmem_core::cuda::{Device, Work};
 use xmem_core::{
-    BufferMeta, Canceller, Channel, EventKind, FrameMut, Item, Overflow, Publisher, Storage,
-    Subscriber,
+    BufferMeta, Canceller, Channel, Error, EventKind, FrameMut, Item, Overflow, Publisher,
+    QueuedSlot, Storage, Subscriber,
 };
 use xmem_media::meta::MetaWriter;
 use xmem_media::{Caps, VideoInfo, VideoLayout};
 use xmem_tests::Line;
+use xmem_tests::forked::in_child;
 use xmem_tests::gpu::{CHANNEL, Picture, Produce};
 
 use super::acting::{Acted, Acting};
@@ -30,6 +33,19 @@ pub struct Producer {
     acted: Acted,
     /// The position of the next frame of numbered ones.
     number: u32,
+    /// How many [`Counted`] were dropped.
+    dropped: Arc<AtomicU64>,
+    /// Slots that were published with one.
+    queued: VecDeque<QueuedSlot>,
+}
+
+/// Counts its drop.
+struct Counted(Arc<AtomicU64>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Producer {
@@ -54,6 +70,8 @@ impl Producer {
             next: 0,
             acted: Acted::default(),
             number: 0,
+            dropped: Arc::default(),
+            queued: VecDeque::new(),
         })
     }
 
@@ -115,6 +133,34 @@ impl Producer {
         let published = frame.publish_after(&self.work());
         published.map_err(|unpublished| unpublished.reason)?;
         Ok(slot)
+    }
+
+    /// Returns the number of the slot.
+    fn keep(&mut self, size: usize, value: u8) -> Result<u32> {
+        let frame = self.fill(size, value)?;
+        let slot = frame.slot();
+        let counted = Counted(self.dropped.clone());
+        let queued = frame.publish_after_with(&self.work(), counted);
+        self.queued
+            .push_back(queued.map_err(|unpublished| unpublished.reason)?);
+        Ok(slot)
+    }
+
+    /// Returns whether a child can use nothing of what it has.
+    fn fork_and_drop(&mut self, size: usize) -> Result<bool> {
+        let [frame, other] = [self.acquire(size)?, self.acquire(size)?];
+        let well = in_child(|| {
+            let publisher = self.publisher.take().expect("it is open");
+            let acquired = publisher.acquire(size);
+            let published = frame.publish_after(&Work::default_stream(&self.device));
+            let is_refused = published.is_err();
+            let is_discarded = other
+                .discard_after(&Work::default_stream(&self.device))
+                .is_ok();
+            drop(publisher);
+            matches!(acquired, Err(Error::Forked)) && is_refused && !is_discarded
+        });
+        Ok(well)
     }
 
     fn publish_picture(&self, picture: &Picture) -> Result<()> {
@@ -190,6 +236,19 @@ impl Role for Producer {
                 let frame = self.fill(size, value)?;
                 self.stream.synchronize()?;
                 frame.publish()?;
+            }
+            Produce::Keep(size, value) => {
+                return Ok(line.with("slot", self.keep(size, value)?));
+            }
+            Produce::Kept => {
+                let dropped = self.dropped.load(Ordering::Relaxed);
+                return Ok(line
+                    .with("dropped", dropped)
+                    .with("queued", self.queued.len()));
+            }
+            Produce::LetGo => drop(self.queued.pop_front().ok_or("none is kept")?),
+            Produce::ForkAndDrop(size) => {
+                return Ok(line.with("well", self.fork_and_drop(size)?));
             }
             Produce::Discard(size, value) => {
                 let frame = self.fill(size, value)?;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use xmem_core::{Canceller, Delivery, Error, Frame, Quota, Result, Subscriber};
 use xmem_tests::client::{Receive, Request};
+use xmem_tests::forked::in_child;
 use xmem_tests::random::mix;
 use xmem_tests::{ClientOrder, Line, pattern, until};
 
-use crate::usage::{fork, in_child, page_faults};
+use crate::usage::{fork, page_faults};
 use crate::{Role, channel_of, timed};
 
 /// State of both threads.

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::process::{Signal, getpid, kill_process};
 use xmem_core::{Canceller, Error, ImportedMemory, Overflow, Publisher, PublisherEvent, Result};
+use xmem_tests::forked::in_child;
 use xmem_tests::producer::Publish;
 use xmem_tests::{Line, ProducerOrder, pattern};
 
-use crate::usage::{fork, in_child, page_faults};
+use crate::usage::{fork, page_faults};
 use crate::{Role, channel_of, perms_of, timed};
 
 /// State of both threads.
