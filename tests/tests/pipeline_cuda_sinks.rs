@@ -476,3 +476,34 @@ fn a_process_in_the_middle_passes_frames_on() {
     assert_eq!(imported + copied, FRAMES as u64, "{stats}");
     assert_eq!(imported > copied, has_pool(), "{stats}");
 }
+
+#[test]
+fn a_client_of_pipelines_that_do_not_match_is_told_what_to_insert() {
+    if !gstreamer_has_cuda() {
+        return;
+    }
+    let (place, driver) = (Place::new(), FakeCuda::new());
+    let source = format!("videotestsrc is-live=true ! video/x-raw,{NV12},framerate=100/1");
+    let cases = [
+        ("gpu", "cudaupload", "video/x-raw", "cudadownload"),
+        ("cpu", "identity", CUDA, "cudaupload"),
+    ];
+    for (channel, upload, caps, missing) in cases {
+        let producer = format!("{source} ! {upload} ! xmemsink name=sink channel={channel}");
+        let producer = match upload {
+            "cudaupload" => producer.replace("! xmemsink", &format!("! {CUDA} ! xmemsink")),
+            _ => producer,
+        };
+        let mut producer = play(&place, &driver, &[], &producer);
+        producer.until_stats("sink", "it runs", |stats| stats.number("published") > 2);
+        let client = format!("xmemsrc channel={channel} ! {caps} ! fakesink");
+        let mut client = play(&place, &driver, &[], &client);
+        let error = client.until_message("error");
+        assert!(error.text("text").contains(missing), "{error}");
+        // The producer goes on.
+        let published = producer.stats("sink").number("published");
+        producer.until_stats("sink", "it goes on", |stats| {
+            stats.number("published") > published + 5
+        });
+    }
+}

@@ -8,6 +8,7 @@ use crate::line::Line;
 use crate::order::Order;
 use crate::peer::Peer;
 use crate::place::Place;
+use crate::wait::until;
 
 /// Raw video in CUDA memory. Without the memory in caps between them, elements pass system memory on.
 pub const CUDA: &str = "video/x-raw(memory:CUDAMemory)";
@@ -58,6 +59,23 @@ pub fn pictures(place: &Place, driver: &FakeCuda, settings: &str) -> Peer<Pictur
     let mut command = Peer::<Pictures>::command(settings);
     driver.apply(&mut command);
     Peer::start_with(command, place)
+}
+
+/// Ends a pipeline. It must give everything of the driver back, if perhaps after it is in NULL: what a flush
+/// has made void is on a thread of its own.
+pub fn end_with_nothing_left(driver: &FakeCuda, pipeline: &mut Pipeline) {
+    const KINDS: [&str; 5] = ["allocations", "handles", "mappings", "streams", "events"];
+    pipeline.change(State::Null);
+    let mut control = driver.control(pipeline.pid());
+    until("all is given back", || {
+        let alive = control.alive();
+        KINDS.iter().all(|kind| alive.number(kind) == 0)
+    });
+    pipeline.end();
+    let left = driver.left_by(pipeline.pid()).expect("it has ended");
+    for kind in KINDS {
+        assert_eq!(left.number(kind), 0, "{left}");
+    }
 }
 
 /// The digests of the pictures of a pipeline in system memory that is not cut in two.

@@ -48,6 +48,16 @@ pub enum Order {
     /// Post an application message, which arrives after all messages that were posted before.
     Post,
     Push(Push),
+    /// Have an `appsrc` push so many pictures from a pool with so many buffers of CUDA memory. All bytes
+    /// of each are its number, which the device writes.
+    PushCuda {
+        from: String,
+        caps: String,
+        count: u8,
+        buffers: u32,
+    },
+    /// Set a context of the application on the pipeline, which wraps the primary CUDA context.
+    ShareCuda,
     /// Report the number of buffers in the pools of [`Push`] that are not in use.
     Unused,
     /// Drop the pools of [`Push`].

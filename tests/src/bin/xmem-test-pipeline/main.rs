@@ -5,11 +5,13 @@
 //! also reports all other properties of the buffer, and tries to write to it. `--count` reads every
 //! buffer without a report, `--mark` attaches regions of interest to it before that, and `--sample`
 //! reports some of the buffers. `--report-bytes` and `--inspect-bytes` read all bytes of a buffer; the
-//! others read the visible picture of raw video.
+//! others read the visible picture of raw video. `--copy` counts the buffers, and has the device copy each
+//! on a stream that no element knows.
 //!
 //! It answers each order with a line that has the number of the order. Lines about buffers, events,
 //! messages, signals and notifications can come at any time. The process ends when its input ends.
 
+mod cuda;
 mod digest;
 mod events;
 mod fdpool;

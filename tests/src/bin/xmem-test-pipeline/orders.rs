@@ -8,6 +8,7 @@ use gst::prelude::*;
 use xmem_tests::Line;
 use xmem_tests::pipeline::{Order, State};
 
+use crate::cuda;
 use crate::fdpool;
 use crate::push::push;
 use crate::watch::Watch;
@@ -75,6 +76,16 @@ pub(crate) fn obey(pipeline: &gst::Pipeline, watches: &[Arc<Watch>], order: &Ord
             answer
         }
         Order::Push(buffers) => push(&element(&buffers.from), buffers),
+        Order::PushCuda {
+            from,
+            caps,
+            count,
+            buffers,
+        } => answer.with("flow", cuda::push(&element(from), caps, *count, *buffers)),
+        Order::ShareCuda => {
+            cuda::share(pipeline);
+            answer
+        }
         Order::Unused => answer.with("count", fdpool::unused()),
         Order::GiveUp => {
             fdpool::give_up();

@@ -9,6 +9,7 @@ use gst::prelude::*;
 use gst_video::{VideoInfo, VideoMeta};
 use xmem_tests::{Line, metas};
 
+use crate::cuda;
 use crate::digest::digest;
 use crate::events;
 
@@ -36,6 +37,7 @@ pub(crate) struct Watch {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Detail {
+    Copy,
     Count,
     Sample,
     Report,
@@ -53,6 +55,7 @@ pub(crate) fn start(pipeline: &gst::Pipeline, option: &str, name: &str) -> Arc<W
     let marks = option == "--mark";
     let (detail, bytes) = match option {
         "--count" | "--mark" => (Detail::Count, false),
+        "--copy" => (Detail::Copy, false),
         "--sample" => (Detail::Sample, false),
         "--report" => (Detail::Report, false),
         "--inspect" => (Detail::Inspect, false),
@@ -127,6 +130,11 @@ impl Watch {
     }
 
     fn buffer(&self, pad: &gst::Pad, buffer: &gst::Buffer) {
+        if self.detail == Detail::Copy {
+            cuda::copy(buffer);
+            self.count.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         // The second reference keeps reading from changing the buffer: mapping a writable buffer of
         // several memories would merge them.
         let _shared = buffer.clone();
