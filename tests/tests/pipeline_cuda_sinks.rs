@@ -474,7 +474,7 @@ fn a_process_in_the_middle_passes_frames_on() {
     // xmemsrc would have too few leases left.
     let (imported, copied) = (stats.number("imported"), stats.number("copied-device"));
     assert_eq!(imported + copied, FRAMES as u64, "{stats}");
-    assert_eq!(imported > copied, has_pool(), "{stats}");
+    assert_eq!(imported > 0, has_pool(), "{stats}");
 }
 
 #[test]
