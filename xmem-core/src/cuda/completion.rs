@@ -114,9 +114,23 @@ impl<T: Send + 'static> Completions<T> {
     /// Keeps an event to be recorded again.
     pub(crate) fn keep(&self, event: Event) {
         let mut state = self.lock();
-        if state.spare.len() < SPARE {
+        if state.spare.len() < SPARE && !state.is_closed {
             state.spare.push(event);
         }
+    }
+
+    /// Waits for the work before an event. Called without the lock, because this may destroy the event, and
+    /// a context with it.
+    fn wait_for(&self, event: Event) -> std::result::Result<(), CudaError> {
+        event.wait()?;
+        self.keep(event);
+        Ok(())
+    }
+
+    /// Destroys the events that are kept, and with them contexts that nothing else needs.
+    pub(crate) fn forget(&self) {
+        let spare = std::mem::take(&mut self.lock().spare);
+        drop(spare);
     }
 
     /// Waits until nothing waits in the queue, at most so long.
@@ -145,6 +159,7 @@ impl<T: Send + 'static> Completions<T> {
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_all();
+        self.forget();
     }
 }
 
@@ -265,10 +280,7 @@ fn run<O: Owner>(owner: &O, generation: u64) {
         let mut work = Ok(());
         if let Some(event) = after {
             drop(state);
-            work = event.wait();
-            if work.is_ok() {
-                completions.keep(event);
-            }
+            work = completions.wait_for(event);
             state = completions.lock();
         }
         let first = state.queue_of(generation).and_then(VecDeque::pop_front);

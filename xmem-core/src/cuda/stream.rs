@@ -1,9 +1,11 @@
 //! Work on a device: the streams that a caller puts it on, and the events that tell when it is done.
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::ffi::c_void;
 use std::fmt;
 use std::ptr::null_mut;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cudarc::driver::sys::{CUcontext, CUevent, CUstream};
@@ -19,7 +21,8 @@ const SPIN: Duration = Duration::from_micros(50);
 
 /// Work that a caller has put on a device: that of one stream, or all work of a context.
 ///
-/// It names the work until the call that it is passed to, and keeps nothing alive.
+/// It names the work until the call that it is passed to. The event that this call makes needs the context
+/// for longer, see [`owned_by`](Work::owned_by).
 ///
 /// # Examples
 ///
@@ -40,7 +43,11 @@ pub struct Work<'a> {
     context: CUcontext,
     /// `None` for all streams of the context.
     stream: Option<CUstream>,
+    owner: Option<&'a Owner>,
 }
+
+/// What keeps a context alive.
+type Owner = Arc<dyn Any + Send + Sync>;
 
 impl<'a> Work<'a> {
     /// The work on the default stream of the device's primary context, and on those that it waits for: all
@@ -50,6 +57,7 @@ impl<'a> Work<'a> {
             device,
             context: device.primary(),
             stream: Some(null_mut()),
+            owner: None,
         }
     }
 
@@ -62,6 +70,7 @@ impl<'a> Work<'a> {
             device,
             context: device.primary(),
             stream: Some(stream.cast()),
+            owner: None,
         }
     }
 
@@ -69,7 +78,8 @@ impl<'a> Work<'a> {
     ///
     /// # Safety
     /// The context is one of the device, and the stream is of that context; neither is destroyed while the
-    /// value is used.
+    /// value is used. Nor is the context later, if it has no [owner](Work::owned_by), until the publisher or
+    /// the subscriber and all its frames are gone: they keep events of it.
     pub unsafe fn in_context(
         device: &'a Device,
         context: *mut c_void,
@@ -79,6 +89,7 @@ impl<'a> Work<'a> {
             device,
             context: context.cast(),
             stream: Some(stream.cast()),
+            owner: None,
         }
     }
 
@@ -86,13 +97,23 @@ impl<'a> Work<'a> {
     /// driver before CUDA 12.5 knows only those that the default stream waits for.
     ///
     /// # Safety
-    /// The context is one of the device, and is not destroyed while the value is used.
+    /// The context is one of the device, and is not destroyed while the value is used. What
+    /// [`in_context`](Work::in_context) says of later holds too.
     pub unsafe fn all_in_context(device: &'a Device, context: *mut c_void) -> Work<'a> {
         Work {
             device,
             context: context.cast(),
             stream: None,
+            owner: None,
         }
+    }
+
+    /// Says what keeps the context alive. It is kept as long as events of the context are, for which the
+    /// caller then need not keep the context. It may be dropped on any thread.
+    #[must_use]
+    pub fn owned_by(mut self, owner: &'a Arc<dyn Any + Send + Sync>) -> Work<'a> {
+        self.owner = Some(owner);
+        self
     }
 
     /// The device that the work is on.
@@ -106,7 +127,11 @@ impl<'a> Work<'a> {
         let at = spare.iter().position(|event| event.context == self.context);
         let event = match at {
             Some(at) => spare.swap_remove(at),
-            None => Event::new(self.device, self.context)?,
+            None => {
+                // Their contexts may be in use no more.
+                spare.retain(|event| event.owner.is_none());
+                Event::new(self)?
+            }
         };
         let driver = self.device.driver();
         // SAFETY: the constructor's caller: the context is one of the device.
@@ -158,13 +183,16 @@ pub(crate) struct Event {
     event: CUevent,
     context: CUcontext,
     device: Device,
+    /// Dropped after the event is destroyed.
+    owner: Option<Owner>,
 }
 
 // SAFETY: events may be used on any thread.
 unsafe impl Send for Event {}
 
 impl Event {
-    fn new(device: &Device, context: CUcontext) -> Result<Event> {
+    fn new(work: &Work<'_>) -> Result<Event> {
+        let (device, context) = (work.device, work.context);
         // SAFETY: the context is one of the device, as `Work` says.
         let _current = unsafe { device.enter_context(context) }?;
         let mut event = null_mut();
@@ -175,6 +203,7 @@ impl Event {
             event,
             context,
             device: device.clone(),
+            owner: work.owner.cloned(),
         })
     }
 

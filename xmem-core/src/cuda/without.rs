@@ -1,10 +1,12 @@
 //! What stands for CUDA in a build without it: there is no device, so nothing else can be called.
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use crate::error::{CudaError, Result};
 use crate::uuid::Uuid;
@@ -96,6 +98,12 @@ impl<'a> Work<'a> {
     /// There is no device to call it with.
     pub unsafe fn all_in_context(device: &'a Device, _context: *mut c_void) -> Work<'a> {
         match device.0 {}
+    }
+
+    /// Says what keeps the context alive.
+    #[must_use]
+    pub fn owned_by(self, _owner: &'a Arc<dyn Any + Send + Sync>) -> Work<'a> {
+        self
     }
 
     /// The device that the work is on.

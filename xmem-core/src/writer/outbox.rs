@@ -153,6 +153,11 @@ impl Writer {
         Ok(true)
     }
 
+    /// Lets go of the contexts of work that is done.
+    pub(crate) fn forget_work(&self) {
+        self.outbox.forget();
+    }
+
     /// Publishes what is written within a short time, and gives up the rest.
     pub(super) fn close_outbox(&self) {
         self.outbox.wait_idle(LAST_WORK);

@@ -75,6 +75,7 @@ impl Writer {
             return Ok(());
         }
         self.await_outbox()?;
+        self.forget_work();
         let growing = self.lock_growing();
         growing.with_pool(|pool| pool.set_storage(storage));
         drop(growing);

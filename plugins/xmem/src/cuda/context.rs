@@ -1,11 +1,12 @@
 //! CUDA contexts of GStreamer, which elements of a pipeline share.
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::null_mut;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use glib::translate::{ToGlibPtr, from_glib, from_glib_full};
 use gst::ffi::GstObject;
@@ -28,6 +29,8 @@ pub(crate) struct Context {
     object: gst::Object,
     library: &'static Library,
     device: OnceCell<Device>,
+    /// The object again, for events of the core, which may outlive this value.
+    owner: Arc<dyn Any + Send + Sync>,
 }
 
 impl PartialEq for Context {
@@ -52,6 +55,7 @@ impl Context {
 
     fn of(library: &'static Library, object: gst::Object) -> Context {
         Context {
+            owner: Arc::new(object.clone()),
             object,
             library,
             device: OnceCell::new(),
@@ -103,7 +107,8 @@ impl Context {
         let device = self.device()?;
         // SAFETY: the context is one of the device, the stream is of the context, and both are
         // borrowed for as long as the result is.
-        Ok(unsafe { Work::in_context(device, self.handle(), stream) })
+        let work = unsafe { Work::in_context(device, self.handle(), stream) };
+        Ok(work.owned_by(&self.owner))
     }
 
     /// Returns all work of this context, for memory that elements read on streams of theirs.
@@ -113,7 +118,8 @@ impl Context {
     pub(crate) fn all_work(&self) -> Result<Work<'_>> {
         let device = self.device()?;
         // SAFETY: the context is one of the device, and is borrowed for as long as the result is.
-        Ok(unsafe { Work::all_in_context(device, self.handle()) })
+        let work = unsafe { Work::all_in_context(device, self.handle()) };
+        Ok(work.owned_by(&self.owner))
     }
 
     /// Makes a stream of this context, since GStreamer 1.24.
@@ -283,4 +289,64 @@ impl ElementContext {
 /// Returns the number that GStreamer takes for a device: -1 is any.
 fn number(device: Option<u32>) -> c_int {
     device.map_or(-1, |device| c_int::try_from(device).unwrap_or(c_int::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use xmem_core::{Channel, Publisher, Storage, Subscriber};
+
+    use super::*;
+    use crate::cuda::tests::on_the_stand_in_with;
+    use crate::cuda::{Rows, copy_rows};
+
+    #[test]
+    fn a_context_lives_until_its_work_is_done() {
+        let name = "a_context_lives_until_its_work_is_done";
+        let settings = [("FAKECUDA_MODE", "delay:300000")];
+        on_the_stand_in_with(module_path!(), name, &settings, |_| {
+            let directory = tempfile::tempdir().unwrap();
+            let channel = || Channel::path(directory.path().join("gpu.sock"));
+            let device = Device::get(0).unwrap();
+            let publisher = Publisher::builder(channel()).storage(Storage::Cuda(device));
+            let publisher = publisher.open().unwrap();
+            let mut subscriber = Subscriber::builder(channel()).connect().unwrap();
+            publisher.acquire(64).unwrap().publish().unwrap();
+            let frame = subscriber.receive(None).unwrap();
+            let slot = publisher.acquire(64).unwrap();
+            // An element keeps its context, too.
+            let element: gst::Element = gst::Bin::new().upcast();
+            let context = ElementContext::default().ensure(&element, Some(0)).unwrap();
+            drop(element);
+            let object = context.object().downgrade();
+            let rows = |address: Option<u64>| Rows {
+                address: address.unwrap(),
+                pitch: 64,
+            };
+            let (from, to) = (rows(frame.device_address()), rows(slot.device_address()));
+            // SAFETY: both have 64 bytes, and are given back after the work.
+            unsafe { copy_rows(&context, None, from, to, 64, 1) }.unwrap();
+            frame.release_after(&context.all_work().unwrap()).unwrap();
+            slot.discard_after(&context.all_work().unwrap()).unwrap();
+            drop(context);
+            assert!(object.upgrade().is_some(), "its work is not done");
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let until = |what: &str, is_so: &dyn Fn() -> bool| {
+                while !is_so() {
+                    assert!(Instant::now() < deadline, "{what}");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            };
+            until("the lease ends", &|| publisher.stats().clients[0].held == 0);
+            until("the slot is back", &|| publisher.stats().pending == 0);
+            publisher.acquire(64).unwrap().publish().unwrap();
+            subscriber.receive(None).unwrap();
+            // Both keep events of the context, to record them again.
+            assert!(object.upgrade().is_some());
+            publisher.set_storage(Storage::Cpu).unwrap();
+            drop(subscriber);
+            until("nothing keeps the context", &|| object.upgrade().is_none());
+        });
+    }
 }
