@@ -334,3 +334,53 @@ unsafe extern "C" fn release_buffer(pool: *mut ffi::GstBufferPool, buffer: *mut 
     release(&buffer);
     inner(pool).state.release(buffer);
 }
+
+#[cfg(test)]
+mod tests {
+    use xmem_core::cuda::Device;
+    use xmem_core::{Channel, Storage};
+
+    use super::*;
+    use crate::cuda::tests::on_the_stand_in_with;
+    use crate::cuda::{CudaMemory, ElementContext};
+    use crate::memory::bufferpool::XmemBufferPool;
+
+    #[test]
+    fn buffers_of_other_memory_where_slots_are_of_another_stream() {
+        let name = "buffers_of_other_memory_where_slots_are_of_another_stream";
+        on_the_stand_in_with(module_path!(), name, &[], |element| {
+            let directory = tempfile::tempdir().unwrap();
+            let channel = Channel::path(directory.path().join("gpu.sock"));
+            let publisher = Arc::new(Publisher::builder(channel).open().unwrap());
+            let on_failure: OnFailure = Arc::new(|error| panic!("{error}"));
+            let caps = |features: &str| -> gst::Caps {
+                let rest = "format=NV12,width=64,height=48,framerate=30/1";
+                format!("video/x-raw{features},{rest}").parse().unwrap()
+            };
+            let is_cuda = |pool: &gst::BufferPool| {
+                let buffer = pool.acquire_buffer(None).unwrap();
+                CudaMemory::of(buffer.peek_memory(0)).is_some()
+            };
+            let system = XmemBufferPool::new(&publisher, &on_failure);
+            let mut config = system.config();
+            config.set_params(Some(&caps("")), 64 * 48 * 3 / 2, 2, 0);
+            system.set_config(config).unwrap();
+            system.set_active(true).unwrap();
+            let device = Device::get(0).unwrap();
+            publisher.set_storage(Storage::Cuda(device)).unwrap();
+            assert!(!is_cuda(system.upcast_ref()));
+            system.set_active(false).unwrap();
+
+            let context = ElementContext::default().ensure(element, Some(0)).unwrap();
+            let Some(cuda) = CudaPool::new(&context, &publisher, &on_failure) else {
+                return;
+            };
+            let caps = caps("(memory:CUDAMemory)");
+            cuda.configure(&caps, 64 * 48 * 3 / 2, 2).unwrap();
+            cuda.pool().set_active(true).unwrap();
+            publisher.set_storage(Storage::Cpu).unwrap();
+            assert!(is_cuda(cuda.pool()));
+            cuda.pool().set_active(false).unwrap();
+        });
+    }
+}

@@ -172,6 +172,9 @@ impl<C: SlotConfig> PoolState<C> {
             // The sink flushes or has stopped. Upstream learns that when it pushes the buffer, as
             // with any sink. If the pool returned no buffer, a decoder would report an error.
             Error::Cancelled | Error::Stopped => true,
+            // Another stream goes to the sink now, whose frames are in memory of another kind: behind a
+            // funnel, for example.
+            Error::WrongStorage(_) => true,
             // Clients hold all slots that there is memory for. The sink may have a free slot when
             // the frame is written; if not, it drops the frame.
             Error::ResourceExhausted { .. } => {
