@@ -5,6 +5,9 @@ use std::time::Duration;
 use xmem_core::cuda::CudaError;
 use xmem_core::{Disconnection, Error, Nearby, PathAdvice, Refusal, Resource, Setting};
 
+/// `CUDA_ERROR_OUT_OF_MEMORY`
+const CUDA_OUT_OF_MEMORY: u32 = 2;
+
 /// The property that sets a setting of the core.
 fn property(setting: Setting) -> &'static str {
     match setting {
@@ -79,6 +82,9 @@ pub(crate) fn text(error: &Error) -> String {
             "The frames are in memory of a GPU. {error}: put cudadownload before xmemsink to receive \
              them without CUDA"
         ),
+        Error::Cuda(error @ CudaError::Failed { code, .. }) if *code == CUDA_OUT_OF_MEMORY => {
+            format!("{error}: {}", exhausted(Resource::DeviceMemory))
+        }
         Error::Cuda(error @ CudaError::Failed { .. }) => format!(
             "The CUDA device has failed: {error}. CUDA cannot be used in this process any more: start \
              it again"
@@ -126,6 +132,11 @@ fn exhausted(resource: Resource) -> String {
         Resource::Memory => {
             "not enough memory, on this machine, in the control group or under RLIMIT_AS (ulimit \
              -v): allow more, or need less with smaller frames, lower max-leases or max-buffers"
+                .into()
+        }
+        Resource::DeviceMemory => {
+            "the device has not enough memory: end other programs that use it, or need less with \
+             smaller frames, lower max-leases or max-buffers"
                 .into()
         }
         Resource::Space => {
@@ -274,7 +285,7 @@ mod tests {
             value: 0,
             range: 1..=u64::MAX,
         });
-        let resources = [Resource::Memory, Resource::Space];
+        let resources = [Resource::Memory, Resource::DeviceMemory, Resource::Space];
         let resources = resources.map(|resource| Error::ResourceExhausted {
             what: "making slots".into(),
             resource,
@@ -344,5 +355,17 @@ mod tests {
             waited: Duration::ZERO,
         };
         assert!(text(&error).ends_with("raise connection-timeout"));
+    }
+
+    #[test]
+    fn a_device_without_memory_has_not_failed() {
+        let failed = |code| {
+            let (call, name) = ("cuMemMap", "CUDA_ERROR".into());
+            text(&Error::Cuda(CudaError::Failed { call, code, name }))
+        };
+        assert!(failed(700).ends_with("start it again"));
+        let exhausted = failed(CUDA_OUT_OF_MEMORY);
+        assert!(exhausted.contains("not enough memory"), "{exhausted}");
+        assert!(!exhausted.contains("start it again"), "{exhausted}");
     }
 }
