@@ -190,8 +190,11 @@ impl Place {
         let storage = frame.meta().storage_type();
         let address = frame.device_address().ok_or(Error::WrongStorage(storage))?;
         let spare = self.spare.iter().position(|memory| is_unused(memory));
+        let spare = spare.map(|at| self.spare.swap_remove(at));
+        // Downstream may have cut it.
+        let spare = spare.filter(|spare| spare.offset() == 0 && spare.size() == spare.maxsize());
         let mut memory = match spare {
-            Some(at) => self.spare.swap_remove(at),
+            Some(memory) => memory,
             None => alloc(&self.context, self.stream.as_ref(), picture.info())?,
         };
         let to = CudaMemory::of(&memory).map(|memory| memory.info());
