@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use glib::translate::{ToGlibPtr, from_glib, from_glib_full, from_glib_none};
 use gst::ffi;
@@ -119,6 +119,18 @@ impl<'a> CudaMemory<'a> {
     pub(crate) fn set_read_only(&self) {
         self.flags()
             .fetch_or(ffi::GST_MEMORY_FLAG_READONLY, Ordering::Relaxed);
+    }
+
+    /// Returns whether only the caller refers to the memory. What others did with it has happened then.
+    pub(crate) fn has_one_owner(&self) -> bool {
+        // SAFETY: the memory is alive, and its count is an aligned number that other threads change by
+        // atomic operations.
+        let owners = unsafe {
+            let owners = &raw mut (*self.memory.as_mut_ptr()).mini_object.refcount;
+            AtomicI32::from_ptr(owners)
+        };
+        // Acquire: pairs with the release with which GLib counts down.
+        owners.load(Ordering::Acquire) == 1
     }
 
     /// Returns whether work on the stream may still write the memory. Ask after [`map`], which may

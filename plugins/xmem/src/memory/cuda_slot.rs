@@ -1,7 +1,6 @@
 //! Slots in the memory of a CUDA device: `GstCudaMemory` that upstream writes.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use glib::translate::IntoGlib;
@@ -102,13 +101,8 @@ pub(super) fn release(buffer: &gst::BufferRef) {
         let Some(cuda) = CudaMemory::of(memory) else {
             continue;
         };
-        // SAFETY: the memory is borrowed, and other owners change the number atomically. While there are
-        // none, no other code gets the memory.
-        let owners = unsafe {
-            let owners = &raw mut (*memory.as_mut_ptr()).mini_object.refcount;
-            AtomicI32::from_ptr(owners).load(Ordering::Acquire)
-        };
-        if owners == 1 && slot_of(cuda).is_some() {
+        // While there is no other owner, no other code gets the memory.
+        if cuda.has_one_owner() && slot_of(cuda).is_some() {
             cuda.set_done();
         }
     }

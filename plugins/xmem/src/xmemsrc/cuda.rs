@@ -3,7 +3,6 @@
 #![allow(unsafe_code)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use glib::WeakRef;
 use gst::prelude::*;
@@ -189,7 +188,10 @@ impl Place {
         let picture = self.picture.as_ref().expect("the caller has set it");
         let storage = frame.meta().storage_type();
         let address = frame.device_address().ok_or(Error::WrongStorage(storage))?;
-        let spare = self.spare.iter().position(|memory| is_unused(memory));
+        let is_unused = |memory: &gst::Memory| {
+            CudaMemory::of(memory).is_some_and(|memory| memory.has_one_owner())
+        };
+        let spare = self.spare.iter().position(is_unused);
         let spare = spare.map(|at| self.spare.swap_remove(at));
         // Downstream may have cut it.
         let spare = spare.filter(|spare| spare.offset() == 0 && spare.size() == spare.maxsize());
@@ -225,18 +227,6 @@ impl Place {
         };
         Ok((memory, layout))
     }
-}
-
-/// Returns whether only the caller refers to the memory.
-fn is_unused(memory: &gst::MemoryRef) -> bool {
-    // SAFETY: the memory is borrowed, and its count is an aligned number that other threads change by
-    // atomic operations.
-    let count = unsafe {
-        let count = &raw mut (*memory.as_mut_ptr()).mini_object.refcount;
-        AtomicI32::from_ptr(count)
-    };
-    // With Acquire, what other threads did with the memory before they gave it back has happened.
-    count.load(Ordering::Acquire) == 1
 }
 
 fn unavailable(reason: &str) -> Error {
