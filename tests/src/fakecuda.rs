@@ -204,6 +204,17 @@ impl FakeCuda {
             .find(|line| line.number("pid") == u64::from(pid))
     }
 
+    /// Checks that a process has given all of these kinds back when it ended.
+    ///
+    /// # Panics
+    /// If it has not, or did not end by itself.
+    pub fn assert_nothing_left(&self, pid: u32, kinds: &[&str]) {
+        let left = self.left_by(pid).expect("the process has ended by itself");
+        for kind in kinds {
+            assert_eq!(left.number(kind), 0, "{kind}: {left}");
+        }
+    }
+
     /// Commands the driver of a process, once that has called `cuInit`.
     ///
     /// # Panics
@@ -214,6 +225,20 @@ impl FakeCuda {
         until_some("the driver listens", || Control::connect(&path))
     }
 }
+
+/// What a process has of the driver, apart from contexts: GStreamer's own plugin may keep some.
+pub const OWNED: [&str; 5] = ["allocations", "handles", "mappings", "streams", "events"];
+
+/// All that a process can have of the driver.
+pub const ALL_OWNED: [&str; 7] = [
+    "allocations",
+    "handles",
+    "mappings",
+    "streams",
+    "events",
+    "contexts",
+    "bytes",
+];
 
 /// Whether GStreamer has elements for CUDA memory. If not, it prints that the test is skipped.
 pub fn gstreamer_has_cuda() -> bool {

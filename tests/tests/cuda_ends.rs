@@ -92,10 +92,8 @@ fn clients_that_come_and_go_leave_no_descriptor_mapping_or_handle() {
         source.end();
         other.end();
         for pid in [pids.0, pids.1] {
-            let left = driver.left_by(pid).expect("it has ended by itself");
-            for kind in ["allocations", "handles", "mappings", "events", "bytes"] {
-                assert_eq!(left.number(kind), 0, "{left}");
-            }
+            let kinds = ["allocations", "handles", "mappings", "events", "bytes"];
+            driver.assert_nothing_left(pid, &kinds);
         }
     }
 }

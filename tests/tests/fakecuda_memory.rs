@@ -188,9 +188,6 @@ fn nothing_is_alive_after_all_was_given_back() {
     cuda.outputs("cuDevicePrimaryCtxRelease_v2", &[Value(0)]);
     let pid = cuda.pid();
     cuda.peer().end();
-    let left = driver
-        .left_by(pid)
-        .expect("the process has ended by itself");
     let counts = [
         "contexts",
         "primaries",
@@ -205,7 +202,7 @@ fn nothing_is_alive_after_all_was_given_back() {
         "events",
         "bytes",
     ];
-    assert!(counts.iter().all(|kind| left.number(kind) == 0), "{left}");
+    driver.assert_nothing_left(pid, &counts);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use xmem_tests::fakecuda::{FakeCuda, Mode, gstreamer_has_cuda};
+use xmem_tests::fakecuda::{ALL_OWNED, FakeCuda, Mode, gstreamer_has_cuda};
 use xmem_tests::peer::Peer;
 use xmem_tests::pipeline::cuda::{CUDA, Pictures, digests, pictures, play, start, uncut};
 use xmem_tests::pipeline::{LOSSLESS, Pipeline, Push, State};
@@ -112,19 +112,7 @@ fn frames_are_copied_once_at_most() {
     assert_eq!(stats.number("gpu-pending"), 0, "{stats}");
     assert_eq!(stats.number("dropped"), 0, "{stats}");
     producer.end();
-    let left = driver.left_by(producer.pid());
-    let left = left.expect("the process has ended by itself");
-    for kind in [
-        "allocations",
-        "handles",
-        "mappings",
-        "streams",
-        "events",
-        "contexts",
-        "bytes",
-    ] {
-        assert_eq!(left.number(kind), 0, "{left}");
-    }
+    driver.assert_nothing_left(producer.pid(), &ALL_OWNED);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use xmem_tests::fakecuda::{FakeCuda, gstreamer_has_cuda};
+use xmem_tests::fakecuda::{FakeCuda, OWNED, gstreamer_has_cuda};
 use xmem_tests::gpu::{self, CHANNEL, Picture, Produce, written};
 use xmem_tests::peer::Peer;
 use xmem_tests::pipeline::{LOSSLESS, Order, Pipeline, State};
@@ -630,10 +630,7 @@ fn buffers_outlive_the_element_and_the_producer() {
         kinds.iter().all(|kind| alive.number(kind) == 0)
     });
     client.end();
-    let left = channel.driver.left_by(client.pid()).expect("it has ended");
-    for kind in ["allocations", "handles", "mappings", "streams", "events"] {
-        assert_eq!(left.number(kind), 0, "{left}");
-    }
+    channel.driver.assert_nothing_left(client.pid(), &OWNED);
 }
 
 #[test]

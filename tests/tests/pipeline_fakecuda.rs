@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use xmem_tests::fakecuda::{FakeCuda, Mode, gstreamer_has_cuda};
+use xmem_tests::fakecuda::{ALL_OWNED, FakeCuda, Mode, gstreamer_has_cuda};
 use xmem_tests::launched::Launched;
 use xmem_tests::{Place, until, until_some};
 
@@ -60,21 +60,7 @@ fn frames_pass_unchanged(driver: &FakeCuda) {
     assert!(run.frames() == uncut, "the frames differ");
     // At least two planes a frame, up and down.
     assert!(driver.calls("cuMemcpy2DAsync_v2").len() >= FRAMES * 4);
-    let pid = run.launched.pid();
-    let left = driver
-        .left_by(pid)
-        .expect("the process has ended by itself");
-    for kind in [
-        "allocations",
-        "handles",
-        "mappings",
-        "streams",
-        "events",
-        "contexts",
-        "bytes",
-    ] {
-        assert_eq!(left.number(kind), 0, "{left}");
-    }
+    driver.assert_nothing_left(run.launched.pid(), &ALL_OWNED);
 }
 
 #[test]

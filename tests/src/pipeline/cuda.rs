@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Pipeline, State};
-use crate::fakecuda::FakeCuda;
+use crate::fakecuda::{FakeCuda, OWNED};
 use crate::line::Line;
 use crate::order::Order;
 use crate::peer::Peer;
@@ -64,18 +64,14 @@ pub fn pictures(place: &Place, driver: &FakeCuda, settings: &str) -> Peer<Pictur
 /// Ends a pipeline. It must give everything of the driver back, if perhaps after it is in NULL: what a flush
 /// has made void is on a thread of its own.
 pub fn end_with_nothing_left(driver: &FakeCuda, pipeline: &mut Pipeline) {
-    const KINDS: [&str; 5] = ["allocations", "handles", "mappings", "streams", "events"];
     pipeline.change(State::Null);
     let mut control = driver.control(pipeline.pid());
     until("all is given back", || {
         let alive = control.alive();
-        KINDS.iter().all(|kind| alive.number(kind) == 0)
+        OWNED.iter().all(|kind| alive.number(kind) == 0)
     });
     pipeline.end();
-    let left = driver.left_by(pipeline.pid()).expect("it has ended");
-    for kind in KINDS {
-        assert_eq!(left.number(kind), 0, "{left}");
-    }
+    driver.assert_nothing_left(pipeline.pid(), &OWNED);
 }
 
 /// The digests of the pictures of a pipeline in system memory that is not cut in two.

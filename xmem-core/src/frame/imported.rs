@@ -32,8 +32,8 @@ impl ImportedFrame {
     /// Publishes it, and tells its place in the stream.
     ///
     /// # Errors
-    /// As [`FrameMut::publish`]; [`Error::UnsealedMemory`](crate::Error::UnsealedMemory) where a client that does not take such
-    /// memory has connected meanwhile.
+    /// As [`FrameMut::publish`]; [`Error::UnsealedMemory`](crate::Error::UnsealedMemory) where a client that
+    /// does not take such memory has connected meanwhile.
     pub fn publish(self) -> Result<u64> {
         self.0.publish().map(|published| published.seq())
     }

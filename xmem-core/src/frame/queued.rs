@@ -17,8 +17,8 @@ impl FrameMut {
     /// has no event left does this call wait for the work.
     ///
     /// # Errors
-    /// [`Error::Cuda`](crate::Error::Cuda) where the device has failed; otherwise as [`publish_range`](FrameMut::publish_range).
-    /// The slot comes back with the error. The work may still write it: where the frame is dropped then, its
+    /// [`Error::Cuda`](crate::Error::Cuda) where the device has failed; otherwise as
+    /// [`publish_range`](FrameMut::publish_range). The slot comes back with the error. The work may still write it: where the frame is dropped then, its
     /// slot is not used again. A caller that knows that the work is done publishes it.
     pub fn publish_after(self, work: &Work<'_>) -> std::result::Result<(), Unpublished> {
         self.hand_over(work, false, None)

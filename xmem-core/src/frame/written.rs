@@ -111,8 +111,8 @@ impl FrameMut {
         self.address()
     }
 
-    /// The address of the slot's first byte on the [device](crate::Storage::Cuda), a `CUdeviceptr`; `None` where it
-    /// is in other memory. Work on the device may write [`capacity`](FrameMut::capacity) bytes from there.
+    /// The address of the slot's first byte on the [device](crate::Storage::Cuda), a `CUdeviceptr`; `None`
+    /// where it is in other memory. Work on the device may write [`capacity`](FrameMut::capacity) bytes from there.
     /// The frame is given to [`publish_after`](FrameMut::publish_after) or
     /// [`discard_after`](FrameMut::discard_after) with that work: a slot that is dropped is free at once.
     pub fn device_address(&self) -> Option<u64> {

@@ -293,12 +293,10 @@ fn number(device: Option<u32>) -> c_int {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use xmem_core::{Channel, Publisher, Storage, Subscriber};
 
     use super::*;
-    use crate::cuda::tests::on_the_stand_in_with;
+    use crate::cuda::tests::{on_the_stand_in_with, until};
     use crate::cuda::{Rows, copy_rows};
 
     #[test]
@@ -331,22 +329,15 @@ mod tests {
             slot.discard_after(&context.all_work().unwrap()).unwrap();
             drop(context);
             assert!(object.upgrade().is_some(), "its work is not done");
-            let deadline = Instant::now() + Duration::from_secs(60);
-            let until = |what: &str, is_so: &dyn Fn() -> bool| {
-                while !is_so() {
-                    assert!(Instant::now() < deadline, "{what}");
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-            };
-            until("the lease ends", &|| publisher.stats().clients[0].held == 0);
-            until("the slot is back", &|| publisher.stats().pending == 0);
+            until("the lease ends", || publisher.stats().clients[0].held == 0);
+            until("the slot is back", || publisher.stats().pending == 0);
             publisher.acquire(64).unwrap().publish().unwrap();
             subscriber.receive(None).unwrap();
             // Both keep events of the context, to record them again.
             assert!(object.upgrade().is_some());
             publisher.set_storage(Storage::Cpu).unwrap();
             drop(subscriber);
-            until("nothing keeps the context", &|| object.upgrade().is_none());
+            until("nothing keeps the context", || object.upgrade().is_none());
         });
     }
 }

@@ -5,6 +5,7 @@
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use glib::types::StaticType;
 use gst::prelude::*;
@@ -70,6 +71,18 @@ pub(crate) fn on_the_stand_in_with(
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("1 passed"), "{said}");
+}
+
+/// Waits until something is so.
+///
+/// # Panics
+/// If it is not in time.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "this did not happen: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn nv12() -> VideoInfo {

@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
     use crate::cuda::memory::{alloc, map_writable};
-    use crate::cuda::tests::on_the_stand_in_with;
+    use crate::cuda::tests::{on_the_stand_in_with, until};
     use crate::cuda::{ElementContext, Rows, copy_rows};
 
     /// How long each work takes.
@@ -158,13 +158,7 @@ mod tests {
             }
             .unwrap();
             drop(memory);
-            while held() > 0 {
-                assert!(
-                    begun.elapsed() < Duration::from_secs(60),
-                    "the lease does not end"
-                );
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            until("the lease ends", || held() == 0);
             assert!(begun.elapsed() >= TIME, "the lease ended before the work");
         });
     }
